@@ -1,0 +1,32 @@
+# make demo: from real images to a promoted, loadable distilled set.  make test: everything a change must pass.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+
+.PHONY: demo test lint check clean
+
+demo: .venv/.ready
+	@fair-distill run
+	@fair-distill publish
+	@fair-distill promote --to production
+	@python examples/consume.py digits@production artifacts/prepared/gate.arrow
+	@fair-distill where
+
+test: lint
+	python -m pytest
+
+lint: .venv/.ready
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+.venv/.ready: constraints.txt pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --constraint constraints.txt torch uv
+	.venv/bin/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf artifacts registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots

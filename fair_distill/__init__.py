@@ -1,0 +1,25 @@
+"""Distil group-labelled data towards the barycenter of its groups; gate, version and load the result.
+
+`load` needs the light install only; `train` needs torch. Both are imported when first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fair_distill.evaluation.train import train_on as train
+    from fair_distill.registry.client import load
+
+__all__ = ["load", "train"]
+
+_HOMES = {
+    "load": ("fair_distill.registry.client", "load"),
+    "train": ("fair_distill.evaluation.train", "train_on"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

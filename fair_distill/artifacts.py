@@ -1,0 +1,146 @@
+"""Where a workspace keeps its files, and how a file comes to be: written aside, then renamed.
+
+Not for: what is in the files. Each room reads and writes its own.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fair_distill.errors import ConfigError, DataError
+
+SPLITS = ("train", "tune", "gate")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds params.yaml and dvc.yaml, and the names of everything the stages write."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    def split(self, name: str) -> Path:
+        return self.artifacts / "prepared" / f"{name}.arrow"
+
+    @property
+    def validation(self) -> Path:
+        return self.artifacts / "validation.json"
+
+    def set(self, name: str) -> Path:
+        """The folder of one distilled set, candidate or reference: set.parquet and manifest.json."""
+        return self.artifacts / "sets" / name
+
+    def losses(self, name: str) -> Path:
+        return self.artifacts / "losses" / f"{name}.csv"
+
+    def predictions(self, name: str) -> Path:
+        return self.artifacts / "predictions" / f"{name}.parquet"
+
+    def evaluation(self, name: str) -> Path:
+        return self.artifacts / "evaluation" / f"{name}.json"
+
+    def rates(self, name: str) -> Path:
+        return self.artifacts / "rates" / f"{name}.csv"
+
+    @property
+    def context(self) -> Path:
+        """What a verdict needs from the registry. No stage writes it; absent means empty."""
+        return self.root / "context.json"
+
+    def verdict(self, name: str) -> Path:
+        return self.artifacts / "verdicts" / f"{name}.json"
+
+    def grid(self, name: str) -> Path:
+        return self.artifacts / "pictures" / f"{name}.png"
+
+
+def needed(path: Path, *, made_by: str) -> Path:
+    """Return `path` if it is there; say which command makes it if not."""
+    if not path.exists():
+        raise DataError(f"{path} is missing; `{made_by}` writes it")
+    return path
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it onto `path` only if the block ends well.
+
+    A reader sees the old file or the whole new one, and a crash leaves no half of anything under the
+    name that others read.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    os.close(handle)
+    try:
+        yield Path(aside)
+        # mkstemp makes private files; these are to be read by whoever may read the folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o666 & ~umask)
+        try:
+            os.replace(aside, path)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        Path(aside).unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def to_json(value: object) -> bytes:
+    """Return the one spelling of `value` that is hashed and stored: sorted keys, UTF-8, no NaN, final newline."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def parse_json(content: bytes, *, name: str, error: Callable[[str], Exception] = DataError) -> dict[str, Any]:
+    """Read a JSON object, refusing duplicate keys, NaN and anything that is not an object."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is no JSON number")
+
+    def finite(text: str) -> float:
+        number = float(text)
+        return number if math.isfinite(number) else refuse(text)
+
+    try:
+        value = json.loads(content, object_pairs_hook=_no_duplicates, parse_constant=refuse, parse_float=finite)
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{name} is not readable JSON: {fault}") from None
+    if not isinstance(value, dict):
+        raise error(f"{name}: a JSON object was wanted, got {type(value).__name__}")
+    return value
+
+
+def sha256(content: bytes | Path) -> str:
+    """Return the SHA-256 of bytes or of a file, in hexadecimal."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

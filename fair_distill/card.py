@@ -1,0 +1,78 @@
+"""What a set says about itself: what it is, of what it was made, and how to train on it. Numbers, no prose."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fair_distill.errors import DataError
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How to train on a set as the gate did. Travels with it, so a consumer need not guess.
+
+    Pixels are divided by 255 (real images) or taken as stored (distilled ones, which are in the same unit),
+    then normalised by `mean` and `std` per channel.
+    """
+
+    network: dict[str, Any]
+    steps: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    augment: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "TrainingRecipe":
+        fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """The facts about one set.
+
+    Attributes
+    ----------
+    kind : {"distilled", "subset", "full"}
+    shape : channels, height, width
+    train_counts : examples per class and group in the data it was made from, (C, G)
+    diagnostics : measured while it was made (first and last loss, for example)
+    """
+
+    dataset: str
+    name: str
+    kind: str
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    shape: tuple[int, int, int]
+    examples: int
+    train_counts: tuple[tuple[int, ...], ...]
+    recipe: TrainingRecipe
+    diagnostics: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "DatasetCard":
+        """Read what `to_dict` gave. Raises DataError where it is something else."""
+        try:
+            channels, height, width = value["shape"]
+            return cls(
+                dataset=value["dataset"],
+                name=value["name"],
+                kind=value["kind"],
+                classes=tuple(value["classes"]),
+                groups=tuple(value["groups"]),
+                shape=(channels, height, width),
+                examples=value["examples"],
+                train_counts=tuple(tuple(row) for row in value["train_counts"]),
+                recipe=TrainingRecipe.from_dict(value["recipe"]),
+                diagnostics=dict(value["diagnostics"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a dataset card: {error!r}") from None

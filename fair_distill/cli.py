@@ -1,0 +1,348 @@
+"""argv to stages, and what they return to lines and exit codes. The only file that prints.
+
+Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input, 3 inconclusive or insufficient,
+4 measurement error, 5 integrity, 70 a fault of ours.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fair_distill.errors import FairDistillError, Refused, Undecided
+
+if TYPE_CHECKING:
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import Config
+
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except FairDistillError as error:
+        print(f"fair-distill: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 70
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fair-distill",
+        description="Distil group-labelled data towards the barycenter of its groups; gate, version, load.",
+        epilog="Exit codes: 0 done or passed · 1 failed the gate · 2 usage or bad input · 3 inconclusive or "
+        "insufficient · 4 measurement error · 5 integrity · 70 a fault of ours.",
+    )
+    parser.add_argument(
+        "--workspace", type=Path, default=Path(), metavar="DIR", help="where params.yaml lies (default: here)"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[Arguments], int | None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        sub.set_defaults(run=run)
+        return sub
+
+    def device(sub: argparse.ArgumentParser) -> None:
+        default = os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
+        sub.add_argument("--device", default=default, help=f"torch device (default: {default})")
+
+    command("run", _run, "bring every stage up to date (this is `dvc repro`), then show the table")
+    command("prepare", _prepare, "read the source; write the train, tune and gate splits")
+    command("validate", _validate, "hold the prepared splits against the contract")
+    sub = command("distill", _distill, "distil one candidate")
+    sub.add_argument("candidate", help="a name under candidates in params.yaml")
+    device(sub)
+    sub = command("references", _references, "write a set that candidates are measured against")
+    sub.add_argument("reference", help="a name under references in params.yaml")
+    for name, run, text in (
+        ("evaluate", _evaluate, "train on a set as it lies on disk and predict the gate split"),
+        ("judge", _judge, "write the verdict on a set; exits 0 whatever it is"),
+        ("enforce", _enforce, "judge a set again, trusting no stored verdict, and exit with the verdict's code"),
+    ):
+        sub = command(name, run, text)
+        sub.add_argument("set", help="a name under sets in params.yaml")
+        if name == "evaluate":
+            device(sub)
+    command("table", _table, "show accuracy, gaps and verdict of every set")
+    command("where", _where, "show the table and where everything lies")
+
+    def registry(sub: argparse.ArgumentParser, *, acts: bool = True) -> None:
+        sub.add_argument("--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else the folder `registry`")
+        if acts:
+            sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
+
+    registry(command("publish", _publish, "put the release candidate into the registry, under its digest, for good"))
+    sub = command("promote", _promote, "judge the release candidate again and promote it, if the gate lets it")
+    sub.add_argument("--to", required=True, metavar="CHANNEL", help="a channel under release in params.yaml")
+    registry(sub)
+    sub = command("verify", _verify, "check every byte that the registry has of a dataset or a version")
+    sub.add_argument("reference", help="a dataset, or dataset@channel, dataset@v3, dataset@sha256:...")
+    registry(sub, acts=False)
+    for name, run, text in (
+        ("rollback", _rollback, "return a channel to the version it had before"),
+        ("revoke", _revoke, "withdraw a version from every consumer, for good"),
+    ):
+        sub = command(name, run, text)
+        sub.add_argument(
+            "reference", help="dataset@channel" if name == "rollback" else "dataset@v3, dataset@sha256:..."
+        )
+        sub.add_argument("--reason", required=True, help="what consumers will read")
+        registry(sub)
+    return parser
+
+
+def _open(arguments: Arguments) -> "tuple[Workspace, Config]":
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import load_config
+
+    workspace = Workspace(arguments.workspace)
+    return workspace, load_config(workspace.params)
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line at every tenth, so logs stay short."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, done: int, of: int, note: str) -> None:
+        if sys.stderr.isatty():
+            self._draw(done, of, note)
+        elif done == of or done % max(1, of // 10) == 0:
+            print(f"{self.what}: {done:,} of {of:,}, {note}", file=sys.stderr, flush=True)
+
+    def _draw(self, done: int, of: int, note: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
+            )
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+            self._task = self._bar.add_task(self.what, total=of, note=note)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, note=note)
+        if done == of:
+            self._bar.stop()
+
+
+def _run(arguments: Arguments) -> None:
+    from fair_distill.versioning import repro
+
+    workspace, _ = _open(arguments)
+    repro(workspace.root)
+    _table(arguments)
+
+
+def _prepare(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    for name, dataset in stages.prepare(*_open(arguments)).items():
+        print(
+            f"{name}: {len(dataset):,} images, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
+            f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
+        )
+
+
+def _validate(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    outcome = stages.validate(*_open(arguments))
+    for failure in outcome["failures"]:
+        print(f"{failure['severity']}: {failure['sentence']}")
+    print("validated" if outcome["success"] else "refused: `distill` will not take these data")
+
+
+def _distill(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    progress = _Progress(f"distil {arguments.candidate}")
+    manifest = stages.distill(*_open(arguments), arguments.candidate, device=arguments.device, progress=progress)
+    print(f"{arguments.candidate}: {manifest.card.examples:,} images, version {manifest.version[:12]}")
+
+
+def _references(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    manifest = stages.references(*_open(arguments), arguments.reference)
+    print(f"{arguments.reference}: {manifest.card.examples:,} real images")
+
+
+def _evaluate(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    progress = _Progress(f"evaluate {arguments.set}")
+    report = stages.evaluate(*_open(arguments), arguments.set, device=arguments.device, progress=progress)
+    print(f"{arguments.set}: " + ", ".join(f"{_METRICS[name]} {_percent(report[name])}" for name in _METRICS))
+
+
+def _judge(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    _print_verdict(arguments.set, stages.judge(*_open(arguments), arguments.set))
+
+
+def _enforce(arguments: Arguments) -> int:
+    from fair_distill import stages
+
+    verdict = stages.verdict_of(*_open(arguments), arguments.set)
+    _print_verdict(arguments.set, verdict)
+    return {"pass": 0, "fail": Refused.exit_code, "insufficient": Undecided.exit_code}[verdict.outcome]
+
+
+def _print_verdict(name: str, verdict: Any) -> None:
+    print(f"{name}: {verdict.outcome.upper()}")
+    for finding in verdict.findings:
+        print(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+
+
+_METRICS = {
+    "accuracy": "accuracy",
+    "worst_group_accuracy": "worst group",
+    "eo_diag_max": "EODM",
+    "eo_diag_mean": "EODA",
+}
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _table(arguments: Arguments) -> None:
+    """Show what is on disk; a set that was not evaluated yet says so."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fair_distill.artifacts import parse_json
+    from fair_distill.gate.judge import Verdict
+
+    workspace, config = _open(arguments)
+    table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} networks")
+    table.add_column("set")
+    for title in _METRICS.values():
+        table.add_column(title, justify="right")
+    table.add_column("verdict")
+    for name in config.sets:
+        evaluation, verdict = workspace.evaluation(name), workspace.verdict(name)
+        if not evaluation.exists() or not verdict.exists():
+            table.add_row(name, *["–"] * len(_METRICS), "not evaluated")
+            continue
+        report = parse_json(evaluation.read_bytes(), name=str(evaluation))
+        outcome = Verdict.from_json(verdict.read_bytes(), name=str(verdict)).outcome
+        table.add_row(name, *(_percent(report.get(key)) for key in _METRICS), outcome)
+    Console().print(table)
+    for name in config.sets:
+        path = workspace.verdict(name)
+        if path.exists():
+            for reason in Verdict.from_json(path.read_bytes(), name=str(path)).reasons:
+                print(f"{name}: {reason}")
+
+
+def _where(arguments: Arguments) -> None:
+    from fair_distill.registry.store import locate
+
+    _table(arguments)
+    workspace, config = _open(arguments)
+    for what, path in (
+        ("synthetic images", workspace.grid(config.release.candidate)),
+        ("distilled set", workspace.set(config.release.candidate)),
+        ("predictions", workspace.predictions(config.release.candidate)),
+        ("verdict", workspace.verdict(config.release.candidate)),
+        ("data contract", workspace.validation),
+        ("registry", Path(locate(None, beside=workspace.root))),
+    ):
+        if path.exists():
+            print(f"{what + ':':18}{path}")
+
+
+def _hand(arguments: Arguments) -> Any:
+    from datetime import UTC, datetime
+    from uuid import uuid4
+
+    from fair_distill.stages import Hand
+
+    return Hand(arguments.who, datetime.now(UTC), uuid4().hex)
+
+
+def _publish(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.registry.store import locate
+
+    workspace, config = _open(arguments)
+    where = locate(arguments.registry, beside=workspace.root)
+    done = stages.publish(workspace, config, registry=where, hand=_hand(arguments))
+    print(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
+
+
+def _promote(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.registry.store import locate
+
+    workspace, config = _open(arguments)
+    where = locate(arguments.registry, beside=workspace.root)
+    done = stages.promote(workspace, config, arguments.to, registry=where, hand=_hand(arguments))
+    print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
+
+
+def _verify(arguments: Arguments) -> None:
+    from fair_distill.registry.client import verify
+
+    checked = verify(arguments.reference, registry=arguments.registry)
+    print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
+
+
+def _named(arguments: Arguments) -> Any:
+    """The store, the dataset and what stands after the @."""
+    from fair_distill.errors import ConfigError
+    from fair_distill.registry.store import locate, open_store
+
+    name, _, selector = arguments.reference.partition("@")
+    if not selector:
+        raise ConfigError(f"{arguments.reference!r}: something after an @ was wanted")
+    return open_store(locate(arguments.registry)), name, selector
+
+
+def _rollback(arguments: Arguments) -> None:
+    from fair_distill.registry.channels import version_number
+    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.release import rollback
+
+    store, name, channel = _named(arguments)
+    hand = _hand(arguments)
+    entry = rollback(store, name, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    print(f"{name}@{channel} is now v{version_number(read_ledger(store, name), entry.version)}")
+
+
+def _revoke(arguments: Arguments) -> None:
+    from fair_distill.registry.channels import resolve, version_number
+    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.release import revoke
+
+    store, name, selector = _named(arguments)
+    entries = read_ledger(store, name)
+    hand = _hand(arguments)
+    entry = revoke(
+        store, name, resolve(entries, selector), reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
+    )
+    print(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")

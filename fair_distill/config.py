@@ -1,0 +1,271 @@
+"""params.yaml as frozen, typed values. The only file that reads YAML.
+
+Every key is required and unknown keys are refused: a default in code would be science outside params.yaml,
+and a misspelt key would be science that silently does not happen.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from fair_distill.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _slug(name: str) -> str:
+    """Names become file names, DVC stage names and registry keys: letters, digits, '-', '_' and nothing else."""
+    if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+        raise ValueError(f"a name is made of letters, digits, '-' and '_'; got {name!r}")
+    return name
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Named(BaseModel):
+    """A choice by name, with its options: `mean`, or `{name: huber, delta: 1.0}` in params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Choice = Annotated[Named, BeforeValidator(_named)]
+Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+
+
+class SplitShares(Section):
+    train: PositiveFloat
+    tune: PositiveFloat
+    gate: PositiveFloat
+
+    @model_validator(mode="after")
+    def _sum(self) -> "SplitShares":
+        if abs(self.train + self.tune + self.gate - 1) > 1e-9:
+            raise ValueError(f"shares sum to 1; these sum to {self.train + self.tune + self.gate:g}")
+        return self
+
+
+class Data(Section):
+    source: Choice
+    colours: Annotated[dict[Slug, Colour], Field(min_length=2)]
+    own_share: Annotated[float, Field(gt=0, lt=1)]
+    splits: SplitShares
+
+
+class Validate(Section):
+    minimum_per_cell: Positive
+    maximum_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+class Recipe(Section):
+    """How to train on a set. Part of what is published, so it names the version."""
+
+    network: Choice
+    steps: Positive
+    batch_size: Positive
+    learning_rate: PositiveFloat
+    momentum: Fraction
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    augment: list[str]
+
+
+class Distill(Section):
+    matcher: Choice
+    network: Choice
+    ipc: Positive
+    steps: Positive
+    real_per_class: Positive
+    distance: Literal["squared", "l1"]
+    reduce: Literal["sum", "mean"]
+    learning_rate: PositiveFloat
+    momentum: Fraction
+    start: Literal["group_stratified", "natural", "noise"]
+    augment: list[str]
+
+
+class Candidate(Section):
+    """What may differ between the sets that are compared: the alignment, and nothing else."""
+
+    alignment: Literal["pooled", "per_group", "barycentric"]
+    barycenter: Choice | None = None
+    group_weights: dict[str, PositiveFloat] | None = None
+
+    @model_validator(mode="after")
+    def _barycenter(self) -> "Candidate":
+        if (self.alignment == "barycentric") != (self.barycenter is not None):
+            raise ValueError("a barycenter belongs to `alignment: barycentric`, and only to it")
+        if self.group_weights is not None and self.alignment == "pooled":
+            raise ValueError("`alignment: pooled` takes its group weights from the data")
+        return self
+
+
+class Reference(Section):
+    select: Literal["all", "random", "group_balanced"]
+
+
+class Evaluate(Section):
+    seeds: Positive
+
+
+class Limit(Section):
+    """One clause of the gate: a metric that must stay at or below, or at or above, a number; and why that number."""
+
+    metric: str
+    at_most: Annotated[float, Field(ge=0, le=1)] | None = None
+    at_least: Annotated[float, Field(ge=0, le=1)] | None = None
+    why: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_side(self) -> "Limit":
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"metric {self.metric!r} needs exactly one of at_most and at_least")
+        return self
+
+
+class Gate(Section):
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]
+
+
+class Release(Section):
+    candidate: Slug
+    channels: Annotated[list[Slug], Field(min_length=1)]
+
+
+class Config(Section):
+    engine: Positive
+    seed: Annotated[int, Field(ge=0)]
+    threads: Positive
+    dataset: Slug
+    data: Data
+    validate_: Annotated[Validate, Field(alias="validate")]
+    recipe: Recipe
+    distill: Distill
+    candidates: Annotated[dict[Slug, Candidate], Field(min_length=1)]
+    references: dict[Slug, Reference]
+    sets: Annotated[list[Slug], Field(min_length=1)]
+    evaluate: Evaluate
+    gate: Gate
+    release: Release
+
+    @model_validator(mode="after")
+    def _names(self) -> "Config":
+        both = self.candidates.keys() & self.references.keys()
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))}: a name is a candidate or a reference, not both")
+        known = [*self.references, *self.candidates]
+        for name in self.sets:
+            if name not in known:
+                raise ValueError(f"sets names {name!r}; choose from {', '.join(known)}")
+            if self.sets.count(name) > 1:
+                raise ValueError(f"sets names {name!r} twice")
+        if self.release.candidate not in self.candidates:
+            raise ValueError(
+                f"release.candidate is {self.release.candidate!r}; choose one of {', '.join(self.candidates)}"
+            )
+        return self
+
+    def candidate(self, name: str) -> Candidate:
+        return _of(self.candidates, name, "candidates")
+
+    def reference(self, name: str) -> Reference:
+        return _of(self.references, name, "references")
+
+
+T = TypeVar("T")
+
+
+def _of(section: dict[str, T], name: str, where: str) -> T:
+    if name not in section:
+        raise ConfigError(f"params.yaml: {where} has no {name!r}; choose one of {', '.join(section)}")
+    return section[name]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its traps: a key that stands twice is refused, `1e-3` is a number as everybody means it."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for i, key in enumerate(keys):
+        if key in keys[:i]:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key!r} stands twice")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    ConfigError
+        One line naming the file, the first key at fault, what was wanted and what came.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; run this in a workspace, or name one with --workspace") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable: {error}") from None
+    # Not only YAMLError: a date that is none, or a tag that does not fit its value, is a ValueError or a LookupError.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a mapping of sections was wanted, got {type(raw).__name__}")
+    return parse_config(raw, name=str(path))
+
+
+def parse_config(raw: dict[Any, Any], *, name: str = "params.yaml") -> Config:
+    """Check a mapping as `load_config` does; `name` is what an error calls it."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        first = faults[0]
+        where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "params"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ConfigError(f"{name}: {where}: {_sentence(first)}{more}") from None
+
+
+def _sentence(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "no such key; remove it or mend its spelling"
+    if fault["type"] == "missing":
+        return "this key is needed and is not there"
+    came = repr(fault["input"])
+    came = came if len(came) <= 80 else came[:77] + "..."
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}" + ("" if fault["type"] == "value_error" else f"; got {came}")

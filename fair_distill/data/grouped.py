@@ -1,0 +1,149 @@
+"""Group-labelled data in memory: the value that every stage after `prepare` works on.
+
+N examples, C classes, G groups; images are (N, channels, height, width).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fair_distill.errors import DataError, ShapeError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One class and one group, by index."""
+
+    label: int
+    group: int
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedDataset:
+    """Images with a class and a group each, sorted by cell.
+
+    Make one with `GroupedDataset.from_arrays`; the constructor takes rows that are sorted already.
+
+    Attributes
+    ----------
+    images : uint8 array (N, channels, height, width)
+        May be a view of a memory-mapped file; treat as read-only.
+    labels, groups : int arrays (N,)
+        Indices into `classes` and `group_names`.
+    pairs : int array (N,)
+        Examples that show the same thing in different groups share a number; unpaired examples have their own.
+    offsets : int array (C * G + 1,)
+        Cell (y, a) is rows offsets[y*G + a] : offsets[y*G + a + 1].
+    """
+
+    images: Array
+    labels: Array
+    groups: Array
+    pairs: Array
+    classes: tuple[str, ...]
+    group_names: tuple[str, ...]
+    offsets: Array = field(repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ShapeError(
+                "images of shape (N, channels, height, width) and type uint8 are needed; "
+                f"got {self.images.shape} {self.images.dtype}"
+            )
+        for name in ("labels", "groups", "pairs"):
+            column = getattr(self, name)
+            if column.shape != (n,):
+                raise ShapeError(f"one entry in {name} per image is needed: got {column.shape} for {n} images")
+        if len(self.offsets) != len(self.classes) * len(self.group_names) + 1 or self.offsets[-1] != n:
+            raise ShapeError(
+                f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.group_names)} groups"
+            )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Array,
+        labels: Array,
+        groups: Array,
+        *,
+        classes: Sequence[str] | None = None,
+        group_names: Sequence[str] | None = None,
+        pairs: Array | None = None,
+    ) -> "GroupedDataset":
+        """Sort rows by cell (stable) and return the dataset.
+
+        Raises
+        ------
+        DataError
+            If it is empty, or a label or group is outside its declared names.
+        """
+        labels, groups = np.asarray(labels), np.asarray(groups)
+        pairs = np.arange(len(images)) if pairs is None else np.asarray(pairs)
+        if len(images) == 0:
+            raise DataError("at least one example is needed, got none")
+        if labels.shape != (len(images),) or groups.shape != (len(images),):
+            raise ShapeError(
+                f"one label and one group per image are needed: got {labels.shape} and {groups.shape} "
+                f"for {len(images)} images"
+            )
+        if pairs.shape != (len(images),):
+            raise ShapeError(f"one entry in pairs per image is needed: got {pairs.shape} for {len(images)} images")
+        class_names = tuple(classes) if classes is not None else _numbered(labels)
+        names = tuple(group_names) if group_names is not None else _numbered(groups)
+        _within(labels, class_names, "label", "data.classes")
+        _within(groups, names, "group", "data.groups")
+        cells = labels.astype(np.int64) * len(names) + groups.astype(np.int64)
+        order = np.argsort(cells, kind="stable")
+        counts = np.bincount(cells, minlength=len(class_names) * len(names))
+        return cls(
+            images=images[order],
+            labels=labels[order].astype(np.int64),
+            groups=groups[order].astype(np.int64),
+            pairs=pairs[order].astype(np.int64),
+            classes=class_names,
+            group_names=names,
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def counts(self) -> Array:
+        """Examples per cell, (C, G)."""
+        return np.diff(self.offsets).reshape(len(self.classes), len(self.group_names))
+
+    def rows(self, cell: Cell) -> range:
+        """The rows of one cell."""
+        i = cell.label * len(self.group_names) + cell.group
+        return range(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+
+def _numbered(indices: Array) -> tuple[str, ...]:
+    if not np.issubdtype(indices.dtype, np.integer) or indices.min() < 0:
+        raise DataError(f"whole numbers from 0 are needed, got {indices.dtype} from {indices.min()}")
+    return tuple(str(i) for i in range(int(indices.max()) + 1))
+
+
+def _within(indices: Array, names: tuple[str, ...], what: str, where: str) -> None:
+    if not np.issubdtype(indices.dtype, np.integer):
+        raise DataError(f"{what}s are indices into {where}; got {indices.dtype}")
+    outside = np.flatnonzero((indices < 0) | (indices >= len(names)))
+    if len(outside):
+        row = int(outside[0])
+        raise DataError(
+            f"{what} {indices[row]} of example {row} is outside 0 to {len(names) - 1}; "
+            f"mend the data, or name all {what}s in params.yaml: {where}"
+        )

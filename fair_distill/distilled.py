@@ -1,0 +1,83 @@
+"""The distilled set as a value and as a file: Parquet, with its card and recipe in the schema metadata.
+
+Parquet and not Arrow IPC, because a published set is small and read everywhere. Light: no torch.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fair_distill.artifacts import parse_json, to_json
+from fair_distill.card import DatasetCard
+from fair_distill.errors import DataError, ShapeError
+
+_KEY = b"fair_distill"
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """A small training set and its card.
+
+    Attributes
+    ----------
+    images : float32 array (N, channels, height, width)
+        In units of the real pixels over 255. Distilled pixels may lie outside [0, 1]: they are optimised,
+        and cutting them off would ship another set than the one that was measured.
+    labels : int64 array (N,)
+        Indices into `card.classes`. There is no group: a distilled image belongs to none.
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    card: DatasetCard
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.float32 or self.images.shape != (self.card.examples, *self.card.shape):
+            raise ShapeError(
+                f"the card says {self.card.examples} images of {self.card.shape}; "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels.shape != (len(self.images),):
+            raise ShapeError(f"one label per image is needed: got {self.labels.shape} for {len(self.images)} images")
+        if not np.isfinite(self.images).all():
+            raise DataError("the set has pixels that are not finite")
+        if len(self.labels) and not (0 <= self.labels.min() and self.labels.max() < len(self.card.classes)):
+            raise DataError(f"labels outside the {len(self.card.classes)} classes of the card")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to_parquet(self) -> bytes:
+        """Return the file's bytes; the same set gives the same bytes under one version of pyarrow."""
+        columns = {
+            "image": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(self.images)),
+            "label": pa.array(self.labels, pa.int32()),
+        }
+        schema = pa.schema(
+            [(name, column.type) for name, column in columns.items()],
+            metadata={_KEY: to_json(self.card.to_dict())},
+        )
+        sink = io.BytesIO()
+        pq.write_table(pa.table(list(columns.values()), schema=schema), sink, compression="zstd", store_schema=True)
+        return sink.getvalue()
+
+    @classmethod
+    def from_parquet(cls, content: bytes, *, name: str = "the set") -> "DistilledSet":
+        """Read what `to_parquet` wrote. Raises DataError, with `name` in the message, for anything else."""
+        try:
+            table = pq.read_table(pa.BufferReader(content))
+            about = (table.schema.metadata or {})[_KEY]
+            images = table.column("image").combine_chunks().to_numpy_ndarray()
+            labels = table.column("label").to_numpy().astype(np.int64)
+        except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"{name} is not a distilled set: {error}") from None
+        return cls(
+            images=images,
+            labels=labels,
+            card=DatasetCard.from_dict(parse_json(about, name=f"{name}: its card")),
+        )

@@ -1,0 +1,94 @@
+"""Training a network on a set by its recipe, and asking it about other images."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fair_distill.card import TrainingRecipe
+from fair_distill.distill.augment import augment, draw
+from fair_distill.distill.networks import Network, build
+from fair_distill.distill.sampling import Normalisation
+from fair_distill.distilled import DistilledSet
+
+Pixels = Callable[[Tensor], Tensor]
+
+
+def train(
+    recipe: TrainingRecipe,
+    rows: Pixels,
+    labels: Tensor,
+    *,
+    shape: tuple[int, int, int],
+    classes: int,
+    generator: torch.Generator,
+) -> Network:
+    """Train a new network by the recipe: SGD, every image augmented on its own, rate × 0.1 after half of the steps.
+
+    A recipe counts steps, not epochs, so that sets of different size are given the same number of updates.
+
+    Parameters
+    ----------
+    rows : given indices (B,), returns those images, normalised
+    labels : (N,)
+    generator : draws weights, order and augmentation
+    """
+    network = build(recipe.network["name"], recipe.network["options"], shape, classes, generator).to(labels.device)
+    optimiser = torch.optim.SGD(
+        network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[recipe.steps // 2], gamma=0.1)
+    order = torch.empty(0, dtype=torch.int64)
+    network.train()
+    for _ in range(recipe.steps):
+        if len(order) == 0:
+            order = torch.randperm(len(labels), generator=generator)
+        picked, order = order[: recipe.batch_size].to(labels.device), order[recipe.batch_size :]
+        images = augment(rows(picked), draw(recipe.augment, len(picked), generator))
+        loss = F.cross_entropy(network(images), labels[picked])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def predict(network: Network, rows: Pixels, count: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the predicted class (N,) and its probability (N,) for `count` images."""
+    classes, probabilities = [], []
+    for part in torch.arange(count, device=device).split(1024):
+        probability, predicted = network(rows(part)).softmax(dim=1).max(dim=1)
+        classes.append(predicted.cpu())
+        probabilities.append(probability.cpu())
+    return torch.cat(classes), torch.cat(probabilities)
+
+
+class Normalised(torch.nn.Module):
+    """A trained network that takes pixels in [0, 1] and normalises them itself."""
+
+    def __init__(self, network: Network, recipe: TrainingRecipe) -> None:
+        super().__init__()
+        self.network = network
+        self.normalise = Normalisation(recipe.mean, recipe.std)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits (N, classes) for pixels (N, channels, height, width) in [0, 1]."""
+        logits: Tensor = self.network(self.normalise.apply(pixels))
+        return logits
+
+
+def train_on(distilled: DistilledSet, *, seed: int, device: str = "cpu") -> Normalised:
+    """Train a network on a distilled set by the recipe that travels with it, as the gate did."""
+    recipe = distilled.card.recipe
+    images = Normalisation(recipe.mean, recipe.std).apply(torch.tensor(distilled.images, device=device))
+    network = train(
+        recipe,
+        lambda indices: images[indices],
+        torch.tensor(distilled.labels, device=device),
+        shape=distilled.card.shape,
+        classes=len(distilled.card.classes),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return Normalised(network, recipe).eval()

@@ -1,0 +1,382 @@
+"""One short function per stage: read declared files, call the domain, write declared files.
+
+One seed from params.yaml becomes one generator per purpose here, and nowhere else. Torch and Great Expectations
+are imported by the stages that use them, so judging stays light.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, sha256, to_json, write_bytes
+from fair_distill.card import DatasetCard, TrainingRecipe
+from fair_distill.config import Config
+from fair_distill.distilled import DistilledSet
+from fair_distill.errors import ConfigError, DataError, IntegrityError
+from fair_distill.gate.judge import Verdict
+from fair_distill.gate.judge import judge as decide
+from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
+from fair_distill.registry import release
+from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, read_version, write_version
+from fair_distill.registry.release import Promotion, Publication
+from fair_distill.registry.store import open_store
+
+if TYPE_CHECKING:
+    import torch
+
+    from fair_distill.data.grouped import GroupedDataset
+
+Progress = Callable[[int, int, str], None]
+
+PROVENANCE_FILE = "provenance.json"
+
+
+def _quiet(done: int, of: int, note: str) -> None:
+    """Report progress to nobody."""
+
+
+def _seed(config: Config, purpose: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{config.seed}/{purpose}".encode()).digest()[:7])
+
+
+def _torch_generator(config: Config, purpose: str) -> "torch.Generator":
+    import torch
+
+    return torch.Generator().manual_seed(_seed(config, purpose))
+
+
+def _torch_device(config: Config, device: str) -> "torch.device":
+    """Make torch give equal bytes for equal params, and return the device."""
+    import torch
+
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    return chosen
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    sink = io.StringIO()
+    csv.writer(sink, lineterminator="\n").writerows([list(header), *rows])
+    return sink.getvalue().encode()
+
+
+def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+    """Read the source, split it, colour it; write train, tune and gate."""
+    import numpy as np
+
+    from fair_distill.data.schema import write_split
+    from fair_distill.data.skew import paired, skewed, split
+    from fair_distill.data.sources import read_source
+
+    data = config.data
+    source = read_source(data.source.name, data.source.options)
+    rows = split(source.labels, data.splits.model_dump(), np.random.default_rng(_seed(config, "prepare.split")))
+    colouring = np.random.default_rng(_seed(config, "prepare.colours"))
+    splits = {
+        "train": skewed(source, rows["train"], data.colours, data.own_share, colouring),
+        "tune": paired(source, rows["tune"], data.colours),
+        "gate": paired(source, rows["gate"], data.colours),
+    }
+    for name, dataset in splits.items():
+        write_split(dataset, workspace.split(name))
+    return splits
+
+
+def validate(workspace: Workspace, config: Config) -> dict[str, Any]:
+    """Hold the prepared splits against the contract; write and return the outcome, whatever it is."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.validation.contract import validate as check
+
+    outcome = check({name: read_split(workspace.split(name)) for name in SPLITS}, config.validate_).to_dict()
+    write_bytes(workspace.validation, to_json(outcome))
+    return outcome
+
+
+def _validated(workspace: Workspace) -> None:
+    """Refuse what `validate` refused."""
+    path = needed(workspace.validation, made_by="fair-distill validate")
+    outcome = parse_json(path.read_bytes(), name=str(path))
+    errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
+        raise DataError(f"validation refused the data: {errors[0]}{more}")
+
+
+def _recipe(config: Config, train: "GroupedDataset") -> TrainingRecipe:
+    from fair_distill.distill.sampling import normalisation
+
+    pixels = normalisation(train)
+    plain = config.recipe.model_dump(exclude={"network", "augment"})
+    network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
+    return TrainingRecipe(
+        **plain, network=network, augment=tuple(config.recipe.augment), mean=pixels.mean, std=pixels.std
+    )
+
+
+def _card(
+    config: Config, train: "GroupedDataset", *, name: str, kind: str, examples: int, diagnostics: dict[str, float]
+) -> DatasetCard:
+    return DatasetCard(
+        dataset=config.dataset,
+        name=name,
+        kind=kind,
+        classes=train.classes,
+        groups=train.group_names,
+        shape=train.shape,
+        examples=examples,
+        train_counts=tuple(tuple(row) for row in train.counts.tolist()),
+        recipe=_recipe(config, train),
+        diagnostics=diagnostics,
+    )
+
+
+def _params(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
+    """The sections of params.yaml that make a set, as the manifest keeps them."""
+    always = {"seed", "threads", "dataset", "data", "recipe"}
+    return config.model_dump(include=always | set(sections), by_alias=True) | extra
+
+
+def _write_set(
+    workspace: Workspace, config: Config, card: DatasetCard, distilled: DistilledSet | None, params: dict[str, Any]
+) -> Manifest:
+    files = {} if distilled is None else {SET_FILE: distilled.to_parquet()}
+    manifest = Manifest(
+        files=tuple(FileEntry(path, len(content), sha256(content)) for path, content in files.items()),
+        card=card,
+        source=sha256(workspace.split("train")),
+        params=params,
+        engine=config.engine,
+    )
+    write_version(workspace.set(card.name), manifest, files)
+    return manifest
+
+
+def distill(
+    workspace: Workspace, config: Config, name: str, *, device: str = "cpu", progress: Progress = _quiet
+) -> Manifest:
+    """Distil one candidate; write the set, its manifest, its losses and its picture."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.distill.loop import Streams
+    from fair_distill.distill.loop import distill as run
+    from fair_distill.distill.sampling import Normalisation
+    from fair_distill.report.grid import grid_png
+
+    candidate = config.candidate(name)
+    _validated(workspace)
+    train = read_split(workspace.split("train"))
+    recipe = _recipe(config, train)
+    result = run(
+        train,
+        config.distill,
+        candidate,
+        normalise=Normalisation(recipe.mean, recipe.std),
+        streams=Streams(
+            # No candidate's name in the purpose: candidates start alike and see the same batches.
+            **{purpose: _torch_generator(config, f"distill.{purpose}") for purpose in Streams.__annotations__}
+        ),
+        device=_torch_device(config, device),
+        progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),
+    )
+    card = _card(
+        config,
+        train,
+        name=name,
+        kind="distilled",
+        examples=len(result.labels),
+        diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
+    )
+    distilled = DistilledSet(result.images, result.labels, card)
+    write_bytes(workspace.losses(name), _table(["step", "loss"], enumerate(result.losses, start=1)))
+    write_bytes(workspace.grid(name), grid_png(distilled))
+    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(_provenance(config, device)))
+    params = _params(config, "distill", candidate=candidate.model_dump())
+    return _write_set(workspace, config, card, distilled, params)
+
+
+def _provenance(config: Config, device: str) -> dict[str, Any]:
+    """Where equal bytes can be had again: the libraries, the processor's capability and the kind of device."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("fair-distill", "numpy", "pot", "pyarrow", "torch")},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.device(device).type,
+        "threads": config.threads,
+    }
+
+
+def references(workspace: Workspace, config: Config, name: str) -> Manifest:
+    """Write a set that candidates are measured against; the full data stay where they are, named by digest."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.evaluation.references import subset
+
+    reference = config.reference(name)
+    _validated(workspace)
+    train = read_split(workspace.split("train"))
+    params = _params(config, reference=reference.model_dump(), ipc=config.distill.ipc)
+    if reference.select == "all":
+        card = _card(config, train, name=name, kind="full", examples=len(train), diagnostics={})
+        return _write_set(workspace, config, card, None, params)
+    generator = _torch_generator(config, f"references.{reference.select}")
+    images, labels = subset(reference.select, train, config.distill.ipc, generator)
+    card = _card(config, train, name=name, kind="subset", examples=len(labels), diagnostics={})
+    return _write_set(workspace, config, card, DistilledSet(images, labels, card), params)
+
+
+def _made_by(config: Config, name: str) -> str:
+    return f"fair-distill {'references' if name in config.references else 'distill'} {name}"
+
+
+def _known(config: Config, name: str) -> None:
+    if name not in config.sets:
+        raise ConfigError(f"params.yaml: sets has no {name!r}; choose one of {', '.join(config.sets)}")
+
+
+def evaluate(
+    workspace: Workspace, config: Config, name: str, *, device: str = "cpu", progress: Progress = _quiet
+) -> dict[str, Any]:
+    """Train on a set as it lies on disk, checked against its manifest; write predictions, metrics and rates."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.evaluation.evaluate import evaluate as run
+
+    _known(config, name)
+    manifest, files = read_version(workspace.set(name), made_by=_made_by(config, name))
+    if manifest.card.kind == "full":
+        if sha256(workspace.split("train")) != manifest.source:
+            raise IntegrityError(
+                f"{workspace.split('train')} is not the file that the set {name!r} names; run {_made_by(config, name)}"
+            )
+        train = read_split(workspace.split("train"))
+        images, labels = train.images, train.labels
+    else:
+        distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
+        images, labels = distilled.images, distilled.labels
+    predictions = run(
+        images,
+        labels,
+        manifest.card.recipe,
+        read_split(workspace.split("gate")),
+        version=manifest.version,
+        split=sha256(workspace.split("gate")),
+        seeds=config.evaluate.seeds,
+        generator=lambda seed: _torch_generator(config, f"evaluate.{seed}"),
+        device=_torch_device(config, device),
+        progress=lambda done, of: progress(done, of, "networks trained"),
+    )
+    write_bytes(workspace.predictions(name), predictions.to_parquet())
+    runs = [predictions.confusion(*run) for run in predictions.runs()]
+    mean = mean_confusion(runs)
+    report = _report(mean, runs)
+    write_bytes(workspace.evaluation(name), to_json(report))
+    write_bytes(workspace.rates(name), _rates(name, mean))
+    return report
+
+
+def _report(mean: Confusion, runs: list[Confusion]) -> dict[str, Any]:
+    """Every metric of the mean rates, and the mean of the metric over runs, which for a maximum is never smaller."""
+    report: dict[str, Any] = {}
+    for name in METRICS:
+        measured = measure(name, mean)
+        report[name] = measured.value
+        each = [measure(name, run).value for run in runs]
+        defined = [value for value in each if value is not None]
+        report.setdefault("mean_over_runs", {})[name] = (
+            sum(defined) / len(defined) if len(defined) == len(each) else None
+        )
+        if measured.reason:
+            report.setdefault("undefined", {})[name] = measured.reason
+    return report
+
+
+def _rates(name: str, mean: Confusion) -> bytes:
+    cells = [(c, g) for c in range(len(mean.classes)) for g in range(len(mean.groups))]
+    return _table(
+        ["set", "class", "group", "examples", "recall"],
+        (
+            [
+                name,
+                mean.classes[c],
+                mean.groups[g],
+                int(mean.support[g, c]),
+                mean.recalls[g, c] if mean.support[g, c] else "",
+            ]
+            for c, g in cells
+        ),
+    )
+
+
+def judge(workspace: Workspace, config: Config, name: str) -> Verdict:
+    """Hold a set's predictions against the policy; write and return the verdict, whatever it is."""
+    verdict = verdict_of(workspace, config, name)
+    write_bytes(workspace.verdict(name), verdict.to_json())
+    return verdict
+
+
+def verdict_of(workspace: Workspace, config: Config, name: str) -> Verdict:
+    """Judge without writing: what `enforce` and promotion trust, not the verdict that lies on disk."""
+    _known(config, name)
+    predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    context = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
+    parse_json(context, name=str(workspace.context))
+    return decide(predictions, config.gate, context=context, engine=config.engine)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own."""
+
+    who: str
+    now: datetime
+    nonce: str
+
+
+def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
+    """Publish the release candidate: its set, the predictions it was judged by, and how it came to be."""
+    name = config.release.candidate
+    manifest, files = read_version(workspace.set(name), made_by=_made_by(config, name))
+    predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=_made_by(config, name)).read_bytes()
+    return release.publish(
+        open_store(registry),
+        config.dataset,
+        manifest,
+        files,
+        predictions=predictions,
+        provenance=provenance,
+        who=hand.who,
+        now=hand.now,
+        nonce=hand.nonce,
+    )
+
+
+def promote(workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand) -> Promotion:
+    """Judge the release candidate again, and promote it to `channel` if it passes."""
+    name = config.release.candidate
+    manifest, _ = read_version(workspace.set(name), made_by=_made_by(config, name))
+    verdict = verdict_of(workspace, config, name)
+    return release.promote(
+        open_store(registry),
+        config.dataset,
+        manifest.version,
+        channel,
+        order=config.release.channels,
+        verdict=verdict,
+        verdict_bytes=verdict.to_json(),
+        who=hand.who,
+        now=hand.now,
+        nonce=hand.nonce,
+    )

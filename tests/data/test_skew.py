@@ -1,0 +1,179 @@
+"""Colours, skew and pairs, counted."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.data.skew import colour, paired, skewed, split
+from fair_distill.data.sources import Labelled
+from fair_distill.errors import DataError
+
+RED_CYAN = {"red": [255, 0, 0], "cyan": [0, 255, 255]}
+THREE = {"red": [255, 0, 0], "green": [0, 255, 0], "blue": [0, 0, 255]}
+SHARES = {"train": 0.5, "tune": 0.1, "gate": 0.4}
+
+
+def source(*sizes: int) -> Labelled:
+    """Grey images of one pixel that carry their number, shuffled; class c has sizes[c] of them."""
+    labels = np.random.default_rng(7).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    images = (np.arange(len(labels)) % 256).astype(np.uint8)[:, None, None]
+    return Labelled(images, labels, tuple(f"class{i}" for i in range(len(sizes))))
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def everything(made: Labelled) -> Array:
+    return np.arange(len(made.labels))
+
+
+def test_a_colour_scales_each_channel_and_rounds_to_nearest() -> None:
+    grey = np.arange(256, dtype=np.uint8)[:, None, None]
+
+    painted = colour(grey, np.tile([255, 128, 0], (256, 1)))[:, :, 0, 0]
+
+    assert painted.dtype == np.uint8
+    assert np.array_equal(painted[:, 0], np.arange(256))  # 255 is one, exactly
+    assert np.array_equal(painted[:, 1], np.round(np.arange(256) * 128 / 255))  # no overflow on the way
+    assert not painted[:, 2].any()
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_white_takes_the_colour_and_black_stays_black(value: int, channel: int) -> None:
+    colours = np.array([[channel, channel, channel]])
+
+    assert (colour(np.full((1, 1, 1), 255, np.uint8), colours) == channel).all()
+    assert (colour(np.zeros((1, 1, 1), np.uint8), colours) == 0).all()
+    # Colour and grey are interchangeable: it is one product.
+    swapped = colour(np.full((1, 1, 1), channel, np.uint8), np.full((1, 3), value))
+    assert np.array_equal(colour(np.full((1, 1, 1), value, np.uint8), colours), swapped)
+
+
+def test_each_image_is_painted_in_its_own_colour() -> None:
+    painted = colour(np.full((2, 2, 3), 100, np.uint8), np.array([[255, 0, 0], [0, 255, 255]]))
+
+    assert painted.shape == (2, 3, 2, 3)
+    assert painted[:, :, 0, 0].tolist() == [[100, 0, 0], [0, 100, 100]]
+
+
+def test_a_split_deals_every_example_of_every_class_out_once_by_share() -> None:
+    made = source(100, 50, 7)
+
+    parts = split(made.labels, SHARES, rng())
+
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(157))
+    counts = {name: np.bincount(made.labels[rows]).tolist() for name, rows in parts.items()}
+    # of 7: cuts at 3.5 and 4.2, rounded half to even
+    assert counts == {"train": [50, 25, 4], "tune": [10, 5, 0], "gate": [40, 20, 3]}
+    assert all((np.diff(rows) > 0).all() for rows in parts.values())
+
+
+def test_a_split_follows_its_generator_and_nothing_else() -> None:
+    made = source(40, 40)
+    once, again, other = (split(made.labels, SHARES, rng(seed))["train"] for seed in (1, 1, 2))
+
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "colours", "own_share", "counts"),
+    [
+        ((100, 100), RED_CYAN, 0.9, [[90, 10], [10, 90]]),
+        ((99, 101, 10), RED_CYAN, 0.9, [[89, 10], [11, 90], [9, 1]]),  # int(n · share); class c owns colour c mod G
+        ((100, 100, 100, 100), THREE, 0.9, [[90, 5, 5], [5, 90, 5], [5, 5, 90], [90, 5, 5]]),
+        ((103,), THREE, 0.9, [[92, 6, 5]]),  # the odd one goes to the first of the others
+        ((10, 10), RED_CYAN, 0.5, [[5, 5], [5, 5]]),
+        ((3, 3), RED_CYAN, 0.1, [[0, 3], [3, 0]]),
+    ],
+)
+def test_the_skew_is_the_recipes_to_the_example(
+    sizes: tuple[int, ...], colours: dict[str, list[int]], own_share: float, counts: list[list[int]]
+) -> None:
+    made = source(*sizes)
+
+    dataset = skewed(made, everything(made), colours, own_share, rng())
+
+    assert dataset.counts.tolist() == counts
+    assert dataset.group_names == tuple(colours)
+
+
+def painted_right(dataset: GroupedDataset, made: Labelled, colours: dict[str, list[int]]) -> None:
+    """Assert that each row is the image of its pair number, in the colour of its group, with its class."""
+    palette = np.array(list(colours.values()))
+    assert np.array_equal(dataset.images, colour(made.images[dataset.pairs], palette[dataset.groups]))
+    assert np.array_equal(dataset.labels, made.labels[dataset.pairs])
+
+
+def test_a_skewed_row_is_its_source_image_in_its_groups_colour() -> None:
+    made = source(60, 60)
+    rows = everything(made)[10:90]
+
+    dataset = skewed(made, rows, THREE, 0.9, rng())
+
+    painted_right(dataset, made, THREE)
+    assert sorted(dataset.pairs) == rows.tolist()
+
+
+def test_who_stands_in_which_colour_is_drawn() -> None:
+    made = source(60, 60)
+    once, again, other = (skewed(made, everything(made), THREE, 0.9, rng(seed)) for seed in (1, 1, 2))
+
+    assert np.array_equal(once.pairs, again.pairs)
+    assert not np.array_equal(once.pairs, other.pairs)
+    assert np.array_equal(once.counts, other.counts)
+
+
+def test_a_paired_split_holds_every_image_in_every_colour() -> None:
+    made = source(30, 20)
+    rows = everything(made)[::2]
+
+    dataset = paired(made, rows, THREE)
+
+    painted_right(dataset, made, THREE)
+    assert len(dataset) == 3 * len(rows)
+    for group in range(3):
+        assert sorted(dataset.pairs[dataset.groups == group]) == rows.tolist()
+    assert np.array_equal(dataset.counts, np.bincount(made.labels[rows])[:, None].repeat(3, axis=1))
+    # The same order in every group, so a gap is a difference of rows.
+    for label in range(2):
+        first, *others = (dataset.pairs[dataset.rows(Cell(label, group))].tolist() for group in range(3))
+        assert all(other == first for other in others)
+
+
+def test_splits_share_no_image() -> None:
+    made = source(60, 61)
+    rows = split(made.labels, SHARES, rng())
+
+    pairs = [
+        set(skewed(made, rows["train"], RED_CYAN, 0.9, rng()).pairs),
+        set(paired(made, rows["tune"], RED_CYAN).pairs),
+        set(paired(made, rows["gate"], RED_CYAN).pairs),
+    ]
+
+    assert sum(map(len, pairs)) == len(set.union(*pairs)) == 121
+
+
+def test_a_split_without_rows_is_refused() -> None:
+    with pytest.raises(DataError, match="at least one example is needed, got none"):
+        paired(source(3), np.arange(0), RED_CYAN)
+
+
+def test_real_mnist_is_skewed_as_the_recipe_says(real_data: Path) -> None:
+    labels = np.frombuffer(gzip.decompress((real_data / "mnist/train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    made = Labelled(np.zeros((len(labels), 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
+    colours = {f"colour{i}": [i, i, i] for i in range(10)}
+
+    dataset = skewed(made, everything(made), colours, 0.9, rng())
+
+    sizes = np.bincount(labels)
+    assert np.diagonal(dataset.counts).tolist() == (sizes * 0.9).astype(int).tolist()
+    assert np.array_equal(dataset.counts.sum(axis=1), sizes)
+    others = dataset.counts[~np.eye(10, dtype=bool)].reshape(10, 9)
+    assert (np.ptp(others, axis=1) <= 1).all()

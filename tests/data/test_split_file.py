@@ -1,0 +1,174 @@
+"""A prepared split comes back from its file as it was, or not at all."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_workspace import grouped
+
+from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.schema import read_split, write_split
+from fair_distill.errors import DataError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "split.arrow"
+
+
+def backing(array: Array) -> object:
+    """The object whose memory an array shows."""
+    base: object = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    return base
+
+
+def test_a_split_reads_back_as_it_was_written(path: Path) -> None:
+    made = replace(grouped([[3, 0], [2, 4]]), pairs=np.arange(9)[::-1] * 2**33)
+
+    write_split(made, path)
+    read = read_split(path)
+
+    for name in ("images", "labels", "groups", "pairs", "offsets"):
+        assert np.array_equal(getattr(read, name), getattr(made, name)), name
+        assert getattr(read, name).dtype == getattr(made, name).dtype, name
+    assert (read.classes, read.group_names) == (made.classes, made.group_names)
+
+
+def test_equal_rows_give_equal_bytes(path: Path, tmp_path: Path) -> None:
+    write_split(grouped([[3, 1], [2, 4]]), path)
+    write_split(grouped([[3, 1], [2, 4]]), tmp_path / "again")
+    write_split(grouped([[3, 1], [2, 4]], seed=1), tmp_path / "other")
+
+    assert path.read_bytes() == (tmp_path / "again").read_bytes()
+    assert path.read_bytes() != (tmp_path / "other").read_bytes()
+
+
+def test_images_are_a_view_of_the_file_that_nobody_can_write_to(path: Path) -> None:
+    write_split(grouped([[3, 1], [2, 4]]), path)
+
+    images = read_split(path).images
+
+    assert not images.flags.owndata
+    assert not images.flags.writeable
+    assert not isinstance(backing(images), np.ndarray)  # no copy in between
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+
+
+def test_a_view_of_part_of_the_images_is_written_as_its_rows(path: Path) -> None:
+    made = grouped([[3, 1], [2, 4]])
+
+    write_split(replace(made, images=np.flip(made.images, axis=3)), path)
+
+    assert np.array_equal(read_split(path).images, made.images[:, :, :, ::-1])
+
+
+def test_a_missing_file_says_what_writes_it(path: Path) -> None:
+    with pytest.raises(DataError, match=r"split\.arrow is missing; `fair-distill prepare` writes it"):
+        read_split(path)
+
+
+def fault(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_split(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "fair-distill prepare" in message
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.mark.parametrize("keep", [0, 1, 10, 0.5, 0.9, -1])
+def test_a_truncated_file_is_refused(path: Path, keep: float) -> None:
+    write_split(grouped([[3, 1], [2, 4]]), path)
+    content = path.read_bytes()
+
+    path.write_bytes(content[: int(len(content) * keep) if 0 < keep < 1 else int(keep)])
+
+    fault(path)
+
+
+def test_files_of_another_kind_are_refused(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(4096))
+    fault(path)
+
+    pq.write_table(pa.table({"label": [0, 1]}), path)
+    fault(path)
+
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, pa.schema([("label", pa.int32())])) as writer:
+        writer.write_batch(pa.record_batch({"label": pa.array([0, 1], pa.int32())}))
+    fault(path)
+
+    path.unlink()
+    path.mkdir()
+    fault(path)
+
+
+def crafted(path: Path, made: GroupedDataset, **changes: Array) -> None:
+    """Write rows that the constructor does not look at: it trusts whoever sorted them."""
+    write_split(replace(made, **changes), path)
+
+
+def test_rows_out_of_order_are_refused_wherever_they_stand(path: Path) -> None:
+    made = grouped([[6, 0], [6, 0]], size=1)
+
+    for i in range(6):
+        for j in range(6, 12):  # a binary search does not look at most of them
+            labels = made.labels.copy()
+            labels[[i, j]] = labels[[j, i]]
+            crafted(path, made, labels=labels)
+            assert "not sorted by cell" in fault(path)
+
+
+def test_indices_outside_the_names_are_refused(path: Path) -> None:
+    made = grouped([[1, 1], [1, 1]], size=1)
+
+    crafted(path, made, groups=np.array([0, 1, 2, 1]), labels=np.array([0, 0, 0, 1]))  # (0, 2) would be cell (1, 0)
+    fault(path)
+    crafted(path, made, groups=np.array([0, 1, 0, 1]), labels=np.array([0, 0, 1, 2]))
+    fault(path)
+    crafted(path, made, groups=np.array([-1, 1, 0, 1]))
+    fault(path)
+
+
+def test_offsets_that_go_back_are_refused(path: Path) -> None:
+    made = grouped([[1, 1], [1, 1]], size=1)
+
+    for offsets in ([0, 2, 1, 3, 4], [1, 1, 2, 3, 4], [-1, 1, 2, 3, 4]):
+        crafted(path, made, offsets=np.array(offsets))
+        fault(path)
+
+
+@pytest.mark.parametrize("column", ["image", "label", "group", "pair"])
+def test_a_null_is_refused(path: Path, column: str) -> None:
+    write_split(grouped([[2, 2], [2, 2]], size=1), path)
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    at = table.schema.get_field_index(column)
+    chunk = table.column(column).combine_chunks()
+    plain = chunk.storage if column == "image" else chunk
+    nulled = pa.array([None, *plain.to_pylist()[1:]], plain.type)
+    if column == "image":
+        nulled = pa.ExtensionArray.from_storage(chunk.type, nulled)
+    broken = table.set_column(at, table.schema.field(at), nulled)
+
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, broken.schema) as writer:
+        writer.write_table(broken)
+
+    fault(path)
+
+
+def test_a_stale_reader_keeps_its_rows_when_the_file_is_written_anew(path: Path, tmp_path: Path) -> None:
+    write_split(grouped([[3, 1], [2, 4]]), path)
+    shutil.copy(path, tmp_path / "copy")
+    images = read_split(path).images
+
+    write_split(grouped([[3, 1], [2, 4]], seed=1), path)
+
+    assert np.array_equal(images, read_split(tmp_path / "copy").images)
+    assert not np.array_equal(images, read_split(path).images)

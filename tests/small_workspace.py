@@ -1,0 +1,100 @@
+"""A workspace small enough to run every stage in a second, and the command line as a function."""
+
+import contextlib
+import io
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fair_distill.cli import main
+from fair_distill.data.grouped import Array, GroupedDataset
+
+REPOSITORY = Path(__file__).parents[1]
+SETS = ("full", "random", "balanced", "pooled", "barycentric")
+
+
+@cache
+def _repository_params() -> dict[str, Any]:
+    params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    return params
+
+
+def small_params() -> dict[str, Any]:
+    """The repository's params.yaml, with sizes at which numbers mean nothing and every line still runs."""
+    params = deepcopy(_repository_params())
+    params["threads"] = 1  # two threads wait for each other when the machine is busy
+    params["data"]["source"] = {"name": "digits", "size": 8}
+    params["data"]["splits"] = {"train": 0.8, "tune": 0.1, "gate": 0.1}
+    network = {"name": "convnet", "width": 8, "depth": 2}
+    params["recipe"] |= {"network": dict(network), "steps": 20, "batch_size": 32}
+    params["distill"] |= {"network": dict(network), "steps": 5, "ipc": 2, "real_per_class": 8}
+    params["candidates"] = {
+        "pooled": {"alignment": "pooled"},
+        "barycentric": {"alignment": "barycentric", "barycenter": "mean"},
+    }
+    params["references"] = {
+        "full": {"select": "all"},
+        "random": {"select": "random"},
+        "balanced": {"select": "group_balanced"},
+    }
+    params["sets"] = list(SETS)
+    params["evaluate"] = {"seeds": 2}
+    params["gate"] = {
+        "limits": [
+            {"metric": "eo_diag_max", "at_most": 0.3, "why": "a test"},
+            {"metric": "accuracy", "at_least": 0.85, "why": "a test"},
+        ]
+    }
+    params["release"] = {"candidate": "barycentric", "channels": ["production"]}
+    return params
+
+
+def write_params(root: Path, params: dict[str, Any]) -> None:
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(root: Path, *argv: str) -> Ended:
+    """Call `fair-distill --workspace ROOT ARGV` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(["--workspace", str(root), *argv])
+        except SystemExit as end:  # argparse's way out
+            code = end.code if isinstance(end.code, int) else 1
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file under a folder, hidden ones too."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def grouped(counts_CG: Any, *, size: int = 8, channels: int = 3, seed: int = 0) -> GroupedDataset:
+    """Noise whose level tells the group: group 0 is dark, the last is bright."""
+    counts = np.asarray(counts_CG)
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
+    groups: Array = np.concatenate([np.repeat(np.arange(len(row)), row) for row in counts])
+    level = (groups + 1) * 200 // counts.shape[1]
+    images = rng.integers(0, 55, (len(labels), channels, size, size)) + level[:, None, None, None]
+    return GroupedDataset.from_arrays(
+        images.astype(np.uint8),
+        labels,
+        groups,
+        classes=[f"class{i}" for i in range(len(counts))],
+        group_names=[f"group{i}" for i in range(counts.shape[1])],
+    )

@@ -1,0 +1,259 @@
+"""params.yaml is read whole or refused in one line that names the key."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+from small_workspace import REPOSITORY, small_params
+
+from fair_distill.config import Config, Named, Section, load_config, parse_config
+from fair_distill.errors import ConfigError
+
+PLACES = (
+    *("", "data", "data.splits", "validate", "recipe", "distill", "candidates.pooled", "references.full"),
+    *("evaluate", "gate", "gate.limits.0", "release"),
+)
+# What may be left out has no default in code: its absence is a statement.
+OPTIONAL = {"barycenter", "group_weights", "at_most", "at_least"}
+
+
+def at(params: dict[str, Any], place: str) -> Any:
+    value: Any = params
+    for part in filter(None, place.split(".")):
+        value = value[int(part) if part.isdigit() else part]
+    return value
+
+
+def put(place: str, value: object) -> dict[str, Any]:
+    """The small params with one value changed."""
+    params = small_params()
+    parent, _, key = place.rpartition(".")
+    at(params, parent)[int(key) if key.isdigit() else key] = value
+    return params
+
+
+def refusal(params: dict[Any, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(params)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def sections(value: object) -> Iterator[BaseModel]:
+    if isinstance(value, BaseModel):
+        yield value
+        for field in type(value).model_fields:
+            yield from sections(getattr(value, field))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from sections(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from sections(item)
+
+
+def test_the_repositorys_own_params_are_sound() -> None:
+    config = load_config(REPOSITORY / "params.yaml")
+
+    assert config.release.candidate in config.sets
+
+
+def test_every_section_is_frozen() -> None:
+    seen = list(sections(parse_config(small_params())))
+
+    for section in seen:
+        for field in type(section).model_fields:
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(section, field, getattr(section, field))
+    assert {type(section) for section in seen} == {*Section.__subclasses__(), Named}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_unknown_key_is_refused_by_its_dotted_path(place: str) -> None:
+    dotted = f"{place}.stpes".lstrip(".")
+
+    assert refusal(put(dotted, 1)) == f"params.yaml: {dotted}: no such key; remove it or mend its spelling"
+
+
+@pytest.mark.parametrize(
+    "dotted",
+    [
+        f"{place}.{key}".lstrip(".")
+        for place in PLACES
+        for key, value in at(small_params(), place).items()
+        if key not in OPTIONAL
+    ],
+)
+def test_every_key_is_needed(dotted: str) -> None:
+    params = small_params()
+    parent, _, key = dotted.rpartition(".")
+    del at(params, parent)[key]
+
+    assert f"params.yaml: {dotted}: this key is needed" in refusal(params)
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        ("seed", -1, "greater than or equal to 0; got -1"),
+        ("seed", True, "integer; got True"),  # a switch is no number
+        ("engine", 1.0, "integer; got 1.0"),
+        ("threads", "2", "integer; got '2'"),
+        ("dataset", "di/gits", "letters, digits, '-' and '_'; got 'di/gits'"),
+        ("dataset", "", "letters, digits"),
+        ("data", [], "got []"),
+        ("data", None, "got None"),
+        ("data.colours.red", [0, 0, 256], "got 256"),
+        ("data.colours.red", [0, 0], "at least 3"),
+        ("data.colours", {"red": [255, 0, 0]}, "at least 2"),
+        ("data.own_share", 1, "less than 1; got 1"),
+        ("data.own_share", 0, "greater than 0; got 0"),
+        ("data.own_share", NAN, "got nan"),
+        ("data.splits.train", NAN, "got nan"),
+        ("data.splits.train", 0.7, "shares sum to 1; these sum to 0.9"),
+        ("data.splits.gate", 0, "greater than 0"),
+        ("validate.minimum_per_cell", 0, "greater than 0; got 0"),
+        ("validate.maximum_imbalance", 0.5, "greater than or equal to 1"),
+        ("validate.maximum_imbalance", INFINITE, "got inf"),
+        ("recipe.learning_rate", NAN, "got nan"),
+        ("recipe.learning_rate", 0, "greater than 0"),
+        ("recipe.momentum", 1.5, "less than or equal to 1; got 1.5"),
+        ("recipe.weight_decay", NAN, "got nan"),
+        ("recipe.weight_decay", INFINITE, "got inf"),
+        ("recipe.augment", "crop", "got 'crop'"),
+        ("recipe.augment", [1], "got 1"),
+        ("distill.matcher", {"nome": "dm"}, "distill.matcher.name: this key is needed"),
+        ("distill.matcher", 3, "got 3"),
+        ("distill.distance", "l2", "'squared' or 'l1'; got 'l2'"),
+        ("distill.reduce", "max", "'sum' or 'mean'; got 'max'"),
+        ("distill.start", "real", "got 'real'"),
+        ("distill.learning_rate", INFINITE, "got inf"),
+        ("distill.ipc", 2.5, "integer; got 2.5"),
+        ("candidates", {}, "at least 1"),
+        ("candidates.a b", {"alignment": "pooled"}, "got 'a b'"),
+        ("candidates.pooled.alignment", "pool", "got 'pool'"),
+        ("candidates.pooled.barycenter", "mean", "a barycenter belongs to `alignment: barycentric`"),
+        ("candidates.barycentric.barycenter", None, "a barycenter belongs to `alignment: barycentric`"),
+        ("candidates.pooled.group_weights", {"red": 1.0, "cyan": 1.0}, "takes its group weights from the data"),
+        ("candidates.barycentric.group_weights", {"red": 0.0}, "greater than 0"),
+        ("candidates.random", {"alignment": "pooled"}, "random: a name is a candidate or a reference, not both"),
+        ("references.full.select", "some", "got 'some'"),
+        ("sets", ["full", "fool"], "sets names 'fool'; choose from full, random, balanced, pooled, barycentric"),
+        ("sets", ["full", "full"], "sets names 'full' twice"),
+        ("sets", [], "at least 1"),
+        ("evaluate.seeds", 0, "greater than 0"),
+        ("gate.limits", [], "at least 1"),
+        ("gate.limits.0.at_most", 1.1, "less than or equal to 1"),
+        ("gate.limits.0.at_most", NAN, "got nan"),
+        ("gate.limits.0.at_least", 0.5, "exactly one of at_most and at_least"),
+        ("gate.limits.0.at_most", None, "exactly one of at_most and at_least"),
+        ("gate.limits.0.why", "", "at least 1 character"),
+        ("release.candidate", "random", "release.candidate is 'random'; choose one of pooled, barycentric"),
+        ("release.channels", [], "at least 1"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_was_wanted(place: str, value: object, says: str) -> None:
+    assert says in refusal(put(place, value))
+
+
+def test_a_key_with_a_line_break_is_refused_in_one_line() -> None:
+    assert "no such key" in refusal(put("two\nlines", 1))
+
+
+def test_the_number_of_faults_is_told() -> None:
+    params = put("seed", -1) | {"engine": 0}
+
+    assert refusal(params).endswith("(and 1 more)")
+
+
+def test_a_choice_is_a_name_or_a_name_with_options() -> None:
+    plain = parse_config(put("distill.matcher", "dm")).distill.matcher
+    mapping = parse_config(put("distill.matcher", {"name": "dm", "layers": 2})).distill.matcher
+
+    assert plain == Named(name="dm")
+    assert (mapping.name, mapping.options) == ("dm", {"layers": 2})
+
+
+def test_a_candidate_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match="no 'typo'; choose one of pooled, barycentric"):
+        parse_config(small_params()).candidate("typo")
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def load(tmp_path: Path, text: str | bytes) -> Config:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_config(path)
+
+
+def test_a_file_reads_as_its_mapping_does(tmp_path: Path) -> None:
+    assert load(tmp_path, yaml.safe_dump(small_params())) == parse_config(small_params())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 0\nseed: 1\n", "line 1: the key 'seed' stands twice"),
+        ("data: {}\nrecipe:\n  steps: 1\n  steps: 1\n", "line 3: the key 'steps' stands twice"),
+        ("- 1\n", "a mapping of sections was wanted, got list"),
+        ("", "a mapping of sections was wanted, got NoneType"),
+        ("seed: [\n", "not valid YAML"),
+        ("seed: *nobody\n", "not valid YAML"),
+        ("[1]: 2\n", "not valid YAML"),
+        ("seed: !!python/name:os.system\n", "not valid YAML"),
+        ("seed: 2020-13-45\n", "not valid YAML"),  # looks like a date and is none
+        ("seed: !!int many\n", "not valid YAML"),
+        ("{" * 1500, "not valid YAML"),
+        (b"\xff\xfe\x00", "not readable"),
+        (b"seed: \x00", "not valid YAML"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_by_file(tmp_path: Path, text: str | bytes, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+
+    assert says in str(caught.value)
+    assert str(tmp_path / "params.yaml") in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
+def test_numbers_that_are_none_are_refused_in_every_field(tmp_path: Path, number: str) -> None:
+    text = (REPOSITORY / "params.yaml").read_text()
+    for line in (line for line in text.splitlines() if "learning_rate:" in line or "weight_decay:" in line):
+        with pytest.raises(ConfigError, match=r"got -?(nan|inf)"):
+            load(tmp_path, text.replace(line, f"{line.split(':')[0]}: {number}", 1))
+
+
+@pytest.mark.parametrize("number", ["1e-2", "1E-2", "1.e-2", "1.0e-2", "0.01", ".1e-1", "+1e-2"])
+def test_a_number_may_be_written_as_everybody_writes_it(tmp_path: Path, number: str) -> None:
+    text = yaml.safe_dump(put("recipe.weight_decay", 123.25)).replace("123.25", number)
+
+    assert load(tmp_path, text).recipe.weight_decay == 0.01
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml is missing; run this in a workspace"):
+        load_config(tmp_path / "absent.yaml")
+    with pytest.raises(ConfigError, match="is not readable"):
+        load_config(tmp_path)
+
+
+@given(st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "replace")))
+def test_no_text_gets_past_the_reader_as_another_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("text", numbered=True) / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(ConfigError):
+        load_config(path)
