@@ -1,55 +1,66 @@
 """The only file that runs git and dvc."""
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 from fair_distill.errors import ConfigError, FairDistillError
 
 
-@contextmanager
-def _own_commands_first() -> Iterator[None]:
-    """Let the stages' `fair-distill` be this environment's, whether or not it is activated."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
-
-
-def repro(workspace: Path, targets: Sequence[str] = (), *, alone: bool = False) -> tuple[str, ...]:
-    """Bring DVC stages up to date and return the names of those that had to run or were restored.
-
-    Parameters
-    ----------
-    targets : stage names; none means all. A matrix stage's name means all of its rows.
-    alone : bring up to date the targets only, not what they depend on
+def repro(workspace: Path) -> None:
+    """Bring all stages up to date (`dvc repro`), on this process's own terminal.
 
     Raises
     ------
     FairDistillError
-        If a stage fails (its own message is on stderr), or another process holds the workspace.
+        If a stage fails, or another process holds the workspace; why stands on stderr.
     """
+    with _dvc(workspace, "repro") as dvc:
+        _ended(dvc, "dvc repro")
+
+
+def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Bring one stage up to date, all rows of a matrix, not what it depends on; return the names of what ran.
+
+    Parameters
+    ----------
+    say : given every line that DVC and the stage print
+    """
+    ran, last = [], ""
+    with _dvc(workspace, "repro", "--single-item", stage, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+        output: IO[str] = dvc.stdout  # type: ignore[assignment]
+        for line in map(str.rstrip, output):
+            if line:
+                say(line)
+            if started := re.fullmatch(r"Running stage '(.+)':", line):
+                ran.append(started[1])
+            last = line if line.startswith("fair-distill: ") else last
+        _ended(dvc, f"stage {stage}", why=last.removeprefix("fair-distill: "))
+    return tuple(ran)
+
+
+def _dvc(workspace: Path, *arguments: str, **pipes: Any) -> "subprocess.Popen[str]":
+    """Start dvc in a workspace, with this environment's `fair-distill` first, whether or not it is activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
-        from dvc.exceptions import DvcException
-        from dvc.lock import LockError
-        from dvc.repo import Repo
-    except ModuleNotFoundError:
-        raise ConfigError("dvc is not installed; pip install 'fair-distill[pipeline]'") from None
-    try:
-        with _own_commands_first(), Repo(str(workspace.absolute())) as repo:
-            stages = repo.reproduce(targets=list(targets) or None, single_item=alone)
-    except LockError:
-        raise FairDistillError(
-            f"another process is running stages in {workspace}; wait for it, or work in a clone of your own"
-        ) from None
-    except DvcException as error:
-        raise FairDistillError(str(error).replace("\n", " ")) from None
-    return tuple(stage.addressing for stage in stages)
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=workspace,
+            env={**os.environ, "PATH": path},
+            text=True,
+            **pipes,
+        )
+    except OSError as error:
+        raise ConfigError(f"dvc cannot be run in {workspace}: {error.strerror}") from None
+
+
+def _ended(process: "subprocess.Popen[str]", what: str, *, why: str = "") -> None:
+    if process.wait() != 0:
+        raise FairDistillError(f"{what} did not end well: {why or 'what stopped it stands above'}")
 
 
 def revision(workspace: Path) -> str | None:

@@ -12,6 +12,4 @@ from fair_distill import versioning
 @task(task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
 def bring_up_to_date(stage: str, workspace: Path) -> tuple[str, ...]:
     """Run one DVC stage (all rows of a matrix) if it is out of date; return the names of what ran."""
-    ran = versioning.repro(workspace, [stage], alone=True)
-    get_run_logger().info("%s: %s", stage, ", ".join(ran) if ran else "up to date")
-    return ran
+    return versioning.repro_stage(workspace, stage, say=get_run_logger().info)

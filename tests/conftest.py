@@ -17,7 +17,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finished")
     write_params(root, small_params())
     (root / "context.json").write_text("{}\n")
-    commands = [("prepare",), ("validate",), ("distill", "pooled"), ("distill", "barycentric"), ("references",)]
+    commands = [("prepare",), ("validate",), ("distill", "pooled"), ("distill", "barycentric")]
+    commands += [("references", name) for name in ("full", "random", "balanced")]
     for command in [*commands, *(("evaluate", name) for name in SETS), *(("judge", name) for name in SETS)]:
         ended = run(root, *command)
         assert ended.code == 0, f"{' '.join(command)}: {ended.err}"

@@ -84,13 +84,13 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def grouped(counts_CG: Any, *, size: int = 8, channels: int = 3, seed: int = 0) -> GroupedDataset:
-    """Noise whose level tells the group: group 0 is dark, the last is bright."""
+    """Noise with a bright band from top to bottom, whose place from left to right tells the group."""
     counts = np.asarray(counts_CG)
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
     groups: Array = np.concatenate([np.repeat(np.arange(len(row)), row) for row in counts])
-    level = (groups + 1) * 200 // counts.shape[1]
-    images = rng.integers(0, 55, (len(labels), channels, size, size)) + level[:, None, None, None]
+    band = np.arange(size) * counts.shape[1] // size == groups[:, None]
+    images = rng.integers(0, 55, (len(labels), channels, size, size)) + 200 * band[:, None, None, :]
     return GroupedDataset.from_arrays(
         images.astype(np.uint8),
         labels,

@@ -43,6 +43,8 @@ def draw(strategies: Sequence[str], count: int, generator: torch.Generator) -> D
     for name in strategies:
         if name not in STRATEGIES:
             raise ConfigError(f"params.yaml: augment names {name!r}; choose from {', '.join(STRATEGIES)}")
+        if strategies.count(name) > 1:
+            raise ConfigError(f"params.yaml: augment names {name!r} twice; every strategy is as likely as another")
     if not strategies:
         return Draw(None, None, None)
     chosen = torch.randint(len(strategies), (count,), generator=generator)

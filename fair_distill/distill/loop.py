@@ -17,7 +17,7 @@ from fair_distill.distill.matchers import build_matcher
 from fair_distill.distill.networks import build
 from fair_distill.distill.sampling import GroupSampler, Normalisation
 from fair_distill.distill.synthetic import start
-from fair_distill.errors import FairDistillError
+from fair_distill.errors import ConfigError, FairDistillError
 
 Progress = Callable[[int, int, float], None]
 
@@ -87,6 +87,11 @@ def distill(
     """
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
+    if candidate.barycenter and candidate.barycenter.options:
+        raise ConfigError(
+            f"params.yaml: barycenter {candidate.barycenter.name!r} takes no options; "
+            f"got {', '.join(candidate.barycenter.options)}"
+        )
     alignment = build_alignment(
         candidate.alignment,
         dataset.counts,

@@ -36,6 +36,9 @@ class ConvNet(Network):
     def __init__(self, shape: tuple[int, int, int], classes: int, *, width: int, depth: int) -> None:
         super().__init__()
         channels, height, width_px = shape
+        for name, value in (("width", width), ("depth", depth)):
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"params.yaml: network.{name} is {value!r}; a whole number from 1 is needed")
         if min(height, width_px) < 2**depth:
             raise ConfigError(
                 f"params.yaml: network.depth is {depth}, which halves the image {depth} times; "

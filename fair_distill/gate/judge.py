@@ -10,6 +10,8 @@ from fair_distill.gate.metrics import METRICS, mean_confusion, measure
 from fair_distill.gate.predictions import Predictions
 
 Outcome = Literal["pass", "fail", "insufficient"]
+# The limit itself is kept: 9 of 10 against 6 of 10 is a gap of 0.3, which floats call 0.30000000000000004.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _finding(limit: Limit, table: Predictions, runs: list[tuple[int, int]]) -> F
             worst = measured.value, network
     assert worst is not None
     value, network = worst
-    kept = value <= bound if upper else value >= bound
+    kept = value <= bound + _ROUNDING if upper else value >= bound - _ROUNDING
     relation = ("within" if kept else "over") if upper else ("at or above" if kept else "below")
     sentence = f"{limit.metric}: {value:.3f} ({network}) is {relation} the limit {bound:.3f}"
     return Finding(limit.metric, network, value, bound, kept, sentence)

@@ -27,6 +27,7 @@ _COLUMNS = {
     "predicted": pa.int16(),
     "probability": pa.float32(),
 }
+_SCHEMA = pa.schema(list(_COLUMNS.items()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class Predictions:
             "groups": self.groups,
             "networks": self.networks,
         }
-        schema = pa.schema(list(_COLUMNS.items()), metadata={_KEY: to_json(about)})
+        schema = _SCHEMA.with_metadata({_KEY: to_json(about)})
         arrays = [pa.array(self.columns[name], kind) for name, kind in _COLUMNS.items()]
         sink = io.BytesIO()
         pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd")
@@ -81,9 +82,14 @@ class Predictions:
         """Read what `to_parquet` wrote. Raises MeasurementError, with `name` in the message, for anything else."""
         try:
             table = pq.read_table(pa.BufferReader(content))
-            if table.schema.names != list(_COLUMNS) or any(column.null_count for column in table.columns):
-                raise ValueError(f"wanted the columns {', '.join(_COLUMNS)} without nulls")
+            if not table.schema.equals(_SCHEMA) or any(column.null_count for column in table.columns):
+                wanted = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+                raise ValueError(f"wanted the columns {wanted} without nulls")
             about = parse_json((table.schema.metadata or {})[_KEY], name=name, error=MeasurementError)
+            # A row of a network that has no name would be judged by nobody, and so would a network without rows.
+            spoken, named = set(table.column("network").to_pylist()), set(range(len(about["networks"])))
+            if len(table) and spoken != named:
+                raise ValueError(f"the networks named are {len(named)}, those with rows have the numbers {spoken}")
             return cls(
                 set=about["set"],
                 split=about["split"],
@@ -92,5 +98,5 @@ class Predictions:
                 networks=tuple(about["networks"]),
                 columns={key: table.column(key).to_numpy() for key in _COLUMNS},
             )
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"{name} is not a file of predictions: {error}") from None

@@ -68,7 +68,7 @@ def test_a_split_deals_every_example_of_every_class_out_once_by_share() -> None:
     parts = split(made.labels, SHARES, rng())
 
     assert sorted(np.concatenate(list(parts.values()))) == list(range(157))
-    counts = {name: np.bincount(made.labels[rows]).tolist() for name, rows in parts.items()}
+    counts = {name: np.bincount(made.labels[rows], minlength=3).tolist() for name, rows in parts.items()}
     # of 7: cuts at 3.5 and 4.2, rounded half to even
     assert counts == {"train": [50, 25, 4], "tune": [10, 5, 0], "gate": [40, 20, 3]}
     assert all((np.diff(rows) > 0).all() for rows in parts.values())

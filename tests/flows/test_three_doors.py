@@ -6,14 +6,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from prefect.testing.utilities import prefect_test_harness
+from small_workspace import REPOSITORY, small_params, write_params
 
 from fair_distill.artifacts import Workspace, sha256
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 pytestmark = pytest.mark.pipeline
@@ -25,26 +26,25 @@ def server() -> Iterator[None]:
         yield
 
 
-def clone(folder: Path, params: dict) -> Workspace:
+def clone(folder: Path, params: dict[str, Any]) -> Workspace:
     """A workspace in a git repository of its own, with the product's dvc.yaml and small params."""
     folder.mkdir(parents=True)
     for name in ("dvc.yaml", "context.json", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, folder / name)
+        shutil.copy(REPOSITORY / name, folder / name)
     (folder / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
-        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc" / name)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        shutil.copy(REPOSITORY / ".dvc" / name, folder / ".dvc" / name)
+    write_params(folder, params)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     return Workspace(folder)
 
 
-@pytest.fixture(scope="module")
-def small(tiny_params: dict) -> dict:
+def fewest_stages() -> dict[str, Any]:
     """One candidate and one reference: the fewest stages that still are all of them."""
-    return {
-        **tiny_params,
-        "candidates": {"barycentric": tiny_params["candidates"]["barycentric"]},
-        "references": {"random": tiny_params["references"]["random"]},
+    params = small_params()
+    return params | {
+        "candidates": {"barycentric": params["candidates"]["barycentric"]},
+        "references": {"random": params["references"]["random"]},
         "sets": ["random", "barycentric"],
         "gate": {"limits": [{"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}]},
     }
@@ -86,13 +86,11 @@ def prefect_flow(workspace: Workspace) -> None:
 
 
 @pytest.fixture(scope="module")
-def walked(
-    tmp_path_factory: pytest.TempPathFactory, small: dict, server: None
-) -> dict[str, tuple[Workspace, dict, dict]]:
+def walked(tmp_path_factory: pytest.TempPathFactory, server: None) -> dict[str, tuple[Workspace, dict, dict]]:
     """Each door's workspace, with its files after the first and after the second run."""
     result = {}
     for door in (dvc_repro, fair_distill_run, prefect_flow):
-        workspace = clone(tmp_path_factory.mktemp("door") / door.__name__, small)
+        workspace = clone(tmp_path_factory.mktemp("door") / door.__name__, fewest_stages())
         door(workspace)
         first = files(workspace)
         door(workspace)
@@ -141,6 +139,7 @@ def test_dvc_pushes_pulls_and_shows_what_the_stages_made(walked):
     assert "eo_diag_max" in command(workspace, "dvc", "metrics", "show")
     page = command(workspace, "dvc", "plots", "show")
     assert "index.html" in page
+    assert "failed" not in page
 
 
 def test_metrics_diff_shows_what_a_change_of_params_did(walked):
@@ -150,7 +149,7 @@ def test_metrics_diff_shows_what_a_change_of_params_did(walked):
     command(workspace, *git, "commit", "--quiet", "-m", "first")
     params = yaml.safe_load(workspace.params.read_text())
     params["evaluate"]["seeds"] += 1
-    workspace.params.write_text(yaml.safe_dump(params, sort_keys=False))
+    write_params(workspace.root, params)
 
     command(workspace, "fair-distill", "run")
 

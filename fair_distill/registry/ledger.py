@@ -1,0 +1,253 @@
+"""What happened to the versions of a dataset: an append-only ledger of numbered entries, chained by their SHA-256.
+
+Nothing else says what is published, promoted or revoked; `channels` reads it off the entries. An entry is
+written by creating the key of its number, so of two writers one gets the number and the other is told.
+
+The chain shows entries that were edited, removed, exchanged or put in between, and the seal shows damage to
+the newest. It cannot show that the newest entries were taken away, or that somebody who may write to the store
+wrote them anew, seals and all: that needs a head kept elsewhere, and signatures.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.registry.store import Absent, Store, Unanswered, is_sha256
+
+Event = Literal["publish", "promote", "demote", "rollback", "revoke"]
+# The events that put a version in force, on the ground of a verdict that passed.
+ON_GROUNDS = ("promote", "rollback")
+
+_FORMAT = 1
+_GENESIS = "0" * 64
+_SLUG = re.compile(r"[A-Za-z0-9_-]+")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+# A lone surrogate, which a command line can hand over, is no UTF-8.
+_TEXT = re.compile(r"[^\ud800-\udfff]+")
+_KEY = re.compile(r"([0-9]{12})\.json")
+_ABOUT_VERSIONS = ("publish", "revoke")
+# Of N racers that write m entries each, the unluckiest loses (N - 1)·m numbers.
+_TRIES = 1000
+_UNANSWERED_TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What a writer wants to enter; the ledger adds number, name and the digest of the entry before.
+
+    Attributes
+    ----------
+    channel : the channel it is about; None for publish and revoke, which are about the version
+    verdict : SHA-256 of the verdict that allows it; promote and rollback have one
+    nonce : says which command wrote it; of no two commands the same
+    """
+
+    event: Event
+    version: str
+    channel: str | None = None
+    verdict: str | None = None
+    reason: str = ""
+    who: str
+    time: str
+    nonce: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Draft):
+    """One entry as it stands in the ledger.
+
+    Attributes
+    ----------
+    number : from 1, without gaps
+    prev : SHA-256 of the bytes of the entry before; 64 zeros in the first
+    """
+
+    number: int
+    prev: str
+    name: str
+
+    def to_json(self) -> bytes:
+        body = {"format": _FORMAT, **asdict(self)}
+        # The next entry covers this one's bytes; until there is a next, the seal shows a flipped bit.
+        return to_json({**body, "seal": sha256(to_json(body))})
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.to_json())
+
+    @classmethod
+    def from_json(cls, content: bytes, *, name: str) -> "Entry":
+        """Read an entry. Raises IntegrityError unless writing it again gives the same bytes."""
+        value = parse_json(content, name=name, error=IntegrityError)
+        try:
+            entry = cls(**{key: item for key, item in value.items() if key not in ("format", "seal")})
+            fault = _fault(entry)
+            if fault:
+                raise ValueError(fault)
+            same = entry.to_json() == content
+        except (TypeError, ValueError) as error:
+            raise IntegrityError(f"{name} is not a ledger entry of format {_FORMAT}: {error}") from None
+        if not same:
+            raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
+        return entry
+
+
+def timestamp(now: datetime) -> str:
+    """Return a time as the ledger writes it: UTC, to the second."""
+    if now.tzinfo is None:
+        raise ConfigError(f"a time with its zone is needed, such as datetime.now(UTC); got {now!r}")
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def check_name(name: str) -> str:
+    """Return a dataset's name, or say what is wrong with it."""
+    parts = name.split("/")
+    if len(parts) > 2 or not all(_SLUG.fullmatch(part) for part in parts):
+        raise ConfigError(
+            f"a dataset is named `dataset` or `team/dataset`, in letters, digits, '-' and '_'; got {name!r}"
+        )
+    return name
+
+
+def names(store: Store) -> tuple[str, ...]:
+    """Return the datasets that have a ledger."""
+    folders = (key.removeprefix("ledger/").rpartition("/")[0] for key in store.list("ledger/"))
+    return tuple(sorted({folder for folder in folders if folder}))
+
+
+def entry_key(name: str, number: int) -> str:
+    return f"ledger/{name}/{number:012d}.json"
+
+
+def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
+    """Return the entries of a dataset, oldest first; none if nothing was ever published under the name.
+
+    Parameters
+    ----------
+    known : entries read before; they are not read again, but what follows must follow on them
+
+    Raises
+    ------
+    IntegrityError
+        Naming the entry that is missing, damaged, out of order or of another ledger.
+    """
+    prefix = f"ledger/{check_name(name)}/"
+    files = [key for key in store.list(prefix) if "/" not in key.removeprefix(prefix)]
+    last = len(known)
+    for key in files:
+        match = _KEY.fullmatch(key.removeprefix(prefix))
+        if not match or int(match[1]) == 0:
+            raise IntegrityError(f"{key} has no place in the ledger of {name}")
+        last = max(last, int(match[1]))
+    entries = list(known)
+    # By number and not by listing: while others append, a listing may show the newest but not the one before.
+    for number in range(len(known) + 1, last + 1):
+        entries.append(_read_entry(store, name, number, entries))
+    return tuple(entries)
+
+
+def append(store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft | None]) -> Entry | None:
+    """Add what `make` returns for the ledger as it is; None, and nothing is written, if that is None.
+
+    If another writer was first, `make` is asked again with the ledger that now is: it decides on the state its
+    entry will follow, whatever the race. `make` may raise to give up.
+    """
+    check_name(name)
+    entries: tuple[Entry, ...] = ()
+    for _ in range(_TRIES):
+        entries = read_ledger(store, name, known=entries)
+        draft = make(entries)
+        if draft is None:
+            return None
+        entry = _numbered(draft, name, entries)
+        if _landed(store, entry_key(name, entry.number), entry.to_json()):
+            return entry
+    raise FairDistillError(
+        f"{name}: other writers were first {_TRIES} times, up to entry {len(entries) + 1}; "
+        "nothing was written, repeat the command"
+    )
+
+
+def _numbered(draft: Draft, name: str, entries: Sequence[Entry]) -> Entry:
+    fields = {field: getattr(draft, field) for field in Draft.__dataclass_fields__}
+    entry = Entry(**fields, number=1, prev=_GENESIS, name=name)
+    fault = _fault(entry)
+    if fault:
+        raise ConfigError(f"{name}: this cannot be entered in the ledger: {fault}")
+    if not entries:
+        return entry
+    before = entries[-1]
+    # Clocks differ between writers; the order of the numbers is the order of the events.
+    return replace(entry, number=before.number + 1, prev=before.digest, time=max(entry.time, before.time))
+
+
+def _landed(store: Store, key: str, content: bytes) -> bool:
+    """Write an entry, or say that another has its number.
+
+    The bytes carry the command's nonce, so finding them at the key means that this call put them there, be it
+    in an attempt whose answer was lost.
+    """
+    for _ in range(_UNANSWERED_TRIES):
+        try:
+            if store.create(key, content):
+                return True
+        except Unanswered:
+            if not store.exists(key):
+                continue
+        return store.read(key) == content
+    raise Unanswered(f"the store did not say whether {key} was written; repeat the command, it does nothing twice")
+
+
+def _read_entry(store: Store, name: str, number: int, before: Sequence[Entry]) -> Entry:
+    key = entry_key(name, number)
+    try:
+        entry = Entry.from_json(store.read(key), name=f"entry {number} of {name}'s ledger ({key})")
+    except Absent:
+        raise IntegrityError(f"entry {number} of {name}'s ledger is missing, though later ones are there") from None
+    prev, time = (before[-1].digest, before[-1].time) if before else (_GENESIS, entry.time)
+    if (entry.name, entry.number) != (name, number):
+        raise IntegrityError(
+            f"entry {number} of {name}'s ledger is entry {entry.number} of {entry.name}'s; it has been exchanged"
+        )
+    if entry.prev != prev:
+        raise IntegrityError(
+            f"entry {number} of {name}'s ledger follows on {entry.prev[:12]}…, but the entry before it is {prev[:12]}…"
+        )
+    if entry.time < time:
+        raise IntegrityError(f"entry {number} of {name}'s ledger is of {entry.time}, before entry {number - 1}")
+    return entry
+
+
+def _fault(entry: Entry) -> str | None:
+    """Say which field is not what it has to be. Types too: the entry may come from a file."""
+    rules = {
+        "event": (entry.event in get_args(Event), f"one of {', '.join(get_args(Event))}"),
+        "number": (type(entry.number) is int, "a whole number"),
+        "prev": (is_sha256(entry.prev), "a SHA-256"),
+        "name": (_fits(_TEXT, entry.name), "a text"),
+        "version": (is_sha256(entry.version), "the SHA-256 of a manifest"),
+        "channel": (
+            entry.channel is None if entry.event in _ABOUT_VERSIONS else _fits(_SLUG, entry.channel),
+            f"null for {' and '.join(_ABOUT_VERSIONS)}, else a name of letters, digits, '-' and '_'",
+        ),
+        "verdict": (
+            is_sha256(entry.verdict) or (entry.verdict is None and entry.event not in ON_GROUNDS),
+            f"the SHA-256 of a verdict; {' and '.join(ON_GROUNDS)} have one",
+        ),
+        "reason": (entry.reason == "" or _fits(_TEXT, entry.reason), "a text, or empty"),
+        "who": (_fits(_TEXT, entry.who), "a text"),
+        "time": (_fits(_TIME, entry.time), "UTC as in 2026-03-03T12:00:00Z"),
+        "nonce": (_fits(_TEXT, entry.nonce), "a text"),
+    }
+    for field, (fits, wanted) in rules.items():
+        if not fits:
+            return f"{field} is {wanted}; got {getattr(entry, field)!r}"
+    return None
+
+
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

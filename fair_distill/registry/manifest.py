@@ -1,0 +1,114 @@
+"""What names a version: the manifest, whose SHA-256 is the version.
+
+It holds the files, the card, the digest of the data the set was made from, the params sections that make it,
+and `engine`. No clock, host, image or policy: making the same set again gives the same name, and judging it
+again makes no new one.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fair_distill.artifacts import needed, parse_json, sha256, to_json, write_bytes
+from fair_distill.card import DatasetCard
+from fair_distill.errors import DataError, IntegrityError
+from fair_distill.registry.store import is_sha256, key_fault
+
+SET_FILE = "set.parquet"
+MANIFEST_FILE = "manifest.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of a version. Its path stays within the version's folder, wherever that is."""
+
+    path: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        fault = key_fault(self.path)
+        if fault:
+            raise IntegrityError(f"a manifest names a file that it must not: {fault}")
+        if type(self.size) is not int or self.size < 0 or not is_sha256(self.sha256):
+            raise IntegrityError(
+                f"{self.path}: a manifest gives a size and a SHA-256; got {self.size!r} and {self.sha256!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of one version.
+
+    Attributes
+    ----------
+    files : what the version consists of; empty for the full-data reference, which is its source
+    source : SHA-256 of the prepared training split
+    params : the sections of params.yaml that make the set, as they stood
+    """
+
+    files: tuple[FileEntry, ...]
+    card: DatasetCard
+    source: str
+    params: dict[str, Any]
+    engine: int
+
+    def to_json(self) -> bytes:
+        return to_json({"format": _FORMAT, **asdict(self)})
+
+    @property
+    def version(self) -> str:
+        """The SHA-256 that names this version."""
+        return sha256(self.to_json())
+
+    @classmethod
+    def from_json(cls, content: bytes, *, name: str = "manifest") -> "Manifest":
+        """Read a manifest. Raises IntegrityError unless writing it again gives the same bytes."""
+        value = parse_json(content, name=name, error=IntegrityError)
+        try:
+            manifest = cls(
+                files=tuple(FileEntry(**entry) for entry in value["files"]),
+                card=DatasetCard.from_dict(value["card"]),
+                source=value["source"],
+                params=value["params"],
+                engine=value["engine"],
+            )
+            same = manifest.to_json() == content
+        except (KeyError, TypeError, ValueError, DataError) as error:
+            raise IntegrityError(f"{name} is not a manifest of format {_FORMAT}: {error!r}") from None
+        if len({entry.path for entry in manifest.files}) != len(manifest.files):
+            raise IntegrityError(f"{name} names a file twice")
+        if not same:
+            raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
+        return manifest
+
+
+def check_file(entry: FileEntry, content: bytes, *, name: str) -> None:
+    """Raise IntegrityError unless `content` is what the manifest says."""
+    if len(content) != entry.size or sha256(content) != entry.sha256:
+        raise IntegrityError(
+            f"{name} is not the file of its manifest: wanted {entry.size} bytes with SHA-256 {entry.sha256[:12]}…, "
+            f"got {len(content)} with {sha256(content)[:12]}…"
+        )
+
+
+def write_version(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
+    """Write a set's folder, the manifest last: a folder with a manifest is whole."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    for path, content in files.items():
+        write_bytes(folder / path, content)
+    write_bytes(folder / MANIFEST_FILE, manifest.to_json())
+
+
+def read_version(folder: Path, *, made_by: str) -> tuple[Manifest, dict[str, bytes]]:
+    """Read a set's folder back and check every byte against its manifest."""
+    manifest = Manifest.from_json(
+        needed(folder / MANIFEST_FILE, made_by=made_by).read_bytes(), name=str(folder / MANIFEST_FILE)
+    )
+    files = {}
+    for entry in manifest.files:
+        content = needed(folder / entry.path, made_by=made_by).read_bytes()
+        check_file(entry, content, name=str(folder / entry.path))
+        files[entry.path] = content
+    return manifest, files

@@ -1,0 +1,296 @@
+"""The verbs that write to a registry: publish, promote, rollback, demote, revoke.
+
+Each writes the bytes first and the ledger entry last, by creating keys that were free. So a crash between any
+two steps leaves what was there before, plus bytes that nothing names yet; and the same command again finds
+what is done, does the rest, and does nothing twice. Who, when and the nonce are arguments.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.distilled import DistilledSet
+from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
+from fair_distill.gate.judge import Verdict
+from fair_distill.gate.predictions import Predictions
+from fair_distill.registry.channels import (
+    current,
+    holds,
+    previous,
+    published,
+    refuse_revoked,
+    revocation,
+    version_number,
+)
+from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
+from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
+from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A published version: `number` is N of its short name vN; `new` is False where it was published before."""
+
+    version: str
+    number: int
+    new: bool
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A version in a channel, and the entries this call wrote for it: none where it was there already."""
+
+    version: str
+    number: int
+    channel: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def new(self) -> bool:
+        return bool(self.entries)
+
+
+def publish(
+    store: Store,
+    name: str,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    *,
+    predictions: bytes | None = None,
+    verdicts: Sequence[bytes] = (),
+    provenance: bytes | None = None,
+    who: str,
+    now: datetime,
+    nonce: str,
+) -> Publication:
+    """Make a version of `manifest` and its files, under the SHA-256 of the manifest, for good.
+
+    Publishing what is published writes nothing, except evidence that was not there: predictions and verdicts of
+    another day lie beside the same version. Nothing is written that `load` would refuse.
+
+    Raises
+    ------
+    DataError
+        If the files are not those of the manifest, or not a distilled set.
+    IntegrityError
+        If bytes do not belong together, or what the registry has under a key is not what was written there.
+    """
+    version = manifest.version
+    _check_package(manifest, files)
+    evidence = _check_evidence(version, predictions=predictions, verdicts=verdicts, provenance=provenance)
+    refuse_revoked(read_ledger(store, name), version)
+
+    for entry in manifest.files:
+        _put(store, object_key(entry.sha256), files[entry.path])
+    for kind, content in evidence:
+        _put(store, evidence_key(version, kind, sha256(content)), content)
+    _put(store, manifest_key(version), manifest.to_json())
+
+    def make(entries: tuple[Entry, ...]) -> Draft | None:
+        if version in published(entries):
+            return None
+        return Draft(event="publish", version=version, who=who, time=timestamp(now), nonce=nonce)
+
+    written = append(store, name, make)
+    return Publication(version, version_number(read_ledger(store, name), version), written is not None)
+
+
+def promote(
+    store: Store,
+    name: str,
+    version: str,
+    channel: str,
+    *,
+    order: Sequence[str],
+    verdict: Verdict,
+    verdict_bytes: bytes,
+    who: str,
+    now: datetime,
+    nonce: str,
+    reason: str = "",
+) -> Promotion:
+    """Put a version in a channel, by way of the channels before it in `order` that it never held; one entry each.
+
+    Raises
+    ------
+    Refused, Undecided
+        If the verdict is not a pass, with its reasons; nothing is written.
+    IntegrityError
+        If the verdict is of another version, or the version was revoked.
+    """
+    if channel not in order:
+        raise ConfigError(f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(order)}")
+    entries = read_ledger(store, name)
+    number = version_number(entries, version)
+    _check_verdict(store, version, verdict, verdict_bytes, what=f"v{number} of {name} is not promoted to {channel}")
+
+    def draft(entries: tuple[Entry, ...], step: str) -> Draft | None:
+        refuse_revoked(entries, version)
+        if current(entries, step) == version or (step != channel and holds(entries, version, step)):
+            return None
+        return Draft(
+            event="promote",
+            version=version,
+            channel=step,
+            verdict=sha256(verdict_bytes),
+            reason=reason,
+            who=who,
+            time=timestamp(now),
+            nonce=nonce,
+        )
+
+    if draft(entries, channel) is None:
+        return Promotion(version, number, channel, ())
+    _put(store, evidence_key(version, "verdicts", sha256(verdict_bytes)), verdict_bytes)
+
+    steps = order[: order.index(channel) + 1]
+    written = [append(store, name, partial(draft, step=step)) for step in steps]
+    return Promotion(version, number, channel, tuple(entry for entry in written if entry))
+
+
+def rollback(store: Store, name: str, channel: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
+    """Return a channel to the version it had before, passing over those revoked or demoted; one entry.
+
+    Raises
+    ------
+    Refused
+        If there is nothing to go back to, or another writer changed the channel meanwhile: two who roll back
+        the same bad version are not to go back two.
+    """
+    seen = _last(read_ledger(store, name), channel)
+
+    def make(entries: tuple[Entry, ...]) -> Draft:
+        last = _last(entries, channel)
+        if last != seen:
+            raise Refused(
+                f"{name}: {channel} is not rolled back: entry {last} changed it meanwhile; "
+                "look, and repeat the command if it is still wanted"
+            )
+        target = previous(entries, channel)
+        if target is None:
+            raise Refused(f"{name}: {channel} is not rolled back: there is no earlier version that may be used")
+        return Draft(
+            event="rollback",
+            version=target.version,
+            channel=channel,
+            verdict=target.verdict,
+            reason=reason,
+            who=who,
+            time=timestamp(now),
+            nonce=nonce,
+        )
+
+    return _once(store, name, make, event="rollback", nonce=nonce)
+
+
+def demote(
+    store: Store, name: str, version: str, channel: str, *, reason: str, who: str, now: datetime, nonce: str
+) -> Entry:
+    """Take a version off a channel. The channel then has none, and tells its consumers why."""
+
+    def make(entries: tuple[Entry, ...]) -> Draft:
+        number, there = version_number(entries, version), current(entries, channel)
+        if there != version:
+            has = f"v{version_number(entries, there)}" if there else "nothing"
+            raise Refused(f"{name}: v{number} is not demoted from {channel}: {has} is in force there")
+        return Draft(
+            event="demote",
+            version=version,
+            channel=channel,
+            reason=_given(reason),
+            who=who,
+            time=timestamp(now),
+            nonce=nonce,
+        )
+
+    return _once(store, name, make, event="demote", nonce=nonce)
+
+
+def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
+    """Withdraw a version from every consumer, for good, with a reason that they see; return the tombstone.
+
+    Channels are left as they are: what they get instead is a decision, `rollback` or `promote`.
+    """
+
+    def make(entries: tuple[Entry, ...]) -> Draft | None:
+        version_number(entries, version)
+        if revocation(entries, version):
+            return None
+        return Draft(event="revoke", version=version, reason=_given(reason), who=who, time=timestamp(now), nonce=nonce)
+
+    entry = append(store, name, make) or revocation(read_ledger(store, name), version)
+    assert entry is not None
+    return entry
+
+
+def _check_package(manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    wanted = {entry.path for entry in manifest.files}
+    if wanted != set(files):
+        raise DataError(f"the manifest names the files {sorted(wanted)}, got {sorted(files)}; make the set again")
+    if SET_FILE not in wanted:
+        raise DataError(f"a version needs {SET_FILE}, and {manifest.card.name!r} has none; publish a distilled set")
+    for entry in manifest.files:
+        check_file(entry, files[entry.path], name=entry.path)
+    Manifest.from_json(manifest.to_json())
+    card = DistilledSet.from_parquet(files[SET_FILE], name=SET_FILE).card
+    if to_json(card.to_dict()) != to_json(manifest.card.to_dict()):
+        raise IntegrityError(f"the card in {SET_FILE} is not the card of its manifest; make the set again")
+
+
+def _check_evidence(
+    version: str, *, predictions: bytes | None, verdicts: Sequence[bytes], provenance: bytes | None
+) -> list[tuple[str, bytes]]:
+    """Return what lies beside the version, by kind, once each says that it belongs to the version."""
+    evidence = [("verdicts", content) for content in verdicts]
+    of = [Verdict.from_json(content).set for content in verdicts]
+    if predictions is not None:
+        evidence.append(("predictions", predictions))
+        of.append(Predictions.from_parquet(predictions).set)
+    if provenance is not None:
+        parse_json(provenance, name="provenance")
+        evidence.append(("provenance", provenance))
+    for other in of:
+        if other != version:
+            raise IntegrityError(f"predictions or verdict are of {other[:12]}…, not of {version[:12]}…; evaluate again")
+    return evidence
+
+
+def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes, *, what: str) -> None:
+    if Verdict.from_json(content) != verdict:
+        raise IntegrityError(f"{what}: the verdict's bytes say something else than the verdict")
+    if verdict.set != version:
+        raise IntegrityError(f"{what}: the verdict is of {verdict.set[:12]}…, not of {version[:12]}…")
+    if verdict.outcome != "pass":
+        refusal = Refused if verdict.outcome == "fail" else Undecided
+        raise refusal(f"{what}: {'; '.join(verdict.reasons) or verdict.outcome}")
+    if not store.exists(evidence_key(version, "predictions", verdict.predictions)):
+        raise DataError(f"{what}: the predictions it was judged from are not in the registry; publish them with it")
+
+
+def _put(store: Store, key: str, content: bytes) -> None:
+    """See that `content` lies under `key`, written now or before."""
+    if not store.create(key, content) and store.read(key) != content:
+        raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")
+
+
+def _once(store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft], *, event: Event, nonce: str) -> Entry:
+    """Append for a command that the state does not show to be done: its nonce does."""
+    for entry in read_ledger(store, name):
+        if (entry.event, entry.nonce) == (event, nonce):
+            return entry
+    written = append(store, name, make)
+    assert written is not None
+    return written
+
+
+def _last(entries: Sequence[Entry], channel: str) -> int:
+    """Return the number of the last entry about a channel, 0 if there is none."""
+    return max((entry.number for entry in entries if entry.channel == channel), default=0)
+
+
+def _given(reason: str) -> str:
+    if not reason:
+        raise ConfigError("a reason is needed: consumers will read it")
+    return reason

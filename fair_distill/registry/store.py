@@ -1,0 +1,224 @@
+"""Where a registry keeps its bytes. A store has four verbs, and keys that are written once and never again.
+
+Everything in a registry rests on one promise: `create` puts the whole content under a key that was free, or
+leaves the key as it is and says so. No overwriting, no deleting, no renaming, no locks: local folders and
+object stores both promise this much. Not for: what the bytes mean.
+
+A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that of the file it names:
+
+    objects/sha256/<first 2>/<other 62>              the files of versions, each once however many versions have it
+    versions/<version>/manifest.json                 written last: a version with a manifest is whole
+    versions/<version>/verdicts/<sha256>.json        what was judged of it; judging again adds one
+    versions/<version>/predictions/<sha256>.parquet  what the verdicts were made from
+    versions/<version>/provenance/<sha256>.json      image, commit, device and libraries it was made with
+    ledger/<name>/<number, 12 digits>.json           what happened to the versions of `dataset` or `team/dataset`
+"""
+
+import builtins
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
+
+ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
+FOLDER = "registry"
+# The kinds of evidence that lie beside a version, and what their files end in.
+EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json"}
+_ASIDE = ".aside"
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Absent(DataError):
+    """Nothing is stored under the key."""
+
+
+class Unanswered(FairDistillError):
+    """The store did not say whether it wrote. It may have: read back, or repeat the command, which is safe."""
+
+
+class Store(Protocol):
+    """What a registry asks of storage."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write `content` under `key`, whole and durable; True if this call did, False if the key was taken.
+
+        Raises ConfigError if it cannot be written, Unanswered if nobody can say whether it was.
+        """
+
+    def read(self, key: str) -> bytes:
+        """Return what lies under `key`. Raises Absent if nothing does, ConfigError if it cannot be read."""
+
+    def exists(self, key: str) -> bool:
+        """Say whether `key` is taken."""
+
+    def list(self, prefix: str) -> builtins.list[str]:
+        """Return the keys that begin with `prefix`, sorted."""
+
+
+def is_sha256(text: object) -> bool:
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def key_fault(key: object) -> str | None:
+    """Say what is wrong with a key, or with a path in a manifest; None if nothing is."""
+    if not isinstance(key, str) or not key:
+        return f"a path was wanted, got {key!r}"
+    for part in key.split("/"):
+        if not _PART.fullmatch(part):
+            return (
+                f"{key!r} is no relative path of letters, digits, '.', '_' and '-' "
+                f"in which no part is empty or begins with '.': {part!r}"
+            )
+    return None
+
+
+def object_key(digest: str) -> str:
+    return f"objects/sha256/{digest[:2]}/{digest[2:]}"
+
+
+def manifest_key(version: str) -> str:
+    return f"versions/{version}/manifest.json"
+
+
+def evidence_key(version: str, kind: str, digest: str) -> str:
+    return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
+
+
+def locate(registry: str | None, *, beside: Path = Path()) -> str:
+    """Return where the registry is: as given, else FAIR_DISTILL_REGISTRY, else the folder `registry` in `beside`."""
+    return registry or os.environ.get(ENVIRONMENT) or str(beside / FOLDER)
+
+
+def open_store(url: str) -> Store:
+    """Return the store at a path or a file:// URL. Opening neither reads nor writes."""
+    address = urlsplit(url)
+    if "://" not in url:
+        return LocalStore(Path(url))
+    if address.scheme == "file" and address.netloc in ("", "localhost"):
+        return LocalStore(Path(unquote(address.path)))
+    raise ConfigError(
+        f"the registry is {url!r}; the path of a folder or file:///its/path is supported. "
+        f"Change --registry or {ENVIRONMENT}"
+    )
+
+
+class LocalStore:
+    """A store in a local folder.
+
+    A content is written aside and flushed to the disk, then linked to its name: linking fails if the name is
+    taken, whoever took it, and shows the whole file or none. A crash leaves at most a file in `.aside`, which
+    nothing reads. Needs a file system with hard links.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, key: str, content: bytes) -> bool:
+        path = self._path(key)
+        aside = self.root / _ASIDE / secrets.token_hex(16)
+        try:
+            _make_folder(aside.parent)
+            _make_folder(path.parent)
+            try:
+                _write(aside, content)
+                created = _link(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
+            # Also where the key was taken: its writer may have crashed before the name reached the disk.
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; mend the folder or change --registry") from None
+        return created
+
+    def read(self, key: str) -> bytes:
+        path = self._path(key)
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise IntegrityError(f"{path} is not an ordinary file; a registry has no links")
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise Absent(f"{path} is not there") from None
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+    def exists(self, key: str) -> bool:
+        return os.path.lexists(self._path(key))
+
+    def list(self, prefix: str) -> builtins.list[str]:
+        start = self._folder(prefix.rpartition("/")[0])
+        try:
+            keys = [path.relative_to(self.root).as_posix() for path in _files(start)]
+        except OSError as error:
+            raise ConfigError(f"cannot read {start}: {error.strerror}; change --registry or mend it") from None
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def _path(self, key: str) -> Path:
+        folder, _, name = key.rpartition("/")
+        fault = key_fault(key)
+        if fault:
+            raise ConfigError(f"not a key of a registry: {fault}")
+        return self._folder(folder) / name
+
+    def _folder(self, key: str) -> Path:
+        fault = key_fault(key) if key else None
+        if fault:
+            raise ConfigError(f"not a folder of a registry: {fault}")
+        # A folder that is a link would lead out of the registry, for reading and for writing.
+        if Path(os.path.realpath(self.root / key)) != Path(os.path.realpath(self.root)) / key:
+            raise IntegrityError(f"{self.root / key} is reached through a link; a registry has no links")
+        return self.root / key
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below `folder` but those whose name begins with '.'."""
+    try:
+        entries = builtins.list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they outlive a loss of power."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Readable and not writable: what is in a registry never changes.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _link(aside: Path, path: Path) -> bool:
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,171 @@
+"""Stratified batches: the right cells, nothing twice, and no group left out."""
+
+import numpy as np
+import pytest
+import torch
+from small_workspace import grouped
+
+from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.distill.augment import Draw
+from fair_distill.distill.sampling import Allocation, Batch, GroupSampler, Normalisation, allocate, normalisation
+from fair_distill.errors import DataError
+
+PLAIN = Normalisation((0.0,), (1.0,))
+CPU = torch.device("cpu")
+
+
+def numbered(counts: Array) -> GroupedDataset:
+    """Rows of one pixel that carry their number."""
+    n = int(counts.sum())
+    cells = np.repeat(np.arange(counts.size), counts.ravel())
+    names = [[str(i) for i in range(size)] for size in counts.shape]
+    return GroupedDataset.from_arrays(
+        np.arange(n, dtype=np.uint8)[:, None, None, None],
+        *np.divmod(cells, counts.shape[1]),
+        classes=names[0],
+        group_names=names[1],
+    )
+
+
+def sampler(dataset: GroupedDataset, per_class: int, allocation: Allocation = "equal") -> GroupSampler:
+    return GroupSampler(dataset, per_class=per_class, allocation=allocation, normalise=PLAIN, device=CPU)
+
+
+def rows_of(batch: Batch) -> Array:
+    return (batch.images[:, 0, 0, 0] * 255).round().int().numpy()
+
+
+COUNTS = np.array([[40, 5, 0], [3, 30, 1], [0, 0, 9]])
+
+
+@pytest.mark.parametrize(
+    ("counts", "per_class", "allocation", "sizes"),
+    [
+        ([[90, 10]], 60, "equal", [[30, 10]]),  # all there is of the rare one
+        ([[90, 10]], 60, "proportional", [[54, 6]]),
+        ([[900, 100]], 60, "equal", [[30, 30]]),
+        ([[990, 1]], 10, "proportional", [[10, 1]]),  # at least one, so no group leaves a batch
+        ([[90, 10]], 1000, "equal", [[90, 10]]),
+        ([[90, 10]], 100, "proportional", [[90, 10]]),
+        ([[50, 0, 50], [0, 0, 7]], 6, "equal", [[3, 0, 3], [0, 0, 6]]),
+        ([[50, 0, 50], [0, 0, 7]], 6, "proportional", [[3, 0, 3], [0, 0, 6]]),
+        ([[50] * 10], 3, "equal", [[1] * 10]),
+    ],
+)
+def test_images_are_shared_out_over_the_cells(
+    counts: list[list[int]], per_class: int, allocation: Allocation, sizes: list[list[int]]
+) -> None:
+    assert allocate(np.array(counts), per_class, allocation).tolist() == sizes
+
+
+@pytest.mark.parametrize("allocation", ["equal", "proportional"])
+@pytest.mark.parametrize("per_class", [1, 6, 20, 1000])
+def test_a_batch_has_rows_of_every_cell_and_none_of_them_twice(per_class: int, allocation: Allocation) -> None:
+    dataset = numbered(COUNTS)
+    sizes = allocate(COUNTS, per_class, allocation)
+    generator = torch.Generator().manual_seed(0)
+    drawn = sampler(dataset, per_class, allocation)
+
+    for _ in range(20):
+        batch = drawn.draw(generator)
+        rows = rows_of(batch)
+        counted = np.zeros_like(COUNTS)
+        np.add.at(counted, (dataset.labels[rows], dataset.groups[rows]), 1)
+        assert np.array_equal(counted, sizes)
+        assert ((counted > 0) == (COUNTS > 0)).all()
+        assert len(set(rows)) == len(rows)
+        assert np.array_equal(batch.labels.numpy(), dataset.labels[rows])
+
+
+def test_averaging_takes_the_mean_over_each_cell() -> None:
+    dataset = numbered(COUNTS)
+    batch = sampler(dataset, 6).draw(torch.Generator().manual_seed(0))
+    rows = rows_of(batch)
+
+    means = (batch.averaging @ torch.from_numpy(rows).float()[:, None]).reshape(3, 3).numpy()
+
+    for label in range(3):
+        for group in range(3):
+            of_cell = rows[(dataset.labels[rows] == label) & (dataset.groups[rows] == group)]
+            assert means[label, group] == pytest.approx(of_cell.mean() if len(of_cell) else 0)
+
+
+def test_every_row_of_a_cell_is_as_likely() -> None:
+    drawn = sampler(numbered(np.array([[10, 30]])), 6)
+    generator = torch.Generator().manual_seed(0)
+
+    times = np.bincount(np.concatenate([rows_of(drawn.draw(generator)) for _ in range(2000)]), minlength=40)
+
+    for cell, share in ((times[:10], 3 / 10), (times[10:], 3 / 30)):
+        assert np.abs(cell - 2000 * share).max() < 5 * np.sqrt(2000 * share * (1 - share))
+
+
+def test_batches_follow_their_generator_and_nothing_else() -> None:
+    drawn = sampler(numbered(COUNTS), 6)
+    once, again, other = (rows_of(drawn.draw(torch.Generator().manual_seed(seed))) for seed in (1, 1, 2))
+
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other)
+
+
+def test_pixels_are_normalised_on_the_way() -> None:
+    dataset = grouped([[2, 2]])
+    normalise = Normalisation((0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
+    whole = GroupSampler(dataset, per_class=4, allocation="equal", normalise=normalise, device=CPU)
+
+    images = whole.draw(torch.Generator().manual_seed(0)).images.sum(dim=0)
+
+    wanted = (dataset.images / 255 - np.array([0.1, 0.2, 0.3])[:, None, None]) / np.array([0.5, 0.25, 2.0])[:, None, None]
+    np.testing.assert_allclose(images.numpy(), wanted.sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_is_augmented_class_by_class() -> None:
+    batch = sampler(numbered(COUNTS), 6).draw(torch.Generator().manual_seed(0))
+    brighter = Draw(None, torch.tensor([[0.0, 1, 1], [1.0, 1, 1], [0.0, 1, 1]]), None)
+
+    difference = (batch.augmented(brighter).images - batch.images)[:, 0, 0, 0]
+
+    torch.testing.assert_close(difference, (batch.labels == 1).float())
+
+
+def test_a_class_without_examples_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="class 'class1' has no examples in train; add some, or drop the class"):
+        sampler(grouped([[3, 3], [0, 0]]), 4)
+
+
+def test_normalisation_is_the_mean_and_deviation_of_each_channel() -> None:
+    dataset = grouped([[20, 3], [5, 9]])
+    pixels = dataset.images / 255
+
+    measured = normalisation(dataset)
+
+    np.testing.assert_allclose(measured.mean, pixels.mean(axis=(0, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(measured.std, pixels.std(axis=(0, 2, 3)), atol=1e-6)
+
+
+def test_a_channel_without_variation_is_not_divided_by_zero() -> None:
+    flat = GroupedDataset.from_arrays(np.full((4, 1, 2, 2), 51, np.uint8), np.zeros(4, int), np.zeros(4, int))
+
+    assert normalisation(flat) == Normalisation((0.2,), (1.0,))
+
+
+def test_the_order_of_rows_does_not_move_the_normalisation() -> None:
+    dataset = grouped([[20, 3], [5, 9]])
+    order = np.random.default_rng(0).permutation(len(dataset))
+
+    other = GroupedDataset.from_arrays(dataset.images[order], dataset.labels[order], dataset.groups[order])
+
+    assert normalisation(other) == normalisation(dataset)
+
+
+def test_a_large_dataset_is_measured_on_rows_spread_through_it() -> None:
+    dataset = numbered(np.array([[100, 100]]))
+
+    assert normalisation(dataset, most=2).mean[0] == pytest.approx((0 + 199) / 2 / 255, abs=1e-6)
+
+
+def test_undoing_a_normalisation_gives_the_pixels_back() -> None:
+    normalise = Normalisation((0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
+    pixels = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(normalise.undo(normalise.apply(pixels)), pixels)

@@ -1,0 +1,89 @@
+"""Where synthetic images start."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_workspace import grouped
+
+from fair_distill.distill.sampling import Normalisation
+from fair_distill.distill.synthetic import natural_rows, start, stratified_rows
+from fair_distill.errors import ConfigError, DataError
+
+PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(st.lists(st.lists(st.integers(0, 7), min_size=3, max_size=3), min_size=1, max_size=3), st.integers(1, 8))
+def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int]], ipc: int) -> None:
+    table = np.array(counts)
+    if (table.sum(axis=1) < ipc).any():
+        return
+    dataset = grouped(table, size=1)
+
+    rows = stratified_rows(dataset, ipc, generator())
+
+    assert len(set(rows)) == len(rows)
+    assert dataset.labels[rows].tolist() == np.repeat(np.arange(len(table)), ipc).tolist()
+    for label, available in enumerate(table):
+        chosen = np.bincount(dataset.groups[rows[dataset.labels[rows] == label]], minlength=3)
+        assert (chosen <= available).all()
+        # Whoever has fewer than another by more than one has given all.
+        short = chosen < chosen.max() - 1
+        assert (chosen[short] == available[short]).all()
+
+
+def test_a_natural_choice_takes_groups_as_they_come() -> None:
+    dataset = grouped([[180, 20], [20, 180]], size=1)
+
+    rows = natural_rows(dataset, 100, generator())
+
+    assert len(set(rows)) == 200
+    assert dataset.labels[rows].tolist() == [0] * 100 + [1] * 100
+    rare = np.array([(dataset.groups[rows[:100]] == 1).sum(), (dataset.groups[rows[100:]] == 0).sum()])
+    assert (np.abs(rare - 10) < 12).all()  # hypergeometric, five deviations
+
+
+@pytest.mark.parametrize("choose", [stratified_rows, natural_rows])
+def test_a_class_smaller_than_ipc_is_refused_by_name(choose: object) -> None:
+    assert callable(choose)
+    assert len(choose(grouped([[5, 5], [3, 1]], size=1), 4, generator())) == 8  # exactly enough
+
+    with pytest.raises(DataError, match=r"class 'class1' has 4 examples in train; ipc is 5\. Lower distill\.ipc"):
+        choose(grouped([[5, 5], [3, 1]], size=1), 5, generator())
+
+
+@pytest.mark.parametrize("kind", ["group_stratified", "natural"])
+def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None:
+    dataset = grouped([[9, 3], [4, 8]])
+
+    images = start(kind, dataset, 4, PLAIN, generator())
+
+    pixels = {image.tobytes(): label for image, label in zip(dataset.images, dataset.labels, strict=True)}
+    found = [pixels[(image * 255).round().byte().numpy().tobytes()] for image in images]
+    assert found == [0] * 4 + [1] * 4
+
+
+def test_a_start_from_noise_is_standard_normal() -> None:
+    images = start("noise", grouped([[9, 3], [4, 8]]), 50, PLAIN, generator())
+
+    assert images.shape == (100, 3, 8, 8)
+    assert abs(images.mean().item()) < 0.03
+    assert images.std().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["group_stratified", "natural", "noise"])
+def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
+    once, again, other = (start(kind, grouped([[9, 3], [4, 8]]), 4, PLAIN, generator(seed)) for seed in (1, 1, 2))
+
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+
+
+def test_an_unknown_start_is_refused() -> None:
+    with pytest.raises(ConfigError, match="distill.start is 'real'; choose group_stratified, natural or noise"):
+        start("real", grouped([[9, 3]]), 1, PLAIN, generator())

@@ -1,0 +1,95 @@
+"""kill -9 between any two steps of publishing and promoting: before or after, and the same command completes it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from small_registry import NAME, ORDER, events, files_of, package, processes, ship
+
+from fair_distill.errors import ConfigError
+from fair_distill.registry import store as stores
+from fair_distill.registry.client import load, verify
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import LocalStore
+
+OLD, NEW = package(1), package(2)
+# object, predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
+STEPS = 9
+
+
+class Dying(LocalStore):
+    """Kills its process around the create that `step` counts to: its bytes lie aside, or have their name too."""
+
+    def __init__(self, root: Path, step: int, moment: str) -> None:
+        super().__init__(root)
+        self.left, self.moment = step, moment
+
+    def create(self, key: str, content: bytes) -> bool:
+        self.left -= 1
+        if self.left == 0 and self.moment == "written aside":
+            stores._link = lambda aside, path: die()
+        created = super().create(key, content)
+        if self.left == 0:
+            die()
+        return created
+
+
+def die() -> bool:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+
+def _ship_and_die(root: str, step: int, moment: str) -> None:
+    ship(Dying(Path(root), step, moment), NEW)
+
+
+def run_until(root: Path, step: int, moment: str) -> int | None:
+    """Ship the new version in a process that is killed at `step`; return its exit code."""
+    process = processes().Process(target=_ship_and_die, args=(str(root), step, moment))
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def shipped(made: object) -> list[tuple[str, str | None, str]]:
+    return [("publish", None, made.version), *(("promote", channel, made.version) for channel in ORDER)]
+
+
+@pytest.mark.parametrize("moment", ["written aside", "named"])
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+@pytest.mark.parametrize("before", [[], [OLD]], ids=["nothing before", "a version before"])
+def test_a_killed_release_is_before_or_after_and_the_same_command_completes_it(
+    root: Path, before: list, step: int, moment: str
+):
+    store = LocalStore(root)
+    for made in before:
+        ship(store, made)
+
+    assert run_until(root, step, moment) == -signal.SIGKILL
+
+    done = events(read_ledger(store, NAME))
+    assert done == [event for made in [*before, NEW] for event in shipped(made)][: len(done)]
+    in_force = NEW if ("promote", "production", NEW.version) in done else next(iter(before), None)
+    if in_force:
+        assert load(f"{NAME}@production", registry=str(root)).images.tobytes() == in_force.set.images.tobytes()
+    else:
+        with pytest.raises(ConfigError):
+            load(f"{NAME}@production", registry=str(root))
+    if done:
+        assert verify(NAME, registry=str(root))
+
+    ship(store, NEW)
+
+    assert events(read_ledger(store, NAME)) == [event for made in [*before, NEW] for event in shipped(made)]
+    assert load(f"{NAME}@production", registry=str(root)).images.tobytes() == NEW.set.images.tobytes()
+    assert verify(NAME, registry=str(root))
+
+
+def test_the_steps_above_are_all_there_are(root: Path):
+    assert run_until(root, STEPS + 1, "named") == 0
+
+    content = files_of(root)
+    assert len(content) == STEPS
+    ship(LocalStore(root), NEW)
+    assert files_of(root) == content

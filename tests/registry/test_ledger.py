@@ -1,0 +1,330 @@
+"""One line of entries, whoever writes and however often; and what its chain shows."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from small_registry import NAME, MemoryStore, put_in_place
+
+from fair_distill.artifacts import to_json
+from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.registry import ledger
+from fair_distill.registry.ledger import Draft, Entry, append, entry_key, names, read_ledger, timestamp
+from fair_distill.registry.store import LocalStore, Store, Unanswered
+
+VERSION = "ab" * 32
+VERDICT = "cd" * 32
+
+
+def draft(nonce: str = "n", **changes: object) -> Draft:
+    fields = {"event": "publish", "version": VERSION, "who": "ada", "time": "2026-03-03T12:00:00Z", "nonce": nonce}
+    return Draft(**{**fields, **changes})
+
+
+def write(store: Store, *nonces: str, name: str = NAME) -> None:
+    for nonce in nonces:
+        append(store, name, lambda _, nonce=nonce: draft(nonce))
+
+
+def nonces(store: Store, name: str = NAME) -> list[str]:
+    return [entry.nonce for entry in read_ledger(store, name)]
+
+
+class Before(MemoryStore):
+    """A store in which somebody else writes first: `others` says how often."""
+
+    def __init__(self, others: int) -> None:
+        super().__init__()
+        self.others = others
+        self.reads: list[str] = []
+
+    def read(self, key: str) -> bytes:
+        self.reads.append(key)
+        return super().read(key)
+
+    def create(self, key: str, content: bytes) -> bool:
+        if self.others:
+            self.others -= 1
+            entry = Entry.from_json(content, name=key)
+            super().create(key, replace(entry, nonce=f"other {entry.number}").to_json())
+        return super().create(key, content)
+
+
+class Silent(MemoryStore):
+    """A store whose first answers to `create` are lost, with or without the write having taken place."""
+
+    def __init__(self, losses: int, *, written: bool) -> None:
+        super().__init__()
+        self.losses, self.written = losses, written
+
+    def create(self, key: str, content: bytes) -> bool:
+        if not self.losses:
+            return super().create(key, content)
+        self.losses -= 1
+        if self.written:
+            super().create(key, content)
+        raise Unanswered("connection reset")
+
+
+def test_entries_are_numbered_from_one_and_chained_by_the_sha256_of_their_bytes(store: Store):
+    write(store, "a", "b", "c")
+
+    prev = "0" * 64
+    for number in (1, 2, 3):
+        content = store.read(f"ledger/digits/{number:012d}.json")
+        value = json.loads(content)
+        assert (value["number"], value["prev"]) == (number, prev)
+        prev = sha256(content).hexdigest()
+    assert store.list("ledger/") == [entry_key(NAME, number) for number in (1, 2, 3)]
+
+
+def test_what_was_appended_is_what_is_read(store: Store):
+    wanted = draft("n", event="promote", channel="production", verdict=VERDICT, reason='größer\n"quoted"')
+
+    entry = append(store, NAME, lambda _: wanted)
+
+    assert read_ledger(store, NAME) == (entry,)
+    assert {field: getattr(entry, field) for field in vars(wanted)} == vars(wanted)
+
+
+def test_there_is_no_ledger_before_the_first_entry(store: Store):
+    assert read_ledger(store, NAME) == ()
+    assert names(store) == ()
+
+
+def test_nothing_wanted_is_nothing_written(store: Store):
+    assert append(store, NAME, lambda _: None) is None
+    assert store.list("") == []
+
+
+def test_a_team_and_its_dataset_have_ledgers_of_their_own(store: Store):
+    write(store, "team", name="vision")
+    write(store, "dataset", name="vision/digits")
+    write(store, "other", name="digits")
+
+    assert nonces(store, "vision") == ["team"]
+    assert nonces(store, "vision/digits") == ["dataset"]
+    assert names(store) == ("digits", "vision", "vision/digits")
+
+
+@pytest.mark.parametrize("name", ["", "/", "a/", "/a", "a/b/c", "..", "a/..", "a b", "a@b", "é", "a\n"])
+def test_a_name_that_is_no_name_is_refused(store: Store, name: str):
+    with pytest.raises(ConfigError, match="team/dataset"):
+        read_ledger(store, name)
+    with pytest.raises(ConfigError, match="team/dataset"):
+        append(store, name, lambda _: draft())
+
+
+def test_time_never_goes_back(store: Store):
+    for i, time in enumerate(["2026-03-03T12:00:00Z", "2026-03-03T11:00:00Z", "2026-03-03T13:00:00Z"]):
+        append(store, NAME, lambda _, i=i, time=time: draft(str(i), time=time))
+
+    assert [entry.time[11:13] for entry in read_ledger(store, NAME)] == ["12", "12", "13"]
+
+
+def test_a_time_is_written_in_utc():
+    assert timestamp(datetime(2026, 3, 3, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-03-02T23:00:00Z"
+    assert timestamp(datetime(2026, 3, 3, tzinfo=UTC)) == "2026-03-03T00:00:00Z"
+    with pytest.raises(ConfigError, match="zone"):
+        timestamp(datetime(2026, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("event", {"event": "delete"}),
+        ("version", {"version": "v1"}),
+        ("version", {"version": VERSION.upper()}),
+        ("channel", {"channel": "production"}),
+        ("channel", {"event": "promote", "verdict": VERDICT}),
+        ("channel", {"event": "promote", "verdict": VERDICT, "channel": "a/b"}),
+        ("verdict", {"event": "promote", "channel": "production"}),
+        ("verdict", {"event": "rollback", "channel": "production", "verdict": "pass"}),
+        ("time", {"time": "2026-03-03"}),
+        ("time", {"time": "2026-03-03T12:00:00+00:00"}),
+        ("who", {"who": ""}),
+        ("who", {"who": "\udcff"}),
+        ("reason", {"reason": "\udcff"}),
+        ("nonce", {"nonce": ""}),
+    ],
+)
+def test_what_is_no_entry_is_refused_by_its_field(store: Store, field: str, changes: dict):
+    with pytest.raises(ConfigError, match=f"{field} is "):
+        append(store, NAME, lambda _: draft(**changes))
+    assert store.list("") == []
+
+
+def test_who_loses_a_number_decides_again_on_what_the_winner_wrote():
+    store = Before(others=2)
+    seen = []
+
+    entry = append(store, NAME, lambda entries: (seen.append(len(entries)), draft("mine"))[1])
+
+    assert seen == [0, 1, 2]
+    assert entry is not None
+    assert entry.number == 3
+    assert nonces(store) == ["other 1", "other 2", "mine"]
+
+
+def test_who_loses_may_find_that_nothing_is_left_to_do():
+    store = Before(others=1)
+
+    assert append(store, NAME, lambda entries: None if entries else draft("mine")) is None
+    assert nonces(store) == ["other 1"]
+
+
+def test_who_loses_for_ever_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledger, "_TRIES", 5)
+    store = Before(others=100)
+
+    with pytest.raises(FairDistillError, match=r"other writers were first 5 times.*repeat the command"):
+        append(store, NAME, lambda _: draft("mine"))
+    assert "mine" not in nonces(store)
+
+
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_lost_answer_neither_loses_nor_doubles_an_entry(losses: int, written: bool):
+    store = Silent(losses, written=written)
+
+    entry = append(store, NAME, lambda _: draft("mine"))
+
+    assert read_ledger(store, NAME) == (entry,)
+
+
+def test_a_lost_answer_to_one_who_lost_is_no_win():
+    class LostRace(Before):
+        def create(self, key: str, content: bytes) -> bool:
+            first = self.others > 0
+            created = super().create(key, content)
+            if first:
+                raise Unanswered("connection reset")
+            return created
+
+    store = LostRace(others=1)
+
+    entry = append(store, NAME, lambda _: draft("mine"))
+
+    assert entry is not None
+    assert entry.number == 2
+    assert nonces(store) == ["other 1", "mine"]
+
+
+def test_a_store_that_never_answers_is_given_up():
+    store = Silent(10**6, written=False)
+
+    with pytest.raises(Unanswered, match="repeat the command"):
+        append(store, NAME, lambda _: draft("mine"))
+    assert 10**6 - store.losses < 10
+
+
+def test_of_a_ledger_that_grows_meanwhile_each_entry_is_read_once():
+    store = Before(others=0)
+    write(store, "a", "b", "c")
+    store.others, store.reads = 2, []
+
+    append(store, NAME, lambda _: draft("mine"))
+
+    assert store.reads == [entry_key(NAME, number) for number in (1, 2, 3, 4, 4, 5, 5)]  # 4, 5: whose is it?
+
+
+# What somebody who has the folder can do to four entries, and what the reader says.
+
+
+def remove(folder: Path, number: int) -> None:
+    (folder / f"{number:012d}.json").unlink()
+
+
+def swap(folder: Path, a: int, b: int) -> None:
+    first, second = (folder / f"{number:012d}.json" for number in (a, b))
+    contents = second.read_bytes(), first.read_bytes()
+    for path, content in zip((first, second), contents, strict=True):
+        put_in_place(path, content)
+
+
+def edit(folder: Path, number: int, **changes: object) -> None:
+    """Rewrite an entry whole, seal and all."""
+    path = folder / f"{number:012d}.json"
+    put_in_place(path, replace(Entry.from_json(path.read_bytes(), name="it"), **changes).to_json())
+
+
+def spell(folder: Path, number: int, spelling) -> None:
+    path = folder / f"{number:012d}.json"
+    put_in_place(path, spelling(path.read_bytes()))
+
+
+TAMPERING = {
+    "the first is removed": ("entry 1 .* missing", lambda f: remove(f, 1)),
+    "one in between is removed": ("entry 3 .* missing", lambda f: remove(f, 3)),
+    "two are exchanged": ("entry 2 .* is entry 3", lambda f: swap(f, 2, 3)),
+    "the newest is moved into a gap": ("entry 3 .* is entry 4", lambda f: (swap(f, 3, 4), remove(f, 4))),
+    "an old one is edited": ("entry 3 .* follows on", lambda f: edit(f, 2, version="ef" * 32)),
+    "an old one is of somebody else": ("entry 4 .* follows on", lambda f: edit(f, 3, who="eve")),
+    "the newest follows on nothing": ("entry 4 .* follows on", lambda f: edit(f, 4, prev="0" * 64)),
+    "the newest goes back in time": ("entry 4 .* before entry 3", lambda f: edit(f, 4, time="2020-01-01T00:00:00Z")),
+    "the newest is of another dataset": ("entry 4 .* of faces's", lambda f: edit(f, 4, name="faces")),
+    "the newest is cut short": ("entry 4 .* not readable JSON", lambda f: spell(f, 4, lambda b: b[:-20])),
+    "the newest is empty": ("entry 4 .* not readable JSON", lambda f: spell(f, 4, lambda b: b"")),
+    "the newest has no seal": ("entry 4 ", lambda f: spell(f, 4, lambda b: _without(b, "seal"))),
+    "the newest lacks a field": ("entry 4 .* not a ledger entry", lambda f: spell(f, 4, lambda b: _without(b, "who"))),
+    "the newest has a field more": ("entry 4 .* not a ledger entry", lambda f: spell(f, 4, lambda b: _with(b, more=1))),
+    "a number is a text": ("entry 4 .* number is", lambda f: spell(f, 4, lambda b: _with(b, number="4"))),
+    "a reason is a list": ("entry 4 .* reason is", lambda f: spell(f, 4, lambda b: _with(b, reason=["x"]))),
+    "a version is a path": ("entry 4 .* version is", lambda f: spell(f, 4, lambda b: _with(b, version="../../x"))),
+    "a key stands twice": (
+        "entry 4 .* a key stands twice",
+        lambda f: spell(f, 4, lambda b: b.replace(b'"who"', b'"who": "eve",\n "who"')),
+    ),
+    "it is spelled otherwise": ("entry 4 .* edited", lambda f: spell(f, 4, lambda b: b.replace(b"\n", b"\n\n"))),
+    "it is a list": ("entry 4 .* JSON object", lambda f: spell(f, 4, lambda b: b"[]")),
+    "it nests without end": ("entry 4 .* JSON", lambda f: spell(f, 4, lambda b: b'{"a":' * 10**5)),
+    "a stranger lies in the folder": ("no place in the ledger", lambda f: put_in_place(f / "notes.txt", b"")),
+    "there is an entry 0": ("no place in the ledger", lambda f: put_in_place(f / f"{0:012d}.json", b"")),
+    "a number is far ahead": ("entry 5 .* missing", lambda f: put_in_place(f / f"{10**11:012d}.json", b"")),
+}
+
+
+def _with(content: bytes, **changes: object) -> bytes:
+    return to_json({**json.loads(content), **changes})
+
+
+def _without(content: bytes, key: str) -> bytes:
+    return to_json({field: value for field, value in json.loads(content).items() if field != key})
+
+
+@pytest.mark.parametrize("what", TAMPERING)
+def test_a_ledger_that_was_tampered_with_is_refused_by_reader_and_writer(root: Path, what: str):
+    store = LocalStore(root)
+    write(store, "a", "b", "c", "d")
+    message, tamper = TAMPERING[what]
+    tamper(root / "ledger" / NAME)
+
+    with pytest.raises(IntegrityError, match=message):
+        read_ledger(store, NAME)
+    with pytest.raises(IntegrityError, match=message):
+        append(store, NAME, lambda _: draft("e"))
+
+
+def test_a_flipped_bit_in_any_byte_of_the_newest_entry_is_seen():
+    store = MemoryStore()
+    write(store, "a", "b")
+    key = entry_key(NAME, 2)
+    content = store.content[key]
+    first = read_ledger(store, NAME)[:1]
+
+    for i in range(len(content)):
+        store.content[key] = content[:i] + bytes([content[i] ^ (1 << i % 8)]) + content[i + 1 :]
+        with pytest.raises(IntegrityError, match="entry 2"):
+            read_ledger(store, NAME, known=first)
+
+
+def test_the_chain_alone_cannot_show_that_the_newest_entry_was_taken_away(root: Path):
+    store = LocalStore(root)
+    write(store, "a", "b", "c")
+
+    remove(root / "ledger" / NAME, 3)
+
+    assert nonces(store) == ["a", "b"]  # the limit that the module's docstring states
