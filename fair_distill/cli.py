@@ -251,7 +251,10 @@ def _table(arguments: Arguments) -> None:
         report = parse_json(evaluation.read_bytes(), name=str(evaluation))
         outcome = Verdict.from_json(verdict.read_bytes(), name=str(verdict)).outcome
         table.add_row(name, *(_percent(report.get(key)) for key in _METRICS), outcome)
-    Console().print(table)
+    console = Console()
+    with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
+        console.print(table)
+    print(drawn.get(), end="")
     for name in config.sets:
         path = workspace.verdict(name)
         if path.exists():
