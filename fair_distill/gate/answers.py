@@ -1,12 +1,13 @@
 """What one network, trained with several seeds, answered to every example: aligned, so that rows can be paired."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.errors import MeasurementError
-from fair_distill.gate.metrics import Confusion, Floats, Ints, confusion, mean_confusion
+from fair_distill.gate.metrics import Confusion, Floats, Ints, confusion
 from fair_distill.gate.predictions import Predictions
 
 _FACTS = ("label", "group", "pair", "cluster")
@@ -36,31 +37,53 @@ class Answers:
     probability: Floats
     by_pair: Ints | None
 
+    @cached_property
+    def by_cell(self) -> Ints:
+        """The examples, sorted by class and within it by group."""
+        return np.lexsort((self.of_groups, self.labels))
+
+    @cached_property
+    def evidence(self) -> Ints:
+        """Independent examples per class and group, (C, G): the distinct clusters of each cell."""
+        shape = (len(self.classes), len(self.groups))
+        cells = self.labels * shape[1] + self.of_groups
+        distinct = np.unique(self.clusters * (shape[0] * shape[1]) + cells)
+        return np.bincount(distinct % (shape[0] * shape[1]), minlength=shape[0] * shape[1]).reshape(shape)
+
     @property
     def seeds(self) -> int:
         return len(self.predicted)
 
     def tables(self) -> list[Confusion]:
         """The counts of each seed."""
-        return [self._table(seed, self.of_groups) for seed in range(self.seeds)]
+        return [
+            confusion(
+                self.labels,
+                self.of_groups,
+                self.predicted[seed],
+                classes=self.classes,
+                group_names=self.groups,
+                probability=self.probability[seed],
+            )
+            for seed in range(self.seeds)
+        ]
 
     def table(self) -> Confusion:
         """The counts, averaged over seeds."""
-        return mean_confusion(self.tables())
+        return self.regrouped(self.of_groups)
 
     def regrouped(self, of_groups: Ints) -> Confusion:
         """The counts, averaged over seeds, if the examples were of other groups."""
-        return mean_confusion([self._table(seed, of_groups) for seed in range(self.seeds)])
-
-    def _table(self, seed: int, of_groups: Ints) -> Confusion:
-        return confusion(
-            self.labels,
-            of_groups,
-            self.predicted[seed],
+        whole = confusion(
+            np.tile(self.labels, self.seeds),
+            np.tile(of_groups, self.seeds),
+            self.predicted.ravel(),
             classes=self.classes,
             group_names=self.groups,
-            probability=self.probability[seed],
+            probability=self.probability.ravel(),
         )
+        assert whole.confidence is not None
+        return Confusion(whole.counts / self.seeds, whole.groups, whole.classes, whole.confidence / self.seeds)
 
 
 def answers(predictions: Predictions, network: int) -> Answers:

@@ -35,26 +35,38 @@ class Score:
 
     Attributes
     ----------
-    positive, negative : means of the values' positive and negative parts; the mean is their difference
+    positive, negative : means of the values' positive and negative parts; the mean is their difference. None of
+        values that cannot be negative: rates
     effective : how many independent values in {-1, 0, 1} would be as informative
     freedom : degrees of freedom, clusters - 1
     """
 
     positive: Floats
-    negative: Floats
+    negative: Floats | None
     effective: Floats
     freedom: Floats
 
     def above(self, alpha: float) -> Floats:
         """Upper bound minus mean."""
-        return _half_width(self.positive, self.negative, self.effective, _t(alpha, self.freedom))
+        return self._distance(_t(alpha, self.freedom), 1)
 
     def below(self, alpha: float) -> Floats:
         """Mean minus lower bound."""
-        return _half_width(self.negative, self.positive, self.effective, _t(alpha, self.freedom))
+        return self._distance(_t(alpha, self.freedom), -1)
+
+    def _distance(self, q: Floats, side: int) -> Floats:
+        up = _wilson(self.positive, self.effective, q, side)
+        if self.negative is None:
+            return up
+        # A value is not positive and negative at once, so the parts are negatively correlated.
+        down = _wilson(self.negative, self.effective, q, -side)
+        odds = self.positive * self.negative
+        odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
+        return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
 
     def __getitem__(self, index: Any) -> "Score":
-        return Score(self.positive[index], self.negative[index], self.effective[index], self.freedom[index])
+        negative = None if self.negative is None else self.negative[index]
+        return Score(self.positive[index], negative, self.effective[index], self.freedom[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +144,7 @@ def score(values: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> S
     squares = squares + added**2 * ((1 - mean) ** 2 + (lowest - mean) ** 2)
     variance = squares * (count + 2) / (count + 1) / whole**2
     effective = (right + wrong - mean**2) / variance * count / (count + 2)
-    return Score(positive, negative, effective, np.full(positive.shape, count - 1.0))
+    return Score(positive, negative if lowest else None, effective, np.full(positive.shape, count - 1.0))
 
 
 def level(outcomes: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> Contrasts:
@@ -164,8 +176,13 @@ def stacked(parts: Sequence[Contrasts]) -> Contrasts:
 
 
 def _stacked(scores: Sequence[Score]) -> Score:
-    names = ("positive", "negative", "effective", "freedom")
-    return Score(*(np.concatenate([getattr(score, name) for score in scores]) for name in names))
+    negatives = [score.negative for score in scores if score.negative is not None]
+    return Score(
+        np.concatenate([score.positive for score in scores]),
+        np.concatenate(negatives) if negatives else None,
+        np.concatenate([score.effective for score in scores]),
+        np.concatenate([score.freedom for score in scores]),
+    )
 
 
 def _t(alpha: float, freedom: Floats) -> Floats:
@@ -177,17 +194,6 @@ def _t(alpha: float, freedom: Floats) -> Floats:
 
 def _quantile(alpha: float, freedom: float) -> float:
     return t_quantile(alpha, freedom) if freedom > 0 else np.inf
-
-
-def _half_width(up: Floats, down: Floats, n: Floats, q: Floats) -> Floats:
-    """How far the mean `up - down` may lie above itself: both parts' score bounds, which cannot grow together.
-
-    The parts of one value exclude each other, so they are negatively correlated; with `down` 0 this is Wilson's.
-    """
-    grows, shrinks = _wilson(up, n, q, 1), _wilson(down, n, q, -1)
-    odds = up * down / np.maximum((1 - up) * (1 - down), np.finfo(float).tiny)
-    together = np.sqrt(np.minimum(odds, 1))
-    return np.asarray(np.sqrt(grows**2 + shrinks**2 + 2 * together * grows * shrinks))
 
 
 def _wilson(p: Floats, n: Floats, q: Floats, side: int) -> Floats:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fair_distill.config import Limit
 from fair_distill.errors import ConfigError
@@ -103,11 +104,11 @@ def lacking(own: Answers, limit: Limit, of: Scope, minimum: int) -> str | None:
     """Say what has too few independent examples to be measured, if anything has; the fewest first."""
     found: list[tuple[int, str]] = []
     for rate in of.rates:
-        asked = np.isin(own.labels, rate.of)
         for side in dict.fromkeys(side for pair in of.sides for side in pair if side is not None):
-            rows = asked & np.isin(own.of_groups, side)
-            # One label per cluster and class: distinct clusters under this rate.
-            count = len(np.unique(own.clusters[rows]))
+            if len(rate.of) == len(side) == 1:
+                count = int(own.evidence[rate.of[0], side[0]])
+            else:
+                count = len(np.unique(own.clusters[_rows(own, rate, side)]))
             if count < minimum:
                 found.append((count, _few(own, rate, side, count, minimum)))
     if limit.metric == "worst_group_accuracy" and not found:
@@ -169,6 +170,15 @@ def _says(own: Answers, rate: Rate) -> Floats:
     return np.asarray(own.predicted == (own.labels if rate.says is None else rate.says), dtype=float)
 
 
+def _rows(own: Answers, rate: Rate, side: tuple[int, ...]) -> Ints:
+    return np.flatnonzero(_among(own.labels, rate.of) & _among(own.of_groups, side))
+
+
+def _among(values: Ints, wanted: tuple[int, ...]) -> NDArray[np.bool_]:
+    """`np.isin` for few values."""
+    return np.logical_or.reduce([values == one for one in wanted])
+
+
 def _clusters(own: Answers, rows: Ints) -> Ints | None:
     clusters = own.clusters[rows]
     return None if len(np.unique(clusters)) == len(clusters) else clusters
@@ -184,10 +194,7 @@ def _differences(
         if own.by_pair is not None:
             parts.append(_paired(own, rate, of, value, scale=scale * (1 - lowest)))
             continue
-        asked = np.isin(own.labels, rate.of)
-        rows = {
-            side: np.flatnonzero(asked & np.isin(own.of_groups, side)) for pair in of.sides for side in pair if side
-        }
+        rows = {side: _rows(own, rate, side) for pair in of.sides for side in pair if side}
         levels = {
             side: level(value[None][..., at] / scale, _clusters(own, at), lowest=lowest) for side, at in rows.items()
         }
@@ -200,7 +207,7 @@ def _differences(
 
 def _paired(own: Answers, rate: Rate, of: Scope, value: Floats, *, scale: float) -> Contrasts:
     assert own.by_pair is not None
-    pairs = own.by_pair[np.isin(own.labels[own.by_pair[:, 0]], rate.of)]
+    pairs = own.by_pair[_among(own.labels[own.by_pair[:, 0]], rate.of)]
     of_pair = value[:, pairs]
     apart = [of_pair[..., list(a)].mean(axis=-1) - of_pair[..., list(b or ())].mean(axis=-1) for a, b in of.sides]
     return on_the_same(np.stack(apart), _clusters(own, pairs[:, 0]), scale=scale)
@@ -265,7 +272,7 @@ def _smallest(own: Answers, of: Scope) -> Evidence:
     found = []
     for place in of.places:
         assert place.rate is not None
-        rows = np.flatnonzero(np.isin(own.labels, place.rate.of) & np.isin(own.of_groups, place.first))
+        rows = _rows(own, place.rate, place.first)
         found.append(level(_says(own, place.rate)[None][..., rows], _clusters(own, rows)))
     rates = stacked(found)
     return _floor(own, of, rates)
@@ -285,7 +292,7 @@ def _uplift(own: Answers, other: Answers, of: Scope) -> Evidence:
     """How much more accurate, example by example."""
     (place,) = of.places
     assert place.rate is not None
-    rows = np.flatnonzero(np.isin(own.labels, place.rate.of) & np.isin(own.of_groups, place.first))
+    rows = _rows(own, place.rate, place.first)
     apart = _says(own, place.rate)[:, rows] - _says(other, place.rate)[:, rows]
     return _floor(own, of, on_the_same(apart[None], _clusters(own, rows)))
 
@@ -331,7 +338,7 @@ def _calibration(own: Answers, of: Scope) -> Evidence:
     sides = list(dict.fromkeys(side for pair in of.sides for side in pair if side))
     levels = []
     for side in sides:
-        rows = np.flatnonzero(np.isin(own.of_groups, side))
+        rows = _rows(own, of.rates[0], side)
         levels.append(level(error(of.rates[0])[None][..., rows], _clusters(own, rows), lowest=-1))
     biases = stacked(levels)
     first = np.array([sides.index(a) for a, _ in of.sides])

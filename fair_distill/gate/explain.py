@@ -2,30 +2,81 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from fair_distill.config import Limit
 from fair_distill.gate.answers import Answers
 from fair_distill.gate.evidence import Place
 from fair_distill.gate.quantiles import t_quantile
+from fair_distill.gate.verdict import Outcome, Verdict
 
-Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
 # Beyond this a number of seeds is no advice.
 _MOST_SEEDS = 100
 
 
+def explain(verdict: Verdict) -> list[str]:
+    """Say in sentences what decided: per clause the finding, then every culprit with its remedy."""
+    lines = []
+    for finding in verdict.findings:
+        lines.append(f"{finding.outcome.upper()}: {finding.sentence}")
+        if finding.noise is not None and finding.value is not None:
+            chance = f"a perfectly fair classifier would show {finding.noise:.3f} here by chance"
+            lines.append(f"  {chance}; the mean of each seed's own figure is {finding.per_seed:.3f}")
+        for culprit in finding.culprits[1:]:
+            bound = "" if culprit.bound is None else f", bound {culprit.bound:.3f}"
+            lines.append(
+                f"  also: {culprit.sentence} ({culprit.value:.3f}{bound}, limit {finding.limit:.3f}); {culprit.remedy}"
+            )
+    return lines
+
+
+def sentence(
+    limit: Limit,
+    outcome: Outcome,
+    *,
+    value: float,
+    network: str,
+    bound: float | None,
+    shown: float | None,
+    alpha: float | None,
+) -> str:
+    """Say how a clause ended: the number, the limit, and what is sure.
+
+    Parameters
+    ----------
+    bound : what the number is at most (at least, for a floor), at level alpha; None for a point estimate
+    shown : what it is at least (at most), all places taken together
+    """
+    upward = limit.at_most is not None
+    number = limit.at_most if limit.at_most is not None else limit.at_least
+    relation = {
+        ("pass", True): "is within",
+        ("pass", False): "is at or above",
+        ("fail", True): "is over",
+        ("fail", False): "is below",
+        ("inconclusive", True): "is not shown to stay within",
+        ("inconclusive", False): "is not shown to reach",
+    }[outcome, upward]
+    told = f"{limit.name}: {value:.3f} ({network}) {relation} the limit {number:.3f}"
+    if alpha is None or bound is None or shown is None:
+        return f"{told} (mode: point, no confidence)"
+    most = upward == (outcome != "fail")
+    return f"{told}: {'at most' if most else 'at least'} {shown if outcome == 'fail' else bound:.3f} {_sure(alpha)}"
+
+
+def _sure(alpha: float) -> str:
+    return f"with {100 * (1 - alpha):.1f} % confidence"
+
+
 def measured(place: Place, rates: Sequence[float], sizes: Sequence[int], own: Answers) -> str:
-    """Say what a culprit is: the rate, in which groups, of how many examples."""
-    sides = [place.first, *([place.second] if place.second else [])]
-    who = [_groups(side, own.groups) for side in sides]
+    """Say what was measured at a place: the rate, in which groups, of how many examples."""
+    who = [_groups(side, own.groups) for side in (place.first, place.second) if side]
     if place.rate is None:
-        signed = [
+        each = [
             f"{100 * rate:+.1f} points over {n:,} examples of {g}" for rate, n, g in zip(rates, sizes, who, strict=True)
         ]
-        return f"confidence minus accuracy is {' and '.join(signed)}"
-    what = place.rate.sentence(own.classes)
-    shares = [f"{100 * rate:.1f} % of {n:,} examples of {g}" for rate, n, g in zip(rates, sizes, who, strict=True)]
-    return f"{what} in {' and in '.join(shares)}"
+        return f"confidence minus accuracy is {' and '.join(each)}"
+    each = [f"{100 * rate:.1f} % of {n:,} examples of {g}" for rate, n, g in zip(rates, sizes, who, strict=True)]
+    return f"{place.rate.sentence(own.classes)} in {' and in '.join(each)}"
 
 
 def _groups(side: tuple[int, ...], names: tuple[str, ...]) -> str:
@@ -40,7 +91,7 @@ def remedy(
     place: Place,
     own: Answers,
     *,
-    worse: int,
+    rates: Sequence[float],
     margin: float,
     parts: tuple[float, float],
     alpha: float | None,
@@ -50,22 +101,22 @@ def remedy(
 
     Parameters
     ----------
-    worse : 0 if the first side is served worse, 1 if the second is
     margin : how far the number itself lies on the right side of the limit
     parts : half-widths that examples and seeds contribute
     examples : on the smaller side
     """
-    if outcome == "inconclusive" and alpha is not None and margin > 0:
-        return _more(parts, margin, alpha, examples, own.seeds)
-    if place.second is not None and place.rate is not None and outcome == "fail":
-        group = _groups((place.first, place.second)[worse], own.groups)
-        told = f"serve {group} better there: align to a barycenter, give it more weight (group_weights) or more images (ipc)"
-        return f"{told}, or give the full data more of it" if limit.over is None else told
+    if outcome == "inconclusive" and alpha is not None:
+        if margin > 0:
+            return _more(parts, margin, alpha, examples, own.seeds)
+        return "the number itself is on the wrong side, so more examples would more likely show a breach than a pass"
     if place.rate is None:
-        return "the set teaches one group's networks to be surer than they may be; more seeds or weight decay even that out"
-    if outcome == "fail":
-        return "raise distill.ipc or distill.steps; the limit, if it was set too high, is in params.yaml: gate.limits"
-    return "the number itself is on the wrong side of the limit, so more examples would more likely show a breach"
+        return "networks trained on it are surer of one group than they may be; give that group more weight or images"
+    if place.second is not None:
+        lower = _groups((place.first, place.second)[rates.index(min(rates))], own.groups)
+        return f"give {lower} more weight (group_weights) or more images (ipc) there, or align to a barycenter"
+    if limit.over:
+        return "the set adds less than that one; distil longer (distill.steps) or more images (distill.ipc)"
+    return "distil longer (distill.steps), more images (distill.ipc), or with more weight on what is served worst"
 
 
 def _more(parts: tuple[float, float], margin: float, alpha: float, examples: int, seeds: int) -> str:

@@ -179,8 +179,7 @@ GAP_RATES: dict[str, Callable[[int], list[Rate]]] = {
 
 def _gaps(table: Confusion, name: str) -> Floats:
     """Largest minus smallest rate over groups, for each rate of a metric."""
-    rates = table.shares(GAP_RATES[name](len(table.classes)))
-    return np.asarray(rates.max(axis=1) - rates.min(axis=1))
+    return np.asarray(np.ptp(table.shares(GAP_RATES[name](len(table.classes))), axis=1))
 
 
 def accuracy(table: Confusion) -> float:
@@ -236,7 +235,7 @@ def eo_full_max(table: Confusion) -> float:
     Zero if and only if the prediction is independent of the group given the class: equalized odds of several
     classes, the wrong ones included. Null hypothesis and bound as for `eo_diag_max`, over classes and answers.
     """
-    return float(_gaps(table, "eo_full_max").max())
+    return float(np.ptp(table.rates, axis=0).max())
 
 
 def eo_ovr_max(table: Confusion) -> float:

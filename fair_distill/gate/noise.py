@@ -6,17 +6,30 @@ pair's answers is whose is drawn anew (the pair's groups are turned round by a r
 each class are dealt out anew to its groups, cluster by cluster. Cell sizes and per-class rates stay as they are.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 
 from fair_distill.gate.answers import Answers
 from fair_distill.gate.metrics import Confusion, Ints
 
-DRAWS = 100
+# A large split varies less, so fewer draws tell its mean as well.
+DRAWS, FEWEST, ENOUGH_ROWS = 100, 20, 1_000_000
+Floor = Callable[[Callable[[Confusion], float | None]], float | None]
 
 
-def fair_tables(own: Answers, rng: np.random.Generator, *, draws: int = DRAWS) -> list[Confusion]:
-    """Return the counts that a fair classifier with these per-class rates might have shown."""
-    return [own.regrouped(_redrawn(own, rng)) for _ in range(draws)]
+def noise_floor(own: Answers, rng: np.random.Generator, *, draws: int | None = None) -> Floor:
+    """Return a function from a metric to its mean over what a fair classifier with these rates might have shown."""
+    draws = draws or min(DRAWS, max(FEWEST, ENOUGH_ROWS // max(1, own.predicted.size)))
+    tables = [own.regrouped(_redrawn(own, rng)) for _ in range(draws)]
+
+    @cache
+    def floor(metric: Callable[[Confusion], float | None]) -> float | None:
+        values = [value for value in map(metric, tables) if value is not None]
+        return float(np.mean(values)) if len(values) == draws else None
+
+    return floor
 
 
 def _redrawn(own: Answers, rng: np.random.Generator) -> Ints:
@@ -26,6 +39,6 @@ def _redrawn(own: Answers, rng: np.random.Generator) -> Ints:
         groups[own.by_pair] = (np.arange(len(own.groups)) + step) % len(own.groups)
         return groups
     # One number per cluster sorts the rows of a class into a random order that keeps clusters together.
-    order = np.lexsort((rng.random(own.clusters.max() + 1)[own.clusters], own.labels))
-    groups[order] = own.of_groups[np.lexsort((own.of_groups, own.labels))]
+    order = np.argsort(own.labels + rng.random(own.clusters.max() + 1)[own.clusters], kind="stable")
+    groups[order] = own.of_groups[own.by_cell]
     return groups

@@ -1,0 +1,181 @@
+"""A verdict for people and machines: Markdown for a pull request, JUnit XML for a CI server. It decides nothing."""
+
+import re
+from collections.abc import Iterable
+from xml.etree import ElementTree
+
+from fair_distill.gate.verdict import Finding, Verdict
+
+# GitHub cuts comments at 65,536 characters; other servers count bytes.
+MOST_BYTES = 60_000
+_MOST_GROUPS = 60
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+def markdown(name: str, verdict: Verdict, *, change: str = "") -> str:
+    """Return a summary of at most 60 kB.
+
+    Parameters
+    ----------
+    change : how the policy differs from the one on the base branch, as a diff; shown if there is any
+    """
+    blocks = [
+        _head(name, verdict),
+        _table(
+            ["clause", "outcome", "value", "bound", "limit", "by chance", "mean of seeds"],
+            (_clause(finding) for finding in verdict.findings),
+        ),
+        *_reasons(verdict),
+        *_changed(change),
+        *_groups(verdict),
+        *_compared(verdict),
+        _digests(verdict),
+    ]
+    whole = ""
+    for block in blocks:
+        if len((whole + block).encode()) > MOST_BYTES - 200:
+            whole += "…the rest does not fit into a comment: `fair-distill explain` and the verdict's JSON have all.\n"
+            break
+        whole += block + "\n"
+    return whole
+
+
+def _head(name: str, verdict: Verdict) -> str:
+    sure = (
+        "**mode: point: bare numbers, no confidence**"
+        if verdict.alpha is None
+        else f"{100 * (1 - verdict.alpha):.1f} % confidence (attempt {verdict.attempt} at this split)"
+    )
+    waived = [finding for finding in verdict.findings if finding.waiver]
+    lines = [f"## {_text(name)}: {verdict.outcome.upper()}", "", sure, ""]
+    lines += [f"- **waived**: {_text(finding.clause)}: {_text(finding.waiver or '')}" for finding in waived]
+    return "\n".join([*lines, ""] if waived else lines)
+
+
+def _clause(finding: Finding) -> list[str]:
+    outcome = f"{finding.outcome} (waived)" if finding.waiver else finding.outcome
+    numbers = (finding.value, finding.bound, finding.limit, finding.noise, finding.per_seed)
+    return [_text(finding.clause), outcome, *map(_number, numbers)]
+
+
+def _reasons(verdict: Verdict) -> list[str]:
+    blocks = []
+    for finding in verdict.findings:
+        if finding.kept:
+            continue
+        lines = [f"**{_text(finding.clause)}**: {_text(finding.sentence.removeprefix(f'{finding.clause}: '))}", ""]
+        lines += [f"- {_text(culprit.sentence)}: {_text(culprit.remedy)}" for culprit in finding.culprits[1:]]
+        blocks.append("\n".join([*lines, ""]))
+    return blocks
+
+
+def _changed(change: str) -> list[str]:
+    if not change.strip():
+        return []
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", change)), default=0))
+    shown = change if len(change.encode()) <= MOST_BYTES // 3 else change[: MOST_BYTES // 6] + "\n…"
+    return [
+        "**This change touches the policy.** The verdict above is by the policy of the base branch.\n\n"
+        f"{fence}diff\n{shown.rstrip()}\n{fence}\n"
+    ]
+
+
+def _groups(verdict: Verdict) -> list[str]:
+    rows = sorted(verdict.groups, key=lambda row: (row.accuracy is not None, row.accuracy or 0, row.network, row.group))
+    shown = [
+        [
+            _text(row.group),
+            _text(row.network),
+            f"{row.examples:,}",
+            f"{row.clusters:,}",
+            _number(row.accuracy),
+            "–" if row.low is None else f"{_number(row.low)} to {_number(row.high)}",
+        ]
+        for row in rows[:_MOST_GROUPS]
+    ]
+    left = f"\n{len(rows) - len(shown)} more groups in the verdict's JSON.\n" if len(rows) > len(shown) else ""
+    return [_table(["group", "network", "n", "independent", "accuracy", "interval"], shown) + left]
+
+
+def _compared(verdict: Verdict) -> list[str]:
+    if not verdict.compared:
+        return []
+    header = ["metric", "network", "this set"]
+    for name in verdict.compared:
+        header += [_text(name), "Δ"]
+    rows = []
+    for network, metrics in verdict.numbers.items():
+        for metric, number in metrics.items():
+            row = [metric, _text(network), _number(number["value"])]
+            for other in verdict.compared.values():
+                theirs = other.get(network, {}).get(metric)
+                row += [_number(theirs), _number(_minus(number["value"], theirs), signed=True)]
+            rows.append(row)
+    return [_table(header, rows)]
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _digests(verdict: Verdict) -> str:
+    named = {
+        "verdict": verdict.digest,
+        "set": verdict.set,
+        "split": verdict.split,
+        "predictions": verdict.predictions,
+        "policy": verdict.policy,
+        "policy floor": verdict.policy_floor,
+        "context": verdict.context,
+        **verdict.references,
+    }
+    told = [f"{_text(name)} `{digest[:12]}`" for name, digest in named.items() if digest]
+    return f"<sub>{' · '.join(told)} · engine {verdict.engine}</sub>\n"
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _number(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def _text(value: str) -> str:
+    """A name from somebody's data, as text: no markup, no second line."""
+    return _MARKUP.sub(r"\\\1", " ".join(value.split()))
+
+
+def junit(name: str, verdict: Verdict) -> str:
+    """Return JUnit XML: a test case per clause; what could not be shown is a failure too, what is waived is skipped."""
+    suite = ElementTree.Element("testsuite", name=_xml(f"fair-distill gate: {name}"), tests=str(len(verdict.findings)))
+    failures = skipped = 0
+    for finding in verdict.findings:
+        case = ElementTree.SubElement(
+            suite, "testcase", name=_xml(finding.clause), classname=_xml(f"gate.{name}.{finding.network}")
+        )
+        told = "\n".join([finding.sentence, *(f"{c.sentence}; {c.remedy}" for c in finding.culprits[1:])])
+        if finding.waiver:
+            skipped += 1
+            ElementTree.SubElement(case, "skipped", message=_xml(finding.sentence))
+        elif not finding.kept:
+            failures += 1
+            failure = ElementTree.SubElement(case, "failure", type=finding.outcome, message=_xml(finding.sentence))
+            failure.text = _xml(told)
+        else:
+            ElementTree.SubElement(case, "system-out").text = _xml(told)
+    suite.set("failures", str(failures))
+    suite.set("errors", "0")
+    suite.set("skipped", str(skipped))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

@@ -1,0 +1,157 @@
+"""What a verdict is: values, and their one spelling as JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.errors import IntegrityError, Refused, Undecided
+
+Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
+EXIT_CODES = {
+    "pass": 0,
+    "waived": 0,  # lets pass, and says by whose word
+    "fail": Refused.exit_code,
+    "inconclusive": Undecided.exit_code,
+    "insufficient": Undecided.exit_code,
+}
+Numbers = dict[str, dict[str, dict[str, float | None]]]
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """One place where a clause was not met, the worst first.
+
+    Attributes
+    ----------
+    groups, rates, examples : of the one or two sides that are looked at
+    value, bound : the number there, and its bound on the side of the limit
+    sentence : what was measured
+    remedy : the nearest thing that would change the outcome
+    """
+
+    classes: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    rates: tuple[float, ...]
+    examples: tuple[int, ...]
+    value: float
+    bound: float | None
+    sentence: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One clause of the policy against what was measured; the worst network decides.
+
+    Attributes
+    ----------
+    value : the metric of mean rates over seeds; `per_seed` is the mean of each seed's own
+    noise : what a perfectly fair classifier would show by chance, for gaps
+    bound : what has to stay within the limit; None in `mode: point` and where there is too little evidence
+    waiver : by whose word an unmet clause holds nobody up
+    """
+
+    clause: str
+    metric: str
+    network: str
+    outcome: Outcome
+    value: float | None
+    per_seed: float | None
+    noise: float | None
+    bound: float | None
+    limit: float
+    waiver: str | None
+    sentence: str
+    culprits: tuple[Culprit, ...]
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the limit is kept; None where that could not be decided. A waiver does not make it kept."""
+        return {"pass": True, "fail": False}.get(self.outcome)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group's accuracy in one network, with an interval that holds it with the verdict's confidence."""
+
+    network: str
+    group: str
+    examples: int
+    clusters: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided, on which bytes, and why.
+
+    Attributes
+    ----------
+    set, split, predictions, policy, policy_floor, context, references : SHA-256 of what the decision was made from
+    alpha : the risk this attempt may take of passing a set that breaks a limit; None in `mode: point`
+    findings : one per clause, in the policy's order
+    numbers : per network and metric: value, per_seed, and for gaps noise
+    compared : the values of the references, per reference, network and metric
+    """
+
+    outcome: Literal["pass", "fail", "inconclusive", "insufficient", "waived"]
+    set: str
+    split: str
+    predictions: str
+    policy: str
+    policy_floor: str | None
+    context: str
+    references: dict[str, str]
+    engine: int
+    mode: str
+    attempt: int
+    alpha: float | None
+    findings: tuple[Finding, ...]
+    groups: tuple[Group, ...]
+    numbers: Numbers
+    compared: Numbers
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences of the clauses that were not met, waived or not."""
+        return tuple(finding.sentence for finding in self.findings if not finding.kept)
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether the set may be promoted: every clause is met, or waived by name."""
+        return self.outcome in ("pass", "waived")
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.to_json())
+
+    def to_json(self) -> bytes:
+        return to_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, content: bytes, *, name: str = "verdict") -> "Verdict":
+        value: dict[str, Any] = parse_json(content, name=name, error=IntegrityError)
+        try:
+            findings = tuple(_finding(row) for row in value["findings"])
+            verdict = cls(**{**value, "findings": findings, "groups": tuple(Group(**row) for row in value["groups"])})
+            known = verdict.outcome in EXIT_CODES
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(f"{name} is not a verdict: {error!r}") from None
+        if not known:
+            raise IntegrityError(f"{name} is not a verdict: its outcome is {verdict.outcome!r}")
+        return verdict
+
+
+def _finding(value: dict[str, Any]) -> Finding:
+    return Finding(**{**value, "culprits": tuple(_culprit(row) for row in value["culprits"])})
+
+
+def _culprit(value: dict[str, Any]) -> Culprit:
+    plain = {key: tuple(value[key]) for key in ("classes", "rates", "examples")}
+    return Culprit(**{**value, **plain, "groups": tuple(tuple(side) for side in value["groups"])})

@@ -1,0 +1,189 @@
+"""Bounds against the closed forms they reduce to, against what must not change them, and where others fall to width 0."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fair_distill.gate.bounds import Contrasts, level, minus, on_the_same, score, stacked
+from fair_distill.gate.quantiles import t_quantile
+
+ALPHA = 0.05
+
+
+def answers(right: int, of: int, seeds: int = 3) -> Any:
+    """The same `right` of `of` examples right in every seed, (1, S, n)."""
+    return np.tile(np.arange(of) < right, (1, seeds, 1)).astype(float)
+
+
+def wilson(p: float, n: float, q: float, side: int) -> float:
+    root = q * math.sqrt(p * (1 - p) / n + q * q / (4 * n * n))
+    return (p + q * q / (2 * n) + side * root) / (1 + q * q / n)
+
+
+def variance(values: Any) -> float:
+    return float(np.var(values, ddof=1) / len(values))
+
+
+@pytest.mark.parametrize(("right", "of"), [(0, 50), (1, 50), (25, 50), (160, 200), (200, 200), (3999, 4000)])
+def test_answers_that_all_seeds_share_are_bounded_as_binomial_data_of_as_many_examples(right: int, of: int) -> None:
+    found = level(answers(right, of))
+    q = t_quantile(ALPHA, of - 1)
+
+    assert found.seeds_part(ALPHA) == 0
+    # the two clusters that are added move the effective size by less than two
+    assert found.first.effective[0] == pytest.approx(of, abs=2)
+    n = found.first.effective[0]
+    assert found.upper(ALPHA)[0] == pytest.approx(wilson(right / of, n, q, 1))
+    assert found.lower(ALPHA)[0] == pytest.approx(wilson(right / of, n, q, -1))
+
+
+def test_two_samples_are_combined_by_newcombes_hybrid_score_method() -> None:
+    first, second = level(answers(90, 100)), level(answers(60, 80))
+    apart = minus(first, second)
+
+    up = math.hypot(first.upper(ALPHA)[0] - 0.9, 0.75 - second.lower(ALPHA)[0])
+    down = math.hypot(0.9 - first.lower(ALPHA)[0], second.upper(ALPHA)[0] - 0.75)
+    assert apart.upper(ALPHA)[0] == pytest.approx(0.15 + up)
+    assert apart.lower(ALPHA)[0] == pytest.approx(0.15 - down)
+
+
+@pytest.mark.parametrize("n", [20, 72, 500])
+def test_pairs_that_never_differ_are_bounded_by_the_score_bound_of_no_event_in_n(n: int) -> None:
+    same = on_the_same(np.zeros((1, 3, n)))
+    q = t_quantile(ALPHA, n - 1)
+
+    assert same.value == 0
+    assert same.upper(ALPHA)[0] == pytest.approx(q * q / (n + q * q), rel=0.05)
+    assert same.lower(ALPHA)[0] == pytest.approx(-same.upper(ALPHA)[0])
+
+
+@pytest.mark.parametrize("right", [0, 100])
+def test_where_nothing_varies_a_bound_is_still_no_point(right: int) -> None:
+    # the percentile bootstrap, and a normal bound, give width 0 here
+    apart = minus(level(answers(right, 100)), level(answers(right, 100)))
+
+    assert apart.value == 0
+    assert apart.upper(ALPHA)[0] > 0.02
+    assert apart.lower(ALPHA)[0] < -0.02
+
+
+def test_two_of_two_right_is_hardly_known() -> None:
+    found = level(answers(2, 2))
+
+    assert found.upper(ALPHA)[0] >= 1
+    assert found.lower(ALPHA)[0] < 0.2
+
+
+def test_one_example_and_one_seed_say_nothing() -> None:
+    one = level(np.ones((1, 3, 1)))
+
+    assert one.lower(ALPHA)[0] <= 0
+    assert level(np.ones((1, 1, 50))).lower(ALPHA)[0] == -np.inf
+
+
+def test_with_very_many_examples_what_is_left_is_students_t_over_seeds() -> None:
+    rates = np.array([0.90, 0.93, 0.86])
+    found = level((np.arange(100_000) < rates[:, None] * 100_000)[None].astype(float))
+
+    wanted = rates.mean() + stats.t.isf(ALPHA, 2) * rates.std(ddof=1) / math.sqrt(3)
+    assert found.upper(ALPHA)[0] == pytest.approx(wanted, abs=2e-4)
+
+
+def test_seeds_that_move_both_groups_alike_do_not_widen_the_difference() -> None:
+    shift = np.array([0, 8, -8])[:, None]
+    first, second = ((np.arange(200) < right + shift)[None].astype(float) for right in (180, 160))
+
+    assert level(first).seeds_part(ALPHA)[0] > 0.05
+    assert minus(level(first), level(second)).seeds_part(ALPHA)[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_in_the_middle_the_examples_part_is_the_normal_bound_of_the_means_over_seeds() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random((1, 4, 3000)) < 0.5
+    found = level(values.astype(float))
+
+    wanted = stats.t.isf(ALPHA, 2999) * math.sqrt(variance(values[0].mean(axis=0)))
+    assert found.examples_above(ALPHA)[0] == pytest.approx(wanted, rel=0.01)
+
+
+def test_paired_differences_have_the_variance_of_paired_differences() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.choice([-1.0, 0.0, 1.0], size=(1, 3, 2000), p=[0.1, 0.8, 0.1])
+    found = on_the_same(values)
+
+    wanted = stats.t.isf(ALPHA, 1999) * math.sqrt(variance(values[0].mean(axis=0)))
+    assert found.examples_above(ALPHA)[0] == pytest.approx(wanted, rel=0.03)
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+def test_writing_every_example_down_again_teaches_nothing(copies: int) -> None:
+    rng = np.random.default_rng(2)
+    values = (rng.random((1, 3, 60)) < 0.9).astype(float)
+    once, again = level(values), level(np.repeat(values, copies, axis=-1), np.repeat(np.arange(60), copies))
+
+    assert again.upper(ALPHA)[0] == pytest.approx(once.upper(ALPHA)[0], rel=1e-9)
+    assert again.lower(ALPHA)[0] == pytest.approx(once.lower(ALPHA)[0], rel=1e-9)
+    blind = level(np.repeat(values, copies, axis=-1))
+    assert blind.examples_above(ALPHA)[0] < once.examples_above(ALPHA)[0]
+
+
+def test_training_the_same_network_again_teaches_nothing_about_examples() -> None:
+    values = np.tile(np.random.default_rng(3).random((1, 1, 80)) < 0.8, (1, 3, 1)).astype(float)
+
+    more = np.tile(values[:, :1], (1, 30, 1))
+    assert level(more).examples_above(ALPHA)[0] == pytest.approx(level(values).examples_above(ALPHA)[0])
+
+
+def test_the_order_of_examples_clusters_and_seeds_changes_nothing() -> None:
+    rng = np.random.default_rng(4)
+    values, clusters = (rng.random((1, 4, 90)) < 0.85).astype(float), rng.integers(0, 30, 90)
+    order, seeds, names = rng.permutation(90), rng.permutation(4), rng.permutation(30)
+
+    straight = level(values, clusters)
+    shuffled = level(values[:, seeds][..., order], names[clusters][order])
+    assert shuffled.upper(ALPHA)[0] == pytest.approx(straight.upper(ALPHA)[0], rel=1e-12)
+
+
+def test_exchanging_sides_turns_the_bounds_round() -> None:
+    rng = np.random.default_rng(5)
+    first, second = (level((rng.random((1, 3, n)) < p).astype(float)) for n, p in ((50, 0.9), (400, 0.6)))
+    apart, back = minus(first, second), minus(second, first)
+    assert apart.upper(ALPHA)[0] == pytest.approx(-back.lower(ALPHA)[0])
+
+    values = rng.choice([-1.0, 0.0, 1.0], size=(1, 3, 70), p=[0.3, 0.6, 0.1])
+    assert on_the_same(values).upper(ALPHA)[0] == pytest.approx(-on_the_same(-values).lower(ALPHA)[0])
+
+
+def test_a_smaller_risk_gives_a_wider_bound_and_every_bound_holds_the_value() -> None:
+    rng = np.random.default_rng(6)
+    found = level((rng.random((1, 3, 40)) < 0.95).astype(float))
+    uppers = [found.upper(alpha)[0] for alpha in (0.2, 0.05, 0.01, 1e-4)]
+
+    assert uppers == sorted(uppers)
+    assert found.value[0] < uppers[0]
+
+
+def test_a_scaled_difference_is_bounded_in_its_own_unit() -> None:
+    values = np.random.default_rng(7).choice([-1.0, 0.0, 1.0], size=(1, 3, 200))
+
+    doubled = on_the_same(2 * values, scale=2.0)
+    assert doubled.upper(ALPHA)[0] == pytest.approx(2 * on_the_same(values).upper(ALPHA)[0])
+
+
+def test_stacking_keeps_every_contrast_as_it_was() -> None:
+    parts = [minus(level(answers(n - 5, n)), level(answers(n - 9, n))) for n in (30, 60, 90)]
+
+    together = stacked(parts)
+    assert isinstance(together, Contrasts)
+    np.testing.assert_allclose(together.upper(ALPHA), [part.upper(ALPHA)[0] for part in parts])
+    np.testing.assert_allclose(together[1:].lower(ALPHA), together.lower(ALPHA)[1:])
+
+
+def test_leading_axes_are_as_many_sets_of_their_own() -> None:
+    values = (np.random.default_rng(8).random((5, 3, 40)) < 0.9).astype(float)
+
+    np.testing.assert_allclose(level(values).upper(ALPHA), [level(one[None]).upper(ALPHA)[0] for one in values])
+    assert score(values.mean(axis=1)).effective.shape == (5,)
