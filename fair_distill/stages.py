@@ -7,9 +7,10 @@ are imported by the stages that use them, so judging stays light.
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, sha256, to_json, write_bytes
@@ -111,19 +112,31 @@ def _validated(workspace: Workspace) -> None:
         raise DataError(f"validation refused the data: {errors[0]}{more}")
 
 
-def _recipe(config: Config, train: "GroupedDataset") -> TrainingRecipe:
+def _recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
     from fair_distill.distill.sampling import normalisation
 
     pixels = normalisation(train)
     plain = config.recipe.model_dump(exclude={"network", "augment"})
     network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
     return TrainingRecipe(
-        **plain, network=network, augment=tuple(config.recipe.augment), mean=pixels.mean, std=pixels.std
+        **plain,
+        network=network,
+        augment=tuple(config.recipe.augment),
+        formation=formation,
+        mean=pixels.mean,
+        std=pixels.std,
     )
 
 
 def _card(
-    config: Config, train: "GroupedDataset", *, name: str, kind: str, examples: int, diagnostics: dict[str, float]
+    config: Config,
+    train: "GroupedDataset",
+    *,
+    name: str,
+    kind: str,
+    examples: int,
+    formation: int = 1,
+    diagnostics: Mapping[str, float] = MappingProxyType({}),
 ) -> DatasetCard:
     return DatasetCard(
         dataset=config.dataset,
@@ -134,8 +147,8 @@ def _card(
         shape=train.shape,
         examples=examples,
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
-        recipe=_recipe(config, train),
-        diagnostics=diagnostics,
+        recipe=_recipe(config, train, formation),
+        diagnostics=dict(diagnostics),
     )
 
 
@@ -173,7 +186,7 @@ def distill(
     candidate = config.candidate(name)
     _validated(workspace)
     train = read_split(workspace.split("train"))
-    recipe = _recipe(config, train)
+    recipe = _recipe(config, train, config.distill.formation)
     result = run(
         train,
         config.distill,
@@ -192,6 +205,7 @@ def distill(
         name=name,
         kind="distilled",
         examples=len(result.labels),
+        formation=config.distill.formation,
         diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
     )
     distilled = DistilledSet(result.images, result.labels, card)
@@ -229,11 +243,12 @@ def references(workspace: Workspace, config: Config, name: str) -> Manifest:
     train = read_split(workspace.split("train"))
     params = _params(config, reference=reference.model_dump(), ipc=config.distill.ipc)
     if reference.select == "all":
-        card = _card(config, train, name=name, kind="full", examples=len(train), diagnostics={})
+        card = _card(config, train, name=name, kind="full", examples=len(train))
         return _write_set(workspace, config, card, None, params)
     generator = _torch_generator(config, f"references.{reference.select}")
-    images, labels = subset(reference.select, train, config.distill.ipc, generator)
-    card = _card(config, train, name=name, kind="subset", examples=len(labels), diagnostics={})
+    formation = reference.formation or 1
+    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator)
+    card = _card(config, train, name=name, kind="subset", examples=len(labels), formation=formation)
     return _write_set(workspace, config, card, DistilledSet(images, labels, card), params)
 
 

@@ -10,7 +10,7 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distill.sampling import Normalisation
 from fair_distill.errors import DataError
-from fair_distill.evaluation.train import Pixels, predict, train
+from fair_distill.evaluation.train import Pixels, predict, train, unpacked
 from fair_distill.gate.predictions import Predictions
 
 
@@ -49,6 +49,9 @@ def evaluate(
     """
     if gate.shape != images.shape[1:]:
         raise DataError(f"the set's images are {images.shape[1:]}, the gate split's are {gate.shape}")
+    if recipe.formation > 1:
+        seen, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
+        images, labels = seen.numpy(), of.numpy()
     runs = []
     for seed in range(seeds):
         network = train(
