@@ -24,6 +24,9 @@ Arguments = argparse.Namespace
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = _parser().parse_args(argv)
+    # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that does
+    # other work too, spinning made a stage five times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
@@ -171,7 +174,8 @@ def _validate(arguments: Arguments) -> None:
     outcome = stages.validate(*_open(arguments))
     for failure in outcome["failures"]:
         print(f"{failure['severity']}: {failure['sentence']}")
-    print("validated" if outcome["success"] else "refused: `distill` will not take these data")
+    held = f"{outcome['expectations']} expectations held"
+    print(held if outcome["success"] else "refused: `distill` will not take these data")
 
 
 def _distill(arguments: Arguments) -> None:
@@ -251,7 +255,10 @@ def _table(arguments: Arguments) -> None:
         report = parse_json(evaluation.read_bytes(), name=str(evaluation))
         outcome = Verdict.from_json(verdict.read_bytes(), name=str(verdict)).outcome
         table.add_row(name, *(_percent(report.get(key)) for key in _METRICS), outcome)
-    Console().print(table)
+    console = Console()
+    with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
+        console.print(table)
+    print(drawn.get(), end="")
     for name in config.sets:
         path = workspace.verdict(name)
         if path.exists():

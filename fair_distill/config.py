@@ -158,23 +158,76 @@ class Evaluate(Section):
     seeds: Positive
 
 
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]
+
+
 class Limit(Section):
-    """One clause of the gate: a metric that must stay at or below, or at or above, a number; and why that number."""
+    """One clause of the gate: a metric that must stay at or below, or at or above, a number; and why that number.
+
+    Attributes
+    ----------
+    over : measure how much more it is than with another set, on the same examples: a reference's name, or `promoted`
+    classes, groups : look at these alone
+    against : hold each group against each other one (the default), or against the rest taken together
+    first_release : with `over: promoted`, what holds while nothing is promoted
+    """
 
     metric: str
     at_most: Annotated[float, Field(ge=0, le=1)] | None = None
-    at_least: Annotated[float, Field(ge=0, le=1)] | None = None
+    at_least: Annotated[float, Field(ge=-1, le=1)] | None = None
+    over: Slug | None = None
+    classes: Names | None = None
+    groups: Names | None = None
+    against: Literal["each", "rest"] | None = None
+    first_release: Literal["accept", "refuse"] | None = None
     why: Annotated[str, Field(min_length=1)]
 
     @model_validator(mode="after")
     def _one_side(self) -> "Limit":
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError(f"metric {self.metric!r} needs exactly one of at_most and at_least")
+        if self.at_least is not None and self.at_least < 0 and self.over is None:
+            raise ValueError(f"at_least is {self.at_least:g}; only a difference `over` another set can be below 0")
+        if (self.over == "promoted") != (self.first_release is not None):
+            raise ValueError("`over: promoted` needs first_release, accept or refuse, and nothing else has it")
         return self
+
+    @property
+    def name(self) -> str:
+        """What tells a clause from the others: all but its number and why. Waivers and policy floors name it so."""
+        parts = [self.metric, f"over {self.over}" if self.over else ""]
+        parts += [f"of classes {', '.join(self.classes)}" if self.classes else ""]
+        parts += [f"of groups {', '.join(self.groups)}" if self.groups else ""]
+        return " ".join(part for part in [*parts, "against the rest" if self.against == "rest" else ""] if part)
 
 
 class Gate(Section):
+    """The policy. `mode: bounds` decides by confidence bounds and says with what risk; `point` by the bare number.
+
+    Attributes
+    ----------
+    alpha : risk of passing a set that breaks a limit, over all attempts at one split
+    minimum_seeds : networks of each architecture, at least; two show scatter at all
+    minimum_per_cell : independent examples (clusters) under every rate that a clause looks at, at least
+    """
+
+    mode: Literal["bounds", "point"] = "point"
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    minimum_seeds: Annotated[int, Field(ge=2)] | None = None
+    minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
     limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Gate":
+        for key in ("alpha", "minimum_seeds", "minimum_per_cell"):
+            if (getattr(self, key) is None) == (self.mode == "bounds"):
+                need = "needs" if self.mode == "bounds" else "has no"
+                raise ValueError(f"`mode: {self.mode}` {need} {key}")
+        names = [limit.name for limit in self.limits]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two clauses limit {name!r}; keep the stricter one")
+        return self
 
 
 class Release(Section):
@@ -259,10 +312,23 @@ def load_config(path: Path) -> Config:
     ConfigError
         One line naming the file, the first key at fault, what was wanted and what came.
     """
+    return parse_config(_read(path, missing="run this in a workspace, or name one with --workspace"), name=str(path))
+
+
+def load_gate(path: Path) -> Gate:
+    """Read and check a policy from a file of its own, or from another params.yaml: what stands under `gate` there."""
+    raw = _read(path, missing="a policy was named and is not there")
+    policy = raw.get("gate", raw)
+    if not isinstance(policy, dict):
+        raise ConfigError(f"{path}: gate: a mapping was wanted, got {type(policy).__name__}")
+    return _checked(Gate, policy, name=str(path))
+
+
+def _read(path: Path, *, missing: str) -> dict[Any, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing; run this in a workspace, or name one with --workspace") from None
+        raise ConfigError(f"{path} is missing; {missing}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable: {error}") from None
     # Not only YAMLError: a date that is none, or a tag that does not fit its value, is a ValueError or a LookupError.
@@ -270,13 +336,20 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a mapping of sections was wanted, got {type(raw).__name__}")
-    return parse_config(raw, name=str(path))
+    return raw
 
 
 def parse_config(raw: dict[Any, Any], *, name: str = "params.yaml") -> Config:
     """Check a mapping as `load_config` does; `name` is what an error calls it."""
+    return _checked(Config, raw, name=name)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def _checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
     try:
-        return Config.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         faults = error.errors(include_url=False)
         first = faults[0]

@@ -72,6 +72,8 @@ class DistilledSet:
         try:
             table = pq.read_table(pa.BufferReader(content))
             about = (table.schema.metadata or {})[_KEY]
+            if any(column.null_count for column in table.columns):
+                raise ValueError("a value is null")
             images = table.column("image").combine_chunks().to_numpy_ndarray()
             labels = table.column("label").to_numpy().astype(np.int64)
         except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:

@@ -58,9 +58,9 @@ def _torch_device(config: Config, device: str) -> "torch.device":
     torch.use_deterministic_algorithms(True)
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {device}: {str(error).splitlines()[0]}") from None
+        torch.empty(0, device=chosen).cpu()  # there to compute on and to read back from
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ConfigError(f"--device {device}: {str(error).splitlines()[0][:200]}") from None
     return chosen
 
 
@@ -106,7 +106,10 @@ def _validated(workspace: Workspace) -> None:
     """Refuse what `validate` refused."""
     path = needed(workspace.validation, made_by="fair-distill validate")
     outcome = parse_json(path.read_bytes(), name=str(path))
-    errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
+    try:
+        errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} is no outcome of a validation ({error!r}); run `fair-distill validate`") from None
     if errors:
         more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
         raise DataError(f"validation refused the data: {errors[0]}{more}")

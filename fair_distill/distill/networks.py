@@ -1,11 +1,12 @@
-"""The networks that embed and classify. A network is a module with `embed`; its line is in NETWORKS.
+"""The networks that embed and classify: blocks, then one linear layer. A line each in NETWORKS.
 
 Weights are drawn from a generator that is an argument, on the CPU, so a seed gives the same network on
-every device.
+every device. No network has batch statistics or dropout: images of a batch do not see each other, so the gradient
+of a weighted sum of losses is the weighted sum of their gradients, and training and evaluation are one function.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,17 +15,34 @@ from torch import Tensor, nn
 
 from fair_distill.errors import ConfigError
 
+Shape = tuple[int, int, int]
+
 
 class Network(nn.Module):
     """What a matcher and an evaluation need of a network."""
 
+    def __init__(self, blocks: Sequence[nn.Module], classifier: nn.Linear) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*blocks)
+        self.classifier = classifier
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return the features after every block, flattened, (N, features of the block); the last are `embed(x)`."""
+        maps = []
+        for block in self.features:
+            x = block(x)
+            maps.append(x.flatten(1))
+        return maps
+
     def embed(self, x: Tensor) -> Tensor:
         """Return the features before the classifier, (N, features)."""
-        raise NotImplementedError
+        features: Tensor = self.features(x)
+        return features.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, (N, classes)."""
-        raise NotImplementedError
+        logits: Tensor = self.classifier(self.embed(x))
+        return logits
 
 
 class ConvNet(Network):
@@ -33,47 +51,157 @@ class ConvNet(Network):
     The standard network of the field (Gidaris & Komodakis, CVPR 2018; Zhao et al., ICLR 2021).
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, *, width: int, depth: int) -> None:
-        super().__init__()
+    def __init__(self, shape: Shape, classes: int, *, width: int, depth: int) -> None:
         channels, height, width_px = shape
-        for name, value in (("width", width), ("depth", depth)):
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"params.yaml: network.{name} is {value!r}; a whole number from 1 is needed")
+        _whole("width", width)
+        _whole("depth", depth)
         if min(height, width_px) < 2**depth:
             raise ConfigError(
                 f"params.yaml: network.depth is {depth}, which halves the image {depth} times; "
                 f"{height}×{width_px} pixels allow at most {int(math.log2(min(height, width_px)))}"
             )
         widths = [channels] + [width] * depth
-        self.features = nn.Sequential(
-            *(
-                layer
+        super().__init__(
+            [
+                nn.Sequential(nn.Conv2d(before, after, 3, padding=1), _instance_norm(after), nn.ReLU(), nn.AvgPool2d(2))
                 for before, after in pairwise(widths)
-                for layer in (
-                    nn.Conv2d(before, after, 3, padding=1),
-                    nn.GroupNorm(after, after),  # one channel a group: instance norm
-                    nn.ReLU(),
-                    nn.AvgPool2d(2),
-                )
-            )
+            ],
+            nn.Linear(width * (height >> depth) * (width_px >> depth), classes),
         )
-        self.classifier = nn.Linear(width * (height >> depth) * (width_px >> depth), classes)
 
-    def embed(self, x: Tensor) -> Tensor:
-        return self.features(x).flatten(1)
+
+class MLP(Network):
+    """`depth` × [linear of `width`, ReLU] on the flattened image, then one linear layer. Zhao et al. take 128 and 2."""
+
+    def __init__(self, shape: Shape, classes: int, *, width: int, depth: int) -> None:
+        _whole("width", width)
+        _whole("depth", depth)
+        widths = [math.prod(shape)] + [width] * depth
+        super().__init__(
+            [nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU()) for before, after in pairwise(widths)],
+            nn.Linear(width, classes),
+        )
+
+
+class AlexNet(Network):
+    """Five convolutions, two of 5×5 and three of 3×3, with three max pools and no norm, then one linear layer.
+
+    AlexNet (Krizhevsky et al., NeurIPS 2012) as the field uses it on small images (Zhao et al., ICLR 2021): one stream,
+    stride 1, no hidden linear layers. The reference pads a grey image by two pixels more, to bring 28 to 32; we do not.
+
+    Parameters
+    ----------
+    width : multiple of the standard channels 128, 192, 256, 192, 192
+    """
+
+    def __init__(self, shape: Shape, classes: int, *, width: float) -> None:
+        channels, height, width_px = shape
+        _at_least("alexnet", shape, 8)
+        widths = [channels, *(_scaled(c, width) for c in (128, 192, 256, 192, 192))]
+        sides, pooled = (5, 5, 3, 3, 3), (True, True, False, False, True)
+        super().__init__(
+            [
+                nn.Sequential(
+                    nn.Conv2d(before, after, side, padding=side // 2), nn.ReLU(), *([nn.MaxPool2d(2)] if pool else [])
+                )
+                for (before, after), side, pool in zip(pairwise(widths), sides, pooled, strict=True)
+            ],
+            nn.Linear(widths[-1] * (height >> 3) * (width_px >> 3), classes),
+        )
+
+
+class VGG11(Network):
+    """Five stages of one or two [3×3 convolution, instance norm, ReLU], each ending in a max pool; one linear layer.
+
+    VGG-11 (Simonyan & Zisserman, ICLR 2015) as the field uses it on small images: no hidden linear layers. Below 32
+    pixels, pools before the last that would leave a single pixel are left out: its instance norm is 0 whatever it is.
+
+    Parameters
+    ----------
+    width : multiple of the standard channels 64, 128, 256, 256, 512, 512, 512, 512
+    """
+
+    def __init__(self, shape: Shape, classes: int, *, width: float) -> None:
+        channels, height, width_px = shape
+        _at_least("vgg11", shape, 2)
+        stages, before = [], channels
+        plan = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+        for i, standard in enumerate(plan):
+            layers: list[nn.Module] = []
+            for after in (_scaled(c, width) for c in standard):
+                layers += [nn.Conv2d(before, after, 3, padding=1), _instance_norm(after), nn.ReLU()]
+                before = after
+            if min(height, width_px) >= 4 or i == len(plan) - 1:
+                layers.append(nn.MaxPool2d(2))
+                height, width_px = height // 2, width_px // 2
+            stages.append(nn.Sequential(*layers))
+        super().__init__(stages, nn.Linear(before * height * width_px, classes))
+
+
+class ResNet18(Network):
+    """A 3×3 convolution and four stages of two residual blocks, each after the first halving; mean over pixels; linear.
+
+    ResNet-18 (He et al., CVPR 2016) as the field uses it on small images: no pool after the first convolution, and group
+    norm with one channel a group, which is instance norm, for batch norm.
+
+    Parameters
+    ----------
+    width : multiple of the standard channels 64, 128, 256, 512
+    """
+
+    def __init__(self, shape: Shape, classes: int, *, width: float) -> None:
+        _at_least("resnet18", shape, 9)  # of 8 pixels three halvings leave one, and its instance norm is 0
+        widths = [_scaled(c, width) for c in (64, 64, 128, 256, 512)]
+        stem = nn.Sequential(
+            nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False), _instance_norm(widths[0]), nn.ReLU()
+        )
+        stages = [
+            nn.Sequential(Residual(before, after, stride=1 if i == 0 else 2), Residual(after, after, stride=1))
+            for i, (before, after) in enumerate(pairwise(widths))
+        ]
+        stages[-1].append(nn.AdaptiveAvgPool2d(1))
+        super().__init__([stem, *stages], nn.Linear(widths[-1], classes))
+
+
+class Residual(nn.Module):
+    """Two [3×3 convolution, instance norm] about a ReLU, added to the input; a 1×1 convolution where sizes differ."""
+
+    def __init__(self, before: int, after: int, *, stride: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+            _instance_norm(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            _instance_norm(after),
+        )
+        self.keep: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            self.keep = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), _instance_norm(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.embed(x))
+        changed: Tensor = self.change(x) + self.keep(x)
+        return changed.relu()
 
 
 # The one place a network is added: write the module, add its line.
 NETWORKS: dict[str, Callable[..., Network]] = {
     "convnet": ConvNet,
+    "mlp": MLP,
+    "alexnet": AlexNet,
+    "vgg11": VGG11,
+    "resnet18": ResNet18,
 }
 
 
 def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights afresh: torch's own defaults (Kaiming uniform, a = √5), from our generator."""
+    """Draw all weights afresh: torch's own defaults (Kaiming uniform, a = √5), from our generator.
+
+    Raises
+    ------
+    ConfigError
+        If a module has weights or buffers of a kind that is not known here: they would stay as memory held them.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
@@ -81,14 +209,19 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             if module.bias is not None:
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
-        elif isinstance(module, nn.GroupNorm):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm):
+            if module.weight is not None:
+                nn.init.ones_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+            raise ConfigError(
+                f"params.yaml: network has a {type(module).__name__}; weights are drawn for Conv2d, Linear, "
+                "GroupNorm and LayerNorm, so build it of these"
+            )
 
 
-def build(
-    name: str, options: dict[str, Any], shape: tuple[int, int, int], classes: int, generator: torch.Generator
-) -> Network:
+def build(name: str, options: dict[str, Any], shape: Shape, classes: int, generator: torch.Generator) -> Network:
     """Return a new network of NETWORKS with weights drawn from `generator`.
 
     Raises
@@ -99,10 +232,40 @@ def build(
     if name not in NETWORKS:
         raise ConfigError(f"params.yaml: network.name is {name!r}; choose one of {', '.join(NETWORKS)}")
     try:
-        with torch.device("meta"):  # no weights yet: torch would draw them from its global generator
-            network = NETWORKS[name](shape, classes, **options)
+        return made(NETWORKS[name], options, shape, classes, generator)
     except TypeError as error:
         raise ConfigError(f"params.yaml: network {name!r}: {error}") from None
+
+
+def made(
+    factory: Callable[..., Network], options: dict[str, Any], shape: Shape, classes: int, generator: torch.Generator
+) -> Network:
+    """Return `factory(shape, classes, **options)` with weights drawn from `generator` and from nothing else."""
+    with torch.device("meta"):  # no weights yet: torch would draw them from its global generator
+        network = factory(shape, classes, **options)
     network.to_empty(device="cpu")
     draw_weights(network, generator)
     return network
+
+
+def _instance_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(channels, channels)  # one channel a group; unlike InstanceNorm2d it is affine and takes 1×1
+
+
+def _whole(option: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"params.yaml: network.{option} is {value!r}; a whole number from 1 is needed")
+
+
+def _scaled(channels: int, width: float) -> int:
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < math.inf:
+        raise ConfigError(f"params.yaml: network.width is {width!r}; a number above 0 is needed")
+    return max(1, round(channels * width))
+
+
+def _at_least(name: str, shape: Shape, side: int) -> None:
+    if min(shape[1:]) < side:
+        raise ConfigError(
+            f"params.yaml: network {name!r} needs images of {side}×{side} pixels or more; "
+            f"these are {shape[1]}×{shape[2]}"
+        )

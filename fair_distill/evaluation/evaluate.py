@@ -9,7 +9,7 @@ from torch import Tensor
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distill.sampling import Normalisation
-from fair_distill.errors import DataError
+from fair_distill.errors import DataError, MeasurementError
 from fair_distill.evaluation.train import Pixels, predict, train, unpacked
 from fair_distill.gate.predictions import Predictions
 
@@ -49,6 +49,8 @@ def evaluate(
     """
     if gate.shape != images.shape[1:]:
         raise DataError(f"the set's images are {images.shape[1:]}, the gate split's are {gate.shape}")
+    if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(gate.classes):
+        raise DataError(f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split")
     if recipe.formation > 1:
         seen, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
         images, labels = seen.numpy(), of.numpy()
@@ -62,7 +64,14 @@ def evaluate(
             classes=len(gate.classes),
             generator=generator(seed),
         )
-        runs.append(predict(network, pixels_of(gate.images, recipe, device), len(gate), device=device))
+        predicted, probability = predict(network, pixels_of(gate.images, recipe, device), len(gate), device=device)
+        # A network that diverged calls everything class 0, which would read as a gap of 0.
+        if not torch.isfinite(probability).all():
+            raise MeasurementError(
+                f"network {seed + 1} of {seeds} left the finite numbers in training; "
+                f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
+            )
+        runs.append((predicted, probability))
         progress(seed + 1, seeds)
     n = len(gate)
     return Predictions(
@@ -74,6 +83,7 @@ def evaluate(
         columns={
             "example": np.tile(np.arange(n), seeds),
             "pair": np.tile(gate.pairs, seeds),
+            "cluster": np.tile(gate.pairs, seeds),
             "label": np.tile(gate.labels, seeds),
             "group": np.tile(gate.groups, seeds),
             "seed": np.repeat(np.arange(seeds), n),

@@ -20,6 +20,7 @@ _KEY = b"fair_distill"
 _COLUMNS = {
     "example": pa.int32(),
     "pair": pa.int64(),
+    "cluster": pa.int64(),
     "label": pa.int16(),
     "group": pa.int16(),
     "seed": pa.int16(),
@@ -28,6 +29,7 @@ _COLUMNS = {
     "probability": pa.float32(),
 }
 _SCHEMA = pa.schema(list(_COLUMNS.items()))
+_BEFORE_CLUSTERS = _SCHEMA.remove(_SCHEMA.get_field_index("cluster"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,8 @@ class Predictions:
     ----------
     set : version (manifest SHA-256) of the set the networks were trained on
     split : SHA-256 of the gate split's file
-    columns : one array per column; label, group, predicted, network are indices into the names below
+    columns : one array per column; label, group, predicted, network are indices into the names below. Examples of
+        one `cluster` (a person, a writer) are one piece of evidence; without the column, each pair is a cluster
     """
 
     set: str
@@ -47,6 +50,10 @@ class Predictions:
     groups: tuple[str, ...]
     networks: tuple[str, ...]
     columns: dict[str, NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        if "cluster" not in self.columns:
+            object.__setattr__(self, "columns", {**self.columns, "cluster": self.columns["pair"]})
 
     def __len__(self) -> int:
         return len(self.columns["label"])
@@ -61,7 +68,14 @@ class Predictions:
         label, group, predicted = (
             self.columns[name][of_run].astype(np.int64) for name in ("label", "group", "predicted")
         )
-        return confusion(label, group, predicted, classes=self.classes, group_names=self.groups)
+        return confusion(
+            label,
+            group,
+            predicted,
+            classes=self.classes,
+            group_names=self.groups,
+            probability=self.columns["probability"][of_run],
+        )
 
     def to_parquet(self) -> bytes:
         about = {
@@ -81,22 +95,25 @@ class Predictions:
     def from_parquet(cls, content: bytes, *, name: str = "predictions") -> "Predictions":
         """Read what `to_parquet` wrote. Raises MeasurementError, with `name` in the message, for anything else."""
         try:
-            table = pq.read_table(pa.BufferReader(content))
-            if not table.schema.equals(_SCHEMA) or any(column.null_count for column in table.columns):
-                wanted = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+            # Not read_table and to_numpy: both import pandas where it is installed, and the gate is to start at once.
+            table = pq.ParquetFile(pa.BufferReader(content)).read()
+            known = table.schema.equals(_SCHEMA) or table.schema.equals(_BEFORE_CLUSTERS)
+            if not known or any(column.null_count for column in table.columns):
+                wanted = ", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())
                 raise ValueError(f"wanted the columns {wanted} without nulls")
             about = parse_json((table.schema.metadata or {})[_KEY], name=name, error=MeasurementError)
+            columns = {key: np.from_dlpack(table.column(key).combine_chunks()) for key in table.column_names}
+            spoken, named = np.unique(columns["network"]).tolist(), len(about["networks"])
             # A row of a network that has no name would be judged by nobody, and so would a network without rows.
-            spoken, named = set(table.column("network").to_pylist()), set(range(len(about["networks"])))
-            if len(table) and spoken != named:
-                raise ValueError(f"the networks named are {len(named)}, those with rows have the numbers {spoken}")
+            if spoken and spoken != list(range(named)):
+                raise ValueError(f"{named} networks are named, those with rows have the numbers {spoken}")
             return cls(
                 set=about["set"],
                 split=about["split"],
                 classes=tuple(about["classes"]),
                 groups=tuple(about["groups"]),
                 networks=tuple(about["networks"]),
-                columns={key: table.column(key).to_numpy() for key in _COLUMNS},
+                columns=columns,
             )
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"{name} is not a file of predictions: {error}") from None

@@ -133,6 +133,4 @@ def test_offsets_that_describe_other_rows_are_refused() -> None:
 
     for offsets in (made.offsets[:-1], made.offsets + 1):
         with pytest.raises(ShapeError, match="offsets do not describe 10 rows in 2 classes × 2 groups"):
-            GroupedDataset(
-                made.images, made.labels, made.groups, made.pairs, made.classes, made.group_names, offsets
-            )
+            GroupedDataset(made.images, made.labels, made.groups, made.pairs, made.classes, made.group_names, offsets)

@@ -166,7 +166,8 @@ def test_a_split_without_rows_is_refused() -> None:
 
 
 def test_real_mnist_is_skewed_as_the_recipe_says(real_data: Path) -> None:
-    labels = np.frombuffer(gzip.decompress((real_data / "mnist/train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    content = gzip.decompress((real_data / "mnist/train-labels-idx1-ubyte.gz").read_bytes())
+    labels = np.frombuffer(content, np.uint8, offset=8)
     made = Labelled(np.zeros((len(labels), 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
     colours = {f"colour{i}": [i, i, i] for i in range(10)}
 

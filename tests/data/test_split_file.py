@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -110,7 +111,7 @@ def test_files_of_another_kind_are_refused(path: Path) -> None:
     fault(path)
 
 
-def crafted(path: Path, made: GroupedDataset, **changes: Array) -> None:
+def crafted(path: Path, made: GroupedDataset, **changes: Any) -> None:
     """Write rows that the constructor does not look at: it trusts whoever sorted them."""
     write_split(replace(made, **changes), path)
 

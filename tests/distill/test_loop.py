@@ -84,11 +84,18 @@ def test_each_stream_is_used_and_moves_the_result(name: str) -> None:
 
 
 def test_candidates_start_from_the_same_images() -> None:
-    still = {"learning_rate": 1e-30, "momentum": 0.0, "steps": 1}
+    still: dict[str, Any] = {"learning_rate": 1e-30, "momentum": 0.0, "steps": 1}
 
-    pooled, barycentric = (ran(candidate=candidate, **still).images for candidate in (POOLED, BARYCENTRIC))
+    pooled, barycentric = (ran(DATA, candidate, **still).images for candidate in (POOLED, BARYCENTRIC))
 
     assert pooled.tobytes() == barycentric.tobytes()
+
+
+def test_pixels_are_in_the_unit_of_the_real_ones_over_255() -> None:
+    images = ran(learning_rate=1e-30, momentum=0.0, steps=1).images  # so these are still the real ones it started from
+
+    real = {image.tobytes() for image in DATA.images}
+    assert {image.tobytes() for image in (images * 255).round().astype(np.uint8)} <= real
 
 
 def test_nothing_draws_from_a_global_generator() -> None:
@@ -172,7 +179,12 @@ def test_a_loss_that_leaves_the_finite_numbers_is_refused_with_what_to_lower() -
 
 @pytest.mark.parametrize(
     ("kind", "reduce", "wanted"),
-    [("squared", "sum", 25 + 2 * 8), ("squared", "mean", 25 / 2 + 2 * 8 / 2), ("l1", "sum", 7 + 2 * 4), ("l1", "mean", 7.5)],
+    [
+        ("squared", "sum", 25 + 2 * 8),
+        ("squared", "mean", 25 / 2 + 2 * 8 / 2),
+        ("l1", "sum", 7 + 2 * 4),
+        ("l1", "mean", 7.5),
+    ],
 )
 def test_a_distance_is_its_closed_form(kind: str, reduce: str, wanted: float) -> None:
     target = Target((torch.tensor([[3.0, 4.0], [2.0, 2.0]]),), torch.tensor([1.0, 2.0]))

@@ -44,5 +44,5 @@ def test_the_statistic_of_the_synthetic_set_is_the_mean_embedding_of_each_class(
 def test_unknown_matchers_and_options_are_refused() -> None:
     with pytest.raises(ConfigError, match=f"distill.matcher is 'dn'; choose one of {', '.join(MATCHERS)}"):
         build_matcher("dn", {})
-    with pytest.raises(ConfigError, match="distill.matcher 'dm': .*layers"):
+    with pytest.raises(ConfigError, match=r"distill.matcher 'dm': .*layers"):
         build_matcher("dm", {"layers": 3})

@@ -128,7 +128,7 @@ def test_options_that_make_no_network_are_refused_in_one_line(options: dict[str,
 
 
 def test_an_option_that_is_not_given_has_no_default() -> None:
-    with pytest.raises(ConfigError, match="network 'convnet': .*depth"):
+    with pytest.raises(ConfigError, match=r"network 'convnet': .*depth"):
         build("convnet", {"width": 8}, SHAPE, 10, torch.Generator())
 
 

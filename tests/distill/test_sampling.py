@@ -110,12 +110,13 @@ def test_batches_follow_their_generator_and_nothing_else() -> None:
 
 def test_pixels_are_normalised_on_the_way() -> None:
     dataset = grouped([[2, 2]])
-    normalise = Normalisation((0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
+    normalise = Normalisation(mean, std)
     whole = GroupSampler(dataset, per_class=4, allocation="equal", normalise=normalise, device=CPU)
 
     images = whole.draw(torch.Generator().manual_seed(0)).images.sum(dim=0)
 
-    wanted = (dataset.images / 255 - np.array([0.1, 0.2, 0.3])[:, None, None]) / np.array([0.5, 0.25, 2.0])[:, None, None]
+    wanted = (dataset.images / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     np.testing.assert_allclose(images.numpy(), wanted.sum(axis=0), rtol=1e-5, atol=1e-5)
 
 

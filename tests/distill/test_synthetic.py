@@ -1,12 +1,15 @@
 """Where synthetic images start."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from small_workspace import grouped
 
+from fair_distill.data.grouped import Array
 from fair_distill.distill.sampling import Normalisation
 from fair_distill.distill.synthetic import natural_rows, start, stratified_rows
 from fair_distill.errors import ConfigError, DataError
@@ -21,8 +24,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @given(st.lists(st.lists(st.integers(0, 7), min_size=3, max_size=3), min_size=1, max_size=3), st.integers(1, 8))
 def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int]], ipc: int) -> None:
     table = np.array(counts)
-    if (table.sum(axis=1) < ipc).any():
-        return
+    assume((table.sum(axis=1) >= ipc).all())
     dataset = grouped(table, size=1)
 
     rows = stratified_rows(dataset, ipc, generator())
@@ -49,8 +51,7 @@ def test_a_natural_choice_takes_groups_as_they_come() -> None:
 
 
 @pytest.mark.parametrize("choose", [stratified_rows, natural_rows])
-def test_a_class_smaller_than_ipc_is_refused_by_name(choose: object) -> None:
-    assert callable(choose)
+def test_a_class_smaller_than_ipc_is_refused_by_name(choose: Callable[..., Array]) -> None:
     assert len(choose(grouped([[5, 5], [3, 1]], size=1), 4, generator())) == 8  # exactly enough
 
     with pytest.raises(DataError, match=r"class 'class1' has 4 examples in train; ipc is 5\. Lower distill\.ipc"):
@@ -66,6 +67,13 @@ def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None
     pixels = {image.tobytes(): label for image, label in zip(dataset.images, dataset.labels, strict=True)}
     found = [pixels[(image * 255).round().byte().numpy().tobytes()] for image in images]
     assert found == [0] * 4 + [1] * 4
+
+
+def test_a_stratified_start_shows_every_group_alike() -> None:
+    images = start("group_stratified", grouped([[90, 9], [9, 90]]), 8, PLAIN, generator())
+
+    bright_left = images[..., :4].mean(dim=(1, 2, 3)) > images[..., 4:].mean(dim=(1, 2, 3))
+    assert [int(bright_left[:8].sum()), int(bright_left[8:].sum())] == [4, 4]
 
 
 def test_a_start_from_noise_is_standard_normal() -> None:
@@ -85,5 +93,5 @@ def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
 
 
 def test_an_unknown_start_is_refused() -> None:
-    with pytest.raises(ConfigError, match="distill.start is 'real'; choose group_stratified, natural or noise"):
+    with pytest.raises(ConfigError, match=r"distill.start is 'real'; choose group_stratified, natural or noise"):
         start("real", grouped([[9, 3]]), 1, PLAIN, generator())

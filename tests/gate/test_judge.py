@@ -127,6 +127,12 @@ def test_seeds_of_one_network_are_averaged() -> None:
     assert judged({(0, 0): BAD, (1, 0): opposite}, policy(eo_diag_max=0.0)).outcome == "fail"
 
 
+def test_networks_may_have_seeds_of_their_own() -> None:
+    verdict = judged({(0, 0): BAD, (0, 1): GOOD, (1, 0): GOOD}, policy(eo_diag_max=0.1))
+
+    assert (verdict.findings[0].network, verdict.findings[0].value) == ("network0", pytest.approx(0.2))
+
+
 def test_judging_twice_gives_the_same_bytes() -> None:
     once, again = (judged(ONE, policy(eo_diag_max=0.3, accuracy=0.7)) for _ in range(2))
 
@@ -192,5 +198,5 @@ def test_a_verdict_reads_back_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"findings": 3}', b'{"findings": [{"metric": "accuracy"}]}'])
 def test_what_is_no_verdict_is_refused(content: bytes) -> None:
-    with pytest.raises(IntegrityError, match="^the verdict[^\n]+$"):
+    with pytest.raises(IntegrityError, match=r"^the verdict[^\n]+$"):
         Verdict.from_json(content, name="the verdict")

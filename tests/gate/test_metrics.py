@@ -1,6 +1,5 @@
 """Metrics against closed forms, against fairlearn and against a plain loop."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from fair_distill.errors import DataError
 from fair_distill.gate.metrics import METRICS, Confusion, confusion, mean_confusion, measure
 
 # G groups, C true classes, K predicted classes
+NAMES = ("accuracy", "worst_group_accuracy", "worst_cell_accuracy", "eo_diag_max", "eo_diag_mean")
 FAIR = np.array([[[8, 2], [3, 7]], [[16, 4], [6, 14]]])  # the same rates in both groups
 UNFAIR = np.array([[[10, 0], [5, 5]], [[6, 4], [1, 9]]])  # recalls 1, .5 and .6, .9
 
@@ -21,7 +21,7 @@ def table(counts: Any) -> Confusion:
 
 
 def values(of: Confusion) -> dict[str, float | None]:
-    return {name: measure(name, of).value for name in METRICS}
+    return {name: measure(name, of).value for name in NAMES}
 
 
 def random_rows(rng: np.random.Generator, classes: int, groups: int, n: int) -> tuple[Any, Any, Any]:
@@ -100,7 +100,7 @@ def test_counts_are_of_group_then_true_then_predicted_class() -> None:
 
 
 def test_for_two_classes_the_largest_gap_is_fairlearns_equalized_odds_difference() -> None:
-    from fairlearn.metrics import equalized_odds_difference
+    from fairlearn.metrics import equalized_odds_difference  # type: ignore[import-untyped]
 
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -154,7 +154,7 @@ def test_every_metric_is_what_a_plain_loop_over_rows_gives() -> None:
         assert values(named(*rows, classes, groups)) == pytest.approx(by_hand(*rows))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_rows_and_the_names_of_groups_and_classes_change_nothing(name: str) -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -168,12 +168,12 @@ def test_the_order_of_rows_and_the_names_of_groups_and_classes_change_nothing(na
         assert relabelled.value == pytest.approx(straight.value, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", NAMES)
 def test_repeating_every_example_changes_nothing(name: str) -> None:
     assert measure(name, table(UNFAIR * 7)).value == pytest.approx(measure(name, table(UNFAIR)).value)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_empty_cell_is_no_rate_and_says_which_cell_it_is(name: str) -> None:
     counts = UNFAIR.copy()
     counts[1, 0] = 0
@@ -187,7 +187,7 @@ def test_an_empty_cell_is_no_rate_and_says_which_cell_it_is(name: str) -> None:
         assert measured.reason == "class 'class0' has no examples of group 'group1' to measure on"
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_at_all_is_no_measurement(name: str) -> None:
     measured = measure(name, table(np.zeros((2, 2, 2))))
 
@@ -214,7 +214,11 @@ def test_averaging_runs_averages_their_rates() -> None:
 
 @pytest.mark.parametrize(
     ("which", "bad", "says"),
-    [(0, 2, "a label lies outside 0 to 1"), (1, 3, "a group lies outside 0 to 2"), (2, -1, "a prediction lies outside")],
+    [
+        (0, 2, "a label lies outside 0 to 1"),
+        (1, 3, "a group lies outside 0 to 2"),
+        (2, -1, "a prediction lies outside"),
+    ],
 )
 def test_indices_outside_the_names_are_refused(which: int, bad: int, says: str) -> None:
     rows = [np.array([0, 1, 1]), np.array([0, 1, 2]), np.array([0, 1, 1])]
@@ -224,8 +228,8 @@ def test_indices_outside_the_names_are_refused(which: int, bad: int, says: str) 
         named(rows[0], rows[1], rows[2], 2, 3)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
-def test_every_metric_lies_between_0_and_1(metric: Callable[[Confusion], float]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_metric_lies_between_0_and_1(name: str) -> None:
     rng = np.random.default_rng(4)
 
-    assert all(0 <= metric(named(*random_rows(rng, 3, 2, 30), 3, 2)) <= 1 for _ in range(100))
+    assert all(0 <= METRICS[name](named(*random_rows(rng, 3, 2, 30), 3, 2)) <= 1 for _ in range(100))

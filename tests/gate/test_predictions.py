@@ -48,7 +48,7 @@ def test_predictions_read_back_as_they_were_written() -> None:
 
     for name in ("set", "split", "classes", "groups", "networks"):
         assert getattr(read, name) == getattr(GOOD, name)
-    assert read.columns.keys() == {"example", "pair", "label", "group", "seed", "network", "predicted", "probability"}
+    assert read.columns.keys() == GOOD.columns.keys()
     assert all(np.array_equal(read.columns[name], GOOD.columns[name]) for name in read.columns)
     assert read.to_parquet() == GOOD.to_parquet()
     assert len(read) == 4 * 40
@@ -72,7 +72,7 @@ def test_every_truncated_file_is_refused() -> None:
     content = GOOD.to_parquet()
 
     for size in range(0, len(content), 61):
-        with pytest.raises(MeasurementError, match="^[^\n]*predictions is not a file of predictions[^\n]*$"):
+        with pytest.raises(MeasurementError, match=r"^[^\n]*predictions is not a file of predictions[^\n]*$"):
             Predictions.from_parquet(content[:size])
 
 
@@ -100,7 +100,7 @@ def test_every_truncated_file_is_refused() -> None:
     ],
 )
 def test_another_file_is_refused_as_a_measurement(change: Any) -> None:
-    with pytest.raises(MeasurementError, match="^predictions[^\n]+$"):
+    with pytest.raises(MeasurementError, match=r"^predictions[^\n]+$"):
         Predictions.from_parquet(rewritten(change))
 
 

@@ -1,0 +1,145 @@
+"""What one network, trained with several seeds, answered to every example: aligned, so that rows can be paired."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fair_distill.errors import MeasurementError
+from fair_distill.gate.metrics import Confusion, Floats, Ints, confusion, mean_confusion
+from fair_distill.gate.predictions import Predictions
+
+_FACTS = ("label", "group", "pair", "cluster")
+_ASKED = ("examples", "labels", "of_groups", "pairs")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of one network. S seeds, N examples, G groups.
+
+    Attributes
+    ----------
+    examples, labels, of_groups, pairs, clusters : int arrays (N,)
+    predicted, probability : arrays (S, N)
+    by_pair : int array (pairs, G) of examples, where every pair has one of each group; else None
+    """
+
+    network: str
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    examples: Ints
+    labels: Ints
+    of_groups: Ints
+    pairs: Ints
+    clusters: Ints
+    predicted: Ints
+    probability: Floats
+    by_pair: Ints | None
+
+    @property
+    def seeds(self) -> int:
+        return len(self.predicted)
+
+    def tables(self) -> list[Confusion]:
+        """The counts of each seed."""
+        return [self._table(seed, self.of_groups) for seed in range(self.seeds)]
+
+    def table(self) -> Confusion:
+        """The counts, averaged over seeds."""
+        return mean_confusion(self.tables())
+
+    def regrouped(self, of_groups: Ints) -> Confusion:
+        """The counts, averaged over seeds, if the examples were of other groups."""
+        return mean_confusion([self._table(seed, of_groups) for seed in range(self.seeds)])
+
+    def _table(self, seed: int, of_groups: Ints) -> Confusion:
+        return confusion(
+            self.labels,
+            of_groups,
+            self.predicted[seed],
+            classes=self.classes,
+            group_names=self.groups,
+            probability=self.probability[seed],
+        )
+
+
+def answers(predictions: Predictions, network: int) -> Answers:
+    """Return the answers of one network.
+
+    Raises
+    ------
+    MeasurementError
+        If its seeds were not asked about the same examples, or the rows contradict each other.
+    """
+    name = predictions.networks[network]
+    columns = {key: column[predictions.columns["network"] == network] for key, column in predictions.columns.items()}
+    order = np.lexsort((columns["example"], columns["seed"]))
+    seeds, counts = np.unique(columns["seed"], return_counts=True)
+    if len(set(counts.tolist())) > 1:
+        raise MeasurementError(
+            f"the seeds of {name} answered {', '.join(str(count) for count in counts)} examples; evaluate again"
+        )
+    rows = {key: column[order].reshape(len(seeds), -1) for key, column in columns.items()}
+    for key in ("example", *_FACTS):
+        if (rows[key] != rows[key][0]).any():
+            raise MeasurementError(f"the seeds of {name} were asked about examples of different {key}; evaluate again")
+    facts = {key: rows[key][0].astype(np.int64) for key in ("example", *_FACTS)}
+    if (np.diff(facts["example"]) == 0).any():
+        raise MeasurementError(f"{name} answered an example twice with one seed; evaluate again")
+    for key, size in (("label", len(predictions.classes)), ("group", len(predictions.groups))):
+        _within(facts[key], size, key)
+    _within(rows["predicted"], len(predictions.classes), "prediction")
+    probability = rows["probability"].astype(float)
+    if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
+        raise MeasurementError(f"a probability of {name} is no number from 0 to 1; evaluate again")
+    _nested(facts["pair"], facts["cluster"])
+    return Answers(
+        network=name,
+        classes=predictions.classes,
+        groups=predictions.groups,
+        examples=facts["example"],
+        labels=facts["label"],
+        of_groups=facts["group"],
+        pairs=facts["pair"],
+        clusters=np.unique(facts["cluster"], return_inverse=True)[1],
+        predicted=rows["predicted"].astype(np.int64),
+        probability=probability,
+        by_pair=_by_pair(facts["pair"], facts["group"], facts["label"], len(predictions.groups)),
+    )
+
+
+def same_examples(own: Answers, other: Answers, *, name: str) -> None:
+    """Raise MeasurementError unless `other` was asked about the same examples as often."""
+    same = own.classes == other.classes and own.groups == other.groups and len(own.examples) == len(other.examples)
+    if not same or not all(np.array_equal(getattr(own, fact), getattr(other, fact)) for fact in _ASKED):
+        raise MeasurementError(f"{name!r} was not asked about the same examples; evaluate it again")
+    if own.seeds != other.seeds:
+        raise MeasurementError(
+            f"{name!r} was evaluated with {other.seeds} seeds and the set with {own.seeds}; evaluate both alike"
+        )
+
+
+def _within(indices: NDArray[np.integer], size: int, what: str) -> None:
+    if indices.size and not 0 <= indices.min() <= indices.max() < size:
+        raise MeasurementError(f"a {what} lies outside 0 to {size - 1}; evaluate again")
+
+
+def _nested(pairs: Ints, clusters: Ints) -> None:
+    order = np.argsort(pairs, kind="stable")
+    torn = (np.diff(pairs[order]) == 0) & (np.diff(clusters[order]) != 0)
+    if torn.any():
+        pair = pairs[order][np.flatnonzero(torn)[0]]
+        raise MeasurementError(f"pair {pair} lies in two clusters; a pair is one piece of evidence")
+
+
+def _by_pair(pairs: Ints, groups: Ints, labels: Ints, n_groups: int) -> Ints | None:
+    """Return the examples of each pair by group, or None where the split is not paired throughout."""
+    if len(pairs) == 0 or len(pairs) % n_groups:
+        return None
+    table = np.lexsort((groups, pairs)).reshape(-1, n_groups)
+    whole = (
+        (pairs[table] == pairs[table[:, :1]]).all()
+        and (groups[table] == np.arange(n_groups)).all()
+        and (labels[table] == labels[table[:, :1]]).all()
+    )
+    return table if whole else None

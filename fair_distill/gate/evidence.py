@@ -1,0 +1,359 @@
+"""One clause of the policy against one network's answers: the numbers, where they were measured, their bounds.
+
+Every metric becomes a list of places (a rate in one group, or its difference between two) with a value each and
+one-sided bounds at any level, so that `judge` need not know which metric it is. J places, S seeds, N examples.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from fair_distill.config import Limit
+from fair_distill.errors import ConfigError
+from fair_distill.gate.answers import Answers
+from fair_distill.gate.bounds import Contrasts, level, minus, on_the_same, stacked
+from fair_distill.gate.metrics import GAP_RATES, Confusion, Floats, Ints, Rate, diagonal
+
+Bound = Callable[[float], Floats]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rate in the groups `first`, or its difference to the groups `second`; None is the rate of calibration."""
+
+    rate: Rate | None
+    first: tuple[int, ...]
+    second: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a clause looks at in one network's answers.
+
+    Attributes
+    ----------
+    value : the metric, of mean rates
+    per_seed : the mean over seeds of each seed's own metric; for a largest gap never smaller
+    each : the number at each place that is held against the limit, (J,)
+    upper, lower : given alpha, one-sided bounds of `each`
+    parts : given alpha, the half-widths that examples and seeds contribute
+    tests : how many one-sided tests a bound from the accusing side is, per place (for Holm)
+    """
+
+    network: str
+    value: float
+    per_seed: float
+    each: Floats
+    places: tuple[Place, ...]
+    upper: Bound
+    lower: Bound
+    parts: Callable[[float], tuple[Floats, Floats]]
+    tests: int = 1
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What of the answers a clause looks at: its rates, and the groups or pairs of groups it compares."""
+
+    rates: tuple[Rate, ...]
+    sides: tuple[tuple[tuple[int, ...], tuple[int, ...] | None], ...]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return tuple(Place(rate, *side) for rate in self.rates for side in self.sides)
+
+
+def scope(limit: Limit, classes: Sequence[str], groups: Sequence[str]) -> Scope:
+    """Resolve a clause's selectors. Raises ConfigError for a name that the predictions do not have."""
+    of_classes = _indices(limit.classes, classes, "class", limit)
+    of_groups = _indices(limit.groups, groups, "group", limit)
+    if limit.metric in GAP_RATES:
+        rates = GAP_RATES[limit.metric](len(classes))
+        said = limit.metric in ("eo_ovr_max", "dpd_max")
+        rates = [rate for rate in rates if (rate.says if said else rate.of[0]) in of_classes]
+    elif limit.metric == "worst_cell_accuracy":
+        rates = [diagonal(len(classes))[c] for c in of_classes]
+    else:
+        rates = [Rate(of_classes, None)]
+    if limit.metric == "accuracy":
+        return Scope(tuple(rates), ((of_groups, None),))
+    if limit.metric in ("worst_group_accuracy", "worst_cell_accuracy"):
+        return Scope(tuple(rates), tuple(((g,), None) for g in of_groups))
+    return Scope(tuple(rates), tuple(_pairs(of_groups, limit.against == "rest")))
+
+
+def _pairs(groups: tuple[int, ...], rest: bool) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    if not rest or len(groups) == 2:
+        return [((a,), (b,)) for a, b in combinations(groups, 2)]
+    return [((a,), tuple(b for b in groups if b != a)) for a in groups]
+
+
+def _indices(wanted: tuple[str, ...] | None, known: Sequence[str], what: str, limit: Limit) -> tuple[int, ...]:
+    for name in wanted or ():
+        if name not in known:
+            raise ConfigError(
+                f"params.yaml: gate.limits: {limit.name}: there is no {what} {name!r}; choose from {', '.join(known)}"
+            )
+    return tuple(i for i, name in enumerate(known) if wanted is None or name in wanted)
+
+
+def lacking(own: Answers, limit: Limit, of: Scope, minimum: int) -> str | None:
+    """Say what has too few independent examples to be measured, if anything has; the fewest first."""
+    found: list[tuple[int, str]] = []
+    for rate in of.rates:
+        asked = np.isin(own.labels, rate.of)
+        for side in dict.fromkeys(side for pair in of.sides for side in pair if side is not None):
+            rows = asked & np.isin(own.of_groups, side)
+            # One label per cluster and class: distinct clusters under this rate.
+            count = len(np.unique(own.clusters[rows]))
+            if count < minimum:
+                found.append((count, _few(own, rate, side, count, minimum)))
+    if limit.metric == "worst_group_accuracy" and not found:
+        empty = own.table().empty_cell()
+        return empty
+    return min(found)[1] if found else None
+
+
+def _few(own: Answers, rate: Rate, side: tuple[int, ...], count: int, minimum: int) -> str:
+    groups = f"group {own.groups[side[0]]!r}" if len(side) == 1 else f"groups {', '.join(own.groups[g] for g in side)}"
+    one = f"class {own.classes[rate.of[0]]!r} has" if len(rate.of) == 1 else None
+    if count == 0:
+        return f"{one} no examples of {groups} to measure on" if one else f"{groups} has no examples to measure on"
+    number = f"{count} independent examples"
+    need = f"{minimum} are needed"
+    return f"{one} {number} of {groups}, {need}" if one else f"{groups} has {number}, {need}"
+
+
+def gather(limit: Limit, own: Answers, other: Answers | None) -> Evidence:
+    """Measure what a clause limits, in one network; `other` is the same network trained on what it is held `over`."""
+    of = scope(limit, own.classes, own.groups)
+    if limit.over:
+        assert other is not None
+        return _uplift(own, other, of) if limit.metric == "accuracy" else _rise(own, other, of)
+    if limit.metric == "calibration_gap":
+        return _calibration(own, of)
+    if limit.metric in GAP_RATES:
+        contrasts = _differences(own, of, lambda rate: _says(own, rate))
+        return (_mean_gap if limit.metric == "eo_diag_mean" else _largest_gap)(own, of, contrasts)
+    return _smallest(own, of)
+
+
+def value_of(limit: Limit, table: Confusion) -> float | None:
+    """The metric of a clause from a table of counts; None for what is held over another set."""
+    if limit.over:
+        return None
+    of = scope(limit, table.classes, table.groups)
+    if limit.metric == "calibration_gap":
+        assert table.confidence is not None
+        sizes, error = table.support.sum(axis=1), table.confidence.sum(axis=1)
+        error = np.abs(error - np.trace(table.counts, axis1=1, axis2=2)) / sizes
+        return float(max(abs(_pooled(error * sizes, sizes, a) - _pooled(error * sizes, sizes, b)) for a, b in of.sides))
+    said, support = table.parts(of.rates)
+    first = np.stack([_pooled(said, support, a) for a, _ in of.sides], axis=1)
+    if limit.metric not in GAP_RATES:
+        return float(first.min())
+    second = np.stack([_pooled(said, support, b) for _, b in of.sides], axis=1)
+    gaps = np.abs(first - second).max(axis=1)
+    return float(gaps.mean() if limit.metric == "eo_diag_mean" else gaps.max())
+
+
+def _pooled(part: Floats, whole: Floats, side: tuple[int, ...] | None) -> Floats:
+    groups = list(side or ())
+    return np.asarray(part[..., groups].sum(axis=-1) / whole[..., groups].sum(axis=-1))
+
+
+def _says(own: Answers, rate: Rate) -> Floats:
+    """1 where the answer is the rate's, else 0, (S, N)."""
+    return np.asarray(own.predicted == (own.labels if rate.says is None else rate.says), dtype=float)
+
+
+def _clusters(own: Answers, rows: Ints) -> Ints | None:
+    clusters = own.clusters[rows]
+    return None if len(np.unique(clusters)) == len(clusters) else clusters
+
+
+def _differences(
+    own: Answers, of: Scope, values: Callable[[Rate], Floats], *, lowest: int = 0, scale: float = 1.0
+) -> Contrasts:
+    """Differences between sides of a value (S, N) in [lowest, scale]; by pairs of examples where all are paired."""
+    parts = []
+    for rate in of.rates:
+        value = values(rate)
+        if own.by_pair is not None:
+            parts.append(_paired(own, rate, of, value, scale=scale * (1 - lowest)))
+            continue
+        asked = np.isin(own.labels, rate.of)
+        rows = {
+            side: np.flatnonzero(asked & np.isin(own.of_groups, side)) for pair in of.sides for side in pair if side
+        }
+        levels = {
+            side: level(value[None][..., at] / scale, _clusters(own, at), lowest=lowest) for side, at in rows.items()
+        }
+        first = stacked([levels[a] for a, _ in of.sides])
+        second = stacked([levels[b] for _, b in of.sides if b])
+        apart = minus(first, second)
+        parts.append(Contrasts(apart.first, apart.second, apart.seeds * scale, scale))
+    return stacked(parts)
+
+
+def _paired(own: Answers, rate: Rate, of: Scope, value: Floats, *, scale: float) -> Contrasts:
+    assert own.by_pair is not None
+    pairs = own.by_pair[np.isin(own.labels[own.by_pair[:, 0]], rate.of)]
+    of_pair = value[:, pairs]
+    apart = [of_pair[..., list(a)].mean(axis=-1) - of_pair[..., list(b or ())].mean(axis=-1) for a, b in of.sides]
+    return on_the_same(np.stack(apart), _clusters(own, pairs[:, 0]), scale=scale)
+
+
+def _within(contrasts: Contrasts) -> tuple[Bound, Bound]:
+    """Bounds of the differences' absolute values."""
+    return (
+        lambda alpha: np.maximum(contrasts.upper(alpha), -contrasts.lower(alpha)),
+        lambda alpha: np.maximum(contrasts.lower(alpha), -contrasts.upper(alpha)),
+    )
+
+
+def _parts(contrasts: Contrasts) -> Callable[[float], tuple[Floats, Floats]]:
+    def parts(alpha: float) -> tuple[Floats, Floats]:
+        away = np.where(contrasts.value >= 0, contrasts.examples_above(alpha), contrasts.examples_below(alpha))
+        return away, contrasts.seeds_part(alpha)
+
+    return parts
+
+
+def _largest_gap(own: Answers, of: Scope, contrasts: Contrasts) -> Evidence:
+    upper, lower = _within(contrasts)
+    each = np.abs(contrasts.value)
+    per_seed = float(np.abs(contrasts.seeds).max(axis=0).mean())
+    return Evidence(own.network, float(each.max()), per_seed, each, of.places, upper, lower, _parts(contrasts), tests=2)
+
+
+def _mean_gap(own: Answers, of: Scope, contrasts: Contrasts) -> Evidence:
+    """The mean over rates of the largest gap: one place, named by the rate and pair that differ most.
+
+    The mean exceeds the limit if and only if some choice of a pair for every rate has a mean difference above it.
+    Each choice is one difference, with a bound of its own; the largest of them is bounded by taking every part at
+    its worst. Examples of different rates are different examples, so their parts add in squares (plainly where a
+    cluster reaches into several); the same networks answer all, so seeds' parts add plainly.
+    """
+    count = len(of.rates)
+    shape = (count, len(of.sides))
+    value = np.abs(contrasts.value).reshape(shape).max(axis=1).mean()
+    cells = np.unique(own.clusters * len(own.classes) + own.labels)
+    apart = len(cells) == own.clusters.max() + 1
+
+    def parts(alpha: float) -> tuple[Floats, Floats]:
+        widest = np.maximum(contrasts.examples_above(alpha), contrasts.examples_below(alpha)).reshape(shape).max(axis=1)
+        examples = np.sqrt(np.square(widest).sum()) if apart else widest.sum()
+        return np.array([examples / count]), np.array([contrasts.seeds_part(alpha).reshape(shape).max(axis=1).mean()])
+
+    def upper(alpha: float) -> Floats:
+        return np.asarray(value + np.hypot(*parts(alpha)))
+
+    def lower(alpha: float) -> Floats:
+        _, below = _within(contrasts)
+        return np.array([np.maximum(below(alpha / (2 * len(of.places))), 0).reshape(shape).max(axis=1).mean()])
+
+    per_seed = float(np.abs(contrasts.seeds).reshape(*shape, -1).max(axis=1).mean())
+    worst = of.places[int(np.abs(contrasts.value).argmax())]
+    return Evidence(own.network, float(value), per_seed, np.array([value]), (worst,), upper, lower, parts)
+
+
+def _smallest(own: Answers, of: Scope) -> Evidence:
+    """The smallest of some rates: accuracy (one), of groups, of cells."""
+    found = []
+    for place in of.places:
+        assert place.rate is not None
+        rows = np.flatnonzero(np.isin(own.labels, place.rate.of) & np.isin(own.of_groups, place.first))
+        found.append(level(_says(own, place.rate)[None][..., rows], _clusters(own, rows)))
+    rates = stacked(found)
+    return _floor(own, of, rates)
+
+
+def _floor(own: Answers, of: Scope, rates: Contrasts) -> Evidence:
+    def parts(alpha: float) -> tuple[Floats, Floats]:
+        return rates.examples_below(alpha), rates.seeds_part(alpha)
+
+    per_seed = float(rates.seeds.min(axis=0).mean())
+    return Evidence(
+        own.network, float(rates.value.min()), per_seed, rates.value, of.places, rates.upper, rates.lower, parts
+    )
+
+
+def _uplift(own: Answers, other: Answers, of: Scope) -> Evidence:
+    """How much more accurate, example by example."""
+    (place,) = of.places
+    assert place.rate is not None
+    rows = np.flatnonzero(np.isin(own.labels, place.rate.of) & np.isin(own.of_groups, place.first))
+    apart = _says(own, place.rate)[:, rows] - _says(other, place.rate)[:, rows]
+    return _floor(own, of, on_the_same(apart[None], _clusters(own, rows)))
+
+
+def _rise(own: Answers, other: Answers, of: Scope) -> Evidence:
+    """How much further apart two groups are than with the other set: |d| - |d'|, at every place.
+
+    |d| - |d'| is the larger over signs s of the smaller over signs r of s d - r d'. To keep a limit, either r will do
+    for each s: two chances, so each at alpha / 2. To break it, both r are needed for one s: two chances again.
+    """
+    same = _differences(own, of, lambda rate: _says(own, rate) - _says(other, rate), lowest=-1)
+    summed = _differences(own, of, lambda rate: _says(own, rate) + _says(other, rate), scale=2.0)
+    own_seeds, other_seeds = (same.seeds + summed.seeds) / 2, (summed.seeds - same.seeds) / 2
+    gap = np.abs(own_seeds.mean(axis=-1))
+    each = gap - np.abs(other_seeds.mean(axis=-1))
+    # s d - r d': for equal signs s (d - d'), for unequal ones s (d + d').
+    use_same = own_seeds.mean(axis=-1) * other_seeds.mean(axis=-1) >= 0
+
+    def upper(alpha: float) -> Floats:
+        half = alpha / 2
+        up = np.minimum(same.upper(half), summed.upper(half))
+        down = np.minimum(-same.lower(half), -summed.lower(half))
+        return np.maximum(up, down)
+
+    def lower(alpha: float) -> Floats:
+        up = np.minimum(same.lower(alpha), summed.lower(alpha))
+        down = np.minimum(-same.upper(alpha), -summed.upper(alpha))
+        return np.maximum(up, down)
+
+    def parts(alpha: float) -> tuple[Floats, Floats]:
+        (one, seeds), (two, more) = _parts(same)(alpha / 2), _parts(summed)(alpha / 2)
+        return np.where(use_same, one, two), np.where(use_same, seeds, more)
+
+    per_seed = float((np.abs(own_seeds) - np.abs(other_seeds)).max(axis=0).mean())
+    return Evidence(own.network, float(each.max()), per_seed, each, of.places, upper, lower, parts, tests=2)
+
+
+def _calibration(own: Answers, of: Scope) -> Evidence:
+    def error(rate: Rate) -> Floats:
+        return np.asarray(own.probability - _says(own, rate))
+
+    signed = _differences(own, of, error, lowest=-1)
+    sides = list(dict.fromkeys(side for pair in of.sides for side in pair if side))
+    levels = []
+    for side in sides:
+        rows = np.flatnonzero(np.isin(own.of_groups, side))
+        levels.append(level(error(of.rates[0])[None][..., rows], _clusters(own, rows), lowest=-1))
+    biases = stacked(levels)
+    first = np.array([sides.index(a) for a, _ in of.sides])
+    second = np.array([sides.index(b) for _, b in of.sides if b])
+    each = np.abs(np.abs(biases.value)[first] - np.abs(biases.value)[second])
+
+    def lower(alpha: float) -> Floats:
+        low, high = biases.lower(alpha / 4), biases.upper(alpha / 4)
+        least, most = np.maximum(np.maximum(low, -high), 0), np.maximum(high, -low)
+        return np.maximum(least[first] - most[second], least[second] - most[first])
+
+    per_seed = np.abs(biases.seeds)
+    per_seed = np.abs(per_seed[first] - per_seed[second])
+    places = tuple(Place(None, *side) for side in of.sides)
+    return Evidence(
+        own.network,
+        float(each.max()),
+        float(per_seed.max(axis=0).mean()),
+        each,
+        places,
+        _within(signed)[0],
+        lower,
+        _parts(signed),
+        tests=2,
+    )

@@ -1,0 +1,171 @@
+"""Training by a recipe, and what is said of the gate split."""
+
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from small_workspace import grouped
+
+from fair_distill.card import TrainingRecipe
+from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.distill.networks import build
+from fair_distill.errors import ConfigError, DataError, MeasurementError
+from fair_distill.evaluation.evaluate import evaluate, pixels_of
+from fair_distill.evaluation.train import train
+from fair_distill.gate.predictions import Predictions
+
+CPU = torch.device("cpu")
+RECIPE = TrainingRecipe(
+    network={"name": "convnet", "options": {"width": 8, "depth": 2}},
+    steps=30,
+    batch_size=16,
+    learning_rate=0.01,
+    momentum=0.9,
+    weight_decay=0.0005,
+    augment=("crop",),
+    mean=(0.3, 0.3, 0.3),
+    std=(0.3, 0.3, 0.3),
+)
+NOISE = grouped([[12, 12], [12, 12]])
+# The bright band tells the class, so this can be learnt.
+EASY = GroupedDataset.from_arrays(NOISE.images, NOISE.groups, NOISE.labels)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def evaluated(
+    recipe: TrainingRecipe = RECIPE, *, images: Array = EASY.images, labels: Array = EASY.labels, **changes: Any
+) -> Predictions:
+    arguments: dict[str, Any] = {
+        "version": "a" * 64,
+        "split": "b" * 64,
+        "seeds": 2,
+        "generator": generator,
+        "device": CPU,
+    }
+    return evaluate(images, labels, recipe, EASY, **(arguments | changes))
+
+
+def test_what_can_be_learnt_is_learnt() -> None:
+    predictions = evaluated()
+
+    assert predictions.runs() == [(0, 0), (0, 1)]
+    for run in predictions.runs():
+        counts = predictions.confusion(*run).counts
+        assert np.trace(counts.sum(axis=0)) / counts.sum() > 0.95
+
+
+def test_every_gate_example_is_predicted_once_by_every_network() -> None:
+    predictions = evaluated()
+
+    for seed in range(2):
+        rows = predictions.columns["seed"] == seed
+        assert predictions.columns["example"][rows].tolist() == list(range(48))
+        for name, wanted in (("label", EASY.labels), ("group", EASY.groups), ("pair", EASY.pairs)):
+            assert np.array_equal(predictions.columns[name][rows], wanted)
+    assert predictions.networks == ("convnet",)
+    assert (predictions.classes, predictions.groups) == (EASY.classes, EASY.group_names)
+    assert (predictions.set, predictions.split) == ("a" * 64, "b" * 64)
+    assert set(predictions.columns["predicted"]) <= {0, 1}
+    # Of two classes the more probable one has at least a half.
+    assert 0.5 <= predictions.columns["probability"].min() <= predictions.columns["probability"].max() <= 1
+
+
+def test_the_same_seeds_give_the_same_bytes() -> None:
+    assert evaluated().to_parquet() == evaluated().to_parquet()
+    assert evaluated().to_parquet() != evaluated(generator=lambda seed: generator(seed + 2)).to_parquet()
+
+
+def test_seeds_do_not_depend_on_how_many_there_are() -> None:
+    one, two = evaluated(seeds=1).columns["probability"], evaluated(seeds=2).columns["probability"]
+
+    assert np.array_equal(one, two[:48])
+    assert not np.array_equal(one, two[48:])
+
+
+def test_nothing_draws_from_a_global_generator() -> None:
+    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the one that must not move)
+
+    evaluated()
+
+    assert torch.equal(torch.random.get_rng_state(), torchs)
+    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpys, strict=True))  # noqa: NPY002
+
+
+def test_stored_bytes_and_stored_fractions_are_the_same_pixels() -> None:
+    indices = torch.tensor([3, 0, 3])
+    fractions = EASY.images.astype(np.float32) / 255
+
+    torch.testing.assert_close(pixels_of(EASY.images, RECIPE, CPU)(indices), pixels_of(fractions, RECIPE, CPU)(indices))
+    torch.testing.assert_close(
+        pixels_of(fractions, RECIPE, CPU)(indices), (torch.from_numpy(fractions)[indices] - 0.3) / 0.3
+    )
+
+
+def test_a_recipe_counts_steps_and_every_example_has_its_turn() -> None:
+    seen: list[Any] = []
+    pixels = pixels_of(EASY.images, RECIPE, CPU)
+
+    def rows(indices: torch.Tensor) -> torch.Tensor:
+        seen.append(indices.tolist())
+        return pixels(indices)
+
+    labels = torch.from_numpy(EASY.labels[:40])
+    train(replace(RECIPE, steps=6), rows, labels, shape=(3, 8, 8), classes=2, generator=generator(0))
+
+    assert [len(batch) for batch in seen] == [16, 16, 8, 16, 16, 8]
+    assert sorted(chain(*seen[:3])) == sorted(chain(*seen[3:])) == list(range(40))
+    assert seen[:3] != seen[3:]
+
+
+def test_the_rate_falls_to_a_tenth_after_half_of_the_steps() -> None:
+    recipe = replace(RECIPE, steps=2, batch_size=48, momentum=0.0, weight_decay=0.1, augment=())
+    rows, labels = pixels_of(EASY.images, recipe, CPU), torch.from_numpy(EASY.labels)
+
+    trained = train(recipe, rows, labels, shape=(3, 8, 8), classes=2, generator=generator(0))
+
+    by_hand = build("convnet", recipe.network["options"], (3, 8, 8), 2, generator(0))
+    weights = list(by_hand.parameters())
+    for rate in (0.01, 0.001):
+        loss = F.cross_entropy(by_hand(rows(torch.arange(48))), labels)
+        slopes = torch.autograd.grad(loss, weights)
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight.sub_(rate * (slope + 0.1 * weight))
+    for got, wanted in zip(trained.parameters(), weights, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_progress_is_told_for_every_network() -> None:
+    told: list[tuple[int, int]] = []
+
+    evaluated(progress=lambda done, of: told.append((done, of)))
+
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_a_network_that_diverged_is_no_measurement() -> None:
+    """It would call everything class 0 in every group: a gap of 0."""
+    with pytest.raises(MeasurementError, match=r"network 1 of 2 .*lower params\.yaml: recipe\.learning_rate"):
+        evaluated(replace(RECIPE, learning_rate=1e30))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"images": EASY.images[:, :, :4]}, DataError, r"images are \(3, 4, 8\), the gate split's are \(3, 8, 8\)"),
+        ({"labels": EASY.labels + 1}, DataError, "labels from 0 to 1"),
+        ({"images": EASY.images[:0], "labels": EASY.labels[:0]}, DataError, "labels from 0 to 1"),
+        ({"recipe": replace(RECIPE, augment=("spin",))}, ConfigError, "augment names 'spin'"),
+        ({"recipe": replace(RECIPE, network={"name": "convent", "options": {}})}, ConfigError, "is 'convent'"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(changes: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        evaluated(**changes)

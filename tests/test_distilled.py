@@ -1,0 +1,152 @@
+"""A distilled set and its card come back from their file as they were, or not at all."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fair_distill.artifacts import to_json
+from fair_distill.card import DatasetCard, TrainingRecipe
+from fair_distill.distilled import DistilledSet
+from fair_distill.errors import DataError, ShapeError
+
+CARD = DatasetCard(
+    dataset="digits",
+    name="barycentric",
+    kind="distilled",
+    classes=("no", "yes"),
+    groups=("red", "cyan"),
+    shape=(3, 4, 4),
+    examples=6,
+    train_counts=((9, 1), (1, 9)),
+    recipe=TrainingRecipe(
+        network={"name": "convnet", "options": {"width": 8, "depth": 2}},
+        steps=20,
+        batch_size=32,
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=0.0005,
+        augment=("crop",),
+        mean=(0.1, 0.2, 0.3),
+        std=(1.0, 1.0, 1.0),
+    ),
+    diagnostics={"first_loss": 1.5},
+)
+IMAGES = np.random.default_rng(0).normal(size=(6, 3, 4, 4)).astype(np.float32)  # outside [0, 1] too
+LABELS = np.array([0, 0, 0, 1, 1, 1])
+SET = DistilledSet(IMAGES, LABELS, CARD)
+KEY = b"fair_distill"
+
+
+def test_a_set_reads_back_as_it_was_written() -> None:
+    read = DistilledSet.from_parquet(SET.to_parquet())
+
+    assert np.array_equal(read.images, IMAGES)
+    assert np.array_equal(read.labels, LABELS)
+    assert (read.images.dtype, read.labels.dtype) == (np.float32, np.int64)
+    assert read.card == CARD
+    assert len(read) == 6
+
+
+def test_equal_sets_give_equal_bytes() -> None:
+    assert SET.to_parquet() == DistilledSet.from_parquet(SET.to_parquet()).to_parquet()
+    assert SET.to_parquet() == DistilledSet(np.asfortranarray(IMAGES), LABELS.astype(np.int32), CARD).to_parquet()
+    assert SET.to_parquet() != replace(SET, images=IMAGES + 1).to_parquet()
+    assert SET.to_parquet() != replace(SET, card=replace(CARD, name="pooled")).to_parquet()
+
+
+def test_a_card_reads_back_from_json_types() -> None:
+    assert DatasetCard.from_dict(json.loads(to_json(CARD.to_dict()))) == CARD
+
+
+@pytest.mark.parametrize("key", ["dataset", "shape", "recipe", "train_counts", "diagnostics"])
+def test_a_card_that_lacks_something_is_refused(key: str) -> None:
+    value = CARD.to_dict()
+    del value[key]
+
+    with pytest.raises(DataError, match=f"not a dataset card: .*{key}"):
+        DatasetCard.from_dict(value)
+
+
+def test_a_recipe_with_another_key_is_refused() -> None:
+    value = CARD.to_dict()
+    value["recipe"]["epochs"] = 3
+
+    with pytest.raises(DataError, match=r"not a dataset card: .*epochs"):
+        DatasetCard.from_dict(value)
+
+
+def test_a_card_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        CARD.name = "another"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"images": IMAGES[:5]}, ShapeError, r"6 images of \(3, 4, 4\); got float32 \(5, 3, 4, 4\)"),
+        ({"images": IMAGES.astype(float)}, ShapeError, "got float64"),
+        ({"images": IMAGES[:, :1]}, ShapeError, r"got float32 \(6, 1, 4, 4\)"),
+        ({"labels": LABELS[:5]}, ShapeError, "one label per image"),
+        ({"labels": LABELS[:, None]}, ShapeError, "one label per image"),
+        ({"labels": LABELS + 1}, DataError, "labels outside the 2 classes"),
+        ({"labels": LABELS - 1}, DataError, "labels outside the 2 classes"),
+        ({"images": np.where(IMAGES > 2, np.float32(np.nan), IMAGES)}, DataError, "not finite"),
+        ({"images": np.where(IMAGES > 2, np.float32(np.inf), IMAGES)}, DataError, "not finite"),
+    ],
+)
+def test_what_does_not_fit_its_card_is_refused(changes: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        replace(SET, **changes)
+
+
+def rewritten(change: Any) -> bytes:
+    """The file of the set after a change to its table."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(change(pq.read_table(pa.BufferReader(SET.to_parquet()))), sink)
+    return bytes(sink.getvalue())
+
+
+def without(name: str) -> Any:
+    return lambda table: table.drop_columns([name])
+
+
+def carded(value: object) -> Any:
+    return lambda table: table.replace_schema_metadata({KEY: to_json(value)})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PAR1",
+        b"{}",
+        rewritten(without("label")),
+        rewritten(without("image")),
+        rewritten(lambda table: table.replace_schema_metadata({})),
+        rewritten(carded({})),
+        rewritten(carded([])),
+        rewritten(carded(CARD.to_dict() | {"examples": 5})),
+        rewritten(carded(CARD.to_dict() | {"examples": "six"})),
+        rewritten(carded(CARD.to_dict() | {"classes": ["no"]})),
+        rewritten(lambda table: table.slice(0, 3)),
+        rewritten(lambda table: table.set_column(0, "image", pa.array([1.0] * 6))),
+        rewritten(lambda table: table.set_column(1, "label", pa.array(["a"] * 6))),
+        rewritten(lambda table: table.set_column(1, "label", pa.array([None, *[0] * 5], pa.int32()))),
+    ],
+)
+def test_what_is_no_set_is_refused_in_one_line(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"^[^\n]+$"):
+        DistilledSet.from_parquet(content, name="the file")
+
+
+def test_every_truncated_file_is_refused() -> None:
+    content = SET.to_parquet()
+
+    for size in range(0, len(content), 97):
+        with pytest.raises(DataError, match="the file is not a distilled set"):
+            DistilledSet.from_parquet(content[:size], name="the file")
