@@ -4,15 +4,16 @@ The only thing that changes between the vanilla method, FairDD and COBRA. C clas
 of tensors, one per matched layer: (C, G, ...) for cells, (C, ...) for targets and for the synthetic set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.barycenter import BARYCENTERS, Barycenter, mean
+from fair_distill.distill.barycenter import Barycenter, build_barycenter, mean
+from fair_distill.distill.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
 from fair_distill.distill.sampling import Allocation
 from fair_distill.errors import ConfigError
 
@@ -114,11 +115,13 @@ class Barycentric:
 
     barycenter: Barycenter
     emphasis: Tensor
+    linear: bool
     allocation: Allocation = "equal"
 
     @property
     def mixtures(self) -> tuple[Mixture, ...] | None:
-        if self.barycenter is not mean:
+        """One mixture where the barycenter is the mean (`linear`), else None."""
+        if not self.linear:
             return None
         return (Mixture(self.emphasis, torch.ones_like(self.emphasis[:, 0])),)
 
@@ -126,6 +129,29 @@ class Barycentric:
         weights = self.emphasis[classes]
         centre = tuple(self.barycenter(layer.flatten(2), weights).unflatten(1, layer.shape[2:]) for layer in cells)
         return [Target(centre, torch.ones_like(weights[:, 0]))]
+
+
+@dataclass(frozen=True, eq=False)
+class CloudBarycentric:
+    """Beyond COBRA: the synthetic images of a class are drawn, as a cloud, to where its groups' clouds meet.
+
+    A mean hides spread, which COBRA's authors name as a limit. Needs a statistic that is a mean of embeddings.
+    """
+
+    barycenter: CloudBarycenter
+    emphasis: Tensor
+    allocation: Allocation = "equal"
+    mixtures: None = None
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        raise ConfigError(
+            "params.yaml: this barycenter compares clouds of embeddings, which distill.matcher does not have; "
+            "use the matcher dm or cafe, or a barycenter of means"
+        )
+
+    def loss(self, label: int, clouds: Sequence[Tensor], synthetic: Tensor) -> Tensor:
+        """Return the distance of a class's synthetic cloud, (N, D), from the barycenter of its groups' clouds."""
+        return self.barycenter(clouds, self.emphasis[label], synthetic)
 
 
 def group_weights(counts_CG: Array, groups: tuple[str, ...], declared: Mapping[str, float] | None) -> Tensor:
@@ -145,6 +171,7 @@ def build_alignment(
     groups: tuple[str, ...],
     *,
     barycenter: str | None = None,
+    options: Mapping[str, Any] | None = None,
     weights: Mapping[str, float] | None = None,
     device: torch.device | None = None,
 ) -> Alignment:
@@ -162,7 +189,7 @@ def build_alignment(
     if name == "per_group":
         return PerGroup(uniform)
     if name == "barycentric":
-        if barycenter not in BARYCENTERS:
-            raise ConfigError(f"params.yaml: barycenter is {barycenter!r}; choose one of {', '.join(BARYCENTERS)}")
-        return Barycentric(BARYCENTERS[barycenter], uniform)
+        if barycenter in CLOUD_BARYCENTERS:
+            return CloudBarycentric(build_cloud_barycenter(barycenter, options or {}), uniform)
+        return Barycentric(build_barycenter(barycenter, options or {}), uniform, linear=barycenter == "mean")
     raise ConfigError(f"params.yaml: alignment is {name!r}; choose one of pooled, per_group, barycentric")

@@ -59,7 +59,9 @@ class CheckpointFolder:
                 of = (file.metadata() or {}).get("key")
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, OSError) as error:
-            raise IntegrityError(f"{kept[-1]} is not a checkpoint ({error}); remove it to go on from the one before") from None
+            raise IntegrityError(
+                f"{kept[-1]} is not a checkpoint ({error}); remove it to go on from the one before"
+            ) from None
         if of != self.key:
             raise IntegrityError(f"{kept[-1]} is a checkpoint of another configuration or other data; remove it")
         return state

@@ -20,7 +20,7 @@ from fair_distill.distill.networks import Network, build
 from fair_distill.distill.pool import NetworkPool
 from fair_distill.distill.sampling import GroupSampler, Normalisation
 from fair_distill.distill.synthetic import Synthetic, decode, start
-from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.errors import FairDistillError
 
 Progress = Callable[[int, int, float], None]
 State = dict[str, Tensor]
@@ -78,15 +78,12 @@ def _optimiser(settings: Optimiser, images: Tensor) -> torch.optim.Optimizer:
 
 def _alignment(candidate: Candidate, dataset: GroupedDataset, device: torch.device) -> Alignment:
     barycenter = candidate.barycenter
-    if barycenter and barycenter.options:
-        raise ConfigError(
-            f"params.yaml: barycenter {barycenter.name!r} takes no options; got {', '.join(barycenter.options)}"
-        )
     return build_alignment(
         candidate.alignment,
         dataset.counts,
         dataset.group_names,
         barycenter=barycenter.name if barycenter else None,
+        options=barycenter.options if barycenter else None,
         weights=candidate.group_weights,
         device=device,
     )

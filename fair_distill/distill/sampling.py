@@ -31,9 +31,18 @@ class Batch:
     averaging: Tensor
     offsets: tuple[int, ...]
 
+    @property
+    def classes(self) -> int:
+        return len(self.offsets) - 1
+
     def rows(self, label: int) -> slice:
         """The rows of one class."""
         return slice(self.offsets[label], self.offsets[label + 1])
+
+    def cells(self, label: int) -> list[Tensor]:
+        """The rows of each group of one class, as indices; an absent group has none."""
+        groups = len(self.averaging) // self.classes
+        return [row.nonzero()[:, 0] for row in self.averaging[label * groups : (label + 1) * groups]]
 
     def weights(self, cells_CG: Tensor) -> Tensor:
         """Return the weight of every image, (B,), when every cell counts what `cells_CG` says."""

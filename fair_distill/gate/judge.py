@@ -17,8 +17,8 @@ from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.gate.answers import Answers, answers, same_examples
 from fair_distill.gate.bounds import level
 from fair_distill.gate.evidence import Evidence, Place, gather, lacking, scope, value_of
-from fair_distill.gate.explain import measured, remedy
 from fair_distill.gate.explain import Outcome as Outcome
+from fair_distill.gate.explain import measured, remedy
 from fair_distill.gate.metrics import GAPS, METRICS, Confusion, measure
 from fair_distill.gate.noise import fair_tables
 from fair_distill.gate.policy import (

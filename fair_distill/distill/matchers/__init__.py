@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fair_distill.distill.matchers.base import Matcher
+from fair_distill.distill.matchers.cafe import CAFE
 from fair_distill.distill.matchers.dc import DC, IDC
 from fair_distill.distill.matchers.dm import DM
 from fair_distill.errors import ConfigError
@@ -13,6 +14,7 @@ MATCHERS: dict[str, Callable[..., Matcher]] = {
     "dm": DM,
     "dc": DC,
     "idc": IDC,
+    "cafe": CAFE,
 }
 
 

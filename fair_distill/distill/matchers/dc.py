@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distill.alignment import Alignment, Statistic, Target
+from fair_distill.distill.alignment import Alignment, CloudBarycentric, Statistic, Target
 from fair_distill.distill.matchers.base import Pair
 from fair_distill.distill.networks import Network
 from fair_distill.distill.sampling import Batch
@@ -31,9 +31,10 @@ class GradientMatcher:
 
     def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
         weights = [parameter.requires_grad_() for parameter in network.parameters()]
-        classes = len(real.offsets) - 1
-        groups = len(real.averaging) // classes
+        groups = len(real.averaging) // real.classes
         mixtures = alignment.mixtures
+        if isinstance(alignment, CloudBarycentric):
+            alignment.targets(())  # says why not
 
         def gradient(images: Tensor, label: int, counted: Tensor | None) -> Statistic:
             labels = torch.full((len(images),), label, device=images.device)
@@ -41,7 +42,7 @@ class GradientMatcher:
             loss = each.mean() if counted is None else (each * counted).sum()
             return self.statistic(torch.autograd.grad(loss, weights, create_graph=counted is None))
 
-        for label in range(classes):
+        for label in range(real.classes):
             rows = real.rows(label)
             images = real.images[rows]
             averaging = real.averaging[label * groups : (label + 1) * groups, rows]

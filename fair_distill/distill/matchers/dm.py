@@ -4,12 +4,13 @@ Follows the paper, except that real batches are stratified by class and group, a
 pass, and each real image is embedded once, whatever the alignment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from fair_distill.distill.alignment import Alignment
+from fair_distill.distill.alignment import Alignment, CloudBarycentric
 from fair_distill.distill.matchers.base import Pair
 from fair_distill.distill.networks import Network
 from fair_distill.distill.sampling import Batch
@@ -21,9 +22,26 @@ class DM:
     """Mean features before the classifier: one layer."""
 
     def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
-        classes = len(real.offsets) - 1
         with torch.no_grad():
-            cells = (real.averaging @ network.embed(real.images)).unflatten(0, (classes, -1))
-        embedded = network.embed(synthetic.view(range(classes)))
-        means = embedded.unflatten(0, (classes, -1)).mean(dim=1)
-        yield Pair(alignment.targets((cells,)), (means,))
+            seen = network.embed(real.images)
+        yield compare([seen], [network.embed(synthetic.view(range(real.classes)))], real, alignment)
+
+
+def compare(seen: Sequence[Tensor], made: Sequence[Tensor], real: Batch, alignment: Alignment) -> Pair:
+    """Return the comparison of embeddings, layer by layer: means of cells, or whole clouds.
+
+    Parameters
+    ----------
+    seen : per layer, embeddings of the real images, (B, D)
+    made : per layer, embeddings of the synthetic images, (C · N, D), sorted by class
+    """
+    clouds = [layer.unflatten(0, (real.classes, -1)) for layer in made]
+    if isinstance(alignment, CloudBarycentric):
+        losses = [
+            alignment.loss(label, [layer[rows] for rows in real.cells(label)], cloud[label])
+            for layer, cloud in zip(seen, clouds, strict=True)
+            for label in range(real.classes)
+        ]
+        return Pair([], (), torch.stack(losses).sum())
+    cells = tuple((real.averaging @ layer).unflatten(0, (real.classes, -1)) for layer in seen)
+    return Pair(alignment.targets(cells), tuple(cloud.mean(dim=1) for cloud in clouds))
