@@ -400,6 +400,8 @@ def _enclosing(gram_GG: Array, present: Array) -> Array:
     not hold; takes in the farthest that sticks out; ends when none does.
     """
     squares = np.diag(gram_GG)
+    if not np.isfinite(gram_GG).all():  # a network that diverged: the loss is to say so, not an eigenvalue solver
+        return np.full(len(squares), np.nan)
     shares = np.zeros(len(squares))
     first = int(np.argmax(np.where(present, squares, -np.inf)))
     shares[first] = 1.0

@@ -64,6 +64,8 @@ def bures(
     if shrinkage > 1:
         raise ConfigError(f"params.yaml: barycenter 'bures': shrinkage is {shrinkage:g}; at most 1 is needed")
     groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
+    if not groups.finite:
+        return _not_a_number(synthetic_ND)
     means = torch.stack([cloud.mean(dim=0) for cloud in groups.clouds_nD])
     between_means = (synthetic_ND.double().mean(dim=0) - groups.weights_G @ means).square().sum()
 
@@ -79,7 +81,8 @@ def bures(
         target = _bures_barycenter(sample, groups.weights_G, tolerance=tolerance, iterations=iterations)
         root = _root(target)
         # Eigenvalues alone are differentiated: their slope is finite where some are equal, that of a root is not.
-        eigenvalues = torch.linalg.eigvalsh(root @ ours @ root)
+        # Not eigvalsh, which takes another path, and gives other bits, where no gradient is wanted.
+        eigenvalues = torch.linalg.eigh(root @ ours @ root).eigenvalues
         overlap = eigenvalues.clamp(min=1e-15 * float(eigenvalues.detach().max())).sqrt().sum()
         between_spreads = ours.trace() + target.trace() - 2 * overlap
     return (between_means + between_spreads).to(synthetic_ND.dtype)
@@ -114,6 +117,8 @@ def free_support(
     from scipy.optimize import linear_sum_assignment
 
     groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
+    if not groups.finite:
+        return _not_a_number(synthetic_ND)
     images = synthetic_ND.detach().double()
     with torch.no_grad():
         located = [groups.project(cloud).cpu().numpy() for cloud in groups.clouds_nD]
@@ -163,6 +168,8 @@ def sinkhorn(
     scalar
     """
     groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
+    if not groups.finite:
+        return _not_a_number(synthetic_ND)
     mixture = torch.cat(groups.clouds_nD)
     share = torch.cat(
         [w.expand(len(cloud)) / len(cloud) for w, cloud in zip(groups.weights_G, groups.clouds_nD, strict=True)]
@@ -216,6 +223,7 @@ class _Groups:
     centre_D : mean of the mixture
     axes_DK : orthonormal; None where all D dimensions are kept
     scale : mean squared distance of two samples of the mixture among the components; 1 where all samples are one
+    finite : whether all numbers are, the synthetic cloud's too
     """
 
     clouds_nD: list[Tensor]
@@ -223,6 +231,7 @@ class _Groups:
     centre_D: Tensor
     axes_DK: Tensor | None
     scale: float
+    finite: bool
 
     @classmethod
     @torch.no_grad()
@@ -242,9 +251,10 @@ class _Groups:
         centre = weights @ torch.stack([cloud.mean(dim=0) for cloud in clouds])
         # Rows weighted as the mixture weighs its samples: their outer products add up to its covariance.
         rows = torch.cat([(cloud - centre) * (w / len(cloud)).sqrt() for w, cloud in zip(weights, clouds, strict=True)])
-        axes = _principal_axes(rows, dimension) if dimension < wide else None
+        finite = all(bool(points.isfinite().all()) for points in (rows, synthetic_ND))
+        axes = _principal_axes(rows, dimension) if finite and dimension < wide else None
         scale = 2 * float((rows if axes is None else rows @ axes).square().sum())
-        return cls(clouds, weights, centre, axes, scale if scale > 0 else 1.0)
+        return cls(clouds, weights, centre, axes, scale if scale > 0 else 1.0, finite)
 
     def project(self, points_D: Tensor) -> Tensor:
         """Coordinates along the principal components, about the mean of the mixture."""
@@ -258,10 +268,17 @@ class _Groups:
         return direction_D - self.axes_DK @ (direction_D @ self.axes_DK)
 
 
+def _not_a_number(synthetic_ND: Tensor) -> Tensor:
+    """The loss where a network diverged: the loop says so, and what to lower; a solver would only fail."""
+    return synthetic_ND.sum() * torch.nan
+
+
 def _principal_axes(rows_nD: Tensor, dimension: int) -> Tensor:
     """Return the right singular vectors of the largest singular values, (D, K), from the smaller Gram matrix."""
     few = rows_nD.shape[0] < rows_nD.shape[1]
     squares, vectors = torch.linalg.eigh(rows_nD @ rows_nD.mT if few else rows_nD.mT @ rows_nD)
+    if squares[-1] <= 0:  # all samples are one: any direction says so
+        return torch.eye(rows_nD.shape[1], dtype=rows_nD.dtype, device=rows_nD.device)[:, :dimension]
     kept = squares > 1e-12 * squares[-1]
     kept[:-dimension] = False
     if not few:

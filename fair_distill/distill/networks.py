@@ -141,8 +141,8 @@ class VGG11(Network):
 class ResNet18(Network):
     """A 3×3 convolution and four stages of two residual blocks, each after the first halving; mean over pixels; linear.
 
-    ResNet-18 (He et al., CVPR 2016) as the field uses it on small images: no pool after the first convolution, and group
-    norm with one channel a group, which is instance norm, for batch norm.
+    ResNet-18 (He et al., CVPR 2016) as the field uses it on small images: no pool after the first convolution, and
+    instance norm for batch norm.
 
     Parameters
     ----------
