@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -177,10 +178,25 @@ def _write_set(
 
 
 def distill(
-    workspace: Workspace, config: Config, name: str, *, device: str = "cpu", progress: Progress = _quiet
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    device: str = "cpu",
+    checkpoints: Path | None = None,
+    every: int = 50,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = _quiet,
 ) -> Manifest:
-    """Distil one candidate; write the set, its manifest, its losses and its picture."""
+    """Distil one candidate; write the set, its manifest, its losses and its picture.
+
+    Parameters
+    ----------
+    checkpoints, every : the folder that a run is taken up from, and the steps between checkpoints
+    stopping : asked after every step whether to keep the state and stop
+    """
     from fair_distill.data.schema import read_split
+    from fair_distill.distill.checkpoint import CheckpointFolder
     from fair_distill.distill.loop import Streams
     from fair_distill.distill.loop import distill as run
     from fair_distill.distill.sampling import Normalisation
@@ -190,6 +206,12 @@ def distill(
     _validated(workspace)
     train = read_split(workspace.split("train"))
     recipe = _recipe(config, train, config.distill.formation)
+    # What the pixels depend on, and no more: another recipe takes up the same run.
+    makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
+    made_of = {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "device": device}
+    kept = CheckpointFolder(
+        checkpoints or workspace.checkpoints, sha256(to_json(makes | made_of)), every=every, stopping=stopping
+    )
     result = run(
         train,
         config.distill,
@@ -200,6 +222,7 @@ def distill(
             **{purpose: _torch_generator(config, f"distill.{purpose}") for purpose in Streams.__annotations__}
         ),
         device=_torch_device(config, device),
+        checkpoints=kept,
         progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),
     )
     card = _card(
@@ -216,7 +239,9 @@ def distill(
     write_bytes(workspace.grid(name), grid_png(distilled))
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(_provenance(config, device)))
     params = _params(config, "distill", candidate=candidate.model_dump())
-    return _write_set(workspace, config, card, distilled, params)
+    manifest = _write_set(workspace, config, card, distilled, params)
+    kept.done()
+    return manifest
 
 
 def _provenance(config: Config, device: str) -> dict[str, Any]:

@@ -10,9 +10,15 @@ from pathlib import Path
 
 from fair_distill.artifacts import written_aside
 from fair_distill.distill.loop import State
-from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 
 _KEPT = 2
+
+
+class Interrupted(FairDistillError):
+    """Asked to stop (SIGTERM), with the state kept."""
+
+    exit_code = 143
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,13 @@ class CheckpointFolder:
     folder : where; made if it is not there
     key : hexadecimal digest of all that makes the run what it is
     every : steps between checkpoints
+    stopping : asked after every step; when it says yes the state is kept and the run ends with `Interrupted`
     """
 
     folder: Path
     key: str
     every: int
+    stopping: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -67,9 +75,12 @@ class CheckpointFolder:
         return state
 
     def offer(self, step: int, state: Callable[[], State]) -> None:
-        """Keep the state if `step` is a multiple of `every`; let go of all but the last two."""
-        if step % self.every == 0:
+        """Keep the state if `step` is a multiple of `every`, or the run is to stop; let go of all but the last two."""
+        stopping = self.stopping()
+        if stopping or step % self.every == 0:
             self.keep(step, state())
+        if stopping:
+            raise Interrupted(f"stopped after step {step}; the same command goes on from there")
 
     def keep(self, step: int, state: State) -> None:
         """Keep the state of a step now."""

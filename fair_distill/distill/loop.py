@@ -141,8 +141,8 @@ def distill(
         images.data = kept["images"].to(device)
         losses = kept["losses"].tolist()
         optimiser.state[images].update(_below("optimiser", kept))
-        streams.restore(_below("streams", kept))
         pool.restore(_below("pool", kept))
+        streams.restore(_below("streams", kept))  # last: making the pool's networks drew from them
 
     for step in range(len(losses), settings.steps):
         with torch.no_grad():

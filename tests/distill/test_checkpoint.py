@@ -1,4 +1,4 @@
-"""A run that is stopped and taken up ends where the uninterrupted one does; a checkpoint that is not its own is refused."""
+"""A run that is stopped and taken up ends where the uninterrupted one does; foreign checkpoints are refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,6 @@
 """How networks come, age and are renewed."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def walk(networks: NetworkPool, steps: int, first: int = 0) -> list[torch.Tensor
 
 
 def changes(weights: list[torch.Tensor]) -> list[bool]:
-    return [not torch.equal(one, other) for one, other in zip(weights, weights[1:], strict=False)]
+    return [not torch.equal(one, other) for one, other in pairwise(weights)]
 
 
 def test_one_visit_means_a_new_network_at_every_step() -> None:
