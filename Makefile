@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test lint check clean
+.PHONY: demo test test-kills lint clean
 
 demo: .venv/.ready
 	@fair-distill run
@@ -15,6 +15,9 @@ demo: .venv/.ready
 
 test: lint
 	python -m pytest
+
+test-kills: .venv/.ready  # 20 runs killed at different steps and taken up; about 3 minutes
+	FAIR_DISTILL_KILLS=10 python -m pytest tests/faults/test_killed_runs.py
 
 lint: .venv/.ready
 	ruff check
@@ -29,4 +32,4 @@ lint: .venv/.ready
 	@touch $@
 
 clean:
-	rm -rf artifacts registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots
+	rm -rf artifacts .checkpoints registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots

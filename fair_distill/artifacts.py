@@ -57,6 +57,11 @@ class Workspace:
         return self.artifacts / "rates" / f"{name}.csv"
 
     @property
+    def checkpoints(self) -> Path:
+        """Where interrupted runs are taken up from, unless said otherwise. Not a product: DVC knows nothing of it."""
+        return self.root / ".checkpoints"
+
+    @property
     def context(self) -> Path:
         """What a verdict needs from the registry. No stage writes it; absent means empty."""
         return self.root / "context.json"

@@ -11,8 +11,9 @@ from fair_distill.errors import DataError
 class TrainingRecipe:
     """How to train on a set as the gate did. Travels with it, so a consumer need not guess.
 
-    Pixels are divided by 255 (real images) or taken as stored (distilled ones, which are in the same unit),
-    then normalised by `mean` and `std` per channel.
+    Each stored image is a mosaic of formation × formation smaller ones, which are cut out and enlarged before use; with
+    a formation of 1 it is just an image. Pixels are divided by 255 (real images) or taken as stored (distilled ones,
+    which are in the same unit), then normalised by `mean` and `std` per channel.
     """
 
     network: dict[str, Any]
@@ -22,6 +23,7 @@ class TrainingRecipe:
     momentum: float
     weight_decay: float
     augment: tuple[str, ...]
+    formation: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

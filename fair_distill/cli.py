@@ -6,7 +6,9 @@ Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input, 3 inconcl
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,8 +29,8 @@ Arguments = argparse.Namespace
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = _parser().parse_args(argv)
-    # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that does
-    # other work too, spinning made a stage five times slower.
+    # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that
+    # does other work too, spinning made a stage five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code: int = arguments.run(arguments) or 0
@@ -73,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     command("validate", _validate, "hold the prepared splits against the contract")
     sub = command("distill", _distill, "distil one candidate")
     sub.add_argument("candidate", help="a name under candidates in params.yaml")
+    sub.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="where runs are taken up from (default: .checkpoints)"
+    )
+    sub.add_argument("--checkpoint-every", type=int, default=50, metavar="STEPS", help="default: 50")
     device(sub)
     sub = command("references", _references, "write a set that candidates are measured against")
     sub.add_argument("reference", help="a name under references in params.yaml")
@@ -215,9 +221,24 @@ def _validate(arguments: Arguments) -> None:
 def _distill(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    progress = _Progress(f"distil {arguments.candidate}")
-    manifest = stages.distill(*_open(arguments), arguments.candidate, device=arguments.device, progress=progress)
+    manifest = stages.distill(
+        *_open(arguments),
+        arguments.candidate,
+        device=arguments.device,
+        checkpoints=arguments.checkpoints,
+        every=arguments.checkpoint_every,
+        stopping=_asked_to_stop(),
+        progress=_Progress(f"distil {arguments.candidate}"),
+    )
     print(f"{arguments.candidate}: {manifest.card.examples:,} images, version {manifest.version[:12]}")
+
+
+def _asked_to_stop() -> Callable[[], bool]:
+    """Take SIGTERM as a wish, and return the question whether it came."""
+    came = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: came.set())
+    return came.is_set
 
 
 def _references(arguments: Arguments) -> None:

@@ -23,6 +23,7 @@ from fair_distill.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -95,16 +96,37 @@ class Recipe(Section):
     augment: list[str]
 
 
+class Networks(Section):
+    """How the networks that a set is matched under come and age; see `distill.pool`."""
+
+    pool: Positive
+    visits: Positive
+    warmup_epochs: Natural
+    advance: Natural
+    advance_on: Literal["synthetic", "real"]
+    learning_rate: PositiveFloat
+    batch_size: Positive
+
+
+class Optimiser(Section):
+    """What moves the pixels. `momentum` is SGD's, or Adam's first beta."""
+
+    name: Literal["sgd", "adam"]
+    learning_rate: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Distill(Section):
     matcher: Choice
     network: Choice
+    networks: Networks
     ipc: Positive
+    formation: Annotated[int, Field(ge=1, le=4)]
     steps: Positive
     real_per_class: Positive
-    distance: Literal["squared", "l1"]
+    distance: Literal["squared", "l1", "cosine"]
     reduce: Literal["sum", "mean"]
-    learning_rate: PositiveFloat
-    momentum: Fraction
+    optimiser: Optimiser
     start: Literal["group_stratified", "natural", "noise"]
     augment: list[str]
 
@@ -126,7 +148,10 @@ class Candidate(Section):
 
 
 class Reference(Section):
+    """Real images to measure against; with a formation above 1, each stored image holds formation² smaller ones."""
+
     select: Literal["all", "random", "group_balanced"]
+    formation: Annotated[int, Field(ge=1, le=4)] | None = None
 
 
 class Evaluate(Section):

@@ -7,11 +7,12 @@ are imported by the stages that use them, so judging stays light.
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, sha256, to_json, write_bytes
@@ -121,19 +122,31 @@ def _validated(workspace: Workspace) -> None:
         raise DataError(f"validation refused the data: {errors[0]}{more}")
 
 
-def _recipe(config: Config, train: "GroupedDataset") -> TrainingRecipe:
+def _recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
     from fair_distill.distill.sampling import normalisation
 
     pixels = normalisation(train)
     plain = config.recipe.model_dump(exclude={"network", "augment"})
     network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
     return TrainingRecipe(
-        **plain, network=network, augment=tuple(config.recipe.augment), mean=pixels.mean, std=pixels.std
+        **plain,
+        network=network,
+        augment=tuple(config.recipe.augment),
+        formation=formation,
+        mean=pixels.mean,
+        std=pixels.std,
     )
 
 
 def _card(
-    config: Config, train: "GroupedDataset", *, name: str, kind: str, examples: int, diagnostics: dict[str, float]
+    config: Config,
+    train: "GroupedDataset",
+    *,
+    name: str,
+    kind: str,
+    examples: int,
+    formation: int = 1,
+    diagnostics: Mapping[str, float] = MappingProxyType({}),
 ) -> DatasetCard:
     return DatasetCard(
         dataset=config.dataset,
@@ -144,8 +157,8 @@ def _card(
         shape=train.shape,
         examples=examples,
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
-        recipe=_recipe(config, train),
-        diagnostics=diagnostics,
+        recipe=_recipe(config, train, formation),
+        diagnostics=dict(diagnostics),
     )
 
 
@@ -171,10 +184,25 @@ def _write_set(
 
 
 def distill(
-    workspace: Workspace, config: Config, name: str, *, device: str = "cpu", progress: Progress = _quiet
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    device: str = "cpu",
+    checkpoints: Path | None = None,
+    every: int = 50,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = _quiet,
 ) -> Manifest:
-    """Distil one candidate; write the set, its manifest, its losses and its picture."""
+    """Distil one candidate; write the set, its manifest, its losses and its picture.
+
+    Parameters
+    ----------
+    checkpoints, every : the folder that a run is taken up from, and the steps between checkpoints
+    stopping : asked after every step whether to keep the state and stop
+    """
     from fair_distill.data.schema import read_split
+    from fair_distill.distill.checkpoint import CheckpointFolder
     from fair_distill.distill.loop import Streams
     from fair_distill.distill.loop import distill as run
     from fair_distill.distill.sampling import Normalisation
@@ -183,7 +211,13 @@ def distill(
     candidate = config.candidate(name)
     _validated(workspace)
     train = read_split(workspace.split("train"))
-    recipe = _recipe(config, train)
+    recipe = _recipe(config, train, config.distill.formation)
+    # What the pixels depend on, and no more: another recipe takes up the same run.
+    makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
+    made_of = {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "device": device}
+    kept = CheckpointFolder(
+        checkpoints or workspace.checkpoints, sha256(to_json(makes | made_of)), every=every, stopping=stopping
+    )
     result = run(
         train,
         config.distill,
@@ -194,6 +228,7 @@ def distill(
             **{purpose: _torch_generator(config, f"distill.{purpose}") for purpose in Streams.__annotations__}
         ),
         device=_torch_device(config, device),
+        checkpoints=kept,
         progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),
     )
     card = _card(
@@ -202,6 +237,7 @@ def distill(
         name=name,
         kind="distilled",
         examples=len(result.labels),
+        formation=config.distill.formation,
         diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
     )
     distilled = DistilledSet(result.images, result.labels, card)
@@ -209,7 +245,9 @@ def distill(
     write_bytes(workspace.grid(name), grid_png(distilled))
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(_provenance(config, device)))
     params = _params(config, "distill", candidate=candidate.model_dump())
-    return _write_set(workspace, config, card, distilled, params)
+    manifest = _write_set(workspace, config, card, distilled, params)
+    kept.done()
+    return manifest
 
 
 def _provenance(config: Config, device: str) -> dict[str, Any]:
@@ -239,11 +277,12 @@ def references(workspace: Workspace, config: Config, name: str) -> Manifest:
     train = read_split(workspace.split("train"))
     params = _params(config, reference=reference.model_dump(), ipc=config.distill.ipc)
     if reference.select == "all":
-        card = _card(config, train, name=name, kind="full", examples=len(train), diagnostics={})
+        card = _card(config, train, name=name, kind="full", examples=len(train))
         return _write_set(workspace, config, card, None, params)
     generator = _torch_generator(config, f"references.{reference.select}")
-    images, labels = subset(reference.select, train, config.distill.ipc, generator)
-    card = _card(config, train, name=name, kind="subset", examples=len(labels), diagnostics={})
+    formation = reference.formation or 1
+    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator)
+    card = _card(config, train, name=name, kind="subset", examples=len(labels), formation=formation)
     return _write_set(workspace, config, card, DistilledSet(images, labels, card), params)
 
 

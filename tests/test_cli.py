@@ -209,13 +209,13 @@ def test_a_name_that_is_not_there_is_refused(finished: Path, command: list[str],
 
 
 def test_a_learning_rate_that_diverges_is_a_measurement_error(workspace: Path) -> None:
-    changed(workspace, "distill.learning_rate", 1e30)
+    changed(workspace, "distill.optimiser.learning_rate", 1e30)
     before = tree(workspace)
 
     ended = run(workspace, "distill", "pooled")
 
     assert ended.code == 4
-    assert ended.err.splitlines()[-1].endswith("lower params.yaml: distill.learning_rate (it is 1e+30)")
+    assert ended.err.splitlines()[-1].endswith("lower params.yaml: distill.optimiser.learning_rate (it is 1e+30)")
     assert tree(workspace) == before
 
 

@@ -101,7 +101,7 @@ def test_a_change_elsewhere_in_params_makes_no_new_version(finished: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value"), [("distill", "momentum", 0.0), ("recipe", "steps", 21), ("data", "own_share", 0.8)]
+    ("section", "key", "value"), [("distill", "real_per_class", 9), ("recipe", "steps", 21), ("data", "own_share", 0.8)]
 )
 def test_a_change_of_what_makes_the_set_makes_a_new_version(
     finished: Path, tmp_path: Path, section: str, key: str, value: float

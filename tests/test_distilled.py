@@ -31,6 +31,7 @@ CARD = DatasetCard(
         momentum=0.9,
         weight_decay=0.0005,
         augment=("crop",),
+        formation=1,
         mean=(0.1, 0.2, 0.3),
         std=(1.0, 1.0, 1.0),
     ),

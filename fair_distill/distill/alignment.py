@@ -1,18 +1,19 @@
 """Alignments: which targets a class's synthetic images are drawn to, given the statistics of its groups.
 
-The only thing that changes between the vanilla method, FairDD and COBRA. C classes, G groups, D dimensions; a
-statistic is a tuple of tensors, one per matched layer, (C, G, D) for cells and (C, D) for targets.
+The only thing that changes between the vanilla method, FairDD and COBRA. C classes, G groups; a statistic is a tuple
+of tensors, one per matched layer: (C, G, ...) for cells, (C, ...) for targets and for the synthetic set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.barycenter import BARYCENTERS, Barycenter, mean
+from fair_distill.distill.barycenter import Barycenter, build_barycenter, mean
+from fair_distill.distill.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
 from fair_distill.distill.sampling import Allocation
 from fair_distill.errors import ConfigError
 
@@ -27,15 +28,46 @@ class Target:
     weight: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A target that is a weighted mean of cells: where the statistic is a mean over examples, it is had in one pass.
+
+    Attributes
+    ----------
+    cells : (C, G), what each cell counts; rows sum to 1, or to 0 where the class has no such target
+    weight : (C,), what the target counts
+    """
+
+    cells: Tensor
+    weight: Tensor
+
+
 class Alignment(Protocol):
     @property
     def allocation(self) -> Allocation:
         """How real images are best shared out over groups for these targets."""
         ...
 
-    def targets(self, cells: Statistic) -> list[Target]:
-        """Return the targets of every class."""
+    @property
+    def emphasis(self) -> Tensor:
+        """What each cell of a class counts, (C, G), rows summing to 1."""
         ...
+
+    @property
+    def mixtures(self) -> tuple[Mixture, ...] | None:
+        """The targets as mixtures of cells, or None where they are not linear in the cells."""
+        ...
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        """Return the targets of the classes whose cells these are."""
+        ...
+
+
+def _mixed(mixtures: tuple[Mixture, ...], cells: Statistic, classes: slice) -> list[Target]:
+    def mixed(layer: Tensor, weights: Tensor) -> Tensor:
+        return mean(layer.flatten(2), weights).unflatten(1, layer.shape[2:])
+
+    return [Target(tuple(mixed(layer, m.cells[classes]) for layer in cells), m.weight[classes]) for m in mixtures]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,30 +77,36 @@ class Pooled:
     Cells are weighted by their shares, so the target stays what its papers say although batches are stratified.
     """
 
-    shares_CG: Tensor
+    emphasis: Tensor
     allocation: Allocation = "proportional"
 
-    def targets(self, cells: Statistic) -> list[Target]:
-        pooled = tuple(mean(layer, self.shares_CG) for layer in cells)
-        return [Target(pooled, torch.ones_like(self.shares_CG[:, 0]))]
+    @property
+    def mixtures(self) -> tuple[Mixture, ...]:
+        return (Mixture(self.emphasis, torch.ones_like(self.emphasis[:, 0])),)
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        return _mixed(self.mixtures, cells, classes)
 
 
 @dataclass(frozen=True, eq=False)
 class PerGroup:
     """FairDD (Zhou et al., NeurIPS 2025): every group is a target; the distances are summed.
 
-    With group weights that are all 1/G, weights here are 1 each: the sum over groups of the paper.
+    With group weights that are all 1/G, each target counts 1: the sum over groups of the paper.
     """
 
-    weights_CG: Tensor
+    emphasis: Tensor
     allocation: Allocation = "equal"
 
-    def targets(self, cells: Statistic) -> list[Target]:
-        present = (self.weights_CG > 0).sum(dim=1)
-        return [
-            Target(tuple(layer[:, a] for layer in cells), self.weights_CG[:, a] * present)
-            for a in range(self.weights_CG.shape[1])
-        ]
+    @property
+    def mixtures(self) -> tuple[Mixture, ...]:
+        present = self.emphasis > 0
+        counted = self.emphasis * present.sum(dim=1, keepdim=True)
+        own = torch.eye(self.emphasis.shape[1], device=self.emphasis.device)
+        return tuple(Mixture(present * own[a], counted[:, a]) for a in range(len(own)))
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        return _mixed(self.mixtures, cells, classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +114,44 @@ class Barycentric:
     """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics, whatever their sizes."""
 
     barycenter: Barycenter
-    weights_CG: Tensor
+    emphasis: Tensor
+    linear: bool
     allocation: Allocation = "equal"
 
-    def targets(self, cells: Statistic) -> list[Target]:
-        centre = tuple(self.barycenter(layer, self.weights_CG) for layer in cells)
-        return [Target(centre, torch.ones_like(self.weights_CG[:, 0]))]
+    @property
+    def mixtures(self) -> tuple[Mixture, ...] | None:
+        """One mixture where the barycenter is the mean (`linear`), else None."""
+        if not self.linear:
+            return None
+        return (Mixture(self.emphasis, torch.ones_like(self.emphasis[:, 0])),)
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        weights = self.emphasis[classes]
+        centre = tuple(self.barycenter(layer.flatten(2), weights).unflatten(1, layer.shape[2:]) for layer in cells)
+        return [Target(centre, torch.ones_like(weights[:, 0]))]
+
+
+@dataclass(frozen=True, eq=False)
+class CloudBarycentric:
+    """Beyond COBRA: the synthetic images of a class are drawn, as a cloud, to where its groups' clouds meet.
+
+    A mean hides spread, which COBRA's authors name as a limit. Needs a statistic that is a mean of embeddings.
+    """
+
+    barycenter: CloudBarycenter
+    emphasis: Tensor
+    allocation: Allocation = "equal"
+    mixtures: None = None
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        raise ConfigError(
+            "params.yaml: this barycenter compares clouds of embeddings, which distill.matcher does not have; "
+            "use the matcher dm or cafe, or a barycenter of means"
+        )
+
+    def loss(self, label: int, clouds: Sequence[Tensor], synthetic: Tensor) -> Tensor:
+        """Return the distance of a class's synthetic cloud, (N, D), from the barycenter of its groups' clouds."""
+        return self.barycenter(clouds, self.emphasis[label], synthetic)
 
 
 def group_weights(counts_CG: Array, groups: tuple[str, ...], declared: Mapping[str, float] | None) -> Tensor:
@@ -101,6 +171,7 @@ def build_alignment(
     groups: tuple[str, ...],
     *,
     barycenter: str | None = None,
+    options: Mapping[str, Any] | None = None,
     weights: Mapping[str, float] | None = None,
     device: torch.device | None = None,
 ) -> Alignment:
@@ -118,7 +189,7 @@ def build_alignment(
     if name == "per_group":
         return PerGroup(uniform)
     if name == "barycentric":
-        if barycenter not in BARYCENTERS:
-            raise ConfigError(f"params.yaml: barycenter is {barycenter!r}; choose one of {', '.join(BARYCENTERS)}")
-        return Barycentric(BARYCENTERS[barycenter], uniform)
+        if barycenter in CLOUD_BARYCENTERS:
+            return CloudBarycentric(build_cloud_barycenter(barycenter, options or {}), uniform)
+        return Barycentric(build_barycenter(barycenter, options or {}), uniform, linear=barycenter == "mean")
     raise ConfigError(f"params.yaml: alignment is {name!r}; choose one of pooled, per_group, barycentric")

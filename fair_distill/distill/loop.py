@@ -1,31 +1,47 @@
 """The one optimisation loop. Every backbone and every alignment goes through it.
 
-sampler → matcher.cells → alignment.targets → distance → optimiser step
+sampler → matcher.pairs (statistics → alignment.targets) → distance → optimiser step → the network ages
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fair_distill.config import Candidate, Distill
+from fair_distill.config import Candidate, Distill, Optimiser
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distill.alignment import Statistic, Target, build_alignment
-from fair_distill.distill.augment import augment, draw
+from fair_distill.distill.alignment import Alignment, build_alignment
+from fair_distill.distill.augment import draw
+from fair_distill.distill.distance import distance
 from fair_distill.distill.matchers import build_matcher
-from fair_distill.distill.networks import build
+from fair_distill.distill.networks import Network, build
+from fair_distill.distill.pool import NetworkPool
 from fair_distill.distill.sampling import GroupSampler, Normalisation
-from fair_distill.distill.synthetic import start
-from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.distill.synthetic import Synthetic, decode, start
+from fair_distill.errors import FairDistillError
 
 Progress = Callable[[int, int, float], None]
+State = dict[str, Tensor]
 
 
 class Diverged(FairDistillError):
     """The loss left the finite numbers."""
 
     exit_code = 4
+
+
+class Checkpoints(Protocol):
+    """Where the loop's state is kept, so that a run that was killed goes on where it was."""
+
+    def latest(self) -> State | None:
+        """Return the last state that was kept, or None."""
+        ...
+
+    def offer(self, step: int, state: Callable[[], State]) -> None:
+        """Be told that a step is done; keep the state if it is time to."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +53,13 @@ class Streams:
     augment: torch.Generator
     networks: torch.Generator
 
+    def state(self) -> State:
+        return {field.name: getattr(self, field.name).get_state() for field in fields(self)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for field in fields(self):
+            getattr(self, field.name).set_state(state[field.name])
+
 
 @dataclass(frozen=True, eq=False)
 class Distilled:
@@ -47,21 +70,23 @@ class Distilled:
     losses: tuple[float, ...]
 
 
-def distance(target: Target, synthetic: Statistic, *, kind: str, reduce: str) -> Tensor:
-    """Return the weighted distance of the synthetic statistic from a target, summed over classes and layers.
+def _optimiser(settings: Optimiser, images: Tensor) -> torch.optim.Optimizer:
+    if settings.name == "sgd":
+        return torch.optim.SGD([images], lr=settings.learning_rate, momentum=settings.momentum)
+    return torch.optim.Adam([images], lr=settings.learning_rate, betas=(settings.momentum, 0.999))
 
-    Parameters
-    ----------
-    kind : "squared" for squared L2, "l1" for the sum of absolute differences
-    reduce : over feature dimensions. "sum" is the papers'; "mean" divides by D, and so the learning rate by D.
-    """
-    total = synthetic[0].new_zeros(())
-    for wanted, got in zip(target.statistic, synthetic, strict=True):
-        difference = wanted - got
-        each = difference.square() if kind == "squared" else difference.abs()
-        per_class = each.sum(dim=-1) if reduce == "sum" else each.mean(dim=-1)
-        total = total + (target.weight * per_class).sum()
-    return total
+
+def _alignment(candidate: Candidate, dataset: GroupedDataset, device: torch.device) -> Alignment:
+    barycenter = candidate.barycenter
+    return build_alignment(
+        candidate.alignment,
+        dataset.counts,
+        dataset.group_names,
+        barycenter=barycenter.name if barycenter else None,
+        options=barycenter.options if barycenter else None,
+        weights=candidate.group_weights,
+        device=device,
+    )
 
 
 def distill(
@@ -72,6 +97,7 @@ def distill(
     normalise: Normalisation,
     streams: Streams,
     device: torch.device,
+    checkpoints: Checkpoints | None = None,
     progress: Progress = lambda step, steps, loss: None,
 ) -> Distilled:
     """Distil a group-labelled dataset into `settings.ipc` images per class.
@@ -81,60 +107,110 @@ def distill(
     ConfigError
         For a name params.yaml may not use.
     DataError
-        If a class has no examples, or fewer than `ipc`.
+        If a class has no examples, or fewer than it needs to start from.
     Diverged
         If the loss is no longer finite; the message says what to lower.
     """
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    if candidate.barycenter and candidate.barycenter.options:
-        raise ConfigError(
-            f"params.yaml: barycenter {candidate.barycenter.name!r} takes no options; "
-            f"got {', '.join(candidate.barycenter.options)}"
-        )
-    alignment = build_alignment(
-        candidate.alignment,
-        dataset.counts,
-        dataset.group_names,
-        barycenter=candidate.barycenter.name if candidate.barycenter else None,
-        weights=candidate.group_weights,
-        device=device,
+    alignment = _alignment(candidate, dataset, device)
+    sampler = GroupSampler(
+        dataset, per_class=settings.real_per_class, allocation=alignment.allocation, normalise=normalise, device=device
     )
+    images = start(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation).to(
+        device
+    )
+    images.requires_grad_()
+    labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
+    seen_labels = labels.repeat_interleave(settings.formation**2)
+    optimiser = _optimiser(settings.optimiser, images)
+    pool = _pool(dataset, settings, alignment, normalise, streams, device)
+    losses: list[float] = []
+
+    def state() -> State:
+        moments = optimiser.state[images]
+        return {
+            "images": images.detach(),
+            "losses": torch.tensor(losses, dtype=torch.float64),
+            **_under("optimiser", {key: torch.as_tensor(value) for key, value in moments.items()}),
+            **_under("streams", streams.state()),
+            **_under("pool", pool.state()),
+        }
+
+    if kept := (checkpoints.latest() if checkpoints else None):
+        images.data = kept["images"].to(device)
+        losses = kept["losses"].tolist()
+        optimiser.state[images].update(_below("optimiser", kept))
+        pool.restore(_below("pool", kept))
+        streams.restore(_below("streams", kept))  # last: making the pool's networks drew from them
+
+    for step in range(len(losses), settings.steps):
+        with torch.no_grad():
+            seen = decode(images, settings.formation)
+        network = pool.visit(step, seen, seen_labels)
+        network.requires_grad_(False)
+        real = sampler.draw(streams.batches)
+        drawn = draw(settings.augment, classes, streams.augment)
+        synthetic = Synthetic(images, settings.ipc, settings.formation, drawn)
+        optimiser.zero_grad(set_to_none=True)
+        loss = 0.0
+        for pair in matcher.pairs(network, real.augmented(drawn), synthetic, alignment):
+            compared = [
+                distance(target, pair.synthetic, kind=settings.distance, reduce=settings.reduce)
+                for target in pair.targets
+            ]
+            part = torch.stack(compared + ([] if pair.extra is None else [pair.extra])).sum()
+            part.backward()
+            loss += part.item()
+        losses.append(loss)
+        if not torch.isfinite(torch.tensor(loss)):
+            raise Diverged(
+                f"the loss is {loss} at step {step + 1} of {settings.steps}; lower params.yaml: "
+                f"distill.optimiser.learning_rate (it is {settings.optimiser.learning_rate:g})"
+            )
+        optimiser.step()
+        with torch.no_grad():
+            pool.advance(step, decode(images, settings.formation), seen_labels)
+        progress(step + 1, settings.steps, loss)
+        if checkpoints:
+            checkpoints.offer(step + 1, state)
+    pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
+    return Distilled(pixels, labels.cpu().numpy(), tuple(losses))
+
+
+def _pool(
+    dataset: GroupedDataset,
+    settings: Distill,
+    alignment: Alignment,
+    normalise: Normalisation,
+    streams: Streams,
+    device: torch.device,
+) -> NetworkPool:
+    classes = len(dataset.classes)
     sampler = GroupSampler(
         dataset,
-        per_class=settings.real_per_class,
+        per_class=max(1, settings.networks.batch_size // classes),
         allocation=alignment.allocation,
         normalise=normalise,
         device=device,
     )
-    images = start(settings.start, dataset, settings.ipc, normalise, streams.start).to(device).requires_grad_()
-    labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
-    optimiser = torch.optim.SGD([images], lr=settings.learning_rate, momentum=settings.momentum)
-    losses = []
-    for step in range(settings.steps):
-        network = build(settings.network.name, settings.network.options, dataset.shape, classes, streams.networks).to(
-            device
-        )
-        network.requires_grad_(False)
-        real = sampler.draw(streams.batches)
-        drawn = draw(settings.augment, classes, streams.augment)
-        cells = matcher.cells(network, real.augmented(drawn), classes)
-        synthetic = matcher.synthetic(network, augment(images, drawn, labels), classes)
-        loss = torch.stack(
-            [
-                distance(target, synthetic, kind=settings.distance, reduce=settings.reduce)
-                for target in alignment.targets(cells)
-            ]
-        ).sum()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-        if not torch.isfinite(loss):
-            raise Diverged(
-                f"the loss is {losses[-1]} at step {step + 1} of {settings.steps}; "
-                f"lower params.yaml: distill.learning_rate (it is {settings.learning_rate:g})"
-            )
-        progress(step + 1, settings.steps, losses[-1])
-    pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
-    return Distilled(pixels, labels.cpu().numpy(), tuple(losses))
+
+    def make() -> Network:
+        named = settings.network
+        return build(named.name, named.options, dataset.shape, classes, streams.networks).to(device)
+
+    def lesson(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A real batch in which cells count as they do in the targets, so training is aligned as matching is."""
+        real = sampler.draw(generator)
+        return real.images, real.labels, real.weights(alignment.emphasis) / classes
+
+    return NetworkPool(make, settings.networks, settings.augment, streams.networks, lesson)
+
+
+def _under(name: str, state: Mapping[str, Tensor]) -> State:
+    return {f"{name}/{key}": value for key, value in state.items()}
+
+
+def _below(name: str, state: Mapping[str, Tensor]) -> State:
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -23,11 +23,30 @@ class Batch:
     images : float (B, channels, height, width), normalised
     labels : int64 (B,)
     averaging : float (C·G, B); row (y, a) takes the mean over cell (y, a): `averaging @ features` gives all cell means
+    offsets : class c is rows offsets[c] : offsets[c + 1]
     """
 
     images: Tensor
     labels: Tensor
     averaging: Tensor
+    offsets: tuple[int, ...]
+
+    @property
+    def classes(self) -> int:
+        return len(self.offsets) - 1
+
+    def rows(self, label: int) -> slice:
+        """The rows of one class."""
+        return slice(self.offsets[label], self.offsets[label + 1])
+
+    def cells(self, label: int) -> list[Tensor]:
+        """The rows of each group of one class, as indices; an absent group has none."""
+        groups = len(self.averaging) // self.classes
+        return [row.nonzero()[:, 0] for row in self.averaging[label * groups : (label + 1) * groups]]
+
+    def weights(self, cells_CG: Tensor) -> Tensor:
+        """Return the weight of every image, (B,), when every cell counts what `cells_CG` says."""
+        return cells_CG.flatten() @ self.averaging
 
     def augmented(self, drawn: Draw) -> "Batch":
         """Apply to each class's images that class's draw."""
@@ -106,6 +125,7 @@ class GroupSampler:
         for i, (start, size) in enumerate(zip(np.cumsum(flat) - flat, flat, strict=True)):
             averaging[i, start : start + size] = 1 / max(size, 1)
         self._averaging = torch.from_numpy(averaging).to(device)
+        self._offsets = (0, *np.cumsum(self.sizes.sum(axis=1)).tolist())
         self._labels = torch.from_numpy(np.repeat(np.arange(len(counts)), self.sizes.sum(axis=1))).to(device)
 
     def draw(self, generator: torch.Generator) -> Batch:
@@ -118,7 +138,7 @@ class GroupSampler:
             ]
         )
         pixels = torch.from_numpy(self.dataset.images[rows]).to(self.device)
-        return Batch(self.normalise.apply(pixels.float() / 255), self._labels, self._averaging)
+        return Batch(self.normalise.apply(pixels.float() / 255), self._labels, self._averaging, self._offsets)
 
 
 def _choose(rows: range, size: int, generator: torch.Generator) -> Array:

@@ -1,10 +1,19 @@
-"""Where the synthetic images start: real images chosen over the groups, real images as they come, or noise."""
+"""The synthetic images: where they start, and how they are looked at.
+
+They start as real images chosen over the groups, as real images as they come, or as noise. In multi-formation (Kim et
+al., "IDC", ICML 2022) each stored image is a mosaic of factor × factor smaller ones, which are enlarged to full size
+when they are used: more, coarser images for the same number of pixels.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.distill.augment import Draw, augment
 from fair_distill.distill.sampling import Normalisation
 from fair_distill.errors import ConfigError, DataError
 
@@ -44,12 +53,75 @@ def _enough(rows: list[int], ipc: int, name: str) -> Array:
     return np.array(rows[:ipc], dtype=np.int64)
 
 
-def start(kind: str, dataset: GroupedDataset, ipc: int, normalise: Normalisation, generator: torch.Generator) -> Tensor:
+def decode(images: Tensor, factor: int) -> Tensor:
+    """Cut each image into factor² tiles and enlarge each to full size (bilinear): (N · factor², ...). Differentiable.
+
+    Tiles of one image stay together. Where the side is no multiple of the factor, tiles overlap by a pixel or less.
+    """
+    if factor == 1:
+        return images
+    height, width = images.shape[2:]
+    tile_h, tile_w = -(-height // factor), -(-width // factor)
+    tops = [round(i * (height - tile_h) / (factor - 1)) for i in range(factor)]
+    lefts = [round(i * (width - tile_w) / (factor - 1)) for i in range(factor)]
+    tiles = torch.stack([images[:, :, y : y + tile_h, x : x + tile_w] for y in tops for x in lefts], dim=1)
+    return F.interpolate(tiles.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False)
+
+
+def encode(images: Tensor, factor: int) -> Tensor:
+    """Lay factor² images side by side, made smaller (area average), into one of the same size: (N / factor², ...)."""
+    if factor == 1:
+        return images
+    height, width = images.shape[2:]
+    tile_h, tile_w = -(-height // factor), -(-width // factor)
+    small = F.interpolate(images, size=(tile_h, tile_w), mode="area").unflatten(0, (-1, factor, factor))
+    rows = [torch.cat(list(small[:, y].unbind(1)), dim=3) for y in range(factor)]
+    mosaic = torch.cat(rows, dim=2)
+    return F.interpolate(mosaic, size=(height, width), mode="area") if mosaic.shape[2:] != (height, width) else mosaic
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic:
+    """The synthetic set at one step, as a matcher looks at it.
+
+    Attributes
+    ----------
+    images : (C · ipc, channels, height, width), normalised, sorted by class; the leaf that is optimised
+    formation : tiles along a side, 1 for none
+    drawn : this step's augmentation, a draw per class, shared with the real images
+    """
+
+    images: Tensor
+    ipc: int
+    formation: int
+    drawn: Draw
+
+    @property
+    def per_class(self) -> int:
+        """Images a class as a network sees them."""
+        return self.ipc * self.formation**2
+
+    def view(self, classes: range) -> Tensor:
+        """Return the images of some classes, decoded and augmented, (len(classes) · per_class, ...); with gradient."""
+        rows = decode(self.images[classes.start * self.ipc : classes.stop * self.ipc], self.formation)
+        which = torch.arange(classes.start, classes.stop, device=rows.device).repeat_interleave(self.per_class)
+        return augment(rows, self.drawn, which)
+
+
+def start(
+    kind: str,
+    dataset: GroupedDataset,
+    ipc: int,
+    normalise: Normalisation,
+    generator: torch.Generator,
+    *,
+    formation: int,
+) -> Tensor:
     """Return the first synthetic images, normalised: (C · ipc, channels, height, width), sorted by class."""
     if kind == "noise":
         return torch.randn(len(dataset.classes) * ipc, *dataset.shape, generator=generator)
     choose = {"group_stratified": stratified_rows, "natural": natural_rows}.get(kind)
     if choose is None:
         raise ConfigError(f"params.yaml: distill.start is {kind!r}; choose group_stratified, natural or noise")
-    rows = choose(dataset, ipc, generator)
-    return normalise.apply(torch.from_numpy(dataset.images[rows]).float() / 255)
+    rows = choose(dataset, ipc * formation**2, generator)
+    return encode(normalise.apply(torch.from_numpy(dataset.images[rows]).float() / 255), formation)

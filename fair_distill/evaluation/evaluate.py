@@ -10,7 +10,7 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distill.sampling import Normalisation
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import Pixels, predict, train
+from fair_distill.evaluation.train import Pixels, predict, train, unpacked
 from fair_distill.gate.predictions import Predictions
 
 
@@ -51,6 +51,9 @@ def evaluate(
         raise DataError(f"the set's images are {images.shape[1:]}, the gate split's are {gate.shape}")
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(gate.classes):
         raise DataError(f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split")
+    if recipe.formation > 1:
+        seen, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
+        images, labels = seen.numpy(), of.numpy()
     runs = []
     for seed in range(seeds):
         network = train(

@@ -10,6 +10,7 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.distill.augment import augment, draw
 from fair_distill.distill.networks import Network, build
 from fair_distill.distill.sampling import Normalisation
+from fair_distill.distill.synthetic import decode
 from fair_distill.distilled import DistilledSet
 
 Pixels = Callable[[Tensor], Tensor]
@@ -79,14 +80,22 @@ class Normalised(torch.nn.Module):
         return logits
 
 
+def unpacked(images: Tensor, labels: Tensor, formation: int) -> tuple[Tensor, Tensor]:
+    """Return what a network is shown of a stored set: mosaics cut up, each tile with its image's class."""
+    return decode(images, formation), labels.repeat_interleave(formation**2)
+
+
 def train_on(distilled: DistilledSet, *, seed: int, device: str = "cpu") -> Normalised:
     """Train a network on a distilled set by the recipe that travels with it, as the gate did."""
     recipe = distilled.card.recipe
-    images = Normalisation(recipe.mean, recipe.std).apply(torch.tensor(distilled.images, device=device))
+    images, labels = unpacked(
+        torch.tensor(distilled.images, device=device), torch.tensor(distilled.labels, device=device), recipe.formation
+    )
+    images = Normalisation(recipe.mean, recipe.std).apply(images)
     network = train(
         recipe,
         lambda indices: images[indices],
-        torch.tensor(distilled.labels, device=device),
+        labels,
         shape=distilled.card.shape,
         classes=len(distilled.card.classes),
         generator=torch.Generator().manual_seed(seed),

@@ -8,7 +8,7 @@ from torch import Tensor
 from fair_distill.data.grouped import Array
 from fair_distill.distill.alignment import Alignment, build_alignment, group_weights
 from fair_distill.distill.barycenter import BARYCENTERS
-from fair_distill.distill.loop import distance
+from fair_distill.distill.distance import distance
 from fair_distill.errors import ConfigError
 
 # C classes, G groups, D dimensions

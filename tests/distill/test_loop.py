@@ -10,7 +10,8 @@ from small_workspace import grouped
 from fair_distill.config import Candidate, Distill
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distill.alignment import Target
-from fair_distill.distill.loop import Distilled, Diverged, Streams, distance, distill
+from fair_distill.distill.distance import distance
+from fair_distill.distill.loop import Distilled, Diverged, Streams, distill
 from fair_distill.distill.sampling import normalisation
 from fair_distill.errors import ConfigError, DataError
 
@@ -20,10 +21,19 @@ SETTINGS: dict[str, Any] = {
     "ipc": 3,
     "steps": 10,
     "real_per_class": 12,
+    "networks": {
+        "pool": 1,
+        "visits": 1,
+        "warmup_epochs": 0,
+        "advance": 0,
+        "advance_on": "synthetic",
+        "learning_rate": 0.01,
+        "batch_size": 16,
+    },
+    "formation": 1,
     "distance": "squared",
     "reduce": "sum",
-    "learning_rate": 1.0,
-    "momentum": 0.5,
+    "optimiser": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.5},
     "start": "group_stratified",
     "augment": ["crop", "cutout"],
 }
@@ -46,16 +56,23 @@ def ran(
     *,
     seeds: Streams | None = None,
     progress: Any = lambda step, steps, loss: None,
+    checkpoints: Any = None,
     **settings: Any,
 ) -> Distilled:
+    """Distil with SETTINGS, changed: the optimiser's and the networks' keys may be given without their sections."""
+    inner = {
+        section: SETTINGS[section] | {key: settings.pop(key) for key in SETTINGS[section] if key in settings}
+        for section in ("optimiser", "networks")
+    }
     return distill(
         data,
-        Distill.model_validate(SETTINGS | settings),
+        Distill.model_validate(SETTINGS | inner | settings),
         Candidate.model_validate(candidate),
         normalise=normalisation(data),
         streams=seeds or streams(),
         device=torch.device("cpu"),
         progress=progress,
+        checkpoints=checkpoints,
     )
 
 
@@ -171,7 +188,9 @@ def test_progress_is_told_at_every_step() -> None:
 
 
 def test_a_loss_that_leaves_the_finite_numbers_is_refused_with_what_to_lower() -> None:
-    with pytest.raises(Diverged, match=r"lower params\.yaml: distill\.learning_rate \(it is 1e\+30\)$") as caught:
+    with pytest.raises(
+        Diverged, match=r"lower params\.yaml: distill\.optimiser\.learning_rate \(it is 1e\+30\)$"
+    ) as caught:
         ran(learning_rate=1e30)
 
     assert caught.value.exit_code == 4

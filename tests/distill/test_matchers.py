@@ -1,48 +1,171 @@
-"""Matchers against the plain loop they replace."""
+"""Matchers against the plain loops they replace, and every matcher with every alignment."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from small_workspace import grouped
+from torch import Tensor
 
+from fair_distill.distill.alignment import Alignment, build_alignment
+from fair_distill.distill.augment import Draw
+from fair_distill.distill.distance import distance
 from fair_distill.distill.matchers import MATCHERS, build_matcher
 from fair_distill.distill.networks import build
-from fair_distill.distill.sampling import GroupSampler, Normalisation
+from fair_distill.distill.sampling import Batch, GroupSampler, Normalisation
+from fair_distill.distill.synthetic import Synthetic
 from fair_distill.errors import ConfigError
 
-COUNTS = np.array([[5, 2], [3, 0]])
+COUNTS = np.array([[5, 2], [3, 4]])
+DATA = grouped(COUNTS)
 NETWORK = build("convnet", {"width": 8, "depth": 2}, (3, 8, 8), 2, torch.Generator().manual_seed(0))
+OPTIONS: dict[str, dict[str, Any]] = {"cafe": {"layer_weights": [0.5, 1.0], "discrimination": 0.1}}
+ALIGNMENTS: dict[str, dict[str, Any]] = {
+    "pooled": {},
+    "per_group": {},
+    "mean": {"barycenter": "mean"},
+    "minimax": {"barycenter": "minimax"},
+    "huber": {"barycenter": "huber", "options": {"delta": 1.0}},
+}
+IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_statistic_of_a_cell_is_its_mean_embedding() -> None:
-    dataset = grouped(COUNTS)
+def alignment(name: str) -> Alignment:
+    kind = name if name in ("pooled", "per_group") else "barycentric"
+    return build_alignment(kind, COUNTS, DATA.group_names, **ALIGNMENTS[name])
+
+
+def whole() -> Batch:
+    """A batch that is the whole data set."""
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
-    whole = GroupSampler(dataset, per_class=100, allocation="equal", normalise=plain, device=torch.device("cpu"))
-
-    (cells,) = build_matcher("dm", {}).cells(NETWORK, whole.draw(torch.Generator().manual_seed(0)), 2)
-
-    assert cells.shape == (2, 2, 8 * 2 * 2)
-    assert not cells.requires_grad
-    for label, group in ((0, 0), (0, 1), (1, 0)):
-        rows = (dataset.labels == label) & (dataset.groups == group)
-        embedded = NETWORK.embed(torch.from_numpy(dataset.images[rows]).float() / 255).mean(dim=0)
-        torch.testing.assert_close(cells[label, group], embedded, rtol=1e-4, atol=1e-5)
-    assert (cells[1, 1] == 0).all()  # absent: finite, so a weight of 0 removes it
+    sampler = GroupSampler(DATA, per_class=100, allocation="equal", normalise=plain, device=torch.device("cpu"))
+    return sampler.draw(torch.Generator().manual_seed(0))
 
 
-def test_the_statistic_of_the_synthetic_set_is_the_mean_embedding_of_each_class() -> None:
-    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+def synthetic(images: Tensor, formation: int = 1) -> Synthetic:
+    return Synthetic(images, 3, formation, Draw(None, None, None))
 
-    (synthetic,) = build_matcher("dm", {}).synthetic(NETWORK, images, 2)
 
-    torch.testing.assert_close(synthetic[1], NETWORK.embed(images[3:]).mean(dim=0), rtol=1e-4, atol=1e-5)
-    (gradient,) = torch.autograd.grad(synthetic[1].square().sum(), images)
-    assert gradient[:3].abs().sum() == 0
-    assert gradient[3:].abs().sum() > 0
+def pairs(matcher: str, name: str, images: Tensor = IMAGES) -> list[Any]:
+    return list(
+        build_matcher(matcher, OPTIONS.get(matcher, {})).pairs(NETWORK, whole(), synthetic(images), alignment(name))
+    )
+
+
+def real_gradient(rows: np.ndarray, label: int) -> list[Tensor]:
+    images = torch.from_numpy(DATA.images[rows]).float() / 255
+    loss = F.cross_entropy(NETWORK(images), torch.full((len(images),), label))
+    return list(torch.autograd.grad(loss, list(NETWORK.parameters())))
+
+
+@pytest.mark.parametrize("matcher", MATCHERS)
+@pytest.mark.parametrize("name", ALIGNMENTS)
+def test_every_matcher_gives_every_alignment_a_finite_slope_in_every_class(matcher: str, name: str) -> None:
+    images = IMAGES.clone().requires_grad_()
+
+    for pair in pairs(matcher, name, images):
+        parts = [distance(target, pair.synthetic, kind="squared", reduce="sum") for target in pair.targets]
+        torch.stack(parts + ([] if pair.extra is None else [pair.extra])).sum().backward()
+
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
+    assert (images.grad.flatten(1).abs().sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("matcher", MATCHERS)
+def test_no_target_carries_a_gradient(matcher: str) -> None:
+    for pair in pairs(matcher, "mean", IMAGES.clone().requires_grad_()):
+        assert not any(layer.requires_grad for target in pair.targets for layer in target.statistic)
+
+
+def test_dm_matches_mean_embeddings() -> None:
+    ((pair),) = pairs("dm", "per_group")
+
+    for group, target in enumerate(pair.targets):
+        for label in range(2):
+            rows = (DATA.labels == label) & (DATA.groups == group)
+            embedded = NETWORK.embed(torch.from_numpy(DATA.images[rows]).float() / 255).mean(dim=0)
+            torch.testing.assert_close(target.statistic[0][label], embedded, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pair.synthetic[0][1], NETWORK.embed(IMAGES[3:]).mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("matcher", ["dc", "idc"])
+def test_one_weighted_backward_is_the_mean_of_one_backward_per_group(matcher: str) -> None:
+    for label, pair in enumerate(pairs(matcher, "mean")):
+        cells = [real_gradient((DATA.labels == label) & (DATA.groups == group), label) for group in range(2)]
+        wanted = [(one + other) / 2 for one, other in zip(*cells, strict=True)]
+        if matcher == "dc":
+            wanted = [layer.flatten(1) for layer in wanted if layer.ndim > 1]
+        for layer, got in zip(wanted, pair.targets[0].statistic, strict=True):
+            torch.testing.assert_close(got.flatten(), layer.flatten(), rtol=1e-3, atol=1e-6)
+
+
+def test_the_pooled_gradient_is_that_of_all_examples_of_the_class() -> None:
+    for label, pair in enumerate(pairs("dc", "pooled")):
+        wanted = [layer.flatten(1) for layer in real_gradient(DATA.labels == label, label) if layer.ndim > 1]
+        for layer, got in zip(wanted, pair.targets[0].statistic, strict=True):
+            torch.testing.assert_close(got[0], layer, rtol=1e-3, atol=1e-6)
+
+
+def test_a_barycenter_that_is_not_linear_gets_every_groups_gradient() -> None:
+    """With two groups and equal weights the minimax centre is the mean, by another way."""
+    for linear, other in zip(pairs("dc", "mean"), pairs("dc", "minimax"), strict=True):
+        for one, two in zip(linear.targets[0].statistic, other.targets[0].statistic, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_gradient_matching_to_the_data_themselves_is_zero() -> None:
+    """A synthetic set that is a class's real images has the pooled target's gradient."""
+    rows = np.concatenate([np.flatnonzero(DATA.labels == label)[:3] for label in range(2)])
+    images = torch.from_numpy(DATA.images[rows]).float() / 255
+    few = grouped([[3], [3]])
+    few = type(few)(
+        DATA.images[rows], DATA.labels[rows], np.zeros(6, int), np.arange(6), few.classes, few.group_names, few.offsets
+    )
+    plain = Normalisation((0.0,) * 3, (1.0,) * 3)
+    sampler = GroupSampler(few, per_class=9, allocation="equal", normalise=plain, device=torch.device("cpu"))
+    pooled = build_alignment("pooled", few.counts, few.group_names)
+
+    for pair in build_matcher("dc", {}).pairs(
+        NETWORK, sampler.draw(torch.Generator().manual_seed(0)), synthetic(images), pooled
+    ):
+        assert distance(pair.targets[0], pair.synthetic, kind="cosine", reduce="sum").item() == pytest.approx(
+            0, abs=1e-3
+        )
+
+
+def test_cafe_weighs_layers_and_keeps_classes_apart() -> None:
+    ((pair),) = pairs("cafe", "mean")
+    ((plain),) = pairs("dm", "mean")
+
+    assert len(pair.synthetic) == 2
+    torch.testing.assert_close(pair.synthetic[-1], plain.synthetic[0])
+    assert pair.extra.item() > 0
+
+
+@pytest.mark.parametrize("name", ["sinkhorn", "bures", "free_support"])
+def test_barycenters_of_clouds_go_with_embeddings_and_are_refused_with_gradients(name: str) -> None:
+    options = {
+        "sinkhorn": {"dimension": 4, "epsilon": 0.1},
+        "bures": {"dimension": 4, "shrinkage": 0.1, "covariance": "diagonal"},
+        "free_support": {"dimension": 4},
+    }[name]
+    clouds = build_alignment("barycentric", COUNTS, DATA.group_names, barycenter=name, options=options)
+    images = IMAGES.clone().requires_grad_()
+
+    ((pair),) = build_matcher("dm", {}).pairs(NETWORK, whole(), synthetic(images), clouds)
+    pair.extra.backward()
+
+    assert images.grad is not None
+    assert (images.grad.flatten(1).abs().sum(dim=1) > 0).all()
+    with pytest.raises(ConfigError, match="use the matcher dm or cafe"):
+        list(build_matcher("dc", {}).pairs(NETWORK, whole(), synthetic(images), clouds))
 
 
 def test_unknown_matchers_and_options_are_refused() -> None:
-    with pytest.raises(ConfigError, match=f"distill.matcher is 'dn'; choose one of {', '.join(MATCHERS)}"):
+    with pytest.raises(ConfigError, match=rf"distill.matcher is 'dn'; choose one of {', '.join(MATCHERS)}"):
         build_matcher("dn", {})
     with pytest.raises(ConfigError, match=r"distill.matcher 'dm': .*layers"):
         build_matcher("dm", {"layers": 3})

@@ -11,7 +11,7 @@ from small_workspace import grouped
 
 from fair_distill.data.grouped import Array
 from fair_distill.distill.sampling import Normalisation
-from fair_distill.distill.synthetic import natural_rows, start, stratified_rows
+from fair_distill.distill.synthetic import decode, encode, natural_rows, start, stratified_rows
 from fair_distill.errors import ConfigError, DataError
 
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
@@ -62,7 +62,7 @@ def test_a_class_smaller_than_ipc_is_refused_by_name(choose: Callable[..., Array
 def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None:
     dataset = grouped([[9, 3], [4, 8]])
 
-    images = start(kind, dataset, 4, PLAIN, generator())
+    images = start(kind, dataset, 4, PLAIN, generator(), formation=1)
 
     pixels = {image.tobytes(): label for image, label in zip(dataset.images, dataset.labels, strict=True)}
     found = [pixels[(image * 255).round().byte().numpy().tobytes()] for image in images]
@@ -70,14 +70,14 @@ def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None
 
 
 def test_a_stratified_start_shows_every_group_alike() -> None:
-    images = start("group_stratified", grouped([[90, 9], [9, 90]]), 8, PLAIN, generator())
+    images = start("group_stratified", grouped([[90, 9], [9, 90]]), 8, PLAIN, generator(), formation=1)
 
     bright_left = images[..., :4].mean(dim=(1, 2, 3)) > images[..., 4:].mean(dim=(1, 2, 3))
     assert [int(bright_left[:8].sum()), int(bright_left[8:].sum())] == [4, 4]
 
 
 def test_a_start_from_noise_is_standard_normal() -> None:
-    images = start("noise", grouped([[9, 3], [4, 8]]), 50, PLAIN, generator())
+    images = start("noise", grouped([[9, 3], [4, 8]]), 50, PLAIN, generator(), formation=1)
 
     assert images.shape == (100, 3, 8, 8)
     assert abs(images.mean().item()) < 0.03
@@ -86,7 +86,9 @@ def test_a_start_from_noise_is_standard_normal() -> None:
 
 @pytest.mark.parametrize("kind", ["group_stratified", "natural", "noise"])
 def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
-    once, again, other = (start(kind, grouped([[9, 3], [4, 8]]), 4, PLAIN, generator(seed)) for seed in (1, 1, 2))
+    once, again, other = (
+        start(kind, grouped([[9, 3], [4, 8]]), 4, PLAIN, generator(seed), formation=1) for seed in (1, 1, 2)
+    )
 
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
@@ -94,4 +96,27 @@ def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
 
 def test_an_unknown_start_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"distill.start is 'real'; choose group_stratified, natural or noise"):
-        start("real", grouped([[9, 3]]), 1, PLAIN, generator())
+        start("real", grouped([[9, 3]]), 1, PLAIN, generator(), formation=1)
+
+
+@pytest.mark.parametrize(("size", "factor"), [(8, 2), (9, 3), (16, 4), (8, 3), (7, 2)])
+def test_a_mosaic_of_even_images_gives_them_back(size: int, factor: int) -> None:
+    level = torch.arange(factor**2 * 2.0)
+    images = level[:, None, None, None].expand(-1, 3, size, size)
+
+    mosaic = encode(images, factor)
+    back = decode(mosaic, factor)
+
+    assert mosaic.shape == (2, 3, size, size)
+    assert back.shape == images.shape
+    middle = size // 2
+    if size % factor == 0:
+        torch.testing.assert_close(back, images)
+    torch.testing.assert_close(back[:, 0, middle, middle], level, atol=0.5, rtol=0)
+
+
+def test_no_formation_leaves_images_alone() -> None:
+    images = torch.rand(4, 3, 8, 8)
+
+    assert encode(images, 1) is images
+    assert decode(images, 1) is images

@@ -27,6 +27,7 @@ RECIPE = TrainingRecipe(
     momentum=0.9,
     weight_decay=0.0005,
     augment=("crop",),
+    formation=1,
     mean=(0.3, 0.3, 0.3),
     std=(0.3, 0.3, 0.3),
 )

@@ -17,7 +17,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("select", ["random", "group_balanced"])
 def test_a_reference_is_ipc_real_images_of_every_class(select: str) -> None:
-    images, labels = subset(select, DATA, 8, generator())
+    images, labels = subset(select, DATA, 8, 1, generator())
 
     real = {(image.tobytes(), label) for image, label in zip(DATA.images, DATA.labels, strict=True)}
     pixels = (images * 255).round().astype(np.uint8)
@@ -30,7 +30,7 @@ def test_a_reference_is_ipc_real_images_of_every_class(select: str) -> None:
 
 
 def test_a_balanced_reference_deals_each_class_out_over_its_groups() -> None:
-    images, labels = subset("group_balanced", DATA, 8, generator())
+    images, labels = subset("group_balanced", DATA, 8, 1, generator())
 
     bright_left = images[..., :4].mean(axis=(1, 2, 3)) > images[..., 4:].mean(axis=(1, 2, 3))
     assert [int(bright_left[labels == label].sum()) for label in (0, 1)] == [4, 4]
@@ -38,7 +38,7 @@ def test_a_balanced_reference_deals_each_class_out_over_its_groups() -> None:
 
 @pytest.mark.parametrize("select", ["random", "group_balanced"])
 def test_a_reference_follows_its_generator_and_nothing_else(select: str) -> None:
-    once, again, other = (subset(select, DATA, 8, generator(seed))[0] for seed in (1, 1, 2))
+    once, again, other = (subset(select, DATA, 8, 1, generator(seed))[0] for seed in (1, 1, 2))
 
     assert np.array_equal(once, again)
     assert not np.array_equal(once, other)
@@ -47,4 +47,4 @@ def test_a_reference_follows_its_generator_and_nothing_else(select: str) -> None
 @pytest.mark.parametrize("select", ["random", "group_balanced"])
 def test_more_images_than_there_are_is_refused(select: str) -> None:
     with pytest.raises(DataError, match="class 'class0' has 56 examples in train; ipc is 57"):
-        subset(select, DATA, 57, generator())
+        subset(select, DATA, 57, 1, generator())

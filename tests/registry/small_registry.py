@@ -92,6 +92,7 @@ def package(seed: int, *, mistakes: int = 0) -> Package:
         momentum=0.9,
         weight_decay=0.0,
         augment=("crop",),
+        formation=1,
         mean=(0.5,),
         std=(0.25,),
     )

@@ -1,29 +1,47 @@
 """DM: distribution matching (Zhao & Bilen, WACV 2023). The statistic is the mean embedding under a random network.
 
-Follows the paper, except that real batches are stratified by class and group, and all classes are embedded in one
-forward pass. The network is frozen and drawn anew at every step.
+Follows the paper, except that real batches are stratified by class and group, all classes are embedded in one forward
+pass, and each real image is embedded once, whatever the alignment.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fair_distill.distill.alignment import Statistic
+from fair_distill.distill.alignment import Alignment, CloudBarycentric
+from fair_distill.distill.matchers.base import Pair
 from fair_distill.distill.networks import Network
 from fair_distill.distill.sampling import Batch
+from fair_distill.distill.synthetic import Synthetic
 
 
 @dataclass(frozen=True)
 class DM:
     """Mean features before the classifier: one layer."""
 
-    def cells(self, network: Network, real: Batch, classes: int) -> Statistic:
-        """Return the mean embedding of every cell, (C, G, D). No gradient flows here."""
+    def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
         with torch.no_grad():
-            features = network.embed(real.images)
-            return ((real.averaging @ features).unflatten(0, (classes, -1)),)
+            seen = network.embed(real.images)
+        yield compare([seen], [network.embed(synthetic.view(range(real.classes)))], real, alignment)
 
-    def synthetic(self, network: Network, images: Tensor, classes: int) -> Statistic:
-        """Return the mean embedding of every class of the synthetic set, (C, D); rows are sorted by class."""
-        return (network.embed(images).unflatten(0, (classes, -1)).mean(dim=1),)
+
+def compare(seen: Sequence[Tensor], made: Sequence[Tensor], real: Batch, alignment: Alignment) -> Pair:
+    """Return the comparison of embeddings, layer by layer: means of cells, or whole clouds.
+
+    Parameters
+    ----------
+    seen : per layer, embeddings of the real images, (B, D)
+    made : per layer, embeddings of the synthetic images, (C · N, D), sorted by class
+    """
+    clouds = [layer.unflatten(0, (real.classes, -1)) for layer in made]
+    if isinstance(alignment, CloudBarycentric):
+        losses = [
+            alignment.loss(label, [layer[rows] for rows in real.cells(label)], cloud[label])
+            for layer, cloud in zip(seen, clouds, strict=True)
+            for label in range(real.classes)
+        ]
+        return Pair([], (), torch.stack(losses).sum())
+    cells = tuple((real.averaging @ layer).unflatten(0, (real.classes, -1)) for layer in seen)
+    return Pair(alignment.targets(cells), tuple(cloud.mean(dim=1) for cloud in clouds))
