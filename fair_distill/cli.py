@@ -253,7 +253,9 @@ def _evaluate(arguments: Arguments) -> None:
 
     progress = _Progress(f"evaluate {arguments.set}")
     report = stages.evaluate(*_open(arguments), arguments.set, device=arguments.device, progress=progress)
-    print(f"{arguments.set}: " + ", ".join(f"{_METRICS[name]} {_percent(report[name])}" for name in _METRICS))
+    for network, of in report.items():
+        figures = ", ".join(f"{title} {_percent(of[name])}" for name, title in _METRICS.items())
+        print(f"{arguments.set}, {network}: {figures}")
 
 
 def _judge(arguments: Arguments) -> None:
@@ -379,19 +381,22 @@ def _table(arguments: Arguments) -> None:
     from fair_distill.gate.verdict import Verdict
 
     workspace, config = _open(arguments)
-    table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} networks")
+    table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds")
     table.add_column("set")
+    table.add_column("network")
     for title in _METRICS.values():
         table.add_column(title, justify="right")
     table.add_column("verdict")
     for name in config.sets:
         evaluation, verdict = workspace.evaluation(name), workspace.verdict(name)
         if not evaluation.exists() or not verdict.exists():
-            table.add_row(name, *["–"] * len(_METRICS), "not evaluated")
+            table.add_row(name, "", *["–"] * len(_METRICS), "not evaluated")
             continue
         report = parse_json(evaluation.read_bytes(), name=str(evaluation))
         outcome = Verdict.from_json(verdict.read_bytes(), name=str(verdict)).outcome
-        table.add_row(name, *(_percent(report.get(key)) for key in _METRICS), outcome)
+        for row, (network, of) in enumerate(report.items()):
+            said = (name, outcome) if row == 0 else ("", "")
+            table.add_row(said[0], network, *(_percent(of.get(key)) for key in _METRICS), said[1])
     console = Console()
     with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
         console.print(table)

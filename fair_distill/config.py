@@ -155,7 +155,18 @@ class Reference(Section):
 
 
 class Evaluate(Section):
+    """What is trained on every set: so many networks of each architecture, by the set's recipe."""
+
     seeds: Positive
+    networks: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Evaluate":
+        names = [network.name for network in self.networks]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"the architecture {twice!r} stands twice; verdicts name it, so once is enough")
+        return self
 
 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]

@@ -322,22 +322,26 @@ def evaluate(
         version=manifest.version,
         split=sha256(workspace.split("gate")),
         seeds=config.evaluate.seeds,
+        networks={network.name: network.options for network in config.evaluate.networks},
         generator=lambda seed: _torch_generator(config, f"evaluate.{seed}"),
         device=_torch_device(config, device),
         progress=lambda done, of: progress(done, of, "networks trained"),
     )
     write_bytes(workspace.predictions(name), predictions.to_parquet())
-    runs = [predictions.confusion(*run) for run in predictions.runs()]
-    mean = mean_confusion(runs)
-    report = _report(mean, runs)
+    runs = {
+        network: [predictions.confusion(index, seed) for seed in range(config.evaluate.seeds)]
+        for index, network in enumerate(predictions.networks)
+    }
+    report = {network: _report(of) for network, of in runs.items()}
     write_bytes(workspace.evaluation(name), to_json(report))
-    write_bytes(workspace.rates(name), _rates(name, mean))
+    write_bytes(workspace.rates(name), _rates(name, {network: mean_confusion(of) for network, of in runs.items()}))
     return report
 
 
-def _report(mean: Confusion, runs: list[Confusion]) -> dict[str, Any]:
+def _report(runs: list[Confusion]) -> dict[str, Any]:
     """Every metric of the mean rates, and the mean of the metric over runs, which for a maximum is never smaller."""
     report: dict[str, Any] = {}
+    mean = mean_confusion(runs)
     for name in METRICS:
         measured = measure(name, mean)
         report[name] = measured.value
@@ -351,19 +355,14 @@ def _report(mean: Confusion, runs: list[Confusion]) -> dict[str, Any]:
     return report
 
 
-def _rates(name: str, mean: Confusion) -> bytes:
-    cells = [(c, g) for c in range(len(mean.classes)) for g in range(len(mean.groups))]
+def _rates(name: str, means: Mapping[str, Confusion]) -> bytes:
     return _table(
-        ["set", "class", "group", "examples", "recall"],
+        ["set", "network", "class", "group", "examples", "recall"],
         (
-            [
-                name,
-                mean.classes[c],
-                mean.groups[g],
-                int(mean.support[g, c]),
-                mean.recalls[g, c] if mean.support[g, c] else "",
-            ]
-            for c, g in cells
+            [name, network, label, group, int(mean.support[g, c]), mean.recalls[g, c] if mean.support[g, c] else ""]
+            for network, mean in means.items()
+            for c, label in enumerate(mean.classes)
+            for g, group in enumerate(mean.groups)
         ),
     )
 

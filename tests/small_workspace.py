@@ -45,7 +45,7 @@ def small_params() -> dict[str, Any]:
         "balanced": {"select": "group_balanced"},
     }
     params["sets"] = list(SETS)
-    params["evaluate"] = {"seeds": 2}
+    params["evaluate"] = {"seeds": 2, "networks": [dict(network), {"name": "mlp", "width": 8, "depth": 1}]}
     params["gate"] = {
         "limits": [
             {"metric": "eo_diag_max", "at_most": 0.3, "why": "a test"},

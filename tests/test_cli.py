@@ -115,7 +115,7 @@ def test_every_stage_says_what_it_did_and_writes_the_same_bytes_again(workspace:
     assert ended_well(progress).startswith("pooled: 20 images, version ")
     assert progress.err.splitlines()[-1].startswith("distil pooled: 5 of 5, loss ")
     assert ended_well(run(workspace, "references", "random")).startswith("random: 20 real images")
-    assert ended_well(run(workspace, "evaluate", "pooled")).startswith("pooled: accuracy ")
+    assert ended_well(run(workspace, "evaluate", "pooled")).startswith("pooled, convnet: accuracy ")
     assert ended_well(run(workspace, "judge", "pooled")).splitlines()[0] in {"pooled: PASS", "pooled: FAIL"}
 
     assert tree(workspace) == before
@@ -138,10 +138,12 @@ def test_the_table_says_what_was_not_evaluated_yet(tmp_path: Path) -> None:
 def test_metrics_lie_in_files_and_undefined_ones_are_null(finished: Path) -> None:
     report = json.loads(Workspace(finished).evaluation("pooled").read_bytes())
 
-    assert 0 <= report["accuracy"] <= 1
-    assert report["eo_diag_max"] <= report["mean_over_runs"]["eo_diag_max"] + 1e-12  # a maximum of means
-    assert report["accuracy"] == pytest.approx(report["mean_over_runs"]["accuracy"])
-    assert "undefined" not in report
+    assert set(report) == {"convnet", "mlp"}
+    for of in report.values():
+        assert 0 <= of["accuracy"] <= 1
+        assert of["eo_diag_max"] <= of["mean_over_runs"]["eo_diag_max"] + 1e-12  # a maximum of means
+        assert of["accuracy"] == pytest.approx(of["mean_over_runs"]["accuracy"])
+        assert "undefined" not in of
 
 
 # --- bad params -------------------------------------------------------------------------------------------------------
@@ -454,7 +456,7 @@ def program(*argv: str, **environment: str) -> "subprocess.CompletedProcess[str]
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_70(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fair_distill import stages
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr(stages, "judge", broken)

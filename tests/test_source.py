@@ -19,7 +19,8 @@ DRAWS = {
 }
 SEEDING = {"manual_seed", "default_rng", "Generator", "SeedSequence", "PCG64"}
 # One seed in params becomes one generator per purpose; a consumer's own training has a seed of its own.
-SEEDED_HERE = {"stages.py", "evaluation/train.py"}
+# The gate counts its noise floor and its plan by Monte Carlo; the seeds come from digests and arguments.
+SEEDED_HERE = {"stages.py", "evaluation/train.py", "gate/judge.py", "gate/plan.py"}
 GLOBAL = {
     *("torch.manual_seed", "torch.seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.cuda.manual_seed"),
     *("torch.cuda.manual_seed_all", "np.random.seed", "numpy.random.seed", "random.seed"),

@@ -1,6 +1,8 @@
 """Training on a set, by its own recipe, and predicting the gate split: over several seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,16 +37,18 @@ def evaluate(
     version: str,
     split: str,
     seeds: int,
+    networks: Mapping[str, dict[str, Any]],
     generator: Callable[[int], torch.Generator],
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Predictions:
-    """Train `seeds` networks on a set and return what each says of every example of the gate split.
+    """Train networks on a set, by its recipe, and return what each says of every example of the gate split.
 
     Parameters
     ----------
     images : what the network is trained on, as stored
     version, split : digests that bind the predictions to the set and the gate split
+    seeds, networks : so many networks of each of these architectures, which replace the recipe's own
     generator : given a seed's number, the generator of that run; the same for every set, so runs are comparable
     """
     if gate.shape != images.shape[1:]:
@@ -52,42 +56,50 @@ def evaluate(
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(gate.classes):
         raise DataError(f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split")
     if recipe.formation > 1:
-        seen, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
-        images, labels = seen.numpy(), of.numpy()
+        tiles, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
+        images, labels = tiles.numpy(), of.numpy()
     runs = []
-    for seed in range(seeds):
-        network = train(
-            recipe,
-            pixels_of(images, recipe, device),
-            torch.from_numpy(labels).to(device),
-            shape=gate.shape,
-            classes=len(gate.classes),
-            generator=generator(seed),
-        )
-        predicted, probability = predict(network, pixels_of(gate.images, recipe, device), len(gate), device=device)
-        # A network that diverged calls everything class 0, which would read as a gap of 0.
-        if not torch.isfinite(probability).all():
-            raise MeasurementError(
-                f"network {seed + 1} of {seeds} left the finite numbers in training; "
-                f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
+    seen, asked = pixels_of(images, recipe, device), pixels_of(gate.images, recipe, device)
+    for name, options in networks.items():
+        taught = replace(recipe, network={"name": name, "options": options})
+        for seed in range(seeds):
+            network = train(
+                taught,
+                seen,
+                torch.from_numpy(labels).to(device),
+                shape=gate.shape,
+                classes=len(gate.classes),
+                generator=generator(seed),
             )
-        runs.append((predicted, probability))
-        progress(seed + 1, seeds)
+            predicted, probability = predict(network, asked, len(gate), device=device)
+            # A network that diverged calls everything class 0, which would read as a gap of 0.
+            if not torch.isfinite(probability).all():
+                raise MeasurementError(
+                    f"network {seed + 1} of {seeds} ({name}) left the finite numbers in training; "
+                    f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
+                )
+            runs.append((predicted, probability))
+            progress(len(runs), seeds * len(networks))
     n = len(gate)
     return Predictions(
         set=version,
         split=split,
         classes=gate.classes,
         groups=gate.group_names,
-        networks=(recipe.network["name"],),
+        networks=tuple(networks),
         columns={
-            "example": np.tile(np.arange(n), seeds),
-            "pair": np.tile(gate.pairs, seeds),
-            "cluster": np.tile(gate.pairs, seeds),
-            "label": np.tile(gate.labels, seeds),
-            "group": np.tile(gate.groups, seeds),
-            "seed": np.repeat(np.arange(seeds), n),
-            "network": np.zeros(n * seeds, dtype=int),
+            **{
+                name: np.tile(column, len(runs))
+                for name, column in (
+                    ("example", np.arange(n)),
+                    ("pair", gate.pairs),
+                    ("cluster", gate.pairs),
+                    ("label", gate.labels),
+                    ("group", gate.groups),
+                )
+            },
+            "seed": np.tile(np.repeat(np.arange(seeds), n), len(networks)),
+            "network": np.repeat(np.arange(len(networks)), seeds * n),
             "predicted": torch.cat([classes for classes, _ in runs]).numpy(),
             "probability": torch.cat([probability for _, probability in runs]).numpy(),
         },

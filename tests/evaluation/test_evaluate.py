@@ -47,6 +47,7 @@ def evaluated(
         "version": "a" * 64,
         "split": "b" * 64,
         "seeds": 2,
+        "networks": {RECIPE.network["name"]: RECIPE.network["options"]},
         "generator": generator,
         "device": CPU,
     }
@@ -164,7 +165,7 @@ def test_a_network_that_diverged_is_no_measurement() -> None:
         ({"labels": EASY.labels + 1}, DataError, "labels from 0 to 1"),
         ({"images": EASY.images[:0], "labels": EASY.labels[:0]}, DataError, "labels from 0 to 1"),
         ({"recipe": replace(RECIPE, augment=("spin",))}, ConfigError, "augment names 'spin'"),
-        ({"recipe": replace(RECIPE, network={"name": "convent", "options": {}})}, ConfigError, "is 'convent'"),
+        ({"networks": {"convent": {}}}, ConfigError, "is 'convent'"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(changes: dict[str, Any], error: type[Exception], says: str) -> None:

@@ -1,0 +1,212 @@
+"""What a clause looks at: its values are the metrics', its bounds hold them, its selectors select."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from small_predictions import drawn, predictions_from
+
+from fair_distill.config import Limit
+from fair_distill.errors import ConfigError
+from fair_distill.gate.answers import Answers, answers
+from fair_distill.gate.bounds import level, minus, on_the_same
+from fair_distill.gate.evidence import gather, lacking, scope, value_of
+from fair_distill.gate.metrics import GAPS, METRICS, measure
+
+ALPHA = 0.05
+RATES = [[0.9, 0.7, 0.8], [0.6, 0.95, 0.9], [0.85, 0.8, 0.5]]
+
+
+def some(*, paired: bool, seed: int = 0, of: int = 60, rates: Any = RATES) -> Answers:
+    return answers(drawn(rates, of, np.random.default_rng(seed), paired=paired), 0)
+
+
+def clause(metric: str, **more: Any) -> Limit:
+    side = "at_most" if metric in GAPS else "at_least"
+    return Limit.model_validate({"metric": metric, side: 0.5, "why": "a test", **more})
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_value_of_a_clause_is_its_metric(metric: str, paired: bool) -> None:
+    for seed in range(3):
+        own = some(paired=paired, seed=seed)
+
+        found = gather(clause(metric), own, None)
+        wanted = measure(metric, own.table()).value
+        assert found.value == pytest.approx(wanted, abs=1e-12)
+        assert value_of(clause(metric), own.table()) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_figure_per_seed_is_the_mean_of_every_seeds_own_metric(metric: str, paired: bool) -> None:
+    own = some(paired=paired)
+
+    wanted = np.mean([measure(metric, table).value for table in own.tables()])
+    found = gather(clause(metric), own, None)
+    assert found.per_seed == pytest.approx(wanted, abs=1e-12)
+    if metric in ("eo_diag_max", "eo_full_max", "eo_diag_mean"):
+        assert found.per_seed >= found.value  # a largest gap is larger before it is averaged
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("metric", METRICS)
+def test_bounds_hold_the_value_at_every_place_and_widen_as_the_risk_falls(metric: str, paired: bool) -> None:
+    found = gather(clause(metric), some(paired=paired), None)
+
+    assert (found.lower(ALPHA) <= found.each + 1e-12).all()
+    assert (found.upper(ALPHA) >= found.each - 1e-12).all()
+    assert (found.upper(0.001) >= found.upper(ALPHA) - 1e-12).all()
+    assert (found.lower(0.001) <= found.lower(ALPHA) + 1e-12).all()
+    assert len(found.places) == len(found.each) == len(found.upper(ALPHA))
+
+
+def test_an_unpaired_difference_is_bounded_as_two_samples() -> None:
+    own = some(paired=False, rates=[[0.9, 0.7]], of=80)
+    first, second = (level((own.predicted[:, own.of_groups == g] == 0)[None].astype(float)) for g in (0, 1))
+
+    found = gather(clause("eo_diag_max"), own, None)
+    assert found.upper(ALPHA) == pytest.approx(minus(first, second).upper(ALPHA))
+
+
+def test_a_paired_difference_is_bounded_by_its_pairs() -> None:
+    own = some(paired=True, rates=[[0.9, 0.7]], of=80)
+    right = own.predicted == own.labels
+    differences = right[:, own.of_groups == 0].astype(float) - right[:, own.of_groups == 1]
+
+    found = gather(clause("eo_diag_max"), own, None)
+    assert found.upper(ALPHA) == pytest.approx(on_the_same(differences[None]).upper(ALPHA))
+    loose = gather(clause("eo_diag_max"), some(paired=False, rates=[[0.9, 0.7]], of=80), None)
+    assert found.upper(ALPHA)[0] - found.value < loose.upper(ALPHA)[0] - loose.value
+
+
+def test_one_place_a_rate_and_pair_of_groups() -> None:
+    own = some(paired=False)
+
+    assert len(gather(clause("eo_diag_max"), own, None).each) == 3 * 3
+    assert len(gather(clause("eo_full_max"), own, None).each) == 9 * 3
+    assert len(gather(clause("eo_ovr_max"), own, None).each) == 6 * 3
+    assert len(gather(clause("dpd_max"), own, None).each) == 3 * 3
+    assert len(gather(clause("worst_cell_accuracy"), own, None).each) == 9
+    assert len(gather(clause("worst_group_accuracy"), own, None).each) == 3
+
+
+def test_the_bound_of_a_mean_is_never_wider_than_the_mean_of_bounds_at_alpha_over_classes() -> None:
+    for seed in range(5):
+        for paired in (False, True):
+            own = some(paired=paired, seed=seed)
+            each = gather(clause("eo_diag_max"), own, None).upper(ALPHA / 3).reshape(3, 3).max(axis=1)
+
+            assert gather(clause("eo_diag_mean"), own, None).upper(ALPHA)[0] < each.mean()
+
+
+def test_a_cluster_in_several_classes_makes_the_mean_no_surer() -> None:
+    apart = drawn([[0.9, 0.8]] * 4, 50, np.random.default_rng(1))
+    across = {**apart.columns, "cluster": apart.columns["example"] % 200 // 50 * 0 + apart.columns["example"] % 50}
+    together = type(apart)(**{**vars(apart), "columns": across})
+
+    narrow, wide = (gather(clause("eo_diag_mean"), answers(one, 0), None).parts(ALPHA)[0] for one in (apart, together))
+    assert wide[0] > 1.5 * narrow[0]
+
+
+# ---- selectors ------------------------------------------------------------------------------------------------------
+
+
+def test_a_clause_looks_at_the_classes_and_groups_it_names_alone() -> None:
+    own = some(paired=False)
+    recalls = own.table().recalls
+
+    of_one = gather(clause("eo_diag_max", classes=["class2"], groups=["group0", "group2"]), own, None)
+    assert of_one.value == pytest.approx(abs(recalls[0, 2] - recalls[2, 2]))
+    worst = gather(clause("worst_cell_accuracy", classes=["class0", "class1"]), own, None)
+    assert worst.value == pytest.approx(recalls[:, :2].min())
+    accuracy = gather(clause("accuracy", groups=["group1"]), own, None)
+    assert accuracy.value == pytest.approx(recalls[1].mean())
+
+
+def test_against_the_rest_each_group_is_held_against_all_others_together() -> None:
+    for paired in (False, True):
+        own = some(paired=paired)
+        recalls = own.table().recalls
+
+        found = gather(clause("eo_diag_max", against="rest"), own, None)
+        rest = (recalls.sum(axis=0) - recalls) / 2
+        assert found.value == pytest.approx(np.abs(recalls - rest).max())
+        assert len(found.each) == 9
+        assert value_of(clause("eo_diag_max", against="rest"), own.table()) == pytest.approx(found.value)
+
+
+@pytest.mark.parametrize(("key", "names"), [("classes", ["class9"]), ("groups", ["group0", "group9"])])
+def test_a_selector_that_matches_nothing_is_a_configuration_error(key: str, names: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"gate.limits: eo_diag_max of .*: there is no .* '.*9'; choose from"):
+        scope(clause("eo_diag_max", **{key: names}), ["class0", "class1"], ["group0", "group1"])
+
+
+# ---- too little -----------------------------------------------------------------------------------------------------
+
+
+def test_what_lacks_evidence_most_is_named() -> None:
+    labels = np.repeat([0, 0, 1, 1], [30, 9, 20, 30])
+    groups = np.repeat([0, 1, 0, 1], [30, 9, 20, 30])
+    own = answers(predictions_from(np.tile(labels, (3, 1)), labels, groups), 0)
+    limit = clause("eo_diag_max")
+    of = scope(limit, own.classes, own.groups)
+
+    assert lacking(own, limit, of, 9) is None
+    assert lacking(own, limit, of, 25) == "class 'class0' has 9 independent examples of group 'group1', 25 are needed"
+    accuracy = clause("accuracy")
+    assert lacking(own, accuracy, scope(accuracy, own.classes, own.groups), 89) is None
+
+
+def test_evidence_is_clusters_not_rows() -> None:
+    labels, groups = np.zeros(40, int), np.repeat([0, 1], 20)
+    own = answers(predictions_from(np.tile(labels, (3, 1)), labels, groups, clusters=np.arange(40) // 10), 0)
+    limit = clause("eo_diag_max")
+
+    told = lacking(own, limit, scope(limit, own.classes, own.groups), 3)
+    assert told == "class 'class0' has 2 independent examples of group 'group0', 3 are needed"
+
+
+# ---- over another set -----------------------------------------------------------------------------------------------
+
+
+def rise(own: Answers, other: Answers, **more: Any) -> Any:
+    return gather(clause("eo_diag_max", over="full", **more), own, other)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_set_does_not_rise_over_itself(paired: bool) -> None:
+    own = some(paired=paired)
+
+    found = rise(own, own)
+    assert found.value == pytest.approx(0, abs=1e-12)
+    assert gather(clause("accuracy", over="full", at_least=0.0), own, own).value == 0
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_largest_rise_of_a_gap_bounds_the_rise_of_the_largest_gap(paired: bool) -> None:
+    for seed in range(10):
+        own, other = some(paired=paired, seed=seed), some(paired=paired, seed=100 + seed, rates=RATES[::-1])
+
+        gaps = [measure("eo_diag_max", one.table()).value or 0.0 for one in (own, other)]
+        assert rise(own, other).value >= gaps[0] - gaps[1] - 1e-12
+        assert rise(own, other).upper(ALPHA).max() >= rise(own, other).value
+
+
+def test_a_gap_that_turns_round_is_no_rise() -> None:
+    own = some(paired=True, rates=[[0.9, 0.85]], of=400)
+    other = some(paired=True, rates=[[0.5, 0.9]], of=400, seed=1)
+
+    found = rise(own, other)
+    assert found.value == pytest.approx(0.05 - 0.4, abs=0.06)
+    assert found.upper(ALPHA)[0] < 0  # though d - d' itself is about 0.45
+
+
+def test_uplift_is_paired_by_example() -> None:
+    own, other = some(paired=True, of=200), some(paired=True, of=200)
+    found = gather(clause("accuracy", over="balanced", at_least=0.0), own, other)
+
+    # answered alike, so far surer than either accuracy
+    alone = gather(clause("accuracy"), own, None)
+    assert found.value - found.lower(ALPHA)[0] < (alone.value - alone.lower(ALPHA)[0]) / 2

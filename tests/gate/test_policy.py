@@ -1,0 +1,273 @@
+"""What a policy may say; a floor that is tightened and never loosened; a context that is read strictly."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fair_distill.config import Gate, load_gate
+from fair_distill.errors import ConfigError
+from fair_distill.gate.metrics import GAPS, METRICS
+from fair_distill.gate.policy import alpha_at, check, check_waivers, policy_digest, read_context, tighten, waiver_for
+
+VERSION, OTHER = "a" * 64, "b" * 64
+BOUNDS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell": 50}
+
+
+def limit(metric: str, number: float, **more: Any) -> dict[str, Any]:
+    return {"metric": metric, ("at_most" if metric in GAPS else "at_least"): number, "why": "a test", **more}
+
+
+def policy(*limits: dict[str, Any], **more: Any) -> Gate:
+    return Gate.model_validate(BOUNDS | {"limits": list(limits)} | more)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_can_be_limited(metric: str) -> None:
+    check(policy(limit(metric, 0.5)))
+
+
+def test_an_empty_policy_is_no_policy() -> None:
+    with pytest.raises(ValidationError, match="limits"):
+        policy()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"mode": "bounds", "alpha": None},
+        {"mode": "point"},
+        {"mode": "point", "alpha": None, "minimum_seeds": None},
+        {"mode": "sure"},
+        {"alpha": 0.5},
+        {"alpha": 0.0},
+        {"minimum_seeds": 1},
+        {"minimum_per_cell": 1},
+        {"minimum_per_cel": 50},
+    ],
+)
+def test_a_mode_has_all_of_its_numbers_and_no_others(more: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        policy(limit("accuracy", 0.5), **more)
+
+
+@pytest.mark.parametrize(
+    ("clause", "says"),
+    [
+        (limit("eod", 0.1) | {"at_most": 0.1, "at_least": None}, "names metric 'eod'; choose one of accuracy"),
+        ({"metric": "accuracy", "at_most": 0.1, "why": "x"}, "accuracy is limited by at_least"),
+        ({"metric": "eo_diag_max", "at_least": 0.1, "why": "x"}, "eo_diag_max is limited by at_most"),
+        (limit("eo_diag_mean", 0.1, over="full"), "over another set are gated eo_diag_max"),
+        (limit("accuracy", 0.1, against="rest"), "compares no groups"),
+        (limit("dpd_max", 0.1, groups=["red"]), "a gap needs two groups"),
+        (limit("calibration_gap", 0.1, classes=["1"]), "of groups, not of classes"),
+    ],
+)
+def test_a_clause_that_cannot_be_decided_is_a_configuration_error(clause: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        check(policy(clause))
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [
+        limit("accuracy", -0.1),
+        limit("eo_diag_max", 0.1, over="promoted"),
+        limit("eo_diag_max", 0.1, over="full", first_release="accept"),
+        limit("eo_diag_max", 0.1, classes=[]),
+        limit("eo_diag_max", 0.1, classes=[1]),
+        limit("eo_diag_max", 0.1, against="all"),
+    ],
+)
+def test_a_clause_says_no_less_and_no_more_than_it_needs(clause: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        policy(clause)
+
+
+def test_the_same_clause_twice_is_refused_and_another_scope_is_another_clause() -> None:
+    with pytest.raises(ValidationError, match="two clauses limit 'dpd_max'"):
+        policy(limit("dpd_max", 0.1), limit("dpd_max", 0.2))
+
+    scopes = policy(
+        limit("dpd_max", 0.2),
+        limit("dpd_max", 0.1, classes=["1"]),
+        limit("dpd_max", 0.1, over="full"),
+        limit("dpd_max", 0.1, against="rest"),
+    )
+    assert [clause.name for clause in scopes.limits] == [
+        "dpd_max",
+        "dpd_max of classes 1",
+        "dpd_max over full",
+        "dpd_max against the rest",
+    ]
+
+
+def test_a_policy_is_read_from_a_file_of_its_own_or_from_another_params_yaml(tmp_path: Any) -> None:
+    text = "mode: point\nlimits: [{metric: accuracy, at_least: 0.5, why: a test}]\n"
+    (tmp_path / "own.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text("seed: 3\ngate: {" + text.replace("\n", ", ").rstrip(", ") + "}\n")
+
+    own, other = (load_gate(tmp_path / name) for name in ("own.yaml", "params.yaml"))
+    assert policy_digest(own) == policy_digest(other)
+    for bad in ("", "- 1\n", "gate: 3\n", "gate: {limits: []}\n"):
+        (tmp_path / "own.yaml").write_text(bad)
+        with pytest.raises(ConfigError, match=r"own.yaml: [^\n]+$"):
+            load_gate(tmp_path / "own.yaml")
+    with pytest.raises(ConfigError, match="no.yaml is missing"):
+        load_gate(tmp_path / "no.yaml")
+
+
+# ---- a floor --------------------------------------------------------------------------------------------------------
+
+FLOOR = policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.8))
+
+
+@pytest.mark.parametrize(
+    "team",
+    [
+        FLOOR,
+        policy(limit("eo_diag_max", 0.1), limit("accuracy", 0.9), limit("dpd_max", 0.5)),
+        policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.8), alpha=0.01, minimum_seeds=5, minimum_per_cell=60),
+    ],
+)
+def test_a_team_may_be_as_strict_as_the_floor_or_stricter(team: Gate) -> None:
+    tighten(team, FLOOR)
+
+
+@pytest.mark.parametrize(
+    ("team", "says"),
+    [
+        (policy(limit("eo_diag_max", 0.21), limit("accuracy", 0.8)), "asks for 'eo_diag_max' with at_most 0.2;"),
+        (policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.79)), "asks for 'accuracy' with at_least 0.8;"),
+        (policy(limit("accuracy", 0.9)), "asks for 'eo_diag_max'"),
+        (policy(limit("eo_diag_max", 0.1, classes=["1"]), limit("accuracy", 0.8)), "asks for 'eo_diag_max'"),
+        (policy(limit("eo_diag_max", 0.1, against="rest"), limit("accuracy", 0.8)), "asks for 'eo_diag_max'"),
+        (policy(limit("eo_diag_max", 0.1, over="full"), limit("accuracy", 0.8)), "asks for 'eo_diag_max'"),
+        (FLOOR.model_copy(update={"alpha": 0.06}), "alpha of at most 0.05; params.yaml: gate has 0.06"),
+        (FLOOR.model_copy(update={"minimum_seeds": 2}), "minimum_seeds of at least 3"),
+        (FLOOR.model_copy(update={"minimum_per_cell": 49}), "minimum_per_cell of at least 50"),
+        (Gate.model_validate({"mode": "point", "limits": [limit("eo_diag_max", 0.0)]}), "asks for `mode: bounds`"),
+    ],
+)
+def test_a_floor_is_never_loosened(team: Gate, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        tighten(team, FLOOR)
+
+
+def test_a_limit_on_all_classes_covers_a_floor_on_some_but_a_mean_does_not() -> None:
+    tighten(policy(limit("eo_diag_max", 0.1)), policy(limit("eo_diag_max", 0.2, classes=["1"])))
+    tighten(policy(limit("worst_cell_accuracy", 0.8)), policy(limit("worst_cell_accuracy", 0.7, groups=["red"])))
+    with pytest.raises(ConfigError, match="of classes 1"):
+        tighten(policy(limit("eo_diag_mean", 0.1)), policy(limit("eo_diag_mean", 0.2, classes=["1"])))
+
+
+def test_a_floor_that_refuses_a_first_release_is_not_met_by_accepting_one() -> None:
+    refuse, accept = (
+        policy(limit("eo_diag_max", 0.1, over="promoted", first_release=rule)) for rule in ("refuse", "accept")
+    )
+
+    tighten(refuse, accept)
+    with pytest.raises(ConfigError, match="over promoted"):
+        tighten(accept, refuse)
+
+
+def test_a_floor_is_checked_itself() -> None:
+    with pytest.raises(ConfigError, match="names metric 'eod'"):
+        tighten(FLOOR, policy({"metric": "eod", "at_most": 0.1, "why": "x"}))
+
+
+# ---- attempts -------------------------------------------------------------------------------------------------------
+
+
+def test_all_attempts_together_take_no_more_risk_than_alpha() -> None:
+    spent = [alpha_at(0.05, attempt) for attempt in range(1, 20_000)]
+
+    assert sum(spent) < 0.05
+    assert sum(spent) == pytest.approx(0.05, rel=1e-4)
+    assert spent == sorted(spent, reverse=True)
+    assert spent[0] == pytest.approx(0.0304, abs=1e-4)
+
+
+# ---- context.json ---------------------------------------------------------------------------------------------------
+
+
+def waiver(**changes: Any) -> dict[str, Any]:
+    return {
+        "set": VERSION,
+        "clause": "accuracy",
+        "who": "Ada",
+        "approved_by": "Grace",
+        "why": "the field trial needs it",
+        "expires": "2026-06-30",
+    } | changes
+
+
+def context(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_no_context_is_a_first_attempt_with_nothing_promoted() -> None:
+    for content in (b"", b"{}", b" {}\n"):
+        known = read_context(content)
+        assert (known.promoted, known.attempt, known.waivers) == (None, 1, ())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        context(attempts=1),
+        context(attempt=0),
+        context(attempt="2"),
+        context(attempt=1.5),
+        context(promoted={"version": VERSION}),
+        context(promoted={"version": "v1", "predictions": VERSION}),
+        context(waivers=[waiver(expires="next week")]),
+        context(waivers=[waiver(expires=20260630)]),
+        context(waivers=[waiver(why="")]),
+        context(waivers=[waiver(set="v1")]),
+        context(waivers=[{**waiver(), "signed": True}]),
+        context(waivers=[waiver(approved_by="Ada")]),
+        context(waivers=[waiver(approved_by=" ada ")]),
+    ],
+)
+def test_a_context_that_is_not_what_it_should_be_is_one_line(content: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"^context.json[^\n]+$"):
+        read_context(content)
+
+
+def test_nobody_waives_for_themselves() -> None:
+    with pytest.raises(ConfigError, match="needs a second person; 'Ada' asked for it and approved it"):
+        read_context(context(waivers=[waiver(approved_by="Ada")]))
+
+
+@pytest.mark.parametrize(
+    ("day", "clause", "version", "counts"),
+    [
+        (date(2026, 6, 30), "accuracy", VERSION, True),
+        (date(2026, 7, 1), "accuracy", VERSION, False),
+        (None, "accuracy", VERSION, False),
+        (date(2026, 6, 1), "dpd_max", VERSION, False),
+        (date(2026, 6, 1), "accuracy", OTHER, False),
+    ],
+)
+def test_a_waiver_counts_for_its_clause_and_version_until_its_day(
+    day: date | None, clause: str, version: str, counts: bool
+) -> None:
+    known = read_context(context(waivers=[waiver()]))
+
+    found, note = waiver_for(known, clause, set=version, now=day)
+    assert (found is not None) == counts
+    if day == date(2026, 7, 1):
+        assert note == "a waiver by Ada expired on 2026-06-30"
+
+
+def test_a_waiver_of_a_clause_that_is_not_there_is_told() -> None:
+    known = read_context(context(waivers=[waiver(clause="acuracy")]))
+
+    with pytest.raises(ConfigError, match="names the clause 'acuracy'; choose one of eo_diag_max; accuracy"):
+        check_waivers(known, FLOOR, set=VERSION)
+    check_waivers(known, FLOOR, set=OTHER)
