@@ -1,18 +1,22 @@
 """Distil group-labelled data towards the barycenter of its groups; gate, version and load the result.
 
-`load` needs the light install only; `train` needs torch. Both are imported when first asked for.
+`load` needs the light install only; `distill` and `train` need torch. Both are imported when first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fair_distill.data.grouped import GroupedDataset
+    from fair_distill.distillation.api import distill
     from fair_distill.evaluation.train import train_on as train
     from fair_distill.registry.client import load
 
-__all__ = ["load", "train"]
+__all__ = ["GroupedDataset", "distill", "load", "train"]
 
 _HOMES = {
+    "GroupedDataset": ("fair_distill.data.grouped", "GroupedDataset"),
+    "distill": ("fair_distill.distillation.api", "distill"),
     "load": ("fair_distill.registry.client", "load"),
     "train": ("fair_distill.evaluation.train", "train_on"),
 }

@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     command("run", _run, "bring every stage up to date (this is `dvc repro`), then show the table")
     command("prepare", _prepare, "read the source; write the train, tune and gate splits")
     command("validate", _validate, "hold the prepared splits against the contract")
+    data = command("data", lambda _: None, "look at the data before anything is run")
+    _add_data_commands(data.add_subparsers(title="commands", metavar="COMMAND", required=True))
     sub = command("distill", _distill, "distil one candidate")
     sub.add_argument("candidate", help="a name under candidates in params.yaml")
     sub.add_argument(
@@ -150,6 +152,12 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     sub.set_defaults(run=_gate_replay)
 
 
+def _add_data_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
+    sub = commands.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
+    sub.set_defaults(run=_data_describe)
+
+
 def _open(arguments: Arguments) -> "tuple[Workspace, Config]":
     from fair_distill.artifacts import Workspace
     from fair_distill.config import load_config
@@ -208,10 +216,39 @@ def _prepare(arguments: Arguments) -> None:
         )
 
 
+def _data_describe(arguments: Arguments) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fair_distill import stages
+
+    outcome = stages.describe(*_open(arguments))
+    for split, cells in outcome["cells"].items():
+        groups = list(next(iter(cells.values())))
+        total = sum(sum(counts.values()) for counts in cells.values())
+        table = Table(title=f"{split}: {total:,} examples, {len(cells)} classes × {len(groups)} groups")
+        table.add_column("class")
+        for title in (*groups, "imbalance"):
+            table.add_column(title, justify="right")
+        for label, counts in cells.items():
+            imbalance = outcome["imbalance"][split][label]
+            numbers = [f"{counts[group]:,}" for group in groups]
+            table.add_row(label, *numbers, "–" if imbalance is None else f"{imbalance:.1f}")
+        width = None if sys.stdout.isatty() else max(120, 16 * (len(groups) + 2))
+        console = Console(width=width)
+        with console.capture() as drawn:
+            console.print(table)
+        print(drawn.get(), end="")
+    _show_outcome(outcome)
+
+
 def _validate(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    outcome = stages.validate(*_open(arguments))
+    _show_outcome(stages.validate(*_open(arguments)))
+
+
+def _show_outcome(outcome: dict[str, Any]) -> None:
     for failure in outcome["failures"]:
         print(f"{failure['severity']}: {failure['sentence']}")
     held = f"{outcome['expectations']} expectations held"

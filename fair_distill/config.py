@@ -15,9 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails
 
 from fair_distill.errors import ConfigError
 
@@ -60,23 +63,72 @@ Choice = Annotated[Named, BeforeValidator(_named)]
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
 
+def _share(value: object) -> float | str:
+    """Check a share, or the name of a split. Not a union: its errors would name the branches of the code."""
+    if isinstance(value, str) and value:
+        return value
+    share: float = _SHARE.validate_python(value, strict=True)
+    return share
+
+
+def _tint(value: object) -> list[int] | str:
+    if isinstance(value, str):
+        if value not in {"grey", "original"}:
+            raise ValueError(f"a colour is three numbers from 0 to 255, `grey` or `original`; got {value!r}")
+        return value
+    colour: list[int] = _COLOUR.validate_python(value, strict=True)
+    return colour
+
+
+_SHARE: TypeAdapter[float] = TypeAdapter(PositiveFloat)
+_COLOUR: TypeAdapter[list[int]] = TypeAdapter(Colour)
+Share = Annotated[float | str, PlainValidator(_share)]
+Tint = Annotated[list[int] | str, PlainValidator(_tint)]
+
+
 class SplitShares(Section):
-    train: PositiveFloat
-    tune: PositiveFloat
-    gate: PositiveFloat
+    """For each split, a share of what is not named, or the name that the source has for it."""
+
+    train: Share
+    tune: Share
+    gate: Share
 
     @model_validator(mode="after")
     def _sum(self) -> "SplitShares":
-        if abs(self.train + self.tune + self.gate - 1) > 1e-9:
-            raise ValueError(f"shares sum to 1; these sum to {self.train + self.tune + self.gate:g}")
+        given = [self.train, self.tune, self.gate]
+        shares = [share for share in given if not isinstance(share, str)]
+        if shares and abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(f"shares sum to 1; these sum to {sum(shares):g}")
+        for name in given:
+            if isinstance(name, str) and given.count(name) > 1:
+                raise ValueError(f"two splits are {name!r}; an example is in one split")
         return self
 
 
 class Data(Section):
+    """Images with classes, and their groups: those of the source, or colours that are painted on.
+
+    Attributes
+    ----------
+    colours : the groups to make of a source that has none
+    own_share : of each class's training images, how many stand in the class's own colour
+    paint : what takes the colour; see `data.skew`
+    """
+
     source: Choice
-    colours: Annotated[dict[Slug, Colour], Field(min_length=2)]
-    own_share: Annotated[float, Field(gt=0, lt=1)]
     splits: SplitShares
+    colours: Annotated[dict[Slug, Tint], Field(min_length=2)] | None = None
+    own_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    paint: Literal["foreground", "background", "behind"] | None = None
+
+    @model_validator(mode="after")
+    def _colouring(self) -> "Data":
+        keys = ("colours", "own_share", "paint")
+        lacking = [key for key in keys if getattr(self, key) is None]
+        if 0 < len(lacking) < len(keys):
+            faults = [InitErrorDetails(type="missing", loc=(key,), input=None) for key in lacking]
+            raise ValidationError.from_exception_data("Data", faults)
+        return self
 
 
 class Validate(Section):
@@ -332,7 +384,7 @@ def load_gate(path: Path) -> Gate:
     policy = raw.get("gate", raw)
     if not isinstance(policy, dict):
         raise ConfigError(f"{path}: gate: a mapping was wanted, got {type(policy).__name__}")
-    return _checked(Gate, policy, name=str(path))
+    return checked(Gate, policy, name=str(path))
 
 
 def _read(path: Path, *, missing: str) -> dict[Any, Any]:
@@ -352,13 +404,14 @@ def _read(path: Path, *, missing: str) -> dict[Any, Any]:
 
 def parse_config(raw: dict[Any, Any], *, name: str = "params.yaml") -> Config:
     """Check a mapping as `load_config` does; `name` is what an error calls it."""
-    return _checked(Config, raw, name=name)
+    return checked(Config, raw, name=name)
 
 
 S = TypeVar("S", bound=BaseModel)
 
 
-def _checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
+def checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
+    """Return a section made of `raw`. Raises ConfigError: `name`, the key at fault, what was wanted, what came."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

@@ -77,26 +77,36 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     return sink.getvalue().encode()
 
 
-def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
-    """Read the source, split it, colour it; write train, tune and gate."""
+def _splits(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
     import numpy as np
 
-    from fair_distill.data.schema import write_split
-    from fair_distill.data.skew import paired, skewed, split
+    from fair_distill.data.prepare import make_splits
     from fair_distill.data.sources import read_source
 
-    data = config.data
-    source = read_source(data.source.name, data.source.options)
-    rows = split(source.labels, data.splits.model_dump(), np.random.default_rng(_seed(config, "prepare.split")))
-    colouring = np.random.default_rng(_seed(config, "prepare.colours"))
-    splits = {
-        "train": skewed(source, rows["train"], data.colours, data.own_share, colouring),
-        "tune": paired(source, rows["tune"], data.colours),
-        "gate": paired(source, rows["gate"], data.colours),
-    }
+    source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
+    return make_splits(
+        source,
+        config.data,
+        dealing=np.random.default_rng(_seed(config, "prepare.split")),
+        colouring=np.random.default_rng(_seed(config, "prepare.colours")),
+    )
+
+
+def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+    """Read the source, split it, colour it if told so; write train, tune and gate."""
+    from fair_distill.data.schema import write_split
+
+    splits = _splits(workspace, config)
     for name, dataset in splits.items():
         write_split(dataset, workspace.split(name))
     return splits
+
+
+def describe(workspace: Workspace, config: Config) -> dict[str, Any]:
+    """Return what `validate` would say of the splits that `prepare` would write. Writes nothing."""
+    from fair_distill.validation.contract import validate as check
+
+    return check(_splits(workspace, config), config.validate_).to_dict()
 
 
 def validate(workspace: Workspace, config: Config) -> dict[str, Any]:
@@ -123,7 +133,7 @@ def _validated(workspace: Workspace) -> None:
 
 
 def _recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
-    from fair_distill.distill.sampling import normalisation
+    from fair_distill.distillation.sampling import normalisation
 
     pixels = normalisation(train)
     plain = config.recipe.model_dump(exclude={"network", "augment"})
@@ -202,10 +212,10 @@ def distill(
     stopping : asked after every step whether to keep the state and stop
     """
     from fair_distill.data.schema import read_split
-    from fair_distill.distill.checkpoint import CheckpointFolder
-    from fair_distill.distill.loop import Streams
-    from fair_distill.distill.loop import distill as run
-    from fair_distill.distill.sampling import Normalisation
+    from fair_distill.distillation.checkpoint import CheckpointFolder
+    from fair_distill.distillation.loop import Streams
+    from fair_distill.distillation.loop import distill as run
+    from fair_distill.distillation.sampling import Normalisation
     from fair_distill.report.grid import grid_png
 
     candidate = config.candidate(name)
@@ -223,10 +233,7 @@ def distill(
         config.distill,
         candidate,
         normalise=Normalisation(recipe.mean, recipe.std),
-        streams=Streams(
-            # No candidate's name in the purpose: candidates start alike and see the same batches.
-            **{purpose: _torch_generator(config, f"distill.{purpose}") for purpose in Streams.__annotations__}
-        ),
+        streams=Streams.from_seed(config.seed),  # whatever the candidate: all start alike and see the same batches
         device=_torch_device(config, device),
         checkpoints=kept,
         progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distill.barycenter import Barycenter
-from fair_distill.distill.clouds import CloudBarycenter
-from fair_distill.distill.networks import Network, made
+from fair_distill.distillation.barycenter import Barycenter
+from fair_distill.distillation.clouds import CloudBarycenter
+from fair_distill.distillation.networks import Network, made
 
 
 def check_barycenter(barycenter: Barycenter, generator: torch.Generator) -> None:

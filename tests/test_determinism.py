@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_workspace import run, small_params, tree, write_params
 
-from fair_distill.distill import loop
+from fair_distill.distillation import loop
 from fair_distill.errors import DataError
 
 PROGRAM = """

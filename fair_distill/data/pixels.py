@@ -74,18 +74,18 @@ def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
                     f"{where}: the image says it is {image.width}×{image.height}; "
                     f"at most {_MOST_PIXELS:,} pixels are decoded. Make it smaller, or leave it out"
                 )
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):
-                values = (np.asarray(image).astype(np.uint32) + 128) // 257  # 16 bits to 8
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                values = (np.asarray(upright).astype(np.uint32) + 128) // 257  # 16 bits to 8
             else:
-                grey = image.mode in {"1", "L", "LA"}
-                values = np.asarray(image.convert("L" if grey else "RGB"))
+                grey = upright.mode in {"1", "L", "LA"}
+                values = np.asarray(upright.convert("L" if grey else "RGB"))
     except DataError:
         raise
     except Exception as error:  # a decoder may raise anything on bytes that were made to break it
         fault = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(f"{where}: a PNG or JPEG image was wanted; {fault}") from None
-    one = values.astype(np.uint8).reshape(1, image.height, image.width, -1).transpose(0, 3, 1, 2)
+    one = values.astype(np.uint8).reshape(1, upright.height, upright.width, -1).transpose(0, 3, 1, 2)
     image_cHW: Array = _checked(_resized(_in_channels(one, pixels.channels), pixels), where)[0]
     return image_cHW
 
@@ -169,9 +169,7 @@ def _on_black(images: Array, size: int) -> Array:
     return canvas
 
 
-def _scaled(
-    images: Array, height: int, width: int, *, box: tuple[float, float, float, float] | None = None
-) -> Array:
+def _scaled(images: Array, height: int, width: int, *, box: tuple[float, float, float, float] | None = None) -> Array:
     from PIL import Image
 
     result = np.empty((*images.shape[:2], height, width), dtype=np.uint8)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distill.sampling import Normalisation
+from fair_distill.distillation.sampling import Normalisation
 from fair_distill.errors import DataError, MeasurementError
 from fair_distill.evaluation.train import Pixels, predict, train, unpacked
 from fair_distill.gate.predictions import Predictions

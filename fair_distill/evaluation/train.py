@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.distill.augment import augment, draw
-from fair_distill.distill.networks import Network, build
-from fair_distill.distill.sampling import Normalisation
-from fair_distill.distill.synthetic import decode
+from fair_distill.distillation.augment import augment, draw
+from fair_distill.distillation.networks import Network, build
+from fair_distill.distillation.sampling import Normalisation
+from fair_distill.distillation.synthetic import decode
 from fair_distill.distilled import DistilledSet
 
 Pixels = Callable[[Tensor], Tensor]

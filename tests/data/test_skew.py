@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fair_distill.data.grouped import Array, Cell, GroupedDataset
-from fair_distill.data.skew import colour, paired, skewed, split
+from fair_distill.data.skew import PAINTS, behind, colour, paired, painted, skewed
 from fair_distill.data.sources import Labelled
+from fair_distill.data.splits import deal
 from fair_distill.errors import DataError
 
 RED_CYAN = {"red": [255, 0, 0], "cyan": [0, 255, 255]}
@@ -21,12 +22,16 @@ SHARES = {"train": 0.5, "tune": 0.1, "gate": 0.4}
 def source(*sizes: int) -> Labelled:
     """Grey images of one pixel that carry their number, shuffled; class c has sizes[c] of them."""
     labels = np.random.default_rng(7).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    images = (np.arange(len(labels)) % 256).astype(np.uint8)[:, None, None]
+    images = (np.arange(len(labels)) % 256).astype(np.uint8)[:, None, None, None]
     return Labelled(images, labels, tuple(f"class{i}" for i in range(len(sizes))))
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def split(labels: Array, shares: dict[str, float], rng: np.random.Generator) -> dict[str, Array]:
+    return deal(labels, np.arange(len(labels)), shares, rng)
 
 
 def everything(made: Labelled) -> Array:
@@ -98,16 +103,51 @@ def test_the_skew_is_the_recipes_to_the_example(
 ) -> None:
     made = source(*sizes)
 
-    dataset = skewed(made, everything(made), colours, own_share, rng())
+    dataset = skewed(made, everything(made), colours, own_share, rng(), paint="foreground")
 
     assert dataset.counts.tolist() == counts
     assert dataset.group_names == tuple(colours)
 
 
+@pytest.mark.parametrize(
+    ("paint", "black", "middle", "white"),
+    [
+        ("foreground", [0, 0, 0], [100, 50, 0], [255, 128, 0]),
+        ("background", [255, 128, 0], [255, 128, 0], [0, 0, 0]),
+        ("behind", [255, 128, 0], [255, 178, 100], [255, 255, 255]),  # 100 + 155 · colour / 255
+    ],
+)
+def test_each_way_to_paint_does_to_black_grey_and_white_what_its_recipe_says(
+    paint: str, black: list[int], middle: list[int], white: list[int]
+) -> None:
+    image = np.array([0, 100, 255], np.uint8).reshape(1, 1, 1, 3)
+
+    made = PAINTS[paint](image, np.array([255, 128, 0]))[0, :, 0]
+
+    assert made.T.tolist() == [black, middle, white]
+    # A colour image whose channels are equal is a grey image.
+    assert np.array_equal(PAINTS[paint](image.repeat(3, axis=1), np.array([255, 128, 0]))[0, :, 0], made)
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_a_colour_behind_never_overflows_and_never_darkens(value: int, tint: int) -> None:
+    made = int(behind(np.full((1, 3, 1, 1), value, np.uint8), np.array([tint] * 3))[0, 0, 0, 0])
+
+    assert max(value, tint) <= made <= 255
+
+
+def test_a_group_may_be_grey_or_original_as_in_cifar10_s() -> None:
+    images = np.array([[255, 0, 0], [10, 20, 30]], np.uint8).repeat(2, axis=0)[:, :, None, None]
+
+    made = painted(images, np.array([0, 1, 0, 1]), {"grey": "grey", "colour": "original"}, "foreground")
+
+    assert made[:, :, 0, 0].tolist() == [[76, 76, 76], [255, 0, 0], [18, 18, 18], [10, 20, 30]]
+
+
 def painted_right(dataset: GroupedDataset, made: Labelled, colours: dict[str, list[int]]) -> None:
     """Assert that each row is the image of its pair number, in the colour of its group, with its class."""
     palette = np.array(list(colours.values()))
-    assert np.array_equal(dataset.images, colour(made.images[dataset.pairs], palette[dataset.groups]))
+    assert np.array_equal(dataset.images, colour(made.images[dataset.pairs, 0], palette[dataset.groups]))
     assert np.array_equal(dataset.labels, made.labels[dataset.pairs])
 
 
@@ -115,7 +155,7 @@ def test_a_skewed_row_is_its_source_image_in_its_groups_colour() -> None:
     made = source(60, 60)
     rows = everything(made)[10:90]
 
-    dataset = skewed(made, rows, THREE, 0.9, rng())
+    dataset = skewed(made, rows, THREE, 0.9, rng(), paint="foreground")
 
     painted_right(dataset, made, THREE)
     assert sorted(dataset.pairs) == rows.tolist()
@@ -123,7 +163,9 @@ def test_a_skewed_row_is_its_source_image_in_its_groups_colour() -> None:
 
 def test_who_stands_in_which_colour_is_drawn() -> None:
     made = source(60, 60)
-    once, again, other = (skewed(made, everything(made), THREE, 0.9, rng(seed)) for seed in (1, 1, 2))
+    once, again, other = (
+        skewed(made, everything(made), THREE, 0.9, rng(seed), paint="foreground") for seed in (1, 1, 2)
+    )
 
     assert np.array_equal(once.pairs, again.pairs)
     assert not np.array_equal(once.pairs, other.pairs)
@@ -134,7 +176,7 @@ def test_a_paired_split_holds_every_image_in_every_colour() -> None:
     made = source(30, 20)
     rows = everything(made)[::2]
 
-    dataset = paired(made, rows, THREE)
+    dataset = paired(made, rows, THREE, paint="foreground")
 
     painted_right(dataset, made, THREE)
     assert len(dataset) == 3 * len(rows)
@@ -152,9 +194,9 @@ def test_splits_share_no_image() -> None:
     rows = split(made.labels, SHARES, rng())
 
     pairs = [
-        set(skewed(made, rows["train"], RED_CYAN, 0.9, rng()).pairs),
-        set(paired(made, rows["tune"], RED_CYAN).pairs),
-        set(paired(made, rows["gate"], RED_CYAN).pairs),
+        set(skewed(made, rows["train"], RED_CYAN, 0.9, rng(), paint="foreground").pairs),
+        set(paired(made, rows["tune"], RED_CYAN, paint="foreground").pairs),
+        set(paired(made, rows["gate"], RED_CYAN, paint="foreground").pairs),
     ]
 
     assert sum(map(len, pairs)) == len(set.union(*pairs)) == 121
@@ -162,16 +204,16 @@ def test_splits_share_no_image() -> None:
 
 def test_a_split_without_rows_is_refused() -> None:
     with pytest.raises(DataError, match="at least one example is needed, got none"):
-        paired(source(3), np.arange(0), RED_CYAN)
+        paired(source(3), np.arange(0), RED_CYAN, paint="foreground")
 
 
 def test_real_mnist_is_skewed_as_the_recipe_says(real_data: Path) -> None:
     content = gzip.decompress((real_data / "mnist/train-labels-idx1-ubyte.gz").read_bytes())
     labels = np.frombuffer(content, np.uint8, offset=8)
-    made = Labelled(np.zeros((len(labels), 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
+    made = Labelled(np.zeros((len(labels), 1, 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
     colours = {f"colour{i}": [i, i, i] for i in range(10)}
 
-    dataset = skewed(made, everything(made), colours, 0.9, rng())
+    dataset = skewed(made, everything(made), colours, 0.9, rng(), paint="foreground")
 
     sizes = np.bincount(labels)
     assert np.diagonal(dataset.counts).tolist() == (sizes * 0.9).astype(int).tolist()

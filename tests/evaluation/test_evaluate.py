@@ -12,7 +12,7 @@ from small_workspace import grouped
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distill.networks import build
+from fair_distill.distillation.networks import build
 from fair_distill.errors import ConfigError, DataError, MeasurementError
 from fair_distill.evaluation.evaluate import evaluate, pixels_of
 from fair_distill.evaluation.train import train

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import norm
 
-from fair_distill.gate.bounds import Contrasts, level, minus, on_the_same
+from fair_distill.gate.bounds import Contrasts, bend, level, minus, on_the_same
 
 ALPHA = 0.05
 SEED_SD = 0.03
@@ -110,7 +110,11 @@ def _contrasts(case: Case, answers: list[Any]) -> dict[tuple[int, int], Contrast
     clusters = [None if case.cluster == 1 else np.arange(n) // case.cluster for n in case.sizes]
     pairs = combinations(range(len(answers)), 2)
     if case.paired:
-        return {(a, b): on_the_same(answers[a].astype(np.float32) - answers[b], clusters[a]) for a, b in pairs}
+        bends = [bend(one.mean(axis=-1), one.shape[-1]) for one in answers]
+        return {
+            (a, b): on_the_same(answers[a].astype(np.float32) - answers[b], clusters[a], bend=bends[a] - bends[b])
+            for a, b in pairs
+        }
     levels = [level(one, of) for one, of in zip(answers, clusters, strict=True)]
     return {(a, b): minus(levels[a], levels[b]) for a, b in pairs}
 
@@ -197,7 +201,7 @@ def mean_decisions(case: Case, rng: np.random.Generator, replicates: int, *, lim
         ]
         value = sum(np.abs(part.value) for part in parts)
         wide = sum(np.maximum(part.examples_above(ALPHA), part.examples_below(ALPHA)) ** 2 for part in parts)
-        scatter = sum(part.seeds_part(ALPHA) for part in parts)
+        scatter = sum(np.maximum(part.seeds_above(ALPHA), part.seeds_below(ALPHA)) for part in parts)
         passed += int(((value + np.hypot(np.sqrt(wide), scatter)) / case.classes <= limit + 1e-9).sum())
         each = sum(np.maximum(part.upper(strict), -part.lower(strict)) for part in parts) / case.classes
         per_class += int((each <= limit + 1e-9).sum())

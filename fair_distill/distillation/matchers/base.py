@@ -6,10 +6,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fair_distill.distill.alignment import Alignment, Statistic, Target
-from fair_distill.distill.networks import Network
-from fair_distill.distill.sampling import Batch
-from fair_distill.distill.synthetic import Synthetic
+from fair_distill.distillation.alignment import Alignment, Statistic, Target
+from fair_distill.distillation.networks import Network
+from fair_distill.distillation.sampling import Batch
+from fair_distill.distillation.synthetic import Synthetic
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import torch
 from small_workspace import grouped
 
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distill.augment import Draw
-from fair_distill.distill.sampling import Allocation, Batch, GroupSampler, Normalisation, allocate, normalisation
+from fair_distill.distillation.augment import Draw
+from fair_distill.distillation.sampling import Allocation, Batch, GroupSampler, Normalisation, allocate, normalisation
 from fair_distill.errors import DataError
 
 PLAIN = Normalisation((0.0,), (1.0,))

@@ -9,10 +9,10 @@ from small_workspace import grouped
 
 from fair_distill.config import Candidate, Distill
 from fair_distill.data.grouped import GroupedDataset
-from fair_distill.distill.alignment import Target
-from fair_distill.distill.distance import distance
-from fair_distill.distill.loop import Distilled, Diverged, Streams, distill
-from fair_distill.distill.sampling import normalisation
+from fair_distill.distillation.alignment import Target
+from fair_distill.distillation.distance import distance
+from fair_distill.distillation.loop import Distilled, Diverged, Streams, distill
+from fair_distill.distillation.sampling import normalisation
 from fair_distill.errors import ConfigError, DataError
 
 SETTINGS: dict[str, Any] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fair_distill.artifacts import written_aside
-from fair_distill.distill.loop import State
+from fair_distill.distillation.loop import State
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 
 _KEPT = 2

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fair_distill.distill.alignment import Alignment, CloudBarycentric
-from fair_distill.distill.matchers.base import Pair
-from fair_distill.distill.networks import Network
-from fair_distill.distill.sampling import Batch
-from fair_distill.distill.synthetic import Synthetic
+from fair_distill.distillation.alignment import Alignment, CloudBarycentric
+from fair_distill.distillation.matchers.base import Pair
+from fair_distill.distillation.networks import Network
+from fair_distill.distillation.sampling import Batch
+from fair_distill.distillation.synthetic import Synthetic
 
 
 @dataclass(frozen=True)

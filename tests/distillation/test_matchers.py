@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from small_workspace import grouped
 from torch import Tensor
 
-from fair_distill.distill.alignment import Alignment, build_alignment
-from fair_distill.distill.augment import Draw
-from fair_distill.distill.distance import distance
-from fair_distill.distill.matchers import MATCHERS, build_matcher
-from fair_distill.distill.networks import build
-from fair_distill.distill.sampling import Batch, GroupSampler, Normalisation
-from fair_distill.distill.synthetic import Synthetic
+from fair_distill.distillation.alignment import Alignment, build_alignment
+from fair_distill.distillation.augment import Draw
+from fair_distill.distillation.distance import distance
+from fair_distill.distillation.matchers import MATCHERS, build_matcher
+from fair_distill.distillation.networks import build
+from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation
+from fair_distill.distillation.synthetic import Synthetic
 from fair_distill.errors import ConfigError
 
 COUNTS = np.array([[5, 2], [3, 4]])

@@ -14,7 +14,7 @@ from scipy.optimize import linprog, minimize, nnls
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.barycenter import BARYCENTERS, Barycenter, build_barycenter, l1, mean
+from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, build_barycenter, l1, mean
 from fair_distill.errors import ConfigError, ShapeError
 from fair_distill.testing import check_barycenter
 

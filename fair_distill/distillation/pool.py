@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fair_distill.config import Networks
-from fair_distill.distill.augment import augment, draw
-from fair_distill.distill.networks import Network
+from fair_distill.distillation.augment import augment, draw
+from fair_distill.distillation.networks import Network
 
 Lesson = Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]]
 

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distill.alignment import Alignment, CloudBarycentric, Statistic, Target
-from fair_distill.distill.matchers.base import Pair
-from fair_distill.distill.networks import Network
-from fair_distill.distill.sampling import Batch
-from fair_distill.distill.synthetic import Synthetic
+from fair_distill.distillation.alignment import Alignment, CloudBarycentric, Statistic, Target
+from fair_distill.distillation.matchers.base import Pair
+from fair_distill.distillation.networks import Network
+from fair_distill.distillation.sampling import Batch
+from fair_distill.distillation.synthetic import Synthetic
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_loop import ran, streams
 
-from fair_distill.distill.checkpoint import CheckpointFolder
+from fair_distill.distillation.checkpoint import CheckpointFolder
 from fair_distill.errors import IntegrityError
 
 KEY = "c0ffee"

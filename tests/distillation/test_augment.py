@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distill.augment import STRATEGIES, Draw, augment, draw
+from fair_distill.distillation.augment import STRATEGIES, Draw, augment, draw
 from fair_distill.errors import ConfigError
 
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])

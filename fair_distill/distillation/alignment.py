@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.barycenter import Barycenter, build_barycenter, mean
-from fair_distill.distill.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
-from fair_distill.distill.sampling import Allocation
+from fair_distill.distillation.barycenter import Barycenter, build_barycenter, mean
+from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
+from fair_distill.distillation.sampling import Allocation
 from fair_distill.errors import ConfigError
 
 Statistic = tuple[Tensor, ...]

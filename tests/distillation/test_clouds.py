@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
+from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
 from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.testing import check_cloud_barycenter
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fair_distill.data.grouped import Array, Cell, GroupedDataset
-from fair_distill.distill.augment import Draw, augment
-from fair_distill.distill.sampling import Normalisation
+from fair_distill.distillation.augment import Draw, augment
+from fair_distill.distillation.sampling import Normalisation
 from fair_distill.errors import ConfigError, DataError
 
 

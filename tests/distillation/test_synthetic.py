@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from small_workspace import grouped
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.sampling import Normalisation
-from fair_distill.distill.synthetic import decode, encode, natural_rows, start, stratified_rows
+from fair_distill.distillation.sampling import Normalisation
+from fair_distill.distillation.synthetic import decode, encode, natural_rows, start, stratified_rows
 from fair_distill.errors import ConfigError, DataError
 
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)

@@ -3,6 +3,7 @@
 sampler → matcher.pairs (statistics → alignment.targets) → distance → optimiser step → the network ages
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -12,14 +13,14 @@ from torch import Tensor
 
 from fair_distill.config import Candidate, Distill, Optimiser
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distill.alignment import Alignment, build_alignment
-from fair_distill.distill.augment import draw
-from fair_distill.distill.distance import distance
-from fair_distill.distill.matchers import build_matcher
-from fair_distill.distill.networks import Network, build
-from fair_distill.distill.pool import NetworkPool
-from fair_distill.distill.sampling import GroupSampler, Normalisation
-from fair_distill.distill.synthetic import Synthetic, decode, start
+from fair_distill.distillation.alignment import Alignment, build_alignment
+from fair_distill.distillation.augment import draw
+from fair_distill.distillation.distance import distance
+from fair_distill.distillation.matchers import build_matcher
+from fair_distill.distillation.networks import Network, build
+from fair_distill.distillation.pool import NetworkPool
+from fair_distill.distillation.sampling import GroupSampler, Normalisation
+from fair_distill.distillation.synthetic import Synthetic, decode, start
 from fair_distill.errors import FairDistillError
 
 Progress = Callable[[int, int, float], None]
@@ -52,6 +53,16 @@ class Streams:
     batches: torch.Generator
     augment: torch.Generator
     networks: torch.Generator
+
+    @classmethod
+    def from_seed(cls, seed: int) -> "Streams":
+        """Return streams that one seed stands for; the stage and the library start from the same."""
+
+        def stream(purpose: str) -> torch.Generator:
+            digest = hashlib.sha256(f"{seed}/distill.{purpose}".encode()).digest()
+            return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
+
+        return cls(**{field.name: stream(field.name) for field in fields(cls)})
 
     def state(self) -> State:
         return {field.name: getattr(self, field.name).get_state() for field in fields(self)}

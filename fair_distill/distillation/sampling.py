@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array, Cell, GroupedDataset
-from fair_distill.distill.augment import Draw, augment
+from fair_distill.distillation.augment import Draw, augment
 from fair_distill.errors import DataError
 
 Allocation = Literal["equal", "proportional"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distill.alignment import Statistic, Target
+from fair_distill.distillation.alignment import Statistic, Target
 
 
 def squared(wanted: Tensor, got: Tensor) -> Tensor:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from fair_distill.distill.matchers.base import Matcher
-from fair_distill.distill.matchers.cafe import CAFE
-from fair_distill.distill.matchers.dc import DC, IDC
-from fair_distill.distill.matchers.dm import DM
+from fair_distill.distillation.matchers.base import Matcher
+from fair_distill.distillation.matchers.cafe import CAFE
+from fair_distill.distillation.matchers.dc import DC, IDC
+from fair_distill.distillation.matchers.dm import DM
 from fair_distill.errors import ConfigError
 
 # The one place a method is added: write its file, add its line.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fair_distill.distill.barycenter import resolve, with_options
+from fair_distill.distillation.barycenter import resolve, with_options
 from fair_distill.errors import ConfigError, DataError, ShapeError
 
 CloudBarycenter = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fair_distill.distill.networks import NETWORKS, ConvNet, Network, build, made
+from fair_distill.distillation.networks import NETWORKS, ConvNet, Network, build, made
 from fair_distill.errors import ConfigError
 from fair_distill.testing import check_network
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distill.alignment import Alignment, build_alignment, group_weights
-from fair_distill.distill.barycenter import BARYCENTERS
-from fair_distill.distill.distance import distance
+from fair_distill.distillation.alignment import Alignment, build_alignment, group_weights
+from fair_distill.distillation.barycenter import BARYCENTERS
+from fair_distill.distillation.distance import distance
 from fair_distill.errors import ConfigError
 
 # C classes, G groups, D dimensions

@@ -1,0 +1,219 @@
+"""From columns of a table to classes, groups and numbers for what belongs together.
+
+Values are text here, whatever type they had, so that 1, "1" and a category called 1 are the same class.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import AfterValidator, Field
+
+from fair_distill.config import Section
+from fair_distill.data.grouped import Array
+from fair_distill.errors import ConfigError, DataError, ShapeError
+
+_MOST_NAMES = 1000
+_WHOLE = re.compile(r"[0-9]+")
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+def _apart(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"each name once; got {list(names)}")
+    return names
+
+
+Classes = Annotated[tuple[Name, ...], Field(min_length=2, max_length=_MOST_NAMES, strict=False), AfterValidator(_apart)]
+
+
+class Columns(Section):
+    """Which column, or array of an .npz, holds what.
+
+    Attributes
+    ----------
+    image : the pixels; a PNG or JPEG, or its path; `name*` takes the columns name0, name1, ... for one pixel each
+    label : the class
+    groups : one attribute, or several whose combinations are the groups
+    split : the name of the split, for `params.yaml: data.splits` to choose by
+    pair : the same in examples that show the same thing in different groups
+    cluster : the same in examples that are not independent, as several images of one person; splits keep them together
+    """
+
+    image: Name | None = None
+    label: Name | None = None
+    groups: Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False), AfterValidator(_apart)] | None = None
+    split: Name | None = None
+    pair: Name | None = None
+    cluster: Name | None = None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        return (self.groups,) if isinstance(self.groups, str) else self.groups or ()
+
+    @property
+    def facts(self) -> list[str]:
+        """Every column but the image's, each once."""
+        named = [self.label, *self.attributes, self.split, self.pair, self.cluster]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def needed(self, *keys: str, by: str) -> None:
+        for key in keys:
+            if getattr(self, key) is None:
+                raise ConfigError(f"params.yaml: data.source.columns.{key}: the source {by} needs this key")
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Images with a class each, and what else a source says about them.
+
+    Attributes
+    ----------
+    images : uint8 array (N, channels, height, width)
+    labels, groups : int arrays (N,); indices into `classes` and `group_names`
+    pairs, clusters : int arrays (N,); what belongs together shares a number
+    splits : array (N,) of text; the source's own names of its parts
+    """
+
+    images: Array
+    labels: Array
+    classes: tuple[str, ...]
+    groups: Array | None = None
+    group_names: tuple[str, ...] = ()
+    pairs: Array | None = None
+    clusters: Array | None = None
+    splits: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def labelled(
+    images: Array,
+    facts: Mapping[str, Array],
+    columns: Columns,
+    classes: Sequence[str] | None,
+    *,
+    labels: Array | None = None,
+    splits: Array | None = None,
+) -> Labelled:
+    """Name classes and groups, number pairs and clusters; `labels` and `splits` may come apart from the columns."""
+    label = facts[columns.label] if labels is None and columns.label else labels
+    split = facts[columns.split] if columns.split else splits
+    assert label is not None
+    for name, values in {"the labels": label, **facts}.items():
+        if values.shape != (len(images),):
+            raise ShapeError(f"{name}: one entry per image is needed, got {values.shape} for {len(images)} images")
+    numbers, names = class_indices(label, classes)
+    attributes = {name: facts[name] for name in columns.attributes}
+    groups, group_names = group_indices(attributes) if attributes else (None, ())
+    return Labelled(
+        images=images,
+        labels=numbers,
+        classes=names,
+        groups=groups,
+        group_names=group_names,
+        pairs=_numbered(facts[columns.pair]) if columns.pair else None,
+        clusters=_numbered(facts[columns.cluster]) if columns.cluster else None,
+        splits=split,
+    )
+
+
+def as_text(values: Any, *, where: str) -> Array:
+    """Return a column as text, refusing what is missing and what is neither a whole number nor a name."""
+    column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([_arrow(values, where)])
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not any(accepts(kind) for accepts in _NAMING):
+        raise DataError(f"{where}: whole numbers or names are wanted, got {kind}")
+    text = np.asarray(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
+    missing = np.flatnonzero((text == None) | (text == ""))  # noqa: E711 (element by element)
+    if len(missing):
+        raise DataError(
+            f"{where} is missing in {len(missing)} of {len(text)} rows, the first of them row {missing[0] + 1}; "
+            "name what is not known, for example `unknown`, or leave the rows out"
+        )
+    return text.astype(str)
+
+
+_NAMING = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
+
+
+def _arrow(values: Array, where: str) -> pa.Array:
+    if values.ndim != 1:
+        raise ShapeError(f"{where}: one entry per image is needed, got an array of {values.shape}")
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise DataError(f"{where}: whole numbers or names are wanted, got {values.dtype}") from None
+
+
+def class_indices(labels: Array, declared: Sequence[str] | None) -> tuple[Array, tuple[str, ...]]:
+    """Return an index for each label, and the names: the declared ones, or else those that occur.
+
+    A label is a declared name or, if all labels are whole numbers, the position of one.
+    """
+    values, indices = np.unique(labels, return_inverse=True)
+    numbers = all(_WHOLE.fullmatch(value) for value in values)
+    if declared is None:
+        if numbers:
+            _bounded(values, labels, _MOST_NAMES)
+            order = np.argsort(values.astype(np.int64), kind="stable")
+            values, indices = values[order], np.argsort(order)[indices]
+        names = tuple(values.tolist())
+    else:
+        names = tuple(declared)
+        if numbers and not set(values) <= set(names):
+            _bounded(values, labels, len(names))
+            return values.astype(np.int64)[indices], names
+        unknown = [value for value in values if value not in names]
+        if unknown:
+            raise DataError(
+                f"label {unknown[0][:80]!r} of example {np.flatnonzero(labels == unknown[0])[0]} is none of "
+                f"{', '.join(names[:10])}; mend the data, or params.yaml: data.source.classes"
+            )
+        indices = np.array([names.index(value) for value in values])[indices]
+    _several(names, "classes", "data.source.columns.label")
+    return indices.astype(np.int64), names
+
+
+def group_indices(attributes: Mapping[str, Array]) -> tuple[Array, tuple[str, ...]]:
+    """Return a group for each example, and the names: `female×young`, for every combination that occurs.
+
+    An attribute of numbers says which it is: `student=1`.
+    """
+    codes, names = [], []
+    for attribute, values in attributes.items():
+        found, code = np.unique(values, return_inverse=True)
+        numbers = all(_WHOLE.fullmatch(value) for value in found)
+        codes.append(code)
+        names.append([f"{attribute}={value}" if numbers else value for value in found.tolist()])
+    combinations, indices = np.unique(np.stack(codes, axis=1), axis=0, return_inverse=True)
+    joined = tuple("×".join(name[i] for name, i in zip(names, row, strict=True)) for row in combinations)
+    _several(joined, "groups", "data.source.columns.groups")
+    return indices.reshape(-1).astype(np.int64), joined
+
+
+def _bounded(values: Array, labels: Array, count: int) -> None:
+    for value in values:
+        if len(value) > 9 or int(value) >= count:
+            row = np.flatnonzero(labels == value)[0]
+            raise DataError(
+                f"label {value[:80]} of example {row} is outside 0 to {count - 1}; "
+                "mend the data, or name all classes in params.yaml: data.source.classes"
+            )
+
+
+def _several(names: Sequence[str], what: str, where: str) -> None:
+    if not 2 <= len(names) <= _MOST_NAMES:
+        which = f": {names[0]!r}" if len(names) == 1 else ""
+        raise DataError(
+            f"2 to {_MOST_NAMES} {what} are wanted, got {len(names)}{which}; mend the data or params.yaml: {where}"
+        )
+
+
+def _numbered(values: Array) -> Array:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,48 @@
+"""From a source to the three splits that every later stage works on: divided, and grouped or coloured."""
+
+import numpy as np
+
+from fair_distill.artifacts import SPLITS
+from fair_distill.config import Data
+from fair_distill.data.columns import Labelled
+from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.skew import paired, skewed
+from fair_distill.data.splits import split_rows
+from fair_distill.errors import ConfigError
+
+
+def make_splits(
+    source: Labelled, data: Data, *, dealing: np.random.Generator, colouring: np.random.Generator
+) -> dict[str, GroupedDataset]:
+    """Return train, tune and gate, by `data` of params.yaml.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If there is not exactly one of groups and colours, or the splits cannot be made as declared.
+    """
+    if (source.groups is None) == (data.colours is None):
+        came = "neither" if source.groups is None else "both"
+        raise ConfigError(
+            f"params.yaml: data: groups come from data.source.columns.groups or from data.colours; there are {came}"
+        )
+    rows = split_rows(source, data.splits.model_dump(), dealing)
+    if data.colours is None:
+        return {name: _natural(source, rows[name]) for name in SPLITS}
+    assert data.own_share is not None  # it goes with colours, and so does paint
+    assert data.paint is not None
+    train = skewed(source, rows["train"], data.colours, data.own_share, colouring, paint=data.paint)
+    measured = {name: paired(source, rows[name], data.colours, paint=data.paint) for name in SPLITS[1:]}
+    return {"train": train, **measured}
+
+
+def _natural(source: Labelled, rows: Array) -> GroupedDataset:
+    assert source.groups is not None
+    return GroupedDataset.from_arrays(
+        source.images[rows],
+        source.labels[rows],
+        source.groups[rows],
+        classes=source.classes,
+        group_names=source.group_names,
+        pairs=rows if source.pairs is None else source.pairs[rows],
+    )

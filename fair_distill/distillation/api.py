@@ -1,0 +1,69 @@
+"""Distillation as a function of arrays: no YAML, no files. The stage goes through the same loop."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from fair_distill.config import Candidate, Distill, checked
+from fair_distill.data.grouped import GroupedDataset
+from fair_distill.distillation.loop import Distilled, Streams
+from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.presets import PRESETS
+from fair_distill.distillation.sampling import normalisation
+from fair_distill.errors import ConfigError
+
+
+def distill(
+    dataset: GroupedDataset,
+    *,
+    preset: str = "dm",
+    alignment: str = "barycentric",
+    barycenter: str | Mapping[str, Any] | None = None,
+    group_weights: Mapping[str, float] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    **settings: Any,
+) -> Distilled:
+    """Distil group-labelled images into a few per class.
+
+    Parameters
+    ----------
+    dataset : see `GroupedDataset.from_arrays`
+    preset : a name in PRESETS, the settings that are not given
+    alignment : "pooled", "per_group" or "barycentric"
+    barycenter : for "barycentric"; a name, or a mapping with `name` and options; the mean if not given
+    settings : any key of params.yaml's section `distill`: matcher, network, ipc, steps, optimiser, ...; `networks` and
+        `optimiser` may be given in part
+
+    Returns
+    -------
+    Distilled
+        `images`, float32 (C · ipc, channels, height, width), pixels over 255; `labels`; `losses`.
+
+    Raises
+    ------
+    ConfigError, DataError, Diverged
+        As the loop does.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    base = PRESETS[preset]
+    inner = {
+        key: base[key] | value
+        for key, value in settings.items()
+        if key in ("networks", "optimiser") and isinstance(value, Mapping)
+    }
+    if alignment == "barycentric" and barycenter is None:
+        barycenter = "mean"
+    aligned = {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)}
+    return run(
+        dataset,
+        checked(Distill, base | settings | inner, name="distill()"),
+        checked(Candidate, aligned, name="distill()"),
+        normalise=normalisation(dataset),
+        streams=Streams.from_seed(seed),
+        device=torch.device(device),
+        progress=progress,
+    )
