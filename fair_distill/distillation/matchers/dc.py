@@ -37,6 +37,8 @@ class GradientMatcher:
             alignment.targets(())  # says why not
 
         def gradient(images: Tensor, label: int, counted: Tensor | None) -> Statistic:
+            if counted is not None:  # what counts nothing is not worth a pass
+                images, counted = images[counted > 0], counted[counted > 0]
             labels = torch.full((len(images),), label, device=images.device)
             each = F.cross_entropy(network(images), labels, reduction="none")
             loss = each.mean() if counted is None else (each * counted).sum()
@@ -53,7 +55,7 @@ class GradientMatcher:
                     if mixture.weight[label] > 0
                 ]
             else:
-                cells = [gradient(images[counted > 0], label, counted[counted > 0]) for counted in averaging]
+                cells = [gradient(images, label, counted) for counted in averaging]
                 stacked = tuple(torch.stack(layers, dim=1) for layers in zip(*cells, strict=True))
                 targets = alignment.targets(stacked, slice(label, label + 1))
             yield Pair(targets, gradient(synthetic.view(range(label, label + 1)), label, None))
