@@ -17,7 +17,7 @@ from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError, ShapeError
 
 _MOST_NAMES = 1000
-_WHOLE = re.compile(r"[0-9]+")
+_WHOLE = re.compile(r"-?[0-9]+")
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -199,7 +199,7 @@ def group_indices(attributes: Mapping[str, Array]) -> tuple[Array, tuple[str, ..
 
 def _bounded(values: Array, labels: Array, count: int) -> None:
     for value in values:
-        if len(value) > 9 or int(value) >= count:
+        if len(value) > 9 or not 0 <= int(value) < count:
             row = np.flatnonzero(labels == value)[0]
             raise DataError(
                 f"label {value[:80]} of example {row} is outside 0 to {count - 1}; "

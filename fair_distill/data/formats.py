@@ -97,9 +97,9 @@ def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str]) -> pa
     ----------
     text : the columns that a CSV file is not to guess a type for: `007` stays `007`
     """
+    size = _file_size(path)
     if path.suffix not in TABLES:
         raise ConfigError(f"{path}: a table is one of {', '.join(TABLES)}; mend the path in params.yaml: data.source")
-    size = _file_size(path)
     if size == 0:
         raise DataError(f"{path} is empty; a table with a row for each example was wanted")
     try:

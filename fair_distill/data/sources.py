@@ -167,8 +167,8 @@ def _sentence(error: ValidationError, options: dict[str, Any]) -> str:
     if fault["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return f"{where}: no such key; remove it or mend its spelling"
     message = " ".join(fault["msg"].removeprefix("Value error, ").split())
-    came = "" if fault["type"] == "value_error" else f"; got {repr(fault['input'])[:80]}"
-    return f"{where}: {message[0].lower()}{message[1:]}{came}"
+    came = ":" if fault["type"] == "value_error" else f" is {repr(fault['input'])[:80]};"
+    return f"{where}{came} {message[0].lower()}{message[1:]}"
 
 
 def _files(root: Path, files: Files) -> dict[str, Path]:

@@ -35,13 +35,14 @@ def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.rand
         parts |= {split: rest[rows] for split, rows in dealt.items()}
     elif len(rest):
         raise DataError(
-            f"{len(rest)} examples, of split {source.splits[rest[0]]!r} for one, go to no split; "  # type: ignore[index]
+            f"{len(rest)} examples, of split {str(source.splits[rest[0]])!r} for one, go to no split; "  # type: ignore[index]
             "name theirs in params.yaml: data.splits, or leave them out of the source"
         )
     for split in splits:
         if len(parts[split]) == 0:
             raise DataError(
-                f"the split {split!r} gets none of {len(source)} examples; mend params.yaml: data.splits, or add data"
+                f"the split {split!r} gets none of {len(source)} examples, and at least one example is needed; "
+                "mend params.yaml: data.splits, or add data"
             )
     if named:
         _together(source, parts)

@@ -147,6 +147,6 @@ def _named(indices: Array, names: tuple[str, ...]) -> Array:
 def _earliest(values: pd.Series, splits: Array) -> Array:
     """Return the first split that holds each value; -1 where that is the row's own, or the value is missing."""
     codes = pd.factorize(values)[0]
-    first = np.full(codes.max(initial=-1) + 2, len(splits))
+    first = np.full(codes.max(initial=-1) + 2, splits.max(initial=0) + 1)  # later than any
     np.minimum.at(first, codes, splits)
     return np.where((codes >= 0) & (first[codes] < splits), first[codes], -1)

@@ -1,0 +1,146 @@
+"""Numbers become bytes, and sizes become one size, by rules with known answers."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from small_files import png
+
+from fair_distill.data.grouped import Array
+from fair_distill.data.pixels import Pixels, decode, luma, to_images
+from fair_distill.errors import DataError
+
+
+def made(values: Array, **pixels: Any) -> Array:
+    return to_images(values, Pixels(**pixels), where="here")
+
+
+def noise(*shape: int) -> Array:
+    return np.random.default_rng(5).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bounds"), [(np.float32, (0.0, 1.0)), (np.float64, (-1.0, 1.0)), (np.uint16, (0.0, 65535.0))]
+)
+def test_a_declared_range_becomes_0_to_255(dtype: type, bounds: tuple[float, float]) -> None:
+    images = noise(4, 1, 8, 8)
+    low, high = bounds
+
+    assert np.array_equal(made((low + images / 255 * (high - low)).astype(dtype), range=bounds), images)
+
+
+def test_16_bits_lose_their_lower_half_and_no_more() -> None:
+    fine = np.arange(2**16, dtype=np.uint16).reshape(4, 1, 128, 128)
+
+    assert np.array_equal(made(fine, range=(0, 65535)), np.round(fine / 257))
+
+
+@given(st.sampled_from([np.nan, np.inf, -np.inf, -0.01, 1.01]), st.integers(0, 4), st.integers(0, 63))
+def test_a_pixel_out_of_range_is_named_wherever_it_is(value: float, example: int, place: int) -> None:
+    images = np.full((5, 64), 0.5)
+    images[example, place] = value
+
+    with pytest.raises(DataError, match=rf"example {example} has a pixel of {value:g}, outside 0 to 1"):
+        made(images, shape=(1, 8, 8), range=(0, 1))
+
+
+def test_the_ends_of_the_range_are_within() -> None:
+    assert made(np.array([0.0, 1.0]).repeat(32).reshape(1, 8, 8), range=(0, 1)).reshape(2, -1)[:, 0].tolist() == [
+        0,
+        255,
+    ]
+
+
+def test_channels_may_stand_first_or_last() -> None:
+    first = noise(4, 3, 9, 10)
+
+    assert np.array_equal(made(first), made(np.moveaxis(first, 1, 3)))
+    assert np.array_equal(made(first), made(first.reshape(4, -1), shape=(3, 9, 10)))
+    assert made(noise(4, 9, 10)).shape == (4, 1, 9, 10)
+
+
+def test_grey_in_three_channels_and_back_is_the_same() -> None:
+    grey = noise(4, 1, 8, 8)
+
+    three = made(grey, channels=3)
+
+    assert np.array_equal(three, grey.repeat(3, axis=1))
+    assert np.array_equal(made(three, channels=1), grey)
+
+
+def test_luma_is_pillows_to_a_level() -> None:
+    images = noise(20, 3, 8, 8)
+    pillows = [np.asarray(Image.fromarray(np.moveaxis(image, 0, 2)).convert("L")) for image in images]
+
+    assert np.abs(luma(images)[:, 0].astype(int) - np.array(pillows)).max() <= 1
+
+
+def test_padding_centres_on_black_and_keeps_every_pixel() -> None:
+    images = noise(3, 1, 28, 20)
+
+    padded = made(images, size=32, resize="pad")
+
+    assert np.array_equal(padded[:, :, 2:30, 6:26], images)
+    assert padded.sum(dtype=np.int64) == images.sum(dtype=np.int64)
+
+
+@pytest.mark.parametrize(("resize", "filled"), [("pad", 0.5), ("crop", 1.0), ("stretch", 1.0)])
+def test_a_wide_image_fills_as_much_as_its_rule_says(resize: str, filled: float) -> None:
+    white = np.full((1, 3, 40, 80), 255, np.uint8)
+
+    square = made(white, size=16, resize=resize)
+
+    assert square.shape == (1, 3, 16, 16)
+    assert (square == 255).mean() == filled
+
+
+def test_cropping_takes_the_middle() -> None:
+    images = np.zeros((1, 1, 16, 48), np.uint8)
+    images[..., 16:32] = noise(16, 16)
+
+    assert np.array_equal(made(images, size=16, resize="crop"), images[..., 16:32])
+
+
+@pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("shape", [(1, 4000), (4000, 1), (3, 5), (257, 256)])
+def test_any_shape_becomes_the_square(shape: tuple[int, int], resize: str) -> None:
+    assert made(noise(1, 1, *shape), size=8, resize=resize).shape == (1, 1, 8, 8)
+
+
+def test_a_png_comes_out_as_it_went_in() -> None:
+    for channels in (1, 3):
+        image = noise(channels, 9, 11)
+        assert np.array_equal(decode(png(image), Pixels(), where="here"), image)
+
+
+def test_a_jpeg_comes_out_nearly_as_it_went_in() -> None:
+    flat = np.full((3, 16, 16), 90, np.uint8)
+
+    assert np.abs(decode(png(flat, "JPEG"), Pixels(), where="here").astype(int) - 90).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("I;16", 1), ("P", 3), ("RGB", 3), ("RGBA", 3)]
+)
+def test_every_mode_of_png_is_grey_or_colour(mode: str, channels: int) -> None:
+    sink = io.BytesIO()
+    white = Image.new("L", (8, 8), 255)
+    (Image.fromarray(np.full((8, 8), 65535, np.uint16)) if mode == "I;16" else white.convert(mode)).save(sink, "PNG")
+
+    image = decode(sink.getvalue(), Pixels(), where="here")
+
+    assert image.shape == (channels, 8, 8)
+    assert (image == 255).all()
+
+
+def test_an_image_that_lies_on_its_side_is_set_upright() -> None:
+    sink = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    Image.fromarray(noise(8, 12)).save(sink, "PNG", exif=exif)
+
+    assert np.array_equal(decode(sink.getvalue(), Pixels(), where="here")[0], np.rot90(noise(8, 12), -1))

@@ -1,0 +1,143 @@
+"""Shares are kept in every cell, and what belongs together stays together."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fair_distill.data.columns import Labelled
+from fair_distill.data.grouped import Array
+from fair_distill.data.splits import deal, split_rows
+from fair_distill.errors import ConfigError, DataError
+
+SHARES: dict[str, float | str] = {"train": 0.5, "tune": 0.1, "gate": 0.4}
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def source(n: int, **more: Any) -> Labelled:
+    numbers = np.arange(n)
+    cells: dict[str, Any] = {"groups": numbers // 2 % 2, "group_names": ("x", "y")}
+    return Labelled(np.zeros((n, 1, 8, 8), np.uint8), numbers % 2, ("a", "b"), **(cells | more))
+
+
+def cells(made: Labelled, rows: Array) -> list[int]:
+    assert made.groups is not None
+    return np.bincount(made.labels[rows] * 2 + made.groups[rows], minlength=4).tolist()
+
+
+def test_every_cell_is_dealt_out_by_share() -> None:
+    made = source(400)
+
+    parts = split_rows(made, SHARES, rng())
+
+    assert {name: cells(made, rows) for name, rows in parts.items()} == {
+        "train": [50] * 4,
+        "tune": [10] * 4,
+        "gate": [40] * 4,
+    }
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(400))
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    st.lists(st.integers(0, 2), min_size=60, max_size=60),
+    st.integers(0, 3),
+)
+def test_no_unit_is_torn_apart_and_every_row_is_in_one_split(units: list[int], strata: list[int], seed: int) -> None:
+    bound = np.array(units)
+
+    parts = deal(np.array(strata[: len(units)]), bound, {"train": 0.5, "gate": 0.5}, rng(seed))
+
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(units)))
+    if len(set(units)) < len(units):
+        assert not set(bound[parts["train"]]) & set(bound[parts["gate"]])
+
+
+def test_units_of_many_cells_still_come_out_by_share() -> None:
+    strata, units = rng(1).integers(0, 4, 2000), rng(2).integers(0, 200, 2000)
+
+    parts = deal(strata, units, {"train": 0.5, "tune": 0.1, "gate": 0.4}, rng())
+
+    totals = np.bincount(strata)
+    for name, share in (("train", 0.5), ("tune", 0.1), ("gate", 0.4)):
+        assert np.abs(np.bincount(strata[parts[name]]) / totals - share).max() < 0.03
+
+
+def test_one_large_unit_goes_where_there_is_room() -> None:
+    units = np.array([0] * 50 + list(range(1, 51)))
+
+    parts = deal(np.zeros(100, int), units, {"train": 0.6, "gate": 0.4}, rng())
+
+    assert set(range(50)) <= set(parts["train"].tolist())
+    assert len(parts["train"]) == 60
+
+
+def test_pairs_and_clusters_are_kept_together_also_through_each_other() -> None:
+    # Pair k is images 2k and 2k+1; cluster links the second of a pair with the first of the next, five pairs long.
+    pairs = np.arange(200) // 2
+    clusters = np.where(np.arange(200) % 10 == 0, 1000 + np.arange(200), (np.arange(200) + 1) // 2)
+    clusters = np.unique(clusters, return_inverse=True)[1]
+    made = source(200, pairs=pairs, clusters=clusters)
+
+    parts = split_rows(made, SHARES, rng())
+
+    for rows in parts.values():
+        assert len(rows) % 10 == 0
+        assert np.array_equal(np.unique(rows // 10).repeat(10), rows // 10)
+
+
+def test_the_deal_follows_its_generator_and_nothing_else() -> None:
+    for more in ({}, {"clusters": np.arange(100) // 2}):
+        once, again, other = (split_rows(source(100, **more), SHARES, rng(seed))["train"] for seed in (1, 1, 2))
+        assert np.array_equal(once, again)
+        assert not np.array_equal(once, other)
+
+
+def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
+    made = source(200, splits=np.array(["learn"] * 120 + ["test"] * 80))
+
+    parts = split_rows(made, {"train": 0.9, "tune": 0.1, "gate": "test"}, rng())
+
+    assert list(parts) == ["train", "tune", "gate"]
+    assert parts["gate"].tolist() == list(range(120, 200))
+    assert (len(parts["train"]), len(parts["tune"])) == (108, 12)
+    assert max(parts["train"].max(), parts["tune"].max()) < 120
+
+
+NAMES = np.array(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+NAMED: dict[str, float | str] = {"train": "a", "tune": "b", "gate": "c"}
+
+
+def test_all_splits_may_have_names() -> None:
+    parts = split_rows(source(60, splits=NAMES), NAMED, rng())
+
+    assert [rows.tolist() for rows in parts.values()] == [list(range(20)), list(range(20, 40)), list(range(40, 60))]
+
+
+@pytest.mark.parametrize(
+    ("made", "splits", "error", "says"),
+    [
+        (source(60), NAMED, ConfigError, r"data\.splits\.train is 'a', but the source names no splits"),
+        (source(60, splits=NAMES), SHARES, ConfigError, r"names splits \(a, b, c\), and .* uses none of them"),
+        (source(60, splits=NAMES), NAMED | {"gate": "d"}, DataError, r"gate is 'd'; the source has splits a, b, c"),
+        (source(80, splits=np.append(NAMES, ["z"] * 20)), NAMED, DataError, "20 examples, of split 'z' .* to no split"),
+        (source(60, splits=NAMES), {"train": "a", "tune": 1.0, "gate": "z"}, DataError, "gate is 'z'"),
+        (
+            source(60, splits=NAMES, clusters=np.arange(60) // 8),
+            NAMED,
+            DataError,
+            "1 clusters are in both train and tune; a cluster is in one split",
+        ),
+        (source(60, splits=NAMES, pairs=np.arange(60) % 50), NAMED, DataError, "10 pairs are in both train and gate"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(
+    made: Labelled, splits: dict[str, float | str], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        split_rows(made, splits, rng())
