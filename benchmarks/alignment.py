@@ -1,5 +1,5 @@
-"""What fairness costs: a step of each alignment over a pooled step at equal real images, ten groups; and a DC target from
-one weighted backward pass against one pass per group.
+"""What fairness costs: a step of each alignment over a pooled step at equal real images, with ten groups; a DC target
+from one weighted backward pass against one pass per group.
 
     python benchmarks/alignment.py [--device cuda] [--rounds 5]
 

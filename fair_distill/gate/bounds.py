@@ -11,10 +11,13 @@ examples: Wilson's score bound at an effective sample size, t quantile over clus
     different examples the two in squares (Newcombe's hybrid score interval), for a difference on the same examples
     the score bound of its positive and negative part. It is never of width 0: a cell that is all right is bounded
     as binomial data of as many clusters are.
-seeds: Student's t over seeds. Three networks are few, and it says so.
+seeds: Student's t over seeds, widened on the side to which networks scatter further (`bend`). Three networks are
+    few, and it says so.
 
-A single Satterthwaite quantile for both parts was tried and is narrower for rates near one half, but passes too
-often at 3 to 5 points of seed scatter on large cells, where all rests on few seeds (tests/gate/simulation.py).
+The method was chosen by simulation (tests/gate/simulation.py). A single Satterthwaite quantile for both parts, entering
+the score bounds through one effective size, is narrower for rates near one half, wider near 1, and holds up to two
+points less often where all rests on few seeds. What networks and examples do together is counted in both parts, which
+makes bounds wider than they need be on small cells.
 
 Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
 """
@@ -167,15 +170,15 @@ def level(outcomes: Floats, clusters: Ints | None = None, *, lowest: int = 0) ->
     found = score(outcomes.mean(axis=-2), clusters, lowest=lowest)
     if lowest < 0:
         return Contrasts(found, None, seeds)
-    return Contrasts(found, None, seeds, bend(seeds, outcomes.shape[-1]))
+    return Contrasts(found, None, seeds, bend(seeds, found.freedom + 1))
 
 
-def bend(seeds: Floats, n: int) -> Floats:
+def bend(seeds: Floats, n: Floats) -> Floats:
     """How lopsided networks scatter about a rate: a sixth of the third moment over the second, by the rate itself.
 
     Three seeds cannot tell, but a rate can: networks that differ by a threshold move a rate of 0.98 further down than
     up, with a skewness of about 3 (1 - 2p) s / (p (1 - p)) at standard deviation s, as a lognormal rate of errors
-    does. What the n examples of one seed scatter by themselves is not the network's and is taken off.
+    does. What n independent examples of one seed scatter by themselves is not the network's and is taken off.
     """
     rate = seeds.mean(axis=-1)
     binomial = rate * (1 - rate)
@@ -196,12 +199,11 @@ def on_the_same(
     differences: Floats,
     clusters: Ints | None = None,
     *,
-    bend: Floats | None = None,
     scale: float = 1.0,
 ) -> Contrasts:
     """The mean of differences (..., S, n) in [-scale, scale], each on one example or pair of examples."""
     of_one = level(differences / scale, clusters, lowest=-1)
-    return Contrasts(of_one.first, None, of_one.seeds * scale, bend, scale)
+    return Contrasts(of_one.first, None, of_one.seeds * scale, None, scale)
 
 
 def stacked(parts: Sequence[Contrasts]) -> Contrasts:

@@ -47,18 +47,20 @@ def decide(
     guilty = rejected if outcome == "fail" else broken
 
     worst = max(range(len(found)), key=lambda i: (bool(guilty[i].any()), float(bounds[i].max()), -i))
-    evidence, order = found[worst], np.argsort(-bounds[worst], kind="stable")
+    evidence = found[worst]
+    # The number first: where it is over the limit itself, a bound beside it is not what is to be mended.
+    order = np.lexsort((-bounds[worst], -sign * evidence.each))
     culprits = tuple(
         _culprit(limit, outcome, evidence, int(j), own[worst], alpha=alpha) for j in order if guilty[worst][j]
     )[:_SHOWN]
-    bound = None if alpha is None else sign * float(bounds[worst].max())
+    bound = None if alpha is None else _possible(limit, sign * float(bounds[worst].max()))
     told = sentence(
         limit,
         outcome,
         value=evidence.value,
         network=evidence.network,
         bound=bound,
-        shown=None if shown is None else sign * float(shown[worst].max()),
+        shown=None if shown is None else _possible(limit, sign * float(shown[worst].max())),
         alpha=alpha,
     )
     if culprits:
@@ -112,6 +114,11 @@ def _bound(evidence: Evidence, sign: float, alpha: float | None) -> Floats:
     return sign * (evidence.upper if sign > 0 else evidence.lower)(alpha)
 
 
+def _possible(limit: Limit, bound: float) -> float:
+    """A bound that says no more than what is true of every rate, gap or rise."""
+    return min(max(bound, -1.0 if limit.over else 0.0), 1.0)
+
+
 def _holm(found: Sequence[Evidence], sign: float, number: float, alpha: float) -> tuple[list[Floats], list[Floats]]:
     """Return the simultaneous bounds on the accusing side, and where Holm's step-down test finds a breach."""
     remaining = sum(one.tests * len(one.each) for one in found)
@@ -142,7 +149,7 @@ def _culprit(
         rates=rates,
         examples=sizes,
         value=float(evidence.each[j]),
-        bound=None if alpha is None else sign * float(_bound(evidence, sign, alpha)[j]),
+        bound=None if alpha is None else _possible(limit, sign * float(_bound(evidence, sign, alpha)[j])),
         sentence=measured(place, rates, sizes, own),
         remedy=remedy(
             limit,

@@ -5,7 +5,8 @@ one-sided bounds at any level, so that `judge` need not know which metric it is.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from fair_distill.config import Limit
 from fair_distill.errors import ConfigError
 from fair_distill.gate.answers import Answers
-from fair_distill.gate.bounds import Contrasts, level, minus, on_the_same, stacked
+from fair_distill.gate.bounds import Contrasts, bend, level, minus, on_the_same, stacked
 from fair_distill.gate.metrics import GAP_RATES, Confusion, Floats, Ints, Rate, diagonal
 
 Bound = Callable[[float], Floats]
@@ -201,7 +202,7 @@ def _differences(
         first = stacked([levels[a] for a, _ in of.sides])
         second = stacked([levels[b] for _, b in of.sides if b])
         apart = minus(first, second)
-        parts.append(Contrasts(apart.first, apart.second, apart.seeds * scale, scale))
+        parts.append(Contrasts(apart.first, apart.second, apart.seeds * scale, apart.bend, scale))
     return stacked(parts)
 
 
@@ -209,8 +210,14 @@ def _paired(own: Answers, rate: Rate, of: Scope, value: Floats, *, scale: float)
     assert own.by_pair is not None
     pairs = own.by_pair[_among(own.labels[own.by_pair[:, 0]], rate.of)]
     of_pair = value[:, pairs]
-    apart = [of_pair[..., list(a)].mean(axis=-1) - of_pair[..., list(b or ())].mean(axis=-1) for a, b in of.sides]
-    return on_the_same(np.stack(apart), _clusters(own, pairs[:, 0]), scale=scale)
+    sides = {side: of_pair[..., list(side)].mean(axis=-1) for pair in of.sides for side in pair if side}
+    apart = np.stack([sides[a] - sides[b or ()] for a, b in of.sides])
+    found = on_the_same(apart, _clusters(own, pairs[:, 0]), scale=scale)
+    if scale != 1:  # not the values of a rate, but of a difference of rates
+        return found
+    count = np.asarray(found.first.freedom[0] + 1)
+    bends = {side: bend(values.mean(axis=-1), count) for side, values in sides.items()}
+    return replace(found, bend=np.stack([bends[a] - bends[b or ()] for a, b in of.sides]))
 
 
 def _within(contrasts: Contrasts) -> tuple[Bound, Bound]:
@@ -223,8 +230,9 @@ def _within(contrasts: Contrasts) -> tuple[Bound, Bound]:
 
 def _parts(contrasts: Contrasts) -> Callable[[float], tuple[Floats, Floats]]:
     def parts(alpha: float) -> tuple[Floats, Floats]:
-        away = np.where(contrasts.value >= 0, contrasts.examples_above(alpha), contrasts.examples_below(alpha))
-        return away, contrasts.seeds_part(alpha)
+        up = contrasts.value >= 0
+        examples = np.where(up, contrasts.examples_above(alpha), contrasts.examples_below(alpha))
+        return examples, np.where(up, contrasts.seeds_above(alpha), contrasts.seeds_below(alpha))
 
     return parts
 
@@ -253,7 +261,8 @@ def _mean_gap(own: Answers, of: Scope, contrasts: Contrasts) -> Evidence:
     def parts(alpha: float) -> tuple[Floats, Floats]:
         widest = np.maximum(contrasts.examples_above(alpha), contrasts.examples_below(alpha)).reshape(shape).max(axis=1)
         examples = np.sqrt(np.square(widest).sum()) if apart else widest.sum()
-        return np.array([examples / count]), np.array([contrasts.seeds_part(alpha).reshape(shape).max(axis=1).mean()])
+        scatter = np.maximum(contrasts.seeds_above(alpha), contrasts.seeds_below(alpha)).reshape(shape).max(axis=1)
+        return np.array([examples / count]), np.array([scatter.mean()])
 
     def upper(alpha: float) -> Floats:
         return np.asarray(value + np.hypot(*parts(alpha)))
@@ -280,7 +289,7 @@ def _smallest(own: Answers, of: Scope) -> Evidence:
 
 def _floor(own: Answers, of: Scope, rates: Contrasts) -> Evidence:
     def parts(alpha: float) -> tuple[Floats, Floats]:
-        return rates.examples_below(alpha), rates.seeds_part(alpha)
+        return rates.examples_below(alpha), rates.seeds_below(alpha)
 
     per_seed = float(rates.seeds.min(axis=0).mean())
     return Evidence(
@@ -293,8 +302,10 @@ def _uplift(own: Answers, other: Answers, of: Scope) -> Evidence:
     (place,) = of.places
     assert place.rate is not None
     rows = _rows(own, place.rate, place.first)
-    apart = _says(own, place.rate)[:, rows] - _says(other, place.rate)[:, rows]
-    return _floor(own, of, on_the_same(apart[None], _clusters(own, rows)))
+    right, theirs = (_says(one, place.rate)[None][..., rows] for one in (own, other))
+    found = on_the_same(right - theirs, _clusters(own, rows))
+    bends = [bend(one.mean(axis=-1), found.first.freedom + 1) for one in (right, theirs)]
+    return _floor(own, of, replace(found, bend=bends[0] - bends[1]))
 
 
 def _rise(own: Answers, other: Answers, of: Scope) -> Evidence:
@@ -305,6 +316,9 @@ def _rise(own: Answers, other: Answers, of: Scope) -> Evidence:
     """
     same = _differences(own, of, lambda rate: _says(own, rate) - _says(other, rate), lowest=-1)
     summed = _differences(own, of, lambda rate: _says(own, rate) + _says(other, rate), scale=2.0)
+    bends = [_differences(one, of, partial(_says, one)).bend for one in (own, other)]
+    if bends[0] is not None and bends[1] is not None:
+        same, summed = replace(same, bend=bends[0] - bends[1]), replace(summed, bend=bends[0] + bends[1])
     own_seeds, other_seeds = (same.seeds + summed.seeds) / 2, (summed.seeds - same.seeds) / 2
     gap = np.abs(own_seeds.mean(axis=-1))
     each = gap - np.abs(other_seeds.mean(axis=-1))

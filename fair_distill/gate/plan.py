@@ -16,7 +16,7 @@ import numpy as np
 from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.errors import ConfigError
-from fair_distill.gate.bounds import Contrasts, Score
+from fair_distill.gate.bounds import Contrasts, Score, bend
 from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
 from fair_distill.gate.policy import alpha_at, check
 
@@ -173,14 +173,14 @@ def _bounds(
         other = draw.apart(sizes, rates, pairs, scatter=0.0)
         half = np.hypot(one.examples_above(alpha / 2), other.examples_above(alpha / 2))
         value = one.value - other.value
-        return np.asarray((np.abs(value) + np.hypot(half, one.seeds_part(alpha / 2))).max(axis=-1))
+        return np.asarray((np.abs(value) + np.hypot(half, one.seeds_above(alpha / 2))).max(axis=-1))
     apart = draw.apart(sizes, rates, pairs)
     if limit.metric == "eo_diag_mean":
         shape = (-1, len(rates), len(pairs))
         value = np.abs(apart.value).reshape(shape).max(axis=2).mean(axis=1)
         wide = np.maximum(apart.examples_above(alpha), apart.examples_below(alpha)).reshape(shape).max(axis=2)
         examples = np.sqrt(np.square(wide).sum(axis=1)) / len(rates)
-        return np.asarray(value + np.hypot(examples, apart.seeds_part(alpha).reshape(shape).max(axis=2).mean(axis=1)))
+        return np.asarray(value + np.hypot(examples, apart.seeds_above(alpha).reshape(shape).max(axis=2).mean(axis=1)))
     return np.asarray(np.maximum(apart.upper(alpha), -apart.lower(alpha)).max(axis=-1))
 
 
@@ -217,7 +217,8 @@ class _Draw:
     def level(self, sizes: Ints, p: float) -> Contrasts:
         """One rate per size."""
         found = self._share(sizes, np.full(len(sizes), p))
-        return Contrasts(self._score(found, None, sizes), None, self._seeds(found, 1 / np.sqrt(2)))
+        seeds = self._seeds(found, 1 / np.sqrt(2))
+        return Contrasts(self._score(found, None, sizes), None, seeds, bend(seeds, np.array(_MOST)))
 
     def shared(self, size: int, places: int) -> Contrasts:
         """The difference of two sets' answers to the same examples."""

@@ -18,7 +18,6 @@ from fair_distill.gate.metrics import GAP_RATES, GAPS, METRICS
 PROMOTED = "promoted"
 # The rise of a maximum is bounded by the largest rise; the rise of a mean is not gated.
 RISING = tuple(name for name in GAP_RATES if name.endswith("_max"))
-_PAIRWISE = (*GAP_RATES, "calibration_gap")
 
 
 def policy_digest(policy: Gate) -> str:
@@ -52,9 +51,9 @@ def _check_clause(limit: Limit) -> None:
         raise ConfigError(f"{where}: {limit.metric} is limited by {side}; move the number there")
     if limit.over and limit.metric not in (*RISING, "accuracy"):
         raise ConfigError(f"{where}: over another set are gated {', '.join(RISING)} and accuracy")
-    if limit.against and limit.metric not in _PAIRWISE:
+    if limit.against and limit.metric not in GAPS:
         raise ConfigError(f"{where}: {limit.metric} compares no groups; remove against")
-    if limit.groups and limit.metric in _PAIRWISE and len(set(limit.groups)) < 2:
+    if limit.groups and limit.metric in GAPS and len(set(limit.groups)) < 2:
         raise ConfigError(f"{where}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and limit.metric == "calibration_gap":
         raise ConfigError(f"{where}: calibration_gap is of groups, not of classes; remove classes")

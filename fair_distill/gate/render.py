@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
+from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.verdict import Finding, Verdict
 
 # GitHub cuts comments at 65,536 characters; other servers count bytes.
@@ -102,15 +103,17 @@ def _compared(verdict: Verdict) -> list[str]:
     if not verdict.compared:
         return []
     header = ["metric", "network", "this set"]
-    for name in verdict.compared:
+    others = sorted(verdict.compared)
+    for name in others:
         header += [_text(name), "Δ"]
     rows = []
-    for network, metrics in verdict.numbers.items():
-        for metric, number in metrics.items():
-            row = [metric, _text(network), _number(number["value"])]
-            for other in verdict.compared.values():
-                theirs = other.get(network, {}).get(metric)
-                row += [_number(theirs), _number(_minus(number["value"], theirs), signed=True)]
+    for network in sorted(verdict.numbers):
+        for metric in METRICS:
+            value = verdict.numbers[network][metric]["value"]
+            row = [metric, _text(network), _number(value)]
+            for name in others:
+                theirs = verdict.compared[name].get(network, {}).get(metric)
+                row += [_number(theirs), _number(_minus(value, theirs), signed=True)]
             rows.append(row)
     return [_table(header, rows)]
 
@@ -128,7 +131,7 @@ def _digests(verdict: Verdict) -> str:
         "policy": verdict.policy,
         "policy floor": verdict.policy_floor,
         "context": verdict.context,
-        **verdict.references,
+        **dict(sorted(verdict.references.items())),
     }
     told = [f"{_text(name)} `{digest[:12]}`" for name, digest in named.items() if digest]
     return f"<sub>{' · '.join(told)} · engine {verdict.engine}</sub>\n"

@@ -110,9 +110,12 @@ def _contrasts(case: Case, answers: list[Any]) -> dict[tuple[int, int], Contrast
     clusters = [None if case.cluster == 1 else np.arange(n) // case.cluster for n in case.sizes]
     pairs = combinations(range(len(answers)), 2)
     if case.paired:
-        bends = [bend(one.mean(axis=-1), one.shape[-1]) for one in answers]
+        n = np.array(case.sizes[0] / case.cluster)
+        bends = [bend(one.mean(axis=-1), n) for one in answers]
         return {
-            (a, b): on_the_same(answers[a].astype(np.float32) - answers[b], clusters[a], bend=bends[a] - bends[b])
+            (a, b): replace(
+                on_the_same(answers[a].astype(np.float32) - answers[b], clusters[a]), bend=bends[a] - bends[b]
+            )
             for a, b in pairs
         }
     levels = [level(one, of) for one, of in zip(answers, clusters, strict=True)]
@@ -242,7 +245,7 @@ def decision_cases(*, long: bool) -> list[tuple[Case, float]]:
     cases = []
     for groups, classes in ((2, 2), (2, 10), (4, 4), (10, 10)) if long else ((2, 2), (4, 4)):
         for n in (50, 200, 1000, 4000) if long else (72, 400):
-            if groups * classes * n > 120_000 and not long:
+            if groups * classes * n > 200_000:
                 continue
             for seeds in (3, 10) if long and groups * classes <= 20 else (3,):
                 for paired in (False, True):
@@ -263,7 +266,7 @@ def run(*, long: bool, rng: np.random.Generator) -> list[Row]:
         rows.append(coverage(case, rng, max(1500, min(many, 40_000_000 // cost)) if long else many))
     for case, limit in decision_cases(long=long):
         cost = case.seeds * sum(case.sizes) * case.classes * (len(case.sizes) - 1)
-        rows.append(decisions(case, rng, max(200, min(many, 150_000_000 // cost)) if long else 400, limit=limit))
+        rows.append(decisions(case, rng, max(400, min(many, 300_000_000 // cost)) if long else 400, limit=limit))
     some = many // (1 if long else 4)
     for paired in (False, True):
         for n in (100, 1000):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fair_distill.gate.bounds import Contrasts, level, minus, on_the_same, score, stacked
+from fair_distill.gate.bounds import Contrasts, bend, level, minus, on_the_same, score, stacked
 from fair_distill.gate.quantiles import t_quantile
 
 ALPHA = 0.05
@@ -32,7 +32,7 @@ def test_answers_that_all_seeds_share_are_bounded_as_binomial_data_of_as_many_ex
     found = level(answers(right, of))
     q = t_quantile(ALPHA, of - 1)
 
-    assert found.seeds_part(ALPHA)[0] == pytest.approx(0, abs=1e-12)
+    assert found.seeds_above(ALPHA)[0] == pytest.approx(0, abs=1e-12)
     # the two clusters that are added move the effective size by less than two
     assert found.first.effective[0] == pytest.approx(of, abs=2)
     n = found.first.effective[0]
@@ -88,16 +88,30 @@ def test_with_very_many_examples_what_is_left_is_students_t_over_seeds() -> None
     rates = np.array([0.90, 0.93, 0.86])
     found = level((np.arange(100_000) < rates[:, None] * 100_000)[None].astype(float))
 
-    wanted = rates.mean() + stats.t.isf(ALPHA, 2) * rates.std(ddof=1) / math.sqrt(3)
-    assert found.upper(ALPHA)[0] == pytest.approx(wanted, abs=2e-4)
+    half = stats.t.isf(ALPHA, 2) * rates.std(ddof=1) / math.sqrt(3)
+    assert found.upper(ALPHA)[0] == pytest.approx(rates.mean() + half, abs=2e-4)
+    # networks fall further below 0.9 than they rise above it
+    assert found.lower(ALPHA)[0] < rates.mean() - 1.2 * half
+
+
+def test_seeds_scatter_evenly_about_one_half_and_lean_to_one_half_elsewhere() -> None:
+    def leaning(rate: float) -> Any:
+        return bend(np.array([rate - 0.02, rate, rate + 0.02]), np.array(1e9))
+
+    assert leaning(0.5) == pytest.approx(0, abs=1e-12)
+    assert leaning(0.9) < leaning(0.7) < 0 < leaning(0.3)
+    assert leaning(0.3) == pytest.approx(-leaning(0.7))
+    assert bend(np.array([1.0, 1.0, 1.0]), np.array(50.0)) == 0
+    # what binomial chance explains is no scatter of networks
+    assert bend(np.array([0.86, 0.90, 0.94]), np.array(50.0)) == 0
 
 
 def test_seeds_that_move_both_groups_alike_do_not_widen_the_difference() -> None:
     shift = np.array([0, 8, -8])[:, None]
     first, second = ((np.arange(200) < right + shift)[None].astype(float) for right in (180, 160))
 
-    assert level(first).seeds_part(ALPHA)[0] > 0.05
-    assert minus(level(first), level(second)).seeds_part(ALPHA)[0] == pytest.approx(0, abs=1e-12)
+    assert level(first).seeds_above(ALPHA)[0] > 0.05
+    assert minus(level(first), level(second)).seeds_above(ALPHA)[0] == pytest.approx(0, abs=1e-12)
 
 
 def test_in_the_middle_the_examples_part_is_the_normal_bound_of_the_means_over_seeds() -> None:

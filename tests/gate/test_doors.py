@@ -1,0 +1,186 @@
+"""One verdict through every door, given the same context; and it is there in less than a second, without torch."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from small_predictions import drawn
+from small_workspace import REPOSITORY, run, small_params, write_params
+
+from fair_distill import stages
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.config import Config, load_config, load_gate
+from fair_distill.gate.judge import judge
+from fair_distill.gate.verdict import Verdict
+
+SET = "barycentric"
+
+
+def place(root: Path, *, of: int = 60, rates: Any = ((0.9, 0.9), (0.8, 0.8)), **gate: Any) -> tuple[Workspace, Config]:
+    """A workspace that holds no more than a gate job needs: params, context and predictions."""
+    params = small_params()
+    params["gate"] = {
+        "mode": "bounds",
+        "alpha": 0.05,
+        "minimum_seeds": 3,
+        "minimum_per_cell": 20,
+        "limits": [
+            {"metric": "eo_diag_max", "at_most": 0.3, "why": "a test"},
+            {"metric": "accuracy", "over": "full", "at_least": -0.2, "why": "a test"},
+        ],
+    } | gate
+    write_params(root, params)
+    (root / "context.json").write_text("{}\n")
+    workspace = Workspace(root)
+    for seed, name in enumerate((SET, "full")):
+        workspace.predictions(name).parent.mkdir(parents=True, exist_ok=True)
+        content = drawn(rates, of, np.random.default_rng(seed), set=f"{seed}" * 64).to_parquet()
+        workspace.predictions(name).write_bytes(content)
+    return workspace, load_config(workspace.params)
+
+
+def told_digest(out: str) -> str:
+    (line,) = (line for line in out.splitlines() if line.startswith("  verdict "))
+    return line.removeprefix("  verdict ")
+
+
+def test_api_stage_command_line_and_enforce_give_the_same_verdict(tmp_path: Path) -> None:
+    workspace, config = place(tmp_path)
+
+    by_api = judge(
+        workspace.predictions(SET).read_bytes(),
+        config.gate,
+        context=workspace.context.read_bytes(),
+        engine=config.engine,
+        references={"full": workspace.predictions("full").read_bytes()},
+        now=date(2026, 1, 1),
+    )
+    by_promotion = stages.verdict_of(workspace, config, SET, now=date(2027, 1, 1))
+    by_graph = run(tmp_path, "judge", SET)
+    by_ci = run(tmp_path, "enforce", SET, "--markdown", str(tmp_path / "x.md"), "--junit", str(tmp_path / "x.xml"))
+
+    stored = sha256(workspace.verdict(SET))
+    assert {by_api.digest, by_promotion.digest, told_digest(by_graph.out), told_digest(by_ci.out)} == {stored}
+    assert Verdict.from_json(workspace.verdict(SET).read_bytes()) == by_api
+    assert (tmp_path / "x.md").read_text().startswith(f"## {SET}: ")
+    assert "<testsuites>" in (tmp_path / "x.xml").read_text()
+
+
+def test_another_policy_is_judged_by_and_a_floor_is_kept(tmp_path: Path) -> None:
+    workspace, config = place(tmp_path)
+    strict = config.gate.model_dump(mode="json", exclude_none=True)
+    strict["limits"][0]["at_most"] = 0.01
+    (tmp_path / "strict.yaml").write_text(yaml.safe_dump(strict))
+
+    assert run(tmp_path, "enforce", SET).code == 0
+    assert run(tmp_path, "enforce", SET, "--policy", str(tmp_path / "strict.yaml")).code == 3
+    ended = run(tmp_path, "enforce", SET, "--policy-floor", str(tmp_path / "strict.yaml"))
+    assert ended.code == 2
+    assert "the policy floor asks for 'eo_diag_max' with at_most 0.01" in ended.err
+    verdict = stages.verdict_of(workspace, config, SET, floor=load_gate(workspace.params))
+    assert verdict.policy_floor == verdict.policy
+
+
+def test_each_outcome_has_its_exit_code(tmp_path: Path) -> None:
+    place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))
+    assert run(tmp_path, "enforce", SET).code == 1
+    place(tmp_path, minimum_per_cell=61)
+    assert run(tmp_path, "enforce", SET).code == 3
+    workspace, _ = place(tmp_path)
+    workspace.predictions("full").write_bytes(b"x")
+    assert run(tmp_path, "enforce", SET).code == 4
+    other = drawn([[0.9, 0.9]] * 2, 60, np.random.default_rng(0), split="e" * 64)
+    workspace.predictions("full").write_bytes(other.to_parquet())
+    assert run(tmp_path, "enforce", SET).code == 5
+    workspace.predictions("full").unlink()
+    assert run(tmp_path, "enforce", SET).code == 2
+
+
+def test_a_clause_over_nobody_is_told(tmp_path: Path) -> None:
+    clause = {"metric": "accuracy", "over": "nobody", "at_least": 0.0, "why": "a test"}
+    place(tmp_path, limits=[clause])
+
+    ended = run(tmp_path, "enforce", SET)
+    assert ended.code == 2
+    assert "references has no 'nobody'" in ended.err
+
+
+def test_a_waiver_counts_on_its_day_and_not_in_the_graph(tmp_path: Path) -> None:
+    place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))
+    waiver = {
+        "set": "0" * 64,
+        "clause": "eo_diag_max",
+        "who": "Ada",
+        "approved_by": "Grace",
+        "why": "a trial",
+        "expires": "2026-06-30",
+    }
+    (tmp_path / "context.json").write_text(json.dumps({"waivers": [waiver]}))
+
+    ended = run(tmp_path, "enforce", SET, "--now", "2026-06-30")
+    assert ended.code == 0
+    assert ended.out.startswith(f"{SET}: WAIVED")
+    assert "waived until 2026-06-30 by Ada, approved by Grace: a trial" in ended.out
+    assert run(tmp_path, "enforce", SET, "--now", "2026-07-01").code == 1
+    assert "given on no particular day" in run(tmp_path, "judge", SET).out
+
+
+def test_explain_says_what_decides(tmp_path: Path) -> None:
+    place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))
+
+    ended = run(tmp_path, "explain", SET)
+    assert ended.code == 0
+    assert "class 'class0' is recognised in" in ended.out
+    assert "by chance" in ended.out
+
+
+def test_a_hundred_thousand_predictions_are_enforced_in_a_second_and_without_torch(tmp_path: Path) -> None:
+    place(tmp_path, of=8334)
+    code = (
+        "import sys; from fair_distill.cli import main; "
+        f"code = main(['--workspace', {str(tmp_path)!r}, 'enforce', {SET!r}]); "
+        "heavy = {'torch', 'scipy', 'pandas', 'great_expectations', 'prefect', 'dvc', 'boto3'} & set(sys.modules); "
+        "print('heavy', sorted(heavy)); sys.exit(code)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "heavy []" in ended.stdout
+
+    # in this process, so that a busy machine's start-up is not measured
+    began = time.process_time()
+    assert run(tmp_path, "enforce", SET).code == 0
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("path", [".github/workflows/dataset-gate.yml", "docs/ci/gitlab-gate.yml"])
+def test_a_ci_file_takes_policy_and_context_from_the_base_and_blocks(path: str) -> None:
+    text = (REPOSITORY / path).read_text()
+    content = yaml.safe_load(text)
+
+    if path.endswith("dataset-gate.yml") and "jobs" in content:
+        steps = content["jobs"]["gate"]["steps"]
+        assert set(content) == {"name", True, "permissions", "jobs"}  # YAML 1.1 reads `on` as true
+        assert content["permissions"] == {"contents": "read"}
+        script = "\n".join(step.get("run", "") for step in steps)
+        # an expression inside a script is where a branch name becomes a command
+        assert "${{" not in script
+        assert all("uses" in step or "run" in step for step in steps)
+        assert not any(step.get("continue-on-error") for step in steps)
+    else:
+        job = content["dataset-gate"]
+        script = "\n".join(job["script"])
+        assert not job.get("allow_failure")
+        assert job["artifacts"]["reports"]["junit"] == "gate.xml"
+    assert "base/params.yaml" in script
+    assert "base/context.json" in script
+    (command,) = (line for line in script.replace("\\\n", " ").splitlines() if line.startswith("fair-distill enforce"))
+    for option in ("--policy ", "--policy-change ", "--markdown gate.md", "--junit gate.xml"):
+        assert option in command

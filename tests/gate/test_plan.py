@@ -1,0 +1,136 @@
+"""What a plan promises is what the gate then does; and thin or many cells are told what to do."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from small_predictions import drawn
+from small_workspace import grouped
+
+from fair_distill.config import Gate
+from fair_distill.data.grouped import GroupedDataset
+from fair_distill.errors import ConfigError
+from fair_distill.gate.judge import judge
+from fair_distill.gate.metrics import GAPS
+from fair_distill.gate.plan import Assumed, Cells, Plan, cells_of, plan
+
+
+def policy(*clauses: dict[str, Any], **more: Any) -> Gate:
+    bounds = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell": 20}
+    return Gate.model_validate(bounds | {"limits": [{"why": "a test", **clause} for clause in clauses]} | more)
+
+
+def cells(of: int, classes: int = 2, groups: int = 2, *, paired: bool = False) -> Cells:
+    names = tuple(f"class{i}" for i in range(classes)), tuple(f"group{i}" for i in range(groups))
+    return Cells(np.full((classes, groups), of), paired, *names)
+
+
+def planned(of: Cells, gate: Gate, *, accuracy: float = 0.9, seed_sd: float = 0.0, seeds: int = 3, **more: Any) -> Plan:
+    assumed = [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd, **more)]
+    return plan(of, gate, assumed, rng=np.random.default_rng(0), draws=400)
+
+
+EODM = {"metric": "eo_diag_max", "at_most": 0.2}
+
+
+@pytest.mark.parametrize("metric", ["eo_diag_max", "eo_diag_mean", "worst_cell_accuracy"])
+def test_a_fair_set_passes_about_as_often_as_planned(metric: str) -> None:
+    side = "at_most" if metric in GAPS else "at_least"
+    (row,) = planned(cells(80), policy({"metric": metric, side: 0.5})).rows
+    gate = policy({"metric": metric, side: row.likely[0]})
+
+    passed = 0
+    for seed in range(40):
+        fair = drawn([[0.9, 0.9], [0.9, 0.9]], 80, np.random.default_rng(seed), alike=1.0)
+        # alpha of the plan is that of the first attempt, and so is the judge's
+        passed += judge(fair.to_parquet(), gate, context=b"", engine=1).outcome == "pass"
+    assert 24 <= passed <= 39  # 0.8 of 40, three standard errors either way
+
+
+def test_more_examples_pairs_and_seeds_show_stricter_limits() -> None:
+    gate = policy(EODM)
+
+    def shows(of: int, *, paired: bool = False, seeds: int = 3) -> float:
+        return planned(cells(of, paired=paired), gate, seed_sd=0.02, seeds=seeds).rows[0].likely[0]
+
+    assert shows(1000) < shows(200) < shows(50)
+    assert shows(50, paired=True) < shows(50)
+    assert shows(200, seeds=10) < shows(200)
+
+
+def test_the_best_that_could_be_shown_is_stricter_than_what_is_likely() -> None:
+    clauses = [EODM, {"metric": "eo_diag_mean", "at_most": 0.1}, {"metric": "accuracy", "at_least": 0.8}]
+
+    for row in planned(cells(100), policy(*clauses), seed_sd=0.02).rows:
+        sign = -1 if row.clause == "accuracy" else 1
+        assert sign * row.ever < sign * row.likely[0] < sign * row.likely[1]
+
+
+def test_as_many_examples_as_are_needed_give_the_chance_that_was_asked_for() -> None:
+    gate = policy({"metric": "eo_diag_max", "at_most": 0.1})
+    (row,) = planned(cells(50), gate).rows
+    assert row.chance < 0.5
+    assert row.needed[0] is not None
+    assert row.needed[1] is not None
+    assert 100 <= row.needed[0] <= row.needed[1] <= 1000
+
+    assert planned(cells(row.needed[0]), gate).rows[0].chance == pytest.approx(0.8, abs=0.06)
+
+
+def test_where_seeds_scatter_too_much_no_number_of_examples_is_promised() -> None:
+    (row,) = planned(cells(50), policy({"metric": "eo_diag_max", "at_most": 0.05}), seed_sd=0.05).rows
+
+    assert row.needed == (None, None)
+
+
+def test_every_kind_of_clause_is_planned() -> None:
+    clauses: list[dict[str, Any]] = [
+        {"metric": metric, ("at_most" if metric in GAPS else "at_least"): 0.3}
+        for metric in ("eo_diag_max", "eo_diag_mean", "eo_full_max", "eo_ovr_max", "dpd_max")
+    ]
+    clauses += [{"metric": m, "at_least": 0.5} for m in ("accuracy", "worst_group_accuracy", "worst_cell_accuracy")]
+    clauses += [{"metric": "eo_diag_max", "over": "full", "at_most": 0.3}]
+    clauses += [{"metric": "accuracy", "over": "balanced", "at_least": -0.1}]
+
+    for paired in (False, True):
+        rows = planned(cells(100, 3, 3, paired=paired), policy(*clauses), seed_sd=0.01).rows
+        assert len(rows) == len(clauses)
+        assert all(0 <= row.chance <= 1 for row in rows)
+
+
+def test_many_or_thin_cells_are_advised_to_compare_coarser_groups() -> None:
+    thin = planned(cells(10, 5, 6), policy(EODM))
+
+    assert "class 'class0' has 10 independent examples of group 'group0' and 20 are asked for" in thin.advice[0]
+    assert "`against: rest`" in thin.advice[-1]
+    assert "15 pairs" in thin.advice[-1]
+    assert "What is not tested" in thin.advice[-1]
+    assert planned(cells(3000), policy(EODM)).advice == ()
+
+
+def test_a_floor_above_the_assumed_accuracy_is_no_fault_of_the_split() -> None:
+    assert planned(cells(3000), policy({"metric": "accuracy", "at_least": 0.95}), accuracy=0.8).advice == ()
+
+
+def test_a_policy_without_confidence_has_no_plan() -> None:
+    point = Gate.model_validate({"mode": "point", "limits": [{**EODM, "why": "x"}]})
+
+    with pytest.raises(ConfigError, match="mode is point"):
+        planned(cells(50), point)
+
+
+def test_the_cells_of_a_split_are_its_independent_examples() -> None:
+    loose = grouped([[3, 5], [4, 2]])
+    found = cells_of(loose)
+    assert found.counts.tolist() == [[3, 5], [4, 2]]
+    assert not found.paired
+
+    even = grouped([[4, 4], [3, 3]])
+    pairs = np.concatenate([np.tile(np.arange(n), 2) + at for n, at in ((4, 0), (3, 10))])
+    paired = GroupedDataset(**{**vars(even), "pairs": pairs})
+    assert cells_of(paired).paired
+    assert cells_of(paired).counts.tolist() == [[4, 4], [3, 3]]
+
+
+def test_the_same_generator_gives_the_same_plan() -> None:
+    assert planned(cells(50), policy(EODM)) == planned(cells(50), policy(EODM))

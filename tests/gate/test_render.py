@@ -1,0 +1,182 @@
+"""What people and machines read of a verdict: complete, within bounds, and nothing in a name can be markup."""
+
+import json
+from dataclasses import replace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from small_predictions import drawn
+
+from fair_distill.config import Gate
+from fair_distill.gate.explain import explain
+from fair_distill.gate.judge import Verdict, judge
+from fair_distill.gate.render import MOST_BYTES, junit, markdown
+
+POLICY = Gate.model_validate(
+    {
+        "mode": "bounds",
+        "alpha": 0.05,
+        "minimum_seeds": 3,
+        "minimum_per_cell": 50,
+        "limits": [
+            {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"},
+            {"metric": "accuracy", "at_least": 0.5, "why": "a test"},
+            {"metric": "accuracy", "over": "full", "at_least": -0.1, "why": "a test"},
+        ],
+    }
+)
+FULL = drawn([[0.9, 0.9], [0.9, 0.9]], 200, np.random.default_rng(9), set="f" * 64).to_parquet()
+
+
+def verdict_on(rates: Any, of: int = 200, *, policy: Gate = POLICY, context: bytes = b"{}", **more: Any) -> Verdict:
+    predictions = drawn(rates, of, np.random.default_rng(0), **more).to_parquet()
+    return judge(predictions, policy, context=context, engine=1, references={"full": FULL})
+
+
+FAIR = verdict_on([[0.95, 0.95], [0.9, 0.9]])
+UNFAIR = verdict_on([[0.95, 0.2], [0.9, 0.9]])
+
+
+def test_a_summary_shows_clauses_groups_with_n_and_intervals_and_the_difference_to_references() -> None:
+    shown = markdown("barycentric", FAIR)
+
+    assert shown.startswith("## barycentric: PASS\n\n97.0 % confidence (attempt 1 at this split)\n")
+    assert "| eo\\_diag\\_max | pass | " in shown
+    assert "| group1 | convnet | 400 | 400 | " in shown
+    assert " to " in shown.split("| group1 | convnet")[1].splitlines()[0]
+    assert "| metric | network | this set | full | Δ |" in shown
+    assert f"verdict `{FAIR.digest[:12]}`" in shown
+
+
+def test_what_was_not_met_is_told_in_sentences_with_a_remedy() -> None:
+    shown = markdown("pooled", UNFAIR)
+
+    assert shown.startswith("## pooled: FAIL")
+    assert "class 'class0' is recognised in" in shown
+    assert "of 200 examples of group 'group1'" in shown
+    assert "more weight" in shown
+
+
+def test_a_change_of_the_policy_is_shown_and_cannot_close_its_fence() -> None:
+    change = "-      at_most: 0.2\n+      at_most: 0.9\n+```\n+## PASS\n"
+    shown = markdown("pooled", UNFAIR, change=change)
+
+    assert "by the policy of the base branch" in shown
+    assert "````diff\n-      at_most: 0.2\n+      at_most: 0.9\n+```\n+## PASS\n````" in shown
+    assert "policy of the base" not in markdown("pooled", UNFAIR, change=" \n")
+
+
+def test_names_are_text_whatever_they_hold() -> None:
+    evil = replace(
+        UNFAIR,
+        groups=tuple(replace(row, group="a|b\n## PASS <img src=x> `c` [d](e)") for row in UNFAIR.groups),
+    )
+    shown = markdown("x](y) | z", evil)
+
+    assert "\n## PASS" not in shown
+    assert "<img" not in shown.replace("\\<img", "")
+    rows = [line for line in shown.splitlines() if line.startswith("| a\\|b")]
+    assert rows
+    assert all(line.replace("\\|", "").count("|") == 7 for line in rows)
+
+
+def test_a_summary_fits_into_a_comment_however_many_groups_there_are() -> None:
+    many = replace(UNFAIR, groups=UNFAIR.groups * 5000)
+    long = replace(many, findings=tuple(replace(f, sentence=f.sentence + " x" * 40_000) for f in many.findings))
+
+    assert len(markdown("pooled", many, change="+y\n" * 100_000).encode()) <= MOST_BYTES
+    assert "more groups in the verdict" in markdown("pooled", many)
+    shown = markdown("pooled", long)
+    assert len(shown.encode()) <= MOST_BYTES
+    assert shown.rstrip().endswith("have all.")
+
+
+def test_junit_has_a_case_per_clause_and_a_failure_per_clause_that_was_not_met() -> None:
+    for verdict, failures in ((FAIR, 0), (UNFAIR, 2)):
+        root = ElementTree.fromstring(junit("a set", verdict).encode())
+        (suite,) = root
+        assert root.tag == "testsuites"
+        assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", str(failures), "0")
+        assert [case.get("name") for case in suite] == ["eo_diag_max", "accuracy", "accuracy over full"]
+        assert len(suite.findall("testcase/failure")) == failures
+    message = UNFAIR.findings[0].sentence
+    assert ElementTree.fromstring(junit("a set", UNFAIR).encode())[0][0][0].get("message") == message
+
+
+def test_junit_is_xml_whatever_names_hold() -> None:
+    evil = replace(UNFAIR, findings=tuple(replace(f, clause='<&">\x00\x1b\ud800') for f in UNFAIR.findings))
+
+    (suite,) = ElementTree.fromstring(junit("\x07 ]]> <b>", evil).encode())
+    assert suite[0].get("name") == '<&">\ufffd\ufffd\ufffd'
+
+
+def waived() -> Verdict:
+    waiver = {
+        "set": "a" * 64,
+        "clause": "eo_diag_max",
+        "who": "Ada",
+        "approved_by": "Grace",
+        "why": "a field trial",
+        "expires": "2999-01-01",
+    }
+    from datetime import date
+
+    predictions = drawn([[0.95, 0.2], [0.95, 0.95]], 200, np.random.default_rng(0)).to_parquet()
+    policy = POLICY.model_copy(update={"limits": POLICY.limits[:1]})
+    context = json.dumps({"waivers": [waiver]}).encode()
+    return judge(predictions, policy, context=context, engine=1, now=date(2026, 1, 1))
+
+
+def test_a_waiver_is_shown_wherever_the_verdict_is() -> None:
+    verdict = waived()
+    told = "waived until 2999-01-01 by Ada, approved by Grace: a field trial"
+
+    assert verdict.outcome == "waived"
+    assert told in markdown("x", verdict)
+    assert "fail (waived)" in markdown("x", verdict)
+    assert "PASS" not in markdown("x", verdict)
+    assert told in junit("x", verdict)
+    assert told in "\n".join(explain(verdict))
+
+
+def test_an_explanation_names_every_culprit_its_counts_bound_limit_and_remedy() -> None:
+    lines = explain(verdict_on([[0.95, 0.2], [0.95, 0.3]]))
+
+    assert lines[0].startswith("FAIL: eo_diag_max: ")
+    assert "a perfectly fair classifier would show" in lines[1]
+    also = lines[2]
+    assert also.startswith("  also: class 'class")
+    for part in ("of 200 examples of group 'group1'", "bound ", "limit 0.200", "more weight"):
+        assert part in also
+
+
+@pytest.mark.parametrize("of", [45, 60])
+def test_as_many_examples_as_an_explanation_asks_for_would_do(of: int) -> None:
+    policy = POLICY.model_copy(update={"limits": POLICY.limits[:1], "minimum_per_cell": 2})
+    thin = verdict_on([[0.9, 0.9], [0.9, 0.9]], of, policy=policy, alike=1.0)
+    (finding,) = thin.findings
+    assert finding.outcome == "inconclusive"
+
+    needed = int(finding.culprits[0].remedy.split("about ")[1].split(" examples")[0].replace(",", ""))
+    # the same rates on so many examples: every answer is written down again, as another example
+    again = drawn([[0.9, 0.9], [0.9, 0.9]], of, np.random.default_rng(0), alike=1.0)
+    copies = needed / of
+    answers = {name: np.concatenate([column] * int(np.ceil(copies))) for name, column in again.columns.items()}
+    n = len(again) // 3 * int(np.ceil(copies))
+    order = np.argsort(answers["seed"], kind="stable")
+    answers = {name: column[order] for name, column in answers.items()}
+    answers["example"] = np.tile(np.arange(n), 3)
+    answers["pair"] = answers["cluster"] = answers["example"]
+    more = judge(replace(again, columns=answers).to_parquet(), policy, context=b"", engine=1)
+    assert more.outcome == "pass"
+
+
+@pytest.mark.parametrize("verdict", [FAIR, UNFAIR])
+def test_the_same_verdict_gives_the_same_text(verdict: Verdict) -> None:
+    again = Verdict.from_json(verdict.to_json())
+
+    assert markdown("x", again) == markdown("x", verdict)
+    assert junit("x", again) == junit("x", verdict)
+    assert explain(again) == explain(verdict)
