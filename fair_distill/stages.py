@@ -57,11 +57,11 @@ def _torch_generator(config: Config, purpose: str) -> "torch.Generator":
     return torch.Generator().manual_seed(_seed(config, purpose))
 
 
-def _torch_device(config: Config, device: str) -> "torch.device":
+def _torch_device(device: str, *, threads: int) -> "torch.device":
     """Make torch give equal bytes for equal params, and return the device."""
     import torch
 
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     try:
         chosen = torch.device(device)
@@ -234,7 +234,7 @@ def distill(
         candidate,
         normalise=Normalisation(recipe.mean, recipe.std),
         streams=Streams.from_seed(config.seed),  # whatever the candidate: all start alike and see the same batches
-        device=_torch_device(config, device),
+        device=_torch_device(device, threads=config.threads),
         checkpoints=kept,
         progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),
     )
@@ -331,7 +331,8 @@ def evaluate(
         seeds=config.evaluate.seeds,
         networks={network.name: network.options for network in config.evaluate.networks},
         generator=lambda seed: _torch_generator(config, f"evaluate.{seed}"),
-        device=_torch_device(config, device),
+        device=_torch_device(device, threads=1),
+        workers=config.threads if device == "cpu" else 1,
         progress=lambda done, of: progress(done, of, "networks trained"),
     )
     write_bytes(workspace.predictions(name), predictions.to_parquet())
