@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 .PHONY: demo test test-kills test-gate lint clean
 
 demo: .venv/.ready
-	@fair-distill run
+	@dvc repro
 	@fair-distill publish
 	@fair-distill promote --to production
 	@python examples/consume.py digits@production artifacts/prepared/gate.arrow

@@ -438,7 +438,7 @@ def _table(arguments: Arguments) -> None:
     with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
         console.print(table)
     print(drawn.get(), end="")
-    for name in config.sets:
+    for name in config.candidates:  # references are there to compare with, not to be released
         path = workspace.verdict(name)
         if path.exists():
             for reason in Verdict.from_json(path.read_bytes(), name=str(path)).reasons:

@@ -274,7 +274,7 @@ class Gate(Section):
     minimum_per_cell : independent examples (clusters) under every rate that a clause looks at, at least
     """
 
-    mode: Literal["bounds", "point"] = "point"
+    mode: Literal["bounds", "point"]
     alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None

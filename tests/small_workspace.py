@@ -47,10 +47,11 @@ def small_params() -> dict[str, Any]:
     params["sets"] = list(SETS)
     params["evaluate"] = {"seeds": 2, "networks": [dict(network), {"name": "mlp", "width": 8, "depth": 1}]}
     params["gate"] = {
+        "mode": "point",
         "limits": [
             {"metric": "eo_diag_max", "at_most": 0.3, "why": "a test"},
             {"metric": "accuracy", "at_least": 0.85, "why": "a test"},
-        ]
+        ],
     }
     params["release"] = {"candidate": "barycentric", "channels": ["production"]}
     return params

@@ -125,7 +125,7 @@ def test_the_table_shows_every_set_and_the_reasons(finished: Path) -> None:
     out = ended_well(run(finished, "table"))
 
     assert all(name in out for name in SETS)
-    assert "full: accuracy: " in out
+    assert "pooled: accuracy: " in out
     assert "is below the limit 0.850" in out
 
 

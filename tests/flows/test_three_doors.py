@@ -46,7 +46,8 @@ def fewest_stages() -> dict[str, Any]:
         "candidates": {"barycentric": params["candidates"]["barycentric"]},
         "references": {"random": params["references"]["random"]},
         "sets": ["random", "barycentric"],
-        "gate": {"limits": [{"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}]},
+        "gate": params["gate"]
+        | {"limits": [{"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}]},
     }
 
 

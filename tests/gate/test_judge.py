@@ -26,7 +26,7 @@ def policy(**limits: float) -> Gate:
         {"metric": name, ("at_least" if "accuracy" in name else "at_most"): bound, "why": "a test"}
         for name, bound in limits.items()
     ]
-    return Gate.model_validate({"limits": clauses})
+    return Gate.model_validate({"mode": "point", "limits": clauses})
 
 
 def judged(counts: Any, gate: Gate, *, context: bytes = b"{}", engine: int = 1, **about: str) -> Verdict:
@@ -183,10 +183,14 @@ def test_whatever_changes_moves_its_digest(changes: dict[str, Any], moves: str) 
 
 def test_why_a_limit_is_what_it_is_belongs_to_the_policy() -> None:
     limit = {"metric": "accuracy", "at_least": 0.5}
-    one, other = (Gate.model_validate({"limits": [limit | {"why": why}]}) for why in ("because", "because of x"))
+    one, other = (
+        Gate.model_validate({"mode": "point", "limits": [limit | {"why": why}]}) for why in ("because", "because of x")
+    )
 
     assert policy_digest(one) != policy_digest(other)
-    assert policy_digest(one) == policy_digest(Gate.model_validate({"limits": [limit | {"why": "because"}]}))
+    assert policy_digest(one) == policy_digest(
+        Gate.model_validate({"mode": "point", "limits": [limit | {"why": "because"}]})
+    )
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_read() -> None:

@@ -13,7 +13,9 @@ from fair_distill.gate.replay import replay
 
 
 def policy(number: float, **more: object) -> Gate:
-    return Gate.model_validate({"limits": [{"metric": "eo_diag_max", "at_most": number, "why": "a test", **more}]})
+    return Gate.model_validate(
+        {"mode": "point", "limits": [{"metric": "eo_diag_max", "at_most": number, "why": "a test", **more}]}
+    )
 
 
 VERSIONS = {
@@ -52,7 +54,11 @@ def test_a_version_of_another_split_than_the_references_is_told_as_such() -> Non
 def test_a_policy_that_can_judge_nothing_is_an_error_at_once() -> None:
     with pytest.raises(ConfigError, match="at_most"):
         next(
-            replay(Gate.model_validate({"limits": [{"metric": "dpd_max", "at_least": 0.5, "why": "x"}]}), {}, engine=1)
+            replay(
+                Gate.model_validate({"mode": "point", "limits": [{"metric": "dpd_max", "at_least": 0.5, "why": "x"}]}),
+                {},
+                engine=1,
+            )
         )
 
 

@@ -24,7 +24,7 @@ from fair_distill.registry.store import Absent, Store, key_fault
 NAME = "digits"
 ORDER = ("candidate", "staging", "production")
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
-POLICY = Gate(limits=(Limit(metric="eo_diag_max", at_most=0.3, why="a test's"),))
+POLICY = Gate(mode="point", limits=(Limit(metric="eo_diag_max", at_most=0.3, why="a test's"),))
 
 
 class MemoryStore:
