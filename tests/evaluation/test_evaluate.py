@@ -171,3 +171,9 @@ def test_a_network_that_diverged_is_no_measurement() -> None:
 def test_what_cannot_be_trained_on_is_refused(changes: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         evaluated(**changes)
+
+
+def test_how_many_networks_are_trained_at_once_changes_no_byte() -> None:
+    one, three = (evaluated(seeds=3, workers=workers).to_parquet() for workers in (1, 3))
+
+    assert one == three
