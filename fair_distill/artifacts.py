@@ -3,12 +3,14 @@
 Not for: what is in the files. Each room reads and writes its own.
 """
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +117,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 def to_json(value: object) -> bytes:
     """Return the one spelling of `value` that is hashed and stored: sorted keys, UTF-8, no NaN, final newline."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def to_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    sink = io.StringIO()
+    csv.writer(sink, lineterminator="\n").writerows([list(header), *rows])
+    return sink.getvalue().encode()
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

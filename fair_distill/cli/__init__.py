@@ -1,0 +1,58 @@
+"""argv to stages, and what they return to lines and exit codes. The only room that prints.
+
+Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input, 3 inconclusive or insufficient,
+4 measurement error, 5 integrity, 70 a fault of ours.
+
+One file for each group of commands: it adds their parsers and runs them.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from fair_distill.cli import data, evaluation, gate, registry, run, sets, table
+from fair_distill.errors import FairDistillError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that
+    # does other work too, spinning made a stage five times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        code: int = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except FairDistillError as error:
+        print(f"fair-distill: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 70
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fair-distill",
+        description="Distil group-labelled data towards the barycenter of its groups; gate, version, load.",
+        epilog="Exit codes: 0 done or passed · 1 failed the gate · 2 usage or bad input · 3 inconclusive or "
+        "insufficient · 4 measurement error · 5 integrity · 70 a fault of ours.",
+    )
+    parser.add_argument(
+        "--workspace", type=Path, default=Path(), metavar="DIR", help="where params.yaml lies (default: here)"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in (run, data, sets, evaluation, gate, table, registry):  # the order that --help shows
+        group.add_commands(commands)
+    return parser

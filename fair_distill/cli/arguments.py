@@ -1,0 +1,41 @@
+"""What several groups of commands share: how a command is added, options, the workspace they name."""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import Config
+
+Arguments: TypeAlias = argparse.Namespace
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[Arguments], int | None],
+    text: str,
+) -> argparse.ArgumentParser:
+    sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    sub.set_defaults(run=run)
+    return sub
+
+
+def add_device(sub: argparse.ArgumentParser) -> None:
+    default = os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
+    sub.add_argument("--device", default=default, help=f"torch device (default: {default})")
+
+
+def add_registry(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else the folder `registry`")
+
+
+def open_workspace(arguments: Arguments) -> "tuple[Workspace, Config]":
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import load_config
+
+    workspace = Workspace(arguments.workspace)
+    return workspace, load_config(workspace.params)

@@ -1,0 +1,65 @@
+"""The commands before anything is distilled: prepare, validate, data describe."""
+
+import sys
+from typing import Any
+
+from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+
+
+def add_commands(commands: Commands) -> None:
+    add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
+    add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
+    data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
+    looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
+    sub = looks.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
+    sub.set_defaults(run=_data_describe)
+
+
+def _prepare(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    for name, dataset in stages.prepare(*open_workspace(arguments)).items():
+        print(
+            f"{name}: {len(dataset):,} images, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
+            f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
+        )
+
+
+def _data_describe(arguments: Arguments) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fair_distill import stages
+
+    outcome = stages.describe(*open_workspace(arguments))
+    for split, cells in outcome["cells"].items():
+        groups = list(next(iter(cells.values())))
+        total = sum(sum(counts.values()) for counts in cells.values())
+        table = Table(title=f"{split}: {total:,} examples, {len(cells)} classes × {len(groups)} groups")
+        table.add_column("class")
+        for title in (*groups, "imbalance"):
+            table.add_column(title, justify="right")
+        for label, counts in cells.items():
+            imbalance = outcome["imbalance"][split][label]
+            numbers = [f"{counts[group]:,}" for group in groups]
+            table.add_row(label, *numbers, "–" if imbalance is None else f"{imbalance:.1f}")
+        width = None if sys.stdout.isatty() else max(120, 16 * (len(groups) + 2))
+        console = Console(width=width)
+        with console.capture() as drawn:
+            console.print(table)
+        print(drawn.get(), end="")
+    _show_outcome(outcome)
+
+
+def _validate(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    _show_outcome(stages.validate(*open_workspace(arguments)))
+
+
+def _show_outcome(outcome: dict[str, Any]) -> None:
+    for failure in outcome["failures"]:
+        print(f"{failure['severity']}: {failure['sentence']}")
+    held = f"{outcome['expectations']} expectations held"
+    print(held if outcome["success"] else "refused: `distill` will not take these data")

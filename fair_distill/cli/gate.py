@@ -1,0 +1,158 @@
+"""The gate's commands: judge, enforce, explain, gate plan, gate replay."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import Config, Gate
+    from fair_distill.gate.verdict import Verdict
+
+
+def add_commands(commands: Commands) -> None:
+    for name, run, text in (
+        ("judge", _judge, "write the verdict on a set; exits 0 whatever it is"),
+        ("enforce", _enforce, "judge a set again, trusting no stored verdict, and exit with the verdict's code"),
+        ("explain", _explain, "say in sentences what decides about a set: the cells, the bounds and what would help"),
+    ):
+        sub = add_command(commands, name, run, text)
+        sub.add_argument("set", help="a name under sets in params.yaml")
+        _add_gate_options(sub, shows=name != "explain")
+    gate = add_command(
+        commands, "gate", lambda _: None, "plan a policy for a split, or replay one over published versions"
+    )
+    _add_gate_commands(gate.add_subparsers(title="commands", metavar="COMMAND", required=True))
+
+
+def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool) -> None:
+    from datetime import date
+
+    sub.add_argument("--policy", type=Path, metavar="FILE", help="another policy than params.yaml's gate")
+    sub.add_argument("--policy-floor", type=Path, metavar="FILE", help="a policy that this one may only tighten")
+    sub.add_argument("--now", type=date.fromisoformat, metavar="DATE", help="the day on which waivers count")
+    if shows:
+        sub.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
+        sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for a CI server")
+        sub.add_argument("--policy-change", type=Path, metavar="FILE", help="a diff of the policy, for the summary")
+
+
+def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Say what limits the gate split can show, and how many examples a limit needs, before anything is trained."
+    sub = commands.add_parser("plan", help=text[0].lower() + text[1:-1], description=text)
+    sub.add_argument("--accuracy", type=float, nargs="+", default=[0.95, 0.8], help="assumed (default: 0.95 0.8)")
+    sub.add_argument("--seed-sd", type=float, default=0.02, help="assumed scatter of a gap over seeds (default: 0.02)")
+    sub.add_argument("--seeds", type=int, help="default: evaluate.seeds in params.yaml")
+    sub.set_defaults(run=_gate_plan)
+    text = "Judge every published version anew by a policy, from stored predictions, without a GPU."
+    sub = commands.add_parser("replay", help=text[0].lower() + text[1:-1], description=text)
+    sub.add_argument("--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else the folder `registry`")
+    _add_gate_options(sub, shows=False)
+    sub.set_defaults(run=_gate_replay)
+
+
+def _judge(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    workspace, config, floor = _open_gate(arguments)
+    _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=arguments.now))
+
+
+def _enforce(arguments: Arguments) -> int:
+    verdict = _verdict_today(arguments)
+    _show_verdict(arguments, verdict)
+    return int(verdict.exit_code)
+
+
+def _explain(arguments: Arguments) -> None:
+    from fair_distill.gate.explain import explain
+
+    verdict = _verdict_today(arguments)
+    print(f"{arguments.set}: {verdict.outcome.upper()}")
+    for line in explain(verdict):
+        print(f"  {line}")
+
+
+def _open_gate(arguments: Arguments) -> "tuple[Workspace, Config, Gate | None]":
+    """The workspace, with the policy that was named in place of its own, and the floor under it."""
+    from fair_distill.config import load_gate
+
+    workspace, config = open_workspace(arguments)
+    if arguments.policy:
+        config = config.model_copy(update={"gate": load_gate(arguments.policy)})
+    return workspace, config, load_gate(arguments.policy_floor) if arguments.policy_floor else None
+
+
+def _today(arguments: Arguments) -> "date":
+    from datetime import UTC, datetime
+
+    day: date = arguments.now or datetime.now(UTC).date()
+    return day
+
+
+def _verdict_today(arguments: Arguments) -> "Verdict":
+    from fair_distill import stages
+
+    workspace, config, floor = _open_gate(arguments)
+    return stages.verdict_of(workspace, config, arguments.set, floor=floor, now=_today(arguments))
+
+
+def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
+    from fair_distill.artifacts import needed, write_bytes
+    from fair_distill.gate.render import junit, markdown
+
+    print(f"{arguments.set}: {verdict.outcome.upper()}")
+    for finding in verdict.findings:
+        print(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+    print(f"  verdict {verdict.digest}")
+    if arguments.markdown:
+        diff = arguments.policy_change
+        change = needed(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
+        write_bytes(arguments.markdown, markdown(arguments.set, verdict, change=change).encode())
+    if arguments.junit:
+        write_bytes(arguments.junit, junit(arguments.set, verdict).encode())
+
+
+def _gate_plan(arguments: Arguments) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fair_distill import stages
+    from fair_distill.errors import ConfigError
+
+    workspace, config = open_workspace(arguments)
+    seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
+    if not all(0 < accuracy < 1 for accuracy in arguments.accuracy) or arguments.seed_sd < 0 or seeds < 2:
+        raise ConfigError("gate plan wants accuracies between 0 and 1, a --seed-sd of 0 or more and 2 --seeds or more")
+    plan = stages.plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
+    table = Table(title=f"what truly fair sets can show: {seeds} seeds, scatter {arguments.seed_sd:g}")
+    for title in ("clause", "accuracy", "limit", "chance", "80 % pass", "90 % pass", "at best", "examples a cell"):
+        table.add_column(title, justify="left" if title == "clause" else "right")
+    for row in plan.rows:
+        needed = " / ".join("–" if count is None else f"{count:,}" for count in row.needed)
+        numbers = (row.limit, row.chance, *row.likely, row.ever)
+        table.add_row(row.clause, f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for sentence in plan.advice:
+        print(sentence)
+
+
+def _gate_replay(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.registry.store import locate
+
+    workspace, config, floor = _open_gate(arguments)
+    where = locate(arguments.registry, beside=workspace.root)
+    counts: dict[str, int] = {}
+    for row in stages.replay_gate(workspace, config, config.gate, registry=where, floor=floor, now=_today(arguments)):
+        counts[row.outcome] = counts.get(row.outcome, 0) + 1
+        was = "" if row.before is None else f" (was {row.before.upper()})"
+        print(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{was}")
+        for reason in row.reasons:
+            print(f"      {reason}")
+    print(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing is published yet")

@@ -1,0 +1,51 @@
+"""The commands that make sets: distill, references."""
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, open_workspace
+from fair_distill.cli.show import Progress
+
+
+def add_commands(commands: Commands) -> None:
+    sub = add_command(commands, "distill", _distill, "distil one candidate")
+    sub.add_argument("candidate", help="a name under candidates in params.yaml")
+    sub.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="where runs are taken up from (default: .checkpoints)"
+    )
+    sub.add_argument("--checkpoint-every", type=int, default=50, metavar="STEPS", help="default: 50")
+    add_device(sub)
+    sub = add_command(commands, "references", _references, "write a set that candidates are measured against")
+    sub.add_argument("reference", help="a name under references in params.yaml")
+
+
+def _distill(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    manifest = stages.distill(
+        *open_workspace(arguments),
+        arguments.candidate,
+        device=arguments.device,
+        checkpoints=arguments.checkpoints,
+        every=arguments.checkpoint_every,
+        stopping=_asked_to_stop(),
+        progress=Progress(f"distil {arguments.candidate}"),
+    )
+    print(f"{arguments.candidate}: {manifest.card.examples:,} images, version {manifest.version[:12]}")
+
+
+def _asked_to_stop() -> Callable[[], bool]:
+    """Take SIGTERM as a wish, and return the question whether it came."""
+    came = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: came.set())
+    return came.is_set
+
+
+def _references(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    manifest = stages.references(*open_workspace(arguments), arguments.reference)
+    print(f"{arguments.reference}: {manifest.card.examples:,} real images")

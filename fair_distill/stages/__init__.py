@@ -1,0 +1,28 @@
+"""One short function per stage: read declared files, call the domain, write declared files.
+
+Torch and Great Expectations are imported by the stages that use them, so judging stays light.
+"""
+
+from fair_distill.stages.data import describe, prepare, validate
+from fair_distill.stages.evaluation import evaluate
+from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
+from fair_distill.stages.progress import Progress
+from fair_distill.stages.release import Hand, promote, publish
+from fair_distill.stages.sets import distill, references
+
+__all__ = [
+    "Hand",
+    "Progress",
+    "describe",
+    "distill",
+    "evaluate",
+    "judge",
+    "plan_gate",
+    "prepare",
+    "promote",
+    "publish",
+    "references",
+    "replay_gate",
+    "validate",
+    "verdict_of",
+]

@@ -1,0 +1,64 @@
+"""The stages before anything is distilled: prepare the splits, and hold them against the contract."""
+
+from typing import TYPE_CHECKING, Any
+
+from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
+from fair_distill.config import Config
+from fair_distill.errors import DataError
+from fair_distill.stages.seeds import numpy_generator
+
+if TYPE_CHECKING:
+    from fair_distill.data.grouped import GroupedDataset
+
+
+def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+    """Read the source, split it, colour it if told so; write train, tune and gate."""
+    from fair_distill.data.schema import write_split
+
+    splits = _splits(workspace, config)
+    for name, dataset in splits.items():
+        write_split(dataset, workspace.split(name))
+    return splits
+
+
+def _splits(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+    from fair_distill.data.prepare import make_splits
+    from fair_distill.data.sources import read_source
+
+    source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
+    return make_splits(
+        source,
+        config.data,
+        dealing=numpy_generator(config, "prepare.split"),
+        colouring=numpy_generator(config, "prepare.colours"),
+    )
+
+
+def describe(workspace: Workspace, config: Config) -> dict[str, Any]:
+    """Return what `validate` would say of the splits that `prepare` would write. Writes nothing."""
+    from fair_distill.validation.contract import validate as check
+
+    return check(_splits(workspace, config), config.validate_).to_dict()
+
+
+def validate(workspace: Workspace, config: Config) -> dict[str, Any]:
+    """Hold the prepared splits against the contract; write and return the outcome, whatever it is."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.validation.contract import validate as check
+
+    outcome = check({name: read_split(workspace.split(name)) for name in SPLITS}, config.validate_).to_dict()
+    write_bytes(workspace.validation, to_json(outcome))
+    return outcome
+
+
+def validated(workspace: Workspace) -> None:
+    """Refuse what `validate` refused."""
+    path = needed(workspace.validation, made_by="fair-distill validate")
+    outcome = parse_json(path.read_bytes(), name=str(path))
+    try:
+        errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} is no outcome of a validation ({error!r}); run `fair-distill validate`") from None
+    if errors:
+        more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
+        raise DataError(f"validation refused the data: {errors[0]}{more}")

@@ -1,0 +1,22 @@
+"""Where a stage computes, and how it comes to equal bytes there."""
+
+from typing import TYPE_CHECKING
+
+from fair_distill.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_device(device: str, *, threads: int) -> "torch.device":
+    """Make torch give equal bytes for equal params, and return the device."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen).cpu()  # there to compute on and to read back from
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ConfigError(f"--device {device}: {str(error).splitlines()[0][:200]}") from None
+    return chosen

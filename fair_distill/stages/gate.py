@@ -1,0 +1,122 @@
+"""The gate's stages: judge a set, plan a policy, replay one. No torch here: judging stays light."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+from fair_distill.artifacts import Workspace, needed, parse_json, sha256, write_bytes
+from fair_distill.config import Config, Gate
+from fair_distill.errors import IntegrityError
+from fair_distill.gate.judge import judge as decide
+from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
+from fair_distill.gate.policy import PROMOTED, read_context
+from fair_distill.gate.replay import Replayed, replay
+from fair_distill.gate.verdict import Verdict
+from fair_distill.registry.channels import published
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import open_store
+from fair_distill.stages.record import known
+from fair_distill.stages.seeds import numpy_generator
+
+
+def judge(
+    workspace: Workspace, config: Config, name: str, *, floor: Gate | None = None, now: date | None = None
+) -> Verdict:
+    """Hold a set's predictions against the policy; write and return the verdict, whatever it is."""
+    verdict = verdict_of(workspace, config, name, floor=floor, now=now)
+    write_bytes(workspace.verdict(name), verdict.to_json())
+    return verdict
+
+
+def verdict_of(
+    workspace: Workspace, config: Config, name: str, *, floor: Gate | None = None, now: date | None = None
+) -> Verdict:
+    """Judge without writing: what `enforce` and promotion trust, not the verdict that lies on disk.
+
+    Without a day (`now`), as in the graph, no waiver counts; a verdict that was to count on one is given on a day.
+    """
+    known(config, name)
+    predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    context = _context(workspace)
+    return decide(
+        predictions,
+        config.gate,
+        context=context,
+        engine=config.engine,
+        references=_compared(workspace, config, config.gate, context),
+        floor=floor,
+        now=now,
+    )
+
+
+def _context(workspace: Workspace) -> bytes:
+    context = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
+    parse_json(context, name=str(workspace.context))
+    return context
+
+
+def _compared(workspace: Workspace, config: Config, policy: Gate, context: bytes) -> dict[str, bytes]:
+    """Return the predictions that the policy's clauses compare to: references, and what is promoted now."""
+    found = {}
+    for name in sorted({limit.over for limit in policy.limits if limit.over}):
+        if name == PROMOTED:
+            if read_context(context).promoted is None:
+                continue
+            # Whoever writes context.json lays the promoted version's predictions beside it; the digest binds them.
+            path, made_by = workspace.context.with_name("promoted.parquet"), "whoever wrote context.json"
+        else:
+            config.reference(name)
+            path, made_by = workspace.predictions(name), f"fair-distill evaluate {name}"
+        found[name] = needed(path, made_by=made_by).read_bytes()
+    return found
+
+
+def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int) -> Plan:
+    """Say what the gate split can show under the policy, before anything is trained."""
+    from fair_distill.data.schema import read_split
+
+    split = read_split(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    return plan(
+        cells_of(split),
+        config.gate,
+        [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
+        rng=numpy_generator(config, "gate.plan"),
+        attempt=read_context(_context(workspace)).attempt,
+    )
+
+
+def replay_gate(
+    workspace: Workspace, config: Config, policy: Gate, *, registry: str, floor: Gate | None, now: date
+) -> Iterator[Replayed]:
+    """Judge every published version anew by `policy`, from the predictions it was published with."""
+    store = open_store(registry)
+    versions: dict[str, bytes] = {}
+    before: dict[str, str] = {}
+    for number, version in enumerate(published(read_ledger(store, config.dataset)), start=1):
+        stood = list(_verdicts(store.read(key) for key in store.list(f"versions/{version}/verdicts/")))
+        for key in store.list(f"versions/{version}/predictions/"):
+            predictions = store.read(key)
+            if sha256(predictions) != Path(key).stem:
+                raise IntegrityError(f"{key} is in the registry with other bytes than were written there")
+            name = f"{config.dataset}@v{number} ({Path(key).stem[:12]})"
+            versions[name] = predictions
+            before.update((name, verdict.outcome) for verdict in stood if verdict.predictions == Path(key).stem)
+    context = _context(workspace)
+    return replay(
+        policy,
+        versions,
+        before=before,
+        references=_compared(workspace, config, policy, context),
+        context=context,
+        engine=config.engine,
+        floor=floor,
+        now=now,
+    )
+
+
+def _verdicts(contents: Iterable[bytes]) -> Iterator[Verdict]:
+    """Read what can be read: a verdict of an older form says nothing here, and its predictions are judged anew."""
+    for content in contents:
+        with suppress(IntegrityError):
+            yield Verdict.from_json(content)

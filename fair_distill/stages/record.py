@@ -1,0 +1,88 @@
+"""What is recorded of a set, however it was made: its card, the params that made it, its manifest."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.card import DatasetCard, TrainingRecipe
+from fair_distill.config import Config
+from fair_distill.distilled import DistilledSet
+from fair_distill.errors import ConfigError
+from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
+
+if TYPE_CHECKING:
+    from fair_distill.data.grouped import GroupedDataset
+
+
+PROVENANCE_FILE = "provenance.json"
+
+
+def known(config: Config, name: str) -> None:
+    if name not in config.sets:
+        raise ConfigError(f"params.yaml: sets has no {name!r}; choose one of {', '.join(config.sets)}")
+
+
+def made_by(config: Config, name: str) -> str:
+    return f"fair-distill {'references' if name in config.references else 'distill'} {name}"
+
+
+def recipe_of(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
+    from fair_distill.distillation.sampling import normalisation
+
+    pixels = normalisation(train)
+    plain = config.recipe.model_dump(exclude={"network", "augment"})
+    network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
+    return TrainingRecipe(
+        **plain,
+        network=network,
+        augment=tuple(config.recipe.augment),
+        formation=formation,
+        mean=pixels.mean,
+        std=pixels.std,
+    )
+
+
+def card_of(
+    config: Config,
+    train: "GroupedDataset",
+    *,
+    name: str,
+    kind: str,
+    examples: int,
+    formation: int = 1,
+    diagnostics: Mapping[str, float] = MappingProxyType({}),
+) -> DatasetCard:
+    return DatasetCard(
+        dataset=config.dataset,
+        name=name,
+        kind=kind,
+        classes=train.classes,
+        groups=train.group_names,
+        shape=train.shape,
+        examples=examples,
+        train_counts=tuple(tuple(row) for row in train.counts.tolist()),
+        recipe=recipe_of(config, train, formation),
+        diagnostics=dict(diagnostics),
+    )
+
+
+def params_of(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
+    """The sections of params.yaml that make a set, as the manifest keeps them."""
+    always = {"seed", "threads", "dataset", "data", "recipe"}
+    return config.model_dump(include=always | set(sections), by_alias=True) | extra
+
+
+def write_set(
+    workspace: Workspace, config: Config, card: DatasetCard, distilled: DistilledSet | None, params: dict[str, Any]
+) -> Manifest:
+    files = {} if distilled is None else {SET_FILE: distilled.to_parquet()}
+    manifest = Manifest(
+        files=tuple(FileEntry(path, len(content), sha256(content)) for path, content in files.items()),
+        card=card,
+        source=sha256(workspace.split("train")),
+        params=params,
+        engine=config.engine,
+    )
+    write_version(workspace.set(card.name), manifest, files)
+    return manifest

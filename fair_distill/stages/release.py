@@ -1,0 +1,60 @@
+"""The acts on the registry: publish the release candidate, promote it if the gate lets it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fair_distill.artifacts import Workspace, needed
+from fair_distill.config import Config
+from fair_distill.registry import release
+from fair_distill.registry.manifest import read_version
+from fair_distill.registry.release import Promotion, Publication
+from fair_distill.registry.store import open_store
+from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.record import PROVENANCE_FILE, made_by
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own."""
+
+    who: str
+    now: datetime
+    nonce: str
+
+
+def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
+    """Publish the release candidate: its set, the predictions it was judged by, and how it came to be."""
+    name = config.release.candidate
+    manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
+    predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
+    return release.publish(
+        open_store(registry),
+        config.dataset,
+        manifest,
+        files,
+        predictions=predictions,
+        provenance=provenance,
+        who=hand.who,
+        now=hand.now,
+        nonce=hand.nonce,
+    )
+
+
+def promote(workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand) -> Promotion:
+    """Judge the release candidate again, and promote it to `channel` if it passes."""
+    name = config.release.candidate
+    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
+    verdict = verdict_of(workspace, config, name)
+    return release.promote(
+        open_store(registry),
+        config.dataset,
+        manifest.version,
+        channel,
+        order=config.release.channels,
+        verdict=verdict,
+        verdict_bytes=verdict.to_json(),
+        who=hand.who,
+        now=hand.now,
+        nonce=hand.nonce,
+    )

@@ -1,0 +1,115 @@
+"""The stages that make sets: distil a candidate, select a reference."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
+from fair_distill.config import Config
+from fair_distill.distilled import DistilledSet
+from fair_distill.registry.manifest import Manifest
+from fair_distill.stages.data import validated
+from fair_distill.stages.device import torch_device
+from fair_distill.stages.progress import Progress, quiet
+from fair_distill.stages.record import PROVENANCE_FILE, card_of, params_of, recipe_of, write_set
+from fair_distill.stages.seeds import torch_generator
+
+
+def distill(
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    device: str = "cpu",
+    checkpoints: Path | None = None,
+    every: int = 50,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = quiet,
+) -> Manifest:
+    """Distil one candidate; write the set, its manifest, its losses and its picture.
+
+    Parameters
+    ----------
+    checkpoints, every : the folder that a run is taken up from, and the steps between checkpoints
+    stopping : asked after every step whether to keep the state and stop
+    """
+    from fair_distill.data.schema import read_split
+    from fair_distill.distillation.checkpoint import CheckpointFolder
+    from fair_distill.distillation.loop import Streams
+    from fair_distill.distillation.loop import distill as run
+    from fair_distill.distillation.sampling import Normalisation
+    from fair_distill.report.grid import grid_png
+
+    candidate = config.candidate(name)
+    validated(workspace)
+    train = read_split(workspace.split("train"))
+    recipe = recipe_of(config, train, config.distill.formation)
+    # What the pixels depend on, and no more: another recipe takes up the same run.
+    makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
+    made_of = {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "device": device}
+    kept = CheckpointFolder(
+        checkpoints or workspace.checkpoints, sha256(to_json(makes | made_of)), every=every, stopping=stopping
+    )
+    result = run(
+        train,
+        config.distill,
+        candidate,
+        normalise=Normalisation(recipe.mean, recipe.std),
+        streams=Streams.from_seed(config.seed),  # whatever the candidate: all start alike and see the same batches
+        device=torch_device(device, threads=config.threads),
+        checkpoints=kept,
+        progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),
+    )
+    card = card_of(
+        config,
+        train,
+        name=name,
+        kind="distilled",
+        examples=len(result.labels),
+        formation=config.distill.formation,
+        diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
+    )
+    distilled = DistilledSet(result.images, result.labels, card)
+    write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
+    write_bytes(workspace.grid(name), grid_png(distilled))
+    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(_provenance(config, device)))
+    params = params_of(config, "distill", candidate=candidate.model_dump())
+    manifest = write_set(workspace, config, card, distilled, params)
+    kept.done()
+    return manifest
+
+
+def _provenance(config: Config, device: str) -> dict[str, Any]:
+    """Where equal bytes can be had again: the libraries, the processor's capability and the kind of device."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("fair-distill", "numpy", "pot", "pyarrow", "torch")},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.device(device).type,
+        "threads": config.threads,
+    }
+
+
+def references(workspace: Workspace, config: Config, name: str) -> Manifest:
+    """Write a set that candidates are measured against; the full data stay where they are, named by digest."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.evaluation.references import subset
+
+    reference = config.reference(name)
+    validated(workspace)
+    train = read_split(workspace.split("train"))
+    params = params_of(config, reference=reference.model_dump(), ipc=config.distill.ipc)
+    if reference.select == "all":
+        card = card_of(config, train, name=name, kind="full", examples=len(train))
+        return write_set(workspace, config, card, None, params)
+    generator = torch_generator(config, f"references.{reference.select}")
+    formation = reference.formation or 1
+    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator)
+    card = card_of(config, train, name=name, kind="subset", examples=len(labels), formation=formation)
+    return write_set(workspace, config, card, DistilledSet(images, labels, card), params)
