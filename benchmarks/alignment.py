@@ -18,12 +18,14 @@ from statistics import median
 import numpy as np
 import torch
 
+from fair_distill.config import Candidate, checked
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, Barycentric, build_alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.barycenter import mean
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.matchers import build_matcher
+from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation
 from fair_distill.distillation.synthetic import Synthetic
@@ -52,7 +54,8 @@ def step(
     def run() -> None:
         drawn = draw(["crop", "cutout", "scale"], CLASSES, generator)
         images.grad = None
-        for pair in method.pairs(network, batch.augmented(drawn), Synthetic(images, IPC, 1, drawn), alignment):
+        now = Step(network, lambda: batch.augmented(drawn), Synthetic(images, IPC, 1, drawn), alignment, generator)
+        for pair in method.pairs(now):
             parts = [distance(target, pair.synthetic, kind=kind, reduce="sum") for target in pair.targets]
             torch.stack(parts).sum().backward()
         if images.is_cuda:
@@ -103,13 +106,9 @@ def main() -> None:
     images = torch.randn(CLASSES * IPC, 3, SIZE, SIZE, generator=generator).to(device).requires_grad_()
 
     def aligned(name: str) -> tuple[Alignment, Batch]:
-        alignment = build_alignment(
-            name,
-            dataset.counts,
-            dataset.group_names,
-            barycenter="mean" if name == "barycentric" else None,
-            device=device,
-        )
+        settings = {"alignment": name, "barycenter": "mean" if name == "barycentric" else None}
+        candidate = checked(Candidate, settings, name="benchmark")
+        alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
         sampler = GroupSampler(
             dataset, per_class=REAL_PER_CLASS, allocation="equal", normalise=plain, device=device
         )  # the same for all: equal real images
@@ -134,7 +133,7 @@ def main() -> None:
         of = Barycentric(mean, alignment.emphasis, linear=linear)
 
         def run() -> None:
-            for _ in method.pairs(network, batch, Synthetic(small, 1, 1, drawn), of):
+            for _ in method.pairs(Step(network, lambda: batch, Synthetic(small, 1, 1, drawn), of, generator)):
                 pass
             if images.is_cuda:
                 torch.cuda.synchronize()

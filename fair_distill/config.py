@@ -186,15 +186,15 @@ class Distill(Section):
 class Candidate(Section):
     """What may differ between the sets that are compared: the alignment, and nothing else."""
 
-    alignment: Literal["pooled", "per_group", "barycentric"]
+    alignment: Choice
     barycenter: Choice | None = None
     group_weights: dict[str, PositiveFloat] | None = None
 
     @model_validator(mode="after")
     def _barycenter(self) -> "Candidate":
-        if (self.alignment == "barycentric") != (self.barycenter is not None):
+        if (self.alignment.name == "barycentric") != (self.barycenter is not None):
             raise ValueError("a barycenter belongs to `alignment: barycentric`, and only to it")
-        if self.group_weights is not None and self.alignment == "pooled":
+        if self.group_weights is not None and self.alignment.name == "pooled":
             raise ValueError("`alignment: pooled` takes its group weights from the data")
         return self
 

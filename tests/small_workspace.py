@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from fair_distill.cli import main
+from fair_distill.config import Candidate, checked
 from fair_distill.data.grouped import Array, GroupedDataset
 
 REPOSITORY = Path(__file__).parents[1]
@@ -84,6 +85,11 @@ def run(root: Path, *argv: str) -> Ended:
 def tree(root: Path) -> dict[str, bytes]:
     """Every file under a folder, hidden ones too."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def candidate(alignment: Any, **settings: Any) -> Candidate:
+    """A candidate as params.yaml would say it."""
+    return checked(Candidate, {"alignment": alignment, **settings}, name="params.yaml")
 
 
 def grouped(counts_CG: Any, *, size: int = 8, channels: int = 3, seed: int = 0) -> GroupedDataset:

@@ -31,8 +31,9 @@ class GroupedDataset:
 
     Attributes
     ----------
-    images : uint8 array (N, channels, height, width)
-        May be a view of a memory-mapped file; treat as read-only.
+    images : uint8 or float32 array (N, channels, height, width)
+        uint8 is 255 times what float32 is; rows of a table are float32 (N, columns, 1, 1). May be a view of a
+        memory-mapped file; treat as read-only.
     labels, groups : int arrays (N,)
         Indices into `classes` and `group_names`.
     pairs : int array (N,)
@@ -51,9 +52,9 @@ class GroupedDataset:
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+        if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
             raise ShapeError(
-                "images of shape (N, channels, height, width) and type uint8 are needed; "
+                "images of shape (N, channels, height, width) and type uint8 or float32 are needed; "
                 f"got {self.images.shape} {self.images.dtype}"
             )
         for name in ("labels", "groups", "pairs"):

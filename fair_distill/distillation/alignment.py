@@ -4,16 +4,18 @@ The only thing that changes between the vanilla method, FairDD and COBRA. C clas
 of tensors, one per matched layer: (C, G, ...) for cells, (C, ...) for targets and for the synthetic set.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from fair_distill.config import Candidate, Named
 from fair_distill.data.grouped import Array
-from fair_distill.distillation.barycenter import Barycenter, build_barycenter, mean
-from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
+from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, mean
+from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
+from fair_distill.distillation.names import resolve, takes, with_options
 from fair_distill.distillation.sampling import Allocation
 from fair_distill.errors import ConfigError
 
@@ -165,31 +167,56 @@ def group_weights(counts_CG: Array, groups: tuple[str, ...], declared: Mapping[s
     return present / present.sum(dim=1, keepdim=True)
 
 
+def pooled(counts_CG: Tensor, weights_CG: Tensor) -> Alignment:
+    """Return the vanilla method's alignment; group weights play no part."""
+    return Pooled(counts_CG / counts_CG.sum(dim=1, keepdim=True))
+
+
+def per_group(counts_CG: Tensor, weights_CG: Tensor) -> Alignment:
+    """Return FairDD's alignment."""
+    return PerGroup(weights_CG)
+
+
+def barycentric(counts_CG: Tensor, weights_CG: Tensor, *, barycenter: Named) -> Alignment:
+    """Return COBRA's alignment, to a barycenter of the groups' statistics or of their clouds."""
+    bound = build_barycenter(barycenter.name, barycenter.options)
+    if takes(bound) == 3:
+        return CloudBarycentric(bound, weights_CG)
+    return Barycentric(bound, weights_CG, linear=barycenter.name == "mean")
+
+
+def build_barycenter(name: str, options: Mapping[str, Any]) -> Callable[..., Tensor]:
+    """Return a barycenter by name, with its options, which are keyword-only.
+
+    One's own (`package.module:callable`) is of statistics if it takes cells and weights, of clouds if it takes clouds,
+    weights and the synthetic cloud. Raises ConfigError for an unknown name or option.
+    """
+    function = resolve(name, BARYCENTERS | CLOUD_BARYCENTERS, where="barycenter")
+    return with_options(function, options, where=f"barycenter {name!r}", given=takes(function))
+
+
+# The one place an alignment is added: write a function of counts and group weights, (C, G) each, and add its line.
+ALIGNMENTS: dict[str, Callable[..., Alignment]] = {
+    "pooled": pooled,
+    "per_group": per_group,
+    "barycentric": barycentric,
+}
+
+
 def build_alignment(
-    name: str,
-    counts_CG: Array,
-    groups: tuple[str, ...],
-    *,
-    barycenter: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    weights: Mapping[str, float] | None = None,
-    device: torch.device | None = None,
+    candidate: Candidate, counts_CG: Array, groups: tuple[str, ...], *, device: torch.device | None = None
 ) -> Alignment:
-    """Return the alignment of that name for data with these counts.
+    """Return the alignment that a candidate names, for data with these counts.
 
     Raises
     ------
     ConfigError
-        If the alignment or barycenter is unknown, or the weights do not name the groups.
+        If the alignment or barycenter is unknown, an option is not what it should be, or the weights do not name the
+        groups.
     """
+    name, options = candidate.alignment.name, candidate.alignment.options
+    if candidate.barycenter is not None:
+        options = options | {"barycenter": candidate.barycenter}
+    make = with_options(resolve(name, ALIGNMENTS, where="alignment"), options, where=f"alignment {name!r}", given=2)
     counts = torch.from_numpy(counts_CG).float()
-    if name == "pooled":
-        return Pooled((counts / counts.sum(dim=1, keepdim=True)).to(device))
-    uniform = group_weights(counts_CG, groups, weights).to(device)
-    if name == "per_group":
-        return PerGroup(uniform)
-    if name == "barycentric":
-        if barycenter in CLOUD_BARYCENTERS:
-            return CloudBarycentric(build_cloud_barycenter(barycenter, options or {}), uniform)
-        return Barycentric(build_barycenter(barycenter, options or {}), uniform, linear=barycenter == "mean")
-    raise ConfigError(f"params.yaml: alignment is {name!r}; choose one of pooled, per_group, barycentric")
+    return make(counts.to(device), group_weights(counts_CG, groups, candidate.group_weights).to(device))

@@ -5,20 +5,16 @@ over the groups of a class, and returns (C, D) in the type of the cells. Absent 
 not matter. Targets are constants: no gradient is recorded. Not for whole clouds of samples: see `clouds`.
 """
 
-import importlib
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.errors import ConfigError, ShapeError
+from fair_distill.errors import ShapeError
 
 Barycenter = Callable[[Tensor, Tensor], Tensor]
 
@@ -227,68 +223,6 @@ BARYCENTERS: dict[str, Callable[..., Tensor]] = {
     "huber": huber,
     "minimax": minimax,
 }
-
-
-def build_barycenter(name: str | None, options: Mapping[str, Any]) -> Barycenter:
-    """Return a barycenter of BARYCENTERS, or of one's own as `package.module:callable`, with its options.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such barycenter, or an option is unknown, missing or not what it should be.
-    """
-    function = resolve(name, BARYCENTERS, where="barycenter")
-    return with_options(function, options, where=f"barycenter {name!r}", given=2)
-
-
-def resolve(name: str | None, table: Mapping[str, Callable[..., Any]], *, where: str) -> Callable[..., Any]:
-    """Return the row of a table, or what `package.module:callable` names. Raises ConfigError where there is neither."""
-    if name is not None and name in table:
-        return table[name]
-    if name is None or ":" not in name:
-        raise ConfigError(
-            f"params.yaml: {where} is {name!r}; choose one of {', '.join(table)}, "
-            "or name your own as package.module:callable"
-        )
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"params.yaml: {where} is {name!r}, which cannot be imported: {error}") from None
-    if not callable(found):
-        raise ConfigError(f"params.yaml: {where} is {name!r}; a callable was wanted, got {type(found).__name__}")
-    return found
-
-
-def with_options(function: Callable[..., Any], options: Mapping[str, Any], *, where: str, given: int) -> Any:
-    """Bind a function's options after its first `given` arguments, checked by their annotations.
-
-    Numbers are above 0, whole ones where the annotation says int. Raises ConfigError otherwise.
-    """
-    parameters = dict(list(inspect.signature(function).parameters.items())[given:])
-    named = {name: p for name, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    for option, value in options.items():
-        if option in named:
-            fault = _fault(value, named[option].annotation)
-            if fault:
-                raise ConfigError(f"params.yaml: {where}: {option} is {value!r}; {fault}")
-        elif all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-            takes = ", ".join(named) or "none"
-            raise ConfigError(f"params.yaml: {where} has no option {option!r}; it takes {takes}")
-    for option, parameter in named.items():
-        if parameter.default is parameter.empty and option not in options:
-            raise ConfigError(f"params.yaml: {where} needs the option {option!r}, and it is not there")
-    return partial(function, **options)
-
-
-def _fault(value: object, annotation: object) -> str | None:
-    if annotation in (int, float):
-        kinds, wanted = (int, "whole number") if annotation is int else (int | float, "number")
-        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
-            return f"a {wanted} above 0 is needed"
-    elif get_origin(annotation) is Literal and value not in get_args(annotation):
-        return f"choose one of {', '.join(map(str, get_args(annotation)))}"
-    return None
 
 
 def _fit(cells_CGD: Tensor, weights_CG: Tensor) -> None:

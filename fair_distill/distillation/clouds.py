@@ -9,14 +9,13 @@ G groups, n samples of one group, N synthetic images, D dimensions, K principal 
 the gradient is the synthetic images'. Inside, double precision; outside, the type of the synthetic cloud.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from fair_distill.distillation.barycenter import resolve, with_options
 from fair_distill.errors import ConfigError, DataError, ShapeError
 
 CloudBarycenter = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
@@ -200,18 +199,6 @@ CLOUD_BARYCENTERS: dict[str, Callable[..., Tensor]] = {
     "free_support": free_support,
     "sinkhorn": sinkhorn,
 }
-
-
-def build_cloud_barycenter(name: str | None, options: Mapping[str, Any]) -> CloudBarycenter:
-    """Return a barycenter of CLOUD_BARYCENTERS, or of one's own as `package.module:callable`, with its options.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such barycenter, or an option is unknown, missing or not what it should be.
-    """
-    function = resolve(name, CLOUD_BARYCENTERS, where="barycenter")
-    return with_options(function, options, where=f"barycenter {name!r}", given=3)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from fair_distill.distillation.alignment import Alignment, build_alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.matchers import build_matcher
+from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation
@@ -53,6 +54,7 @@ class Streams:
     batches: torch.Generator
     augment: torch.Generator
     networks: torch.Generator
+    matcher: torch.Generator
 
     @classmethod
     def from_seed(cls, seed: int) -> "Streams":
@@ -87,19 +89,6 @@ def _optimiser(settings: Optimiser, images: Tensor) -> torch.optim.Optimizer:
     return torch.optim.Adam([images], lr=settings.learning_rate, betas=(settings.momentum, 0.999))
 
 
-def _alignment(candidate: Candidate, dataset: GroupedDataset, device: torch.device) -> Alignment:
-    barycenter = candidate.barycenter
-    return build_alignment(
-        candidate.alignment,
-        dataset.counts,
-        dataset.group_names,
-        barycenter=barycenter.name if barycenter else None,
-        options=barycenter.options if barycenter else None,
-        weights=candidate.group_weights,
-        device=device,
-    )
-
-
 def distill(
     dataset: GroupedDataset,
     settings: Distill,
@@ -124,7 +113,7 @@ def distill(
     """
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    alignment = _alignment(candidate, dataset, device)
+    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, normalise=normalise, device=device
     )
@@ -160,12 +149,17 @@ def distill(
             seen = decode(images, settings.formation)
         network = pool.visit(step, seen, seen_labels)
         network.requires_grad_(False)
-        real = sampler.draw(streams.batches)
         drawn = draw(settings.augment, classes, streams.augment)
-        synthetic = Synthetic(images, settings.ipc, settings.formation, drawn)
+        now = Step(
+            network,
+            lambda drawn=drawn: sampler.draw(streams.batches).augmented(drawn),  # type: ignore[misc]
+            Synthetic(images, settings.ipc, settings.formation, drawn),
+            alignment,
+            streams.matcher,
+        )
         optimiser.zero_grad(set_to_none=True)
         loss = 0.0
-        for pair in matcher.pairs(network, real.augmented(drawn), synthetic, alignment):
+        for pair in matcher.pairs(now):
             compared = [
                 distance(target, pair.synthetic, kind=settings.distance, reduce=settings.reduce)
                 for target in pair.targets

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fair_distill.distillation.names import resolve, with_options
 from fair_distill.errors import ConfigError
 
 Shape = tuple[int, int, int]
@@ -222,19 +223,15 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def build(name: str, options: dict[str, Any], shape: Shape, classes: int, generator: torch.Generator) -> Network:
-    """Return a new network of NETWORKS with weights drawn from `generator`.
+    """Return a new network of NETWORKS, or of one's own, with weights drawn from `generator`.
 
     Raises
     ------
     ConfigError
         If there is no such network, or an option it does not have.
     """
-    if name not in NETWORKS:
-        raise ConfigError(f"params.yaml: network.name is {name!r}; choose one of {', '.join(NETWORKS)}")
-    try:
-        return made(NETWORKS[name], options, shape, classes, generator)
-    except TypeError as error:
-        raise ConfigError(f"params.yaml: network {name!r}: {error}") from None
+    kind = resolve(name, NETWORKS, where="network.name")
+    return made(with_options(kind, options, where=f"network {name!r}", given=2), {}, shape, classes, generator)
 
 
 def made(

@@ -105,8 +105,8 @@ IMAGES = np.zeros((3, 1, 2, 2), dtype=np.uint8)
         (IMAGES, [0.0, 1.0, 0.0], [0, 0, 0], DataError, "labels are indices into data.classes; got float64"),
         (IMAGES, [0, 1, 0], [True, False, True], DataError, "groups are indices into data.groups; got bool"),
         (IMAGES, ["a", "b", "a"], [0, 0, 0], DataError, "labels are indices"),
-        (IMAGES.astype(np.float32), [0, 1, 0], [0, 0, 0], ShapeError, "uint8 are needed; got .* float32"),
-        (IMAGES[:, 0], [0, 1, 0], [0, 0, 0], ShapeError, r"uint8 are needed; got \(3, 2, 2\)"),
+        (IMAGES.astype(np.int64), [0, 1, 0], [0, 0, 0], ShapeError, "uint8 or float32 are needed; got .* int64"),
+        (IMAGES[:, 0], [0, 1, 0], [0, 0, 0], ShapeError, r"uint8 or float32 are needed; got \(3, 2, 2\)"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

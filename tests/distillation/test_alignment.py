@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_workspace import candidate
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
@@ -21,7 +22,8 @@ def aligned(
     name: str, counts: Array = COUNTS, groups: tuple[str, ...] = GROUPS, weights: dict[str, float] | None = None
 ) -> Alignment:
     barycenter = "mean" if name == "barycentric" else None
-    return build_alignment(name, counts, groups, barycenter=barycenter, weights=weights)
+    declared = None if name == "pooled" else weights  # its weights are the data's
+    return build_alignment(candidate(name, barycenter=barycenter, group_weights=declared), counts, groups)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -160,7 +162,6 @@ def test_only_the_pooled_target_asks_for_batches_in_proportion() -> None:
 
 def test_unknown_names_are_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="alignment is 'pool'; choose one of pooled, per_group, barycentric"):
-        build_alignment("pool", COUNTS, GROUPS)
-    for unknown in ("median", None):
-        with pytest.raises(ConfigError, match=f"barycenter is {unknown!r}; choose one of {', '.join(BARYCENTERS)}"):
-            build_alignment("barycentric", COUNTS, GROUPS, barycenter=unknown)
+        build_alignment(candidate("pool"), COUNTS, GROUPS)
+    with pytest.raises(ConfigError, match=f"barycenter is 'median'; choose one of {', '.join(BARYCENTERS)}"):
+        build_alignment(candidate("barycentric", barycenter="median"), COUNTS, GROUPS)

@@ -14,7 +14,8 @@ from scipy.optimize import linprog, minimize, nnls
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, build_barycenter, l1, mean
+from fair_distill.distillation.alignment import build_barycenter
+from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, l1, mean
 from fair_distill.errors import ConfigError, ShapeError
 from fair_distill.testing import check_barycenter
 
@@ -420,7 +421,6 @@ def test_every_row_is_tested_with_options() -> None:
             {},
             "barycenter is 'medoid'; choose one of mean, l1, .*, or name your own as package.module:callable",
         ),
-        (None, {}, "barycenter is None; choose one of mean"),
         ("mean", {"delta": 1.0}, "barycenter 'mean' has no option 'delta'; it takes none"),
         ("huber", {"dleta": 1.0}, "'huber' has no option 'dleta'; it takes delta, tolerance, iterations"),
         ("huber", {}, "barycenter 'huber' needs the option 'delta', and it is not there"),
@@ -445,7 +445,7 @@ def test_what_names_no_barycenter_is_refused_in_one_line(name: str | None, optio
 
 
 def test_ones_own_is_named_by_its_module(monkeypatch: pytest.MonkeyPatch, cells: Tensor) -> None:
-    def between(cells_CGD: Tensor, weights_CG: Tensor, share: float) -> Tensor:
+    def between(cells_CGD: Tensor, weights_CG: Tensor, *, share: float) -> Tensor:
         return share * mean(cells_CGD, weights_CG) + (1 - share) * l1(cells_CGD, weights_CG)
 
     module = ModuleType("mine")

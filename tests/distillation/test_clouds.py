@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
-from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter, build_cloud_barycenter
+from fair_distill.distillation.alignment import build_barycenter
+from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
 from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.testing import check_cloud_barycenter
 
@@ -32,7 +33,7 @@ BLENDING = ("bures", "free_support")  # those that meet at the Wasserstein baryc
 
 
 def built(name: str, **options: Any) -> CloudBarycenter:
-    return build_cloud_barycenter(name, OPTIONS[name] | options)
+    return build_barycenter(name, OPTIONS[name] | options)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -61,7 +62,7 @@ def by_name(row: tuple[str, dict[str, Any]]) -> str:
 @pytest.fixture(params=ROWS, ids=by_name)
 def barycenter(request: pytest.FixtureRequest) -> CloudBarycenter:
     name, options = request.param
-    return build_cloud_barycenter(name, options)
+    return build_barycenter(name, options)
 
 
 # --- what all owe
@@ -93,7 +94,7 @@ def test_clouds_that_are_scaled_are_as_far_apart_as_the_square(barycenter: Cloud
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "diagonal" not in row[1].values()], ids=by_name)
 def test_clouds_that_are_turned_are_as_far_apart(row: tuple[str, dict[str, Any]]) -> None:
-    rotation, barycenter = torch.linalg.qr(normal(4, 4, seed=1)).Q, build_cloud_barycenter(*row)
+    rotation, barycenter = torch.linalg.qr(normal(4, 4, seed=1)).Q, build_barycenter(*row)
 
     turned = barycenter([cloud @ rotation for cloud in CLOUDS], WEIGHTS, IMAGES @ rotation)
 
@@ -328,7 +329,7 @@ def test_sinkhorn_is_never_below_0() -> None:
         (
             "wasserstein",
             {},
-            "barycenter is 'wasserstein'; choose one of bures, free_support, sinkhorn, or name your own",
+            "barycenter is 'wasserstein'; choose one of .*bures, free_support, sinkhorn, or name your own",
         ),
         ("sinkhorn", {"dimension": 8}, "barycenter 'sinkhorn' needs the option 'epsilon', and it is not there"),
         ("sinkhorn", {"dimension": 8, "epsilon": 0}, "'sinkhorn': epsilon is 0; a number above 0 is needed"),
@@ -340,7 +341,7 @@ def test_sinkhorn_is_never_below_0() -> None:
 )
 def test_what_names_no_barycenter_is_refused_in_one_line(name: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=rf"^params\.yaml: [^\n]*{says}[^\n]*$"):
-        build_cloud_barycenter(name, options)
+        build_barycenter(name, options)
 
 
 def test_a_shrinkage_above_1_is_refused() -> None:

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_workspace import grouped
+from small_workspace import candidate, grouped
 from torch import Tensor
 
+from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, build_alignment
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.matchers import MATCHERS, build_matcher
+from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation
 from fair_distill.distillation.synthetic import Synthetic
@@ -22,19 +24,18 @@ COUNTS = np.array([[5, 2], [3, 4]])
 DATA = grouped(COUNTS)
 NETWORK = build("convnet", {"width": 8, "depth": 2}, (3, 8, 8), 2, torch.Generator().manual_seed(0))
 OPTIONS: dict[str, dict[str, Any]] = {"cafe": {"layer_weights": [0.5, 1.0], "discrimination": 0.1}}
-ALIGNMENTS: dict[str, dict[str, Any]] = {
-    "pooled": {},
-    "per_group": {},
-    "mean": {"barycenter": "mean"},
-    "minimax": {"barycenter": "minimax"},
-    "huber": {"barycenter": "huber", "options": {"delta": 1.0}},
+ALIGNMENTS = {
+    "pooled": candidate("pooled"),
+    "per_group": candidate("per_group"),
+    "mean": candidate("barycentric", barycenter="mean"),
+    "minimax": candidate("barycentric", barycenter="minimax"),
+    "huber": candidate("barycentric", barycenter={"name": "huber", "delta": 1.0}),
 }
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def alignment(name: str) -> Alignment:
-    kind = name if name in ("pooled", "per_group") else "barycentric"
-    return build_alignment(kind, COUNTS, DATA.group_names, **ALIGNMENTS[name])
+    return build_alignment(ALIGNMENTS[name], COUNTS, DATA.group_names)
 
 
 def whole() -> Batch:
@@ -49,9 +50,11 @@ def synthetic(images: Tensor, formation: int = 1) -> Synthetic:
 
 
 def pairs(matcher: str, name: str, images: Tensor = IMAGES) -> list[Any]:
-    return list(
-        build_matcher(matcher, OPTIONS.get(matcher, {})).pairs(NETWORK, whole(), synthetic(images), alignment(name))
-    )
+    return list(build_matcher(matcher, OPTIONS.get(matcher, {})).pairs(step(whole(), images, alignment(name))))
+
+
+def step(real: Batch, images: Tensor, aligned: Alignment) -> Step:
+    return Step(NETWORK, lambda: real, synthetic(images), aligned, torch.Generator().manual_seed(0))
 
 
 def real_gradient(rows: np.ndarray, label: int) -> list[Tensor]:
@@ -120,17 +123,13 @@ def test_gradient_matching_to_the_data_themselves_is_zero() -> None:
     """A synthetic set that is a class's real images has the pooled target's gradient."""
     rows = np.concatenate([np.flatnonzero(DATA.labels == label)[:3] for label in range(2)])
     images = torch.from_numpy(DATA.images[rows]).float() / 255
-    few = grouped([[3], [3]])
-    few = type(few)(
-        DATA.images[rows], DATA.labels[rows], np.zeros(6, int), np.arange(6), few.classes, few.group_names, few.offsets
-    )
+    few = GroupedDataset.from_arrays(DATA.images[rows], DATA.labels[rows], np.zeros(6, int))
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
     sampler = GroupSampler(few, per_class=9, allocation="equal", normalise=plain, device=torch.device("cpu"))
-    pooled = build_alignment("pooled", few.counts, few.group_names)
+    pooled = build_alignment(ALIGNMENTS["pooled"], few.counts, few.group_names)
 
-    for pair in build_matcher("dc", {}).pairs(
-        NETWORK, sampler.draw(torch.Generator().manual_seed(0)), synthetic(images), pooled
-    ):
+    batch = sampler.draw(torch.Generator().manual_seed(0))
+    for pair in build_matcher("dc", {}).pairs(step(batch, images, pooled)):
         assert distance(pair.targets[0], pair.synthetic, kind="cosine", reduce="sum").item() == pytest.approx(
             0, abs=1e-3
         )
@@ -152,16 +151,16 @@ def test_barycenters_of_clouds_go_with_embeddings_and_are_refused_with_gradients
         "bures": {"dimension": 4, "shrinkage": 0.1, "covariance": "diagonal"},
         "free_support": {"dimension": 4},
     }[name]
-    clouds = build_alignment("barycentric", COUNTS, DATA.group_names, barycenter=name, options=options)
+    clouds = build_alignment(candidate("barycentric", barycenter={"name": name, **options}), COUNTS, DATA.group_names)
     images = IMAGES.clone().requires_grad_()
 
-    ((pair),) = build_matcher("dm", {}).pairs(NETWORK, whole(), synthetic(images), clouds)
+    ((pair),) = build_matcher("dm", {}).pairs(step(whole(), images, clouds))
     pair.extra.backward()
 
     assert images.grad is not None
     assert (images.grad.flatten(1).abs().sum(dim=1) > 0).all()
     with pytest.raises(ConfigError, match="use the matcher dm or cafe"):
-        list(build_matcher("dc", {}).pairs(NETWORK, whole(), synthetic(images), clouds))
+        list(build_matcher("dc", {}).pairs(step(whole(), images, clouds)))
 
 
 def test_unknown_matchers_and_options_are_refused() -> None:

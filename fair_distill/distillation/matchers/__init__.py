@@ -7,7 +7,7 @@ from fair_distill.distillation.matchers.base import Matcher
 from fair_distill.distillation.matchers.cafe import CAFE
 from fair_distill.distillation.matchers.dc import DC, IDC
 from fair_distill.distillation.matchers.dm import DM
-from fair_distill.errors import ConfigError
+from fair_distill.distillation.names import resolve, with_options
 
 # The one place a method is added: write its file, add its line.
 MATCHERS: dict[str, Callable[..., Matcher]] = {
@@ -19,10 +19,6 @@ MATCHERS: dict[str, Callable[..., Matcher]] = {
 
 
 def build_matcher(name: str, options: dict[str, Any]) -> Matcher:
-    """Return a matcher of MATCHERS. Raises ConfigError for an unknown name or option."""
-    if name not in MATCHERS:
-        raise ConfigError(f"params.yaml: distill.matcher is {name!r}; choose one of {', '.join(MATCHERS)}")
-    try:
-        return MATCHERS[name](**options)
-    except TypeError as error:
-        raise ConfigError(f"params.yaml: distill.matcher {name!r}: {error}") from None
+    """Return a matcher of MATCHERS, or one's own. Raises ConfigError for an unknown name or option."""
+    kind = resolve(name, MATCHERS, where="distill.matcher")
+    return with_options(kind, options, where=f"distill.matcher {name!r}", given=0)()

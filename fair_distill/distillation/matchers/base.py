@@ -1,15 +1,41 @@
 """What the loop asks of a method. C classes, G groups; a statistic is a tuple of tensors, one per matched layer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from fair_distill.distillation.alignment import Alignment, Statistic, Target
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Batch
 from fair_distill.distillation.synthetic import Synthetic
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a matcher may look at in one step of the loop.
+
+    Attributes
+    ----------
+    network : whose turn it is
+    draw : draws this step's real batch, augmented
+    synthetic : the synthetic set, to be seen with the same augmentation
+    generator : the matcher's own, for draws that are not batches
+    """
+
+    network: Network
+    draw: Callable[[], Batch]
+    synthetic: Synthetic
+    alignment: Alignment
+    generator: torch.Generator
+
+    @cached_property
+    def real(self) -> Batch:
+        """The real batch. Drawn when first asked for: a matcher that needs none pays for none."""
+        return self.draw()
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +53,7 @@ class Pair:
 
 
 class Matcher(Protocol):
-    def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
+    def pairs(self, step: Step) -> Iterator[Pair]:
         """Yield the comparisons of one step, for all classes together or a few at a time.
 
         The loop goes backward through each pair before it asks for the next, so one graph is alive at a time.

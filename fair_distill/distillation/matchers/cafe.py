@@ -14,12 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distillation.alignment import Alignment
-from fair_distill.distillation.matchers.base import Pair
+from fair_distill.distillation.matchers.base import Pair, Step
 from fair_distill.distillation.matchers.dm import compare
-from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Batch
-from fair_distill.distillation.synthetic import Synthetic
 from fair_distill.errors import ConfigError
 
 
@@ -36,10 +33,11 @@ class CAFE:
     layer_weights: list[float]
     discrimination: float
 
-    def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
+    def pairs(self, step: Step) -> Iterator[Pair]:
+        real = step.real
         with torch.no_grad():
-            seen = network.layers(real.images)
-        made = network.layers(synthetic.view(range(real.classes)))
+            seen = step.network.layers(real.images)
+        made = step.network.layers(step.synthetic.view(range(real.classes)))
         if len(self.layer_weights) != len(made):
             raise ConfigError(
                 f"params.yaml: distill.matcher.layer_weights has {len(self.layer_weights)} entries; "
@@ -51,10 +49,10 @@ class CAFE:
             [root * layer for root, layer in zip(roots, seen, strict=True)],
             [root * layer for root, layer in zip(roots, made, strict=True)],
             real,
-            alignment,
+            step.alignment,
         )
         centres = made[-1].unflatten(0, (real.classes, -1)).mean(dim=1)
-        own = self.discrimination * discrimination(seen[-1], centres, real, real.weights(alignment.emphasis))
+        own = self.discrimination * discrimination(seen[-1], centres, real, real.weights(step.alignment.emphasis))
         yield replace(pair, extra=own if pair.extra is None else pair.extra + own)
 
 

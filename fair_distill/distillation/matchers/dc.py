@@ -14,11 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distillation.alignment import Alignment, CloudBarycentric, Statistic, Target
-from fair_distill.distillation.matchers.base import Pair
-from fair_distill.distillation.networks import Network
-from fair_distill.distillation.sampling import Batch
-from fair_distill.distillation.synthetic import Synthetic
+from fair_distill.distillation.alignment import CloudBarycentric, Statistic, Target
+from fair_distill.distillation.matchers.base import Pair, Step
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,8 @@ class GradientMatcher:
         """Lay one gradient out as layers of (1, rows, columns)."""
         raise NotImplementedError
 
-    def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
+    def pairs(self, step: Step) -> Iterator[Pair]:
+        network, real, alignment = step.network, step.real, step.alignment
         weights = [parameter.requires_grad_() for parameter in network.parameters()]
         groups = len(real.averaging) // real.classes
         mixtures = alignment.mixtures
@@ -58,7 +56,7 @@ class GradientMatcher:
                 cells = [gradient(images, label, counted) for counted in averaging]
                 stacked = tuple(torch.stack(layers, dim=1) for layers in zip(*cells, strict=True))
                 targets = alignment.targets(stacked, slice(label, label + 1))
-            yield Pair(targets, gradient(synthetic.view(range(label, label + 1)), label, None))
+            yield Pair(targets, gradient(step.synthetic.view(range(label, label + 1)), label, None))
 
 
 @dataclass(frozen=True)

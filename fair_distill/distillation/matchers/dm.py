@@ -11,20 +11,19 @@ import torch
 from torch import Tensor
 
 from fair_distill.distillation.alignment import Alignment, CloudBarycentric
-from fair_distill.distillation.matchers.base import Pair
-from fair_distill.distillation.networks import Network
+from fair_distill.distillation.matchers.base import Pair, Step
 from fair_distill.distillation.sampling import Batch
-from fair_distill.distillation.synthetic import Synthetic
 
 
 @dataclass(frozen=True)
 class DM:
     """Mean features before the classifier: one layer."""
 
-    def pairs(self, network: Network, real: Batch, synthetic: Synthetic, alignment: Alignment) -> Iterator[Pair]:
+    def pairs(self, step: Step) -> Iterator[Pair]:
         with torch.no_grad():
-            seen = network.embed(real.images)
-        yield compare([seen], [network.embed(synthetic.view(range(real.classes)))], real, alignment)
+            seen = step.network.embed(step.real.images)
+        made = step.network.embed(step.synthetic.view(range(step.real.classes)))
+        yield compare([seen], [made], step.real, step.alignment)
 
 
 def compare(seen: Sequence[Tensor], made: Sequence[Tensor], real: Batch, alignment: Alignment) -> Pair:
