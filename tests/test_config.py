@@ -153,7 +153,7 @@ NAN, INFINITE = float("nan"), float("inf")
         ("distill.ipc", 2.5, "integer; got 2.5"),
         ("candidates", {}, "at least 1"),
         ("candidates.a b", {"alignment": "pooled"}, "got 'a b'"),
-        ("candidates.pooled.alignment", "pool", "got 'pool'"),
+        ("candidates.pooled.alignment", 3, "got 3"),
         ("candidates.pooled.barycenter", "mean", "a barycenter belongs to `alignment: barycentric`"),
         ("candidates.barycentric.barycenter", None, "a barycenter belongs to `alignment: barycentric`"),
         ("candidates.pooled.group_weights", {"red": 1.0, "cyan": 1.0}, "takes its group weights from the data"),

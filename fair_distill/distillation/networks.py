@@ -54,8 +54,6 @@ class ConvNet(Network):
 
     def __init__(self, shape: Shape, classes: int, *, width: int, depth: int) -> None:
         channels, height, width_px = shape
-        _whole("width", width)
-        _whole("depth", depth)
         if min(height, width_px) < 2**depth:
             raise ConfigError(
                 f"params.yaml: network.depth is {depth}, which halves the image {depth} times; "
@@ -75,8 +73,6 @@ class MLP(Network):
     """`depth` × [linear of `width`, ReLU] on the flattened image, then one linear layer. Zhao et al. take 128 and 2."""
 
     def __init__(self, shape: Shape, classes: int, *, width: int, depth: int) -> None:
-        _whole("width", width)
-        _whole("depth", depth)
         widths = [math.prod(shape)] + [width] * depth
         super().__init__(
             [nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU()) for before, after in pairwise(widths)],
@@ -249,14 +245,7 @@ def _instance_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(channels, channels)  # one channel a group; unlike InstanceNorm2d it is affine and takes 1×1
 
 
-def _whole(option: str, value: object) -> None:
-    if type(value) is not int or value < 1:
-        raise ConfigError(f"params.yaml: network.{option} is {value!r}; a whole number from 1 is needed")
-
-
 def _scaled(channels: int, width: float) -> int:
-    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < math.inf:
-        raise ConfigError(f"params.yaml: network.width is {width!r}; a number above 0 is needed")
     return max(1, round(channels * width))
 
 
