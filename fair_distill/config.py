@@ -176,6 +176,7 @@ class Distill(Section):
     formation: Annotated[int, Field(ge=1, le=4)]
     steps: Positive
     real_per_class: Positive
+    embedding: Literal["exact", "fast"]
     distance: Literal["squared", "l1", "cosine"]
     reduce: Literal["sum", "mean"]
     optimiser: Optimiser

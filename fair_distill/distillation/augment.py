@@ -47,9 +47,24 @@ def draw(strategies: Sequence[str], count: int, generator: torch.Generator) -> D
             raise ConfigError(f"params.yaml: augment names {name!r} twice; every strategy is as likely as another")
     if not strategies:
         return Draw(None, None, None)
-    chosen = torch.randint(len(strategies), (count,), generator=generator)
-    # Every number is drawn whether it is used or not, so one class's strategy never shifts another's stream.
-    u = torch.rand(count, 6, generator=generator)
+    return _drawn(strategies, *_numbers(strategies, count, generator))
+
+
+def draw_each(strategies: Sequence[str], count: int, generators: Sequence[torch.Generator]) -> Draw:
+    """Draw `count` from each generator, as `draw` does, one after the other: a single Draw of them all."""
+    if not strategies:
+        return draw(strategies, count, generators[0])
+    numbers = [_numbers(strategies, count, generator) for generator in generators]
+    return _drawn(strategies, *(torch.cat(of) for of in zip(*numbers, strict=True)))
+
+
+def _numbers(strategies: Sequence[str], count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Every number is drawn whether it is used or not, so one class's strategy never shifts another's stream."""
+    return torch.randint(len(strategies), (count,), generator=generator), torch.rand(count, 6, generator=generator)
+
+
+def _drawn(strategies: Sequence[str], chosen: Tensor, u: Tensor) -> Draw:
+    count = len(chosen)
 
     def picked(name: str) -> Tensor:
         return chosen == strategies.index(name) if name in strategies else torch.zeros(count, dtype=torch.bool)
@@ -79,13 +94,14 @@ def draw(strategies: Sequence[str], count: int, generator: torch.Generator) -> D
     )
 
 
-def augment(images: Tensor, drawn: Draw, which: Tensor | None = None) -> Tensor:
+def augment(images: Tensor, drawn: Draw, which: Tensor | None = None, *, runs_of: int = 1) -> Tensor:
     """Apply to image i the draw `which[i]` (row i where `which` is None). Differentiable in the images.
 
     Parameters
     ----------
     images : (N, channels, height, width)
     which : int64 (N,)
+    runs_of : so many images after another are known to share a draw
     """
 
     def rows(parameters: Tensor) -> Tensor:
@@ -100,11 +116,37 @@ def augment(images: Tensor, drawn: Draw, which: Tensor | None = None) -> Tensor:
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         images = mean + contrast * (images - mean)
     if drawn.theta is not None:
-        grid = F.affine_grid(rows(drawn.theta), list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        images = _resampled(images, rows(drawn.theta), runs_of)
     if drawn.cutout is not None:
         images = images * _outside_square(rows(drawn.cutout), images)
     return images
+
+
+def _resampled(images: Tensor, theta_N23: Tensor, runs_of: int) -> Tensor:
+    """Bilinear resampling through affine maps, 0 outside.
+
+    On a GPU the gradient of grid_sample adds up in no fixed order. Where one is wanted there, each map is written out
+    as a matrix from pixels to pixels instead, which up to 64×64 pixels costs little.
+    """
+    size = list(images.shape)
+    if not (images.is_cuda and images.requires_grad and size[2] * size[3] <= 4096):
+        grid = F.affine_grid(theta_N23, size, align_corners=False)
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    matrices = _pixel_maps(theta_N23[::runs_of], size[2], size[3])
+    runs = images.reshape(len(matrices), -1, size[2] * size[3])
+    return (runs @ matrices.mT).reshape(images.shape)
+
+
+def _pixel_maps(theta_R23: Tensor, height: int, width: int) -> Tensor:
+    """Return what each pixel after has of each pixel before, (R, height·width, height·width)."""
+    grid = F.affine_grid(theta_R23, [len(theta_R23), 1, height, width], align_corners=False).flatten(1, 2)
+
+    def shares(place: Tensor, side: int) -> Tensor:
+        pixels = torch.arange(side, device=place.device)
+        return (1 - (((place + 1) * side - 1)[..., None] / 2 - pixels).abs()).clamp(min=0)
+
+    x, y = grid.unbind(-1)
+    return (shares(y, height)[..., :, None] * shares(x, width)[..., None, :]).flatten(2)
 
 
 def _outside_square(centres_N2: Tensor, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ sampler → matcher.pairs (statistics → alignment.targets) → distance → op
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -16,11 +17,12 @@ from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.alignment import Alignment, build_alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
+from fair_distill.distillation.embedding import build_embedding
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Step
-from fair_distill.distillation.networks import Network, build
+from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
-from fair_distill.distillation.sampling import GroupSampler, Normalisation
+from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, start
 from fair_distill.errors import FairDistillError
 
@@ -114,8 +116,9 @@ def distill(
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
     alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
+    read = reader(dataset.images, normalise, device)
     sampler = GroupSampler(
-        dataset, per_class=settings.real_per_class, allocation=alignment.allocation, normalise=normalise, device=device
+        dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device
     )
     images = start(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation).to(
         device
@@ -124,7 +127,8 @@ def distill(
     labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
     seen_labels = labels.repeat_interleave(settings.formation**2)
     optimiser = _optimiser(settings.optimiser, images)
-    pool = _pool(dataset, settings, alignment, normalise, streams, device)
+    pool = _pool(dataset, settings, alignment, read, streams, device)
+    embedding = build_embedding(settings.embedding)
     losses: list[float] = []
 
     def state() -> State:
@@ -156,9 +160,10 @@ def distill(
             Synthetic(images, settings.ipc, settings.formation, drawn),
             alignment,
             streams.matcher,
+            embedding,
         )
         optimiser.zero_grad(set_to_none=True)
-        loss = 0.0
+        parts = []
         for pair in matcher.pairs(now):
             compared = [
                 distance(target, pair.synthetic, kind=settings.distance, reduce=settings.reduce)
@@ -166,9 +171,10 @@ def distill(
             ]
             part = torch.stack(compared + ([] if pair.extra is None else [pair.extra])).sum()
             part.backward()
-            loss += part.item()
+            parts.append(part.detach())
+        loss = torch.stack(parts).double().sum().item()  # asked for once: a GPU goes on meanwhile
         losses.append(loss)
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise Diverged(
                 f"the loss is {loss} at step {step + 1} of {settings.steps}; lower params.yaml: "
                 f"distill.optimiser.learning_rate (it is {settings.optimiser.learning_rate:g})"
@@ -187,7 +193,7 @@ def _pool(
     dataset: GroupedDataset,
     settings: Distill,
     alignment: Alignment,
-    normalise: Normalisation,
+    read: Callable[[Tensor], Tensor],
     streams: Streams,
     device: torch.device,
 ) -> NetworkPool:
@@ -196,20 +202,29 @@ def _pool(
         dataset,
         per_class=max(1, settings.networks.batch_size // classes),
         allocation=alignment.allocation,
-        normalise=normalise,
+        read=read,
         device=device,
     )
 
+    def weights() -> torch.Generator:
+        """On the CPU the stream itself; a GPU draws its own numbers, seeded from the stream."""
+        if device.type == "cpu":
+            return streams.networks
+        seed = int(torch.randint(2**62, (), generator=streams.networks))
+        return torch.Generator(device).manual_seed(seed)
+
     def make() -> Network:
-        named = settings.network
-        return build(named.name, named.options, dataset.shape, classes, streams.networks).to(device)
+        return build(settings.network.name, settings.network.options, dataset.shape, classes, weights())
+
+    def redraw(network: Network) -> None:
+        draw_weights(network, weights())
 
     def lesson(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A real batch in which cells count as they do in the targets, so training is aligned as matching is."""
         real = sampler.draw(generator)
         return real.images, real.labels, real.weights(alignment.emphasis) / classes
 
-    return NetworkPool(make, settings.networks, settings.augment, streams.networks, lesson)
+    return NetworkPool(make, redraw, settings.networks, settings.augment, streams.networks, lesson)
 
 
 def _under(name: str, state: Mapping[str, Tensor]) -> State:

@@ -1,8 +1,8 @@
 """The networks that embed and classify: blocks, then one linear layer. A line each in NETWORKS.
 
-Weights are drawn from a generator that is an argument, on the CPU, so a seed gives the same network on
-every device. No network has batch statistics or dropout: images of a batch do not see each other, so the gradient
-of a weighted sum of losses is the weighted sum of their gradients, and training and evaluation are one function.
+Weights are drawn from a generator that is an argument, on its device. No network has batch statistics or dropout:
+images of a batch do not see each other, so the gradient of a weighted sum of losses is the weighted sum of their
+gradients, and training and evaluation are one function.
 """
 
 import math
@@ -156,8 +156,15 @@ class ResNet18(Network):
             nn.Sequential(Residual(before, after, stride=1 if i == 0 else 2), Residual(after, after, stride=1))
             for i, (before, after) in enumerate(pairwise(widths))
         ]
-        stages[-1].append(nn.AdaptiveAvgPool2d(1))
+        stages[-1].append(MeanOverPixels())
         super().__init__([stem, *stages], nn.Linear(widths[-1], classes))
+
+
+class MeanOverPixels(nn.Module):
+    """What AdaptiveAvgPool2d(1) is, whose gradient on a GPU is not the same twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3), keepdim=True)
 
 
 class Residual(nn.Module):
@@ -233,10 +240,10 @@ def build(name: str, options: dict[str, Any], shape: Shape, classes: int, genera
 def made(
     factory: Callable[..., Network], options: dict[str, Any], shape: Shape, classes: int, generator: torch.Generator
 ) -> Network:
-    """Return `factory(shape, classes, **options)` with weights drawn from `generator` and from nothing else."""
+    """Return `factory(shape, classes, **options)`, on the generator's device, with weights drawn from it alone."""
     with torch.device("meta"):  # no weights yet: torch would draw them from its global generator
         network = factory(shape, classes, **options)
-    network.to_empty(device="cpu")
+    network.to_empty(device=generator.device)
     draw_weights(network, generator)
     return network
 

@@ -30,10 +30,13 @@ class NetworkPool:
     Parameters
     ----------
     make : returns a network with new weights
+    redraw : gives a network new weights, in place: on a GPU a new one would cost more than a step
+    strategies, generator : what a network's training images are augmented by, and what that and their order draw from
     lesson : returns images, labels and weights (summing to 1) of one real batch
     """
 
     make: Callable[[], Network]
+    redraw: Callable[[Network], None]
     settings: Networks
     strategies: list[str]
     generator: torch.Generator
@@ -46,10 +49,13 @@ class NetworkPool:
         turn = step % self.settings.pool
         if turn == len(self.networks):
             # Staggered, so that the first round already holds networks of all ages.
-            self.networks.append(self._born(images, labels))
+            self.networks.append(self.make())
+            self._epochs(self.networks[turn], images, labels, self.settings.warmup_epochs)
             self.ages.append(turn * self.settings.visits // self.settings.pool)
         elif self.ages[turn] >= self.settings.visits:
-            self.networks[turn], self.ages[turn] = self._born(images, labels), 0
+            self.redraw(self.networks[turn])
+            self._epochs(self.networks[turn], images, labels, self.settings.warmup_epochs)
+            self.ages[turn] = 0
         return self.networks[turn]
 
     def advance(self, step: int, images: Tensor, labels: Tensor) -> None:
@@ -64,11 +70,6 @@ class NetworkPool:
         for _ in range(self.settings.advance):
             real, of, counted = self.lesson(self.generator)
             self._update(self.networks[turn], real, of, counted)
-
-    def _born(self, images: Tensor, labels: Tensor) -> Network:
-        network = self.make()
-        self._epochs(network, images, labels, self.settings.warmup_epochs)
-        return network
 
     def _epochs(self, network: Network, images: Tensor, labels: Tensor, epochs: int) -> None:
         for _ in range(epochs):
@@ -91,7 +92,7 @@ class NetworkPool:
     def state(self) -> dict[str, Tensor]:
         """Return the weights and ages of all networks, by name."""
         named = {
-            f"{turn}/{name}": value
+            f"{turn}/{name}": value.clone()
             for turn, network in enumerate(self.networks)
             for name, value in network.state_dict().items()
         }

@@ -27,6 +27,7 @@ _DM = {
     "formation": 1,
     "steps": 2600,
     "real_per_class": 600,
+    "embedding": "exact",
     "distance": "squared",
     "reduce": "sum",
     "optimiser": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.5},

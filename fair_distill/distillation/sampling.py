@@ -1,13 +1,15 @@
 """Batches of real images, stratified by class and group, so a rare group can never leave a batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw, augment
 from fair_distill.errors import DataError
 
@@ -62,12 +64,35 @@ class Normalisation:
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Normalise (N, channels, height, width) pixels in [0, 1]."""
-        mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.mean, self.std))
-        return (pixels - mean) / std
+        return (pixels - _per_channel(self.mean, pixels.device)) / _per_channel(self.std, pixels.device)
 
     def undo(self, images: Tensor) -> Tensor:
-        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (self.mean, self.std))
-        return images * std + mean
+        return images * _per_channel(self.std, images.device) + _per_channel(self.mean, images.device)
+
+
+@cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)[:, None, None]
+
+
+def reader(images: Array, normalise: Normalisation, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return a function from rows to those images on the device, normalised. uint8 is divided by 255.
+
+    On a GPU with room for them all, four times over, the images move there once; elsewhere rows are read as they are
+    asked for, from a memory-mapped file if that is what `images` is.
+    """
+    if device.type == "cuda" and 4 * images.nbytes < torch.cuda.mem_get_info(device)[0]:
+        resident = torch.tensor(images, device=device)
+
+        def picked(rows: Tensor) -> Tensor:
+            return resident[rows.to(device, non_blocking=True)]
+    else:
+
+        def picked(rows: Tensor) -> Tensor:
+            return torch.from_numpy(images[rows.cpu().numpy()]).to(device)
+
+    unit = 255 if images.dtype == np.uint8 else 1
+    return lambda rows: normalise.apply(picked(rows).float() / unit)
 
 
 def normalisation(dataset: GroupedDataset, *, most: int = 10_000) -> Normalisation:
@@ -101,6 +126,7 @@ class GroupSampler:
     Parameters
     ----------
     per_class : images a class and batch, shared out over its groups
+    read : as `reader` gives; shared by samplers of one dataset
     """
 
     def __init__(
@@ -109,18 +135,17 @@ class GroupSampler:
         *,
         per_class: int,
         allocation: Allocation,
-        normalise: Normalisation,
+        read: Callable[[Tensor], Tensor],
         device: torch.device,
     ) -> None:
         counts = dataset.counts
         if (counts.sum(axis=1) == 0).any():
             label = dataset.classes[int(np.flatnonzero(counts.sum(axis=1) == 0)[0])]
             raise DataError(f"class {label!r} has no examples in train; add some, or drop the class")
-        self.dataset = dataset
         self.sizes = allocate(counts, per_class, allocation)
-        self.normalise = normalise
-        self.device = device
+        self.read = read
         flat = self.sizes.ravel()
+        self._cells = [torch.from_numpy(of) for of in (dataset.offsets[:-1], counts.ravel(), flat)]
         averaging = np.zeros((flat.size, flat.sum()), dtype=np.float32)
         for i, (start, size) in enumerate(zip(np.cumsum(flat) - flat, flat, strict=True)):
             averaging[i, start : start + size] = 1 / max(size, 1)
@@ -130,23 +155,41 @@ class GroupSampler:
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Draw one batch."""
-        rows = np.concatenate(
-            [
-                np.asarray(_choose(self.dataset.rows(Cell(label, group)), int(size), generator))
-                for (label, group), size in np.ndenumerate(self.sizes)
-                if size
-            ]
-        )
-        pixels = torch.from_numpy(self.dataset.images[rows]).to(self.device)
-        return Batch(self.normalise.apply(pixels.float() / 255), self._labels, self._averaging, self._offsets)
+        first, counts, sizes = self._cells
+        rows = draw_rows(first, counts, sizes, generator)
+        return Batch(self.read(rows), self._labels, self._averaging, self._offsets)
 
 
-def _choose(rows: range, size: int, generator: torch.Generator) -> Array:
-    """Choose `size` of `rows` without replacement, at a cost that does not grow with the cell."""
-    if size > len(rows) // 2:
-        return rows.start + torch.randperm(len(rows), generator=generator)[:size].numpy()
-    chosen: dict[int, None] = {}
-    while len(chosen) < size:
-        for i in torch.randint(len(rows), (size - len(chosen),), generator=generator).tolist():
-            chosen[i] = None
-    return rows.start + np.fromiter(chosen, dtype=np.int64, count=size)
+def draw_rows(first_K: Tensor, counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw from K cells at once `sizes` of `counts` rows each, without replacement: sorted by cell, else in any order.
+
+    The cost grows with the rows that are drawn and not with the cells they are drawn from.
+    """
+    crowded = 2 * sizes_K > counts_K
+    rows = first_K.repeat_interleave(sizes_K)
+    for these, choose in ((crowded, _by_sorting), (~crowded & (sizes_K > 0), _by_rejection)):
+        if these.any():
+            rows[these.repeat_interleave(sizes_K)] += choose(counts_K[these], sizes_K[these], generator)
+    return rows
+
+
+def _by_sorting(counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
+    """Shuffle every cell: where half of it or more is drawn."""
+    keys = torch.rand(len(counts_K), int(counts_K.max()), dtype=torch.float64, generator=generator)
+    keys[torch.arange(keys.shape[1]) >= counts_K[:, None]] = 2.0  # behind all that are there
+    order = keys.argsort(dim=1)
+    return order[torch.arange(keys.shape[1]) < sizes_K[:, None]]
+
+
+def _by_rejection(counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw with replacement and keep what comes for the first time: where less than half of a cell is drawn."""
+    drawn = torch.empty(len(counts_K), 0, dtype=torch.int64)
+    more = 3 * int(sizes_K.max()) // 2 + 8
+    while True:
+        new = torch.rand(len(counts_K), more, dtype=torch.float64, generator=generator) * counts_K[:, None]
+        drawn = torch.cat([drawn, new.long()], dim=1)
+        values, order = drawn.sort(dim=1, stable=True)
+        again = torch.zeros_like(drawn, dtype=torch.bool).scatter_(1, order[:, 1:], values[:, 1:] == values[:, :-1])
+        distinct = (~again).cumsum(dim=1)
+        if bool((distinct[:, -1] >= sizes_K).all()):
+            return drawn[~again & (distinct <= sizes_K[:, None])]

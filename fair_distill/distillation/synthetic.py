@@ -105,7 +105,7 @@ class Synthetic:
         """Return the images of some classes, decoded and augmented, (len(classes) · per_class, ...); with gradient."""
         rows = decode(self.images[classes.start * self.ipc : classes.stop * self.ipc], self.formation)
         which = torch.arange(classes.start, classes.stop, device=rows.device).repeat_interleave(self.per_class)
-        return augment(rows, self.drawn, which)
+        return augment(rows, self.drawn, which, runs_of=self.per_class)
 
 
 def start(

@@ -11,22 +11,10 @@ from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distillation.sampling import Normalisation
+from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import Pixels, predict, train, unpacked
+from fair_distill.evaluation.train import predict, train, unpacked
 from fair_distill.gate.predictions import Predictions
-
-
-def pixels_of(images: Array, recipe: TrainingRecipe, device: torch.device) -> Pixels:
-    """Return a function from indices to normalised images. uint8 is divided by 255; float32 is taken as it is."""
-    normalise = Normalisation(recipe.mean, recipe.std)
-    scale = 255 if images.dtype == np.uint8 else 1
-
-    def rows(indices: Tensor) -> Tensor:
-        picked = torch.from_numpy(images[indices.cpu().numpy()]).to(device)
-        return normalise.apply(picked.float() / scale)
-
-    return rows
 
 
 def evaluate(
@@ -62,7 +50,8 @@ def evaluate(
     if recipe.formation > 1:
         tiles, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
         images, labels = tiles.numpy(), of.numpy()
-    seen, asked = pixels_of(images, recipe, device), pixels_of(gate.images, recipe, device)
+    normalise = Normalisation(recipe.mean, recipe.std)
+    seen, asked = reader(images, normalise, device), reader(gate.images, normalise, device)
     targets = torch.from_numpy(labels).to(device)
 
     def one(run: tuple[str, int]) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.distillation.augment import STRATEGIES, Draw, augment, draw
+from fair_distill.distillation.augment import STRATEGIES, Draw, _pixel_maps, augment, draw, draw_each
 from fair_distill.errors import ConfigError
 
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -216,3 +216,27 @@ def test_each_of_several_strategies_has_its_turn() -> None:
 def test_strategies_that_cannot_be_drawn_are_refused(strategies: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=f"params.yaml: augment {says}"):
         draw(strategies, 3, generator())
+
+
+def test_a_map_written_out_as_a_matrix_resamples_as_grid_sample_does() -> None:
+    """What a GPU does where the gradient must be the same twice."""
+    before = images(6, 8, 10)
+    theta = draw([name for name in STRATEGIES if name not in ("colour", "cutout")], 3, generator()).theta
+    assert theta is not None
+
+    runs = before.reshape(3, -1, 80) @ _pixel_maps(theta, 8, 10).mT  # two images after another share a draw
+
+    wanted = augment(before, Draw(theta, None, None), torch.arange(3).repeat_interleave(2))
+    torch.testing.assert_close(runs.reshape(before.shape), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategies", [[], list(STRATEGIES)])
+def test_drawing_from_several_generators_at_once_is_drawing_from_each(strategies: list[str]) -> None:
+    together = draw_each(strategies, 4, [generator(1), generator(2)])
+    each = [draw(strategies, 4, generator(seed)) for seed in (1, 2)]
+
+    for name in ("theta", "colour", "cutout"):
+        parts = [getattr(drawn, name) for drawn in each]
+        if any(part is None for part in parts):
+            continue  # where nobody's was picked there is nothing to compare
+        torch.testing.assert_close(getattr(together, name), torch.cat(parts), equal_nan=True)

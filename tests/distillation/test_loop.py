@@ -21,6 +21,7 @@ SETTINGS: dict[str, Any] = {
     "ipc": 3,
     "steps": 10,
     "real_per_class": 12,
+    "embedding": "exact",
     "networks": {
         "pool": 1,
         "visits": 1,

@@ -13,10 +13,11 @@ from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, build_alignment
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.distance import distance
+from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.matchers import MATCHERS, build_matcher
 from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import build
-from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation
+from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic
 from fair_distill.errors import ConfigError
 
@@ -41,7 +42,8 @@ def alignment(name: str) -> Alignment:
 def whole() -> Batch:
     """A batch that is the whole data set."""
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
-    sampler = GroupSampler(DATA, per_class=100, allocation="equal", normalise=plain, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    sampler = GroupSampler(DATA, per_class=100, allocation="equal", read=reader(DATA.images, plain, cpu), device=cpu)
     return sampler.draw(torch.Generator().manual_seed(0))
 
 
@@ -54,7 +56,7 @@ def pairs(matcher: str, name: str, images: Tensor = IMAGES) -> list[Any]:
 
 
 def step(real: Batch, images: Tensor, aligned: Alignment) -> Step:
-    return Step(NETWORK, lambda: real, synthetic(images), aligned, torch.Generator().manual_seed(0))
+    return Step(NETWORK, lambda: real, synthetic(images), aligned, torch.Generator().manual_seed(0), Embedding())
 
 
 def real_gradient(rows: np.ndarray, label: int) -> list[Tensor]:
@@ -125,7 +127,8 @@ def test_gradient_matching_to_the_data_themselves_is_zero() -> None:
     images = torch.from_numpy(DATA.images[rows]).float() / 255
     few = GroupedDataset.from_arrays(DATA.images[rows], DATA.labels[rows], np.zeros(6, int))
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
-    sampler = GroupSampler(few, per_class=9, allocation="equal", normalise=plain, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    sampler = GroupSampler(few, per_class=9, allocation="equal", read=reader(few.images, plain, cpu), device=cpu)
     pooled = build_alignment(ALIGNMENTS["pooled"], few.counts, few.group_names)
 
     batch = sampler.draw(torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fair_distill.config import Networks
-from fair_distill.distillation.networks import Network, build
+from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 
 IMAGES = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -31,7 +31,10 @@ def pool(**changed: Any) -> NetworkPool:
     def lesson(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return IMAGES, LABELS, torch.full((4,), 0.25)
 
-    return NetworkPool(make, Networks.model_validate(settings | changed), [], generator, lesson)
+    def redraw(network: Network) -> None:
+        draw_weights(network, generator)
+
+    return NetworkPool(make, redraw, Networks.model_validate(settings | changed), [], generator, lesson)
 
 
 def walk(networks: NetworkPool, steps: int, first: int = 0) -> list[torch.Tensor]:

@@ -1,13 +1,25 @@
 """Stratified batches: the right cells, nothing twice, and no group left out."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from small_workspace import grouped
 
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw
-from fair_distill.distillation.sampling import Allocation, Batch, GroupSampler, Normalisation, allocate, normalisation
+from fair_distill.distillation.sampling import (
+    Allocation,
+    Batch,
+    GroupSampler,
+    Normalisation,
+    allocate,
+    draw_rows,
+    normalisation,
+    reader,
+)
 from fair_distill.errors import DataError
 
 PLAIN = Normalisation((0.0,), (1.0,))
@@ -28,7 +40,8 @@ def numbered(counts: Array) -> GroupedDataset:
 
 
 def sampler(dataset: GroupedDataset, per_class: int, allocation: Allocation = "equal") -> GroupSampler:
-    return GroupSampler(dataset, per_class=per_class, allocation=allocation, normalise=PLAIN, device=CPU)
+    read = reader(dataset.images, PLAIN, CPU)
+    return GroupSampler(dataset, per_class=per_class, allocation=allocation, read=read, device=CPU)
 
 
 def rows_of(batch: Batch) -> Array:
@@ -100,6 +113,29 @@ def test_every_row_of_a_cell_is_as_likely() -> None:
         assert np.abs(cell - 2000 * share).max() < 5 * np.sqrt(2000 * share * (1 - share))
 
 
+@pytest.mark.parametrize(("count", "size"), [(7, 7), (7, 4), (7, 3), (1, 1), (400, 150), (10**9, 40)])
+def test_rows_are_drawn_once_each_from_their_own_cell(count: int, size: int) -> None:
+    first, counts, sizes = torch.tensor([0, 5, 10**10]), torch.tensor([5, 0, count]), torch.tensor([2, 0, size])
+
+    rows = draw_rows(first, counts, sizes, torch.Generator().manual_seed(0))
+
+    assert len(rows) == 2 + size
+    assert len(set(rows.tolist())) == len(rows)
+    assert (rows[:2] < 5).all()
+    assert ((rows[2:] >= 10**10) & (rows[2:] < 10**10 + count)).all()
+
+
+@pytest.mark.parametrize("size", [2, 3])  # by rejection, by sorting
+def test_every_set_of_rows_is_as_likely(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    cell = torch.tensor([0]), torch.tensor([5]), torch.tensor([size])
+
+    drawn = Counter(tuple(sorted(draw_rows(*cell, generator).tolist())) for _ in range(4000))
+
+    assert len(drawn) == 10  # 5 choose 2, and 5 choose 3
+    assert stats.chisquare(list(drawn.values())).pvalue > 1e-3
+
+
 def test_batches_follow_their_generator_and_nothing_else() -> None:
     drawn = sampler(numbered(COUNTS), 6)
     once, again, other = (rows_of(drawn.draw(torch.Generator().manual_seed(seed))) for seed in (1, 1, 2))
@@ -112,7 +148,8 @@ def test_pixels_are_normalised_on_the_way() -> None:
     dataset = grouped([[2, 2]])
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
     normalise = Normalisation(mean, std)
-    whole = GroupSampler(dataset, per_class=4, allocation="equal", normalise=normalise, device=CPU)
+    read = reader(dataset.images, normalise, CPU)
+    whole = GroupSampler(dataset, per_class=4, allocation="equal", read=read, device=CPU)
 
     images = whole.draw(torch.Generator().manual_seed(0)).images.sum(dim=0)
 

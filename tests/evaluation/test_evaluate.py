@@ -13,8 +13,9 @@ from small_workspace import grouped
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.networks import build
+from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import ConfigError, DataError, MeasurementError
-from fair_distill.evaluation.evaluate import evaluate, pixels_of
+from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.evaluation.train import train
 from fair_distill.gate.predictions import Predictions
 
@@ -31,6 +32,7 @@ RECIPE = TrainingRecipe(
     mean=(0.3, 0.3, 0.3),
     std=(0.3, 0.3, 0.3),
 )
+SEEN = Normalisation(RECIPE.mean, RECIPE.std)
 NOISE = grouped([[12, 12], [12, 12]])
 # The bright band tells the class, so this can be learnt.
 EASY = GroupedDataset.from_arrays(NOISE.images, NOISE.groups, NOISE.labels)
@@ -104,15 +106,15 @@ def test_stored_bytes_and_stored_fractions_are_the_same_pixels() -> None:
     indices = torch.tensor([3, 0, 3])
     fractions = EASY.images.astype(np.float32) / 255
 
-    torch.testing.assert_close(pixels_of(EASY.images, RECIPE, CPU)(indices), pixels_of(fractions, RECIPE, CPU)(indices))
+    torch.testing.assert_close(reader(EASY.images, SEEN, CPU)(indices), reader(fractions, SEEN, CPU)(indices))
     torch.testing.assert_close(
-        pixels_of(fractions, RECIPE, CPU)(indices), (torch.from_numpy(fractions)[indices] - 0.3) / 0.3
+        reader(fractions, SEEN, CPU)(indices), (torch.from_numpy(fractions)[indices] - 0.3) / 0.3
     )
 
 
 def test_a_recipe_counts_steps_and_every_example_has_its_turn() -> None:
     seen: list[Any] = []
-    pixels = pixels_of(EASY.images, RECIPE, CPU)
+    pixels = reader(EASY.images, SEEN, CPU)
 
     def rows(indices: torch.Tensor) -> torch.Tensor:
         seen.append(indices.tolist())
@@ -128,7 +130,7 @@ def test_a_recipe_counts_steps_and_every_example_has_its_turn() -> None:
 
 def test_the_rate_falls_to_a_tenth_after_half_of_the_steps() -> None:
     recipe = replace(RECIPE, steps=2, batch_size=48, momentum=0.0, weight_decay=0.1, augment=())
-    rows, labels = pixels_of(EASY.images, recipe, CPU), torch.from_numpy(EASY.labels)
+    rows, labels = reader(EASY.images, SEEN, CPU), torch.from_numpy(EASY.labels)
 
     trained = train(recipe, rows, labels, shape=(3, 8, 8), classes=2, generator=generator(0))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.distillation.alignment import Alignment, Statistic, Target
+from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Batch
 from fair_distill.distillation.synthetic import Synthetic
@@ -24,6 +25,7 @@ class Step:
     draw : draws this step's real batch, augmented
     synthetic : the synthetic set, to be seen with the same augmentation
     generator : the matcher's own, for draws that are not batches
+    embedding : how real images are embedded where no gradient is wanted
     """
 
     network: Network
@@ -31,6 +33,7 @@ class Step:
     synthetic: Synthetic
     alignment: Alignment
     generator: torch.Generator
+    embedding: Embedding
 
     @cached_property
     def real(self) -> Batch:

@@ -10,7 +10,6 @@ with a fixed number of visits in place of the paper's stopping by accuracy.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,8 +34,7 @@ class CAFE:
 
     def pairs(self, step: Step) -> Iterator[Pair]:
         real = step.real
-        with torch.no_grad():
-            seen = step.network.layers(real.images)
+        seen = step.embedding.layers(step.network, real.images)
         made = step.network.layers(step.synthetic.view(range(real.classes)))
         if len(self.layer_weights) != len(made):
             raise ConfigError(

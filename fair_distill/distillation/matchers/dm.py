@@ -20,8 +20,7 @@ class DM:
     """Mean features before the classifier: one layer."""
 
     def pairs(self, step: Step) -> Iterator[Pair]:
-        with torch.no_grad():
-            seen = step.network.embed(step.real.images)
+        seen = step.embedding.embed(step.network, step.real.images)
         made = step.network.embed(step.synthetic.view(range(step.real.classes)))
         yield compare([seen], [made], step.real, step.alignment)
 
