@@ -1,6 +1,6 @@
 """Training on a set, by its own recipe, and predicting the gate split: over several seeds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import predict, train, unpacked
+from fair_distill.evaluation.train import predict, train, train_together, unpacked
 from fair_distill.gate.predictions import Predictions
 
 
@@ -29,6 +30,7 @@ def evaluate(
     networks: Mapping[str, dict[str, Any]],
     generator: Callable[[int], torch.Generator],
     device: torch.device,
+    together: bool = False,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Predictions:
@@ -39,8 +41,9 @@ def evaluate(
     images : what the network is trained on, as stored
     version, split : digests that bind the predictions to the set and the gate split
     seeds, networks : so many networks of each of these architectures, which replace the recipe's own
-    workers : networks trained at once. With one torch thread each, their number changes no byte, and two networks on
-        two cores are done sooner than one after the other with two threads each
+    together : whether the networks of an architecture are trained as one (see `train_together`), for GPUs
+    workers : else, networks trained at once. With one torch thread each, their number changes no byte, and two networks
+        on two cores are done sooner than one after the other with two threads each
     generator : given a seed's number, the generator of that run; the same for every set, so runs are comparable
     """
     if gate.shape != images.shape[1:]:
@@ -54,10 +57,18 @@ def evaluate(
     seen, asked = reader(images, normalise, device), reader(gate.images, normalise, device)
     targets = torch.from_numpy(labels).to(device)
 
-    def one(run: tuple[str, int]) -> tuple[Tensor, Tensor]:
-        name, seed = run
+    fits: dict[str, Any] = {"shape": gate.shape, "classes": len(gate.classes)}
+
+    def trained(run: tuple[str, Sequence[int]]) -> Sequence[tuple[Tensor, Tensor]]:
+        name, of = run
         taught = replace(recipe, network={"name": name, "options": networks[name]})
-        network = train(taught, seen, targets, shape=gate.shape, classes=len(gate.classes), generator=generator(seed))
+        if len(of) == 1:
+            made = [train(taught, seen, targets, generator=generator(of[0]), **fits)]
+        else:
+            made = train_together(taught, seen, targets, generators=[generator(seed) for seed in of], **fits)
+        return [asked_of(network, name, seed) for network, seed in zip(made, of, strict=True)]
+
+    def asked_of(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:
         predicted, probability = predict(network, asked, len(gate), device=device)
         # A network that diverged calls everything class 0, which would read as a gap of 0.
         if not torch.isfinite(probability).all():
@@ -67,10 +78,11 @@ def evaluate(
             )
         return predicted, probability
 
-    runs = []
+    shares = [range(seeds)] if together else [range(seed, seed + 1) for seed in range(seeds)]
+    runs: list[tuple[Tensor, Tensor]] = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for result in pool.map(one, [(name, seed) for name in networks for seed in range(seeds)]):
-            runs.append(result)
+        for results in pool.map(trained, [(name, share) for name in networks for share in shares]):
+            runs += results
             progress(len(runs), seeds * len(networks))
     n = len(gate)
     return Predictions(

@@ -1,13 +1,14 @@
 """Training a network on a set by its recipe, and asking it about other images."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.distillation.augment import augment, draw
+from fair_distill.distillation.augment import augment, draw, draw_each
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import decode
@@ -36,16 +37,10 @@ def train(
     generator : draws weights, order and augmentation
     """
     network = build(recipe.network["name"], recipe.network["options"], shape, classes, generator).to(labels.device)
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[recipe.steps // 2], gamma=0.1)
-    order = torch.empty(0, dtype=torch.int64)
+    optimiser, schedule = _optimiser(recipe, network.parameters())
     network.train()
-    for _ in range(recipe.steps):
-        if len(order) == 0:
-            order = torch.randperm(len(labels), generator=generator)
-        picked, order = order[: recipe.batch_size].to(labels.device), order[recipe.batch_size :]
+    for order in _batches(recipe, len(labels), generator):
+        picked = order.to(labels.device)
         images = augment(rows(picked), draw(recipe.augment, len(picked), generator))
         loss = F.cross_entropy(network(images), labels[picked])
         optimiser.zero_grad(set_to_none=True)
@@ -55,11 +50,68 @@ def train(
     return network.eval()
 
 
+def train_together(
+    recipe: TrainingRecipe,
+    rows: Pixels,
+    labels: Tensor,
+    *,
+    shape: tuple[int, int, int],
+    classes: int,
+    generators: Sequence[torch.Generator],
+) -> list[Network]:
+    """Train a network for each generator, all at once: what `train` returns for each, but for rounding.
+
+    Their weights are stacked, and a step of all is one pass: on a GPU, which a single small network leaves idle, many
+    times faster; on a CPU slower than one after the other.
+    """
+    named = recipe.network["name"], recipe.network["options"]
+    networks = [build(*named, shape, classes, generator).to(labels.device) for generator in generators]
+    structure = copy.deepcopy(networks[0]).to("meta")
+    weights, _ = torch.func.stack_module_state(list(networks))
+    optimiser, schedule = _optimiser(recipe, weights.values())
+
+    def logits(of: dict[str, Tensor], images: Tensor) -> Tensor:
+        found: Tensor = torch.func.functional_call(structure, of, images)
+        return found
+
+    for orders in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
+        picked = torch.stack(orders).to(labels.device)
+        drawn = draw_each(recipe.augment, picked.shape[1], generators)
+        images = augment(rows(picked.flatten()), drawn).unflatten(0, picked.shape)
+        each = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[picked].flatten())
+        optimiser.zero_grad(set_to_none=True)
+        (each * len(networks)).backward()  # the sum over networks of each one's mean: none moves another
+        optimiser.step()
+        schedule.step()
+    for i, network in enumerate(networks):
+        network.load_state_dict({name: stacked[i] for name, stacked in weights.items()})
+    return [network.eval() for network in networks]
+
+
+def _optimiser(
+    recipe: TrainingRecipe, weights: Iterable[Tensor]
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimiser = torch.optim.SGD(
+        weights, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    return optimiser, torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[recipe.steps // 2], gamma=0.1)
+
+
+def _batches(recipe: TrainingRecipe, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices of every step: all examples have their turn before one has its second."""
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(recipe.steps):
+        if len(order) == 0:
+            order = torch.randperm(count, generator=generator)
+        picked, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        yield picked
+
+
 @torch.no_grad()
 def predict(network: Network, rows: Pixels, count: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the predicted class (N,) and its probability (N,) for `count` images."""
     classes, probabilities = [], []
-    for part in torch.arange(count, device=device).split(1024):
+    for part in torch.arange(count, device=device).split(8192 if device.type == "cuda" else 1024):
         probability, predicted = network(rows(part)).softmax(dim=1).max(dim=1)
         classes.append(predicted.cpu())
         probabilities.append(probability.cpu())

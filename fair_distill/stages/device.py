@@ -1,5 +1,6 @@
 """Where a stage computes, and how it comes to equal bytes there."""
 
+import os
 from typing import TYPE_CHECKING
 
 from fair_distill.errors import ConfigError
@@ -12,6 +13,7 @@ def torch_device(device: str, *, threads: int) -> "torch.device":
     """Make torch give equal bytes for equal params, and return the device."""
     import torch
 
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS sums in no fixed order; read at its start
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     try:

@@ -45,6 +45,7 @@ def evaluate(
         networks={network.name: network.options for network in config.evaluate.networks},
         generator=lambda seed: torch_generator(config, f"evaluate.{seed}"),
         device=torch_device(device, threads=1),
+        together=device != "cpu",
         workers=config.threads if device == "cpu" else 1,
         progress=lambda done, of: progress(done, of, "networks trained"),
     )

@@ -16,7 +16,7 @@ from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import ConfigError, DataError, MeasurementError
 from fair_distill.evaluation.evaluate import evaluate
-from fair_distill.evaluation.train import train
+from fair_distill.evaluation.train import train, train_together
 from fair_distill.gate.predictions import Predictions
 
 CPU = torch.device("cpu")
@@ -179,3 +179,24 @@ def test_how_many_networks_are_trained_at_once_changes_no_byte() -> None:
     one, three = (evaluated(seeds=3, workers=workers).to_parquet() for workers in (1, 3))
 
     assert one == three
+
+
+@pytest.mark.parametrize("network", [RECIPE.network, {"name": "mlp", "options": {"width": 8, "depth": 1}}])
+def test_networks_trained_together_are_those_trained_one_by_one(network: dict[str, Any]) -> None:
+    recipe = replace(RECIPE, network=network, steps=8, augment=("crop", "cutout", "flip"))
+    rows, labels = reader(EASY.images, SEEN, CPU), torch.from_numpy(EASY.labels)
+    fits: dict[str, Any] = {"shape": (3, 8, 8), "classes": 2}
+
+    together = train_together(recipe, rows, labels, generators=[generator(s) for s in range(3)], **fits)
+
+    for seed, one in enumerate(together):
+        alone = train(recipe, rows, labels, generator=generator(seed), **fits)
+        for wanted, got in zip(alone.parameters(), one.parameters(), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gate_split_is_predicted_alike_by_networks_trained_together() -> None:
+    apart, together = evaluated(), evaluated(together=True)
+
+    assert np.mean(apart.columns["predicted"] == together.columns["predicted"]) > 0.98
+    np.testing.assert_allclose(apart.columns["probability"], together.columns["probability"], atol=1e-3)
