@@ -30,14 +30,15 @@ def arguments(description: str | None, *, rounds: int) -> argparse.Namespace:
 
 def seconds(run: Run, device: torch.device) -> float:
     """Wall-clock seconds of one call, with what it left the device to do."""
-    _wait(device)
+    wait(device)
     began = time.perf_counter()
     run()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - began
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait until the device has nothing left to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

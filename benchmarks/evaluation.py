@@ -1,0 +1,78 @@
+"""Ten seeds of an evaluation: networks trained together against one after the other, and in threads.
+
+    python benchmarks/evaluation.py [--device cuda] [--rounds 3]
+
+The set has 100 images, the recipe is the demo's with the field's usual network; training alone is timed.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from measure import arguments, ratios, report
+
+from fair_distill.card import TrainingRecipe
+from fair_distill.distillation.sampling import Normalisation, reader
+from fair_distill.evaluation.train import train, train_together
+
+SEEDS, IMAGES = 10, 100
+
+
+def recipe(width: int, steps: int) -> TrainingRecipe:
+    return TrainingRecipe(
+        network={"name": "convnet", "options": {"width": width, "depth": 3}},
+        steps=steps,
+        batch_size=256,
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=0.0005,
+        augment=("crop", "cutout", "scale", "rotate"),
+        formation=1,
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )
+
+
+def main() -> None:
+    asked = arguments(__doc__, rounds=3)
+    device = torch.device(asked.device)
+    pixels = np.random.default_rng(0).random((IMAGES, 3, 32, 32), dtype=np.float32)
+    rows = reader(pixels, Normalisation((0.5,) * 3, (0.25,) * 3), device)
+    labels = torch.arange(10, device=device).repeat_interleave(IMAGES // 10)
+    steps = 100 if device.type == "cuda" else 10
+
+    def generators() -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in range(SEEDS)]
+
+    def apart(width: int, workers: int) -> Callable[[], None]:
+        def one(generator: torch.Generator) -> None:
+            train(recipe(width, steps), rows, labels, shape=(3, 32, 32), classes=10, generator=generator)
+
+        def run() -> None:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(max(1, threads // workers))
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(one, generators()))
+            torch.set_num_threads(threads)
+
+        return run
+
+    def together(width: int) -> Callable[[], None]:
+        def run() -> None:
+            train_together(recipe(width, steps), rows, labels, shape=(3, 32, 32), classes=10, generators=generators())
+
+        return run
+
+    result: dict[str, object] = {"rounds": asked.rounds, "seeds": SEEDS, "steps": steps, "images": IMAGES}
+    for width in (32, 128):
+        variants = {"one after the other": apart(width, 1), "together": together(width)}
+        if device.type == "cpu":
+            variants["in threads, one each"] = apart(width, max(2, torch.get_num_threads()))
+        title = f"time of {SEEDS} seeds over that of networks together, width {width}"
+        result[title] = ratios(variants, "together", rounds=asked.rounds, device=device)
+    report("evaluation", result, device=device, out=asked.out)
+
+
+if __name__ == "__main__":
+    main()
