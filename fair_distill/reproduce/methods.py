@@ -145,6 +145,7 @@ class Distilled:
         train = (
             resampled(task.train, numpy_generator(task.seed, "resample")) if settings.pop("resampled") else task.train
         )
+        settings["embedding"] = embedding_on(task.device)
         done = distill(train, **settings, seed=task.seed, device=task.device)
         return Made(done.images, done.labels, recipe(task, formation=settings["formation"]), done.losses)
 
@@ -166,6 +167,7 @@ class Joined:
         train = task.train
         settings = self.vanilla.settings(task.budget, task.ipc)
         settings.pop("resampled")
+        settings["embedding"] = embedding_on(task.device)
         shares = {
             tuple(dealt(counts, task.ipc, name)) for counts, name in zip(train.counts, train.classes, strict=True)
         }
@@ -183,6 +185,11 @@ class Joined:
         order = np.argsort(np.concatenate(labels), kind="stable")
         total = tuple(float(sum(parts)) for parts in zip(*losses, strict=True))
         return Made(np.concatenate(images)[order], np.concatenate(labels)[order], recipe(task), total)
+
+
+def embedding_on(device: str) -> str:
+    """Return how real images are embedded there: on a GPU a table takes hours otherwise."""
+    return "fast" if torch.device(device).type == "cuda" else "exact"
 
 
 def _of_group(dataset: GroupedDataset, group: int) -> GroupedDataset:
