@@ -111,7 +111,10 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     with written_aside(path) as aside:
-        aside.write_bytes(content)
+        try:
+            aside.write_bytes(content)
+        except OSError as error:  # a full disk is the reader's to mend
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
 
 def to_json(value: object) -> bytes:

@@ -1,5 +1,7 @@
+import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,39 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("FAIR_DISTILL_DATA is not set; it names the folder of real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 server inside this process, which keeps everything in memory."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket, as the environment of a command names it; its address."""
+    import boto3
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",  # what fails here fails for good
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # The credentials of whoever runs the tests are no part of them.
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
+    boto3.Session().client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"

@@ -1,18 +1,23 @@
 """Checkpoints of the loop: atomic, bounded in number, without pickle, bound to what they are checkpoints of.
 
-A checkpoint lies at FOLDER/KEY/STEP.safetensors, where KEY is the digest of the configuration, the data and `engine`:
-another configuration looks elsewhere, and never finds this one's. Not a DVC output: DVC would remove it.
+A checkpoint lies at FOLDER/KEY/STEP-DIGEST.safetensors. KEY is the digest of the configuration, the data and `engine`:
+another configuration looks elsewhere, and never finds this one's. DIGEST is that of the content: a state in which one
+bit has changed would give another set, and nobody would know. Not a DVC output: DVC would remove it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from fair_distill.artifacts import written_aside
+from fair_distill.artifacts import sha256
 from fair_distill.distillation.loop import State
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.objects import Objects, open_objects
 
 _KEPT = 2
+_ENDING = ".safetensors"
 
 
 class Interrupted(FairDistillError):
@@ -27,13 +32,13 @@ class CheckpointFolder:
 
     Parameters
     ----------
-    folder : where; made if it is not there
+    folder : where: a path, or s3://bucket/prefix; a folder is made if it is not there, a bucket is not
     key : hexadecimal digest of all that makes the run what it is
     every : steps between checkpoints
     stopping : asked after every step; when it says yes the state is kept and the run ends with `Interrupted`
     """
 
-    folder: Path
+    folder: Path | str
     key: str
     every: int
     stopping: Callable[[], bool] = lambda: False
@@ -42,12 +47,12 @@ class CheckpointFolder:
         if self.every < 1:
             raise ConfigError(f"--checkpoint-every is {self.every}; at least 1 step is needed")
 
-    @property
-    def _own(self) -> Path:
-        return self.folder / self.key
+    @cached_property
+    def _objects(self) -> Objects:
+        return open_objects(str(self.folder), said_by="--checkpoints")
 
-    def _kept(self) -> list[Path]:
-        return sorted(self._own.glob("*.safetensors"))
+    def _kept(self) -> list[str]:
+        return [key for key in self._objects.list(self.key) if key.endswith(_ENDING)]
 
     def latest(self) -> State | None:
         """Return the newest state, or None.
@@ -57,22 +62,17 @@ class CheckpointFolder:
         IntegrityError
             If the newest is damaged or is of another run: going on from an older one would hide it.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors.torch import load
 
         kept = self._kept()
         if not kept:
             return None
-        try:
-            with safe_open(kept[-1], framework="pt") as file:
-                of = (file.metadata() or {}).get("key")
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (SafetensorError, OSError) as error:
-            raise IntegrityError(
-                f"{kept[-1]} is not a checkpoint ({error}); remove it to go on from the one before"
-            ) from None
-        if of != self.key:
-            raise IntegrityError(f"{kept[-1]} is a checkpoint of another configuration or other data; remove it")
-        return state
+        content, address = self._objects.get(kept[-1]), self._objects.address(kept[-1])
+        if sha256(content) != kept[-1].removesuffix(_ENDING).rpartition("-")[2]:
+            raise IntegrityError(f"{address} is damaged, or not a checkpoint; remove it to go on from the one before")
+        if _metadata(content).get("key") != self.key:
+            raise IntegrityError(f"{address} is a checkpoint of another configuration or other data; remove it")
+        return load(content)
 
     def offer(self, step: int, state: Callable[[], State]) -> None:
         """Keep the state if `step` is a multiple of `every`, or the run is to stop; let go of all but the last two."""
@@ -87,14 +87,17 @@ class CheckpointFolder:
         from safetensors.torch import save
 
         content = save({name: value.cpu().contiguous() for name, value in state.items()}, metadata={"key": self.key})
-        with written_aside(self._own / f"{step:09d}.safetensors") as aside:
-            aside.write_bytes(content)
+        self._objects.put(f"{self.key}/{step:09d}-{sha256(content)}{_ENDING}", content)
         for old in self._kept()[:-_KEPT]:
-            old.unlink(missing_ok=True)
+            self._objects.delete(old)
 
     def done(self) -> None:
         """The run has ended well; its checkpoints are not needed."""
-        for path in self._kept():
-            path.unlink(missing_ok=True)
-        if self._own.exists() and not any(self._own.iterdir()):
-            self._own.rmdir()
+        self._objects.clear(self.key)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The words in a safetensors file: eight bytes that say how long the JSON is that follows them."""
+    length = int.from_bytes(content[:8], "little")
+    words: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return words

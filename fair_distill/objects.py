@@ -1,0 +1,204 @@
+"""Named byte strings in a folder or an S3 bucket. The only file that knows boto3, and only where an s3 address is used.
+
+Not for: what the bytes mean, or who may write what once. The registry's own promises are in registry.store.
+"""
+
+import builtins
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from fair_distill.artifacts import write_bytes
+from fair_distill.errors import ConfigError
+
+# What S3 answers, in words; another code is shown as it came.
+_ANSWERS = {
+    "NoSuchBucket": "there is no such bucket",
+    "NoSuchKey": "it is not there",
+    "AccessDenied": "the credentials do not allow it",
+    "InvalidAccessKeyId": "the credentials are wrong",
+    "SignatureDoesNotMatch": "the credentials are wrong",
+    "ExpiredToken": "the credentials are out of date",
+    "InvalidToken": "the credentials are out of date",
+}
+
+
+class Objects(Protocol):
+    """Contents by key: names, with "/" between them. What goes wrong is a ConfigError of one line."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write a content, whole or not at all, in place of what was there."""
+
+    def get(self, key: str) -> bytes:
+        """Return a content."""
+
+    def list(self, folder: str) -> builtins.list[str]:
+        """Return the keys directly in a folder, sorted; none if there is no such folder."""
+
+    def delete(self, key: str) -> None:
+        """Remove a content, if it is there."""
+
+    def clear(self, folder: str) -> None:
+        """Remove a folder and what is directly in it, also what an interrupted `put` left behind."""
+
+    def address(self, key: str) -> str:
+        """Return what to call a key in a message."""
+
+
+def open_objects(url: str, *, said_by: str) -> Objects:
+    """Return what lies at a path, a file:// URL, or s3://bucket/prefix. Opening neither reads nor writes.
+
+    The endpoint of an S3 that is not Amazon's comes from AWS_ENDPOINT_URL or from the URL's `?endpoint=`, the
+    credentials from wherever boto3 looks for them, and so do region and number of attempts (AWS_MAX_ATTEMPTS).
+
+    Parameters
+    ----------
+    said_by : where the URL came from, for messages
+    """
+    parts = urlsplit(url)
+    if "://" not in url:
+        return Folder(Path(url))
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Folder(Path(unquote(parts.path)))
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc and options.keys() <= {"endpoint"}:
+        endpoint = options["endpoint"][-1] if options else _endpoint()
+        return Bucket(parts.netloc, unquote(parts.path).strip("/"), _client(endpoint, said_by=said_by), said_by)
+    shown = f"{parts.scheme}://...{url[url.index('@') :]}" if "@" in parts.netloc else url  # there may be a password
+    raise ConfigError(
+        f"{said_by} is {shown!r}; a folder or s3://bucket/prefix, with ?endpoint=URL if need be, was wanted"
+    )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Objects as files. A content is written aside and renamed, so that readers see all of it or nothing."""
+
+    root: Path
+
+    def put(self, key: str, content: bytes) -> None:
+        write_bytes(self.root / key, content)
+
+    def get(self, key: str) -> bytes:
+        with self._spoken_for(key, "read"):
+            return (self.root / key).read_bytes()
+
+    def list(self, folder: str) -> builtins.list[str]:
+        with self._spoken_for(folder, "read"), suppress(FileNotFoundError):
+            found = [path.name for path in (self.root / folder).iterdir()]
+            return sorted(f"{folder}/{name}" for name in found if not name.startswith("."))
+        return []
+
+    def delete(self, key: str) -> None:
+        with self._spoken_for(key, "remove"):
+            (self.root / key).unlink(missing_ok=True)
+
+    def clear(self, folder: str) -> None:
+        with self._spoken_for(folder, "remove"), suppress(FileNotFoundError):
+            shutil.rmtree(self.root / folder)
+
+    def address(self, key: str) -> str:
+        return str(self.root / key)
+
+    @contextmanager
+    def _spoken_for(self, key: str, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(f"cannot {doing} {self.address(key)}: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Objects in S3, where a put is atomic of itself.
+
+    Parameters
+    ----------
+    prefix : what all keys are below; may be empty
+    client : boto3's
+    said_by : where the address came from, for messages
+    """
+
+    name: str
+    prefix: str
+    client: Any
+    said_by: str
+
+    def put(self, key: str, content: bytes) -> None:
+        with self._spoken_for(key, "write"):
+            self.client.put_object(Bucket=self.name, Key=self._full(key), Body=content)
+
+    def get(self, key: str) -> bytes:
+        with self._spoken_for(key, "read"):
+            content: bytes = self.client.get_object(Bucket=self.name, Key=self._full(key))["Body"].read()
+            return content
+
+    def list(self, folder: str) -> builtins.list[str]:
+        below = f"{self._full(folder)}/"
+        with self._spoken_for(folder, "list"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=below, Delimiter="/")
+            found = [entry["Key"].removeprefix(below) for page in pages for entry in page.get("Contents", ())]
+        return sorted(f"{folder}/{name}" for name in found)
+
+    def delete(self, key: str) -> None:
+        with self._spoken_for(key, "remove"):
+            self.client.delete_object(Bucket=self.name, Key=self._full(key))
+
+    def clear(self, folder: str) -> None:
+        for key in self.list(folder):
+            self.delete(key)
+
+    def address(self, key: str) -> str:
+        return f"s3://{self.name}/{self._full(key)}"
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    @contextmanager
+    def _spoken_for(self, key: str, doing: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            code, said = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+            self._refuse(f"cannot {doing} {self.address(key)}: {_ANSWERS.get(code, f'{code} {said}')}")
+        except BotoCoreError as error:
+            self._refuse(f"cannot {doing} {self.address(key)}: {error}")
+
+    def _refuse(self, fault: str) -> NoReturn:
+        line = " ".join(fault.split())[:300]
+        raise ConfigError(
+            f"{line} (at {self.client.meta.endpoint_url}). Change {self.said_by}, or AWS_ENDPOINT_URL, or the "
+            "credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID)"
+        ) from None
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _client(endpoint: str | None, *, said_by: str) -> Any:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    settings = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        # A bounded number of attempts (3, unless AWS_MAX_ATTEMPTS says otherwise), further and further apart.
+        retries={"mode": "standard"},
+        # Only Amazon's names resolve as BUCKET.HOST; and servers of other makers do not all know the newer checksums.
+        s3={"addressing_style": "path"} if endpoint else {},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        return boto3.Session().client("s3", endpoint_url=endpoint, config=settings)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(f"{said_by}: S3 cannot be used: {error}") from None
