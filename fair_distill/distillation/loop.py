@@ -4,7 +4,6 @@ sampler → matcher.pairs (statistics → alignment.targets) → distance → op
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -17,6 +16,7 @@ from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.alignment import Alignment, build_alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
+from fair_distill.distillation.divergence import stay_sane
 from fair_distill.distillation.embedding import build_embedding
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Step
@@ -24,16 +24,9 @@ from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, start
-from fair_distill.errors import FairDistillError
 
 Progress = Callable[[int, int, float], None]
 State = dict[str, Tensor]
-
-
-class Diverged(FairDistillError):
-    """The loss left the finite numbers."""
-
-    exit_code = 4
 
 
 class Checkpoints(Protocol):
@@ -111,7 +104,7 @@ def distill(
     DataError
         If a class has no examples, or fewer than it needs to start from.
     Diverged
-        If the loss is no longer finite; the message says what to lower.
+        If the loss or the images mean nothing any more; the message says what to lower.
     """
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
@@ -144,7 +137,10 @@ def distill(
     if kept := (checkpoints.latest() if checkpoints else None):
         images.data = kept["images"].to(device)
         losses = kept["losses"].tolist()
-        optimiser.state[images].update(_below("optimiser", kept))
+        moments = _below("optimiser", kept)  # the count of steps, a scalar, stays on the CPU
+        optimiser.state[images].update(
+            {key: value.to(device if value.ndim else "cpu") for key, value in moments.items()}
+        )
         pool.restore(_below("pool", kept))
         streams.restore(_below("streams", kept))  # last: making the pool's networks drew from them
 
@@ -172,14 +168,12 @@ def distill(
             part = torch.stack(compared + ([] if pair.extra is None else [pair.extra])).sum()
             part.backward()
             parts.append(part.detach())
-        loss = torch.stack(parts).double().sum().item()  # asked for once: a GPU goes on meanwhile
-        losses.append(loss)
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {step + 1} of {settings.steps}; lower params.yaml: "
-                f"distill.optimiser.learning_rate (it is {settings.optimiser.learning_rate:g})"
-            )
         optimiser.step()
+        # Asked for together, and once: a GPU goes on meanwhile.
+        told = torch.stack([torch.stack(parts).double().sum(), images.detach().abs().amax().double()])
+        loss, farthest = told.tolist()
+        losses.append(loss)
+        stay_sane(loss, farthest, network, step=step + 1, settings=settings)
         with torch.no_grad():
             pool.advance(step, decode(images, settings.formation), seen_labels)
         progress(step + 1, settings.steps, loss)

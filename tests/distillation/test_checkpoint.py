@@ -1,14 +1,18 @@
 """A run that is stopped and taken up ends where the uninterrupted one does; foreign checkpoints are refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_loop import ran, streams
 
-from fair_distill.distillation.checkpoint import CheckpointFolder
-from fair_distill.errors import IntegrityError
+from fair_distill.distillation.checkpoint import CheckpointFolder, Interrupted
+from fair_distill.distillation.divergence import Diverged
+from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.objects import Objects, open_objects
 
 KEY = "c0ffee"
 METHODS: dict[str, dict[str, Any]] = {
@@ -25,6 +29,15 @@ METHODS: dict[str, dict[str, Any]] = {
         "advance_on": "real",
     },
 }
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"{request.getfixturevalue('bucket')}/a" if request.param == "bucket" else str(tmp_path / "a")
+
+
+def inside(where: str) -> Objects:
+    return open_objects(where, said_by="a test")
 
 
 class Stopped(Exception):
@@ -58,31 +71,114 @@ def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, method: str
     assert again.losses == whole.losses
 
 
-def test_no_more_than_two_are_kept_and_none_when_it_is_done(tmp_path: Path) -> None:
-    folder = CheckpointFolder(tmp_path, KEY, every=1)
+def test_a_run_that_is_asked_to_stop_is_taken_up_anywhere(where: str) -> None:
+    whole = ran(**METHODS["a pool, momentum"])
+    asked = iter([False, False, True])
+
+    with pytest.raises(Interrupted, match="stopped after step 3; the same command goes on from there"):
+        ran(
+            **METHODS["a pool, momentum"],
+            checkpoints=CheckpointFolder(where, KEY, every=50, stopping=lambda: next(asked)),
+        )
+    steps: list[int] = []
+    again = ran(
+        **METHODS["a pool, momentum"],
+        seeds=streams(99),
+        progress=lambda step, of, loss: steps.append(step),
+        checkpoints=CheckpointFolder(where, KEY, every=50),
+    )
+
+    assert steps[0] == 4
+    np.testing.assert_array_equal(again.images, whole.images)
+    assert again.losses == whole.losses
+
+
+def test_no_more_than_two_are_kept_and_none_when_it_is_done(where: str) -> None:
+    folder, objects = CheckpointFolder(where, KEY, every=1), inside(where)
     ran(checkpoints=folder)
 
-    assert sorted(path.name for path in (tmp_path / KEY).iterdir()) == [
-        "000000009.safetensors",
-        "000000010.safetensors",
-    ]
+    assert [key.partition("-")[0] for key in objects.list(KEY)] == [f"{KEY}/000000009", f"{KEY}/000000010"]
+    folder.done()
+    assert objects.list(KEY) == []
+
+
+def test_what_a_crash_left_goes_with_the_rest(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, KEY, every=5)
+    ran(checkpoints=folder)
+    (tmp_path / KEY / ".000000011-abc.safetensors.x.part").write_bytes(b"half of one")
+
+    assert folder.latest() is not None
     folder.done()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    folder = CheckpointFolder(tmp_path, KEY, every=5)
+@pytest.mark.parametrize("damage", ["shorter", "one bit"])
+def test_a_damaged_checkpoint_is_refused(where: str, damage: str) -> None:
+    folder, objects = CheckpointFolder(where, KEY, every=5), inside(where)
     ran(checkpoints=folder)
-    newest = tmp_path / KEY / "000000010.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-5])
+    newest = objects.list(KEY)[-1]
+    whole = objects.get(newest)
+    objects.put(newest, whole[:-5] if damage == "shorter" else whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
 
-    with pytest.raises(IntegrityError, match="not a checkpoint"):
+    with pytest.raises(IntegrityError, match=r"is damaged, or not a checkpoint; remove it to go on from the one befor"):
         folder.latest()
+    objects.delete(newest)
+    before = folder.latest()
+    assert before is not None
+    assert len(before["losses"]) == 5
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    ran(checkpoints=CheckpointFolder(tmp_path, KEY, every=5))
-    (tmp_path / KEY).rename(tmp_path / "decaf")
+def test_a_checkpoint_of_another_run_is_refused(where: str) -> None:
+    objects = inside(where)
+    ran(checkpoints=CheckpointFolder(where, KEY, every=10))
+    (kept,) = objects.list(KEY)
+    objects.put(kept.replace(KEY, "decaf"), objects.get(kept))
 
     with pytest.raises(IntegrityError, match="another configuration"):
-        CheckpointFolder(tmp_path, "decaf", every=5).latest()
+        CheckpointFolder(where, "decaf", every=5).latest()
+
+
+def test_a_checkpoint_is_a_safetensors_file_that_names_its_run(tmp_path: Path) -> None:
+    ran(checkpoints=CheckpointFolder(tmp_path, KEY, every=10))
+    (path,) = (tmp_path / KEY).iterdir()
+    content = path.read_bytes()
+
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert header["__metadata__"] == {"key": KEY}
+    assert {"images", "losses", "streams/batches", "pool/ages"} <= header.keys()
+
+
+def test_a_bucket_that_is_not_there_is_said_before_the_first_step(bucket: str) -> None:
+    steps: list[int] = []
+
+    with pytest.raises(ConfigError, match="there is no such bucket"):
+        ran(
+            progress=lambda step, of, loss: steps.append(step),
+            checkpoints=CheckpointFolder("s3://nobodys", KEY, every=5),
+        )
+    assert steps == []
+
+
+def test_a_folder_that_is_a_file_is_said_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+
+    with pytest.raises(ConfigError, match=r"cannot read .*taken/c0ffee: Not a directory$"):
+        ran(checkpoints=CheckpointFolder(tmp_path / "taken", KEY, every=5))
+
+
+def test_a_run_that_diverges_keeps_no_state_that_is_not_finite(tmp_path: Path) -> None:
+    too_fast: dict[str, Any] = {"learning_rate": 1e5, "steps": 40}
+    folder = CheckpointFolder(tmp_path, KEY, every=1)
+    with pytest.raises(Diverged) as first:
+        ran(**too_fast, checkpoints=folder)
+
+    kept = folder.latest()
+    assert kept is not None
+    assert torch.isfinite(kept["losses"]).all()
+    assert kept["images"].abs().max() < 1e4
+    # The same command comes to the same end, from where it was.
+    steps: list[int] = []
+    with pytest.raises(Diverged) as second:
+        ran(**too_fast, checkpoints=folder, progress=lambda step, of, loss: steps.append(step))
+    assert str(second.value) == str(first.value)
+    assert steps == []

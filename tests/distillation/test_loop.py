@@ -11,7 +11,8 @@ from fair_distill.config import Candidate, Distill
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.alignment import Target
 from fair_distill.distillation.distance import distance
-from fair_distill.distillation.loop import Distilled, Diverged, Streams, distill
+from fair_distill.distillation.divergence import Diverged
+from fair_distill.distillation.loop import Distilled, Streams, distill
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.errors import ConfigError, DataError
 
