@@ -17,7 +17,7 @@ test: lint
 	python -m pytest
 
 test-kills: .venv/.ready  # 20 runs killed at different steps and taken up; about 3 minutes
-	FAIR_DISTILL_KILLS=10 python -m pytest tests/faults/test_killed_runs.py
+	FAIR_DISTILL_KILLS=20 python -m pytest tests/faults/test_killed_runs.py
 
 test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 minutes
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json

@@ -113,7 +113,8 @@ def test_every_stage_says_what_it_did_and_writes_the_same_bytes_again(workspace:
     assert ended_well(run(workspace, "prepare")).count("10 classes × 2 groups") == 3
     progress = run(workspace, "distill", "pooled")
     assert ended_well(progress).startswith("pooled: 20 images, version ")
-    assert progress.err.splitlines()[-1].startswith("distil pooled: 5 of 5, loss ")
+    last = json.loads(progress.err.splitlines()[-1])
+    assert (last["stage"], last["set"], last["step"], last["of"]) == ("distill", "pooled", 5, 5)
     assert ended_well(run(workspace, "references", "random")).startswith("random: 20 real images")
     assert ended_well(run(workspace, "evaluate", "pooled")).startswith("pooled, convnet: accuracy ")
     assert ended_well(run(workspace, "judge", "pooled")).splitlines()[0] in {"pooled: PASS", "pooled: FAIL"}

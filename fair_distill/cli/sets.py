@@ -1,22 +1,27 @@
 """The commands that make sets: distill, references."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, open_workspace
-from fair_distill.cli.show import Progress
+from fair_distill.cli.progress import add_quiet, shown
 
 
 def add_commands(commands: Commands) -> None:
     sub = add_command(commands, "distill", _distill, "distil one candidate")
     sub.add_argument("candidate", help="a name under candidates in params.yaml")
     sub.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="where runs are taken up from (default: .checkpoints)"
+        "--checkpoints",
+        default=os.environ.get("FAIR_DISTILL_CHECKPOINTS"),
+        metavar="URL",
+        help="where runs are taken up from: a folder, or s3://bucket/prefix[?endpoint=URL] "
+        "(default: FAIR_DISTILL_CHECKPOINTS, else the folder `.checkpoints`)",
     )
     sub.add_argument("--checkpoint-every", type=int, default=50, metavar="STEPS", help="default: 50")
     add_device(sub)
+    add_quiet(sub)
     sub = add_command(commands, "references", _references, "write a set that candidates are measured against")
     sub.add_argument("reference", help="a name under references in params.yaml")
 
@@ -24,15 +29,16 @@ def add_commands(commands: Commands) -> None:
 def _distill(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    manifest = stages.distill(
-        *open_workspace(arguments),
-        arguments.candidate,
-        device=arguments.device,
-        checkpoints=arguments.checkpoints,
-        every=arguments.checkpoint_every,
-        stopping=_asked_to_stop(),
-        progress=Progress(f"distil {arguments.candidate}"),
-    )
+    with shown("distill", arguments.candidate, quiet=arguments.quiet) as progress:
+        manifest = stages.distill(
+            *open_workspace(arguments),
+            arguments.candidate,
+            device=arguments.device,
+            checkpoints=arguments.checkpoints,
+            every=arguments.checkpoint_every,
+            stopping=_asked_to_stop(),
+            progress=progress,
+        )
     print(f"{arguments.candidate}: {manifest.card.examples:,} images, version {manifest.version[:12]}")
 
 

@@ -6,13 +6,14 @@ Torch and Great Expectations are imported by the stages that use them, so judgin
 from fair_distill.stages.data import describe, prepare, validate
 from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
-from fair_distill.stages.progress import Progress
+from fair_distill.stages.progress import Progress, Reached
 from fair_distill.stages.release import Hand, promote, publish
 from fair_distill.stages.sets import distill, references
 
 __all__ = [
     "Hand",
     "Progress",
+    "Reached",
     "describe",
     "distill",
     "evaluate",

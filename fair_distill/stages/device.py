@@ -22,3 +22,10 @@ def torch_device(device: str, *, threads: int) -> "torch.device":
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError(f"--device {device}: {str(error).splitlines()[0][:200]}") from None
     return chosen
+
+
+def peak_memory_mb(device: "torch.device") -> float | None:
+    """Return the most memory that was in use on a GPU so far; None on the CPU, whose memory is the process's."""
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

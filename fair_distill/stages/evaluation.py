@@ -10,7 +10,7 @@ from fair_distill.errors import IntegrityError
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
 from fair_distill.registry.manifest import SET_FILE, read_version
 from fair_distill.stages.device import torch_device
-from fair_distill.stages.progress import Progress, quiet
+from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.record import known, made_by
 from fair_distill.stages.seeds import torch_generator
 
@@ -47,7 +47,7 @@ def evaluate(
         device=torch_device(device, threads=1),
         together=device != "cpu",
         workers=config.threads if device == "cpu" else 1,
-        progress=lambda done, of: progress(done, of, "networks trained"),
+        progress=lambda done, of: progress(Reached(done, of)),
     )
     write_bytes(workspace.predictions(name), predictions.to_parquet())
     runs = {

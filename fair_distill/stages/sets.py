@@ -1,7 +1,6 @@
 """The stages that make sets: distil a candidate, select a reference."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
@@ -9,8 +8,8 @@ from fair_distill.config import Config
 from fair_distill.distilled import DistilledSet
 from fair_distill.registry.manifest import Manifest
 from fair_distill.stages.data import validated
-from fair_distill.stages.device import torch_device
-from fair_distill.stages.progress import Progress, quiet
+from fair_distill.stages.device import peak_memory_mb, torch_device
+from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.record import PROVENANCE_FILE, card_of, params_of, recipe_of, write_set
 from fair_distill.stages.seeds import torch_generator
 
@@ -21,7 +20,7 @@ def distill(
     name: str,
     *,
     device: str = "cpu",
-    checkpoints: Path | None = None,
+    checkpoints: str | None = None,
     every: int = 50,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = quiet,
@@ -30,7 +29,7 @@ def distill(
 
     Parameters
     ----------
-    checkpoints, every : the folder that a run is taken up from, and the steps between checkpoints
+    checkpoints, every : the folder or s3:// address that a run is taken up from, and the steps between checkpoints
     stopping : asked after every step whether to keep the state and stop
     """
     from fair_distill.data.schema import read_split
@@ -44,9 +43,12 @@ def distill(
     validated(workspace)
     train = read_split(workspace.split("train"))
     recipe = recipe_of(config, train, config.distill.formation)
-    # What the pixels depend on, and no more: another recipe takes up the same run.
+    computed_on = torch_device(device, threads=config.threads)
+    provenance = _provenance(config, device)
+    # What the pixels depend on, and no more: another recipe takes up the same run. The machine is part of it: half a
+    # run here and half where bytes come out otherwise would give a set that neither makes.
     makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
-    made_of = {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "device": device}
+    made_of = {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "where": provenance}
     kept = CheckpointFolder(
         checkpoints or workspace.checkpoints, sha256(to_json(makes | made_of)), every=every, stopping=stopping
     )
@@ -56,9 +58,17 @@ def distill(
         candidate,
         normalise=Normalisation(recipe.mean, recipe.std),
         streams=Streams.from_seed(config.seed),  # whatever the candidate: all start alike and see the same batches
-        device=torch_device(device, threads=config.threads),
+        device=computed_on,
         checkpoints=kept,
-        progress=lambda step, steps, loss: progress(step, steps, f"loss {loss:.4g}"),
+        progress=lambda step, steps, loss: progress(
+            Reached(
+                step,
+                steps,
+                loss=loss,
+                images=config.distill.real_per_class * len(train.classes),
+                device_memory_mb=peak_memory_mb(computed_on),
+            )
+        ),
     )
     card = card_of(
         config,
@@ -72,7 +82,7 @@ def distill(
     distilled = DistilledSet(result.images, result.labels, card)
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     write_bytes(workspace.grid(name), grid_png(distilled))
-    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(_provenance(config, device)))
+    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
     params = params_of(config, "distill", candidate=candidate.model_dump())
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()
@@ -99,8 +109,7 @@ def _provenance(config: Config, device: str) -> dict[str, Any]:
 def references(workspace: Workspace, config: Config, name: str) -> Manifest:
     """Write a set that candidates are measured against; the full data stay where they are, named by digest."""
     from fair_distill.data.schema import read_split
-    from fair_distill.evaluation.coresets import CORESETS
-    from fair_distill.evaluation.references import embedding, subset
+    from fair_distill.evaluation.references import subset
 
     reference = config.reference(name)
     validated(workspace)
@@ -111,10 +120,6 @@ def references(workspace: Workspace, config: Config, name: str) -> Manifest:
         return write_set(workspace, config, card, None, params)
     generator = torch_generator(config, f"references.{reference.select}")
     formation = reference.formation or 1
-    embed = None
-    if reference.select in CORESETS:
-        device = torch_device("cpu", threads=config.threads)
-        embed = embedding(train, recipe_of(config, train, 1), torch_generator(config, "references.embedding"), device)
-    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator, embed=embed)
+    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator)
     card = card_of(config, train, name=name, kind="subset", examples=len(labels), formation=formation)
     return write_set(workspace, config, card, DistilledSet(images, labels, card), params)

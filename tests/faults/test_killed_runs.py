@@ -1,34 +1,87 @@
 """SIGTERM or kill -9 in the middle of a distillation, then the same command: the same digest as without."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from small_workspace import run
+from small_workspace import run, small_params, write_params
 
 from fair_distill.artifacts import Workspace, sha256
 
-COMMAND = [sys.executable, "-m", "fair_distill", "distill", "barycentric", "--checkpoint-every", "1"]
-# How many random steps are tried; `make test-kills` asks for more.
-KILLS = int(os.environ.get("FAIR_DISTILL_KILLS", "1"))
+# How many runs are killed, and the seed of the steps they are killed at; `make test-kills` asks for more.
+KILLS = int(os.environ.get("FAIR_DISTILL_KILLS", "2"))
+SEED = int(os.environ.get("FAIR_DISTILL_KILLS_SEED", "0"))
+STEPS, LATEST_KILL = 20, 12  # far enough from the end that no run is done before the signal comes
+SIGNALS = (signal.SIGTERM, signal.SIGKILL)
+
+SGD = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.5}
+ADAM = {"name": "adam", "learning_rate": 0.01, "momentum": 0.9}
+LESSONS = {"warmup_epochs": 1, "advance": 1, "advance_on": "synthetic", "learning_rate": 0.01, "batch_size": 32}
+POOL = {"pool": 3, "visits": 4, **LESSONS}
+CAFE = {"name": "cafe", "layer_weights": [1.0, 1.0], "discrimination": 0.1}
+# What a run must carry over in every way the loop has: networks, their ages, moments, streams, mosaics.
+METHODS: dict[str, dict[str, Any]] = {
+    "idc, mosaics, networks trained on real images, adam": {
+        "matcher": "idc",
+        "distance": "cosine",
+        "formation": 2,
+        "networks": POOL | {"pool": 1, "advance_on": "real"},
+        "optimiser": ADAM,
+    },
+    "cafe, a pool, sgd": {"matcher": CAFE, "networks": POOL, "optimiser": SGD},
+    "dm, a pool, adam": {"matcher": "dm", "networks": POOL, "optimiser": ADAM},
+    "dm, fresh networks, sgd": {"matcher": "dm", "optimiser": SGD},
+    "dc, one network for four steps, sgd": {
+        "matcher": "dc",
+        "distance": "cosine",
+        "networks": POOL | {"pool": 1},
+        "optimiser": SGD | {"learning_rate": 0.1},
+    },
+}
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("round", range(KILLS))
-def test_a_killed_run_ends_where_an_uninterrupted_one_does(workspace: Path, sent: signal.Signals, round: int) -> None:
+def cases() -> list[Any]:
+    """Every method by one signal, then by the other, and so on, at steps drawn from the seed."""
+    steps = np.random.default_rng(SEED).integers(1, LATEST_KILL + 1, KILLS).tolist()
+    found = []
+    for i, step in enumerate(steps):
+        lap, place = divmod(i, len(METHODS))
+        method, sent = list(METHODS)[place], SIGNALS[(place + lap) % len(SIGNALS)]
+        found.append(pytest.param(method, sent, step, id=f"{i}: {sent.name} at step {step}: {method}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> dict[str, str]:
+    """The digests that runs give which nobody kills, by method, as they become known."""
+    return {}
+
+
+@pytest.mark.parametrize(("method", "sent", "step"), cases())
+def test_a_killed_run_ends_where_an_uninterrupted_one_does(
+    workspace: Path, uninterrupted: dict[str, str], method: str, sent: signal.Signals, step: int
+) -> None:
+    params = small_params()
+    params["distill"] |= METHODS[method] | {"steps": STEPS}
+    write_params(workspace, params)
     made = Workspace(workspace).set("barycentric") / "manifest.json"
-    wanted = sha256(made)
+    if method not in uninterrupted:
+        assert run(workspace, "distill", "barycentric").code == 0
+        uninterrupted[method] = sha256(made)
     made.unlink()
-    # The line that tells of this step is where the signal is sent; steps differ from round to round.
-    step = 1 + (round * 7 + (2 if sent == signal.SIGTERM else 1)) % 4
 
-    process = subprocess.Popen(COMMAND, cwd=workspace, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "fair_distill", "distill", "barycentric", "--checkpoint-every", "1"]
+    process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if f": {step} of " in line:
+        # The signal comes somewhere in what follows the line that tells of the step: keeping it, or the next one.
+        if json.loads(line)["step"] == step:
             process.send_signal(sent)
             break
     process.stderr.read()
@@ -36,8 +89,9 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(workspace: Path, sent
 
     assert code == (143 if sent == signal.SIGTERM else -signal.SIGKILL)
     assert not made.exists()
-    assert any((workspace / ".checkpoints").rglob("*.safetensors"))
     again = run(workspace, "distill", "barycentric")
     assert again.code == 0, again.err
-    assert sha256(made) == wanted
-    assert not list((workspace / ".checkpoints").rglob("*.safetensors"))
+    first = json.loads(again.err.splitlines()[0])["step"]
+    assert first >= step, "it began anew instead of going on"
+    assert sha256(made) == uninterrupted[method]
+    assert not list((workspace / ".checkpoints").glob("*"))

@@ -1,0 +1,118 @@
+"""Where checkpoints are kept is said by a flag or the environment; a place that cannot be used is one line."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from small_workspace import Ended, run, tree
+
+from fair_distill import stages
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.config import load_config
+from fair_distill.distillation.checkpoint import Interrupted
+from fair_distill.objects import open_objects
+
+EVERY = ("--checkpoint-every", "2")
+
+
+def interrupted(root: Path, *, after: int, checkpoints: str) -> None:
+    """Distil as the command does, and be asked to stop after a step."""
+    asked = iter([False] * (after - 1) + [True])
+    workspace = Workspace(root)
+    with pytest.raises(Interrupted):
+        stages.distill(
+            workspace,
+            load_config(workspace.params),
+            "barycentric",
+            checkpoints=checkpoints,
+            stopping=lambda: next(asked),
+        )
+
+
+def one_line(ended: Ended, code: int) -> str:
+    """The last line, after those of progress."""
+    *told, line = ended.err.splitlines()
+    assert ended.code == code, ended.err
+    assert all(json.loads(each) for each in told)
+    assert line.startswith("fair-distill: ")
+    return line
+
+
+@pytest.mark.parametrize("said", ["flag", "environment"])
+def test_a_run_goes_on_from_a_bucket_and_leaves_nothing_in_it(
+    workspace: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    made = Workspace(workspace).set("barycentric") / "manifest.json"
+    wanted = sha256(made)
+    made.unlink()
+    interrupted(workspace, after=3, checkpoints=f"{bucket}/runs")
+    if said == "environment":
+        monkeypatch.setenv("FAIR_DISTILL_CHECKPOINTS", f"{bucket}/runs")
+
+    again = run(workspace, "distill", "barycentric", *(["--checkpoints", f"{bucket}/runs"] if said == "flag" else []))
+
+    assert again.code == 0, again.err
+    assert json.loads(again.err.splitlines()[0])["step"] == 4
+    assert sha256(made) == wanted
+    objects = open_objects(bucket, said_by="a test")
+    assert objects.client.list_objects_v2(Bucket=bucket.removeprefix("s3://")).get("Contents", []) == []  # type: ignore[attr-defined]
+    assert not (workspace / ".checkpoints").exists()
+
+
+def test_a_damaged_checkpoint_is_an_error_of_integrity(workspace: Path, bucket: str) -> None:
+    interrupted(workspace, after=3, checkpoints=bucket)
+    client = open_objects(bucket, said_by="a test").client  # type: ignore[attr-defined]
+    name = bucket.removeprefix("s3://")
+    (kept,) = client.list_objects_v2(Bucket=name)["Contents"]
+    client.put_object(Bucket=name, Key=kept["Key"], Body=b"something else")
+
+    line = one_line(run(workspace, "distill", "barycentric", "--checkpoints", bucket), 5)
+
+    assert f"s3://{name}/{kept['Key']} is damaged, or not a checkpoint; remove it" in line
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "says"),
+    [
+        ("s3://nobodys/runs", "there is no such bucket"),
+        ("gs://runs", "--checkpoints is 'gs://runs'; a folder or s3://bucket/prefix"),
+        ("params.yaml", "Not a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_line_before_anything_is_done(
+    workspace: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, checkpoints: str, says: str
+) -> None:
+    monkeypatch.chdir(workspace)
+    before = tree(workspace)
+
+    ended = run(workspace, "distill", "barycentric", "--checkpoints", checkpoints)
+
+    assert says in one_line(ended, 2)
+    assert ended.err.count("\n") == 1
+    assert tree(workspace) == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_good_checkpoint(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = sha256(Workspace(workspace).set("barycentric") / "manifest.json")
+    room = iter([True, False])
+    write = Path.write_bytes
+
+    def limited(path: Path, content: bytes) -> int:
+        if next(room):
+            return write(path, content)
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", limited)
+        ended = run(workspace, "distill", "barycentric", *EVERY)
+
+    assert "No space left on device" in one_line(ended, 2)
+    (kept,) = [path for path in (workspace / ".checkpoints").rglob("*") if path.is_file()]
+    assert kept.name.startswith("000000002-")
+    again = run(workspace, "distill", "barycentric")
+    assert json.loads(again.err.splitlines()[0])["step"] == 3
+    assert sha256(Workspace(workspace).set("barycentric") / "manifest.json") == wanted
