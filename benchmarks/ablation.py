@@ -29,7 +29,8 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.data.skew import paired, skewed
-from fair_distill.distillation.loop import Diverged, Streams, distill
+from fair_distill.distillation.divergence import Diverged
+from fair_distill.distillation.loop import Streams, distill
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.evaluation.evaluate import evaluate
