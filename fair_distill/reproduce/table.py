@@ -12,7 +12,7 @@ from fair_distill.reproduce.methods import METHODS
 from fair_distill.reproduce.record import Record
 from fair_distill.reproduce.reported import COBRA, FAIRDD
 
-_TESTS = {"official": "each image in one colour", "paired": "each image in every colour"}
+_TESTS = {"official": "official test", "paired": "paired test"}
 _GAPS = {"eo_diag_max": "EODM", "eo_diag_mean": "EODA"}
 _NONE = "–"
 
@@ -59,7 +59,9 @@ images a class, and for as many steps on any other; {budget["full_steps"]} steps
 
 Per cent. `±`: 95 % t interval over distillation seeds. Gaps: the mean over networks of each one's gap, and in
 brackets the gap of their mean rates. Floor: what a perfectly fair classifier with these rates would show on these
-images, EODM / EODA, in the first reading. CPU-s: to make the set, and to train and test on it.
+images, EODM / EODA, in the first reading. CPU-s: to make the set, and to train and test on it. The official test is
+the papers', each image in one group, colours alike in number; in the paired test each of {budget["paired_per_class"]}
+images a class is in every colour.
 
 {_list(machines)}
 """
@@ -69,7 +71,7 @@ def _ours(results: Results) -> str:
     tests = [test for test in _TESTS if any(test in result.get("tests", {}) for result in results)]
     header = ["method", "seeds"]
     for test in tests:
-        header += [f"accuracy, {_TESTS[test]}", *_GAPS.values(), "floor"]
+        header += [f"{_TESTS[test]}: accuracy", *_GAPS.values(), "floor"]
     rows = []
     for name, method in METHODS.items():
         own = [result for result in results if result["method"] == name]
