@@ -8,9 +8,9 @@ import torch
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.distillation.synthetic import encode, natural_rows, stratified_rows
 from fair_distill.evaluation.coresets import CORESETS, Embed, within_cells
-from fair_distill.evaluation.evaluate import pixels_of
 from fair_distill.evaluation.train import train
 
 _BATCH = 1024
@@ -56,12 +56,13 @@ def embedding(
     So do the coresets that Zhao et al. (ICLR 2021) compare with. It knows the data, and with them their skew.
     """
     labels = torch.from_numpy(np.asarray(dataset.labels)).to(device)
-    seen = pixels_of(dataset.images, recipe, device)
+    normalise = Normalisation(recipe.mean, recipe.std)
+    seen = reader(dataset.images, normalise, device)
     network = train(recipe, seen, labels, shape=dataset.shape, classes=len(dataset.classes), generator=generator)
 
     @torch.no_grad()
     def embed(images: Array) -> Array:
-        rows = pixels_of(images, recipe, device)
+        rows = reader(images, normalise, device)
         parts = [network.embed(rows(part)).cpu() for part in torch.arange(len(images)).split(_BATCH)]
         points: Array = torch.cat(parts).numpy()
         return points

@@ -89,6 +89,7 @@ def _tested(made: Made, prepared: Prepared, job: Job, plan: Plan) -> dict[str, A
         networks={made.recipe.network["name"]: made.recipe.network["options"]},
         generator=lambda number: torch_generator(job.seed, f"evaluate.{number}"),  # whatever the method
         device=torch.device(plan.device),
+        together=torch.device(plan.device).type == "cuda",
     )
     return {
         test: figures(
