@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fair_distill.data.grouped import Array, Cell, GroupedDataset
-from fair_distill.errors import DataError
+from fair_distill.distillation.synthetic import dealt
 
 # Given a cell's points (n, D), how many, and a row to begin with: which rows.
 Pick = Callable[[Array, int, int], Array]
@@ -73,23 +73,8 @@ def within_cells(
             if count:
                 rows = _spread(dataset.rows(Cell(label, group)), max(_CANDIDATES, count))
                 points = embed(dataset.images[rows])
-                chosen.append(rows[pick(points, count, begin(len(rows)))])
+                chosen.append(rows[pick(points, int(count), begin(len(rows)))])
     return np.concatenate(chosen)
-
-
-def dealt(counts_G: Array, per_class: int, name: str) -> list[int]:
-    """Say how many of each group to take: one in turn, until there are enough; a group gives no more than it has."""
-    if counts_G.sum() < per_class:
-        raise DataError(
-            f"class {name!r} has {counts_G.sum()} examples in train; {per_class} are wanted. Lower distill.ipc or "
-            "the formation, or add data"
-        )
-    taken = [0] * len(counts_G)
-    while sum(taken) < per_class:
-        for group, count in enumerate(counts_G):
-            if taken[group] < count and sum(taken) < per_class:
-                taken[group] += 1
-    return taken
 
 
 def _spread(rows: range, most: int) -> Array:

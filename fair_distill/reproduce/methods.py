@@ -15,8 +15,9 @@ from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.api import distill
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
+from fair_distill.distillation.synthetic import dealt
 from fair_distill.errors import ConfigError
-from fair_distill.evaluation.coresets import CORESETS, dealt
+from fair_distill.evaluation.coresets import CORESETS
 from fair_distill.evaluation.references import embedding, resampled, subset
 from fair_distill.reproduce.budget import Budget
 from fair_distill.reproduce.seeds import numpy_generator, torch_generator
@@ -145,6 +146,7 @@ class Distilled:
         train = (
             resampled(task.train, numpy_generator(task.seed, "resample")) if settings.pop("resampled") else task.train
         )
+        settings["embedding"] = embedding_on(task.device, task.budget)
         done = distill(train, **settings, seed=task.seed, device=task.device)
         return Made(done.images, done.labels, recipe(task, formation=settings["formation"]), done.losses)
 
@@ -166,8 +168,10 @@ class Joined:
         train = task.train
         settings = self.vanilla.settings(task.budget, task.ipc)
         settings.pop("resampled")
+        settings["embedding"] = embedding_on(task.device, task.budget)
         shares = {
-            tuple(dealt(counts, task.ipc, name)) for counts, name in zip(train.counts, train.classes, strict=True)
+            tuple(dealt(counts, task.ipc, name).tolist())
+            for counts, name in zip(train.counts, train.classes, strict=True)
         }
         if len(shares) > 1:
             raise ConfigError("groups distilled alone need as many images in every class; some cells have too few")
@@ -183,6 +187,14 @@ class Joined:
         order = np.argsort(np.concatenate(labels), kind="stable")
         total = tuple(float(sum(parts)) for parts in zip(*losses, strict=True))
         return Made(np.concatenate(images)[order], np.concatenate(labels)[order], recipe(task), total)
+
+
+def embedding_on(device: str, budget: Budget) -> str:
+    """Return how real images are embedded: on a GPU, many of them take hours unless it is fast.
+
+    Of few images the compilation costs more than it saves, since every distillation compiles anew.
+    """
+    return "fast" if torch.device(device).type == "cuda" and budget.real_per_class >= 300 else "exact"
 
 
 def _of_group(dataset: GroupedDataset, group: int) -> GroupedDataset:

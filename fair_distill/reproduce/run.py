@@ -13,7 +13,7 @@ from fair_distill.artifacts import write_bytes
 from fair_distill.errors import ConfigError
 from fair_distill.reproduce.benchmarks import known
 from fair_distill.reproduce.measure import Clock, Job, Plan
-from fair_distill.reproduce.methods import method
+from fair_distill.reproduce.methods import embedding_on, method
 from fair_distill.reproduce.record import Record, open_record
 from fair_distill.reproduce.reported import COBRA
 from fair_distill.reproduce.table import markdown
@@ -60,6 +60,7 @@ def reproduce(
     for name in wanted.benchmarks:
         known(name)
     about = {"table": wanted.table, "ipc": plan.ipc, "budget": plan.budget.to_dict(), "device": plan.device}
+    about["embedding"] = embedding_on(plan.device, plan.budget)
     methods = {name: method(name).settings(plan.budget, plan.ipc) for name in wanted.methods}
     record = open_record(out, about, methods)
     # Whole data sets one after the other, and in each every method once before any twice.

@@ -11,8 +11,7 @@ from small_workspace import grouped
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, Cell, GroupedDataset
-from fair_distill.errors import DataError
-from fair_distill.evaluation.coresets import CORESETS, dealt, herding, k_centre, within_cells
+from fair_distill.evaluation.coresets import CORESETS, herding, k_centre, within_cells
 from fair_distill.evaluation.references import embedding, resampled, subset
 
 
@@ -64,19 +63,6 @@ def test_no_point_is_chosen_twice_though_all_are_alike(name: str) -> None:
     chosen = CORESETS[name](np.ones((7, 3)), 7, 4)
 
     assert sorted(chosen.tolist()) == list(range(7))
-
-
-@pytest.mark.parametrize(
-    ("counts", "per_class", "taken"),
-    [([9, 9, 9], 6, [2, 2, 2]), ([9, 9, 9], 7, [3, 2, 2]), ([9, 1, 0], 6, [5, 1, 0]), ([3, 3, 3], 9, [3, 3, 3])],
-)
-def test_a_class_is_dealt_out_to_its_groups_in_turn(counts: list[int], per_class: int, taken: list[int]) -> None:
-    assert dealt(np.array(counts), per_class, "cat") == taken
-
-
-def test_more_than_there_are_is_refused() -> None:
-    with pytest.raises(DataError, match="class 'cat' has 5 examples in train; 6 are wanted"):
-        dealt(np.array([3, 2]), 6, "cat")
 
 
 def test_a_coreset_lies_within_the_cells_it_was_dealt_from() -> None:

@@ -56,7 +56,8 @@ def test_a_table_is_measured_once_and_taken_up_where_it_ends(data: Path, tmp_pat
 
 def test_another_budget_does_not_go_into_the_same_file(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.json"
-    open_record(out, {"table": "dm", "ipc": 10, "budget": TINY.to_dict(), "device": "cpu"}, {}).begun({})
+    about = {"table": "dm", "ipc": 10, "budget": TINY.to_dict(), "device": "cpu", "embedding": "exact"}
+    open_record(out, about, {}).begun({})
 
     ended = command(data, out, "--ipc", "2")
 
