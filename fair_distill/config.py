@@ -119,7 +119,7 @@ class Data(Section):
     splits: SplitShares
     colours: Annotated[dict[Slug, Tint], Field(min_length=2)] | None = None
     own_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    paint: Literal["foreground", "background", "behind"] | None = None
+    paint: Literal["foreground", "stroke", "background", "behind"] | None = None
 
     @model_validator(mode="after")
     def _colouring(self) -> "Data":
@@ -203,7 +203,7 @@ class Candidate(Section):
 class Reference(Section):
     """Real images to measure against; with a formation above 1, each stored image holds formation² smaller ones."""
 
-    select: Literal["all", "random", "group_balanced"]
+    select: Literal["all", "random", "group_balanced", "herding", "k_centre"]
     formation: Annotated[int, Field(ge=1, le=4)] | None = None
 
 

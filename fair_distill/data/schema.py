@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fair_distill.artifacts import written_aside
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.errors import DataError
 
 _KEY = b"fair_distill"
@@ -45,8 +45,13 @@ def write_split(dataset: GroupedDataset, path: Path) -> None:
         writer.write_batch(batch)
 
 
-def read_split(path: Path) -> GroupedDataset:
+def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
     """Open a split. The images are a read-only view of the memory-mapped file.
+
+    Parameters
+    ----------
+    verify : whether every row's class and group are held against the header, which reads two small columns whole.
+        Without it opening costs the same whatever the file's size, and all columns are views of the file
 
     Raises
     ------
@@ -59,10 +64,11 @@ def read_split(path: Path) -> GroupedDataset:
         if any(column.null_count for column in table.columns):
             raise ValueError("a value is null")
         image = table.column("image").combine_chunks()
+        kept = np.int64 if verify else np.int32
         dataset = GroupedDataset(
             images=image.to_numpy_ndarray(),
-            labels=table.column("label").to_numpy().astype(np.int64),
-            groups=table.column("group").to_numpy().astype(np.int64),
+            labels=table.column("label").to_numpy().astype(kept, copy=False),
+            groups=table.column("group").to_numpy().astype(kept, copy=False),
             pairs=table.column("pair").to_numpy(),
             classes=tuple(about["classes"]),
             group_names=tuple(about["groups"]),
@@ -72,17 +78,19 @@ def read_split(path: Path) -> GroupedDataset:
         raise DataError(f"{path} is missing; `fair-distill prepare` writes it") from None
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a prepared split ({error}); run `fair-distill prepare` again") from None
-    if not _sorted_by_cell(dataset):
+    if not _in_order(dataset.offsets) or (verify and not _sorted_by_cell(dataset)):
         raise DataError(f"{path}: rows are not sorted by cell as its header says; run `fair-distill prepare` again")
     return dataset
 
 
+def _in_order(offsets: Array) -> bool:
+    return bool(offsets[0] == 0 and (np.diff(offsets) >= 0).all())
+
+
 def _sorted_by_cell(dataset: GroupedDataset) -> bool:
     """Say whether labels and groups are those that the offsets give, row by row: order and range at once."""
-    counts = np.diff(dataset.offsets)
-    if dataset.offsets[0] != 0 or (counts < 0).any():
-        return False
-    label, group = np.divmod(np.arange(len(counts)), len(dataset.group_names))
-    return np.array_equal(dataset.labels, np.repeat(label, counts)) and np.array_equal(
-        dataset.groups, np.repeat(group, counts)
+    cells = np.ndindex(dataset.counts.shape)
+    return all(
+        bool((dataset.labels[start:stop] == label).all() and (dataset.groups[start:stop] == group).all())
+        for (label, group), start, stop in zip(cells, dataset.offsets[:-1], dataset.offsets[1:], strict=True)
     )

@@ -5,8 +5,8 @@ Follows the C-MNIST recipe of Zhou et al. ("FairDD", NeurIPS 2025): of each clas
 in the splits that measure: there every image stands in every colour (paired), so a gap between groups is a
 gap on the same images and not the luck of the draw.
 
-CIFAR10-S is `colours: {grey: grey, colour: original}`; class c owns group c mod 2, where the papers give the first
-five classes to one group and the others to the other.
+CIFAR10-S is `colours: {grey: grey, colour: original}`. In params.yaml class c owns group c mod 2, where the papers give
+the first five classes to one group and the others to the other; `skewed` takes that as `owners`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,13 @@ _BATCH = 4096
 
 
 def foreground(images: Array, colour_3: Array) -> Array:
-    """Image times colour: bright strokes take the colour, black stays black (C-MNIST and C-FMNIST, foreground)."""
+    """Image times colour: bright strokes take the colour, black stays black (C-FMNIST, foreground)."""
     return _divided(images.astype(np.uint16) * colour_3[:, None, None].astype(np.uint16))
+
+
+def stroke(images: Array, colour_3: Array) -> Array:
+    """The colour where the image is bright (128 and above), black elsewhere (C-MNIST, foreground)."""
+    return np.where(luma(images) >= 128, colour_3[:, None, None], 0).astype(np.uint8)
 
 
 def background(images: Array, colour_3: Array) -> Array:
@@ -42,6 +47,7 @@ def behind(images: Array, colour_3: Array) -> Array:
 # The one place a way to paint is added: write the function, add its line.
 PAINTS = {
     "foreground": foreground,
+    "stroke": stroke,
     "background": background,
     "behind": behind,
 }
@@ -83,13 +89,14 @@ def skewed(
     rng: np.random.Generator,
     *,
     paint: str,
+    owners: Sequence[int] | None = None,
 ) -> GroupedDataset:
-    """Return `rows` with int(n · own_share) of each class in its own colour; class c owns colour c mod G."""
+    """Return `rows` with int(n · own_share) of each class in its own colour: owners[c], or c mod G."""
     labels = source.labels[rows]
     groups = np.empty(len(rows), dtype=np.int64)
     for label in range(len(source.classes)):
         members = rng.permutation(np.flatnonzero(labels == label))
-        own = label % len(colours)
+        own = label % len(colours) if owners is None else owners[label]
         others = np.delete(np.arange(len(colours)), own)
         n_own = int(len(members) * own_share)
         groups[members[:n_own]] = own

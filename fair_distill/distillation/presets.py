@@ -56,6 +56,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cobra-code": _DM | {"distance": "l1", "networks": _FRESH | {"warmup_epochs": 10}},
     # The same as its equations have it: a squared distance and no warm-up.
     "cobra-paper": _DM,
+    # Ours: matched gradients of group-weighted cells, four coarser images in the place of one, and a start from every
+    # group. The networks are taught a little between matches, on real images in which groups count alike.
+    "ours": _DC
+    | {
+        "formation": 2,
+        "networks": _FRESH | {"visits": 10, "advance": 5, "advance_on": "real"},
+        "steps": 200,
+        "real_per_class": 100,
+        "optimiser": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.5},
+        "start": "group_stratified",
+        "augment": _DSA,
+    },
     "dc": _DC,
     # Kim et al., ICML 2022: multi-formation, L1 between all gradients, networks trained on augmented real images.
     "idc": _DC

@@ -12,45 +12,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw, augment
-from fair_distill.distillation.sampling import Normalisation
+from fair_distill.distillation.sampling import Normalisation, draw_rows
 from fair_distill.errors import ConfigError, DataError
 
 
 def stratified_rows(dataset: GroupedDataset, ipc: int, generator: torch.Generator) -> Array:
     """Choose `ipc` rows of each class, dealt out to its groups in turn: (C · ipc,), sorted by class.
 
-    A group with fewer rows than its turn gives all it has, and the others fill up.
+    A group with fewer rows than its turn gives all it has, and the others fill up. Of a class's rows, the first of
+    every group come first, then the second ones, and so on.
     """
-    chosen = []
-    for label, name in enumerate(dataset.classes):
-        shuffled = [_shuffled(dataset.rows(Cell(label, group)), generator) for group in range(len(dataset.group_names))]
-        turns = [row for turn in range(ipc) for rows in shuffled if turn < len(rows) for row in rows[turn : turn + 1]]
-        chosen.append(_enough(turns, ipc, name))
-    return np.concatenate(chosen)
+    sizes = np.stack([dealt(of, ipc, name) for of, name in zip(dataset.counts, dataset.classes, strict=True)])
+    rows = _drawn(dataset.offsets[:-1], dataset.counts.ravel(), sizes.ravel(), generator)
+    label, group = (np.repeat(index.ravel(), sizes.ravel()) for index in np.indices(sizes.shape))
+    turn = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes.ravel(), sizes.ravel())
+    return rows[np.lexsort((group, turn, label))]
 
 
 def natural_rows(dataset: GroupedDataset, ipc: int, generator: torch.Generator) -> Array:
     """Choose `ipc` rows of each class at random, groups as they come: (C · ipc,), sorted by class."""
-    groups = len(dataset.group_names)
-    chosen = []
-    for label, name in enumerate(dataset.classes):
-        rows = range(int(dataset.offsets[label * groups]), int(dataset.offsets[(label + 1) * groups]))
-        chosen.append(_enough(_shuffled(rows, generator).tolist(), ipc, name))
-    return np.concatenate(chosen)
+    counts = dataset.counts.sum(axis=1)
+    for count, name in zip(counts, dataset.classes, strict=True):
+        _enough(int(count), ipc, name)
+    first = dataset.offsets[:-1].reshape(dataset.counts.shape)[:, 0]
+    return _drawn(first, counts, np.full(len(counts), ipc), generator)
 
 
-def _shuffled(rows: range, generator: torch.Generator) -> Array:
-    return rows.start + torch.randperm(len(rows), generator=generator).numpy()
+def dealt(counts_G: Array, ipc: int, name: str) -> Array:
+    """Say how many of each group of a class to take, (G,): one in turn until there are `ipc`, from whoever has more."""
+    _enough(int(counts_G.sum()), ipc, name)
+    taken = np.zeros(len(counts_G), dtype=np.int64)
+    while taken.sum() < ipc:
+        more = np.flatnonzero(taken < counts_G)[: ipc - taken.sum()]
+        taken[more] += 1
+    return taken
 
 
-def _enough(rows: list[int], ipc: int, name: str) -> Array:
-    if len(rows) < ipc:
-        raise DataError(
-            f"class {name!r} has {len(rows)} examples in train; ipc is {ipc}. Lower distill.ipc, or add data"
-        )
-    return np.array(rows[:ipc], dtype=np.int64)
+def _drawn(first: Array, counts: Array, sizes: Array, generator: torch.Generator) -> Array:
+    first_K, counts_K, sizes_K = (torch.from_numpy(np.ascontiguousarray(of)) for of in (first, counts, sizes))
+    rows: Array = draw_rows(first_K, counts_K, sizes_K, generator).numpy()
+    return rows
+
+
+def _enough(count: int, ipc: int, name: str) -> None:
+    if count < ipc:
+        raise DataError(f"class {name!r} has {count} examples in train; ipc is {ipc}. Lower distill.ipc, or add data")
 
 
 def decode(images: Tensor, factor: int) -> Tensor:

@@ -109,7 +109,8 @@ def _provenance(config: Config, device: str) -> dict[str, Any]:
 def references(workspace: Workspace, config: Config, name: str) -> Manifest:
     """Write a set that candidates are measured against; the full data stay where they are, named by digest."""
     from fair_distill.data.schema import read_split
-    from fair_distill.evaluation.references import subset
+    from fair_distill.evaluation.coresets import CORESETS
+    from fair_distill.evaluation.references import embedding, subset
 
     reference = config.reference(name)
     validated(workspace)
@@ -120,6 +121,10 @@ def references(workspace: Workspace, config: Config, name: str) -> Manifest:
         return write_set(workspace, config, card, None, params)
     generator = torch_generator(config, f"references.{reference.select}")
     formation = reference.formation or 1
-    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator)
+    embed = None
+    if reference.select in CORESETS:
+        device = torch_device("cpu", threads=config.threads)
+        embed = embedding(train, recipe_of(config, train, 1), torch_generator(config, "references.embedding"), device)
+    images, labels = subset(reference.select, train, config.distill.ipc, formation, generator, embed=embed)
     card = card_of(config, train, name=name, kind="subset", examples=len(labels), formation=formation)
     return write_set(workspace, config, card, DistilledSet(images, labels, card), params)

@@ -113,6 +113,7 @@ def test_the_skew_is_the_recipes_to_the_example(
     ("paint", "black", "middle", "white"),
     [
         ("foreground", [0, 0, 0], [100, 50, 0], [255, 128, 0]),
+        ("stroke", [0, 0, 0], [0, 0, 0], [255, 128, 0]),
         ("background", [255, 128, 0], [255, 128, 0], [0, 0, 0]),
         ("behind", [255, 128, 0], [255, 178, 100], [255, 255, 255]),  # 100 + 155 · colour / 255
     ],
@@ -134,6 +135,14 @@ def test_a_colour_behind_never_overflows_and_never_darkens(value: int, tint: int
     made = int(behind(np.full((1, 3, 1, 1), value, np.uint8), np.array([tint] * 3))[0, 0, 0, 0])
 
     assert max(value, tint) <= made <= 255
+
+
+def test_classes_may_own_groups_as_declared() -> None:
+    made = source(10, 10, 10)
+
+    dataset = skewed(made, everything(made), RED_CYAN, 0.8, rng(), paint="foreground", owners=(0, 0, 1))
+
+    assert dataset.counts.tolist() == [[8, 2], [8, 2], [2, 8]]
 
 
 def test_a_group_may_be_grey_or_original_as_in_cifar10_s() -> None:

@@ -11,7 +11,7 @@ from small_workspace import grouped
 
 from fair_distill.data.grouped import Array
 from fair_distill.distillation.sampling import Normalisation
-from fair_distill.distillation.synthetic import decode, encode, natural_rows, start, stratified_rows
+from fair_distill.distillation.synthetic import dealt, decode, encode, natural_rows, start, stratified_rows
 from fair_distill.errors import ConfigError, DataError
 
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
@@ -37,6 +37,19 @@ def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int
         # Whoever has fewer than another by more than one has given all.
         short = chosen < chosen.max() - 1
         assert (chosen[short] == available[short]).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "per_class", "taken"),
+    [([9, 9, 9], 6, [2, 2, 2]), ([9, 9, 9], 7, [3, 2, 2]), ([9, 1, 0], 6, [5, 1, 0]), ([3, 3, 3], 9, [3, 3, 3])],
+)
+def test_a_class_is_dealt_out_to_its_groups_in_turn(counts: list[int], per_class: int, taken: list[int]) -> None:
+    assert dealt(np.array(counts), per_class, "cat").tolist() == taken
+
+
+def test_more_than_there_are_is_refused() -> None:
+    with pytest.raises(DataError, match="class 'cat' has 5 examples in train; ipc is 6"):
+        dealt(np.array([3, 2]), 6, "cat")
 
 
 def test_a_natural_choice_takes_groups_as_they_come() -> None:
