@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fair_distill.reproduce.benchmarks import BENCHMARKS, READERS
 from measure import RESULTS, machine
 
 from fair_distill.artifacts import write_bytes
@@ -36,6 +35,7 @@ from fair_distill.distillation.sampling import normalisation
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.evaluation.references import subset
 from fair_distill.gate.metrics import METRICS, mean_confusion
+from fair_distill.reproduce.benchmarks import BENCHMARKS, READERS
 
 NETWORK = {"name": "convnet", "width": 32, "depth": 3}
 MOVES = ["crop", "cutout", "scale", "rotate"]

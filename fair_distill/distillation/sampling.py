@@ -25,26 +25,26 @@ class Batch:
     images : float (B, channels, height, width), normalised
     labels : int64 (B,)
     averaging : float (C·G, B); row (y, a) takes the mean over cell (y, a): `averaging @ features` gives all cell means
-    offsets : class c is rows offsets[c] : offsets[c + 1]
+    sizes : (C, G), how many there are of each cell
     """
 
     images: Tensor
     labels: Tensor
     averaging: Tensor
-    offsets: tuple[int, ...]
+    sizes: Array
 
     @property
     def classes(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.sizes)
 
     def rows(self, label: int) -> slice:
         """The rows of one class."""
-        return slice(self.offsets[label], self.offsets[label + 1])
+        return slice(int(self.sizes[:label].sum()), int(self.sizes[: label + 1].sum()))
 
-    def cells(self, label: int) -> list[Tensor]:
-        """The rows of each group of one class, as indices; an absent group has none."""
-        groups = len(self.averaging) // self.classes
-        return [row.nonzero()[:, 0] for row in self.averaging[label * groups : (label + 1) * groups]]
+    def cells(self, label: int) -> list[slice]:
+        """The rows of each group of one class; an absent group has none."""
+        ends = self.rows(label).start + np.cumsum(self.sizes[label])
+        return [slice(int(end - size), int(end)) for end, size in zip(ends, self.sizes[label], strict=True)]
 
     def weights(self, cells_CG: Tensor) -> Tensor:
         """Return the weight of every image, (B,), when every cell counts what `cells_CG` says."""
@@ -150,14 +150,13 @@ class GroupSampler:
         for i, (start, size) in enumerate(zip(np.cumsum(flat) - flat, flat, strict=True)):
             averaging[i, start : start + size] = 1 / max(size, 1)
         self._averaging = torch.from_numpy(averaging).to(device)
-        self._offsets = (0, *np.cumsum(self.sizes.sum(axis=1)).tolist())
         self._labels = torch.from_numpy(np.repeat(np.arange(len(counts)), self.sizes.sum(axis=1))).to(device)
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Draw one batch."""
         first, counts, sizes = self._cells
         rows = draw_rows(first, counts, sizes, generator)
-        return Batch(self.read(rows), self._labels, self._averaging, self._offsets)
+        return Batch(self.read(rows), self._labels, self._averaging, self.sizes)
 
 
 def draw_rows(first_K: Tensor, counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,6 @@
 """Matchers against the plain loops they replace, and every matcher with every alignment."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.matchers import MATCHERS, build_matcher
-from fair_distill.distillation.matchers.base import Step
+from fair_distill.distillation.matchers.base import Pair, Step
+from fair_distill.distillation.matchers.dc import GradientMatcher
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic
@@ -171,3 +173,23 @@ def test_unknown_matchers_and_options_are_refused() -> None:
         build_matcher("dn", {})
     with pytest.raises(ConfigError, match=r"distill.matcher 'dm' has no option 'layers'"):
         build_matcher("dm", {"layers": 3})
+
+
+@pytest.mark.parametrize("matcher", ["dc", "idc"])
+@pytest.mark.parametrize("name", ALIGNMENTS)
+def test_all_classes_at_once_are_the_classes_one_by_one(matcher: str, name: str) -> None:
+    """What a GPU does; cells are of unequal size here, so some are filled up."""
+    method = build_matcher(matcher, {})
+
+    def losses(pairs: Iterable[Pair], images: Tensor) -> tuple[Tensor, Tensor]:
+        parts = [distance(t, pair.synthetic, kind="squared", reduce="sum") for pair in pairs for t in pair.targets]
+        loss = torch.stack(parts).sum()
+        return loss, torch.autograd.grad(loss, images)[0]
+
+    ones, alls = (IMAGES.clone().requires_grad_() for _ in range(2))
+    assert isinstance(method, GradientMatcher)
+    wanted = losses(list(method.each_class(step(whole(), ones, alignment(name)))), ones)
+    got = losses([method.all_classes(step(whole(), alls, alignment(name)))], alls)
+
+    torch.testing.assert_close(got[0], wanted[0], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(got[1], wanted[1], rtol=1e-3, atol=1e-5)
