@@ -40,7 +40,7 @@ def main() -> None:
     pixels = np.random.default_rng(0).random((IMAGES, 3, 32, 32), dtype=np.float32)
     rows = reader(pixels, Normalisation((0.5,) * 3, (0.25,) * 3), device)
     labels = torch.arange(10, device=device).repeat_interleave(IMAGES // 10)
-    steps = 100 if device.type == "cuda" else 10
+    steps = 30 if device.type == "cuda" else 10
 
     def generators() -> list[torch.Generator]:
         return [torch.Generator().manual_seed(seed) for seed in range(SEEDS)]
