@@ -57,7 +57,7 @@ OURS = {
 }
 RECIPE: dict[str, Any] = {
     "network": {"name": "convnet", "options": {"width": 32, "depth": 3}},
-    "steps": 1000,
+    "steps": 600,
     "batch_size": 256,
     "learning_rate": 0.01,
     "momentum": 0.9,
