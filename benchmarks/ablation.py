@@ -118,7 +118,7 @@ CAFE = _but(
 @lru_cache(maxsize=1)
 def rows() -> dict[str, Row]:
     """Return every row by name: the part before the slash is its group."""
-    return {**_real_rows(), **_embedding_rows(), **_gradient_rows(), **_recipe_rows()}
+    return {**_real_rows(), **_embedding_rows(), **_layer_rows(), **_gradient_rows(), **_recipe_rows()}
 
 
 def _real_rows() -> dict[str, Row]:
@@ -151,8 +151,36 @@ def _embedding_rows() -> dict[str, Row]:
     found["dm/bures"] = Row(DM2, {"alignment": "barycentric", "barycenter": bures})
     for alignment in ("pooled", "per_group"):
         found[f"dm/{alignment}"] = Row(DM2, {"alignment": alignment})
-    for rate in (0.1, 1.0, 10.0):
+    return found
+
+
+def _layer_rows() -> dict[str, Row]:
+    found: dict[str, Row] = {"cafe/2×2": Row(CAFE)}
+    for rate in (0.1, 0.3, 3.0, 10.0):
         found[f"cafe/rate {rate:g}"] = Row(_but(CAFE, **_rate(rate)))
+    for discrimination in (0.0, 0.01, 1.0):
+        found[f"cafe/discrimination {discrimination:g}"] = Row(
+            _but(CAFE, matcher=CAFE["matcher"] | {"discrimination": discrimination})
+        )
+    found["cafe/last layer"] = Row(_but(CAFE, matcher=CAFE["matcher"] | {"layer_weights": [0.0, 0.0, 1.0]}))
+    for name, networks in {
+        "networks on real": {"advance": 5, "advance_on": "real"},
+        "a new network a step": {"visits": 1, "advance": 0},
+        "pool of 5": {"pool": 5},
+        "50 visits": {"visits": 50},
+    }.items():
+        found[f"cafe/{name}"] = Row(_but(CAFE, networks=networks))
+    found["cafe/adam 0.01"] = Row(_but(CAFE, optimiser={"name": "adam", "learning_rate": 0.01, "momentum": 0.5}))
+    for steps in (100, 600):
+        found[f"cafe/{steps} steps"] = Row(_but(CAFE, steps=steps))
+    found["cafe/20 real a class"] = Row(_but(CAFE, real_per_class=20))
+    for formation in (1, 3):
+        found[f"cafe/{formation}×{formation}"] = Row(_but(CAFE, formation=formation))
+    for alignment in ("pooled", "per_group"):
+        found[f"cafe/{alignment}"] = Row(CAFE, {"alignment": alignment})
+    for barycenter in ("l1", "minimax"):
+        found[f"cafe/{barycenter}"] = Row(CAFE, {"alignment": "barycentric", "barycenter": barycenter})
+    found["cafe/start natural"] = Row(_but(CAFE, start="natural"))
     return found
 
 

@@ -106,7 +106,7 @@ def test_fast_and_exact_embeddings_lead_to_the_same_place(cuda: torch.device) ->
     exact, fast = ran(cuda), ran(cuda, embedding="fast")
 
     moved = exact.images - ran(cuda, steps=1, optimiser={"learning_rate": 1e-9}).images
-    assert np.linalg.norm(fast.images - exact.images) < 0.05 * np.linalg.norm(moved)
+    assert np.linalg.norm(fast.images - exact.images) < 0.1 * np.linalg.norm(moved)
 
 
 @pytest.mark.parametrize("name", NETWORK_OPTIONS)
@@ -132,7 +132,7 @@ def test_networks_trained_together_on_a_gpu_are_those_trained_alone(cuda: torch.
     for seed, one in enumerate(together):
         alone = train(recipe, rows, labels, generator=stream(seed), **fits)
         for wanted, got in zip(alone.parameters(), one.parameters(), strict=True):
-            torch.testing.assert_close(got, wanted, rtol=1e-2, atol=1e-3)  # convolutions are in TF32
+            torch.testing.assert_close(got, wanted, rtol=1e-2, atol=5e-3)  # convolutions are in TF32
 
 
 def stream(seed: int) -> torch.Generator:
