@@ -36,6 +36,7 @@ def distill(
     from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams
     from fair_distill.distillation.loop import distill as run
+    from fair_distill.distillation.names import digests_of_own
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.report.grid import grid_png
 
@@ -48,9 +49,10 @@ def distill(
     # What the pixels depend on, and no more: another recipe takes up the same run. The machine is part of it: half a
     # run here and half where bytes come out otherwise would give a set that neither makes.
     makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
-    made_of = {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "where": provenance}
+    makes |= {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "where": provenance}
+    own = {"own": found} if (found := digests_of_own(makes)) else {}
     kept = CheckpointFolder(
-        checkpoints or workspace.checkpoints, sha256(to_json(makes | made_of)), every=every, stopping=stopping
+        checkpoints or workspace.checkpoints, sha256(to_json(makes | own)), every=every, stopping=stopping
     )
     result = run(
         train,
@@ -83,7 +85,7 @@ def distill(
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     write_bytes(workspace.grid(name), grid_png(distilled))
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
-    params = params_of(config, "distill", candidate=candidate.model_dump())
+    params = params_of(config, "distill", candidate=candidate.model_dump(), **own)
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()
     return manifest

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_workspace import Ended, run, tree
+from small_workspace import Ended, run, small_params, tree, write_params
 
 from fair_distill import stages
 from fair_distill.artifacts import Workspace, sha256
@@ -70,6 +70,32 @@ def test_a_damaged_checkpoint_is_an_error_of_integrity(workspace: Path, bucket: 
     line = one_line(run(workspace, "distill", "barycentric", "--checkpoints", bucket), 5)
 
     assert f"s3://{name}/{kept['Key']} is damaged, or not a checkpoint; remove it" in line
+
+
+def test_code_of_ones_own_is_part_of_what_a_run_is(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = workspace / "ones_own.py"
+    source.write_text("from fair_distill.distillation.barycenter import mean as middle\n")
+    monkeypatch.syspath_prepend(workspace)
+    params = small_params()
+    params["candidates"]["barycentric"] = {"alignment": "barycentric", "barycenter": "ones_own:middle"}
+    write_params(workspace, params)
+    interrupted(workspace, after=3, checkpoints=str(workspace / ".checkpoints"))
+    source.write_text(source.read_text() + "# edited\n")
+
+    again = run(workspace, "distill", "barycentric")
+
+    assert again.code == 0, again.err
+    assert json.loads(again.err.splitlines()[0])["step"] == 1, "it went on with what other code began"
+    manifest = json.loads((Workspace(workspace).set("barycentric") / "manifest.json").read_bytes())
+    assert manifest["params"]["own"] == {"ones_own:middle": sha256(source)}
+
+
+def test_code_of_ones_own_that_is_not_there_is_one_line(workspace: Path) -> None:
+    params = small_params()
+    params["candidates"]["barycentric"] = {"alignment": "barycentric", "barycenter": "no_such_module:middle"}
+    write_params(workspace, params)
+
+    assert "'no_such_module:middle', which cannot be imported" in one_line(run(workspace, "distill", "barycentric"), 2)
 
 
 @pytest.mark.parametrize(
