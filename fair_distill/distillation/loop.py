@@ -23,6 +23,7 @@ from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
+from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.distillation.synthetic import Synthetic, decode, start
 
 Progress = Callable[[int, int, float], None]
@@ -108,7 +109,9 @@ def distill(
     """
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
+    prior = settings.shrinkage.prior if settings.shrinkage else None
+    shrunk = None if prior is None else shrinkage(dataset.counts, dataset.attributes, prior)
+    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, shrinkage=shrunk, device=device)
     read = reader(dataset.images, normalise, device)
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device
