@@ -189,6 +189,7 @@ class Distill(Section):
     start: Literal["group_stratified", "natural", "noise"]
     augment: list[str]
     shrinkage: Shrinkage | None
+    unknown: Choice
 
 
 class Candidate(Section):

@@ -139,6 +139,25 @@ class GroupedDataset:
         """Examples per cell, (C, G)."""
         return np.diff(self.offsets).reshape(len(self.classes), len(self.group_names))
 
+    @property
+    def known(self) -> Array:
+        """Which groups are known in full, (G,)."""
+        return np.array([None not in values for values in self.attributes])
+
+    def of_known_groups(self) -> "GroupedDataset":
+        """Return the examples whose group is known, with those groups alone."""
+        kept = np.flatnonzero(self.known)
+        rows = np.flatnonzero(self.known[self.groups])
+        return GroupedDataset.from_arrays(
+            self.images[rows],
+            self.labels[rows],
+            np.searchsorted(kept, self.groups[rows]),
+            classes=self.classes,
+            group_names=[self.group_names[a] for a in kept],
+            pairs=self.pairs[rows],
+            attributes=[self.attributes[a] for a in kept],
+        )
+
     def rows(self, cell: Cell) -> range:
         """The rows of one cell."""
         i = cell.label * len(self.group_names) + cell.group

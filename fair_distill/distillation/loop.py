@@ -42,6 +42,12 @@ class Checkpoints(Protocol):
         ...
 
 
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """Return the generator that a seed stands for; the stage and the library start from the same."""
+    digest = hashlib.sha256(f"{seed}/distill.{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
+
+
 @dataclass(frozen=True, eq=False)
 class Streams:
     """One generator per purpose, so that a draw added in one place leaves the others where they were."""
@@ -56,11 +62,7 @@ class Streams:
     def from_seed(cls, seed: int) -> "Streams":
         """Return streams that one seed stands for; the stage and the library start from the same."""
 
-        def stream(purpose: str) -> torch.Generator:
-            digest = hashlib.sha256(f"{seed}/distill.{purpose}".encode()).digest()
-            return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-
-        return cls(**{field.name: stream(field.name) for field in fields(cls)})
+        return cls(**{field.name: stream(seed, field.name) for field in fields(cls)})
 
     def state(self) -> State:
         return {field.name: getattr(self, field.name).get_state() for field in fields(self)}

@@ -34,6 +34,7 @@ _DM = {
     "start": "natural",
     "augment": _DSA,
     "shrinkage": None,
+    "unknown": "refuse",
 }
 
 # Zhao et al., ICLR 2021, at ipc 10: 10 matches a network, which is trained 50 epochs on the synthetic set between

@@ -39,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "start": "group_stratified",
     "augment": ["crop", "cutout"],
     "shrinkage": None,
+    "unknown": "refuse",
 }
 POOLED = {"alignment": "pooled"}
 PER_GROUP = {"alignment": "per_group"}
