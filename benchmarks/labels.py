@@ -61,6 +61,7 @@ CHEAP = {
     "optimiser": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.5},
     "start": "group_stratified",
     "augment": ["crop", "cutout", "scale", "rotate"],
+    "embedding": "exact",
     "shrinkage": None,
     "unknown": "refuse",
 }

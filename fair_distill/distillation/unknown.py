@@ -17,8 +17,10 @@ from fair_distill.config import Named
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.names import resolve, with_options
 from fair_distill.distillation.networks import Network, build
-from fair_distill.distillation.sampling import normalisation
+from fair_distill.distillation.sampling import normalisation, reader
 from fair_distill.errors import DataError
+
+Rows = Callable[[Tensor], Tensor]
 
 _ROWS = 1024
 
@@ -131,9 +133,11 @@ def propagation(
     # A known example that is hidden may be of any group; while it is seen, nobody asks.
     possible = _possible(dataset, groups)[dataset.groups] | known[:, None]
 
+    read = reader(dataset.images, normalisation(dataset), learner.device)
+
     def inferred(seen: Array) -> Array:
-        network = _taught(dataset, truth, seen, learner, len(groups), steps, learning_rate, batch_size)
-        features, says = _read(network, dataset, learner.device)
+        network = _taught(read, dataset, truth, seen, learner, len(groups), steps, learning_rate, batch_size)
+        features, says = _shown(network, read, len(dataset))
         taught = np.isin(np.arange(len(groups)), truth[seen])
         start = np.where((possible & taught).any(axis=1, keepdims=True), possible & taught, possible) * says
         start[seen] = np.eye(len(groups))[truth[seen]]
@@ -244,6 +248,7 @@ def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.G
 
 
 def _taught(
+    read: Rows,
     dataset: GroupedDataset,
     truth: Array,
     seen: Array,
@@ -257,14 +262,13 @@ def _taught(
     named = learner.network
     network = build(named.name, named.options, dataset.shape, groups, learner.generator).to(learner.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9)
-    normalise = normalisation(dataset)
     rows = np.flatnonzero(seen)
     cells = dataset.labels[rows] * groups + truth[rows]
     weights = torch.from_numpy(1 / np.bincount(cells)[cells])
     for _ in range(steps):
         drawn = torch.multinomial(weights, batch_size, replacement=True, generator=learner.generator).numpy()
-        images = normalise.apply(_pixels(dataset, rows[drawn]).to(learner.device))
-        loss = F.cross_entropy(network(images), torch.from_numpy(truth[rows[drawn]]).to(learner.device))
+        wanted = torch.from_numpy(truth[rows[drawn]]).to(learner.device)
+        loss = F.cross_entropy(network(read(torch.from_numpy(rows[drawn]))), wanted)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -272,21 +276,14 @@ def _taught(
 
 
 @torch.no_grad()
-def _read(network: Network, dataset: GroupedDataset, device: torch.device) -> tuple[Array, Array]:
+def _shown(network: Network, read: Rows, count: int) -> tuple[Array, Array]:
     """Return the features of all examples, (N, D), and the probabilities of groups, (N, G)."""
-    normalise = normalisation(dataset)
     features, says = [], []
-    for start in range(0, len(dataset), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(dataset)))
-        embedded = network.embed(normalise.apply(_pixels(dataset, rows).to(device)))
+    for rows in torch.arange(count).split(_ROWS):
+        embedded = network.embed(read(rows))
         features.append(embedded.cpu())
         says.append(network.classifier(embedded).softmax(dim=1).cpu())
     return torch.cat(features).numpy(), torch.cat(says).double().numpy()
-
-
-def _pixels(dataset: GroupedDataset, rows: Array) -> Tensor:
-    pixels = torch.from_numpy(dataset.images[rows])
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 def _spread(start_NG: Array, features_ND: Array, dataset: GroupedDataset, neighbours: int, spread: float) -> Array:

@@ -11,10 +11,11 @@ from torch import Tensor
 from fair_distill.data.grouped import Array
 from fair_distill.distillation.alignment import Alignment, Pooled, Shrunken, build_alignment
 from fair_distill.distillation.augment import Draw
+from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Pair, Step
 from fair_distill.distillation.networks import build
-from fair_distill.distillation.sampling import GroupSampler, Normalisation
+from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.shrinkage import shrinkage, thin_cells
 from fair_distill.distillation.synthetic import Synthetic
 from fair_distill.errors import ConfigError
@@ -177,13 +178,9 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
         candidate(name, barycenter="mean" if name == "barycentric" else None), counts, data.group_names
     )
     network = build("convnet", {"width": 4, "depth": 2}, data.shape, 2, torch.Generator().manual_seed(0))
-    sampler = GroupSampler(
-        data,
-        per_class=100,
-        allocation="equal",
-        normalise=Normalisation((0.0,) * 3, (1.0,) * 3),
-        device=torch.device("cpu"),
-    )
+    cpu = torch.device("cpu")
+    read = reader(data.images, Normalisation((0.0,) * 3, (1.0,) * 3), cpu)
+    sampler = GroupSampler(data, per_class=100, allocation="equal", read=read, device=cpu)
     real = sampler.draw(torch.Generator().manual_seed(0))
 
     class CellByCell(Shrunken):
@@ -193,7 +190,7 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
         synthetic = Synthetic(
             torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1)), 2, 1, Draw(None, None, None)
         )
-        step = Step(network, lambda: real, synthetic, alignment, torch.Generator())
+        step = Step(network, lambda: real, synthetic, alignment, torch.Generator(), Embedding())
         return list(build_matcher(matcher, {}).pairs(step))
 
     shrink = torch.from_numpy(mapped).float()
