@@ -114,6 +114,20 @@ def test_thin_cells_are_nearer_the_truth_with_the_right_prior() -> None:
     assert (shrunk.sum() < [error(right / 8).sum(), error(right * 8).sum()]).all()
 
 
+def test_an_empty_intersection_is_nearer_to_its_kin_than_to_its_class() -> None:
+    rng = np.random.default_rng(0)
+    sex, skin = rng.normal(size=(2, 1, 4000)), rng.normal(size=(1, 2, 4000))
+    truth = (sex + skin).reshape(4, 4000)  # f×dark, f×light, m×dark, m×light; every attribute moves it by 1
+    counts = np.array([[0, 1000, 1000, 9000]])
+
+    kin = shrinkage(counts, SEX_AND_SKIN, prior=1.0)[0, 0]
+    whole = shrinkage(counts, tuple((str(a),) for a in range(4)), prior=1.0)[0, 0]
+
+    errors = [np.square(row @ truth - truth[0]).mean() for row in (kin, whole)]
+    # (f×light + m×dark)/2 misses by half of either difference, 4/4; a third of each cell by two thirds, 4 · 4/9.
+    np.testing.assert_allclose(errors, [1, 16 / 9], rtol=0.1)
+
+
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
