@@ -1,16 +1,14 @@
 """What a group label is worth: groups inferred from few labels, and sets distilled with all, few and no labels.
 
-    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py infer --data mnist --known 0.05
-    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py distil --data mnist --known 0.05
+    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py infer --data c_mnist_fg --known 0.05
+    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py distil --data c_mnist_fg --known 0.05
 
 `infer` hides labels, infers them and holds them against the truth, cell by cell. `distil` distils the same images with
 an equal budget and measures on test images that stand in every colour. Both print a table and write JSON.
 """
 
 import argparse
-import json
 import os
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import RESULTS, report
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, Named, checked
-from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.data.skew import paired, skewed
-from fair_distill.data.sources import read_source
 from fair_distill.distillation.loop import Streams, distill, stream
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown import Resolved, with_known_groups
-from fair_distill.evaluation.train import predict, train, unpacked
-from fair_distill.gate.metrics import accuracy, confusion, diagonal
+from fair_distill.evaluation.evaluate import evaluate
+from fair_distill.gate.metrics import METRICS
+from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
 
-TEN = [(255, 0, 0), (255, 128, 0), (255, 255, 0), (255, 255, 128), (0, 255, 0)]
-TEN += [(0, 255, 255), (0, 0, 255), (128, 0, 255), (255, 0, 255), (255, 255, 255)]
-COLOURS = {str(i): list(colour) for i, colour in enumerate(TEN)}
-GREY = {"grey": "grey", "colour": "original"}
+CPU = torch.device("cpu")
 CONVNET = {"name": "convnet", "width": 32, "depth": 3}
 PROPAGATION = {
     "name": "propagation",
@@ -86,30 +80,20 @@ ROWS = (
 )
 
 
-def source(data: Path, name: str, part: str) -> Labelled:
-    if name == "cifar10_4k":
-        with np.load(data / "cifar10_4k/cifar10_first4000.npz") as arrays:
-            images, labels = arrays["x"].transpose(0, 3, 1, 2), arrays["y"].astype(int)
-        return Labelled(np.ascontiguousarray(images), labels, tuple("0123456789"))
-    stem = data / name.removesuffix("_by_writer") / ("train" if part == "train" else "t10k")
-    options: dict[str, Any] = {"images": f"{stem}-images-idx3-ubyte.gz", "labels": f"{stem}-labels-idx1-ubyte.gz"}
-    if name == "mnist_by_writer":
-        options |= {"attributes": f"{stem}_groups.npz", "columns": {"groups": "student", "cluster": "writer"}}
-    return read_source("idx", options | {"pixels": {"size": 32, "resize": "pad"}}, root=Path("/"))
+def picked(dataset: GroupedDataset, rows: Array) -> GroupedDataset:
+    return GroupedDataset.from_arrays(
+        dataset.images[rows],
+        dataset.labels[rows],
+        dataset.groups[rows],
+        classes=dataset.classes,
+        group_names=dataset.group_names,
+        pairs=dataset.pairs[rows],
+    )
 
 
-def coloured(raw: Labelled, name: str, most: int, rng: np.random.Generator) -> GroupedDataset:
-    """At most `most` examples of a source in the groups of the benchmark of that name."""
-    rows = np.sort(rng.permutation(len(raw))[:most])
-    if raw.groups is not None:
-        return GroupedDataset.from_arrays(
-            raw.images[rows], raw.labels[rows], raw.groups[rows], classes=raw.classes, group_names=raw.group_names
-        )
-    colours, paint = (GREY, "foreground") if name == "cifar10_4k" else (COLOURS, PAINT[name])
-    return skewed(raw, rows, colours, 0.9, rng, paint=paint)
-
-
-PAINT = {"mnist": "foreground", "fashion_mnist": "behind"}
+def trained_on(prepared: Prepared, most: int, rng: np.random.Generator) -> GroupedDataset:
+    """At most `most` of the training examples."""
+    return picked(prepared.train, np.sort(rng.permutation(len(prepared.train))[:most]))
 
 
 def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> GroupedDataset:
@@ -129,9 +113,7 @@ def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> G
 def resolved(dataset: GroupedDataset, method: dict[str, Any] | str, seed: int) -> Resolved:
     named = Named.model_validate({"name": method} if isinstance(method, str) else method)
     generator = stream(seed, "unknown")
-    return with_known_groups(
-        dataset, named, Named.model_validate(CONVNET), generator=generator, device=torch.device("cpu")
-    )
+    return with_known_groups(dataset, named, Named.model_validate(CONVNET), generator=generator, device=CPU)
 
 
 def cells_of(truth: GroupedDataset, few: GroupedDataset, result: Resolved) -> dict[str, Any]:
@@ -163,9 +145,7 @@ def cells_of(truth: GroupedDataset, few: GroupedDataset, result: Resolved) -> di
     }
 
 
-def measured(
-    images: Array, labels: Array, pixels: Normalisation, test: GroupedDataset, seeds: int, formation: int
-) -> dict[str, float]:
+def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedDataset, seeds: int) -> dict[str, float]:
     """Accuracy, EODM and EODA on a test set, means over networks."""
     recipe = TrainingRecipe(
         network={"name": "convnet", "options": {"width": 32, "depth": 3}},
@@ -175,55 +155,51 @@ def measured(
         momentum=0.9,
         weight_decay=0.0005,
         augment=("crop", "cutout", "scale", "rotate"),
-        formation=formation,
+        formation=1,
         mean=pixels.mean,
         std=pixels.std,
     )
-    shown, classes = unpacked(torch.tensor(images), torch.tensor(labels), formation)
-    shown = pixels.apply(shown)
-    asked = torch.from_numpy(test.images)
-    results = []
-    for seed in range(seeds):
-        network = train(
-            recipe,
-            lambda rows: shown[rows],
-            classes,
-            shape=test.shape,
-            classes=len(test.classes),
-            generator=torch.Generator().manual_seed(seed),
-        )
-        predicted, _ = predict(
-            network, lambda rows: pixels.apply(asked[rows].float() / 255), len(test), device=torch.device("cpu")
-        )
-        table = confusion(
-            test.labels, test.groups, predicted.numpy(), classes=test.classes, group_names=test.group_names
-        )
-        gaps = np.ptp(table.shares(diagonal(len(test.classes))), axis=1)
-        results.append((accuracy(table), gaps.max(), gaps.mean()))
-    return dict(zip(("accuracy", "eodm", "eoda"), np.mean(results, axis=0).tolist(), strict=True))
+    predictions = evaluate(
+        images,
+        labels,
+        recipe,
+        test,
+        version="",
+        split="",
+        seeds=seeds,
+        networks={recipe.network["name"]: recipe.network["options"]},
+        generator=lambda number: torch.Generator().manual_seed(number),
+        device=CPU,
+    )
+    tables = [predictions.confusion(0, number) for number in range(seeds)]
+    return {
+        name: float(np.mean([METRICS[metric](table) for table in tables]))
+        for name, metric in (("accuracy", "accuracy"), ("eodm", "eo_diag_max"), ("eoda", "eo_diag_mean"))
+    }
 
 
-def infer(data: Path, name: str, known: float, examples: int, seed: int) -> dict[str, Any]:
+def infer(prepared: Prepared, known: float, examples: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    truth = coloured(source(data, name, "train"), name, examples, rng)
+    truth = trained_on(prepared, examples, rng)
     few = hidden(truth, known, rng)
     began = time.process_time()
     result = resolved(few, PROPAGATION, seed)
-    facts = cells_of(truth, few, result) | {"cpu_seconds": round(time.process_time() - began, 1)}
-    print({key: value for key, value in facts.items() if not key.endswith("by_cell")}, flush=True)
-    return facts
+    spent = time.process_time() - began
+    return cells_of(truth, few, result) | {"cpu_seconds": round(spent, 1)}
 
 
 def distil(
-    data: Path, name: str, known: float, examples: int, seed: int, *, steps: int, tests: int, seeds: int
-) -> list[dict[str, Any]]:
+    prepared: Prepared, known: float, examples: int, seed: int, *, steps: int, seeds: int
+) -> dict[str, dict[str, Any]]:
     rng = np.random.default_rng(seed)
-    truth = coloured(source(data, name, "train"), name, examples, rng)
+    truth = trained_on(prepared, examples, rng)
     few = hidden(truth, known, rng)
-    raw = source(data, name, "test")
-    test = paired(raw, np.sort(rng.permutation(len(raw))[:tests]), COLOURS, paint=PAINT[name])
+    apart = prepared.tests["paired"]
+    test = picked(
+        prepared.test, np.flatnonzero((prepared.test.pairs >= apart.start) & (prepared.test.pairs < apart.stop))
+    )
     pixels = normalisation(truth)
-    rows = []
+    rows: dict[str, dict[str, Any]] = {}
     for row in ROWS:
         began = time.process_time()
         result = resolved(truth if row.known else few, row.unknown, seed)
@@ -235,49 +211,36 @@ def distil(
             checked(Candidate, aligned, name="benchmark"),
             normalise=pixels,
             streams=Streams.from_seed(seed),
-            device=torch.device("cpu"),
+            device=CPU,
         )
-        spent = time.process_time() - began
-        facts: dict[str, Any] = {"row": row.name, "cpu_seconds": round(spent, 1)}
-        if result.cells:
-            facts["inference"] = cells_of(truth, few, result)
-        facts |= measured(made.images, made.labels, pixels, test, seeds, settings.formation)
-        print({key: value for key, value in facts.items() if key != "inference"}, flush=True)
-        rows.append(facts)
+        facts: dict[str, Any] = {"cpu_seconds": round(time.process_time() - began, 1)}
+        facts |= measured(made.images, made.labels, pixels, test, seeds)
+        print(row.name, facts, flush=True)
+        rows[row.name] = facts | ({"inference": cells_of(truth, few, result)} if result.cells else {})
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["infer", "distil"])
-    parser.add_argument("--data", choices=["mnist", "fashion_mnist", "cifar10_4k", "mnist_by_writer"], default="mnist")
+    parser.add_argument("--data", choices=[*BENCHMARKS], default="c_mnist_fg")
     parser.add_argument("--known", type=float, default=0.05, help="share of the group labels that is kept")
     parser.add_argument("--examples", type=int, default=10_000, help="of the training part")
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--tests", type=int, default=300, help="test images, each in every colour")
+    parser.add_argument("--tests", type=int, default=30, help="test images a class, each in every colour")
     parser.add_argument("--seeds", type=int, default=2, help="networks trained on each set")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Path(os.environ["FAIR_DISTILL_DATA"]).resolve()
-    common = (data, options.data, options.known, options.examples, options.seed)
+    prepared = prepare(options.data, Path(os.environ["FAIR_DISTILL_DATA"]), paired_per_class=options.tests)
+    common = (prepared, options.known, options.examples, options.seed)
     if options.what == "infer":
-        result: Any = infer(*common)
+        result: dict[str, Any] = {"inference": infer(*common)}
     else:
-        result = distil(*common, steps=options.steps, tests=options.tests, seeds=options.seeds)
-    if options.out:
-        about = {
-            "options": {key: value for key, value in vars(options).items() if key != "out"},
-            "propagation": PROPAGATION,
-            "machine": {
-                "processor": platform.machine(),
-                "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-                "threads": 1,
-                "torch": torch.__version__.split("+")[0],
-            },
-        }
-        options.out.write_text(json.dumps(about | {"result": result}, indent=1) + "\n")
+        result = {"rows": distil(*common, steps=options.steps, seeds=options.seeds)}
+    about = {key: value for key, value in vars(options).items() if key != "out"} | {"propagation": PROPAGATION}
+    report(f"labels_{options.what}_{options.data}", result | {"options": about}, device=CPU, out=options.out)
 
 
 if __name__ == "__main__":
