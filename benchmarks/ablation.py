@@ -49,6 +49,8 @@ OURS = {
     "steps": 300,
     "real_per_class": 60,
     "embedding": "exact",
+    "shrinkage": None,
+    "unknown": "refuse",
     "distance": "squared",
     "reduce": "sum",
     "optimiser": {"name": "sgd", "learning_rate": 10.0, "momentum": 0.5},

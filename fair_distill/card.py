@@ -1,7 +1,7 @@
 """What a set says about itself: what it is, of what it was made, and how to train on it. Numbers, no prose."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fair_distill.errors import DataError
@@ -43,6 +43,9 @@ class DatasetCard:
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measured while it was made (first and last loss, for example)
+    group_labels : how far the groups' labels and cells were taken as they came: `shrinkage` has the prior and the cells
+        that lost more than a tenth to their parents, `unknown` the share that had no group, the method, and for each
+        cell how many it inferred and how often it was right on known examples; None where there was nothing to do
     """
 
     dataset: str
@@ -55,6 +58,7 @@ class DatasetCard:
     train_counts: tuple[tuple[int, ...], ...]
     recipe: TrainingRecipe
     diagnostics: dict[str, float]
+    group_labels: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,6 +79,7 @@ class DatasetCard:
                 train_counts=tuple(tuple(row) for row in value["train_counts"]),
                 recipe=TrainingRecipe.from_dict(value["recipe"]),
                 diagnostics=dict(value["diagnostics"]),
+                group_labels=dict(value["group_labels"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a dataset card: {error!r}") from None

@@ -168,6 +168,12 @@ class Optimiser(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Shrinkage(Section):
+    """Thin cells stand nearer to their parents; `prior` is how many examples a parent is worth."""
+
+    prior: PositiveFloat
+
+
 class Distill(Section):
     matcher: Choice
     network: Choice
@@ -182,6 +188,8 @@ class Distill(Section):
     optimiser: Optimiser
     start: Literal["group_stratified", "natural", "noise"]
     augment: list[str]
+    shrinkage: Shrinkage | None
+    unknown: Choice
 
 
 class Candidate(Section):

@@ -36,6 +36,7 @@ def small_params() -> dict[str, Any]:
     network = {"name": "convnet", "width": 8, "depth": 2}
     params["recipe"] |= {"network": dict(network), "steps": 20, "batch_size": 32}
     params["distill"] |= {"network": dict(network), "steps": 5, "ipc": 2, "real_per_class": 8}
+    params["distill"]["shrinkage"] = {"prior": 2.0}
     params["candidates"] = {
         "pooled": {"alignment": "pooled"},
         "barycentric": {"alignment": "barycentric", "barycenter": "mean"},

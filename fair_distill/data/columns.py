@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped import Array, Attributes
 from fair_distill.errors import ConfigError, DataError, ShapeError
 
 _MOST_NAMES = 1000
@@ -39,6 +39,7 @@ class Columns(Section):
     image : the pixels; a PNG or JPEG, or its path; `name*` takes the columns name0, name1, ... for one pixel each
     label : the class
     groups : one attribute, or several whose combinations are the groups
+    unknown : the value of an attribute that means it is not known; where it is declared, nothing at all means so too
     split : the name of the split, for `params.yaml: data.splits` to choose by
     pair : the same in examples that show the same thing in different groups
     cluster : the same in examples that are not independent, as several images of one person; splits keep them together
@@ -47,6 +48,7 @@ class Columns(Section):
     image: Name | None = None
     label: Name | None = None
     groups: Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False), AfterValidator(_apart)] | None = None
+    unknown: Name | None = None
     split: Name | None = None
     pair: Name | None = None
     cluster: Name | None = None
@@ -60,6 +62,10 @@ class Columns(Section):
         """Every column but the image's, each once."""
         named = [self.label, *self.attributes, self.split, self.pair, self.cluster]
         return list(dict.fromkeys(name for name in named if name is not None))
+
+    def missing_as(self, column: str) -> str | None:
+        """What stands for what is missing in a column, if it may be."""
+        return self.unknown if column in self.attributes else None
 
     def needed(self, *keys: str, by: str) -> None:
         for key in keys:
@@ -75,6 +81,7 @@ class Labelled:
     ----------
     images : uint8 array (N, channels, height, width)
     labels, groups : int arrays (N,); indices into `classes` and `group_names`
+    attributes : for each group the values that make it up; None for one that is not known
     pairs, clusters : int arrays (N,); what belongs together shares a number
     splits : array (N,) of text; the source's own names of its parts
     """
@@ -84,6 +91,7 @@ class Labelled:
     classes: tuple[str, ...]
     groups: Array | None = None
     group_names: tuple[str, ...] = ()
+    attributes: tuple[Attributes, ...] = ()
     pairs: Array | None = None
     clusters: Array | None = None
     splits: Array | None = None
@@ -110,32 +118,45 @@ def labelled(
             raise ShapeError(f"{name}: one entry per image is needed, got {values.shape} for {len(images)} images")
     numbers, names = class_indices(label, classes)
     attributes = {name: facts[name] for name in columns.attributes}
-    groups, group_names = group_indices(attributes) if attributes else (None, ())
+    groups: Array | None = None
+    made_of: tuple[Attributes, ...] = ()
+    group_names: tuple[str, ...] = ()
+    if attributes:
+        groups, made_of = group_indices(attributes, columns.unknown)
+        group_names = tuple("×".join(str(columns.unknown) if v is None else v for v in row) for row in made_of)
+        _several(group_names, "groups", "data.source.columns.groups")
     return Labelled(
         images=images,
         labels=numbers,
         classes=names,
         groups=groups,
         group_names=group_names,
+        attributes=made_of,
         pairs=_numbered(facts[columns.pair]) if columns.pair else None,
         clusters=_numbered(facts[columns.cluster]) if columns.cluster else None,
         splits=split,
     )
 
 
-def as_text(values: Any, *, where: str) -> Array:
-    """Return a column as text, refusing what is missing and what is neither a whole number nor a name."""
+def as_text(values: Any, *, where: str, missing_as: str | None = None) -> Array:
+    """Return a column as text, refusing what is neither a whole number nor a name, and what is missing if it may not.
+
+    Parameters
+    ----------
+    missing_as : what stands for what is missing, if it may be
+    """
     column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([_arrow(values, where)])
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not any(accepts(kind) for accepts in _NAMING):
         raise DataError(f"{where}: whole numbers or names are wanted, got {kind}")
     text = np.asarray(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
     missing = np.flatnonzero((text == None) | (text == ""))  # noqa: E711 (element by element)
-    if len(missing):
+    if len(missing) and missing_as is None:
         raise DataError(
             f"{where} is missing in {len(missing)} of {len(text)} rows, the first of them row {missing[0] + 1}; "
             "name what is not known, for example `unknown`, or leave the rows out"
         )
+    text[missing] = missing_as
     return text.astype(str)
 
 
@@ -180,21 +201,22 @@ def class_indices(labels: Array, declared: Sequence[str] | None) -> tuple[Array,
     return indices.astype(np.int64), names
 
 
-def group_indices(attributes: Mapping[str, Array]) -> tuple[Array, tuple[str, ...]]:
-    """Return a group for each example, and the names: `female×young`, for every combination that occurs.
+def group_indices(attributes: Mapping[str, Array], unknown: str | None) -> tuple[Array, tuple[Attributes, ...]]:
+    """Return a group for each example, and the values that make each up, for every combination that occurs.
 
-    An attribute of numbers says which it is: `student=1`.
+    An attribute of numbers says which it is: `student=1`. The value `unknown` is None, and comes after the others.
     """
     codes, names = [], []
     for attribute, values in attributes.items():
-        found, code = np.unique(values, return_inverse=True)
+        found = [value for value in np.unique(values).tolist() if value != unknown]
         numbers = all(_WHOLE.fullmatch(value) for value in found)
-        codes.append(code)
-        names.append([f"{attribute}={value}" if numbers else value for value in found.tolist()])
+        codes.append(
+            np.where(values == unknown, len(found), np.searchsorted(np.array(found, dtype=values.dtype), values))
+        )
+        names.append([*(f"{attribute}={value}" if numbers else value for value in found), None])
     combinations, indices = np.unique(np.stack(codes, axis=1), axis=0, return_inverse=True)
-    joined = tuple("×".join(name[i] for name, i in zip(names, row, strict=True)) for row in combinations)
-    _several(joined, "groups", "data.source.columns.groups")
-    return indices.reshape(-1).astype(np.int64), joined
+    made = tuple(tuple(name[i] for name, i in zip(names, row, strict=True)) for row in combinations)
+    return indices.reshape(-1).astype(np.int64), made
 
 
 def _bounded(values: Array, labels: Array, count: int) -> None:

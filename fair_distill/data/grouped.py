@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fair_distill.errors import DataError, ShapeError
 
 Array = NDArray[Any]
+Attributes = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class GroupedDataset:
         Examples that show the same thing in different groups share a number; unpaired examples have their own.
     offsets : int array (C * G + 1,)
         Cell (y, a) is rows offsets[y*G + a] : offsets[y*G + a + 1].
+    attributes : for each group the values that make it up, `("f", "dark")` for `f×dark`
+        None is a value that is not known. If not given, each group is the one value of one attribute.
     """
 
     images: Array
@@ -49,6 +52,7 @@ class GroupedDataset:
     classes: tuple[str, ...]
     group_names: tuple[str, ...]
     offsets: Array = field(repr=False)
+    attributes: tuple[Attributes, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -65,6 +69,13 @@ class GroupedDataset:
             raise ShapeError(
                 f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.group_names)} groups"
             )
+        if not self.attributes:
+            object.__setattr__(self, "attributes", tuple((name,) for name in self.group_names))
+        if len(set(self.attributes)) != len(self.group_names) or len({len(values) for values in self.attributes}) != 1:
+            raise ShapeError(
+                f"as many attributes for each of {len(self.group_names)} groups, and no two groups alike, are needed; "
+                f"got {list(self.attributes)}"
+            )
 
     @classmethod
     def from_arrays(
@@ -76,6 +87,7 @@ class GroupedDataset:
         classes: Sequence[str] | None = None,
         group_names: Sequence[str] | None = None,
         pairs: Array | None = None,
+        attributes: Sequence[Attributes] = (),
     ) -> "GroupedDataset":
         """Sort rows by cell (stable) and return the dataset.
 
@@ -110,6 +122,7 @@ class GroupedDataset:
             classes=class_names,
             group_names=names,
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            attributes=tuple(attributes),
         )
 
     def __len__(self) -> int:
@@ -125,6 +138,25 @@ class GroupedDataset:
     def counts(self) -> Array:
         """Examples per cell, (C, G)."""
         return np.diff(self.offsets).reshape(len(self.classes), len(self.group_names))
+
+    @property
+    def known(self) -> Array:
+        """Which groups are known in full, (G,)."""
+        return np.array([None not in values for values in self.attributes])
+
+    def of_known_groups(self) -> "GroupedDataset":
+        """Return the examples whose group is known, with those groups alone."""
+        kept = np.flatnonzero(self.known)
+        rows = np.flatnonzero(self.known[self.groups])
+        return GroupedDataset.from_arrays(
+            self.images[rows],
+            self.labels[rows],
+            np.searchsorted(kept, self.groups[rows]),
+            classes=self.classes,
+            group_names=[self.group_names[a] for a in kept],
+            pairs=self.pairs[rows],
+            attributes=[self.attributes[a] for a in kept],
+        )
 
     def rows(self, cell: Cell) -> range:
         """The rows of one cell."""

@@ -38,11 +38,15 @@ def make_splits(
 
 def _natural(source: Labelled, rows: Array) -> GroupedDataset:
     assert source.groups is not None
+    groups = source.groups[rows]
+    # Where all labels are known, "not known" is no group that the split lacks examples of.
+    kept = [a for a, values in enumerate(source.attributes) if None not in values or (groups == a).any()]
     return GroupedDataset.from_arrays(
         source.images[rows],
         source.labels[rows],
-        source.groups[rows],
+        np.searchsorted(kept, groups),
         classes=source.classes,
-        group_names=source.group_names,
+        group_names=[source.group_names[a] for a in kept],
         pairs=rows if source.pairs is None else source.pairs[rows],
+        attributes=[source.attributes[a] for a in kept],
     )

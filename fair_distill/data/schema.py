@@ -25,6 +25,8 @@ def write_split(dataset: GroupedDataset, path: Path) -> None:
         "groups": dataset.group_names,
         "offsets": dataset.offsets.tolist(),
     }
+    if dataset.attributes != tuple((name,) for name in dataset.group_names):  # else the names say it all
+        about["attributes"] = dataset.attributes
     images = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(dataset.images))
     columns = {
         "image": images,
@@ -73,6 +75,7 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
             classes=tuple(about["classes"]),
             group_names=tuple(about["groups"]),
             offsets=np.array(about["offsets"], dtype=np.int64),
+            attributes=tuple(tuple(values) for values in about.get("attributes", ())),
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; `fair-distill prepare` writes it") from None

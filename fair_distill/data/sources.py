@@ -62,7 +62,7 @@ def idx(
     for split, path in parts.items():
         stacks.append(to_images(read_idx(path), pixels, where=str(path)))
         names.append(as_text(read_idx(label_parts[split]), where=str(label_parts[split])))
-        facts.append(_arrays(facts_parts[split], columns.facts) if facts_parts else {})
+        facts.append(_arrays(facts_parts[split], columns) if facts_parts else {})
         splits.append(np.repeat(split, len(stacks[-1])))
         for what, count in {"labels": names[-1], **facts[-1]}.items():
             if len(count) != len(stacks[-1]):
@@ -93,7 +93,7 @@ def npz(
     for file in parts.values():
         images = read_npz(file, [name])[name]
         stacks.append(to_images(images, pixels or Pixels(), where=f"{file}: {name}"))
-        facts.append(_arrays(file, columns.facts))
+        facts.append(_arrays(file, columns))
     return _joined(parts, stacks, facts, columns, classes, by_file=not isinstance(path, str))
 
 
@@ -183,8 +183,12 @@ def _alike(root: Path, files: Files, images: Files, what: str) -> dict[str, Path
     return parts
 
 
-def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
-    return {name: as_text(values, where=f"{path}: {name}") for name, values in read_npz(path, names).items()}
+def _arrays(path: Path, columns: Columns) -> dict[str, Array]:
+    read = read_npz(path, columns.facts)
+    return {
+        name: as_text(values, where=f"{path}: {name}", missing_as=columns.missing_as(name))
+        for name, values in read.items()
+    }
 
 
 def _joined(
@@ -224,7 +228,10 @@ def _rows(path: Path, columns: Columns, pixels: Pixels, *, folder: Path | None) 
         return _stacked([images for images, _ in read], files), facts
     image = str(columns.image)
     rows = read_table(path, [image, *columns.facts], text=[*columns.facts, image])
-    facts = {name: as_text(rows.column(name), where=f"{path}: {name}") for name in columns.facts}
+    facts = {
+        name: as_text(rows.column(name), where=f"{path}: {name}", missing_as=columns.missing_as(name))
+        for name in columns.facts
+    }
     if image.endswith("*"):
         flat = [name for name in rows.column_names if name not in columns.facts]
         values = np.stack([_numbers(rows.column(name), f"{path}: {name}") for name in flat], axis=1)

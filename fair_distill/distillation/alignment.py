@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -156,6 +157,46 @@ class CloudBarycentric:
         return self.barycenter(clouds, self.emphasis[label], synthetic)
 
 
+@dataclass(frozen=True, eq=False)
+class Shrunken:
+    """An alignment whose cells are mapped first: thin ones towards their parents; see `distillation.shrinkage`.
+
+    The map is linear, so where targets are mixtures of cells it is folded into what the cells count, and costs nothing.
+
+    Attributes
+    ----------
+    aligned : what is done with the mapped cells; it counts every group of every class as present
+    mapped : (C, G, G); row a of a class is what stands for its cell a. Columns of absent cells are 0
+    """
+
+    aligned: Alignment
+    mapped: Tensor
+
+    @property
+    def allocation(self) -> Allocation:
+        return self.aligned.allocation
+
+    @property
+    def emphasis(self) -> Tensor:
+        return self._folded(self.aligned.emphasis)
+
+    @property
+    def mixtures(self) -> tuple[Mixture, ...] | None:
+        mixtures = self.aligned.mixtures
+        if mixtures is None:
+            return None
+        return tuple(Mixture(self._folded(mixture.cells), mixture.weight) for mixture in mixtures)
+
+    def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
+        mapped = self.mapped[classes]
+        return self.aligned.targets(
+            tuple((mapped.to(layer.dtype) @ layer.flatten(2)).unflatten(2, layer.shape[2:]) for layer in cells), classes
+        )
+
+    def _folded(self, cells: Tensor) -> Tensor:
+        return torch.einsum("ca,cab->cb", cells, self.mapped)
+
+
 def group_weights(counts_CG: Array, groups: tuple[str, ...], declared: Mapping[str, float] | None) -> Tensor:
     """Return weights per class and group that sum to 1 over the groups a class has: uniform, or as declared."""
     if declared is not None and declared.keys() != set(groups):
@@ -204,19 +245,38 @@ ALIGNMENTS: dict[str, Callable[..., Alignment]] = {
 
 
 def build_alignment(
-    candidate: Candidate, counts_CG: Array, groups: tuple[str, ...], *, device: torch.device | None = None
+    candidate: Candidate,
+    counts_CG: Array,
+    groups: tuple[str, ...],
+    *,
+    shrinkage: Array | None = None,
+    device: torch.device | None = None,
 ) -> Alignment:
     """Return the alignment that a candidate names, for data with these counts.
+
+    Parameters
+    ----------
+    shrinkage : (C, G, G), what stands for each cell in the targets; empty cells then count as the others do. The pooled
+        target is that of all examples however their cells are estimated, and stays what it is
 
     Raises
     ------
     ConfigError
-        If the alignment or barycenter is unknown, an option is not what it should be, or the weights do not name the
-        groups.
+        If the alignment or barycenter is unknown, an option is not what it should be, the weights do not name the
+        groups, or there is nothing to shrink.
     """
     name, options = candidate.alignment.name, candidate.alignment.options
     if candidate.barycenter is not None:
         options = options | {"barycenter": candidate.barycenter}
     make = with_options(resolve(name, ALIGNMENTS, where="alignment"), options, where=f"alignment {name!r}", given=2)
     counts = torch.from_numpy(counts_CG).float()
-    return make(counts.to(device), group_weights(counts_CG, groups, candidate.group_weights).to(device))
+    present = counts_CG if shrinkage is None else np.ones_like(counts_CG)
+    alignment = make(counts.to(device), group_weights(present, groups, candidate.group_weights).to(device))
+    if shrinkage is None or isinstance(alignment, Pooled):
+        return alignment
+    if isinstance(alignment, CloudBarycentric):
+        raise ConfigError(
+            "params.yaml: distill.shrinkage maps means of cells, and this barycenter compares whole clouds; "
+            "say `shrinkage: null`, or take a barycenter of means"
+        )
+    return Shrunken(alignment, torch.from_numpy(shrinkage).float().to(device))

@@ -7,10 +7,11 @@ import torch
 
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped import GroupedDataset
-from fair_distill.distillation.loop import Distilled, Streams
+from fair_distill.distillation.loop import Distilled, Streams, stream
 from fair_distill.distillation.loop import distill as run
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
+from fair_distill.distillation.unknown import with_known_groups
 from fair_distill.errors import ConfigError
 
 
@@ -58,12 +59,15 @@ def distill(
     if alignment == "barycentric" and barycenter is None:
         barycenter = "mean"
     aligned = {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)}
+    chosen, where = checked(Distill, base | settings | inner, name="distill()"), torch.device(device)
+    generator = stream(seed, "unknown")
+    dataset = with_known_groups(dataset, chosen.unknown, chosen.network, generator=generator, device=where).dataset
     return run(
         dataset,
-        checked(Distill, base | settings | inner, name="distill()"),
+        chosen,
         checked(Candidate, aligned, name="distill()"),
         normalise=normalisation(dataset),
         streams=Streams.from_seed(seed),
-        device=torch.device(device),
+        device=where,
         progress=progress,
     )

@@ -23,6 +23,7 @@ from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
+from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.distillation.synthetic import Synthetic, decode, start
 
 Progress = Callable[[int, int, float], None]
@@ -41,6 +42,12 @@ class Checkpoints(Protocol):
         ...
 
 
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """Return the generator that a seed stands for; the stage and the library start from the same."""
+    digest = hashlib.sha256(f"{seed}/distill.{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
+
+
 @dataclass(frozen=True, eq=False)
 class Streams:
     """One generator per purpose, so that a draw added in one place leaves the others where they were."""
@@ -55,11 +62,7 @@ class Streams:
     def from_seed(cls, seed: int) -> "Streams":
         """Return streams that one seed stands for; the stage and the library start from the same."""
 
-        def stream(purpose: str) -> torch.Generator:
-            digest = hashlib.sha256(f"{seed}/distill.{purpose}".encode()).digest()
-            return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-
-        return cls(**{field.name: stream(field.name) for field in fields(cls)})
+        return cls(**{field.name: stream(seed, field.name) for field in fields(cls)})
 
     def state(self) -> State:
         return {field.name: getattr(self, field.name).get_state() for field in fields(self)}
@@ -108,7 +111,9 @@ def distill(
     """
     classes = len(dataset.classes)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
+    prior = settings.shrinkage.prior if settings.shrinkage else None
+    shrunk = None if prior is None else shrinkage(dataset.counts, dataset.attributes, prior)
+    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, shrinkage=shrunk, device=device)
     read = reader(dataset.images, normalise, device)
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device

@@ -33,6 +33,8 @@ _DM = {
     "optimiser": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.5},
     "start": "natural",
     "augment": _DSA,
+    "shrinkage": None,
+    "unknown": "refuse",
 }
 
 # Zhao et al., ICLR 2021, at ipc 10: 10 matches a network, which is trained 50 epochs on the synthetic set between

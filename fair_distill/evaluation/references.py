@@ -34,6 +34,8 @@ def subset(
     formation : above 1, each stored image is a mosaic of formation² real ones, made smaller
     embed : for coresets, see `embedding`
     """
+    if select != "random" and not dataset.known.all():  # what is balanced over groups is chosen among the known
+        dataset = dataset.of_known_groups()
     count = ipc * formation**2
     if select in CORESETS:
         assert embed is not None, "a coreset is chosen in an embedding"

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from fair_distill.artifacts import Workspace, sha256
 from fair_distill.card import DatasetCard, TrainingRecipe
-from fair_distill.config import Config
+from fair_distill.config import Candidate, Config, Distill
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped import GroupedDataset
+    from fair_distill.distillation.unknown import Resolved
 
 
 PROVENANCE_FILE = "provenance.json"
@@ -52,6 +53,7 @@ def card_of(
     examples: int,
     formation: int = 1,
     diagnostics: Mapping[str, float] = MappingProxyType({}),
+    group_labels: Mapping[str, Any] = MappingProxyType({}),
 ) -> DatasetCard:
     return DatasetCard(
         dataset=config.dataset,
@@ -64,7 +66,42 @@ def card_of(
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
         recipe=recipe_of(config, train, formation),
         diagnostics=dict(diagnostics),
+        group_labels=dict(group_labels),
     )
+
+
+def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved") -> dict[str, Any]:
+    """What the card says of the groups' labels; see `DatasetCard.group_labels`."""
+    from fair_distill.distillation.shrinkage import thin_cells
+
+    classes, groups = resolved.dataset.classes, resolved.dataset.group_names
+    shrunk = unknown = None
+    if distill.shrinkage and candidate.alignment.name != "pooled":
+        shrunk = {
+            "prior": distill.shrinkage.prior,
+            "thin": [
+                {"class": classes[cell.label], "group": groups[cell.group], "examples": cell.examples, "own": cell.own}
+                for cell in thin_cells(resolved.dataset.counts, distill.shrinkage.prior)
+            ],
+        }
+    if resolved.unknown:
+        unknown = {
+            "method": distill.unknown.name,
+            "share": resolved.unknown,
+            "accuracy": resolved.accuracy,
+            "cells": [
+                {
+                    "class": classes[cell.label],
+                    "group": groups[cell.group],
+                    "known": cell.known,
+                    "inferred": cell.inferred,
+                    "confidence": cell.right / cell.guessed if cell.guessed else None,
+                    "found": cell.right / cell.known if cell.known else None,
+                }
+                for cell in resolved.cells
+            ],
+        }
+    return {"shrinkage": shrunk, "unknown": unknown}
 
 
 def params_of(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:

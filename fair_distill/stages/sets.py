@@ -10,7 +10,7 @@ from fair_distill.registry.manifest import Manifest
 from fair_distill.stages.data import validated
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.record import PROVENANCE_FILE, card_of, params_of, recipe_of, write_set
+from fair_distill.stages.record import PROVENANCE_FILE, card_of, group_labels_of, params_of, recipe_of, write_set
 from fair_distill.stages.seeds import torch_generator
 
 
@@ -38,13 +38,21 @@ def distill(
     from fair_distill.distillation.loop import distill as run
     from fair_distill.distillation.names import digests_of_own
     from fair_distill.distillation.sampling import Normalisation
+    from fair_distill.distillation.unknown import with_known_groups
     from fair_distill.report.grid import grid_png
 
     candidate = config.candidate(name)
     validated(workspace)
-    train = read_split(workspace.split("train"))
-    recipe = recipe_of(config, train, config.distill.formation)
     computed_on = torch_device(device, threads=config.threads)
+    resolved = with_known_groups(
+        read_split(workspace.split("train")),
+        config.distill.unknown,
+        config.distill.network,
+        generator=torch_generator(config, "distill.unknown"),
+        device=computed_on,
+    )
+    train = resolved.dataset
+    recipe = recipe_of(config, train, config.distill.formation)
     provenance = _provenance(config, device)
     # What the pixels depend on, and no more: another recipe takes up the same run. The machine is part of it: half a
     # run here and half where bytes come out otherwise would give a set that neither makes.
@@ -80,6 +88,7 @@ def distill(
         examples=len(result.labels),
         formation=config.distill.formation,
         diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
+        group_labels=group_labels_of(config.distill, candidate, resolved),
     )
     distilled = DistilledSet(result.images, result.labels, card)
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))

@@ -38,13 +38,14 @@ def validate(splits: Mapping[str, GroupedDataset], rules: Validate) -> Validatio
         raise DataError(f"a split named {TRAIN!r} is needed, got {', '.join(splits) or 'none'}")
     tables = with_overlaps({split: example_table(dataset) for split, dataset in splits.items()})
     cells = cell_table(splits)
-    classes = class_table(cells)
+    known = cells[cells["known"]].reset_index(drop=True)  # not to know a group is no group to have examples of
+    classes = class_table(known)
 
     contract: list[tuple[str, pd.DataFrame, list[Rule]]] = []
     for position, (split, dataset) in enumerate(splits.items()):
         part = example_rules(split, classes=dataset.classes, groups=dataset.group_names)
         contract.append((split, tables[split], part + (overlap_rules(split) if position else [])))
-    contract.append(("cells", cells, [SupportRule(rules.minimum_per_cell, tables)]))
+    contract.append(("cells", known, [SupportRule(rules.minimum_per_cell, tables)]))
     in_train = classes[classes["split"] == TRAIN]
     contract.append(("classes", in_train, [ImbalanceRule(rules.maximum_imbalance)]))
 

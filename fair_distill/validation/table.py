@@ -63,7 +63,7 @@ def with_overlaps(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]
 
 
 def cell_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
-    """Return split, class, group and count; a row for every cell, also for one with no examples."""
+    """Return split, class, group, whether it is known, and count; a row for every cell, also for an empty one."""
     parts = []
     for split, dataset in splits.items():
         n_classes, n_groups = len(dataset.classes), len(dataset.group_names)
@@ -78,6 +78,7 @@ def cell_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
                     "split": split,
                     "class": np.repeat(np.array(dataset.classes), n_groups),
                     "group": np.tile(np.array(dataset.group_names), n_classes),
+                    "known": np.tile(dataset.known, n_classes),
                     "count": np.bincount(cells, minlength=n_classes * n_groups),
                 }
             )

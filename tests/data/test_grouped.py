@@ -93,6 +93,12 @@ def test_cells_are_counted_right_where_a_small_type_would_overflow() -> None:
 IMAGES = np.zeros((3, 1, 2, 2), dtype=np.uint8)
 
 
+@pytest.mark.parametrize("attributes", [(("f",),), (("f",), ("f",)), (("f",), ("m", "dark")), (("f",), ("m",), ("x",))])
+def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tuple[tuple[str, ...], ...]) -> None:
+    with pytest.raises(ShapeError, match="as many attributes for each of 2 groups, and no two groups alike"):
+        GroupedDataset.from_arrays(IMAGES, np.zeros(3, int), np.array([0, 1, 0]), attributes=attributes)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "groups", "error", "says"),
     [

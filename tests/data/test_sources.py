@@ -107,6 +107,27 @@ def test_an_attribute_of_numbers_says_which_it_is(tmp_path: Path) -> None:
     assert made.group_names == ("tens=0", "tens=10", "tens=20")
 
 
+def test_groups_of_several_attributes_know_their_values(tmp_path: Path) -> None:
+    made = with_columns(tmp_path, {"groups": ["tens", "sex"]}, tens=[10 * (i % 2) for i in range(N)])
+
+    assert made.group_names == ("tens=0×f", "tens=0×m", "tens=10×f", "tens=10×m")
+    assert made.attributes == (("tens=0", "f"), ("tens=0", "m"), ("tens=10", "f"), ("tens=10", "m"))
+
+
+@pytest.mark.parametrize("blank", ["?", "", None])
+def test_a_declared_value_or_none_at_all_means_that_an_attribute_is_not_known(
+    tmp_path: Path, blank: str | None
+) -> None:
+    columns = {"groups": ["sex", "tens"], "unknown": "?"}
+
+    made = with_columns(tmp_path, columns, tens=[(blank, "10", "20")[i % 3] for i in range(N)])
+
+    assert made.group_names == ("f×tens=10", "f×tens=20", "f×?", "m×tens=10", "m×tens=20", "m×?")
+    assert made.attributes[2] == ("f", None)
+    assert made.groups is not None
+    assert (made.groups % 3).tolist() == [(2, 0, 1)[i % 3] for i in range(N)]
+
+
 def test_labels_that_are_numbers_stand_in_the_order_of_numbers(tmp_path: Path) -> None:
     made = with_columns(tmp_path, {"label": "digit"}, digit=[(2, 10, 9)[i % 3] for i in range(N)])
 

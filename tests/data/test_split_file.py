@@ -41,6 +41,23 @@ def test_a_split_reads_back_as_it_was_written(path: Path) -> None:
     assert (read.classes, read.group_names) == (made.classes, made.group_names)
 
 
+@pytest.mark.parametrize(
+    "attributes", [(("f", "dark"), ("f", "light")), (("f", "dark"), ("f", None)), (("group0",), (None,))]
+)
+def test_what_groups_are_made_of_reads_back_and_is_written_only_where_names_do_not_say_it(
+    path: Path, attributes: tuple[tuple[str | None, ...], ...]
+) -> None:
+    plain = grouped([[3, 0], [2, 4]])
+    write_split(plain, path)
+    assert b"attributes" not in path.read_bytes()
+    assert read_split(path).attributes == (("group0",), ("group1",))
+
+    write_split(replace(plain, attributes=attributes), path)
+
+    assert read_split(path).attributes == attributes
+    assert read_split(path).known.tolist() == [None not in values for values in attributes]
+
+
 def test_equal_rows_give_equal_bytes(path: Path, tmp_path: Path) -> None:
     write_split(grouped([[3, 1], [2, 4]]), path)
     write_split(grouped([[3, 1], [2, 4]]), tmp_path / "again")

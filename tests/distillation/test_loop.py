@@ -38,6 +38,8 @@ SETTINGS: dict[str, Any] = {
     "optimiser": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.5},
     "start": "group_stratified",
     "augment": ["crop", "cutout"],
+    "shrinkage": None,
+    "unknown": "refuse",
 }
 POOLED = {"alignment": "pooled"}
 PER_GROUP = {"alignment": "per_group"}

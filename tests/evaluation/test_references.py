@@ -5,6 +5,7 @@ import pytest
 import torch
 from small_workspace import grouped
 
+from fair_distill.data.grouped import GroupedDataset
 from fair_distill.errors import DataError
 from fair_distill.evaluation.references import subset
 
@@ -48,3 +49,19 @@ def test_a_reference_follows_its_generator_and_nothing_else(select: str) -> None
 def test_more_images_than_there_are_is_refused(select: str) -> None:
     with pytest.raises(DataError, match="class 'class0' has 56 examples in train; ipc is 57"):
         subset(select, DATA, 57, 1, generator())
+
+
+def test_a_balanced_reference_knows_no_more_than_it_was_told() -> None:
+    known = np.arange(len(DATA)) % 2 == 0
+    few = GroupedDataset.from_arrays(
+        DATA.images,
+        DATA.labels,
+        np.where(known, DATA.groups, 2),
+        group_names=["0", "1", "?"],
+        attributes=[("0",), ("1",), (None,)],
+    )
+
+    images, _ = subset("group_balanced", few, 4, 1, generator())
+
+    told = {image.tobytes() for image in DATA.images[known]}
+    assert {image.tobytes() for image in (images * 255).round().astype(np.uint8)} <= told

@@ -121,6 +121,27 @@ def test_sound_data_on_every_limit_pass(kept: Validation):
     assert kept.success
 
 
+def test_not_to_know_a_group_is_shown_and_is_no_group_to_have_examples_of() -> None:
+    splits = sound()
+    train = splits["train"]
+    few = GroupedDataset.from_arrays(
+        train.images,
+        train.labels,
+        np.where((train.labels == 0) & (train.groups == 0) & (train.pairs % 2 == 1), 2, train.groups),
+        classes=CLASSES,
+        group_names=(*GROUPS, "?"),
+        pairs=train.pairs,
+        attributes=[*train.attributes, (None,)],
+    )
+
+    outcome = validate(splits | {"train": few}, RULES)
+
+    assert outcome.failures == ()
+    assert outcome.cells["train"]["cat"] == {"red": 5, "cyan": 5, "?": 5}
+    assert outcome.cells["train"]["dog"]["?"] == 0
+    assert outcome.imbalance["train"]["cat"] == 1
+
+
 def test_each_planted_fault_is_found_once_and_nothing_else_is(breached: Validation):
     found = [
         (f.severity, f.split, f.expectation, f.column, f.label, f.group, f.count, f.examples) for f in breached.failures

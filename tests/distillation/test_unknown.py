@@ -1,0 +1,200 @@
+"""Examples whose group is not known: refused, left out, or inferred with a confidence that was measured."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_workspace import grouped
+
+import fair_distill
+from fair_distill.config import Named
+from fair_distill.data.grouped import Array, Attributes, GroupedDataset
+from fair_distill.distillation.unknown import METHODS, Resolved, _spread, with_known_groups
+from fair_distill.errors import ConfigError, DataError
+
+PROPAGATION: dict[str, Any] = {
+    "name": "propagation",
+    "steps": 30,
+    "learning_rate": 0.05,
+    "batch_size": 32,
+    "neighbours": 5,
+    "spread": 0.5,
+    "folds": 2,
+}
+COUNTS = [[60, 6], [5, 70]]
+
+
+def hidden(truth: GroupedDataset, known: Array, *, attributes: tuple[Attributes, ...] = ()) -> GroupedDataset:
+    """The same rows in the same order as `pairs` says, with the groups of some of them not known."""
+    return GroupedDataset.from_arrays(
+        truth.images,
+        truth.labels,
+        np.where(known, truth.groups, len(truth.group_names)),
+        classes=truth.classes,
+        group_names=[*truth.group_names, "?"],
+        pairs=np.arange(len(truth)),
+        attributes=attributes or [*truth.attributes, (None,)],
+    )
+
+
+def every(n: int, share: int) -> Array:
+    return np.arange(n) % share == 0
+
+
+def resolved(dataset: GroupedDataset, seed: int = 0, **method: Any) -> Resolved:
+    return with_known_groups(
+        dataset,
+        Named.model_validate(method),
+        Named.model_validate({"name": "convnet", "width": 4, "depth": 1}),
+        generator=torch.Generator().manual_seed(seed),
+        device=torch.device("cpu"),
+    )
+
+
+TRUTH = grouped(COUNTS)
+FEW = hidden(TRUTH, every(len(TRUTH), 3))
+
+
+@pytest.mark.parametrize("method", [{"name": "refuse"}, {"name": "drop"}, PROPAGATION])
+def test_without_unknown_labels_nothing_changes_and_nothing_is_drawn(method: dict[str, Any]) -> None:
+    generator = torch.Generator().manual_seed(7)
+    before = generator.get_state()
+
+    result = with_known_groups(
+        TRUTH,
+        Named.model_validate(method),
+        Named(name="no such network"),
+        generator=generator,
+        device=torch.device("cpu"),
+    )
+
+    assert result.dataset is TRUTH
+    assert (result.unknown, result.cells, result.accuracy) == (0, (), None)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_a_refusal_says_how_many_and_what_can_be_done() -> None:
+    with pytest.raises(DataError, match=r"94 of 141 examples in train have no known group; .* distill\.unknown"):
+        resolved(FEW, name="refuse")
+
+
+def test_dropped_examples_are_those_whose_group_is_not_known() -> None:
+    result = resolved(FEW, name="drop")
+
+    rows = np.flatnonzero(every(len(TRUTH), 3))
+    assert result.dataset.pairs.tolist() == rows.tolist()
+    assert np.array_equal(result.dataset.images, TRUTH.images[rows])
+    assert np.array_equal(result.dataset.groups, TRUTH.groups[rows])
+    assert (result.dataset.group_names, result.unknown) == (TRUTH.group_names, pytest.approx(2 / 3))
+
+
+def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
+    result = resolved(FEW, **PROPAGATION)
+
+    made = result.dataset
+    assert len(made) == len(TRUTH)
+    assert np.array_equal(made.groups, TRUTH.groups[made.pairs])
+    assert np.array_equal(made.labels, TRUTH.labels[made.pairs])
+    assert np.array_equal(made.images, TRUTH.images[made.pairs])
+    assert made.group_names == TRUTH.group_names
+    assert [cell.known + cell.inferred for cell in result.cells] == [60, 6, 5, 70]
+    assert result.accuracy == 1
+    assert all(cell.right == cell.guessed == cell.known for cell in result.cells)
+
+
+def test_a_group_that_no_example_of_its_class_is_known_to_have_is_found_by_what_other_classes_know() -> None:
+    rare = (TRUTH.labels == 1) & (TRUTH.groups == 0)
+    few = hidden(TRUTH, every(len(TRUTH), 3) & ~rare)
+
+    made = resolved(few, **PROPAGATION).dataset
+
+    assert np.array_equal(made.groups, TRUTH.groups[made.pairs])
+
+
+def test_where_groups_cannot_be_seen_the_confidence_says_so() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (400, 1, 8, 8)).astype(np.uint8)
+    blind = GroupedDataset.from_arrays(images, np.zeros(400, int), rng.integers(0, 2, 400), classes=["only"])
+
+    result = resolved(hidden(blind, every(400, 2)), **(PROPAGATION | {"steps": 100}))
+
+    assert result.accuracy is not None
+    assert abs(result.accuracy - 0.5) < 0.1  # a network's softmax on what it was trained on would be sure
+    assert all(cell.right / cell.guessed < 0.65 for cell in result.cells)
+
+
+def test_the_generator_decides_everything() -> None:
+    noisy = grouped([[30, 30]], seed=1)
+    images = (noisy.images // 8 + np.random.default_rng(0).integers(0, 220, noisy.images.shape)).astype(np.uint8)
+    few = hidden(GroupedDataset.from_arrays(images, noisy.labels, noisy.groups, classes=["only"]), every(60, 3))
+    before = torch.get_rng_state()
+
+    once, again, other = (resolved(few, seed, **PROPAGATION) for seed in (0, 0, 1))
+
+    assert np.array_equal(once.dataset.pairs, again.dataset.pairs)
+    assert np.array_equal(once.dataset.offsets, again.dataset.offsets)
+    assert once.cells == again.cells
+    assert once.cells != other.cells
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_example_of_which_one_attribute_is_known_is_given_a_group_that_has_it() -> None:
+    truth = grouped([[20, 20, 20, 20]])
+    values: tuple[Attributes, ...] = (("f", "x"), ("f", "y"), ("m", "x"), ("m", "y"))
+    known = every(80, 2)
+    # The pictures of the others say f×x, and what is known of them says m.
+    images = np.where(known[:, None, None, None], truth.images, truth.images[:1])
+    groups = np.where(known, truth.groups, 4)
+    few = GroupedDataset.from_arrays(
+        images, truth.labels, groups, group_names=["fx", "fy", "mx", "my", "m?"], attributes=[*values, ("m", None)]
+    )
+
+    made = resolved(few, **PROPAGATION).dataset
+
+    assert made.attributes == values
+    assert np.bincount(made.groups, minlength=4)[:2].tolist() == [10, 10]
+    assert len(made) == 80
+
+
+def test_spreading_is_its_closed_form_and_what_scikit_learn_spreads() -> None:
+    from sklearn.neighbors import kneighbors_graph
+    from sklearn.semi_supervised import LabelSpreading
+
+    rng = np.random.default_rng(0)
+    data = GroupedDataset.from_arrays(np.zeros((40, 1, 1, 1), np.uint8), np.zeros(40, int), np.zeros(40, int))
+    features, alpha = rng.normal(size=(40, 3)), 0.7
+    seeds = np.where(np.arange(40) < 8, np.arange(40) % 2, -1)
+    start = np.eye(2)[seeds] * (seeds >= 0)[:, None]
+
+    spread = _spread(start, features, data, 4, alpha)
+
+    joined = kneighbors_graph(features, 4).toarray()
+    joined = np.maximum(joined, joined.T)
+    walk = joined / np.sqrt(np.outer(joined.sum(axis=1), joined.sum(axis=1)))
+    np.testing.assert_allclose(spread, (1 - alpha) * np.linalg.solve(np.eye(40) - alpha * walk, start), atol=1e-5)
+    theirs = LabelSpreading(kernel=lambda _, __: joined, alpha=alpha, max_iter=1000, tol=1e-9).fit(features, seeds)
+    mine = spread / spread.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(mine, theirs.label_distributions_, atol=1e-4)
+
+
+def test_what_cannot_be_inferred_is_refused() -> None:
+    with pytest.raises(DataError, match="no example in train has a known group"):
+        resolved(hidden(TRUTH, np.zeros(len(TRUTH), bool)), **PROPAGATION)
+    strange = hidden(grouped([[10, 10]]), every(20, 2), attributes=(("f", "x"), ("m", "x"), ("d", None)))
+    with pytest.raises(DataError, match=r"examples of group '\?' fit none of the groups that are known in full"):
+        resolved(strange, **PROPAGATION)
+    with pytest.raises(ConfigError, match=r"distill\.unknown is 'guess'; choose one of " + ", ".join(METHODS)):
+        resolved(FEW, name="guess")
+    with pytest.raises(ConfigError, match=r"distill\.unknown 'propagation'.*spread"):
+        resolved(FEW, **(PROPAGATION | {"spread": 1.0}))
+
+
+def test_the_library_distils_what_it_inferred() -> None:
+    small: dict[str, Any] = {"network": {"name": "convnet", "width": 4, "depth": 1}, "ipc": 2, "steps": 2}
+
+    made = fair_distill.distill(FEW, **small, real_per_class=8, augment=[], unknown=PROPAGATION)
+
+    assert made.images.shape == (4, 3, 8, 8)
+    with pytest.raises(DataError, match="have no known group"):
+        fair_distill.distill(FEW, **small)

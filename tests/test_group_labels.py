@@ -1,0 +1,87 @@
+"""Group labels from the source to the card: unknown ones are inferred in train, thin cells lean on their parents."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from small_workspace import grouped, run, small_params, write_params
+
+from fair_distill.artifacts import Workspace
+from fair_distill.card import DatasetCard
+from fair_distill.data.schema import read_split
+from fair_distill.registry.manifest import read_version
+
+PROPAGATION: dict[str, Any] = {
+    **{"name": "propagation", "steps": 20, "learning_rate": 0.05, "batch_size": 16},
+    **{"neighbours": 5, "spread": 0.5, "folds": 2},
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace whose training examples say their group one time in three; the other splits say it always."""
+    made = grouped([[60, 12], [12, 60]])
+    rows = np.arange(len(made))
+    split = np.where(rows % 2 == 0, "train", np.where(rows % 4 == 1, "tune", "gate"))
+    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[made.groups])
+    np.savez(tmp_path / "all.npz", x=made.images, y=made.labels, sex=sex, split=split)
+    columns = {"image": "x", "label": "y", "groups": "sex", "split": "split", "unknown": "?"}
+    params = small_params()
+    params["data"] = {
+        "source": {"name": "npz", "path": "all.npz", "columns": columns},
+        "splits": {"train": "train", "tune": "tune", "gate": "gate"},
+    }
+    params["validate"]["minimum_per_cell"] = 2
+    params["distill"] |= {"unknown": PROPAGATION, "shrinkage": {"prior": 3.0}}
+    write_params(tmp_path, params)
+    (tmp_path / "context.json").write_text("{}\n")
+    return tmp_path
+
+
+def card(root: Path, name: str) -> DatasetCard:
+    return read_version(Workspace(root).set(name), made_by="")[0].card
+
+
+def test_unknown_groups_go_from_the_source_to_the_card(root: Path) -> None:
+    commands = ("prepare", "validate", "data describe", "distill barycentric", "distill pooled")
+    for command in map(str.split, commands):
+        ended = run(root, *command)
+        assert ended.code == 0, ended.err
+
+    train, gate = (read_split(Workspace(root).split(name)) for name in ("train", "gate"))
+    assert (train.group_names, gate.group_names) == (("f", "m", "?"), ("f", "m"))
+    assert train.counts[:, 2].tolist() == [24, 24]
+    outcome = json.loads(Workspace(root).validation.read_bytes())
+    assert outcome["cells"]["train"]["0"] == {"f": 10, "m": 2, "?": 24}
+    made = card(root, "barycentric")
+    assert made.groups == ("f", "m")
+    assert made.train_counts == ((30, 6), (6, 30))
+    unknown, shrunk = made.group_labels["unknown"], made.group_labels["shrinkage"]
+    assert (unknown["method"], unknown["share"], unknown["accuracy"]) == ("propagation", pytest.approx(48 / 72), 1.0)
+    assert unknown["cells"][1] == {
+        **{"class": "0", "group": "m", "known": 2, "inferred": 4},
+        **{"confidence": 1.0, "found": 1.0},
+    }
+    assert shrunk["prior"] == 3.0
+    assert [(cell["class"], cell["group"], cell["own"]) for cell in shrunk["thin"]] == [
+        ("0", "m", pytest.approx(6 / 9)),
+        ("1", "f", pytest.approx(6 / 9)),
+    ]
+    assert card(root, "pooled").group_labels["shrinkage"] is None
+
+
+def test_what_is_not_declared_is_refused_before_anything_is_distilled(root: Path) -> None:
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["distill"]["unknown"] = "refuse"
+    write_params(root, params)
+    assert run(root, "prepare").code == run(root, "validate").code == 0
+
+    ended = run(root, "distill", "barycentric")
+
+    assert ended.code == 2
+    assert "48 of 72 examples in train have no known group" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not Workspace(root).set("barycentric").exists()
