@@ -1,10 +1,11 @@
 """What a set says about itself: what it is, of what it was made, and how to train on it. Numbers, no prose."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fair_distill.errors import DataError
+from fair_distill.rows import RowSchema
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class TrainingRecipe:
 
     Each stored image is a mosaic of formation × formation smaller ones, which are cut out and enlarged before use; with
     a formation of 1 it is just an image. Pixels are divided by 255 (real images) or taken as stored (distilled ones,
-    which are in the same unit), then normalised by `mean` and `std` per channel.
+    which are in the same unit), then normalised by `mean` and `std` per channel; the channels of a row are its encoded
+    numbers.
     """
 
     network: dict[str, Any]
@@ -43,6 +45,7 @@ class DatasetCard:
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measured while it was made (first and last loss, for example)
+    schema : the columns of rows, by which they decode; None for images
     """
 
     dataset: str
@@ -55,9 +58,12 @@ class DatasetCard:
     train_counts: tuple[tuple[int, ...], ...]
     recipe: TrainingRecipe
     diagnostics: dict[str, float]
+    schema: RowSchema | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        plain = asdict(replace(self, schema=None))
+        del plain["schema"]
+        return plain if self.schema is None else plain | {"schema": self.schema.to_dict()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "DatasetCard":
@@ -75,6 +81,7 @@ class DatasetCard:
                 train_counts=tuple(tuple(row) for row in value["train_counts"]),
                 recipe=TrainingRecipe.from_dict(value["recipe"]),
                 diagnostics=dict(value["diagnostics"]),
+                schema=RowSchema.from_dict(value["schema"]) if "schema" in value else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a dataset card: {error!r}") from None

@@ -168,7 +168,20 @@ class Optimiser(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Rows(Section):
+    """How the rows of a table are optimised; see `distillation.valid`."""
+
+    temperature: PositiveFloat
+
+
 class Distill(Section):
+    """How every candidate is distilled.
+
+    Attributes
+    ----------
+    rows : for the rows of a table, and only for them
+    """
+
     matcher: Choice
     network: Choice
     networks: Networks
@@ -182,6 +195,7 @@ class Distill(Section):
     optimiser: Optimiser
     start: Literal["group_stratified", "natural", "noise"]
     augment: list[str]
+    rows: Rows | None = None
 
 
 class Candidate(Section):
