@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fair_distill.artifacts import parse_json, to_json
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.rows import RowSchema
 
 _KEY = b"fair_distill"
 
@@ -92,8 +93,17 @@ class DistilledSet:
             if card.schema is None:
                 images = table.column("image").combine_chunks().to_numpy_ndarray()
             else:
-                images = card.schema.encode(table)
+                images = _encoded(table, card.schema, name)
             labels = table.column("label").to_numpy().astype(np.int64)
         except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{name} is not a distilled set: {error}") from None
         return cls(images, labels, card)
+
+
+def _encoded(table: pa.Table, schema: RowSchema, name: str) -> NDArray[Any]:
+    try:
+        images = schema.encode(table)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    schema.check(images, name=name)
+    return images

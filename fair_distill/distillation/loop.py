@@ -23,8 +23,8 @@ from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
-from fair_distill.distillation.synthetic import Synthetic, as_it_is, decode, start
-from fair_distill.distillation.valid import valid_rows
+from fair_distill.distillation.synthetic import Synthetic, decode, start
+from fair_distill.distillation.valid import keep_valid
 
 Progress = Callable[[int, int, float], None]
 State = dict[str, Tensor]
@@ -111,8 +111,7 @@ def distill(
         If the loss or the images mean nothing any more; the message says what to lower.
     """
     classes = len(dataset.classes)
-    schema = dataset.schema
-    valid = as_it_is if schema is None else valid_rows(schema, normalise, settings)
+    valid = keep_valid(dataset.schema, normalise, settings)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
     alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
     read = reader(dataset.images, normalise, device)
@@ -186,8 +185,8 @@ def distill(
         if checkpoints:
             checkpoints.offer(step + 1, state)
     pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
-    if schema is not None:
-        pixels = schema.nearest(pixels)
+    if dataset.schema is not None:
+        pixels = dataset.schema.nearest(pixels)
     return Distilled(pixels, labels.cpu().numpy(), tuple(losses))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fair_distill.config import Distill
 from fair_distill.distillation.sampling import Normalisation
+from fair_distill.distillation.synthetic import as_it_is
 from fair_distill.errors import ConfigError
 from fair_distill.rows import Categorical, Numeric, RowSchema
 
@@ -55,8 +56,18 @@ def _nearest(column: Numeric | Categorical, raw: Tensor) -> Tensor:
     return clipped.round() if column.whole else clipped
 
 
-def valid_rows(schema: RowSchema, normalise: Normalisation, settings: Distill) -> ValidRows:
-    """Return the map for these settings. Raises ConfigError where they ask for what only images can do."""
+def keep_valid(schema: RowSchema | None, normalise: Normalisation, settings: Distill) -> Valid:
+    """Return what keeps the set valid: of images, without a schema, nothing is asked.
+
+    Raises
+    ------
+    ConfigError
+        If the settings ask of rows what only images can do, or have an option of rows for images.
+    """
+    if schema is None:
+        if settings.rows is not None:
+            raise ConfigError("params.yaml: distill.rows is for the rows of a table; these are images. Take it out")
+        return as_it_is
     if settings.rows is None:
         raise ConfigError(
             "params.yaml: distill.rows: this key is needed for the rows of a table, for example {temperature: 0.5}"

@@ -134,17 +134,16 @@ def _pixel_facts(images: Array) -> dict[str, Array]:
 
 
 def _row_columns(dataset: GroupedDataset) -> dict[str, Array]:
-    """Numbers as they are stored, so that what is not whole shows; names where exactly one is marked, or one may lack."""
+    """Numbers as they are stored; names where a block of values is a valid one, and None elsewhere."""
     if dataset.schema is None:
         return {}
     decoded, valid = dataset.schema.decode(dataset.images), dataset.schema.valid(dataset.images)
     columns = {}
-    starts = np.cumsum([0, *dataset.schema.widths])
-    for column, start in zip(dataset.schema.columns, starts, strict=False):
-        numbers = isinstance(column, Numeric)
-        columns[f"row.{column.name}"] = (
-            dataset.images[:, start, 0, 0] if numbers else np.where(valid[column.name], decoded[column.name], None)
-        )
+    for column in dataset.schema.columns:
+        values = decoded[column.name]
+        if not isinstance(column, Numeric):
+            values[~valid[column.name]] = None
+        columns[f"row.{column.name}"] = values
     return columns
 
 
