@@ -44,7 +44,7 @@ class ExampleRule:
 
     def failures(self, rows: pd.DataFrame) -> list[Failure]:
         pairs = rows["pair"].unique().tolist()
-        came = f" {_listed(sorted(rows[self.expectation.column].unique()))}" if self.show_values else ""
+        came = f" {_listed(sorted(rows[self.expectation.column].unique().tolist()))}" if self.show_values else ""
         which = f"{'pair' if len(pairs) == 1 else 'pairs'} {_listed(pairs)}"
         return [
             Failure(

@@ -121,9 +121,7 @@ def test_a_split_of_rows_reads_back_with_its_schema(tmp_path: Path) -> None:
 
 def with_value(column: str, value: str) -> Callable[[Path], dict[str, Any]]:
     def write(root: Path) -> dict[str, Any]:
-        text: dict[str, Array] = {
-            name: values.astype(object).astype(str).astype(object) for name, values in ROWS.items()
-        }
+        text: dict[str, Array] = {name: values.astype(str).astype(object) for name, values in ROWS.items()}
         text[column][2] = value
         pa.csv.write_csv(pa.table(text), root / "all.csv")
         return {"path": "all.csv", "csv": {"missing": ["?"], "strip": " "}}

@@ -13,7 +13,7 @@ TRAIN = dataset(80)
 RULES = Validate(minimum_per_cell=5, maximum_imbalance=4.0)
 
 
-def gate(n: int = 80) -> GroupedDataset:
+def gate(n: int = 40) -> GroupedDataset:
     columns = table(n, seed=1)
     labels, groups = (columns["kind"] == "yes").astype(int), (columns["sex"] == "m").astype(int)
     return GroupedDataset.from_rows(
