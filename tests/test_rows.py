@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from small_rows import CATEGORICAL, NUMERIC, schema, table
@@ -32,6 +32,7 @@ TABLES = st.integers(1, 12).flatmap(
 OF = {"numeric": ["whole", "real"], "categorical": ["word", "flag"]}
 
 
+@settings(max_examples=40)
 @given(TABLES)
 def test_a_table_decodes_to_what_was_encoded_and_encodes_to_the_same(columns: dict[str, Any]) -> None:
     by = schema_of(columns, **OF)
@@ -44,6 +45,7 @@ def test_a_table_decodes_to_what_was_encoded_and_encodes_to_the_same(columns: di
     assert all(valid.all() for valid in by.valid(encoded).values())
 
 
+@settings(max_examples=40)
 @given(TABLES, st.data())
 def test_whatever_numbers_there_are_the_nearest_rows_are_valid(columns: dict[str, Any], data: Any) -> None:
     by = schema_of(columns, **OF)

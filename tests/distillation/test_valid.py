@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from small_rows import dataset
@@ -17,7 +17,7 @@ from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.loop import Distilled, Streams
 from fair_distill.distillation.loop import distill as run
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
-from fair_distill.distillation.sampling import GroupSampler, normalisation
+from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
 from fair_distill.distillation.valid import ValidRows
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.references import subset
@@ -41,7 +41,8 @@ def test_numbers_are_standardised_once_and_what_is_one_hot_is_left_alone() -> No
 
     assert NORM.mean == (*numbers.mean(axis=0).round(6), 0, 0, 0, 0, 0)
     assert NORM.std == (*numbers.std(axis=0).round(6), 1, 1, 1, 1, 1)
-    sampler = GroupSampler(DATA, per_class=40, allocation="proportional", normalise=NORM, device=torch.device("cpu"))
+    read = reader(DATA.images, NORM, torch.device("cpu"))
+    sampler = GroupSampler(DATA, per_class=40, allocation="proportional", read=read, device=torch.device("cpu"))
     batch = sampler.draw(torch.Generator().manual_seed(0)).images[:, :, 0, 0]
     assert len(batch) == 80  # all of it, in another order
     torch.testing.assert_close(batch[:, :2].mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
@@ -50,6 +51,7 @@ def test_numbers_are_standardised_once_and_what_is_one_hot_is_left_alone() -> No
 
 
 @given(hnp.arrays(np.float32, (4, *SCHEMA.shape), elements=st.floats(-30, 30, width=32)))
+@settings(max_examples=30)
 def test_what_is_seen_is_what_will_be_shipped_and_is_valid(free: Any) -> None:
     leaf = torch.from_numpy(free)
     shipped = SCHEMA.nearest(NORM.undo(leaf).numpy())
