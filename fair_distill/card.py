@@ -1,10 +1,11 @@
 """What a set says about itself: what it is, of what it was made, and how to train on it. Numbers, no prose."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fair_distill.errors import DataError
+from fair_distill.rows import RowSchema
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class TrainingRecipe:
 
     Each stored image is a mosaic of formation × formation smaller ones, which are cut out and enlarged before use; with
     a formation of 1 it is just an image. Pixels are divided by 255 (real images) or taken as stored (distilled ones,
-    which are in the same unit), then normalised by `mean` and `std` per channel.
+    which are in the same unit), then normalised by `mean` and `std` per channel; the channels of a row are its encoded
+    numbers.
     """
 
     network: dict[str, Any]
@@ -46,6 +48,7 @@ class DatasetCard:
     group_labels : how far the groups' labels and cells were taken as they came: `shrinkage` has the prior and the cells
         that lost more than a tenth to their parents, `unknown` the share that had no group, the method, and for each
         cell how many it inferred and how often it was right on known examples; None where there was nothing to do
+    schema : the columns of rows, by which they decode; None for images
     """
 
     dataset: str
@@ -59,9 +62,12 @@ class DatasetCard:
     recipe: TrainingRecipe
     diagnostics: dict[str, float]
     group_labels: dict[str, Any] = field(default_factory=dict)
+    schema: RowSchema | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        plain = asdict(replace(self, schema=None))
+        del plain["schema"]
+        return plain if self.schema is None else plain | {"schema": self.schema.to_dict()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "DatasetCard":
@@ -80,6 +86,7 @@ class DatasetCard:
                 recipe=TrainingRecipe.from_dict(value["recipe"]),
                 diagnostics=dict(value["diagnostics"]),
                 group_labels=dict(value["group_labels"]),
+                schema=RowSchema.from_dict(value["schema"]) if "schema" in value else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a dataset card: {error!r}") from None

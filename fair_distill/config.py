@@ -174,7 +174,20 @@ class Shrinkage(Section):
     prior: PositiveFloat
 
 
+class Rows(Section):
+    """How the rows of a table are optimised; see `distillation.valid`."""
+
+    temperature: PositiveFloat
+
+
 class Distill(Section):
+    """How every candidate is distilled.
+
+    Attributes
+    ----------
+    rows : for the rows of a table, and only for them
+    """
+
     matcher: Choice
     network: Choice
     networks: Networks
@@ -190,6 +203,7 @@ class Distill(Section):
     augment: list[str]
     shrinkage: Shrinkage | None
     unknown: Choice
+    rows: Rows | None = None
 
 
 class Candidate(Section):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fair_distill.artifacts import parse_json, to_json
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.rows import RowSchema
 
 _KEY = b"fair_distill"
 
@@ -28,6 +29,7 @@ class DistilledSet:
     images : float32 array (N, channels, height, width)
         In units of the real pixels over 255. Distilled pixels may lie outside [0, 1]: they are optimised,
         and cutting them off would ship another set than the one that was measured.
+        Rows are (N, D, 1, 1), encoded by `card.schema`, and valid by it; `columns` decodes them.
     labels : int64 array (N,)
         Indices into `card.classes`. There is no group: a distilled image belongs to none.
     """
@@ -46,18 +48,31 @@ class DistilledSet:
             raise ShapeError(f"one label per image is needed: got {self.labels.shape} for {len(self.images)} images")
         if not np.isfinite(self.images).all():
             raise DataError("the set has pixels that are not finite")
+        if self.card.schema is not None:
+            self.card.schema.check(self.images, name="the set")
         if len(self.labels) and not (0 <= self.labels.min() and self.labels.max() < len(self.card.classes)):
             raise DataError(f"labels outside the {len(self.card.classes)} classes of the card")
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns of rows, by name. Raises DataError for a set of images, which has none."""
+        if self.card.schema is None:
+            raise DataError(f"{self.card.name!r} is a set of images; it has no columns, take `images`")
+        return self.card.schema.decode(self.images)
+
     def to_parquet(self) -> bytes:
-        """Return the file's bytes; the same set gives the same bytes under one version of pyarrow."""
-        columns = {
-            "image": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(self.images)),
-            "label": pa.array(self.labels, pa.int32()),
-        }
+        """Return the file's bytes; the same set gives the same bytes under one version of pyarrow.
+
+        An image is a column of tensors; a row is the columns of its table, for whoever reads it without us.
+        """
+        if self.card.schema is None:
+            content = {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(self.images))}
+        else:
+            content = {name: pa.array(values) for name, values in self.columns.items()}
+        columns = content | {"label": pa.array(self.labels, pa.int32())}
         schema = pa.schema(
             [(name, column.type) for name, column in columns.items()],
             metadata={_KEY: to_json(self.card.to_dict())},
@@ -74,12 +89,21 @@ class DistilledSet:
             about = (table.schema.metadata or {})[_KEY]
             if any(column.null_count for column in table.columns):
                 raise ValueError("a value is null")
-            images = table.column("image").combine_chunks().to_numpy_ndarray()
+            card = DatasetCard.from_dict(parse_json(about, name=f"{name}: its card"))
+            if card.schema is None:
+                images = table.column("image").combine_chunks().to_numpy_ndarray()
+            else:
+                images = _encoded(table, card.schema, name)
             labels = table.column("label").to_numpy().astype(np.int64)
         except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{name} is not a distilled set: {error}") from None
-        return cls(
-            images=images,
-            labels=labels,
-            card=DatasetCard.from_dict(parse_json(about, name=f"{name}: its card")),
-        )
+        return cls(images, labels, card)
+
+
+def _encoded(table: pa.Table, schema: RowSchema, name: str) -> NDArray[Any]:
+    try:
+        images = schema.encode(table)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    schema.check(images, name=name)
+    return images

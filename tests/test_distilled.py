@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_rows import dataset
 
 from fair_distill.artifacts import to_json
 from fair_distill.card import DatasetCard, TrainingRecipe
@@ -151,3 +152,67 @@ def test_every_truncated_file_is_refused() -> None:
     for size in range(0, len(content), 97):
         with pytest.raises(DataError, match="the file is not a distilled set"):
             DistilledSet.from_parquet(content[:size], name="the file")
+
+
+ROWS = dataset(16)
+assert ROWS.schema is not None
+ROW_CARD = replace(CARD, schema=ROWS.schema, shape=ROWS.shape, examples=16)
+ROW_SET = DistilledSet(ROWS.images, ROWS.labels, ROW_CARD)
+
+
+def test_rows_are_shipped_as_columns_that_others_can_read() -> None:
+    frame = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).to_pandas()
+
+    assert list(frame.columns) == ["age", "height", "work", "colour", "label"]
+    assert [str(frame[name].dtype) for name in ("age", "height", "label")] == ["int64", "float32", "int32"]
+    assert all(frame[name].tolist() == values.tolist() for name, values in ROW_SET.columns.items())
+    assert frame["label"].tolist() == ROWS.labels.tolist()
+    assert set(frame.loc[frame["label"] == 1, "work"]) == {"office"}
+
+
+def test_rows_read_back_as_they_were_written() -> None:
+    read = DistilledSet.from_parquet(ROW_SET.to_parquet())
+
+    assert np.array_equal(read.images, ROWS.images)
+    assert read.card == ROW_CARD
+    assert read.to_parquet() == ROW_SET.to_parquet()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("age", pa.array([200] * 16), "the file: row 1 is no valid row: column 'age' is 200.0"),
+        ("age", pa.array([30.5] * 16), "the file: column 'age' is 30.5 in row 1; all are whole"),
+        ("work", pa.array(["mine"] * 16), "the file: column 'work' is 'mine' in row 1, and never in"),
+        ("work", pa.array([1] * 16), "the file: column 'work' is '1' in row 1, and never in"),
+        ("height", pa.array(["tall"] * 16), "the file: column 'height': numbers are wanted"),
+    ],
+)
+def test_rows_that_are_not_of_the_schema_are_refused(name: str, values: pa.Array, says: str) -> None:
+    table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet()))
+    changed = table.set_column(table.column_names.index(name), name, values)
+    sink = pa.BufferOutputStream()
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), sink)
+
+    with pytest.raises(DataError, match=says):
+        DistilledSet.from_parquet(bytes(sink.getvalue()), name="the file")
+
+
+def test_images_have_no_columns_and_rows_without_one_are_refused() -> None:
+    with pytest.raises(DataError, match="'barycentric' is a set of images; it has no columns"):
+        _ = SET.columns
+    table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).drop_columns(["age"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    with pytest.raises(DataError, match="the file: there is no column 'age'"):
+        DistilledSet.from_parquet(bytes(sink.getvalue()), name="the file")
+
+
+def test_a_card_of_rows_reads_back_from_json_types() -> None:
+    assert DatasetCard.from_dict(json.loads(to_json(ROW_CARD.to_dict()))) == ROW_CARD
+    assert "schema" not in CARD.to_dict()  # a set of images is named as it was before there were rows
+
+    broken = ROW_CARD.to_dict()
+    broken["schema"] = {"columns": [{"kind": "date", "name": "born"}]}
+    with pytest.raises(DataError, match=r"not a dataset card: .*date"):
+        DatasetCard.from_dict(broken)

@@ -20,8 +20,9 @@ def _prepare(arguments: Arguments) -> None:
     from fair_distill import stages
 
     for name, dataset in stages.prepare(*open_workspace(arguments)).items():
+        things = "images" if dataset.schema is None else "rows"
         print(
-            f"{name}: {len(dataset):,} images, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
+            f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
         )
 

@@ -4,9 +4,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, open_workspace
 from fair_distill.cli.progress import add_quiet, shown
+
+if TYPE_CHECKING:
+    from fair_distill.card import DatasetCard
 
 
 def add_commands(commands: Commands) -> None:
@@ -39,7 +43,8 @@ def _distill(arguments: Arguments) -> None:
             stopping=_asked_to_stop(),
             progress=progress,
         )
-    print(f"{arguments.candidate}: {manifest.card.examples:,} images, version {manifest.version[:12]}")
+    made = f"{manifest.card.examples:,} {_things(manifest.card)}"
+    print(f"{arguments.candidate}: {made}, version {manifest.version[:12]}")
 
 
 def _asked_to_stop() -> Callable[[], bool]:
@@ -54,4 +59,8 @@ def _references(arguments: Arguments) -> None:
     from fair_distill import stages
 
     manifest = stages.references(*open_workspace(arguments), arguments.reference)
-    print(f"{arguments.reference}: {manifest.card.examples:,} real images")
+    print(f"{arguments.reference}: {manifest.card.examples:,} real {_things(manifest.card)}")
+
+
+def _things(card: "DatasetCard") -> str:
+    return "images" if card.schema is None else "rows"

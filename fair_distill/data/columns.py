@@ -4,7 +4,7 @@ Values are text here, whatever type they had, so that 1, "1" and a category call
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from fair_distill.config import Section
 from fair_distill.data.grouped import Array, Attributes
 from fair_distill.errors import ConfigError, DataError, ShapeError
+from fair_distill.rows import RowSchema
 
 _MOST_NAMES = 1000
 _WHOLE = re.compile(r"-?[0-9]+")
@@ -37,6 +38,7 @@ class Columns(Section):
     Attributes
     ----------
     image : the pixels; a PNG or JPEG, or its path; `name*` takes the columns name0, name1, ... for one pixel each
+    numeric, categorical : in place of an image, the columns of a row
     label : the class
     groups : one attribute, or several whose combinations are the groups
     unknown : the value of an attribute that means it is not known; where it is declared, nothing at all means so too
@@ -46,6 +48,8 @@ class Columns(Section):
     """
 
     image: Name | None = None
+    numeric: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_apart)] = ()
+    categorical: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_apart)] = ()
     label: Name | None = None
     groups: Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False), AfterValidator(_apart)] | None = None
     unknown: Name | None = None
@@ -67,7 +71,16 @@ class Columns(Section):
         """What stands for what is missing in a column, if it may be."""
         return self.unknown if column in self.attributes else None
 
+    @property
+    def row(self) -> list[str]:
+        """The columns of a row; none, if there is an image."""
+        return [*self.numeric, *self.categorical]
+
     def needed(self, *keys: str, by: str) -> None:
+        if "image" in keys and self.row:
+            raise ConfigError(
+                "params.yaml: data.source.columns: an image, or numeric and categorical columns of the source `table`"
+            )
         for key in keys:
             if getattr(self, key) is None:
                 raise ConfigError(f"params.yaml: data.source.columns.{key}: the source {by} needs this key")
@@ -79,7 +92,8 @@ class Labelled:
 
     Attributes
     ----------
-    images : uint8 array (N, channels, height, width)
+    images : uint8 array (N, channels, height, width), or of rows a structured array (N,), a field for each column
+    schema : of rows; given the training rows, returns their schema
     labels, groups : int arrays (N,); indices into `classes` and `group_names`
     attributes : for each group the values that make it up; None for one that is not known
     pairs, clusters : int arrays (N,); what belongs together shares a number
@@ -95,6 +109,7 @@ class Labelled:
     pairs: Array | None = None
     clusters: Array | None = None
     splits: Array | None = None
+    schema: Callable[[Array], RowSchema] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -108,6 +123,7 @@ def labelled(
     *,
     labels: Array | None = None,
     splits: Array | None = None,
+    schema: Callable[[Array], RowSchema] | None = None,
 ) -> Labelled:
     """Name classes and groups, number pairs and clusters; `labels` and `splits` may come apart from the columns."""
     label = facts[columns.label] if labels is None and columns.label else labels
@@ -135,6 +151,7 @@ def labelled(
         pairs=_numbered(facts[columns.pair]) if columns.pair else None,
         clusters=_numbered(facts[columns.cluster]) if columns.cluster else None,
         splits=split,
+        schema=schema,
     )
 
 

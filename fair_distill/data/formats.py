@@ -5,19 +5,23 @@ are compared with the file's own before anything is allocated. Nothing is unpick
 """
 
 import gzip
+import io
 import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
+from pydantic import Field
 
+from fair_distill.config import Section
 from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError
 
@@ -90,23 +94,52 @@ def _filled(file: IO[bytes], shape: Sequence[int], dtype: np.dtype[Any], *, most
     return np.frombuffer(content, dtype).reshape(shape)
 
 
-def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str]) -> pa.Table:
+class Csv(Section):
+    """How a CSV file is written that has no header, or ways of its own. What is left out is as usual.
+
+    Attributes
+    ----------
+    names : the names of its columns, where no first line has them
+    delimiter : what stands between two values
+    comment : lines that begin so are passed over
+    strip : characters that are cut off both ends of text; numbers have no need of it
+    missing : text that means that there is no value
+    """
+
+    names: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    comment: Annotated[str, Field(min_length=1)] | None = None
+    strip: Annotated[str, Field(min_length=1)] | None = None
+    missing: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
+def tidied(column: pa.ChunkedArray, form: Csv, *, number: bool) -> pa.ChunkedArray:
+    """Return a text column without what `form.strip` cuts off (of a number: spaces), and null where it is missing."""
+    strip = " \t" if number else form.strip
+    if strip is not None:
+        column = pa.compute.utf8_trim(column, characters=strip)
+    absent = pa.compute.is_in(column, value_set=pa.array(["", *form.missing]))
+    return pa.compute.if_else(absent, pa.scalar(None, pa.string()), column)
+
+
+def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str], csv: Csv | None = None) -> pa.Table:
     """Return columns of a Parquet, Arrow or CSV file; of a name that ends in `*`, all that begin so, by number.
 
     Parameters
     ----------
     text : the columns that a CSV file is not to guess a type for: `007` stays `007`
+    csv : how the file is written, if it is a CSV file by whatever name
     """
     size = _file_size(path)
-    if path.suffix not in TABLES:
+    if csv is None and path.suffix not in TABLES:
         raise ConfigError(f"{path}: a table is one of {', '.join(TABLES)}; mend the path in params.yaml: data.source")
     if size == 0:
         raise DataError(f"{path} is empty; a table with a row for each example was wanted")
     try:
-        table = _READERS[path.suffix](path, columns, text)
+        table = _csv(path, columns, text, csv) if csv is not None else _READERS[path.suffix](path, columns, text)
         table.validate(full=True)  # or a lying file would be found out by a crash
     except (pa.ArrowException, OSError, MemoryError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is no readable {path.suffix[1:]} file: {_line(error)}") from None
+        raise DataError(f"{path} is no readable {'csv' if csv else path.suffix[1:]} file: {_line(error)}") from None
     if len(table) == 0:
         raise DataError(f"{path} has no rows; a row for each example was wanted")
     return table
@@ -127,18 +160,38 @@ def _arrow(path: Path, columns: Sequence[str], _: Sequence[str]) -> pa.Table:
     return table.select(_expanded(table.column_names, columns, path))
 
 
-def _csv(path: Path, columns: Sequence[str], text: Sequence[str]) -> pa.Table:
-    parsing = pa.csv.ParseOptions(newlines_in_values=True)
+def _csv(path: Path, columns: Sequence[str], text: Sequence[str], form: Csv | None = None) -> pa.Table:
+    form = form or Csv()
+    parsing = pa.csv.ParseOptions(newlines_in_values=True, delimiter=form.delimiter)
     strings = dict.fromkeys(text, pa.string())
-    # Nothing converted yet: in the header alone, columns that are not wanted cannot be at fault.
-    with path.open("rb") as file:
-        first = file.readline(2**20)
-    header = pa.csv.read_csv(pa.BufferReader(first), parse_options=parsing).column_names
+    content = None if form.comment is None else _uncommented(path, form.comment)
+    if form.names is not None:
+        header = list(form.names)
+    else:
+        # Nothing converted yet: in the header alone, columns that are not wanted cannot be at fault.
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            first = file.readline(2**20)
+        header = pa.csv.read_csv(pa.BufferReader(first), parse_options=parsing).column_names
     converting = pa.csv.ConvertOptions(include_columns=_expanded(header, columns, path), column_types=strings)
-    return pa.csv.read_csv(path, parse_options=parsing, convert_options=converting)
+    return pa.csv.read_csv(
+        path if content is None else pa.BufferReader(content),
+        read_options=pa.csv.ReadOptions(column_names=form.names),
+        parse_options=parsing,
+        convert_options=converting,
+    )
 
 
-_READERS = {".parquet": _parquet, ".arrow": _arrow, ".feather": _arrow, ".csv": _csv}
+def _uncommented(path: Path, comment: str) -> bytes:
+    with path.open("rb") as file:
+        return b"".join(line for line in file if not line.startswith(comment.encode()))
+
+
+_READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], pa.Table]] = {
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
+    ".csv": _csv,
+}
 
 
 def _expanded(there: Sequence[str], columns: Sequence[str], path: Path) -> list[str]:

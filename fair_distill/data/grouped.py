@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.rows import RowSchema, Table, schema_of
 
 Array = NDArray[Any]
 Attributes = tuple[str | None, ...]
@@ -43,6 +44,7 @@ class GroupedDataset:
         Cell (y, a) is rows offsets[y*G + a] : offsets[y*G + a + 1].
     attributes : for each group the values that make it up, `("f", "dark")` for `f×dark`
         None is a value that is not known. If not given, each group is the one value of one attribute.
+    schema : the columns, if the images are the rows of a table; None for images
     """
 
     images: Array
@@ -53,6 +55,7 @@ class GroupedDataset:
     group_names: tuple[str, ...]
     offsets: Array = field(repr=False)
     attributes: tuple[Attributes, ...] = ()
+    schema: RowSchema | None = None
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -76,6 +79,11 @@ class GroupedDataset:
                 f"as many attributes for each of {len(self.group_names)} groups, and no two groups alike, are needed; "
                 f"got {list(self.attributes)}"
             )
+        if self.schema is not None and (self.shape != self.schema.shape or self.images.dtype != np.float32):
+            raise ShapeError(
+                f"rows by this schema are float32 (N, {self.schema.shape[0]}, 1, 1); "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
 
     @classmethod
     def from_arrays(
@@ -88,6 +96,7 @@ class GroupedDataset:
         group_names: Sequence[str] | None = None,
         pairs: Array | None = None,
         attributes: Sequence[Attributes] = (),
+        schema: RowSchema | None = None,
     ) -> "GroupedDataset":
         """Sort rows by cell (stable) and return the dataset.
 
@@ -123,6 +132,50 @@ class GroupedDataset:
             group_names=names,
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             attributes=tuple(attributes),
+            schema=schema,
+        )
+
+    @classmethod
+    def from_rows(
+        cls,
+        table: Table,
+        labels: Array,
+        groups: Array,
+        *,
+        numeric: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        missing: str | None = None,
+        unseen: str | None = None,
+        schema: RowSchema | None = None,
+        classes: Sequence[str] | None = None,
+        group_names: Sequence[str] | None = None,
+        pairs: Array | None = None,
+    ) -> "GroupedDataset":
+        """Return the dataset of a table's rows: a pandas or Arrow table, or a mapping of arrays.
+
+        Training data say which columns are numeric and which categorical, and get a schema; other splits are given that
+        schema, so that they are encoded alike.
+
+        Parameters
+        ----------
+        labels, groups : indices, as in `from_arrays`
+        missing, unseen : names for categories that are missing, and for those that training data do not have
+
+        Raises
+        ------
+        DataError
+            As `from_arrays`, and if a column does not hold what it should.
+        """
+        if schema is None:
+            schema = schema_of(table, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
+        return cls.from_arrays(
+            schema.encode(table),
+            labels,
+            groups,
+            classes=classes,
+            group_names=group_names,
+            pairs=pairs,
+            schema=schema,
         )
 
     def __len__(self) -> int:
@@ -156,6 +209,7 @@ class GroupedDataset:
             group_names=[self.group_names[a] for a in kept],
             pairs=self.pairs[rows],
             attributes=[self.attributes[a] for a in kept],
+            schema=self.schema,
         )
 
     def rows(self, cell: Cell) -> range:

@@ -9,6 +9,7 @@ from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.data.skew import paired, skewed
 from fair_distill.data.splits import split_rows
 from fair_distill.errors import ConfigError
+from fair_distill.rows import RowSchema
 
 
 def make_splits(
@@ -26,9 +27,13 @@ def make_splits(
         raise ConfigError(
             f"params.yaml: data: groups come from data.source.columns.groups or from data.colours; there are {came}"
         )
+    if source.schema is not None and data.colours is not None:
+        raise ConfigError("params.yaml: data.colours are for images; rows have groups by data.source.columns.groups")
     rows = split_rows(source, data.splits.model_dump(), dealing)
     if data.colours is None:
-        return {name: _natural(source, rows[name]) for name in SPLITS}
+        schema = source.schema(source.images[rows["train"]]) if source.schema is not None else None
+        content = source.images if schema is None else schema.encode(source.images)
+        return {name: _natural(source, content, rows[name], schema) for name in SPLITS}
     assert data.own_share is not None  # it goes with colours, and so does paint
     assert data.paint is not None
     train = skewed(source, rows["train"], data.colours, data.own_share, colouring, paint=data.paint)
@@ -36,17 +41,18 @@ def make_splits(
     return {"train": train, **measured}
 
 
-def _natural(source: Labelled, rows: Array) -> GroupedDataset:
+def _natural(source: Labelled, images: Array, rows: Array, schema: RowSchema | None) -> GroupedDataset:
     assert source.groups is not None
     groups = source.groups[rows]
     # Where all labels are known, "not known" is no group that the split lacks examples of.
     kept = [a for a, values in enumerate(source.attributes) if None not in values or (groups == a).any()]
     return GroupedDataset.from_arrays(
-        source.images[rows],
+        images[rows],
         source.labels[rows],
         np.searchsorted(kept, groups),
         classes=source.classes,
         group_names=[source.group_names[a] for a in kept],
         pairs=rows if source.pairs is None else source.pairs[rows],
         attributes=[source.attributes[a] for a in kept],
+        schema=schema,
     )

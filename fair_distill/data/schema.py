@@ -6,6 +6,7 @@ hundred million, and pages come in as they are drawn. One record batch, so the i
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,14 @@ import pyarrow as pa
 from fair_distill.artifacts import written_aside
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.errors import DataError
+from fair_distill.rows import RowSchema
 
 _KEY = b"fair_distill"
 
 
 def write_split(dataset: GroupedDataset, path: Path) -> None:
     """Write a split; the same rows give the same bytes."""
-    about = {
+    about: dict[str, Any] = {
         "kind": "split",
         "classes": dataset.classes,
         "groups": dataset.group_names,
@@ -27,6 +29,8 @@ def write_split(dataset: GroupedDataset, path: Path) -> None:
     }
     if dataset.attributes != tuple((name,) for name in dataset.group_names):  # else the names say it all
         about["attributes"] = dataset.attributes
+    if dataset.schema is not None:
+        about["schema"] = dataset.schema.to_dict()
     images = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(dataset.images))
     columns = {
         "image": images,
@@ -76,6 +80,7 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
             group_names=tuple(about["groups"]),
             offsets=np.array(about["offsets"], dtype=np.int64),
             attributes=tuple(tuple(values) for values in about.get("attributes", ())),
+            schema=RowSchema.from_dict(about["schema"]) if "schema" in about else None,
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; `fair-distill prepare` writes it") from None

@@ -5,6 +5,7 @@ Paths are relative to the workspace.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
+from fair_distill.config import Section
 from fair_distill.data.columns import Classes, Columns, Labelled, Name, as_text, labelled
-from fair_distill.data.formats import TABLES, inside, read_idx, read_npz, read_table
+from fair_distill.data.formats import TABLES, Csv, inside, read_idx, read_npz, read_table, tidied
 from fair_distill.data.grouped import Array
 from fair_distill.data.pixels import Pixels, decode, to_images
 from fair_distill.errors import ConfigError, DataError, ShapeError
+from fair_distill.rows import RowSchema, numbers_of, schema_of, text_of
 
 __all__ = ["SOURCES", "Labelled", "read_source"]
 
@@ -97,6 +100,16 @@ def npz(
     return _joined(parts, stacks, facts, columns, classes, by_file=not isinstance(path, str))
 
 
+class RowRules(Section):
+    """Names for categories that a table does not have: those that are missing, those that training data never show.
+
+    What is left out is refused.
+    """
+
+    missing: Name | None = None
+    unseen: Name | None = None
+
+
 def table(
     root: Path,
     /,
@@ -104,18 +117,33 @@ def table(
     path: Files,
     columns: Columns,
     pixels: Pixels | None = None,
+    rows: RowRules | None = None,
+    csv: Csv | None = None,
     classes: Classes | None = None,
 ) -> Labelled:
     """Return the rows of Parquet, Arrow or CSV files, or of folders of them.
 
     The image is a column of tensors, lists of numbers, PNG or JPEG bytes, or paths relative to the table's folder; or
-    one column for each pixel, `pixel*`.
+    one column for each pixel, `pixel*`. In place of images, numeric and categorical columns make rows.
     """
-    columns.needed("image", "label", by="table")
+    columns.needed("label", by="table")
     parts = _files(root, path)
-    read = [_rows(file, columns, pixels or Pixels(), folder=None) for file in parts.values()]
-    stacks, facts = [images for images, _ in read], [about for _, about in read]
-    return _joined(parts, stacks, facts, columns, classes, by_file=not isinstance(path, str))
+    rules, by_file = rows or RowRules(), not isinstance(path, str)
+    if not columns.row:
+        columns.needed("image", by="table")
+        if rows is not None:
+            raise ConfigError("params.yaml: data.source.rows goes with columns.numeric and categorical")
+        read = [_rows(file, columns, partial(_picture, columns, pixels or Pixels()), csv) for file in parts.values()]
+        schema = None
+    else:
+        if columns.label in columns.row:
+            raise ConfigError(f"params.yaml: data.source.columns: {columns.label!r} is the label; no row may tell it")
+        if columns.image is not None or pixels is not None:
+            raise ConfigError("params.yaml: data.source: an image and its pixels, or columns of rows; there are both")
+        read = [_rows(file, columns, partial(_row, columns, rules, csv), csv) for file in parts.values()]
+        schema = partial(schema_of, numeric=columns.numeric, categorical=columns.categorical, **rules.model_dump())
+    contents, facts = [content for content, _ in read], [about for _, about in read]
+    return _joined(parts, contents, facts, columns, classes, by_file=by_file, schema=schema)
 
 
 def image_folder(
@@ -134,7 +162,8 @@ def image_folder(
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; mend params.yaml: data.source.path, or put the images there")
     parts = _files(root, metadata)
-    read = [_rows(file, columns, pixels or Pixels(), folder=folder) for file in parts.values()]
+    picture = partial(_picture, columns, pixels or Pixels(), folder=folder)
+    read = [_rows(file, columns, picture) for file in parts.values()]
     stacks, facts = [images for images, _ in read], [about for _, about in read]
     return _joined(parts, stacks, facts, columns, classes, by_file=not isinstance(metadata, str))
 
@@ -199,12 +228,13 @@ def _joined(
     classes: Classes | None,
     *,
     by_file: bool,
+    schema: Callable[[Array], RowSchema] | None = None,
 ) -> Labelled:
     if by_file and columns.split:
         raise ConfigError("params.yaml: data.source: name splits by file or by columns.split, not by both")
     splits = np.repeat(list(parts), [len(stack) for stack in stacks]) if by_file else None
     joined = {name: np.concatenate([part[name] for part in facts]) for name in columns.facts}
-    return labelled(_stacked(stacks, parts.values()), joined, columns, classes, splits=splits)
+    return labelled(_stacked(stacks, parts.values()), joined, columns, classes, splits=splits, schema=schema)
 
 
 def _stacked(stacks: list[Array], paths: Iterable[Path]) -> Array:
@@ -217,26 +247,54 @@ def _stacked(stacks: list[Array], paths: Iterable[Path]) -> Array:
     return stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
 
 
-def _rows(path: Path, columns: Columns, pixels: Pixels, *, folder: Path | None) -> tuple[Array, dict[str, Array]]:
-    """Read a table, or each table of a folder; return its images and its other columns."""
+Content = Callable[[pa.Table, Path], Array]
+
+
+def _rows(path: Path, columns: Columns, content: Content, csv: Csv | None = None) -> tuple[Array, dict[str, Array]]:
+    """Read a table, or each table of a folder; return its content, images or rows, and its other columns."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in TABLES)
         if not files:
             raise DataError(f"{path} has no files of {', '.join(TABLES)}; mend params.yaml: data.source.path")
-        read = [_rows(file, columns, pixels, folder=folder) for file in files]
+        read = [_rows(file, columns, content, csv) for file in files]
         facts = {name: np.concatenate([about[name] for _, about in read]) for name in columns.facts}
         return _stacked([images for images, _ in read], files), facts
-    image = str(columns.image)
-    rows = read_table(path, [image, *columns.facts], text=[*columns.facts, image])
-    facts = {
-        name: as_text(rows.column(name), where=f"{path}: {name}", missing_as=columns.missing_as(name))
-        for name in columns.facts
+    wanted = columns.row or [str(columns.image)]
+    text = [*columns.facts, *(wanted if csv or not columns.row else columns.categorical)]
+    rows = read_table(path, list(dict.fromkeys([*wanted, *columns.facts])), text=text, csv=csv)
+    named = {name: rows.column(name) for name in columns.facts}
+    if csv is not None:
+        named = {name: tidied(column, csv, number=False) for name, column in named.items()}
+    return content(rows, path), {
+        name: as_text(column, where=f"{path}: {name}", missing_as=columns.missing_as(name))
+        for name, column in named.items()
     }
+
+
+def _picture(columns: Columns, pixels: Pixels, rows: pa.Table, path: Path, *, folder: Path | None = None) -> Array:
+    image = str(columns.image)
     if image.endswith("*"):
         flat = [name for name in rows.column_names if name not in columns.facts]
         values = np.stack([_numbers(rows.column(name), f"{path}: {name}") for name in flat], axis=1)
-        return to_images(values, pixels, where=str(path)), facts
-    return _images(rows.column(image), pixels, f"{path}: {image}", folder or path.parent), facts
+        return to_images(values, pixels, where=str(path))
+    return _images(rows.column(image), pixels, f"{path}: {image}", folder or path.parent)
+
+
+def _row(columns: Columns, rules: RowRules, csv: Csv | None, rows: pa.Table, path: Path) -> Array:
+    """Return the columns of rows as one structured array: numbers as float64, categories as text."""
+    found = {}
+    for name in columns.row:
+        number = name in columns.numeric
+        column = rows.column(name) if csv is None else tidied(rows.column(name), csv, number=number)
+        values = column.to_numpy()
+        try:
+            found[name] = numbers_of(values, name) if number else text_of(values, name, missing=rules.missing)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    result = np.empty(len(rows), dtype=[(name, values.dtype) for name, values in found.items()])
+    for name, values in found.items():
+        result[name] = values
+    return result
 
 
 def _numbers(column: pa.ChunkedArray, where: str) -> Array:

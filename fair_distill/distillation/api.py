@@ -9,7 +9,7 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.loop import Distilled, Streams, stream
 from fair_distill.distillation.loop import distill as run
-from fair_distill.distillation.presets import PRESETS
+from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.distillation.unknown import with_known_groups
 from fair_distill.errors import ConfigError
@@ -27,12 +27,13 @@ def distill(
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     **settings: Any,
 ) -> Distilled:
-    """Distil group-labelled images into a few per class.
+    """Distil group-labelled images, or the rows of a table, into a few per class.
 
     Parameters
     ----------
-    dataset : see `GroupedDataset.from_arrays`
-    preset : a name in PRESETS, the settings that are not given
+    dataset : see `GroupedDataset.from_arrays` and `GroupedDataset.from_rows`
+    preset : a name in PRESETS, the settings that are not given; for rows, FOR_ROWS takes the place of what only images
+        can do
     alignment : "pooled", "per_group" or "barycentric"
     barycenter : for "barycentric"; a name, or a mapping with `name` and options; the mean if not given
     settings : any key of params.yaml's section `distill`: matcher, network, ipc, steps, optimiser, ...; `networks` and
@@ -41,7 +42,8 @@ def distill(
     Returns
     -------
     Distilled
-        `images`, float32 (C · ipc, channels, height, width), pixels over 255; `labels`; `losses`.
+        `images`, float32 (C · ipc, channels, height, width), pixels over 255; `labels`; `losses`. Rows decode by
+        `dataset.schema.decode(images)`.
 
     Raises
     ------
@@ -51,6 +53,8 @@ def distill(
     if preset not in PRESETS:
         raise ConfigError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     base = PRESETS[preset]
+    if dataset.schema is not None:
+        base = base | FOR_ROWS
     inner = {
         key: base[key] | value
         for key, value in settings.items()

@@ -25,6 +25,7 @@ from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.distillation.synthetic import Synthetic, decode, start
+from fair_distill.distillation.valid import keep_valid
 
 Progress = Callable[[int, int, float], None]
 State = dict[str, Tensor]
@@ -74,7 +75,10 @@ class Streams:
 
 @dataclass(frozen=True, eq=False)
 class Distilled:
-    """What the loop returns: pixels in units of the real ones over 255, classes, and the loss at every step."""
+    """What the loop returns: pixels in units of the real ones over 255, classes, and the loss at every step.
+
+    Of the rows of a table, `images` are valid rows, encoded by the dataset's schema.
+    """
 
     images: Array
     labels: Array
@@ -110,6 +114,7 @@ def distill(
         If the loss or the images mean nothing any more; the message says what to lower.
     """
     classes = len(dataset.classes)
+    valid = keep_valid(dataset.schema, normalise, settings)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
     prior = settings.shrinkage.prior if settings.shrinkage else None
     shrunk = None if prior is None else shrinkage(dataset.counts, dataset.attributes, prior)
@@ -151,14 +156,14 @@ def distill(
 
     for step in range(len(losses), settings.steps):
         with torch.no_grad():
-            seen = decode(images, settings.formation)
+            seen = decode(valid(images), settings.formation)
         network = pool.visit(step, seen, seen_labels)
         network.requires_grad_(False)
         drawn = draw(settings.augment, classes, streams.augment)
         now = Step(
             network,
             lambda drawn=drawn: sampler.draw(streams.batches).augmented(drawn),  # type: ignore[misc]
-            Synthetic(images, settings.ipc, settings.formation, drawn),
+            Synthetic(images, settings.ipc, settings.formation, drawn, valid),
             alignment,
             streams.matcher,
             embedding,
@@ -180,11 +185,13 @@ def distill(
         losses.append(loss)
         stay_sane(loss, farthest, network, step=step + 1, settings=settings)
         with torch.no_grad():
-            pool.advance(step, decode(images, settings.formation), seen_labels)
+            pool.advance(step, decode(valid(images), settings.formation), seen_labels)
         progress(step + 1, settings.steps, loss)
         if checkpoints:
             checkpoints.offer(step + 1, state)
     pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
+    if dataset.schema is not None:
+        pixels = dataset.schema.nearest(pixels)
     return Distilled(pixels, labels.cpu().numpy(), tuple(losses))
 
 

@@ -93,3 +93,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "augment": [],
     },
 }
+
+# What a preset for images becomes for the rows of a table: no pixels to convolve, augment or cut up.
+FOR_ROWS: dict[str, Any] = {
+    "network": {"name": "mlp", "width": 128, "depth": 2},
+    "formation": 1,
+    "augment": [],
+    "rows": {"temperature": 0.5},
+}

@@ -55,9 +55,14 @@ class Batch:
         return replace(self, images=augment(self.images, drawn, self.labels))
 
 
+def as_pixels(stored: Tensor) -> Tensor:
+    """Return stored images as pixels: uint8 is divided by 255; float32 is in that unit already, or a row's numbers."""
+    return stored.float() / 255 if stored.dtype == torch.uint8 else stored
+
+
 @dataclass(frozen=True)
 class Normalisation:
-    """Per-channel mean and standard deviation of pixels in [0, 1]."""
+    """Per-channel mean and standard deviation of pixels in [0, 1], or of a row's numbers in their own units."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -76,7 +81,7 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def reader(images: Array, normalise: Normalisation, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return a function from rows to those images on the device, normalised. uint8 is divided by 255.
+    """Return a function from rows to those images on the device, normalised.
 
     On a GPU with room for them all, four times over, the images move there once; elsewhere rows are read as they are
     asked for, from a memory-mapped file if that is what `images` is.
@@ -91,15 +96,19 @@ def reader(images: Array, normalise: Normalisation, device: torch.device) -> Cal
         def picked(rows: Tensor) -> Tensor:
             return torch.from_numpy(images[rows.cpu().numpy()]).to(device)
 
-    unit = 255 if images.dtype == np.uint8 else 1
-    return lambda rows: normalise.apply(picked(rows).float() / unit)
+    return lambda rows: normalise.apply(as_pixels(picked(rows)))
 
 
 def normalisation(dataset: GroupedDataset, *, most: int = 10_000) -> Normalisation:
-    """Return the channels' mean and deviation over the dataset, or over `most` rows spread evenly through it."""
+    """Return the channels' mean and deviation over the dataset, or over `most` rows spread evenly through it.
+
+    Of the rows of a table, numeric columns are standardised; what is one-hot stays 0 and 1.
+    """
     rows = np.unique(np.linspace(0, len(dataset) - 1, num=min(len(dataset), most)).astype(int))
-    pixels = dataset.images[rows].astype(np.float64) / 255
+    pixels = dataset.images[rows].astype(np.float64) / (255 if dataset.images.dtype == np.uint8 else 1)
     mean, std = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
+    if dataset.schema is not None:
+        mean, std = np.where(dataset.schema.standardised, mean, 0), np.where(dataset.schema.standardised, std, 1)
     # Six digits, so that the last bit of a sum in another order does not name another version.
     return Normalisation(
         tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) if v > 1e-6 else 1.0 for v in std)

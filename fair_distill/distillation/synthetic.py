@@ -5,6 +5,7 @@ al., "IDC", ICML 2022) each stored image is a mosaic of factor × factor smaller
 when they are used: more, coarser images for the same number of pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw, augment
-from fair_distill.distillation.sampling import Normalisation, draw_rows
+from fair_distill.distillation.sampling import Normalisation, as_pixels, draw_rows
 from fair_distill.errors import ConfigError, DataError
 
 
@@ -88,6 +89,11 @@ def encode(images: Tensor, factor: int) -> Tensor:
     return F.interpolate(mosaic, size=(height, width), mode="area") if mosaic.shape[2:] != (height, width) else mosaic
 
 
+def as_it_is(images: Tensor) -> Tensor:
+    """Any image is an image."""
+    return images
+
+
 @dataclass(frozen=True, eq=False)
 class Synthetic:
     """The synthetic set at one step, as a matcher looks at it.
@@ -97,12 +103,14 @@ class Synthetic:
     images : (C · ipc, channels, height, width), normalised, sorted by class; the leaf that is optimised
     formation : tiles along a side, 1 for none
     drawn : this step's augmentation, a draw per class, shared with the real images
+    valid : what makes of the leaf what a network may see; of images, nothing; of rows, the nearest valid ones
     """
 
     images: Tensor
     ipc: int
     formation: int
     drawn: Draw
+    valid: Callable[[Tensor], Tensor] = as_it_is
 
     @property
     def per_class(self) -> int:
@@ -111,7 +119,7 @@ class Synthetic:
 
     def view(self, classes: range) -> Tensor:
         """Return the images of some classes, decoded and augmented, (len(classes) · per_class, ...); with gradient."""
-        rows = decode(self.images[classes.start * self.ipc : classes.stop * self.ipc], self.formation)
+        rows = decode(self.valid(self.images[classes.start * self.ipc : classes.stop * self.ipc]), self.formation)
         which = torch.arange(classes.start, classes.stop, device=rows.device).repeat_interleave(self.per_class)
         return augment(rows, self.drawn, which, runs_of=self.per_class)
 
@@ -132,4 +140,4 @@ def start(
     if choose is None:
         raise ConfigError(f"params.yaml: distill.start is {kind!r}; choose group_stratified, natural or noise")
     rows = choose(dataset, ipc * formation**2, generator)
-    return encode(normalise.apply(torch.from_numpy(dataset.images[rows]).float() / 255), formation)
+    return encode(normalise.apply(as_pixels(torch.from_numpy(dataset.images[rows]))), formation)

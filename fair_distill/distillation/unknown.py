@@ -158,6 +158,7 @@ def propagation(
         group_names=[dataset.group_names[a] for a in groups],
         pairs=dataset.pairs,
         attributes=[dataset.attributes[a] for a in groups],
+        schema=dataset.schema,
     )
 
     def count(rows: Array, groups_n: Array) -> Array:

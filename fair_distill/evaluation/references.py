@@ -8,8 +8,9 @@ import torch
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distillation.sampling import Normalisation, reader
+from fair_distill.distillation.sampling import Normalisation, as_pixels, reader
 from fair_distill.distillation.synthetic import encode, natural_rows, stratified_rows
+from fair_distill.errors import ConfigError
 from fair_distill.evaluation.coresets import CORESETS, Embed, within_cells
 from fair_distill.evaluation.train import train
 
@@ -36,6 +37,8 @@ def subset(
     """
     if select != "random" and not dataset.known.all():  # what is balanced over groups is chosen among the known
         dataset = dataset.of_known_groups()
+    if dataset.schema is not None and formation != 1:
+        raise ConfigError(f"params.yaml: references: formation is {formation}; rows cannot be cut up, so leave it out")
     count = ipc * formation**2
     if select in CORESETS:
         assert embed is not None, "a coreset is chosen in an embedding"
@@ -46,7 +49,7 @@ def subset(
         rows = within_cells(CORESETS[select], dataset, count, embed, begin)
     else:
         rows = {"random": natural_rows, "group_balanced": stratified_rows}[select](dataset, count, generator)
-    pixels = torch.from_numpy(dataset.images[rows]).float() / 255
+    pixels = as_pixels(torch.from_numpy(dataset.images[rows]))
     return encode(pixels, formation).numpy(), np.repeat(np.arange(len(dataset.classes)), ipc)
 
 
@@ -98,4 +101,5 @@ def resampled(dataset: GroupedDataset, rng: np.random.Generator) -> GroupedDatas
         classes=dataset.classes,
         group_names=dataset.group_names,
         pairs=dataset.pairs[chosen],
+        schema=dataset.schema,
     )

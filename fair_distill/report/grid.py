@@ -1,10 +1,13 @@
-"""The synthetic images by class, as one picture."""
+"""The synthetic set by class, as one picture: images side by side, or the rows of a table as lines."""
 
 import io
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fair_distill.distilled import DistilledSet
+from fair_distill.rows import Numeric, RowSchema
 
 
 def grid_png(distilled: DistilledSet, *, side: int = 40, gap: int = 4) -> bytes:
@@ -12,8 +15,8 @@ def grid_png(distilled: DistilledSet, *, side: int = 40, gap: int = 4) -> bytes:
 
     Pixels outside [0, 1] are shown at the end of the range: this is a picture, the set keeps them.
     """
-    from PIL import Image
-
+    if distilled.card.schema is not None:
+        return _png(_lines(distilled, distilled.card.schema, gap=gap))
     pixels = (distilled.images.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
     if pixels.shape[-1] == 1:
         pixels = np.repeat(pixels, 3, axis=-1)
@@ -26,6 +29,31 @@ def grid_png(distilled: DistilledSet, *, side: int = 40, gap: int = 4) -> bytes:
         for x, image in enumerate(row):
             top, left = gap + y * height, gap + x * width
             canvas[top : top + height - gap, left : left + width - gap] = image
+    return _png(canvas)
+
+
+def _lines(distilled: DistilledSet, schema: RowSchema, *, gap: int, cell: int = 8) -> NDArray[Any]:
+    """A line a row, classes apart: numbers from white at the lowest of training to black at the highest, a mark for the
+    value of each category, columns apart."""
+    columns = []
+    for column, values in zip(schema.columns, schema.decode(distilled.images).values(), strict=True):
+        if isinstance(column, Numeric):
+            columns.append(((values - column.low) / max(column.high - column.low, 1e-9))[:, None])
+        else:
+            columns.append(values[:, None] == np.array(column.values))
+        columns.append(np.zeros((len(values), 1)))
+    dark = np.concatenate(columns[:-1], axis=1).astype(float)
+    shades = (255 * (1 - dark)).round().astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
+    of = distilled.labels.repeat(cell)
+    width = shades.shape[1]
+    parts = [np.vstack([shades[of == label], np.full((gap, width), 128)]) for label in np.unique(distilled.labels)]
+    canvas = np.pad(np.vstack(parts), ((gap, 0), (gap, gap)), constant_values=128)
+    return canvas.astype(np.uint8)
+
+
+def _png(canvas: NDArray[Any]) -> bytes:
+    from PIL import Image
+
     sink = io.BytesIO()
     Image.fromarray(canvas).save(sink, format="PNG", optimize=True)
     return sink.getvalue()

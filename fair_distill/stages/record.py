@@ -31,6 +31,10 @@ def made_by(config: Config, name: str) -> str:
 def recipe_of(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
     from fair_distill.distillation.sampling import normalisation
 
+    if train.schema is not None and config.recipe.augment:
+        raise ConfigError(
+            f"params.yaml: recipe.augment is {config.recipe.augment}, which changes images; for rows say []"
+        )
     pixels = normalisation(train)
     plain = config.recipe.model_dump(exclude={"network", "augment"})
     network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
@@ -67,6 +71,7 @@ def card_of(
         recipe=recipe_of(config, train, formation),
         diagnostics=dict(diagnostics),
         group_labels=dict(group_labels),
+        schema=train.schema,
     )
 
 

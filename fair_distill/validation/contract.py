@@ -10,7 +10,14 @@ from fair_distill.data.grouped import GroupedDataset
 from fair_distill.errors import DataError
 from fair_distill.validation.expectations import Suite, run
 from fair_distill.validation.result import Failure, Validation
-from fair_distill.validation.rules import ImbalanceRule, Rule, SupportRule, example_rules, overlap_rules
+from fair_distill.validation.rules import (
+    ImbalanceRule,
+    Rule,
+    SupportRule,
+    example_rules,
+    overlap_rules,
+    row_rules,
+)
 from fair_distill.validation.table import cell_table, class_table, example_table, with_overlaps
 
 __all__ = ["Failure", "Validation", "validate"]
@@ -43,8 +50,13 @@ def validate(splits: Mapping[str, GroupedDataset], rules: Validate) -> Validatio
 
     contract: list[tuple[str, pd.DataFrame, list[Rule]]] = []
     for position, (split, dataset) in enumerate(splits.items()):
-        part = example_rules(split, classes=dataset.classes, groups=dataset.group_names)
-        contract.append((split, tables[split], part + (overlap_rules(split) if position else [])))
+        part = example_rules(
+            split, classes=dataset.classes, groups=dataset.group_names, rows=dataset.schema is not None
+        )
+        if dataset.schema is not None:
+            part += row_rules(split, dataset.schema, in_train=split == TRAIN)
+        across = overlap_rules(split, rows=dataset.schema is not None) if position else []
+        contract.append((split, tables[split], part + across))
     contract.append(("cells", known, [SupportRule(rules.minimum_per_cell, tables)]))
     in_train = classes[classes["split"] == TRAIN]
     contract.append(("classes", in_train, [ImbalanceRule(rules.maximum_imbalance)]))

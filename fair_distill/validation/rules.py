@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from fair_distill.rows import Numeric, RowSchema
 from fair_distill.validation.expectations import Expectation
 from fair_distill.validation.result import Failure, Severity
 
@@ -43,7 +44,7 @@ class ExampleRule:
 
     def failures(self, rows: pd.DataFrame) -> list[Failure]:
         pairs = rows["pair"].unique().tolist()
-        came = f" {_listed(sorted(rows[self.expectation.column].unique()))}" if self.show_values else ""
+        came = f" {_listed(sorted(rows[self.expectation.column].unique().tolist()))}" if self.show_values else ""
         which = f"{'pair' if len(pairs) == 1 else 'pairs'} {_listed(pairs)}"
         return [
             Failure(
@@ -135,8 +136,8 @@ class ImbalanceRule:
         ]
 
 
-def example_rules(split: str, *, classes: Sequence[str], groups: Sequence[str]) -> list[Rule]:
-    """What is expected of every example of a split, whatever the other splits hold."""
+def example_rules(split: str, *, classes: Sequence[str], groups: Sequence[str], rows: bool) -> list[Rule]:
+    """What is expected of every example of a split, whatever the other splits hold; of images, or of a table's rows."""
     needed = "every example needs one. Mend the data, or leave it out"
     declared = "declared are {}. Mend the data, or the names they are prepared with"
     return [
@@ -159,8 +160,8 @@ def example_rules(split: str, *, classes: Sequence[str], groups: Sequence[str]) 
         ExampleRule(
             split,
             _expect("ExpectColumnValuesToBeInSet", "finite", value_set=[True]),
-            "with NaN or infinite pixels",
-            "every pixel is to be finite. Mend the data, or leave the example out",
+            f"with NaN or infinite {'numbers' if rows else 'pixels'}",
+            f"every {'number' if rows else 'pixel'} is to be finite. Mend the data, or leave the example out",
         ),
         ExampleRule(
             split,
@@ -168,25 +169,62 @@ def example_rules(split: str, *, classes: Sequence[str], groups: Sequence[str]) 
             "with the pair and the group of another",
             "a pair has one example of each group. Number the pairs apart, or leave the copies out",
         ),
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeUnique", "pixels", severity="warn"),
-            "with exactly the pixels of another",
-            "a copy counts twice. Leave it out, unless it is meant",
-        ),
+        *([] if rows else [_no_copies(split)]),
     ]
 
 
-def overlap_rules(split: str) -> list[Rule]:
-    """What is expected of the examples of a split that comes after others: that those do not hold them too."""
+def _no_copies(split: str) -> Rule:
+    return ExampleRule(
+        split,
+        _expect("ExpectColumnValuesToBeUnique", "pixels", severity="warn"),
+        "with exactly the pixels of another",
+        "a copy counts twice. Leave it out, unless it is meant",
+    )
+
+
+def row_rules(split: str, schema: RowSchema, *, in_train: bool) -> list[Rule]:
+    """What is expected of the rows of a table: declared values, numbers in the range of the training data.
+
+    Ranges are those that the training data have, so another split may well go beyond them: that is a warning there.
+    """
+    rules: list[Rule] = []
+    for column in schema.columns:
+        name = f"row.{column.name}"
+        if isinstance(column, Numeric):
+            reach = _expect(
+                "ExpectColumnValuesToBeBetween",
+                name,
+                min_value=column.low,
+                max_value=column.high,
+                severity="error" if in_train else "warn",
+            )
+            fault = f"whose {column.name} is outside {column.low:g} to {column.high:g}, the range in train:"
+            rules.append(ExampleRule(split, reach, fault, "mend the data, or leave the rows out", show_values=True))
+        else:
+            marked = _expect("ExpectColumnValuesToNotBeNull", name)
+            fault = f"whose {column.name} is none, or more than one, of its {len(column.values)} values"
+            rules.append(ExampleRule(split, marked, fault, "run `fair-distill prepare` again"))
+    return rules
+
+
+def overlap_rules(split: str, *, rows: bool) -> list[Rule]:
+    """What is expected of the examples of a split that comes after others: that those do not hold them too.
+
+    Two equal rows may well be two people, so they are no proof that a split has leaked; two equal images are.
+    """
+    pair = ExampleRule(
+        split,
+        _expect("ExpectColumnValuesToBeNull", "pair_also_in"),
+        "of a pair that is also in",
+        "splits share no pair. Number pairs over all splits, and divide the data by pair",
+        show_values=True,
+    )
+    if rows:
+        equal = _expect("ExpectColumnValuesToBeNull", "pixels_also_in", severity="warn")
+        remedy = "two people may be alike in all columns. If it is one, leave one row out, or name a cluster"
+        return [pair, ExampleRule(split, equal, "with exactly the values of one in", remedy, show_values=True)]
     return [
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeNull", "pair_also_in"),
-            "of a pair that is also in",
-            "splits share no pair. Number pairs over all splits, and divide the data by pair",
-            show_values=True,
-        ),
+        pair,
         ExampleRule(
             split,
             _expect("ExpectColumnValuesToBeNull", "pixels_also_in"),

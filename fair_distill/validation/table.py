@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.rows import Numeric
 
 _BATCH_BYTES = 16 * 2**20
 _BLOCKS = 8
@@ -30,6 +31,7 @@ def example_table(dataset: GroupedDataset) -> pd.DataFrame:
         pixels : SHA-256 of the pixels; equal for exact duplicates
         near : coarse fingerprint, see `near_hash`; equal for near duplicates, whatever their colour
         minimum, maximum, finite : of the pixels
+        row.NAME : for the rows of a table, each column, decoded; missing where a category has none of its values
     """
     size = max(1, _BATCH_BYTES // (math.prod(dataset.shape) * dataset.images.itemsize))
     starts = range(0, max(1, len(dataset)), size)
@@ -41,6 +43,7 @@ def example_table(dataset: GroupedDataset) -> pd.DataFrame:
             "class": _named(dataset.labels, dataset.classes),
             "group": _named(dataset.groups, dataset.group_names),
             **{name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]},
+            **_row_columns(dataset),
         }
     )
     # The same examples in another order are the same table but for `example`: what is reported stays the same.
@@ -129,6 +132,20 @@ def _pixel_facts(images: Array) -> dict[str, Array]:
         "maximum": rows.max(axis=1),
         "finite": np.isfinite(rows).all(axis=1),
     }
+
+
+def _row_columns(dataset: GroupedDataset) -> dict[str, Array]:
+    """Numbers as they are stored; names where a block of values is a valid one, and None elsewhere."""
+    if dataset.schema is None:
+        return {}
+    decoded, valid = dataset.schema.decode(dataset.images), dataset.schema.valid(dataset.images)
+    columns = {}
+    for column in dataset.schema.columns:
+        values = decoded[column.name]
+        if not isinstance(column, Numeric):
+            values[~valid[column.name]] = None
+        columns[f"row.{column.name}"] = values
+    return columns
 
 
 def _blocks(length: int) -> tuple[Array, Array]:

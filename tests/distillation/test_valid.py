@@ -1,0 +1,169 @@
+"""Whatever is optimised, what a network sees and what is shipped are valid rows, and gradients go through."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from small_rows import dataset
+from small_workspace import grouped
+
+import fair_distill
+from fair_distill.config import Candidate, Distill, checked
+from fair_distill.data.grouped import GroupedDataset
+from fair_distill.distillation.loop import Distilled, Streams
+from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.presets import FOR_ROWS, PRESETS
+from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
+from fair_distill.distillation.valid import ValidRows
+from fair_distill.errors import ConfigError
+from fair_distill.evaluation.references import subset
+
+DATA = dataset(80)
+SCHEMA = DATA.schema
+assert SCHEMA is not None
+NORM = normalisation(DATA)
+VALID = ValidRows(SCHEMA, NORM, temperature=0.5)
+SMALL: dict[str, Any] = {
+    "network": {"name": "mlp", "width": 16, "depth": 2},
+    "ipc": 3,
+    "steps": 4,
+    "real_per_class": 8,
+    "optimiser": {"learning_rate": 20.0},
+}
+
+
+def test_numbers_are_standardised_once_and_what_is_one_hot_is_left_alone() -> None:
+    numbers = DATA.images[:, :2, 0, 0].astype(np.float64)
+
+    assert NORM.mean == (*numbers.mean(axis=0).round(6), 0, 0, 0, 0, 0)
+    assert NORM.std == (*numbers.std(axis=0).round(6), 1, 1, 1, 1, 1)
+    read = reader(DATA.images, NORM, torch.device("cpu"))
+    sampler = GroupSampler(DATA, per_class=40, allocation="proportional", read=read, device=torch.device("cpu"))
+    batch = sampler.draw(torch.Generator().manual_seed(0)).images[:, :, 0, 0]
+    assert len(batch) == 80  # all of it, in another order
+    torch.testing.assert_close(batch[:, :2].mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(batch[:, :2].std(dim=0, correction=0), torch.ones(2), atol=1e-5, rtol=0)
+    assert set(batch[:, 2:].unique().tolist()) == {0.0, 1.0}
+
+
+@given(hnp.arrays(np.float32, (4, *SCHEMA.shape), elements=st.floats(-30, 30, width=32)))
+@settings(max_examples=30)
+def test_what_is_seen_is_what_will_be_shipped_and_is_valid(free: Any) -> None:
+    leaf = torch.from_numpy(free)
+    shipped = SCHEMA.nearest(NORM.undo(leaf).numpy())
+
+    SCHEMA.check(shipped, name="the set")
+    assert torch.equal(VALID(leaf), NORM.apply(torch.from_numpy(shipped)))
+
+
+def test_the_gradient_is_that_of_the_softmax_and_of_the_number_itself() -> None:
+    leaf = torch.randn(5, *SCHEMA.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    slope = torch.randn(leaf.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    through, smooth = leaf.clone().requires_grad_(), leaf.clone().requires_grad_()
+    soft = [block / 0.5 for block in smooth[:, 2:].split([3, 2], dim=1)]
+
+    (VALID(through) * slope).sum().backward()
+    (torch.cat([smooth[:, :2], *(block.softmax(dim=1) for block in soft)], dim=1) * slope).sum().backward()
+
+    assert through.grad is not None
+    torch.testing.assert_close(through.grad, smooth.grad)
+    assert through.grad[:, 2:].abs().min() > 0
+
+
+def test_a_valid_row_is_seen_as_it_is() -> None:
+    rows = torch.from_numpy(DATA.images)
+
+    torch.testing.assert_close(VALID(NORM.apply(rows)), NORM.apply(rows), atol=1e-6, rtol=0)
+
+
+def distilled(data: GroupedDataset = DATA, **settings: Any) -> Distilled:
+    return fair_distill.distill(data, **(SMALL | settings))
+
+
+@pytest.mark.parametrize("preset", ["dm", "dc", "idc", "cafe"])
+@pytest.mark.parametrize("alignment", ["pooled", "per_group", "barycentric"])
+def test_every_backbone_and_alignment_ships_valid_rows(preset: str, alignment: str) -> None:
+    of: dict[str, Any] = {"matcher": {"name": "cafe", "layer_weights": [1, 1], "discrimination": 0.1}}
+    result = distilled(preset=preset, alignment=alignment, networks={"advance": 1}, **(of if preset == "cafe" else {}))
+
+    SCHEMA.check(result.images, name="the set")
+    assert result.images.shape == (6, *SCHEMA.shape)
+    assert np.array_equal(SCHEMA.encode(SCHEMA.decode(result.images)), result.images)
+
+
+@pytest.mark.parametrize("start", ["group_stratified", "natural", "noise"])
+def test_every_start_is_of_valid_rows_and_is_left(start: str) -> None:
+    at_rest = distilled(start=start, steps=1, optimiser={"learning_rate": 1e-12}).images
+    moved = distilled(start=start, steps=20).images
+
+    SCHEMA.check(at_rest, name="the set")
+    if start == "noise":
+        assert len(np.unique(at_rest, axis=0)) == 6
+    else:
+        assert all((DATA.images == row).all(axis=(1, 2, 3)).any() for row in at_rest)
+    assert (SCHEMA.decode(moved)["age"] != SCHEMA.decode(at_rest)["age"]).any()
+    assert (SCHEMA.decode(moved)["work"] != SCHEMA.decode(at_rest)["work"]).any()
+
+
+def test_distillation_learns_what_tells_the_classes_apart() -> None:
+    rows = SCHEMA.decode(distilled(start="noise", steps=80, ipc=4, real_per_class=20).images)
+
+    assert rows["age"][4:].mean() - rows["age"][:4].mean() > 15
+    assert (rows["work"][4:] == "office").mean() > (rows["work"][:4] == "office").mean()
+
+
+def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
+    images = grouped([[20, 5], [5, 20]])
+    small = SMALL | {"network": {"name": "convnet", "width": 4, "depth": 2}, "augment": []}
+
+    assert np.array_equal(distilled(images, **small).images, distilled(images, **small, rows=None).images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"augment": ["crop"]}, r"distill\.augment is \['crop'\], which changes images; for rows say \[\]"),
+        ({"formation": 2}, r"distill\.formation is 2; rows cannot be cut up, so say 1"),
+        ({"rows": None}, r"distill\.rows: this key is needed for the rows of a table"),
+        ({"rows": {"temperature": 0.0}}, r"rows\.temperature: input should be greater than 0"),
+        ({"network": {"name": "convnet", "width": 4, "depth": 2}}, "depth is 2, which halves the image 2 times; 1×1"),
+        ({"network": {"name": "resnet18", "width": 0.1}}, r"needs images of 9×9 pixels or more; these are 1×1"),
+    ],
+)
+def test_what_only_images_can_do_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        distilled(**changes)
+
+
+def test_images_take_no_settings_of_rows() -> None:
+    settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": PRESETS["dm"]["optimiser"]}, name="t")
+    images = grouped([[20, 5], [5, 20]])
+
+    with pytest.raises(ConfigError, match=r"distill\.rows is for the rows of a table; these are images"):
+        run(
+            images,
+            settings,
+            checked(Candidate, {"alignment": "pooled"}, name="t"),
+            normalise=normalisation(images),
+            streams=Streams.from_seed(0),
+            device=torch.device("cpu"),
+        )
+
+
+@pytest.mark.parametrize("select", ["random", "group_balanced"])
+def test_a_reference_of_rows_is_of_real_rows(select: str) -> None:
+    images, labels = subset(select, DATA, 4, 1, torch.Generator().manual_seed(0))
+
+    SCHEMA.check(images, name="the set")
+    assert all(
+        (DATA.images[DATA.labels == y] == row).all(axis=(1, 2, 3)).any() for row, y in zip(images, labels, strict=True)
+    )
+
+
+def test_rows_make_no_mosaics() -> None:
+    with pytest.raises(ConfigError, match=r"references: formation is 2; rows cannot be cut up"):
+        subset("random", DATA, 4, 2, torch.Generator().manual_seed(0))

@@ -1,0 +1,42 @@
+"""Tables small enough to read, whose group shows in a column and whose class shows in others."""
+
+from typing import Any
+
+import numpy as np
+
+from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.rows import RowSchema, schema_of
+
+NUMERIC, CATEGORICAL = ("age", "height"), ("work", "colour")
+
+
+def table(n: int, *, seed: int = 0) -> dict[str, Array]:
+    """Rows of two classes and two groups, in cells of 3 to 1 and 1 to 3; `kind` and `sex` are no features."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    group = np.where(np.arange(n) % 8 < 6, label, 1 - label)
+    return {
+        "age": 20 + 30 * label + rng.integers(0, 20, n),
+        "height": (1.5 + 0.2 * group + rng.uniform(0, 0.2, n)).astype(np.float32),
+        "work": np.where(label == 1, "office", rng.choice(["farm", "sea"], n)).astype(object),
+        "colour": rng.choice(["red", "blue"], n).astype(object),
+        "kind": np.array(["no", "yes"], dtype=object)[label],
+        "sex": np.array(["f", "m"], dtype=object)[group],
+    }
+
+
+def schema(columns: dict[str, Array], **rules: Any) -> RowSchema:
+    return schema_of(columns, numeric=NUMERIC, categorical=CATEGORICAL, **rules)
+
+
+def dataset(n: int = 80, *, seed: int = 0) -> GroupedDataset:
+    columns = table(n, seed=seed)
+    return GroupedDataset.from_rows(
+        columns,
+        (columns["kind"] == "yes").astype(int),
+        (columns["sex"] == "m").astype(int),
+        numeric=NUMERIC,
+        categorical=CATEGORICAL,
+        classes=("no", "yes"),
+        group_names=("f", "m"),
+    )
