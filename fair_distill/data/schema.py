@@ -63,7 +63,9 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
         about = json.loads((table.schema.metadata or {})[_KEY])
         if any(column.null_count for column in table.columns):
             raise ValueError("a value is null")
-        image = table.column("image").combine_chunks()
+        if len(table) and table.column("image").num_chunks != 1:
+            raise ValueError("one record batch was wanted")  # several would be copied together, into memory
+        image = table.column("image").chunk(0)
         kept = np.int64 if verify else np.int32
         dataset = GroupedDataset(
             images=image.to_numpy_ndarray(),
