@@ -63,15 +63,14 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
         about = json.loads((table.schema.metadata or {})[_KEY])
         if any(column.null_count for column in table.columns):
             raise ValueError("a value is null")
-        if len(table) and table.column("image").num_chunks != 1:
-            raise ValueError("one record batch was wanted")  # several would be copied together, into memory
-        image = table.column("image").chunk(0)
+        columns = {name: _view(table.column(name)) for name in ("label", "group", "pair")}
+        image = table.column("image")
         kept = np.int64 if verify else np.int32
         dataset = GroupedDataset(
-            images=image.to_numpy_ndarray(),
-            labels=table.column("label").to_numpy().astype(kept, copy=False),
-            groups=table.column("group").to_numpy().astype(kept, copy=False),
-            pairs=table.column("pair").to_numpy(),
+            images=_view(image).reshape(-1, *image.type.shape),
+            labels=columns["label"].astype(kept, copy=False),
+            groups=columns["group"].astype(kept, copy=False),
+            pairs=columns["pair"],
             classes=tuple(about["classes"]),
             group_names=tuple(about["groups"]),
             offsets=np.array(about["offsets"], dtype=np.int64),
@@ -83,6 +82,15 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
     if not _in_order(dataset.offsets) or (verify and not _sorted_by_cell(dataset)):
         raise DataError(f"{path}: rows are not sorted by cell as its header says; run `fair-distill prepare` again")
     return dataset
+
+
+def _view(column: pa.ChunkedArray) -> Array:
+    """Return a column's numbers where they lie. Not `to_numpy`, which imports pandas where it is installed."""
+    if column.num_chunks != 1:
+        raise ValueError("one record batch was wanted")  # several would have to be copied together
+    chunk = column.chunk(0)
+    numbers: Array = np.from_dlpack(chunk.storage.flatten() if isinstance(chunk, pa.ExtensionArray) else chunk)
+    return numbers
 
 
 def _in_order(offsets: Array) -> bool:
