@@ -15,6 +15,8 @@ from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.errors import DataError
 
 _KEY = b"fair_distill"
+# More than 2³¹ pixels in one batch, as 700,000 images of 3 × 32 × 32 have.
+_LARGE = pa.ipc.IpcWriteOptions(allow_64bit=True)
 
 
 def write_split(dataset: GroupedDataset, path: Path) -> None:
@@ -40,7 +42,7 @@ def write_split(dataset: GroupedDataset, path: Path) -> None:
     with (
         written_aside(path) as aside,
         pa.OSFile(str(aside), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
+        pa.ipc.new_file(sink, schema, options=_LARGE) as writer,
     ):
         writer.write_batch(batch)
 
