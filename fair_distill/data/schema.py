@@ -17,6 +17,8 @@ from fair_distill.errors import DataError
 from fair_distill.rows import RowSchema
 
 _KEY = b"fair_distill"
+# More than 2³¹ pixels in one batch, as 700,000 images of 3 × 32 × 32 have.
+_LARGE = pa.ipc.IpcWriteOptions(allow_64bit=True)
 
 
 def write_split(dataset: GroupedDataset, path: Path) -> None:
@@ -46,7 +48,7 @@ def write_split(dataset: GroupedDataset, path: Path) -> None:
     with (
         written_aside(path) as aside,
         pa.OSFile(str(aside), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
+        pa.ipc.new_file(sink, schema, options=_LARGE) as writer,
     ):
         writer.write_batch(batch)
 
@@ -69,13 +71,14 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
         about = json.loads((table.schema.metadata or {})[_KEY])
         if any(column.null_count for column in table.columns):
             raise ValueError("a value is null")
-        image = table.column("image").combine_chunks()
+        columns = {name: _view(table.column(name)) for name in ("label", "group", "pair")}
+        image = table.column("image")
         kept = np.int64 if verify else np.int32
         dataset = GroupedDataset(
-            images=image.to_numpy_ndarray(),
-            labels=table.column("label").to_numpy().astype(kept, copy=False),
-            groups=table.column("group").to_numpy().astype(kept, copy=False),
-            pairs=table.column("pair").to_numpy(),
+            images=_view(image).reshape(-1, *image.type.shape),
+            labels=columns["label"].astype(kept, copy=False),
+            groups=columns["group"].astype(kept, copy=False),
+            pairs=columns["pair"],
             classes=tuple(about["classes"]),
             group_names=tuple(about["groups"]),
             offsets=np.array(about["offsets"], dtype=np.int64),
@@ -89,6 +92,15 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
     if not _in_order(dataset.offsets) or (verify and not _sorted_by_cell(dataset)):
         raise DataError(f"{path}: rows are not sorted by cell as its header says; run `fair-distill prepare` again")
     return dataset
+
+
+def _view(column: pa.ChunkedArray) -> Array:
+    """Return a column's numbers where they lie. Not `to_numpy`, which imports pandas where it is installed."""
+    if column.num_chunks != 1:
+        raise ValueError("one record batch was wanted")  # several would have to be copied together
+    chunk = column.chunk(0)
+    numbers: Array = np.from_dlpack(chunk.storage.flatten() if isinstance(chunk, pa.ExtensionArray) else chunk)
+    return numbers
 
 
 def _in_order(offsets: Array) -> bool:

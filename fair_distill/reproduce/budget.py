@@ -51,14 +51,14 @@ class Budget:
 BUDGETS = {
     # Two CPU cores, about a quarter of an hour for a data set: too little for anything to converge, alike for all.
     "small": Budget(
-        width=32,
+        width=16,
         steps=60,
         gradient_steps=30,
         real_per_class=60,
         networks=2,
-        epochs=150,
-        full_steps=150,
-        paired_per_class=100,
+        epochs=100,
+        full_steps=100,
+        paired_per_class=50,
     ),
     # The papers' steps and networks with a sixth of their real images, which stratified batches make up for: a shared
     # GPU and a few minutes.

@@ -79,6 +79,41 @@ def test_images_are_a_view_of_the_file_that_nobody_can_write_to(path: Path) -> N
         images[0] = 0
 
 
+def test_opening_takes_no_memory_for_what_is_in_the_file(path: Path) -> None:
+    write_split(grouped([[40, 10], [20, 40]], size=64), path)
+
+    for verify in (True, False):
+        before = pa.total_allocated_bytes()
+        opened = read_split(path, verify=verify)
+        assert pa.total_allocated_bytes() - before < opened.images.nbytes / 100
+
+
+def test_without_verification_columns_are_views_and_the_header_is_still_held_to_account(path: Path) -> None:
+    made = grouped([[3, 1], [2, 4]])
+    write_split(made, path)
+
+    opened = read_split(path, verify=False)
+
+    assert np.array_equal(opened.labels, made.labels)
+    assert np.array_equal(opened.groups, made.groups)
+    assert not any(column.flags.owndata for column in (opened.images, opened.labels, opened.groups, opened.pairs))
+    crafted(path, made, labels=made.labels[::-1].copy())  # what only looking at the rows can tell
+    assert read_split(path, verify=False).counts.tolist() == made.counts.tolist()
+    crafted(path, made, offsets=np.array([0, 5, 4, 6, 10]))
+    with pytest.raises(DataError, match="not sorted by cell as its header says"):
+        read_split(path, verify=False)
+
+
+def test_a_split_in_several_batches_is_refused(path: Path) -> None:
+    write_split(grouped([[3, 1], [2, 4]]), path)
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
+
+    assert "one record batch was wanted" in fault(path)
+
+
 def test_a_view_of_part_of_the_images_is_written_as_its_rows(path: Path) -> None:
     made = grouped([[3, 1], [2, 4]])
 
