@@ -68,12 +68,18 @@ def decode(images: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return images
+    return F.interpolate(tiles(images, factor), size=images.shape[2:], mode="bilinear", align_corners=False)
+
+
+def tiles(images: Tensor, factor: int) -> Tensor:
+    """Cut each image into factor² tiles: (N · factor², channels, height / factor, width / factor), rounded up."""
+    if factor == 1:
+        return images
     height, width = images.shape[2:]
     tile_h, tile_w = -(-height // factor), -(-width // factor)
     tops = [round(i * (height - tile_h) / (factor - 1)) for i in range(factor)]
     lefts = [round(i * (width - tile_w) / (factor - 1)) for i in range(factor)]
-    tiles = torch.stack([images[:, :, y : y + tile_h, x : x + tile_w] for y in tops for x in lefts], dim=1)
-    return F.interpolate(tiles.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False)
+    return torch.stack([images[:, :, y : y + tile_h, x : x + tile_w] for y in tops for x in lefts], dim=1).flatten(0, 1)
 
 
 def encode(images: Tensor, factor: int) -> Tensor:

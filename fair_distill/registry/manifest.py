@@ -55,7 +55,7 @@ class Manifest:
     engine: int
 
     def to_json(self) -> bytes:
-        return to_json({"format": _FORMAT, **asdict(self)})
+        return to_json({"format": _FORMAT, **asdict(self), "card": self.card.to_dict()})
 
     @property
     def version(self) -> str:
