@@ -4,9 +4,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, open_workspace
 from fair_distill.cli.progress import add_quiet, shown
+
+if TYPE_CHECKING:
+    from fair_distill.registry.manifest import Manifest
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,6 +44,7 @@ def _distill(arguments: Arguments) -> None:
             progress=progress,
         )
     print(f"{arguments.candidate}: {manifest.card.examples:,} images, version {manifest.version[:12]}")
+    _show_nearness(arguments.candidate, manifest)
 
 
 def _asked_to_stop() -> Callable[[], bool]:
@@ -55,3 +60,9 @@ def _references(arguments: Arguments) -> None:
 
     manifest = stages.references(*open_workspace(arguments), arguments.reference)
     print(f"{arguments.reference}: {manifest.card.examples:,} real images")
+    _show_nearness(arguments.reference, manifest)
+
+
+def _show_nearness(name: str, manifest: "Manifest") -> None:
+    if manifest.card.nearness is not None:
+        print(f"{name}: {manifest.card.nearness.sentence()}")

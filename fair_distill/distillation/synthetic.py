@@ -87,11 +87,18 @@ def encode(images: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return images
     height, width = images.shape[2:]
-    tile_h, tile_w = -(-height // factor), -(-width // factor)
-    small = F.interpolate(images, size=(tile_h, tile_w), mode="area").unflatten(0, (-1, factor, factor))
+    small = shrink(images, factor).unflatten(0, (-1, factor, factor))
     rows = [torch.cat(list(small[:, y].unbind(1)), dim=3) for y in range(factor)]
     mosaic = torch.cat(rows, dim=2)
     return F.interpolate(mosaic, size=(height, width), mode="area") if mosaic.shape[2:] != (height, width) else mosaic
+
+
+def shrink(images: Tensor, factor: int) -> Tensor:
+    """Return images made as small as a tile (area average)."""
+    if factor == 1:
+        return images
+    size = [-(-side // factor) for side in images.shape[2:]]
+    return F.interpolate(images, size=size, mode="area")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.artifacts import Workspace, sha256
-from fair_distill.card import DatasetCard, TrainingRecipe
+from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Config
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError
@@ -52,6 +52,8 @@ def card_of(
     examples: int,
     formation: int = 1,
     diagnostics: Mapping[str, float] = MappingProxyType({}),
+    residuals: Residuals | None = None,
+    nearness: Nearness | None = None,
 ) -> DatasetCard:
     return DatasetCard(
         dataset=config.dataset,
@@ -64,6 +66,8 @@ def card_of(
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
         recipe=recipe_of(config, train, formation),
         diagnostics=dict(diagnostics),
+        residuals=residuals,
+        nearness=nearness,
     )
 
 
