@@ -100,6 +100,18 @@ class Nearness:
     relative_distance: tuple[float | None, ...]
     undefined: str | None
 
+    def __post_init__(self) -> None:
+        pairs = zip(self.near_copies_per_class, self.images_per_class, strict=True)
+        of_class = [(0 if near is None else near, of) for near, of in pairs]
+        if not (
+            all(0 <= near <= of for near, of in of_class)
+            and sum(near for near, _ in of_class) == (self.near_copies or 0)
+            and sum(of for _, of in of_class) == self.images
+            and 0 <= self.copies <= self.images
+            and 0 <= (self.expected or 0) <= self.images
+        ):
+            raise ValueError(f"counts of near copies contradict each other: {self}")
+
     @property
     def share(self) -> float | None:
         """The share of images that are near copies."""
@@ -140,6 +152,12 @@ class DatasetCard:
     diagnostics: dict[str, float]
     residuals: Residuals | None = None
     nearness: Nearness | None = None
+
+    def __post_init__(self) -> None:
+        if self.nearness is not None and len(self.nearness.images_per_class) != len(self.classes):
+            raise ValueError(
+                f"nearness is of {len(self.nearness.images_per_class)} classes, not of {len(self.classes)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values. What was not measured has no key, as in cards from before it could be."""
