@@ -54,7 +54,6 @@ def distill(
     kept = CheckpointFolder(
         checkpoints or workspace.checkpoints, sha256(to_json(makes | made_of)), every=every, stopping=stopping
     )
-    where = torch_device(device, threads=config.threads)
     result = run(
         train,
         config.distill,

@@ -215,7 +215,7 @@ def test_each_real_image_is_embedded_once_in_batches_and_fewer_where_capped() ->
     looked_at(data, images, [0], networks=[capped], rows_per_cell=100)
 
     assert sum(whole.batches) == 721
-    assert max(whole.batches) <= 512
+    assert max(whole.batches) <= 128
     assert sum(capped.batches) == 121
 
 

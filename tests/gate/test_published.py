@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from small_predictions import drawn
-from small_workspace import REPOSITORY, run, small_params, write_params
+from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 
 from fair_distill import stages
 from fair_distill.artifacts import Workspace, sha256, to_json
@@ -331,6 +331,17 @@ def test_iteration_zero_sets_are_refused_and_said_when_they_are_made(workspace: 
         assert run(workspace, "enforce", name).code == 1
         made = run(workspace, "references", name)
         assert "20 of 20 images nearer to a training image than 1 % of hold-out images are" in made.out
+
+
+def test_every_card_has_both_looks_but_that_of_the_full_data(finished: Path) -> None:
+    for name in SETS:
+        card = Manifest.from_json((Workspace(finished).set(name) / "manifest.json").read_bytes()).card
+        assert (card.nearness is None) == (card.residuals is None) == (name == "full")
+        if card.residuals is not None:
+            assert card.residuals.networks == 3
+            assert card.residuals.worst is not None
+            assert card.residuals.undefined == {}
+            assert len(to_json(card.to_dict())) < 10_000
 
 
 def test_the_graph_knows_what_judging_reads() -> None:
