@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fair_distill.errors import DataError
 from fair_distill.rows import RowSchema
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,98 @@ class TrainingRecipe:
 
 
 @dataclass(frozen=True)
+class Residuals:
+    """How far a set lies from its groups' mean embeddings, and why; see `distillation.diagnostics`.
+
+    One number per class, the mean over `networks` untrained networks; None where `undefined` says why there is none.
+
+    Attributes
+    ----------
+    residual : distance from the set to the group farthest from it; `vanilla_residual` and `barycenter_residual` are the
+        same of the two targets
+    shift : distance between the two targets
+    imbalance : how far the groups' shares are from their weights, in total variation
+    separation : distance between the groups that are too large and those that are too small; None where none is
+    spread : distance between the two groups that are farthest apart
+    offset : distance from the barycenter to the weighted mean
+    condition, weak_condition : share of networks at which Theorem 4.1's condition holds, and the weaker one
+    """
+
+    networks: int
+    residual: tuple[float | None, ...]
+    vanilla_residual: tuple[float | None, ...]
+    barycenter_residual: tuple[float | None, ...]
+    shift: tuple[float | None, ...]
+    imbalance: tuple[float | None, ...]
+    separation: tuple[float | None, ...]
+    spread: tuple[float | None, ...]
+    offset: tuple[float | None, ...]
+    condition: tuple[float | None, ...]
+    weak_condition: tuple[float | None, ...]
+    undefined: dict[str, str]
+
+    @property
+    def worst(self) -> float | None:
+        """The largest residual of any class; None if one is undefined."""
+        known = [value for value in self.residual if value is not None]
+        return max(known) if known and len(known) == len(self.residual) else None
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near a set's images are to training images, against hold-out images; see `distillation.nearness`.
+
+    Attributes
+    ----------
+    images : images looked at, tiles of mosaics each for itself; `images_per_class` the same by class
+    holdout : hold-out images that they are compared with
+    quantile : the share of hold-out images that an image must be nearer than to count as a near copy
+    near_copies, near_copies_per_class : how many do; None where `undefined` says why that cannot be told
+    copies : how many are a training image, to half a grey level
+    expected : near copies that as many images never seen in training would show
+    relative_distance : per class, the median over images of the distance to the nearest training image, in units of the
+        hold-out images' median
+    """
+
+    images: int
+    holdout: int
+    quantile: float
+    near_copies: int | None
+    copies: int
+    expected: float | None
+    images_per_class: tuple[int, ...]
+    near_copies_per_class: tuple[int | None, ...]
+    relative_distance: tuple[float | None, ...]
+    undefined: str | None
+
+    def __post_init__(self) -> None:
+        pairs = zip(self.near_copies_per_class, self.images_per_class, strict=True)
+        of_class = [(0 if near is None else near, of) for near, of in pairs]
+        if not (
+            all(0 <= near <= of for near, of in of_class)
+            and sum(near for near, _ in of_class) == (self.near_copies or 0)
+            and sum(of for _, of in of_class) == self.images
+            and 0 <= self.copies <= self.images
+            and 0 <= (self.expected or 0) <= self.images
+        ):
+            raise ValueError(f"counts of near copies contradict each other: {self}")
+
+    @property
+    def share(self) -> float | None:
+        """The share of images that are near copies."""
+        return None if self.near_copies is None or not self.images else self.near_copies / self.images
+
+    def sentence(self) -> str:
+        """What was found, for a person."""
+        if self.near_copies is None or self.expected is None:
+            return f"near copies not measured: {self.undefined}"
+        return (
+            f"{self.near_copies:,} of {self.images:,} images nearer to a training image than "
+            f"{100 * self.quantile:g} % of hold-out images are ({self.expected:.1f} by chance)"
+        )
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """The facts about one set.
 
@@ -49,6 +143,7 @@ class DatasetCard:
         that lost more than a tenth to their parents, `unknown` the share that had no group, the method, and for each
         cell how many it inferred and how often it was right on known examples; None where there was nothing to do
     schema : the columns of rows, by which they decode; None for images
+    residuals, nearness : measured on the images as they are published; None where that was not done
     """
 
     dataset: str
@@ -63,11 +158,20 @@ class DatasetCard:
     diagnostics: dict[str, float]
     group_labels: dict[str, Any] = field(default_factory=dict)
     schema: RowSchema | None = None
+    residuals: Residuals | None = None
+    nearness: Nearness | None = None
+
+    def __post_init__(self) -> None:
+        if self.nearness is not None and len(self.nearness.images_per_class) != len(self.classes):
+            raise ValueError(
+                f"nearness is of {len(self.nearness.images_per_class)} classes, not of {len(self.classes)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain values. What was not measured has no key, as in cards from before it could be."""
         plain = asdict(replace(self, schema=None))
-        del plain["schema"]
-        return plain if self.schema is None else plain | {"schema": self.schema.to_dict()}
+        plain["schema"] = self.schema.to_dict() if self.schema is not None else None
+        return {key: item for key, item in plain.items() if key not in _OPTIONAL or item is not None}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "DatasetCard":
@@ -87,6 +191,18 @@ class DatasetCard:
                 diagnostics=dict(value["diagnostics"]),
                 group_labels=dict(value["group_labels"]),
                 schema=RowSchema.from_dict(value["schema"]) if "schema" in value else None,
+                residuals=_measured(Residuals, value, "residuals"),
+                nearness=_measured(Nearness, value, "nearness"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a dataset card: {error!r}") from None
+
+
+_OPTIONAL = ("schema", "residuals", "nearness")
+
+
+def _measured(kind: type[T], value: Mapping[str, Any], key: str) -> T | None:
+    if key not in value:
+        return None
+    fields = {name: tuple(item) if isinstance(item, list) else item for name, item in value[key].items()}
+    return kind(**fields)

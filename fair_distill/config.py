@@ -206,6 +206,32 @@ class Distill(Section):
     rows: Rows | None = None
 
 
+class Diagnostics(Section):
+    """What residuals are measured on; see `distillation.diagnostics`.
+
+    Attributes
+    ----------
+    networks : untrained networks, made as distill.network says
+    rows_per_cell : real images of a class and group that are embedded, at most
+    """
+
+    networks: Positive
+    rows_per_cell: Positive
+
+
+class Nearness(Section):
+    """What counts as a near copy of a training image; see `distillation.nearness`.
+
+    Attributes
+    ----------
+    quantile : the share of hold-out images that an image must be nearer than
+    holdout_per_class : images of the tune split that are looked at, at most
+    """
+
+    quantile: Annotated[float, Field(gt=0, lt=1)]
+    holdout_per_class: Positive
+
+
 class Candidate(Section):
     """What may differ between the sets that are compared: the alignment, and nothing else."""
 
@@ -330,6 +356,8 @@ class Config(Section):
     validate_: Annotated[Validate, Field(alias="validate")]
     recipe: Recipe
     distill: Distill
+    diagnostics: Diagnostics
+    nearness: Nearness
     candidates: Annotated[dict[Slug, Candidate], Field(min_length=1)]
     references: dict[Slug, Reference]
     sets: Annotated[list[Slug], Field(min_length=1)]

@@ -116,7 +116,14 @@ def test_a_change_of_what_makes_the_set_makes_a_new_version(
     assert (root / path).read_bytes() != (finished / path).read_bytes()
 
 
-@pytest.mark.parametrize(("name", "own"), [("pooled", {"distill", "candidate"}), ("random", {"reference", "ipc"})])
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("pooled", {"distill", "diagnostics", "nearness", "candidate"}),
+        ("random", {"reference", "ipc", "network", "diagnostics", "nearness"}),
+        ("full", {"reference", "ipc"}),
+    ],
+)
 def test_a_manifest_holds_the_params_that_make_the_set_and_no_others(finished: Path, name: str, own: set[str]) -> None:
     held = json.loads((finished / "artifacts/sets" / name / "manifest.json").read_bytes())["params"]
 

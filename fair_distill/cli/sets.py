@@ -11,6 +11,7 @@ from fair_distill.cli.progress import add_quiet, shown
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
+    from fair_distill.registry.manifest import Manifest
 
 
 def add_commands(commands: Commands) -> None:
@@ -45,6 +46,7 @@ def _distill(arguments: Arguments) -> None:
         )
     made = f"{manifest.card.examples:,} {_things(manifest.card)}"
     print(f"{arguments.candidate}: {made}, version {manifest.version[:12]}")
+    _show_nearness(arguments.candidate, manifest)
 
 
 def _asked_to_stop() -> Callable[[], bool]:
@@ -60,7 +62,13 @@ def _references(arguments: Arguments) -> None:
 
     manifest = stages.references(*open_workspace(arguments), arguments.reference)
     print(f"{arguments.reference}: {manifest.card.examples:,} real {_things(manifest.card)}")
+    _show_nearness(arguments.reference, manifest)
 
 
 def _things(card: "DatasetCard") -> str:
     return "images" if card.schema is None else "rows"
+
+
+def _show_nearness(name: str, manifest: "Manifest") -> None:
+    if manifest.card.nearness is not None:
+        print(f"{name}: {manifest.card.nearness.sentence()}")

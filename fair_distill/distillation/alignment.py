@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fair_distill.config import Candidate, Named
-from fair_distill.data.grouped import Array
+from fair_distill.config import Candidate, Distill, Named
+from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, mean
 from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
 from fair_distill.distillation.names import resolve, takes, with_options
 from fair_distill.distillation.sampling import Allocation
+from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.errors import ConfigError
 
 Statistic = tuple[Tensor, ...]
@@ -249,14 +250,14 @@ def build_alignment(
     counts_CG: Array,
     groups: tuple[str, ...],
     *,
-    shrinkage: Array | None = None,
+    mapped: Array | None = None,
     device: torch.device | None = None,
 ) -> Alignment:
     """Return the alignment that a candidate names, for data with these counts.
 
     Parameters
     ----------
-    shrinkage : (C, G, G), what stands for each cell in the targets; empty cells then count as the others do. The pooled
+    mapped : (C, G, G), as `shrinkage` gives it: what stands for each cell in the targets; empty cells then count as the others do. The pooled
         target is that of all examples however their cells are estimated, and stays what it is
 
     Raises
@@ -270,13 +271,23 @@ def build_alignment(
         options = options | {"barycenter": candidate.barycenter}
     make = with_options(resolve(name, ALIGNMENTS, where="alignment"), options, where=f"alignment {name!r}", given=2)
     counts = torch.from_numpy(counts_CG).float()
-    present = counts_CG if shrinkage is None else np.ones_like(counts_CG)
+    present = counts_CG if mapped is None else np.ones_like(counts_CG)
     alignment = make(counts.to(device), group_weights(present, groups, candidate.group_weights).to(device))
-    if shrinkage is None or isinstance(alignment, Pooled):
+    if mapped is None or isinstance(alignment, Pooled):
         return alignment
     if isinstance(alignment, CloudBarycentric):
         raise ConfigError(
             "params.yaml: distill.shrinkage maps means of cells, and this barycenter compares whole clouds; "
             "say `shrinkage: null`, or take a barycenter of means"
         )
-    return Shrunken(alignment, torch.from_numpy(shrinkage).float().to(device))
+    return Shrunken(alignment, torch.from_numpy(mapped).float().to(device))
+
+
+def alignment_for(
+    dataset: GroupedDataset, settings: Distill, candidate: Candidate, *, device: torch.device | None = None
+) -> Alignment:
+    """Return the alignment that a candidate names, for this dataset, with thin cells shrunken if settings say so."""
+    shrunk = None
+    if settings.shrinkage is not None:
+        shrunk = shrinkage(dataset.counts, dataset.attributes, settings.shrinkage.prior)
+    return build_alignment(candidate, dataset.counts, dataset.group_names, mapped=shrunk, device=device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fair_distill.config import Candidate, Distill, Optimiser
 from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distillation.alignment import Alignment, build_alignment
+from fair_distill.distillation.alignment import Alignment, alignment_for
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.divergence import stay_sane
@@ -23,7 +23,6 @@ from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
-from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.distillation.synthetic import Synthetic, decode, start
 from fair_distill.distillation.valid import keep_valid
 
@@ -116,9 +115,7 @@ def distill(
     classes = len(dataset.classes)
     valid = keep_valid(dataset.schema, normalise, settings)
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    prior = settings.shrinkage.prior if settings.shrinkage else None
-    shrunk = None if prior is None else shrinkage(dataset.counts, dataset.attributes, prior)
-    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, shrinkage=shrunk, device=device)
+    alignment = alignment_for(dataset, settings, candidate, device=device)
     read = reader(dataset.images, normalise, device)
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device
@@ -145,12 +142,10 @@ def distill(
         }
 
     if kept := (checkpoints.latest() if checkpoints else None):
-        images.data = kept["images"].to(device)
-        losses = kept["losses"].tolist()
-        moments = _below("optimiser", kept)  # the count of steps, a scalar, stays on the CPU
-        optimiser.state[images].update(
-            {key: value.to(device if value.ndim else "cpu") for key, value in moments.items()}
-        )
+        images.data, losses = kept["images"].to(device), kept["losses"].tolist()
+        # The count of steps, a scalar, stays on the CPU.
+        moments = {key: of.to(device if of.ndim else "cpu") for key, of in _below("optimiser", kept).items()}
+        optimiser.state[images].update(moments)
         pool.restore(_below("pool", kept))
         streams.restore(_below("streams", kept))  # last: making the pool's networks drew from them
 

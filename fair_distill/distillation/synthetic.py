@@ -69,12 +69,18 @@ def decode(images: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return images
+    return F.interpolate(tiles(images, factor), size=images.shape[2:], mode="bilinear", align_corners=False)
+
+
+def tiles(images: Tensor, factor: int) -> Tensor:
+    """Cut each image into factor² tiles: (N · factor², channels, height / factor, width / factor), rounded up."""
+    if factor == 1:
+        return images
     height, width = images.shape[2:]
     tile_h, tile_w = -(-height // factor), -(-width // factor)
     tops = [round(i * (height - tile_h) / (factor - 1)) for i in range(factor)]
     lefts = [round(i * (width - tile_w) / (factor - 1)) for i in range(factor)]
-    tiles = torch.stack([images[:, :, y : y + tile_h, x : x + tile_w] for y in tops for x in lefts], dim=1)
-    return F.interpolate(tiles.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False)
+    return torch.stack([images[:, :, y : y + tile_h, x : x + tile_w] for y in tops for x in lefts], dim=1).flatten(0, 1)
 
 
 def encode(images: Tensor, factor: int) -> Tensor:
@@ -82,8 +88,7 @@ def encode(images: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return images
     height, width = images.shape[2:]
-    tile_h, tile_w = -(-height // factor), -(-width // factor)
-    small = F.interpolate(images, size=(tile_h, tile_w), mode="area").unflatten(0, (-1, factor, factor))
+    small = shrink(images, factor).unflatten(0, (-1, factor, factor))
     rows = [torch.cat(list(small[:, y].unbind(1)), dim=3) for y in range(factor)]
     mosaic = torch.cat(rows, dim=2)
     return F.interpolate(mosaic, size=(height, width), mode="area") if mosaic.shape[2:] != (height, width) else mosaic
@@ -92,6 +97,14 @@ def encode(images: Tensor, factor: int) -> Tensor:
 def as_it_is(images: Tensor) -> Tensor:
     """Any image is an image."""
     return images
+
+
+def shrink(images: Tensor, factor: int) -> Tensor:
+    """Return images made as small as a tile (area average)."""
+    if factor == 1:
+        return images
+    size = [-(-side // factor) for side in images.shape[2:]]
+    return F.interpolate(images, size=size, mode="area")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from fair_distill.gate.noise import Floor
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
 
 # The limit itself is kept: 9 of 10 against 6 of 10 is a gap of 0.3, which floats call 0.30000000000000004.
-_ROUNDING = 1e-9
-_SHOWN = 5
+ROUNDING = 1e-9
+SHOWN = 5
 
 
 def decide(
@@ -39,7 +39,7 @@ def decide(
     """
     sign, number = _sided(limit)
     bounds = [_bound(one, sign, alpha) for one in found]
-    broken = [bound > number + _ROUNDING for bound in bounds]
+    broken = [bound > number + ROUNDING for bound in bounds]
     shown, rejected = (None, broken) if alpha is None else _holm(found, sign, number, alpha)
     outcome: Outcome = "pass"
     if any(places.any() for places in broken):
@@ -52,7 +52,7 @@ def decide(
     order = np.lexsort((-bounds[worst], -sign * evidence.each))
     culprits = tuple(
         _culprit(limit, outcome, evidence, int(j), own[worst], alpha=alpha) for j in order if guilty[worst][j]
-    )[:_SHOWN]
+    )[:SHOWN]
     bound = None if alpha is None else _possible(limit, sign * float(bounds[worst].max()))
     told = sentence(
         limit,
@@ -127,7 +127,7 @@ def _holm(found: Sequence[Evidence], sign: float, number: float, alpha: float) -
     while remaining > 0:
         bounds = [sign * (one.lower if sign > 0 else one.upper)(alpha / remaining) for one in found]
         simultaneous = simultaneous or bounds
-        new = [(bound > number + _ROUNDING) & ~before for bound, before in zip(bounds, rejected, strict=True)]
+        new = [(bound > number + ROUNDING) & ~before for bound, before in zip(bounds, rejected, strict=True)]
         rejected = [before | now for before, now in zip(rejected, new, strict=True)]
         count = sum(int(now.sum()) for now in new)
         if count == 0:

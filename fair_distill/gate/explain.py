@@ -18,7 +18,7 @@ def explain(verdict: Verdict) -> list[str]:
     lines = []
     for finding in verdict.findings:
         lines.append(f"{finding.outcome.upper()}: {finding.sentence}")
-        if finding.noise is not None and finding.value is not None:
+        if finding.noise is not None and finding.per_seed is not None:
             chance = f"a perfectly fair classifier would show {finding.noise:.3f} here by chance"
             lines.append(f"  {chance}; the mean of each seed's own figure is {finding.per_seed:.3f}")
         for culprit in finding.culprits[1:]:

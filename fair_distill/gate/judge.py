@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from fair_distill.artifacts import sha256
+from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.gate.answers import Answers, answers, same_examples
@@ -24,6 +25,7 @@ from fair_distill.gate.policy import (
     PROMOTED,
     Context,
     alpha_at,
+    asks_the_card,
     check,
     check_waivers,
     policy_digest,
@@ -32,6 +34,7 @@ from fair_distill.gate.policy import (
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.published import NEAR_COPIES, card_of, found_in
 from fair_distill.gate.verdict import Finding, Group, Verdict
 
 __all__ = ["Verdict", "judge", "policy_digest"]
@@ -45,6 +48,7 @@ def judge(
     *,
     context: bytes,
     engine: int,
+    manifest: bytes | None = None,
     references: Mapping[str, bytes] | None = None,
     floor: Gate | None = None,
     now: date | None = None,
@@ -58,6 +62,7 @@ def judge(
     ----------
     predictions : the bytes of predictions.parquet
     context : the bytes of context.json, or b"" where there is none
+    manifest : the bytes of the set's manifest.json, which clauses on the set itself need
     references : the bytes of the predictions that clauses with `over` compare to, by name, on the same split;
         under `promoted` those that context.json names
     floor : an organisation's policy, which `policy` may tighten and not loosen
@@ -68,7 +73,7 @@ def judge(
     ConfigError
         If the policy or the context cannot be applied as it stands.
     IntegrityError
-        If a reference is of another split, or not the one that was promoted.
+        If a reference is of another split, or not the one that was promoted; if the manifest is of another set.
     MeasurementError
         If there is nothing to judge, or what is there contradicts itself.
     """
@@ -82,8 +87,10 @@ def judge(
     check_waivers(known, policy, set=table.set)
     given = dict(sorted((references or {}).items()))
     others = {name: _reference(name, content, table, known) for name, content in given.items()}
+    card = card_of(manifest, version=table.set) if asks_the_card(policy) else None
     for limit in policy.limits:
-        scope(limit, table.classes, table.groups)
+        if limit.metric != NEAR_COPIES:
+            scope(limit, table.classes, table.groups)
         _referred(limit, others, known)
 
     own = [answers(table, network) for network in range(len(table.networks))]
@@ -91,7 +98,7 @@ def judge(
     noise = [noise_floor(one, np.random.default_rng(0)) for one in own]
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, known.attempt)
     findings = tuple(
-        _waived(_finding(limit, policy, own, others, noise, alpha=alpha), known, table.set, now)
+        _waived(_finding(limit, policy, own, others, noise, card, alpha=alpha), known, table.set, now)
         for limit in policy.limits
     )
     return Verdict(
@@ -150,9 +157,13 @@ def _finding(
     own: Sequence[Answers],
     others: References,
     noise: Sequence[Floor],
+    card: DatasetCard | None,
     *,
     alpha: float | None,
 ) -> Finding:
+    if limit.metric == NEAR_COPIES:
+        assert card is not None
+        return found_in(limit, card, bounds=alpha is not None)
     if limit.over == PROMOTED and PROMOTED not in others:
         accepted = limit.first_release == "accept"
         reason = f"nothing is promoted yet, which this clause does{'' if accepted else ' not'} accept"

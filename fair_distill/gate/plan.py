@@ -19,6 +19,7 @@ from fair_distill.errors import ConfigError
 from fair_distill.gate.bounds import Contrasts, Score, bend
 from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
 from fair_distill.gate.policy import alpha_at, check
+from fair_distill.gate.published import NEAR_COPIES
 
 _MOST = 1_000_000
 
@@ -103,7 +104,7 @@ def plan(
     alpha = alpha_at(policy.alpha, attempt)
     rows = []
     for limit in policy.limits:
-        if limit.metric == "calibration_gap" or limit.classes or limit.groups:
+        if limit.metric in ("calibration_gap", NEAR_COPIES) or limit.classes or limit.groups:
             continue
         for assume in assumed:
             rows.append(_row(limit, cells, assume, alpha=alpha, rng=rng, draws=draws))

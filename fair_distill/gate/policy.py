@@ -14,6 +14,7 @@ from fair_distill.artifacts import parse_json, sha256, to_json
 from fair_distill.config import Gate, Limit, Section
 from fair_distill.errors import ConfigError
 from fair_distill.gate.metrics import GAP_RATES, GAPS, METRICS
+from fair_distill.gate.published import NEAR_COPIES
 
 PROMOTED = "promoted"
 # The rise of a maximum is bounded by the largest rise; the rise of a mean is not gated.
@@ -37,18 +38,23 @@ def alpha_at(alpha: float, attempt: int) -> float:
 def check(policy: Gate) -> None:
     """Raise ConfigError for a clause that cannot be decided, whatever the predictions."""
     for limit in policy.limits:
-        if limit.metric not in METRICS:
+        if limit.metric not in (*METRICS, NEAR_COPIES):
             raise ConfigError(
-                f"params.yaml: gate.limits names metric {limit.metric!r}; choose one of {', '.join(METRICS)}"
+                f"params.yaml: gate.limits names metric {limit.metric!r}; choose one of "
+                f"{', '.join((*METRICS, NEAR_COPIES))}"
             )
         _check_clause(limit)
 
 
 def _check_clause(limit: Limit) -> None:
     where = f"params.yaml: gate.limits: {limit.name}"
-    side = "at_most" if limit.metric in GAPS else "at_least"
+    side = "at_most" if limit.metric in (*GAPS, NEAR_COPIES) else "at_least"
     if getattr(limit, side) is None:
         raise ConfigError(f"{where}: {limit.metric} is limited by {side}; move the number there")
+    if limit.metric == NEAR_COPIES:
+        if limit.over or limit.classes or limit.groups or limit.against:
+            raise ConfigError(f"{where}: {NEAR_COPIES} is of the whole set; remove over, classes, groups and against")
+        return
     if limit.over and limit.metric not in (*RISING, "accuracy"):
         raise ConfigError(f"{where}: over another set are gated {', '.join(RISING)} and accuracy")
     if limit.against and limit.metric not in GAPS:
@@ -57,6 +63,11 @@ def _check_clause(limit: Limit) -> None:
         raise ConfigError(f"{where}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and limit.metric == "calibration_gap":
         raise ConfigError(f"{where}: calibration_gap is of groups, not of classes; remove classes")
+
+
+def asks_the_card(policy: Gate) -> bool:
+    """Say whether a clause is on the set itself, so that judging needs its manifest."""
+    return any(limit.metric == NEAR_COPIES for limit in policy.limits)
 
 
 def tighten(policy: Gate, floor: Gate) -> None:

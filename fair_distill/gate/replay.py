@@ -29,6 +29,7 @@ def replay(
     versions: Mapping[str, bytes],
     *,
     before: Mapping[str, str] | None = None,
+    manifests: Mapping[str, bytes] | None = None,
     references: Mapping[str, bytes] | None = None,
     context: bytes = b"",
     engine: int,
@@ -43,6 +44,7 @@ def replay(
     Parameters
     ----------
     versions : predictions by version
+    manifests : by version, for policies with clauses on the set itself
     before : the outcomes that stand, by version
     """
     check(policy)
@@ -56,6 +58,7 @@ def replay(
                 policy,
                 context=context,
                 engine=engine,
+                manifest=(manifests or {}).get(name),
                 references=references,
                 floor=floor,
                 now=now,

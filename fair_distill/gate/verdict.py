@@ -46,8 +46,10 @@ class Finding:
     Attributes
     ----------
     value : the metric of mean rates over seeds; `per_seed` is the mean of each seed's own
-    noise : what a perfectly fair classifier would show by chance, for gaps
-    bound : what has to stay within the limit; None in `mode: point` and where there is too little evidence
+    network : the worst; "the set" where no network has a part in it
+    noise : what chance would show: of a perfectly fair classifier, for gaps; of unseen images, for near copies
+    bound : what has to stay within the limit; the value itself where that is counted and not estimated; None in
+        `mode: point` and where there is too little evidence
     waiver : by whose word an unmet clause holds nobody up
     """
 

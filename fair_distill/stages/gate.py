@@ -10,13 +10,14 @@ from fair_distill.config import Config, Gate
 from fair_distill.errors import IntegrityError
 from fair_distill.gate.judge import judge as decide
 from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
-from fair_distill.gate.policy import PROMOTED, read_context
+from fair_distill.gate.policy import PROMOTED, asks_the_card, read_context
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import published
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import open_store
-from fair_distill.stages.record import known
+from fair_distill.registry.manifest import MANIFEST_FILE
+from fair_distill.registry.store import manifest_key, open_store
+from fair_distill.stages.record import known, made_by
 from fair_distill.stages.seeds import numpy_generator
 
 
@@ -44,10 +45,15 @@ def verdict_of(
         config.gate,
         context=context,
         engine=config.engine,
+        manifest=_manifest(workspace, config, name) if asks_the_card(config.gate) else None,
         references=_compared(workspace, config, config.gate, context),
         floor=floor,
         now=now,
     )
+
+
+def _manifest(workspace: Workspace, config: Config, name: str) -> bytes:
+    return needed(workspace.set(name) / MANIFEST_FILE, made_by=made_by(config, name)).read_bytes()
 
 
 def _context(workspace: Workspace) -> bytes:
@@ -92,6 +98,7 @@ def replay_gate(
     """Judge every published version anew by `policy`, from the predictions it was published with."""
     store = open_store(registry)
     versions: dict[str, bytes] = {}
+    manifests: dict[str, bytes] = {}
     before: dict[str, str] = {}
     for number, version in enumerate(published(read_ledger(store, config.dataset)), start=1):
         stood = list(_verdicts(store.read(key) for key in store.list(f"versions/{version}/verdicts/")))
@@ -101,11 +108,13 @@ def replay_gate(
                 raise IntegrityError(f"{key} is in the registry with other bytes than were written there")
             name = f"{config.dataset}@v{number} ({Path(key).stem[:12]})"
             versions[name] = predictions
+            manifests[name] = store.read(manifest_key(version))
             before.update((name, verdict.outcome) for verdict in stood if verdict.predictions == Path(key).stem)
     context = _context(workspace)
     return replay(
         policy,
         versions,
+        manifests=manifests,
         before=before,
         references=_compared(workspace, config, policy, context),
         context=context,

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.artifacts import Workspace, sha256
-from fair_distill.card import DatasetCard, TrainingRecipe
+from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError
@@ -58,6 +58,8 @@ def card_of(
     formation: int = 1,
     diagnostics: Mapping[str, float] = MappingProxyType({}),
     group_labels: Mapping[str, Any] = MappingProxyType({}),
+    residuals: Residuals | None = None,
+    nearness: Nearness | None = None,
 ) -> DatasetCard:
     return DatasetCard(
         dataset=config.dataset,
@@ -72,6 +74,8 @@ def card_of(
         diagnostics=dict(diagnostics),
         group_labels=dict(group_labels),
         schema=train.schema,
+        residuals=residuals,
+        nearness=nearness,
     )
 
 

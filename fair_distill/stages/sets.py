@@ -9,6 +9,7 @@ from fair_distill.distilled import DistilledSet
 from fair_distill.registry.manifest import Manifest
 from fair_distill.stages.data import validated
 from fair_distill.stages.device import peak_memory_mb, torch_device
+from fair_distill.stages.looks import looks
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.record import PROVENANCE_FILE, card_of, group_labels_of, params_of, recipe_of, write_set
 from fair_distill.stages.seeds import torch_generator
@@ -43,6 +44,7 @@ def distill(
 
     candidate = config.candidate(name)
     validated(workspace)
+    formation = config.distill.formation
     computed_on = torch_device(device, threads=config.threads)
     resolved = with_known_groups(
         read_split(workspace.split("train")),
@@ -52,7 +54,7 @@ def distill(
         device=computed_on,
     )
     train = resolved.dataset
-    recipe = recipe_of(config, train, config.distill.formation)
+    recipe = recipe_of(config, train, formation)
     provenance = _provenance(config, device)
     # What the pixels depend on, and no more: another recipe takes up the same run. The machine is part of it: half a
     # run here and half where bytes come out otherwise would give a set that neither makes.
@@ -80,21 +82,23 @@ def distill(
             )
         ),
     )
+    made = (result.images, result.labels)
     card = card_of(
         config,
         train,
         name=name,
         kind="distilled",
         examples=len(result.labels),
-        formation=config.distill.formation,
+        formation=formation,
         diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
         group_labels=group_labels_of(config.distill, candidate, resolved),
+        **looks(workspace, config, train, *made, candidate=candidate, formation=formation, device=computed_on),
     )
     distilled = DistilledSet(result.images, result.labels, card)
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     write_bytes(workspace.grid(name), grid_png(distilled))
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
-    params = params_of(config, "distill", candidate=candidate.model_dump(), **own)
+    params = params_of(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump(), **own)
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()
     return manifest
@@ -126,16 +130,26 @@ def references(workspace: Workspace, config: Config, name: str) -> Manifest:
     reference = config.reference(name)
     validated(workspace)
     train = read_split(workspace.split("train"))
-    params = params_of(config, reference=reference.model_dump(), ipc=config.distill.ipc)
+    made_by = {"reference": reference.model_dump(), "ipc": config.distill.ipc}
     if reference.select == "all":
         card = card_of(config, train, name=name, kind="full", examples=len(train))
-        return write_set(workspace, config, card, None, params)
+        return write_set(workspace, config, card, None, params_of(config, **made_by))
+    device = torch_device("cpu", threads=config.threads)
     generator = torch_generator(config, f"references.{reference.select}")
     formation = reference.formation or 1
     embed = None
     if reference.select in CORESETS:
-        device = torch_device("cpu", threads=config.threads)
         embed = embedding(train, recipe_of(config, train, 1), torch_generator(config, "references.embedding"), device)
     images, labels = subset(reference.select, train, config.distill.ipc, formation, generator, embed=embed)
-    card = card_of(config, train, name=name, kind="subset", examples=len(labels), formation=formation)
+    card = card_of(
+        config,
+        train,
+        name=name,
+        kind="subset",
+        examples=len(labels),
+        formation=formation,
+        **looks(workspace, config, train, images, labels, formation=formation, device=device),
+    )
+    seen_by = {"network": config.distill.network.model_dump()}
+    params = params_of(config, "diagnostics", "nearness", **made_by, **seen_by)
     return write_set(workspace, config, card, DistilledSet(images, labels, card), params)

@@ -134,7 +134,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def aligned(name: str, barycenter: Any = None, *, prior: float = 10.0) -> Alignment:
     return build_alignment(
-        candidate(name, barycenter=barycenter), COUNTS, GROUPS, shrinkage=shrinkage(COUNTS, COLOURS, prior)
+        candidate(name, barycenter=barycenter), COUNTS, GROUPS, mapped=shrinkage(COUNTS, COLOURS, prior)
     )
 
 

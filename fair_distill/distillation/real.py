@@ -1,0 +1,21 @@
+"""Real images by row, for what looks at them once and draws nothing: which rows, and as floats."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fair_distill.data.grouped import Array
+
+
+def in_unit(images: Array) -> Tensor:
+    """Return images as float32 in the unit of published sets: uint8 is divided by 255, float32 is that already."""
+    pixels = torch.from_numpy(np.array(images, dtype=np.float32))
+    return pixels / 255 if images.dtype == np.uint8 else pixels
+
+
+def spread_evenly(rows: Sequence[int], most: int) -> Array:
+    """Return `most` of the rows, spread evenly over them, or all where there are no more."""
+    chosen = np.linspace(0, len(rows) - 1, num=min(len(rows), most)).round().astype(int)
+    return np.asarray(rows, dtype=np.int64)[chosen]
