@@ -1,14 +1,19 @@
-"""Distillation as a function of arrays: no YAML, no files. The stage goes through the same loop."""
+"""Distillation as a function of arrays: no YAML, no files of yours. The stage goes through the same loop."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped import GroupedDataset
-from fair_distill.distillation.loop import Distilled, Streams
+from fair_distill.distillation.alignment import build_alignment
+from fair_distill.distillation.experts import ExpertFolder, train_experts
+from fair_distill.distillation.loop import Distilled, Streams, stream
 from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.matchers import experts_of
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.errors import ConfigError
@@ -27,6 +32,9 @@ def distill(
     **settings: Any,
 ) -> Distilled:
     """Distil group-labelled images into a few per class.
+
+    A matcher that follows experts (mtt) has them trained first, into a temporary folder that is gone afterwards; the
+    stages `experts` and `distill` keep them.
 
     Parameters
     ----------
@@ -58,12 +66,30 @@ def distill(
     if alignment == "barycentric" and barycenter is None:
         barycenter = "mean"
     aligned = {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)}
-    return run(
-        dataset,
-        checked(Distill, base | settings | inner, name="distill()"),
-        checked(Candidate, aligned, name="distill()"),
-        normalise=normalisation(dataset),
-        streams=Streams.from_seed(seed),
-        device=torch.device(device),
-        progress=progress,
-    )
+    chosen = checked(Distill, base | settings | inner, name="distill()")
+    candidate = checked(Candidate, aligned, name="distill()")
+    experts = experts_of(chosen.matcher.name, chosen.matcher.options)
+    normalise = normalisation(dataset)
+    with TemporaryDirectory() as folder:
+        trajectories = ExpertFolder(Path(folder), key="")
+        if experts:
+            train_experts(
+                dataset,
+                experts,
+                chosen.network,
+                build_alignment(candidate, dataset.counts, dataset.group_names, device=torch.device(device)),
+                folder=trajectories,
+                normalise=normalise,
+                generator=lambda expert: stream(seed, f"experts.{expert}"),
+                device=torch.device(device),
+            )
+        return run(
+            dataset,
+            chosen,
+            candidate,
+            normalise=normalise,
+            streams=Streams.from_seed(seed),
+            device=torch.device(device),
+            trajectories=trajectories if experts else None,
+            progress=progress,
+        )

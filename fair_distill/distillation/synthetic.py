@@ -5,6 +5,7 @@ al., "IDC", ICML 2022) each stored image is a mosaic of factor × factor smaller
 when they are used: more, coarser images for the same number of pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,12 +98,14 @@ class Synthetic:
     images : (C · ipc, channels, height, width), normalised, sorted by class; the leaf that is optimised
     formation : tiles along a side, 1 for none
     drawn : this step's augmentation, a draw per class, shared with the real images
+    strategies : what it was drawn from, for methods that look at the set more than once a step
     """
 
     images: Tensor
     ipc: int
     formation: int
     drawn: Draw
+    strategies: Sequence[str] = ()
 
     @property
     def per_class(self) -> int:
