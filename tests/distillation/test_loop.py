@@ -59,6 +59,7 @@ def ran(
     seeds: Streams | None = None,
     progress: Any = lambda step, steps, loss: None,
     checkpoints: Any = None,
+    trajectories: Any = None,
     **settings: Any,
 ) -> Distilled:
     """Distil with SETTINGS, changed: the optimiser's and the networks' keys may be given without their sections."""
@@ -75,6 +76,7 @@ def ran(
         device=torch.device("cpu"),
         progress=progress,
         checkpoints=checkpoints,
+        trajectories=trajectories,
     )
 
 
