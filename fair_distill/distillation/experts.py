@@ -64,6 +64,9 @@ class Trajectories(Protocol):
 class Trajectory:
     """One expert's weights after every epoch. P weights, E epochs.
 
+    What is read differs from what was trained by 2.1e-4 of an epoch's change (ConvNets on digits; 20 epochs), after
+    the last epoch as after the first. That is 4e-8 of MTT's loss.
+
     Attributes
     ----------
     start : float32 (P,)
