@@ -30,9 +30,10 @@ from fair_distill.config import Named, Positive, PositiveFloat, Section
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, CloudBarycentric
 from fair_distill.distillation.augment import augment, draw
+from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
-from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
+from fair_distill.errors import ConfigError, IntegrityError
 
 
 class Experts(Section):
@@ -180,7 +181,7 @@ def train_experts(
     ------
     ConfigError
         If the alignment has no trajectory; see `refuse_trajectories`.
-    MeasurementError
+    Diverged
         If an expert's weights leave the finite numbers.
     """
     refuse_trajectories(alignment)
@@ -212,7 +213,7 @@ def train_experts(
                 optimiser.step()
             now = parameters_to_vector(parameters).detach().cpu()
             if not now.isfinite().all():
-                raise MeasurementError(
+                raise Diverged(
                     f"expert {expert + 1} of {experts.count} left the finite numbers in epoch {epoch + 1}; lower "
                     f"params.yaml: distill.matcher.experts.learning_rate (it is {experts.learning_rate:g})"
                 )
@@ -254,8 +255,8 @@ def aligned_gradient(
         each = F.cross_entropy(network(seen), real.labels, reduction="none")
         return torch.autograd.grad((each * counted).sum(), weights)
 
-    def of_cell(rows: Tensor) -> Sequence[Tensor]:
-        if len(rows) == 0:
+    def of_cell(rows: slice) -> Sequence[Tensor]:
+        if rows.start == rows.stop:
             return [torch.zeros_like(weight) for weight in weights]
         return torch.autograd.grad(F.cross_entropy(network(seen[rows]), real.labels[rows]), weights)
 

@@ -148,8 +148,8 @@ def distill(
     def state() -> State:
         moments = {f"{name}/{key}": value for name, of in moved.items() for key, value in optimiser.state[of].items()}
         return {
+            **{name: value.detach() for name, value in moved.items()},
             "losses": torch.tensor(losses, dtype=torch.float64),
-            **_under("moved", {name: value.detach() for name, value in moved.items()}),
             **_under("optimiser", {name: torch.as_tensor(value) for name, value in moments.items()}),
             **_under("streams", streams.state()),
             **_under("pool", pool.state()),
@@ -158,7 +158,7 @@ def distill(
     if kept := (checkpoints.latest() if checkpoints else None):
         losses = kept["losses"].tolist()
         for name, value in moved.items():
-            value.data = kept[f"moved/{name}"].to(device)
+            value.data = kept[name].to(device)
             moments = _below(f"optimiser/{name}", kept)  # the count of steps stays on the CPU
             optimiser.state[value].update(
                 {key: moment.to("cpu" if key == "step" else device) for key, moment in moments.items()}

@@ -64,7 +64,9 @@ def experts(
     def told(done: int, of: int) -> None:
         progress(Reached(done, of))
         if stopping():
-            raise Interrupted(f"stopped after {done} of {of} epochs; the same command goes on from the last whole expert")
+            raise Interrupted(
+                f"stopped after {done} of {of} epochs; the same command goes on from the last whole expert"
+            )
 
     def keep(expert: int) -> None:
         content = folder.path(expert).read_bytes()

@@ -1,7 +1,6 @@
 """The stages that make sets: distil a candidate, select a reference."""
 
 from collections.abc import Callable
-from typing import Any
 
 from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
 from fair_distill.config import Candidate, Config

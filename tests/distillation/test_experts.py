@@ -13,11 +13,12 @@ from torch import Tensor
 from fair_distill.config import Named
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
+from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.experts import ExpertFolder, Experts, Trajectory, train_experts
 from fair_distill.distillation.matchers.mtt import named
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Normalisation, normalisation
-from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.errors import ConfigError, DataError, IntegrityError
 
 DATA = grouped([[12, 3], [4, 8]])
 NETWORK = Named(name="convnet", width=4, depth=2)
@@ -232,6 +233,6 @@ def test_alignments_without_one_trajectory_are_refused(tmp_path: Path, chosen: A
 
 
 def test_an_expert_that_diverges_is_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(MeasurementError, match=r"expert 1 of 1 left .*learning_rate \(it is 1e\+30\)"):
+    with pytest.raises(Diverged, match=r"expert 1 of 1 left .*learning_rate \(it is 1e\+30\)"):
         trained(tmp_path, epochs=2, learning_rate=1e30)
     assert not list(tmp_path.iterdir())

@@ -19,6 +19,7 @@ from fair_distill.distillation.alignment import build_alignment
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.checkpoint import CheckpointFolder
 from fair_distill.distillation.distance import distance
+from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.experts import ExpertFolder, Experts, train_experts
 from fair_distill.distillation.matchers import build_matcher
@@ -187,7 +188,7 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], says: str)
 
 
 def test_a_step_size_that_leaves_the_positive_numbers_is_refused_with_what_to_lower() -> None:
-    with pytest.raises(ConfigError, match=r"lower params\.yaml: distill\.matcher\.step_size_learning_rate"):
+    with pytest.raises(Diverged, match=r"lower params\.yaml: distill\.matcher\.step_size_learning_rate"):
         loss(REAL, Given(weights(0), weights(1)), step_size=torch.tensor(-0.1))
 
 

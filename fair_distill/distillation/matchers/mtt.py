@@ -22,6 +22,7 @@ from torch.func import functional_call
 
 from fair_distill.distillation.alignment import Target
 from fair_distill.distillation.augment import augment, draw
+from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.experts import Experts, refuse_trajectories
 from fair_distill.distillation.matchers.base import Learned, Pair, Step
 from fair_distill.distillation.networks import Network
@@ -90,7 +91,7 @@ class MTT:
         """Return the weights, (P,), after N steps on the synthetic set, with gradient in pixels and step size."""
         shown, step_size = step.synthetic, step.learned["step_size"]
         if step_size <= 0:
-            raise ConfigError(
+            raise Diverged(
                 f"the student's step size fell to {step_size.item():g}; lower params.yaml: "
                 f"distill.matcher.step_size_learning_rate (it is {self.step_size_learning_rate:g})"
             )
