@@ -46,6 +46,10 @@ class Workspace:
         """The folder of one distilled set, candidate or reference: set.parquet and manifest.json."""
         return self.artifacts / "sets" / name
 
+    def experts(self, name: str) -> Path:
+        """The folder of the trajectories that one candidate follows, where its method follows any."""
+        return self.artifacts / "experts" / name
+
     def losses(self, name: str) -> Path:
         return self.artifacts / "losses" / f"{name}.csv"
 

@@ -19,6 +19,17 @@ REPOSITORY = Path(__file__).parents[1]
 REFERENCES = ("full", "random", "balanced")
 CANDIDATES = ("pooled", "barycentric")
 SETS = (*REFERENCES, *CANDIDATES)
+# A matcher that follows experts, which the repository's params.yaml does not have.
+MTT: dict[str, Any] = {
+    "name": "mtt",
+    "student_steps": 2,
+    "expert_epochs": 1,
+    "start_epochs": 2,
+    "step_size": 0.01,
+    "step_size_learning_rate": 1e-6,
+    "batch_size": 10,
+    "experts": {"count": 2, "epochs": 2, "learning_rate": 0.01, "momentum": 0.0, "batch_size": 128, "augment": []},
+}
 
 
 @cache

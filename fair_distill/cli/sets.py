@@ -1,5 +1,6 @@
-"""The commands that make sets: distill, references."""
+"""The commands that make sets: experts, distill, references."""
 
+import argparse
 import os
 import signal
 import threading
@@ -15,7 +16,20 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
+    sub = add_command(commands, "experts", _experts, "train the experts that one candidate follows (matcher mtt)")
+    _add_candidate(sub)
+    add_device(sub)
+    add_quiet(sub)
     sub = add_command(commands, "distill", _distill, "distil one candidate")
+    _add_candidate(sub)
+    sub.add_argument("--checkpoint-every", type=int, default=50, metavar="STEPS", help="default: 50")
+    add_device(sub)
+    add_quiet(sub)
+    sub = add_command(commands, "references", _references, "write a set that candidates are measured against")
+    sub.add_argument("reference", help="a name under references in params.yaml")
+
+
+def _add_candidate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("candidate", help="a name under candidates in params.yaml")
     sub.add_argument(
         "--checkpoints",
@@ -24,11 +38,21 @@ def add_commands(commands: Commands) -> None:
         help="where runs are taken up from: a folder, or s3://bucket/prefix[?endpoint=URL] "
         "(default: FAIR_DISTILL_CHECKPOINTS, else the folder `.checkpoints`)",
     )
-    sub.add_argument("--checkpoint-every", type=int, default=50, metavar="STEPS", help="default: 50")
-    add_device(sub)
-    add_quiet(sub)
-    sub = add_command(commands, "references", _references, "write a set that candidates are measured against")
-    sub.add_argument("reference", help="a name under references in params.yaml")
+
+
+def _experts(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    with shown("experts", arguments.candidate, quiet=arguments.quiet) as progress:
+        count = stages.experts(
+            *open_workspace(arguments),
+            arguments.candidate,
+            device=arguments.device,
+            checkpoints=arguments.checkpoints,
+            stopping=_asked_to_stop(),
+            progress=progress,
+        )
+    print(f"{arguments.candidate}: {count:,} experts")
 
 
 def _distill(arguments: Arguments) -> None:

@@ -257,8 +257,8 @@ def build_alignment(
 
     Parameters
     ----------
-    mapped : (C, G, G), as `shrinkage` gives it: what stands for each cell in the targets; empty cells then count as the others do. The pooled
-        target is that of all examples however their cells are estimated, and stays what it is
+    mapped : (C, G, G), as `shrinkage` gives it: what stands for each cell in the targets; empty cells then count as the
+        others do. The pooled target is that of all examples however their cells are estimated, and stays what it is
 
     Raises
     ------

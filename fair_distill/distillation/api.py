@@ -1,14 +1,19 @@
-"""Distillation as a function of arrays: no YAML, no files. The stage goes through the same loop."""
+"""Distillation as a function of arrays: no YAML, no files of yours. The stage goes through the same loop."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped import GroupedDataset
+from fair_distill.distillation.alignment import alignment_for
+from fair_distill.distillation.experts import ExpertFolder, train_experts
 from fair_distill.distillation.loop import Distilled, Streams, stream
 from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.matchers import experts_of
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.distillation.unknown import with_known_groups
@@ -28,6 +33,9 @@ def distill(
     **settings: Any,
 ) -> Distilled:
     """Distil group-labelled images, or the rows of a table, into a few per class.
+
+    A matcher that follows experts (mtt) has them trained first, into a temporary folder that is gone afterwards; the
+    stages `experts` and `distill` keep them.
 
     Parameters
     ----------
@@ -64,14 +72,31 @@ def distill(
         barycenter = "mean"
     aligned = {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)}
     chosen, where = checked(Distill, base | settings | inner, name="distill()"), torch.device(device)
-    generator = stream(seed, "unknown")
+    candidate = checked(Candidate, aligned, name="distill()")
+    generator = stream(seed, "distill.unknown")
     dataset = with_known_groups(dataset, chosen.unknown, chosen.network, generator=generator, device=where).dataset
-    return run(
-        dataset,
-        chosen,
-        checked(Candidate, aligned, name="distill()"),
-        normalise=normalisation(dataset),
-        streams=Streams.from_seed(seed),
-        device=where,
-        progress=progress,
-    )
+    experts = experts_of(chosen.matcher.name, chosen.matcher.options)
+    normalise = normalisation(dataset)
+    with TemporaryDirectory() as folder:
+        trajectories = ExpertFolder(Path(folder), key="")
+        if experts:
+            train_experts(
+                dataset,
+                experts,
+                chosen.network,
+                alignment_for(dataset, chosen, candidate, device=where),
+                folder=trajectories,
+                normalise=normalise,
+                generator=lambda expert: stream(seed, f"experts.{expert}"),
+                device=where,
+            )
+        return run(
+            dataset,
+            chosen,
+            candidate,
+            normalise=normalise,
+            streams=Streams.from_seed(seed),
+            device=where,
+            trajectories=trajectories if experts else None,
+            progress=progress,
+        )

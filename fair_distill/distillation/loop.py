@@ -4,9 +4,9 @@ sampler → matcher.pairs (statistics → alignment.targets) → distance → op
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +18,9 @@ from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.divergence import stay_sane
 from fair_distill.distillation.embedding import build_embedding
+from fair_distill.distillation.experts import Trajectories
 from fair_distill.distillation.matchers import build_matcher
-from fair_distill.distillation.matchers.base import Step
+from fair_distill.distillation.matchers.base import Pair, Step, learned_by
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
@@ -43,8 +44,8 @@ class Checkpoints(Protocol):
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """Return the generator that a seed stands for; the stage and the library start from the same."""
-    digest = hashlib.sha256(f"{seed}/distill.{purpose}".encode()).digest()
+    """Return the generator that a seed stands for, for one purpose."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
 
@@ -61,8 +62,7 @@ class Streams:
     @classmethod
     def from_seed(cls, seed: int) -> "Streams":
         """Return streams that one seed stands for; the stage and the library start from the same."""
-
-        return cls(**{field.name: stream(seed, field.name) for field in fields(cls)})
+        return cls(**{field.name: stream(seed, f"distill.{field.name}") for field in fields(cls)})
 
     def state(self) -> State:
         return {field.name: getattr(self, field.name).get_state() for field in fields(self)}
@@ -74,20 +74,26 @@ class Streams:
 
 @dataclass(frozen=True, eq=False)
 class Distilled:
-    """What the loop returns: pixels in units of the real ones over 255, classes, and the loss at every step.
+    """What the loop returns.
 
-    Of the rows of a table, `images` are valid rows, encoded by the dataset's schema.
+    Attributes
+    ----------
+    images, labels : pixels in units of the real ones over 255, and classes; of the rows of a table, `images` are valid
+        rows, encoded by the dataset's schema
+    losses : at every step
+    learned : what the matcher learned beside the pixels, by name
     """
 
     images: Array
     labels: Array
     losses: tuple[float, ...]
+    learned: Mapping[str, float]
 
 
-def _optimiser(settings: Optimiser, images: Tensor) -> torch.optim.Optimizer:
+def _optimiser(settings: Optimiser, moved: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if settings.name == "sgd":
-        return torch.optim.SGD([images], lr=settings.learning_rate, momentum=settings.momentum)
-    return torch.optim.Adam([images], lr=settings.learning_rate, betas=(settings.momentum, 0.999))
+        return torch.optim.SGD(moved, lr=settings.learning_rate, momentum=settings.momentum)
+    return torch.optim.Adam(moved, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
 
 
 def distill(
@@ -98,10 +104,15 @@ def distill(
     normalise: Normalisation,
     streams: Streams,
     device: torch.device,
+    trajectories: Trajectories | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress = lambda step, steps, loss: None,
 ) -> Distilled:
     """Distil a group-labelled dataset into `settings.ipc` images per class.
+
+    Parameters
+    ----------
+    trajectories : where experts went, for a matcher that follows them; see `experts`
 
     Raises
     ------
@@ -126,26 +137,35 @@ def distill(
     images.requires_grad_()
     labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
     seen_labels = labels.repeat_interleave(settings.formation**2)
-    optimiser = _optimiser(settings.optimiser, images)
+    numbers = learned_by(matcher)
+    learned = {name: torch.tensor(of.start, device=device).requires_grad_() for name, of in numbers.items()}
+    moved = {"images": images, **learned}
+    optimiser = _optimiser(
+        settings.optimiser,
+        [{"params": [images]}, *({"params": [learned[name]], "lr": of.learning_rate} for name, of in numbers.items())],
+    )
     pool = _pool(dataset, settings, alignment, read, streams, device)
     embedding = build_embedding(settings.embedding)
     losses: list[float] = []
 
     def state() -> State:
-        moments = optimiser.state[images]
+        moments = {f"{name}/{key}": value for name, of in moved.items() for key, value in optimiser.state[of].items()}
         return {
-            "images": images.detach(),
+            **{name: value.detach() for name, value in moved.items()},
             "losses": torch.tensor(losses, dtype=torch.float64),
-            **_under("optimiser", {key: torch.as_tensor(value) for key, value in moments.items()}),
+            **_under("optimiser", {name: torch.as_tensor(value) for name, value in moments.items()}),
             **_under("streams", streams.state()),
             **_under("pool", pool.state()),
         }
 
     if kept := (checkpoints.latest() if checkpoints else None):
-        images.data, losses = kept["images"].to(device), kept["losses"].tolist()
-        # The count of steps, a scalar, stays on the CPU.
-        moments = {key: of.to(device if of.ndim else "cpu") for key, of in _below("optimiser", kept).items()}
-        optimiser.state[images].update(moments)
+        losses = kept["losses"].tolist()
+        for name, value in moved.items():
+            value.data = kept[name].to(device)
+            moments = _below(f"optimiser/{name}", kept)  # the count of steps stays on the CPU
+            optimiser.state[value].update(
+                {key: moment.to("cpu" if key == "step" else device) for key, moment in moments.items()}
+            )
         pool.restore(_below("pool", kept))
         streams.restore(_below("streams", kept))  # last: making the pool's networks drew from them
 
@@ -158,24 +178,18 @@ def distill(
         now = Step(
             network,
             lambda drawn=drawn: sampler.draw(streams.batches).augmented(drawn),  # type: ignore[misc]
-            Synthetic(images, settings.ipc, settings.formation, drawn, valid),
+            Synthetic(images, settings.ipc, settings.formation, drawn, valid, settings.augment),
             alignment,
             streams.matcher,
             embedding,
+            learned,
+            trajectories,
         )
         optimiser.zero_grad(set_to_none=True)
-        parts = []
-        for pair in matcher.pairs(now):
-            compared = [
-                distance(target, pair.synthetic, kind=settings.distance, reduce=settings.reduce)
-                for target in pair.targets
-            ]
-            part = torch.stack(compared + ([] if pair.extra is None else [pair.extra])).sum()
-            part.backward()
-            parts.append(part.detach())
+        loss_now = _backward(matcher.pairs(now), settings)
         optimiser.step()
         # Asked for together, and once: a GPU goes on meanwhile.
-        told = torch.stack([torch.stack(parts).double().sum(), images.detach().abs().amax().double()])
+        told = torch.stack([loss_now, images.detach().abs().amax().double()])
         loss, farthest = told.tolist()
         losses.append(loss)
         stay_sane(loss, farthest, network, step=step + 1, settings=settings)
@@ -187,7 +201,22 @@ def distill(
     pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
     if dataset.schema is not None:
         pixels = dataset.schema.nearest(pixels)
-    return Distilled(pixels, labels.cpu().numpy(), tuple(losses))
+    return Distilled(
+        pixels, labels.cpu().numpy(), tuple(losses), {name: number.item() for name, number in learned.items()}
+    )
+
+
+def _backward(pairs: Iterable[Pair], settings: Distill) -> Tensor:
+    """Go backward through one comparison after another, so that one graph is alive at a time; return the loss."""
+    parts = []
+    for pair in pairs:
+        compared = [
+            distance(target, pair.synthetic, kind=settings.distance, reduce=settings.reduce) for target in pair.targets
+        ]
+        part = torch.stack(compared + ([] if pair.extra is None else [pair.extra])).sum()
+        part.backward()
+        parts.append(part.detach())
+    return torch.stack(parts).double().sum()
 
 
 def _pool(

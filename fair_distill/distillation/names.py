@@ -42,39 +42,43 @@ def resolve(name: str | None, table: Mapping[str, Callable[..., T]], *, where: s
 def with_options(function: Callable[..., T], options: Mapping[str, Any], *, where: str, given: int) -> Callable[..., T]:
     """Bind a function's options after its first `given` arguments, checked by their annotations.
 
-    A plain int or float is above 0; other annotations mean what they mean to pydantic. Raises ConfigError otherwise.
+    A plain int or float is above 0; other annotations mean what they mean to pydantic: a mapping becomes the section
+    that is wanted. Raises ConfigError otherwise.
     """
     parameters = dict(list(inspect.signature(function).parameters.items())[given:])
     named = {name: p for name, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    bound = dict(options)
     for option, value in options.items():
         if option in named:
-            fault = _fault(value, named[option].annotation)
-            if fault:
-                raise ConfigError(f"params.yaml: {where}: {option} is {value!r}; {fault}")
+            try:
+                bound[option] = _checked(value, named[option].annotation)
+            except ValueError as fault:
+                raise ConfigError(f"params.yaml: {where}: {option} is {value!r}; {fault}") from None
         elif all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
             takes = ", ".join(named) or "none"
             raise ConfigError(f"params.yaml: {where} has no option {option!r}; it takes {takes}")
     for option, parameter in named.items():
         if parameter.default is parameter.empty and option not in options:
             raise ConfigError(f"params.yaml: {where} needs the option {option!r}, and it is not there")
-    return partial(function, **options)
+    return partial(function, **bound)
 
 
-def _fault(value: object, annotation: Any) -> str | None:
+def _checked(value: object, annotation: Any) -> object:
     if annotation in (int, float):
         kinds, wanted = (int, "whole number") if annotation is int else (int | float, "number")
         if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
-            return f"a {wanted} above 0 is needed"
+            raise ValueError(f"a {wanted} above 0 is needed")
     elif get_origin(annotation) is Literal:
         if value not in get_args(annotation):
-            return f"choose one of {', '.join(map(str, get_args(annotation)))}"
+            raise ValueError(f"choose one of {', '.join(map(str, get_args(annotation)))}")
     elif annotation is not inspect.Parameter.empty:
         try:
-            TypeAdapter(annotation).validate_python(value, strict=True)
+            return TypeAdapter(annotation).validate_python(value, strict=True)
         except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"]
-            return f"{message[0].lower()}{message[1:]}"
-    return None
+            first = error.errors(include_url=False)[0]
+            within = "".join(f"{key}: " for key in first["loc"] if isinstance(key, str))
+            raise ValueError(f"{within}{first['msg'][0].lower()}{first['msg'][1:]}") from None
+    return value
 
 
 def takes(function: Callable[..., Any]) -> int:

@@ -5,7 +5,7 @@ al., "IDC", ICML 2022) each stored image is a mosaic of factor × factor smaller
 when they are used: more, coarser images for the same number of pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +117,7 @@ class Synthetic:
     formation : tiles along a side, 1 for none
     drawn : this step's augmentation, a draw per class, shared with the real images
     valid : what makes of the leaf what a network may see; of images, nothing; of rows, the nearest valid ones
+    strategies : what it was drawn from, for methods that look at the set more than once a step
     """
 
     images: Tensor
@@ -124,6 +125,7 @@ class Synthetic:
     formation: int
     drawn: Draw
     valid: Callable[[Tensor], Tensor] = as_it_is
+    strategies: Sequence[str] = ()
 
     @property
     def per_class(self) -> int:

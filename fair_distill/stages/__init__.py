@@ -5,6 +5,7 @@ Torch and Great Expectations are imported by the stages that use them, so judgin
 
 from fair_distill.stages.data import describe, prepare, validate
 from fair_distill.stages.evaluation import evaluate
+from fair_distill.stages.experts import experts
 from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
 from fair_distill.stages.release import Hand, promote, publish
@@ -17,6 +18,7 @@ __all__ = [
     "describe",
     "distill",
     "evaluate",
+    "experts",
     "judge",
     "plan_gate",
     "prepare",

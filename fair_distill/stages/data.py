@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import DataError
-from fair_distill.stages.seeds import numpy_generator
+from fair_distill.stages.seeds import numpy_generator, torch_generator
 
 if TYPE_CHECKING:
+    import torch
+
     from fair_distill.data.grouped import GroupedDataset
+    from fair_distill.distillation.unknown import Resolved
 
 
 def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
@@ -62,3 +65,17 @@ def validated(workspace: Workspace) -> None:
     if errors:
         more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
         raise DataError(f"validation refused the data: {errors[0]}{more}")
+
+
+def of_known_groups(workspace: Workspace, config: Config, device: "torch.device") -> "Resolved":
+    """Read the train split and see to examples of unknown group, as params say; alike for every stage that asks."""
+    from fair_distill.data.schema import read_split
+    from fair_distill.distillation.unknown import with_known_groups
+
+    return with_known_groups(
+        read_split(workspace.split("train")),
+        config.distill.unknown,
+        config.distill.network,
+        generator=torch_generator(config, "distill.unknown"),
+        device=device,
+    )

@@ -1,8 +1,9 @@
 """Where a stage computes, and how it comes to equal bytes there."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fair_distill.config import Config
 from fair_distill.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,3 +30,20 @@ def peak_memory_mb(device: "torch.device") -> float | None:
     import torch
 
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+
+
+def provenance_of(config: Config, device: str) -> dict[str, Any]:
+    """Where equal bytes can be had again: the libraries, the processor's capability and the kind of device."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("fair-distill", "numpy", "pot", "pyarrow", "torch")},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.device(device).type,
+        "threads": config.threads,
+    }

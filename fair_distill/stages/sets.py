@@ -1,14 +1,14 @@
 """The stages that make sets: distil a candidate, select a reference."""
 
 from collections.abc import Callable
-from typing import Any
 
 from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
-from fair_distill.config import Config
+from fair_distill.config import Candidate, Config
 from fair_distill.distilled import DistilledSet
 from fair_distill.registry.manifest import Manifest
-from fair_distill.stages.data import validated
-from fair_distill.stages.device import peak_memory_mb, torch_device
+from fair_distill.stages.data import of_known_groups, validated
+from fair_distill.stages.device import peak_memory_mb, provenance_of, torch_device
+from fair_distill.stages.experts import followed
 from fair_distill.stages.looks import looks
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.record import PROVENANCE_FILE, card_of, group_labels_of, params_of, recipe_of, write_set
@@ -33,29 +33,21 @@ def distill(
     checkpoints, every : the folder or s3:// address that a run is taken up from, and the steps between checkpoints
     stopping : asked after every step whether to keep the state and stop
     """
-    from fair_distill.data.schema import read_split
     from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams
     from fair_distill.distillation.loop import distill as run
     from fair_distill.distillation.names import digests_of_own
     from fair_distill.distillation.sampling import Normalisation
-    from fair_distill.distillation.unknown import with_known_groups
     from fair_distill.report.grid import grid_png
 
     candidate = config.candidate(name)
     validated(workspace)
     formation = config.distill.formation
     computed_on = torch_device(device, threads=config.threads)
-    resolved = with_known_groups(
-        read_split(workspace.split("train")),
-        config.distill.unknown,
-        config.distill.network,
-        generator=torch_generator(config, "distill.unknown"),
-        device=computed_on,
-    )
+    resolved = of_known_groups(workspace, config, computed_on)
     train = resolved.dataset
     recipe = recipe_of(config, train, formation)
-    provenance = _provenance(config, device)
+    provenance = provenance_of(config, device)
     # What the pixels depend on, and no more: another recipe takes up the same run. The machine is part of it: half a
     # run here and half where bytes come out otherwise would give a set that neither makes.
     makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
@@ -64,6 +56,7 @@ def distill(
     kept = CheckpointFolder(
         checkpoints or workspace.checkpoints, sha256(to_json(makes | own)), every=every, stopping=stopping
     )
+    trajectories = followed(workspace, config, name)
     result = run(
         train,
         config.distill,
@@ -71,6 +64,7 @@ def distill(
         normalise=Normalisation(recipe.mean, recipe.std),
         streams=Streams.from_seed(config.seed),  # whatever the candidate: all start alike and see the same batches
         device=computed_on,
+        trajectories=trajectories,
         checkpoints=kept,
         progress=lambda step, steps, loss: progress(
             Reached(
@@ -90,35 +84,26 @@ def distill(
         kind="distilled",
         examples=len(result.labels),
         formation=formation,
-        diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1]},
+        diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1], **result.learned},
         group_labels=group_labels_of(config.distill, candidate, resolved),
         **looks(workspace, config, train, *made, candidate=candidate, formation=formation, device=computed_on),
     )
     distilled = DistilledSet(result.images, result.labels, card)
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     write_bytes(workspace.grid(name), grid_png(distilled))
-    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
+    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance | _derived(config, candidate)))
     params = params_of(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump(), **own)
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()
     return manifest
 
 
-def _provenance(config: Config, device: str) -> dict[str, Any]:
-    """Where equal bytes can be had again: the libraries, the processor's capability and the kind of device."""
-    import platform
-    from importlib.metadata import version
+def _derived(config: Config, candidate: Candidate) -> dict[str, str]:
+    """Say what no paper vouches for, where a method is taken further than its own."""
+    from fair_distill.distillation.matchers.mtt import DERIVED
 
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("fair-distill", "numpy", "pot", "pyarrow", "torch")},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": torch.device(device).type,
-        "threads": config.threads,
-    }
+    ours = config.distill.matcher.name == "mtt" and candidate.alignment.name != "pooled"
+    return {"derived": DERIVED} if ours else {}
 
 
 def references(workspace: Workspace, config: Config, name: str) -> Manifest:

@@ -61,6 +61,7 @@ def ran(
     seeds: Streams | None = None,
     progress: Any = lambda step, steps, loss: None,
     checkpoints: Any = None,
+    trajectories: Any = None,
     **settings: Any,
 ) -> Distilled:
     """Distil with SETTINGS, changed: the optimiser's and the networks' keys may be given without their sections."""
@@ -77,6 +78,7 @@ def ran(
         device=torch.device("cpu"),
         progress=progress,
         checkpoints=checkpoints,
+        trajectories=trajectories,
     )
 
 

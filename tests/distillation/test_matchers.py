@@ -26,7 +26,25 @@ from fair_distill.errors import ConfigError
 COUNTS = np.array([[5, 2], [3, 4]])
 DATA = grouped(COUNTS)
 NETWORK = build("convnet", {"width": 8, "depth": 2}, (3, 8, 8), 2, torch.Generator().manual_seed(0))
-OPTIONS: dict[str, dict[str, Any]] = {"cafe": {"layer_weights": [0.5, 1.0], "discrimination": 0.1}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cafe": {"layer_weights": [0.5, 1.0], "discrimination": 0.1},
+    "mtt": {
+        "student_steps": 2,
+        "expert_epochs": 1,
+        "start_epochs": 1,
+        "step_size": 0.01,
+        "step_size_learning_rate": 0.0,
+        "batch_size": 6,
+        "experts": {
+            "count": 1,
+            "epochs": 1,
+            "learning_rate": 0.01,
+            "momentum": 0.0,
+            "batch_size": 8,
+            "augment": [],
+        },
+    },
+}
 ALIGNMENTS = {
     "pooled": candidate("pooled"),
     "per_group": candidate("per_group"),
@@ -57,8 +75,17 @@ def pairs(matcher: str, name: str, images: Tensor = IMAGES) -> list[Any]:
     return list(build_matcher(matcher, OPTIONS.get(matcher, {})).pairs(step(whole(), images, alignment(name))))
 
 
+class Straight:
+    """An expert that went from the network's weights to nought."""
+
+    def between(self, expert: int, first: int, last: int) -> tuple[Tensor, Tensor]:
+        start = torch.nn.utils.parameters_to_vector(NETWORK.parameters()).detach()
+        return start, torch.zeros_like(start)
+
+
 def step(real: Batch, images: Tensor, aligned: Alignment) -> Step:
-    return Step(NETWORK, lambda: real, synthetic(images), aligned, torch.Generator().manual_seed(0), Embedding())
+    draws, learned = torch.Generator().manual_seed(0), {"step_size": torch.tensor(0.01)}
+    return Step(NETWORK, lambda: real, synthetic(images), aligned, draws, Embedding(), learned, Straight())
 
 
 def real_gradient(rows: np.ndarray, label: int) -> list[Tensor]:
@@ -71,6 +98,10 @@ def real_gradient(rows: np.ndarray, label: int) -> list[Tensor]:
 @pytest.mark.parametrize("name", ALIGNMENTS)
 def test_every_matcher_gives_every_alignment_a_finite_slope_in_every_class(matcher: str, name: str) -> None:
     images = IMAGES.clone().requires_grad_()
+    if (matcher, name) == ("mtt", "per_group"):
+        with pytest.raises(ConfigError, match="mtt has no reading with `alignment: per_group`"):
+            pairs(matcher, name, images)
+        return
 
     for pair in pairs(matcher, name, images):
         parts = [distance(target, pair.synthetic, kind="squared", reduce="sum") for target in pair.targets]
@@ -164,8 +195,9 @@ def test_barycenters_of_clouds_go_with_embeddings_and_are_refused_with_gradients
 
     assert images.grad is not None
     assert (images.grad.flatten(1).abs().sum(dim=1) > 0).all()
-    with pytest.raises(ConfigError, match="use the matcher dm or cafe"):
-        list(build_matcher("dc", {}).pairs(step(whole(), images, clouds)))
+    for matcher in ("dc", "mtt"):
+        with pytest.raises(ConfigError, match="use the matcher dm or cafe"):
+            list(build_matcher(matcher, OPTIONS.get(matcher, {})).pairs(step(whole(), images, clouds)))
 
 
 def test_unknown_matchers_and_options_are_refused() -> None:

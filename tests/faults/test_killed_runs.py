@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_workspace import run, small_params, write_params
+from small_workspace import MTT, run, small_params, tree, write_params
 
 from fair_distill.artifacts import Workspace, sha256
 
@@ -94,4 +94,30 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
     first = json.loads(again.err.splitlines()[0])["step"]
     assert first >= step, "it began anew instead of going on"
     assert sha256(made) == uninterrupted[method]
+    assert not list((workspace / ".checkpoints").glob("*"))
+
+
+def test_experts_that_were_killed_end_as_uninterrupted_ones(workspace: Path) -> None:
+    params = small_params()
+    params["distill"]["matcher"] = MTT | {"experts": MTT["experts"] | {"count": 3}}
+    write_params(workspace, params)
+    made = Workspace(workspace).experts("barycentric")
+    assert run(workspace, "experts", "barycentric").code == 0
+    wanted = tree(made)
+
+    command = [sys.executable, "-m", "fair_distill", "experts", "barycentric"]
+    process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if json.loads(line)["step"] == 3:  # of 6; two make an expert
+            process.kill()
+            break
+    process.stderr.read()
+
+    assert process.wait() == -signal.SIGKILL
+    assert tree(made) != wanted
+    again = run(workspace, "experts", "barycentric")
+    assert again.code == 0, again.err
+    assert json.loads(again.err.splitlines()[0])["step"] == 3, "it began anew instead of going on"
+    assert tree(made) == wanted
     assert not list((workspace / ".checkpoints").glob("*"))

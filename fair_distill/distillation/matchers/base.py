@@ -1,7 +1,7 @@
 """What the loop asks of a method. C classes, G groups; a statistic is a tuple of tensors, one per matched layer."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fair_distill.distillation.alignment import Alignment, Statistic, Target
 from fair_distill.distillation.embedding import Embedding
+from fair_distill.distillation.experts import Trajectories
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Batch
 from fair_distill.distillation.synthetic import Synthetic
@@ -26,6 +27,8 @@ class Step:
     synthetic : the synthetic set, to be seen with the same augmentation
     generator : the matcher's own, for draws that are not batches
     embedding : how real images are embedded where no gradient is wanted
+    learned : what the matcher learns beside the pixels, as it is now; see `Learned`
+    trajectories : where experts went, or None where none were trained
     """
 
     network: Network
@@ -34,6 +37,8 @@ class Step:
     alignment: Alignment
     generator: torch.Generator
     embedding: Embedding
+    learned: Mapping[str, Tensor] = field(default_factory=dict)
+    trajectories: Trajectories | None = None
 
     @cached_property
     def real(self) -> Batch:
@@ -53,6 +58,20 @@ class Pair:
     targets: list[Target]
     synthetic: Statistic
     extra: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A number that a method learns beside the pixels: where it starts, and how fast it moves."""
+
+    start: float
+    learning_rate: float
+
+
+def learned_by(matcher: "Matcher") -> Mapping[str, Learned]:
+    """Return what a matcher learns beside the pixels, by name. Most learn nothing, and need not say so."""
+    learned: Mapping[str, Learned] = getattr(matcher, "learned", {})
+    return learned
 
 
 class Matcher(Protocol):
