@@ -57,7 +57,7 @@ def shrinkage(counts_CG: Array, attributes: Sequence[Attributes], prior: float) 
         speaks = others.sum(axis=2) > 0  # (J, G)
         means = kin / np.where(speaks, kin.sum(axis=2), 1)[:, :, None]
         parent = (means * speaks[:, :, None]).sum(axis=0) / np.maximum(speaks.sum(axis=0), 1)[:, None]
-        parent[~speaks.any(axis=0)] = own / own.sum()
+        parent[~speaks.any(axis=0)] = own / (own.sum() or 1)  # a class of no examples is refused elsewhere
         result[label] = np.diag(own) + (1 - own)[:, None] * parent
     return result
 

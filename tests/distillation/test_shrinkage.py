@@ -63,6 +63,10 @@ def test_without_a_prior_nothing_is_mapped_and_with_an_endless_one_all_stand_at_
     )  # vanilla's target, everywhere
 
 
+def test_a_class_of_no_examples_leans_on_nothing() -> None:
+    assert (shrinkage(np.array([[0, 0, 0], [1, 1, 1]]), COLOURS, prior=5)[0] == 0).all()
+
+
 @pytest.mark.parametrize("attributes", [COLOURS, (("f", "x"), ("f", "y"), ("m", "x"))])
 def test_every_cell_is_a_mixture_of_those_that_are_there(attributes: Any) -> None:
     mapped = shrinkage(COUNTS, attributes, prior=7.0)
