@@ -38,7 +38,7 @@ from fair_distill.data.grouped import Array, Cell, GroupedDataset
 from fair_distill.distillation.real import in_unit, spread_evenly
 from fair_distill.distillation.synthetic import encode, shrink, tiles
 
-_BATCH = 2048
+_BATCH = 512
 _COARSE = 8
 _SAME = 0.5 / 255
 
