@@ -119,7 +119,7 @@ class Data(Section):
     splits: SplitShares
     colours: Annotated[dict[Slug, Tint], Field(min_length=2)] | None = None
     own_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    paint: Literal["foreground", "stroke", "background", "behind"] | None = None
+    paint: Literal["foreground", "stroke", "background", "behind", "around"] | None = None
 
     @model_validator(mode="after")
     def _colouring(self) -> "Data":

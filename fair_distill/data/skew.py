@@ -36,12 +36,20 @@ def background(images: Array, colour_3: Array) -> Array:
 
 
 def behind(images: Array, colour_3: Array) -> Array:
-    """The colour shining through where the image is dark, the image on top of it (C-FMNIST, background).
+    """The colour shining through where the image is dark, the image on top of it: the `screen` of image editors.
 
-    The reference code adds the two, and overflows; this is the `screen` of image editors, which cannot.
+    A white colour leaves nothing of the image.
     """
     light = (255 - images.astype(np.uint16)) * (255 - colour_3[:, None, None].astype(np.uint16))
     return 255 - _divided(light)
+
+
+def around(images: Array, colour_3: Array) -> Array:
+    """The colour where the image is black (below 8), the image itself elsewhere (C-FMNIST, background).
+
+    The reference code adds the two, and overflows modulo 256; this cannot, and no colour hides the image.
+    """
+    return np.where(luma(images) < 8, colour_3[:, None, None], images).astype(np.uint8)
 
 
 # The one place a way to paint is added: write the function, add its line.
@@ -50,6 +58,7 @@ PAINTS = {
     "stroke": stroke,
     "background": background,
     "behind": behind,
+    "around": around,
 }
 
 

@@ -60,7 +60,7 @@ def embedding(
 
     So do the coresets that Zhao et al. (ICLR 2021) compare with. It knows the data, and with them their skew.
     """
-    labels = torch.from_numpy(np.asarray(dataset.labels)).to(device)
+    labels = torch.from_numpy(np.asarray(dataset.labels)).long().to(device)
     normalise = Normalisation(recipe.mean, recipe.std)
     seen = reader(dataset.images, normalise, device)
     network = train(recipe, seen, labels, shape=dataset.shape, classes=len(dataset.classes), generator=generator)

@@ -67,9 +67,9 @@ BENCHMARKS = {
     "c_fmnist_bg": Benchmark(
         "C-FMNIST, background",
         "fashion_mnist",
-        f"{_CENTRED}; the colour is blended in behind the garment, where the reference code adds it modulo 256",
+        f"{_CENTRED}; the colour stands around the garment, where the reference code adds it modulo 256",
         COLOURS,
-        "behind",
+        "around",
     ),
     "cifar10_s": Benchmark(
         "CIFAR10-S",

@@ -116,6 +116,7 @@ def test_the_skew_is_the_recipes_to_the_example(
         ("stroke", [0, 0, 0], [0, 0, 0], [255, 128, 0]),
         ("background", [255, 128, 0], [255, 128, 0], [0, 0, 0]),
         ("behind", [255, 128, 0], [255, 178, 100], [255, 255, 255]),  # 100 + 155 · colour / 255
+        ("around", [255, 128, 0], [100, 100, 100], [255, 255, 255]),
     ],
 )
 def test_each_way_to_paint_does_to_black_grey_and_white_what_its_recipe_says(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from reproduce.small_benchmark import TEST, TRAIN, write_mnist
 
+from fair_distill.data.skew import painted
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.reproduce.benchmarks import BENCHMARKS, COLOURS, prepare
 
@@ -79,6 +80,15 @@ def test_cifar10_s_gives_grey_to_the_first_five_classes_and_tests_in_both(tmp_pa
     assert made.test.counts.tolist() == [[10, 10]] * 10
     assert list(made.tests) == ["paired"]
     assert not set(made.train.pairs) & set(made.test.pairs)
+
+
+@pytest.mark.parametrize("name", [name for name, of in BENCHMARKS.items() if of.colours is COLOURS])
+def test_no_colour_hides_the_image(name: str) -> None:
+    shade = np.concatenate([np.zeros(32), np.arange(64, 256, 6)]).astype(np.uint8).reshape(1, 1, 8, 8)
+
+    for group in range(len(COLOURS)):
+        shown = painted(shade, np.array([group]), COLOURS, BENCHMARKS[name].paint)
+        assert np.ptp(shown[0], axis=(1, 2)).max() > 60, list(COLOURS)[group]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
