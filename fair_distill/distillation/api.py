@@ -23,7 +23,7 @@ from fair_distill.errors import ConfigError
 def distill(
     dataset: GroupedDataset,
     *,
-    preset: str = "dm",
+    preset: str = "default",
     alignment: str = "barycentric",
     barycenter: str | Mapping[str, Any] | None = None,
     group_weights: Mapping[str, float] | None = None,

@@ -231,7 +231,7 @@ METHODS: dict[str, Method] = {
     "cobra_paper": Distilled("COBRA, as written", "cobra-paper", "barycentric"),
     "vanilla_resampled": Distilled("vanilla DM, cells resampled", "dm", "pooled", balanced=True),
     "joined": Joined("vanilla DM, each group alone, joined", _VANILLA),
-    "ours": Distilled("ours", "ours", "barycentric"),
+    "ours": Distilled("ours", "default", "barycentric"),
     "full": Whole("full data"),
     "full_resampled": Whole("full data, cells resampled", balanced=True),
 }

@@ -9,14 +9,18 @@ with a fixed number of visits in place of the paper's stopping by accuracy.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from fair_distill.distillation.matchers.base import Pair, Step
 from fair_distill.distillation.matchers.dm import compare
 from fair_distill.distillation.sampling import Batch
 from fair_distill.errors import ConfigError
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -25,24 +29,25 @@ class CAFE:
 
     Attributes
     ----------
-    layer_weights : what each block's squared distance counts, first block first
+    layer_weights : what each block's squared distance counts, first block first; or one number for all
     discrimination : what the discrimination loss counts
     """
 
-    layer_weights: list[float]
-    discrimination: float
+    layer_weights: list[Weight] | Weight
+    discrimination: Weight
 
     def pairs(self, step: Step) -> Iterator[Pair]:
         real = step.real
         seen = step.embedding.layers(step.network, real.images)
         made = step.network.layers(step.synthetic.view(range(real.classes)))
-        if len(self.layer_weights) != len(made):
+        weights = self.layer_weights if isinstance(self.layer_weights, list) else [self.layer_weights] * len(made)
+        if len(weights) != len(made):
             raise ConfigError(
-                f"params.yaml: distill.matcher.layer_weights has {len(self.layer_weights)} entries; "
+                f"params.yaml: distill.matcher.layer_weights has {len(weights)} entries; "
                 f"the network has {len(made)} blocks"
             )
         # A squared distance counts w when both sides are scaled by the root of w.
-        roots = [weight**0.5 for weight in self.layer_weights]
+        roots = [weight**0.5 for weight in weights]
         pair = compare(
             [root * layer for root, layer in zip(roots, seen, strict=True)],
             [root * layer for root, layer in zip(roots, made, strict=True)],
