@@ -95,7 +95,7 @@ class MTT:
                 f"the student's step size fell to {step_size.item():g}; lower params.yaml: "
                 f"distill.matcher.step_size_learning_rate (it is {self.step_size_learning_rate:g})"
             )
-        images = decode(shown.images, shown.formation)
+        images = decode(shown.valid(shown.images), shown.formation)
         labels = torch.arange(len(images), device=images.device) // shown.per_class
         weights = weights.detach().requires_grad_()
         order = torch.empty(0, dtype=torch.int64)
