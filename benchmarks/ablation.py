@@ -1,7 +1,8 @@
 """What makes a distilled set good, and what it costs: one thing changed at a time, chosen on the tune split.
 
     python benchmarks/ablation.py --data DIR [--device cuda] [--workers 12] [--minutes 5] [--rows idc ...]
-    python benchmarks/ablation.py --cost          CPU-seconds of a step of every row, on this machine
+    python benchmarks/ablation.py --data DIR --cost     CPU-seconds of a step of every row, on this machine
+    python benchmarks/ablation.py --table               what was measured, as the table of docs/ablation.md
 
 C-MNIST, foreground: ten colours, nine tenths of a class in its own; ten stored images a class. A part of MNIST's
 training images is held out as the tune split, each in all colours; the test images are not looked at. Every row is
@@ -332,6 +333,35 @@ def cost(name: str, data: Path, *, steps: int) -> float:
     return (marks[-1] - marks[0]) / steps
 
 
+def table(results: Path) -> str:
+    """Return the measured rows as Markdown, best first within a group; the same row on two devices stands twice."""
+
+    def read(name: str) -> list[dict[str, Any]]:
+        path = results / f"ablation_{name}.json"
+        found: list[dict[str, Any]] = json.loads(path.read_text())["results"] if path.exists() else []
+        return found
+
+    costs = {row["row"]: row["cpu_seconds_per_step"] for row in read("cost_cpu")}
+    lines = [
+        "| row | steps | CPU-s a step | accuracy | worst group | EODM | EODA | EODM, mean over networks | on |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    measured = [(row, device) for device in ("cpu", "cuda") for row in read(device) if "failed" not in row]
+
+    def order(item: tuple[dict[str, Any], str]) -> tuple[str, float]:
+        row, _ = item
+        return row["row"].partition("/")[0], row["mean_rates"]["eo_diag_mean"]
+
+    for row, device in sorted(measured, key=order):
+        settings, rates = rows()[row["row"]].settings, row["mean_rates"]
+        shown = [rates[name] for name in ("accuracy", "worst_group_accuracy", "eo_diag_max", "eo_diag_mean")]
+        percent = [f"{100 * value:.1f}" for value in (*shown, row["per_network"]["eo_diag_max"])]
+        steps = "–" if settings is None else str(settings["steps"])
+        cost_of = f"{costs[row['row']]:.2f}" if row["row"] in costs else "–"
+        lines.append(f"| {row['row']} | {steps} | {cost_of} | {' | '.join(percent)} | {device} |")
+    return "\n".join(lines)
+
+
 def _wanted(prefixes: list[str] | None) -> Iterator[str]:
     for name in rows():
         if not prefixes or any(name.startswith(prefix) for prefix in prefixes):
@@ -340,7 +370,7 @@ def _wanted(prefixes: list[str] | None) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60)
@@ -348,8 +378,14 @@ def main() -> None:
     parser.add_argument("--distillations", type=int, default=1)
     parser.add_argument("--rows", nargs="*", help="only rows whose name begins so")
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    if asked.table:
+        print(table(RESULTS))
+        return
+    if asked.data is None:
+        parser.error("--data is needed: the folder that holds mnist/")
     out = asked.out or RESULTS / ("ablation_cost_cpu.json" if asked.cost else f"ablation_{asked.device}.json")
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"results": []}
     found["machine"] = machine(torch.device(asked.device))
