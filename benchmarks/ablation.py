@@ -2,11 +2,12 @@
 
     python benchmarks/ablation.py --data DIR [--device cuda] [--workers 12] [--minutes 5] [--rows idc ...]
     python benchmarks/ablation.py --data DIR --cost     CPU-seconds of a step of every row, on this machine
+    python benchmarks/ablation.py --data DIR --test --rows "cafe/2×2"     the row that was chosen, on the test images
     python benchmarks/ablation.py --table               what was measured, as the table of docs/ablation.md
 
 C-MNIST, foreground: ten colours, nine tenths of a class in its own; ten stored images a class. A part of MNIST's
-training images is held out as the tune split, each in all colours; the test images are not looked at. Every row is
-distilled and then trained on by one recipe.
+training images is held out as the tune split, each in all colours; the test images are looked at once, for the row
+that was chosen. Every row is distilled and then trained on by one recipe.
 """
 
 import argparse
@@ -241,9 +242,12 @@ def _recipe_rows() -> dict[str, Row]:
     return found
 
 
+_HELD = 50  # training images a class that are held out as tune
+
+
 @lru_cache(maxsize=1)
-def splits(data: Path, tune_per_class: int) -> tuple[GroupedDataset, GroupedDataset]:
-    """Return train and tune: coloured as the papers do, and each image in every colour."""
+def splits(data: Path, per_class: int, *, test: bool) -> tuple[GroupedDataset, GroupedDataset]:
+    """Return train, coloured as the papers do, and tune or test, each image in every colour."""
     benchmark = BENCHMARKS["c_mnist_fg"]
     source = READERS[benchmark.read](data)
     assert source.splits is not None
@@ -252,8 +256,9 @@ def splits(data: Path, tune_per_class: int) -> tuple[GroupedDataset, GroupedData
     held, kept = [], []
     for label in range(len(source.classes)):
         order = rng.permutation(np.flatnonzero((source.splits == "train") & (source.labels == label)))
-        held.append(order[:tune_per_class])
-        kept.append(order[tune_per_class:])
+        kept.append(order[_HELD:])
+        unseen = np.flatnonzero((source.splits == "test") & (source.labels == label)) if test else order[:_HELD]
+        held.append(unseen[:per_class])
     train = skewed(source, np.sort(np.concatenate(kept)), benchmark.colours, 0.9, rng, paint=benchmark.paint)
     return train, paired(source, np.sort(np.concatenate(held)), benchmark.colours, paint=benchmark.paint)
 
@@ -263,14 +268,15 @@ class Plan:
     data: Path
     device: str
     seeds: int
-    tune_per_class: int
+    per_class: int
+    test: bool
 
 
 def measured(name: str, seed: int, plan: Plan) -> dict[str, Any]:
     """Distil by one row and measure on the tune split; a row that diverged says so."""
     torch.set_num_threads(1)
     row, device = rows()[name], torch.device(plan.device)
-    train, tune = splits(plan.data, plan.tune_per_class)
+    train, tune = splits(plan.data, plan.per_class, test=plan.test)
     normalise = normalisation(train)
     began = time.process_time()
     formation = row.formation if row.settings is None else row.settings["formation"]
@@ -319,7 +325,7 @@ def cost(name: str, data: Path, *, steps: int) -> float:
     """Return the CPU-seconds of a step on one thread, without what a run costs beside its steps."""
     settings = rows()[name].settings
     assert settings is not None
-    train, _ = splits(data, 50)
+    train, _ = splits(data, _HELD, test=False)
     marks: list[float] = []
     distill(
         train,
@@ -379,6 +385,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", help="only rows whose name begins so")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--test", action="store_true", help="measure on the test images, in the end")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     if asked.table:
@@ -386,7 +393,8 @@ def main() -> None:
         return
     if asked.data is None:
         parser.error("--data is needed: the folder that holds mnist/")
-    out = asked.out or RESULTS / ("ablation_cost_cpu.json" if asked.cost else f"ablation_{asked.device}.json")
+    what = "cost_" if asked.cost else "test_" if asked.test else ""
+    out = asked.out or RESULTS / f"ablation_{what}{asked.device}.json"
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"results": []}
     found["machine"] = machine(torch.device(asked.device))
 
@@ -401,7 +409,7 @@ def main() -> None:
             if rows()[name].settings is not None and not name.startswith("recipe/"):
                 keep({"row": name, "cpu_seconds_per_step": round(cost(name, asked.data, steps=10), 3)})
         return
-    plan = Plan(asked.data, asked.device, asked.seeds, 50)
+    plan = Plan(asked.data, asked.device, asked.seeds, 100 if asked.test else _HELD, asked.test)
     done = {(result["row"], result["seed"]) for result in found["results"]}
     jobs = [(name, seed) for seed in range(asked.distillations) for name in _wanted(asked.rows)]
     ends = time.monotonic() + 60 * asked.minutes
