@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fair_distill.cli import data, evaluation, gate, registry, reproduce, run, sets, table
+from fair_distill.cli.own import modules_beside
 from fair_distill.errors import FairDistillError
 
 __all__ = ["main"]
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # does other work too, spinning made a stage five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code: int = arguments.run(arguments) or 0
+        with modules_beside(arguments.workspace):
+            code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code
     except FairDistillError as error:

@@ -31,8 +31,10 @@ def resolve(name: str | None, table: Mapping[str, Callable[..., T]], *, where: s
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"params.yaml: {where} is {name!r}, which cannot be imported: {error}") from None
+    except Exception as error:  # whatever a file that is not ours raises, it is its owner who mends it
+        said = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        said = " ".join(str(said).split())
+        raise ConfigError(f"params.yaml: {where} is {name!r}, which cannot be imported: {said}") from None
     if not callable(found):
         raise ConfigError(f"params.yaml: {where} is {name!r}; a callable was wanted, got {type(found).__name__}")
     own: Callable[..., T] = found
@@ -97,7 +99,7 @@ def digests_of_own(params: Any) -> dict[str, str]:
     for name in sorted(set(_own_names(params))):
         try:
             source = inspect.getsourcefile(importlib.import_module(name.partition(":")[0]))
-        except (ImportError, TypeError, ValueError):
+        except Exception:  # `resolve` says what, in its place
             continue
         found[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "no source"
     return found

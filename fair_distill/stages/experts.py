@@ -103,15 +103,13 @@ def _wanted(config: Config) -> "Experts | None":
 
 def _key(workspace: Workspace, config: Config, name: str, wanted: "Experts") -> str:
     """What experts depend on, and no more: other student steps follow the same ones."""
-    return sha256(
-        to_json(
-            config.model_dump(include={"engine", "seed", "threads"})
-            | {
-                "candidate": config.candidate(name).model_dump(),
-                "source": sha256(workspace.split("train")),
-                "network": config.distill.network.model_dump(),
-                "experts": wanted.model_dump(),
-                "groups": config.distill.model_dump(include={"shrinkage", "unknown"}),
-            }
-        )
-    )
+    from fair_distill.distillation.names import digests_of_own
+
+    makes = config.model_dump(include={"engine", "seed", "threads"}) | {
+        "candidate": config.candidate(name).model_dump(),
+        "source": sha256(workspace.split("train")),
+        "network": config.distill.network.model_dump(),
+        "experts": wanted.model_dump(),
+        "groups": config.distill.model_dump(include={"shrinkage", "unknown"}),
+    }
+    return sha256(to_json(makes | ({"own": own} if (own := digests_of_own(makes)) else {})))

@@ -114,9 +114,12 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
 
 
 def params_of(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
-    """The sections of params.yaml that make a set, as the manifest keeps them."""
+    """The sections of params.yaml that make a set, as the manifest keeps them, with digests of what is one's own."""
+    from fair_distill.distillation.names import digests_of_own
+
     always = {"seed", "threads", "dataset", "data", "recipe"}
-    return config.model_dump(include=always | set(sections), by_alias=True) | extra
+    params = config.model_dump(include=always | set(sections), by_alias=True) | extra
+    return params | ({"own": own} if (own := digests_of_own(params)) else {})
 
 
 def write_set(

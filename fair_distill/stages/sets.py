@@ -53,6 +53,8 @@ def distill(
     makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
     makes |= {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "where": provenance}
     own = {"own": found} if (found := digests_of_own(makes)) else {}
+    # Now, and not when the set is there: a file of one's own may be changed meanwhile.
+    params = params_of(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump())
     kept = CheckpointFolder(
         checkpoints or workspace.checkpoints, sha256(to_json(makes | own)), every=every, stopping=stopping
     )
@@ -92,7 +94,6 @@ def distill(
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     write_bytes(workspace.grid(name), grid_png(distilled))
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance | _derived(config, candidate)))
-    params = params_of(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump(), **own)
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()
     return manifest

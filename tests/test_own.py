@@ -1,0 +1,211 @@
+"""What is one's own: a file beside params.yaml, its digest in the manifest, and what happens when it is not there."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_workspace import MTT, run, small_params, write_params
+
+from fair_distill.artifacts import Workspace
+from fair_distill.cli.own import modules_beside
+from fair_distill.config import parse_config
+from fair_distill.distillation.names import digests_of_own
+from fair_distill.registry.manifest import Manifest, read_version
+from fair_distill.stages.experts import followed
+
+MINE = """
+from fair_distill.distillation.alignment import Barycentric
+from fair_distill.distillation.barycenter import mean
+from fair_distill.distillation.matchers.base import Pair
+from fair_distill.distillation.matchers.dm import DM
+from fair_distill.distillation.networks import MLP
+
+
+def moved(cells_CGD, weights_CG, *, by: float):
+    return mean(cells_CGD, weights_CG) + by
+
+
+def twice(counts_CG, weights_CG, *, share: float):
+    return Barycentric(mean, weights_CG * share + (1 - share) * counts_CG / counts_CG.sum(1, True), linear=True)
+
+
+class Scaled(DM):
+    def pairs(self, step):
+        for pair in super().pairs(step):
+            yield Pair(pair.targets, pair.synthetic, pair.synthetic[0].square().sum())
+
+
+class Small(MLP):
+    def __init__(self, shape, classes, *, width: int):
+        super().__init__(shape, classes, width=width, depth=1)
+"""
+NAMES = {
+    "barycenter": {"alignment": "barycentric", "barycenter": {"name": "mine:moved", "by": 0.1}},
+    "alignment": {"alignment": {"name": "mine:twice", "share": 0.5}},
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("own")
+    write_params(root, params())
+    (root / "mine.py").write_text(MINE)
+    for command in ("prepare", "validate"):
+        assert run(root, command).code == 0
+    return root
+
+
+@pytest.fixture
+def own(prepared: Path) -> Path:
+    """The prepared workspace as it was: its params and module are rewritten by each test."""
+    write_params(prepared, params())
+    (prepared / "mine.py").write_text(MINE)
+    return prepared
+
+
+def params(**distill: Any) -> dict[str, Any]:
+    """Small params in which everything that can be one's own is."""
+    whole = small_params()
+    whole["distill"] |= {"steps": 2, "matcher": "mine:Scaled", "network": {"name": "mine:Small", "width": 8}}
+    whole["distill"] |= distill
+    whole["candidates"] = {**NAMES, "pooled": {"alignment": "pooled"}}
+    whole["sets"] = list(whole["candidates"])
+    whole["release"]["candidate"] = "barycenter"
+    return whole
+
+
+def distilled(root: Path, candidate: str) -> Manifest:
+    ended = run(root, "distill", candidate)
+    assert ended.code == 0, ended.err
+    return read_version(Workspace(root).set(candidate), made_by="")[0]
+
+
+def digest(root: Path) -> str:
+    return hashlib.sha256((root / "mine.py").read_bytes()).hexdigest()
+
+
+def test_everything_may_be_ones_own_and_the_manifest_says_of_which_source(own: Path) -> None:
+    by_barycenter, by_alignment = distilled(own, "barycenter"), distilled(own, "alignment")
+
+    shared = dict.fromkeys(("mine:Scaled", "mine:Small"), digest(own))
+    assert by_barycenter.params["own"] == shared | {"mine:moved": digest(own)}
+    assert by_alignment.params["own"] == shared | {"mine:twice": digest(own)}
+    assert by_barycenter.files != by_alignment.files
+
+
+def test_another_source_is_another_version_even_with_the_same_bytes_of_the_set(own: Path) -> None:
+    before = distilled(own, "barycenter")
+    (own / "mine.py").write_text(MINE + "# a word\n")
+
+    after = distilled(own, "barycenter")
+
+    assert after.files == before.files
+    assert after.version != before.version
+    assert after.params["own"]["mine:moved"] == digest(own) != before.params["own"]["mine:moved"]
+
+
+def test_what_the_file_now_says_is_what_runs(own: Path) -> None:
+    before = distilled(own, "barycenter")
+    (own / "mine.py").write_text(MINE.replace("+ by", "- by"))
+
+    assert distilled(own, "barycenter").files != before.files
+
+
+def test_a_run_of_other_source_is_not_taken_up(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+
+    class Noted(Exception):
+        pass
+
+    def noted(place: object, key: str, **_: object) -> None:
+        keys.append(key)
+        raise Noted
+
+    monkeypatch.setattr("fair_distill.distillation.checkpoint.CheckpointFolder", noted)
+    for source in (MINE, MINE + "# a word\n", MINE):
+        (own / "mine.py").write_text(source)
+        assert run(own, "distill", "barycenter").code == 70
+
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_file_of_a_workspace_is_gone_after_the_command_and_stands_in_for_no_library(own: Path) -> None:
+    (own / "yaml.py").write_text("raise RuntimeError('not YAML')\n")
+    path, modules = list(sys.path), set(sys.modules)
+
+    distilled(own, "barycenter")
+
+    assert sys.path == path
+    assert "mine" not in sys.modules
+    assert "fair_distill.distillation.alignment" in sys.modules
+    assert modules <= set(sys.modules)
+    (own / "yaml.py").unlink()
+
+
+def test_packages_are_found_and_forgotten_with_all_that_is_in_them(tmp_path: Path) -> None:
+    (tmp_path / "ours" / "deep").mkdir(parents=True)
+    (tmp_path / "ours" / "deep" / "inside.py").write_text("def f(): ...\n")
+
+    with modules_beside(tmp_path):
+        assert digests_of_own({"name": "ours.deep.inside:f"}).keys() == {"ours.deep.inside:f"}
+        assert "ours.deep" in sys.modules
+
+    assert not {name for name in sys.modules if name.partition(".")[0] == "ours"}
+
+
+def test_experts_of_other_source_are_not_followed(own: Path) -> None:
+    config, keys = parse_config(params(matcher=MTT)), []
+    for source in (MINE, MINE + "# a word\n"):
+        (own / "mine.py").write_text(source)
+        with modules_beside(own):
+            folder = followed(Workspace(own), config, "barycenter")
+        assert folder is not None
+        keys.append(folder.key)
+
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "source", "says"),
+    [
+        ("matcher", "nowhere:Scaled", MINE, "distill.matcher is 'nowhere:Scaled', .*: No module named 'nowhere'"),
+        ("matcher", "mine:Scalded", MINE, "distill.matcher is 'mine:Scalded', .* has no attribute 'Scalded'"),
+        (
+            "matcher",
+            "mine:Scaled",
+            "def f(:\n",
+            "'mine:Scaled', which cannot be imported: SyntaxError: .*mine.py, line 1",
+        ),
+        ("matcher", "mine:Scaled", "1 / 0\n", "'mine:Scaled', which cannot be imported: ZeroDivisionError: "),
+        ("network", "mine:Tiny", MINE, "network.name is 'mine:Tiny', which cannot be imported"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(own: Path, key: str, name: str, source: str, says: str) -> None:
+    write_params(own, params(**{key: name}))
+    (own / "mine.py").write_text(source)
+
+    ended = run(own, "distill", "pooled")
+
+    assert ended.code == 2
+    assert re.fullmatch(rf"fair-distill: params.yaml: .*{says}[^\n]*\n", ended.err), ended.err
+
+
+def test_the_console_script_finds_it_from_anywhere(own: Path, tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("fair-distill")
+
+    ended = subprocess.run(
+        [script, "--workspace", str(own), "distill", "barycenter", "--quiet"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert read_version(Workspace(own).set("barycenter"), made_by="")[0].params["own"]["mine:moved"] == digest(own)
