@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,9 +19,9 @@ from fair_distill.distillation.experts import Experts, aligned_gradient
 from fair_distill.distillation.matchers.base import Matcher, Pair, Step, learned_by
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
-from fair_distill.distillation.synthetic import Synthetic
+from fair_distill.distillation.synthetic import Synthetic, as_it_is, decode
 from fair_distill.errors import ConfigError
-from fair_distill.testing.facts import global_generator_at_rest, holds, shape_of
+from fair_distill.testing.facts import close, global_generator_at_rest, holds, shape_of
 
 Factory = Callable[[Tensor, Tensor], Alignment]
 
@@ -40,9 +40,9 @@ _EVERY_KIND: dict[str, Factory] = {
 def check_matcher(matcher: Matcher, generator: torch.Generator, *, at_home: bool = True) -> None:
     """Check what the loop relies on of `matcher.pairs(step)`, on two classes of 3×8×8 and a ConvNet of two blocks.
 
-    Targets are constants that fit the synthetic statistic, the pixels of every class have a finite slope that is not 0,
-    with every kind of alignment or with a ConfigError that says why not; alignments differ (but where experts hold
-    them); a step depends on nothing but itself, and leaves what it was given as it was.
+    Targets are constants that fit the synthetic statistic, and the pixels of every class have a finite slope that is
+    not 0, with every kind of alignment (or a ConfigError says why not). Alignments differ, but where experts hold them.
+    A step depends on nothing but itself, sees images as `step.synthetic` shows them, and changes nothing it is given.
 
     Parameters
     ----------
@@ -62,6 +62,7 @@ def check_matcher(matcher: Matcher, generator: torch.Generator, *, at_home: bool
     if {"pooled", "barycentric to the mean"} <= slopes.keys() and not follows_experts:
         differ = not torch.equal(slopes["pooled"], slopes["barycentric to the mean"])
         holds(differ, "pooled and barycentric give one slope: the alignment has no part in what is matched")
+    _check_look(matcher, bench, _EVERY_KIND[next(iter(slopes))])
     if at_home:
         _check_home(matcher, generator)
 
@@ -187,14 +188,23 @@ def _check_lesson(bench: _Bench, alignment: Alignment, real: Batch, at: str) -> 
     holds(moving, f"{at}: the gradient that experts would be trained by is not finite, or 0")
 
 
-def _step(matcher: Matcher, bench: _Bench, alignment: Alignment, real: Batch, at: str) -> _Made:
+def _step(
+    matcher: Matcher,
+    bench: _Bench,
+    alignment: Alignment,
+    real: Batch,
+    at: str,
+    *,
+    formation: int = 1,
+    valid: Callable[[Tensor], Tensor] = as_it_is,
+) -> _Made:
     images = bench.images.clone().requires_grad_()
     learned = {name: torch.tensor(of.start).requires_grad_() for name, of in learned_by(matcher).items()}
     experts = getattr(matcher, "experts", None)
     step = Step(
         bench.network.requires_grad_(False),
         lambda: real,
-        Synthetic(images, _PER_CLASS, 1, Draw(None, None, None)),
+        Synthetic(images, len(images) // real.classes, formation, Draw(None, None, None), valid),
         alignment,
         bench.draws.clone_state(),
         Embedding(),
@@ -232,10 +242,25 @@ def _check_pair(pair: Pair, at: str) -> None:
         holds(pair.extra.shape == (), f"{at}: a loss of the method's own is a scalar; got {shape_of(pair.extra)}")
 
 
+def _check_look(matcher: Matcher, bench: _Bench, factory: Factory) -> None:
+    """Check that mosaics are compared as their tiles, and rows as the valid ones that they stand for."""
+    alignment = bench.aligned(factory)
+    real = bench.batch(alignment)
+
+    def quarters(images: Tensor) -> Tensor:
+        return images + ((4 * images).round() / 4 - images).detach()
+
+    plain = replace(bench, images=decode(quarters(bench.images), 2))
+    wanted = _step(matcher, plain, alignment, real, "of tiles").loss
+    got = _step(matcher, bench, alignment, real, "of a mosaic", formation=2, valid=quarters).loss
+    same = "what is compared is not what is shown; look at images through step.synthetic.view"
+    close(got, wanted, same, tolerance=1e-3 * float(wanted.abs()))
+
+
 def _check_home(matcher: Matcher, generator: torch.Generator) -> None:
     bench = _Bench.of(generator, ((_PER_CLASS,), (_PER_CLASS,)))
     alignment = bench.aligned(pooled)
     real = bench.batch(alignment)
-    home = _Bench(bench.dataset, bench.network, real.images.clone(), bench.draws)
+    home = replace(bench, images=real.images.clone())
     near, far = (float(_step(matcher, b, alignment, real, "at home").distance) for b in (home, bench))
     holds(near <= 1e-3 * far, f"a class's own images are {near:.2g} from its target, and noise {far:.2g}")
