@@ -170,6 +170,21 @@ def test_experts_of_other_source_are_not_followed(own: Path) -> None:
     assert keys[0] != keys[1]
 
 
+def test_a_network_of_ones_own_is_what_the_recipe_trains(own: Path) -> None:
+    whole, network = params(), {"name": "mine:Small", "width": 8}
+    whole["recipe"]["network"], whole["evaluate"]["networks"] = network, [network]
+    whole["sets"].append("random")
+    write_params(own, whole)
+
+    for command in (["references", "random"], ["evaluate", "random"]):
+        ended = run(own, *command)
+        assert ended.code == 0, ended.err
+
+    assert "random, mine:Small: accuracy" in ended.out
+    manifest, _ = read_version(Workspace(own).set("random"), made_by="")
+    assert manifest.params["own"] == {"mine:Small": digest(own)}
+
+
 @pytest.mark.parametrize(
     ("key", "name", "source", "says"),
     [
