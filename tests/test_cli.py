@@ -528,7 +528,7 @@ def test_bad_input_to_the_program_itself_is_one_line_and_exit_2(tmp_path: Path) 
 def test_a_coreset_is_a_reference_that_params_may_name(workspace: Path) -> None:
     changed(workspace, "references.balanced", {"select": "herding"})
 
-    assert ended_well(run(workspace, "references", "balanced")) == "balanced: 20 real images\n"
+    assert ended_well(run(workspace, "references", "balanced")).startswith("balanced: 20 real images\n")
     first = (Workspace(workspace).set("balanced") / SET_FILE).read_bytes()
     ended_well(run(workspace, "references", "balanced"))
     assert (Workspace(workspace).set("balanced") / SET_FILE).read_bytes() == first
