@@ -85,7 +85,7 @@ def loss(
     def never() -> Any:
         raise AssertionError("MTT has no use for real images")
 
-    seen = Synthetic(images, len(images) // 2, formation, Draw(None, None, None), ())
+    seen = Synthetic(images, len(images) // 2, formation, Draw(None, None, None))
     draws = torch.Generator().manual_seed(0)
     step = Step(network, never, seen, MEAN, draws, Embedding(), {"step_size": size}, trajectories)
     ((pair),) = matcher.pairs(step)
