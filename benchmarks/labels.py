@@ -80,20 +80,9 @@ ROWS = (
 )
 
 
-def picked(dataset: GroupedDataset, rows: Array) -> GroupedDataset:
-    return GroupedDataset.from_arrays(
-        dataset.images[rows],
-        dataset.labels[rows],
-        dataset.groups[rows],
-        classes=dataset.classes,
-        group_names=dataset.group_names,
-        pairs=dataset.pairs[rows],
-    )
-
-
 def trained_on(prepared: Prepared, most: int, rng: np.random.Generator) -> GroupedDataset:
     """At most `most` of the training examples."""
-    return picked(prepared.train, np.sort(rng.permutation(len(prepared.train))[:most]))
+    return prepared.train.at(np.sort(rng.permutation(len(prepared.train))[:most]))
 
 
 def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> GroupedDataset:
@@ -195,9 +184,8 @@ def distil(
     truth = trained_on(prepared, examples, rng)
     few = hidden(truth, known, rng)
     apart = prepared.tests["paired"]
-    test = picked(
-        prepared.test, np.flatnonzero((prepared.test.pairs >= apart.start) & (prepared.test.pairs < apart.stop))
-    )
+    pairs = prepared.test.pairs
+    test = prepared.test.at(np.flatnonzero((pairs >= apart.start) & (pairs < apart.stop)))
     pixels = normalisation(truth)
     rows: dict[str, dict[str, Any]] = {}
     for row in ROWS:

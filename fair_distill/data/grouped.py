@@ -197,6 +197,19 @@ class GroupedDataset:
         """Which groups are known in full, (G,)."""
         return np.array([None not in values for values in self.attributes])
 
+    def at(self, rows: Array) -> "GroupedDataset":
+        """Return the examples of these rows, sorted by cell again; a row may be asked for twice."""
+        return GroupedDataset.from_arrays(
+            self.images[rows],
+            self.labels[rows],
+            self.groups[rows],
+            classes=self.classes,
+            group_names=self.group_names,
+            pairs=self.pairs[rows],
+            attributes=self.attributes,
+            schema=self.schema,
+        )
+
     def of_known_groups(self) -> "GroupedDataset":
         """Return the examples whose group is known, with those groups alone."""
         kept = np.flatnonzero(self.known)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped import Array
+from fair_distill.distillation.sampling import as_pixels
 
 
 def in_unit(images: Array) -> Tensor:
-    """Return images as float32 in the unit of published sets: uint8 is divided by 255, float32 is that already."""
-    pixels = torch.from_numpy(np.array(images, dtype=np.float32))
-    return pixels / 255 if images.dtype == np.uint8 else pixels
+    """Return a copy of stored images as float32 in the unit of published sets."""
+    return as_pixels(torch.from_numpy(np.array(images)))
 
 
 def spread_evenly(rows: Sequence[int], most: int) -> Array:

@@ -93,13 +93,4 @@ def resampled(dataset: GroupedDataset, rng: np.random.Generator) -> GroupedDatas
             start, count = int(dataset.offsets[label * groups + group]), int(counts[group])
             whole, rest = divmod(int(share), count)
             rows += [np.tile(np.arange(count), whole) + start, rng.permutation(count)[:rest] + start]
-    chosen = np.concatenate(rows)
-    return GroupedDataset.from_arrays(
-        dataset.images[chosen],
-        dataset.labels[chosen],
-        dataset.groups[chosen],
-        classes=dataset.classes,
-        group_names=dataset.group_names,
-        pairs=dataset.pairs[chosen],
-        schema=dataset.schema,
-    )
+    return dataset.at(np.concatenate(rows))

@@ -180,7 +180,7 @@ class Joined:
             if share == 0:
                 continue
             own = settings | {"ipc": share, "real_per_class": max(1, task.budget.real_per_class * share // task.ipc)}
-            done = distill(_of_group(train, group), **own, seed=task.seed, device=task.device)
+            done = distill(train.at(np.flatnonzero(train.groups == group)), **own, seed=task.seed, device=task.device)
             images.append(done.images)
             labels.append(done.labels)
             losses.append(done.losses)
@@ -195,18 +195,6 @@ def embedding_on(device: str, budget: Budget) -> str:
     Of few images the compilation costs more than it saves, since every distillation compiles anew.
     """
     return "fast" if torch.device(device).type == "cuda" and budget.real_per_class >= 300 else "exact"
-
-
-def _of_group(dataset: GroupedDataset, group: int) -> GroupedDataset:
-    rows = np.flatnonzero(np.asarray(dataset.groups) == group)
-    return GroupedDataset.from_arrays(
-        dataset.images[rows],
-        dataset.labels[rows],
-        dataset.groups[rows],
-        classes=dataset.classes,
-        group_names=dataset.group_names,
-        pairs=dataset.pairs[rows],
-    )
 
 
 def _warmed(networks: dict[str, Any], ipc: int) -> dict[str, Any]:

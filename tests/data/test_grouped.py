@@ -140,3 +140,15 @@ def test_offsets_that_describe_other_rows_are_refused() -> None:
     for offsets in (made.offsets[:-1], made.offsets + 1):
         with pytest.raises(ShapeError, match="offsets do not describe 10 rows in 2 classes × 2 groups"):
             GroupedDataset(made.images, made.labels, made.groups, made.pairs, made.classes, made.group_names, offsets)
+
+
+def test_the_examples_of_some_rows_keep_all_that_is_known_of_them() -> None:
+    made = grouped([[3, 0], [2, 4]])
+    rows = np.array([8, 0, 0, 4])
+
+    taken = made.at(rows)
+
+    assert taken.counts.tolist() == [[2, 0], [1, 1]]
+    assert taken.pairs.tolist() == [0, 0, 4, 8]
+    assert np.array_equal(taken.images, made.images[taken.pairs])
+    assert (taken.classes, taken.group_names, taken.attributes) == (made.classes, made.group_names, made.attributes)
