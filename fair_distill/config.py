@@ -148,8 +148,20 @@ class Recipe(Section):
     augment: list[str]
 
 
+class Settled(Section):
+    """A network has learned what there is: over `window` visits its accuracy on real images spans `span` at most."""
+
+    window: Annotated[int, Field(ge=2)]
+    span: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Networks(Section):
-    """How the networks that a set is matched under come and age; see `distill.pool`."""
+    """How the networks that a set is matched under come and age; see `distill.pool`.
+
+    Attributes
+    ----------
+    settled : renew a network before its visits are over, when it has; without it, `visits` alone decides
+    """
 
     pool: Positive
     visits: Positive
@@ -158,6 +170,7 @@ class Networks(Section):
     advance_on: Literal["synthetic", "real"]
     learning_rate: PositiveFloat
     batch_size: Positive
+    settled: Settled | None = None
 
 
 class Optimiser(Section):

@@ -77,6 +77,7 @@ def test_the_repositorys_own_params_are_sound() -> None:
 def test_every_section_is_frozen() -> None:
     params = small_params()
     params["distill"]["rows"] = {"temperature": 0.5}  # of tables alone
+    params["distill"]["networks"]["settled"] = {"window": 2, "span": 0.1}
     seen = list(sections(parse_config(params)))
 
     for section in seen:

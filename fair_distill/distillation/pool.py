@@ -4,6 +4,7 @@ One scheme holds those of the papers. Networks take turns; each, after it was ma
 further, and after `visits` turns a new one takes its place.
 
     DM      pool 1, visits 1: a random network at every step (COBRA's code: warmup_epochs 10, 50 or 100 from scratch)
+    CAFE    pool 1, advance 1 epoch on the synthetic set, settled: until its accuracy on real images no longer moves
     DC      pool 1, visits 10, advance 50 epochs on the synthetic set
     IDC     pool 1, visits 100, advance 5 batches of real images
     ours    pool 10, visits 10, advance 1: the ages that a warm-up from scratch reaches, at a tenth of its cost
@@ -43,6 +44,7 @@ class NetworkPool:
     lesson: Lesson
     networks: list[Network] = field(default_factory=list)
     ages: list[int] = field(default_factory=list)
+    accuracies: list[list[float]] = field(default_factory=list)
 
     def visit(self, step: int, images: Tensor, labels: Tensor) -> Network:
         """Return the network whose turn it is at `step`; `images` is the synthetic set as it is now."""
@@ -52,10 +54,11 @@ class NetworkPool:
             self.networks.append(self.make())
             self._epochs(self.networks[turn], images, labels, self.settings.warmup_epochs)
             self.ages.append(turn * self.settings.visits // self.settings.pool)
+            self.accuracies.append([])
         elif self.ages[turn] >= self.settings.visits:
             self.redraw(self.networks[turn])
             self._epochs(self.networks[turn], images, labels, self.settings.warmup_epochs)
-            self.ages[turn] = 0
+            self.ages[turn], self.accuracies[turn] = 0, []
         return self.networks[turn]
 
     def advance(self, step: int, images: Tensor, labels: Tensor) -> None:
@@ -66,10 +69,24 @@ class NetworkPool:
             return
         if self.settings.advance_on == "synthetic":
             self._epochs(self.networks[turn], images, labels, self.settings.advance)
-            return
-        for _ in range(self.settings.advance):
-            real, of, counted = self.lesson(self.generator)
-            self._update(self.networks[turn], real, of, counted)
+        else:
+            for _ in range(self.settings.advance):
+                real, of, counted = self.lesson(self.generator)
+                self._update(self.networks[turn], real, of, counted)
+        if self._settled(turn):
+            self.ages[turn] = self.settings.visits
+
+    @torch.no_grad()
+    def _settled(self, turn: int) -> bool:
+        """Ask a network about one real batch, and say whether it has stopped learning: CAFE's criterion."""
+        if self.settings.settled is None:
+            return False
+        real, of, counted = self.lesson(self.generator)
+        accuracy = ((self.networks[turn](real).argmax(dim=1) == of) * counted).sum().item()
+        window = self.settings.settled.window
+        self.accuracies[turn] = [*self.accuracies[turn], accuracy][-window:]
+        span = max(self.accuracies[turn]) - min(self.accuracies[turn])
+        return len(self.accuracies[turn]) == window and span <= self.settings.settled.span
 
     def _epochs(self, network: Network, images: Tensor, labels: Tensor, epochs: int) -> None:
         for _ in range(epochs):
@@ -96,11 +113,13 @@ class NetworkPool:
             for turn, network in enumerate(self.networks)
             for name, value in network.state_dict().items()
         }
-        return {**named, "ages": torch.tensor(self.ages, dtype=torch.int64)}
+        told = {f"accuracies/{turn}": torch.tensor(of, dtype=torch.float64) for turn, of in enumerate(self.accuracies)}
+        return {**named, **told, "ages": torch.tensor(self.ages, dtype=torch.int64)}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up what `state` gave."""
         self.ages = state["ages"].tolist()
+        self.accuracies = [state[f"accuracies/{turn}"].tolist() for turn in range(len(self.ages))]
         self.networks = []
         for turn in range(len(self.ages)):
             network = self.make()

@@ -83,11 +83,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # IDC as the COBRA release has it: DC on mosaics that start natural, networks trained on the synthetic set.
     "idc-cobra-code": _DC | {"formation": 2},
-    # Wang et al., CVPR 2022; layer weights are not given there for every depth, so all blocks count alike.
+    # Wang et al., CVPR 2022; layer weights are not given there for every depth, so all blocks count alike. A network is
+    # renewed when its accuracy has settled, after 100 visits at the latest; window and span are ours.
     "cafe": _DM
     | {
         "matcher": {"name": "cafe", "layer_weights": 1.0, "discrimination": 0.1},
-        "networks": _FRESH | {"visits": 10, "advance": 1},
+        "networks": _FRESH | {"visits": 100, "advance": 1, "settled": {"window": 10, "span": 0.05}},
         "steps": 2000,
         "real_per_class": 256,
         "optimiser": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5},

@@ -92,3 +92,31 @@ def test_a_pool_that_is_restored_goes_on_as_the_one_that_was_kept() -> None:
 
     for one, other in zip(after, walk(taken_up, 6, first=5), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_network_that_has_settled_is_renewed_before_its_visits_are_over() -> None:
+    """Without training its accuracy stays where it is, so it has settled as soon as it was asked twice."""
+    settled = {"window": 2, "span": 0.01}
+
+    assert changes(walk(pool(visits=9, settled=settled), 6)) == [False, True, False, True, False]
+    assert not any(changes(walk(pool(visits=9), 6)))
+
+
+def test_a_network_that_still_learns_has_not_settled() -> None:
+    """Four images are learned step by step: the accuracy moves by a quarter at least, or not at all."""
+    learning = pool(visits=50, advance=1, learning_rate=0.5, settled={"window": 3, "span": 0.2})
+    walk(learning, 12)
+
+    for turn, told in enumerate(learning.accuracies):
+        full = len(told) == 3 and max(told) - min(told) <= 0.2
+        assert (learning.ages[turn] >= 50) == full
+
+
+def test_what_a_pool_was_told_is_kept_too() -> None:
+    kept = pool(visits=9, advance=1, settled={"window": 4, "span": 0.2})
+    walk(kept, 3)
+    taken_up = pool(visits=9, advance=1, settled={"window": 4, "span": 0.2})
+    taken_up.restore(kept.state())
+
+    assert taken_up.accuracies == kept.accuracies
+    assert len(kept.accuracies[0]) == 3

@@ -1,10 +1,10 @@
 """CAFE: features of every layer, and a term that keeps classes apart (Wang et al., CVPR 2022).
 
-Follows the paper in its layer-wise feature alignment and its discrimination loss. We part from it in three things.
+Follows the paper in its layer-wise feature alignment and its discrimination loss. We part from it in two things.
 Layer weights are options, and squared distances are over means of features, not over their batch. The real images
 of the discrimination loss count as the alignment counts their cells, so that alignment is still the only thing that
-changes between modes (the COBRA reference code drops the term in its fair mode). Networks age by `distill.networks`,
-with a fixed number of visits in place of the paper's stopping by accuracy.
+changes between modes (the COBRA reference code drops the term in its fair mode). The paper renews a network when its
+accuracy on real images has stopped moving: `distill.networks.settled` (in the reference code that can never happen).
 """
 
 from collections.abc import Iterator
