@@ -341,10 +341,10 @@ def test_one_flipped_byte_in_a_set_is_an_integrity_error(workspace: Path, where:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda text: text.replace('"engine": 1', '"engine":  1'),
+        lambda text: text.replace('"engine": ', '"engine":  '),
         lambda text: text + "\n",
         lambda text: text.replace("\n", ""),
-        lambda text: text.replace('"engine": 1', '"engine": 1, "engine": 1'),
+        lambda text: text.replace('"engine": ', '"engine": 1, "engine": '),
         lambda text: text.replace('"format": 1', '"format": 2'),
         lambda text: text.replace('"set.parquet"', '"../set.parquet"'),
         lambda text: text.replace('"set.parquet"', '"/etc/passwd"'),

@@ -84,7 +84,7 @@ def test_ones_own_barycenter_is_named_by_where_it_lies() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"preset": "cobre"}, "preset is 'cobre'; choose one of dm"),
+        ({"preset": "cobre"}, "preset is 'cobre'; choose one of default, dm"),
         ({"stpes": 3}, "stpes: no such key"),
         ({"alignment": "fair"}, "alignment"),
         ({"optimiser": {"learning_rate": -1}}, "optimiser.learning_rate"),
