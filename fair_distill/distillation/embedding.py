@@ -13,6 +13,9 @@ from torch import Tensor
 
 from fair_distill.distillation.networks import Network
 
+# Images that a CPU is given at a time: maps of thousands fit in no cache, and in little memory.
+_AT_A_TIME = 256
+
 
 class Embedding:
     """The network as it is."""
@@ -20,12 +23,16 @@ class Embedding:
     @torch.no_grad()
     def embed(self, network: Network, images: Tensor) -> Tensor:
         """Return the features before the classifier, (N, features)."""
-        return network.embed(images)
+        return torch.cat([network.embed(part) for part in _parts(images)])
 
     @torch.no_grad()
     def layers(self, network: Network, images: Tensor) -> list[Tensor]:
         """Return the features after every block, (N, features of the block) each."""
-        return network.layers(images)
+        return [torch.cat(parts) for parts in zip(*(network.layers(part) for part in _parts(images)), strict=True)]
+
+
+def _parts(images: Tensor) -> tuple[Tensor, ...]:
+    return (images,) if images.is_cuda else images.split(_AT_A_TIME)
 
 
 class Fast(Embedding):
