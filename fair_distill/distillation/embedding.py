@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fair_distill.distillation.networks import Network
 
-# Images that a CPU is given at a time: maps of thousands fit in no cache, and in little memory.
+# Images that a CPU is given at a time: the maps of thousands fit in no cache.
 _AT_A_TIME = 256
 
 
