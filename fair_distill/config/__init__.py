@@ -1,0 +1,50 @@
+"""params.yaml as frozen, typed values, a file for each group of sections.
+
+Every key is required and unknown keys are refused: a default in code would be science outside params.yaml,
+and a misspelt key would be science that silently does not happen.
+"""
+
+from fair_distill.config.base import Named, Positive, PositiveFloat, Section, checked
+from fair_distill.config.data import Data, SplitShares, Validate
+from fair_distill.config.distill import (
+    Candidate,
+    Diagnostics,
+    Distill,
+    Nearness,
+    Networks,
+    Optimiser,
+    Recipe,
+    Shrinkage,
+)
+from fair_distill.config.evaluate import Evaluate, Reference
+from fair_distill.config.files import load_config, load_gate, parse_config
+from fair_distill.config.gate import Gate, Limit
+from fair_distill.config.whole import Config, Release
+
+__all__ = [
+    "Candidate",
+    "Config",
+    "Data",
+    "Diagnostics",
+    "Distill",
+    "Evaluate",
+    "Gate",
+    "Limit",
+    "Named",
+    "Nearness",
+    "Networks",
+    "Optimiser",
+    "Positive",
+    "PositiveFloat",
+    "Recipe",
+    "Reference",
+    "Release",
+    "Section",
+    "Shrinkage",
+    "SplitShares",
+    "Validate",
+    "checked",
+    "load_config",
+    "load_gate",
+    "parse_config",
+]

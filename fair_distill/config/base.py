@@ -1,0 +1,72 @@
+"""What sections are made of: their base, names, numbers, a choice with its options, and how a fault is told."""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from fair_distill.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _slug(name: str) -> str:
+    """Names become file names, DVC stage names and registry keys: letters, digits, '-', '_' and nothing else."""
+    if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+        raise ValueError(f"a name is made of letters, digits, '-' and '_'; got {name!r}")
+    return name
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Named(BaseModel):
+    """A choice by name, with its options: `mean`, or `{name: huber, delta: 1.0}` in params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Choice = Annotated[Named, BeforeValidator(_named)]
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
+    """Return a section made of `raw`. Raises ConfigError: `name`, the key at fault, what was wanted, what came."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        first = faults[0]
+        where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "params"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ConfigError(f"{name}: {where}: {_sentence(first)}{more}") from None
+
+
+def _sentence(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "no such key; remove it or mend its spelling"
+    if fault["type"] == "missing":
+        return "this key is needed and is not there"
+    came = repr(fault["input"])
+    came = came if len(came) <= 80 else came[:77] + "..."
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}" + ("" if fault["type"] == "value_error" else f"; got {came}")

@@ -1,0 +1,72 @@
+"""params.yaml and policies as files. The only place that reads YAML."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fair_distill.config.base import checked
+from fair_distill.config.gate import Gate
+from fair_distill.config.whole import Config
+from fair_distill.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its traps: a key that stands twice is refused, `1e-3` is a number as everybody means it."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for i, key in enumerate(keys):
+        if key in keys[:i]:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key!r} stands twice")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    ConfigError
+        One line naming the file, the first key at fault, what was wanted and what came.
+    """
+    return parse_config(_read(path, missing="run this in a workspace, or name one with --workspace"), name=str(path))
+
+
+def load_gate(path: Path) -> Gate:
+    """Read and check a policy from a file of its own, or from another params.yaml: what stands under `gate` there."""
+    raw = _read(path, missing="a policy was named and is not there")
+    policy = raw.get("gate", raw)
+    if not isinstance(policy, dict):
+        raise ConfigError(f"{path}: gate: a mapping was wanted, got {type(policy).__name__}")
+    return checked(Gate, policy, name=str(path))
+
+
+def _read(path: Path, *, missing: str) -> dict[Any, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; {missing}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable: {error}") from None
+    # Not only YAMLError: a date that is none, or a tag that does not fit its value, is a ValueError or a LookupError.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a mapping of sections was wanted, got {type(raw).__name__}")
+    return raw
+
+
+def parse_config(raw: dict[Any, Any], *, name: str = "params.yaml") -> Config:
+    """Check a mapping as `load_config` does; `name` is what an error calls it."""
+    return checked(Config, raw, name=name)
