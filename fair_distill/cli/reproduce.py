@@ -22,7 +22,7 @@ def add_commands(commands: Commands) -> None:
     )
     sub.add_argument("--datasets", nargs="+", metavar="NAME", help="default: all there are")
     sub.add_argument("--methods", nargs="+", metavar="NAME", help="default: all there are")
-    sub.add_argument("--budget", default="small", help="small (two CPU cores), medium or full (default: small)")
+    sub.add_argument("--budget", default="small", help="small (two CPU cores), lean, medium or full (default: small)")
     sub.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=N", help="other numbers for the budget, as in steps=500"
     )

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fair_distill.artifacts import sha256
-from fair_distill.distillation.loop import State
+from fair_distill.distillation.moved import State
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.objects import Objects, open_objects
 

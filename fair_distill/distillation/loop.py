@@ -6,12 +6,12 @@ sampler → matcher.pairs (statistics → alignment.targets) → distance → op
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fair_distill.config import Candidate, Distill, Optimiser
+from fair_distill.config import Candidate, Distill
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.distillation.alignment import Alignment, alignment_for
 from fair_distill.distillation.augment import draw
@@ -21,6 +21,7 @@ from fair_distill.distillation.embedding import build_embedding
 from fair_distill.distillation.experts import Trajectories
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Pair, Step, learned_by
+from fair_distill.distillation.moved import Moved, State, below, under
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.pool import NetworkPool
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
@@ -28,7 +29,6 @@ from fair_distill.distillation.synthetic import Synthetic, decode, start
 from fair_distill.distillation.valid import keep_valid
 
 Progress = Callable[[int, int, float], None]
-State = dict[str, Tensor]
 
 
 class Checkpoints(Protocol):
@@ -90,12 +90,6 @@ class Distilled:
     learned: Mapping[str, float]
 
 
-def _optimiser(settings: Optimiser, moved: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if settings.name == "sgd":
-        return torch.optim.SGD(moved, lr=settings.learning_rate, momentum=settings.momentum)
-    return torch.optim.Adam(moved, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
-
-
 def distill(
     dataset: GroupedDataset,
     settings: Distill,
@@ -131,43 +125,32 @@ def distill(
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device
     )
-    images = start(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation).to(
-        device
+    moved = Moved.at(
+        start(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation),
+        learned_by(matcher),
+        settings.optimiser,
+        device,
     )
-    images.requires_grad_()
+    images = moved.images
     labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
     seen_labels = labels.repeat_interleave(settings.formation**2)
-    numbers = learned_by(matcher)
-    learned = {name: torch.tensor(of.start, device=device).requires_grad_() for name, of in numbers.items()}
-    moved = {"images": images, **learned}
-    optimiser = _optimiser(
-        settings.optimiser,
-        [{"params": [images]}, *({"params": [learned[name]], "lr": of.learning_rate} for name, of in numbers.items())],
-    )
     pool = _pool(dataset, settings, alignment, read, streams, device)
     embedding = build_embedding(settings.embedding)
     losses: list[float] = []
 
     def state() -> State:
-        moments = {f"{name}/{key}": value for name, of in moved.items() for key, value in optimiser.state[of].items()}
         return {
-            **{name: value.detach() for name, value in moved.items()},
             "losses": torch.tensor(losses, dtype=torch.float64),
-            **_under("optimiser", {name: torch.as_tensor(value) for name, value in moments.items()}),
-            **_under("streams", streams.state()),
-            **_under("pool", pool.state()),
+            **moved.state(),
+            **under("streams", streams.state()),
+            **under("pool", pool.state()),
         }
 
     if kept := (checkpoints.latest() if checkpoints else None):
         losses = kept["losses"].tolist()
-        for name, value in moved.items():
-            value.data = kept[name].to(device)
-            moments = _below(f"optimiser/{name}", kept)  # the count of steps stays on the CPU
-            optimiser.state[value].update(
-                {key: moment.to("cpu" if key == "step" else device) for key, moment in moments.items()}
-            )
-        pool.restore(_below("pool", kept))
-        streams.restore(_below("streams", kept))  # last: making the pool's networks drew from them
+        moved.restore(kept)
+        pool.restore(below("pool", kept))
+        streams.restore(below("streams", kept))  # last: making the pool's networks drew from them
 
     for step in range(len(losses), settings.steps):
         with torch.no_grad():
@@ -182,12 +165,12 @@ def distill(
             alignment,
             streams.matcher,
             embedding,
-            learned,
+            moved.learned,
             trajectories,
         )
-        optimiser.zero_grad(set_to_none=True)
+        moved.optimiser.zero_grad(set_to_none=True)
         loss_now = _backward(matcher.pairs(now), settings)
-        optimiser.step()
+        moved.optimiser.step()
         # Asked for together, and once: a GPU goes on meanwhile.
         told = torch.stack([loss_now, images.detach().abs().amax().double()])
         loss, farthest = told.tolist()
@@ -202,7 +185,7 @@ def distill(
     if dataset.schema is not None:
         pixels = dataset.schema.nearest(pixels)
     return Distilled(
-        pixels, labels.cpu().numpy(), tuple(losses), {name: number.item() for name, number in learned.items()}
+        pixels, labels.cpu().numpy(), tuple(losses), {name: number.item() for name, number in moved.learned.items()}
     )
 
 
@@ -255,12 +238,3 @@ def _pool(
         return real.images, real.labels, real.weights(alignment.emphasis) / classes
 
     return NetworkPool(make, redraw, settings.networks, settings.augment, streams.networks, lesson)
-
-
-def _under(name: str, state: Mapping[str, Tensor]) -> State:
-    return {f"{name}/{key}": value for key, value in state.items()}
-
-
-def _below(name: str, state: Mapping[str, Tensor]) -> State:
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

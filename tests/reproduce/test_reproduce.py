@@ -72,7 +72,7 @@ def test_another_budget_does_not_go_into_the_same_file(data: Path, tmp_path: Pat
         (["--datasets", "cats"], "no data set 'cats'"),
         (["--methods", "magic"], "no method 'magic'"),
         (["--table", "mtt"], "no table 'mtt'"),
-        (["--budget", "huge"], "--budget is 'huge'; choose one of small, medium, full"),
+        (["--budget", "huge"], "--budget is 'huge'; choose one of small, lean, medium, full"),
         (["--set", "steps"], "--set steps: KEY=N was wanted"),
         (["--set", "steps=0"], "the budget's steps is '0'; a whole number above 0"),
         (["--set", "cats=3"], "a budget has no 'cats'"),
