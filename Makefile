@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test test-kills test-gate lint clean
+.PHONY: demo test test-kills test-gate lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -14,7 +14,10 @@ demo: .venv/.ready
 	@fair-distill where
 
 test: lint
-	python -m pytest
+	python -m pytest --numprocesses auto --dist loadfile
+
+docs: .venv/.ready  # into build/docs
+	python -m sphinx -W --keep-going -q -b html docs build/docs
 
 test-kills: .venv/.ready  # 20 runs killed at different steps and taken up; about 3 minutes
 	FAIR_DISTILL_KILLS=20 python -m pytest tests/faults/test_killed_runs.py
@@ -36,4 +39,4 @@ lint: .venv/.ready
 	@touch $@
 
 clean:
-	rm -rf artifacts .checkpoints registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots
+	rm -rf build artifacts .checkpoints registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots

@@ -8,7 +8,15 @@ from fair_distill.config.base import Choice, Fraction, Natural, Positive, Positi
 
 
 class Recipe(Section):
-    """How to train on a set. Part of what is published, so it names the version."""
+    """How to train on a set. Part of what is published, so it names the version.
+
+    Attributes
+    ----------
+    network : the architecture that a consumer trains unless told otherwise
+    steps : of SGD; the learning rate is divided by ten after half of them
+    batch_size : images a step, of mosaics the smaller ones
+    augment : strategies, one drawn a step: colour, crop, cutout, flip, scale, rotate
+    """
 
     network: Choice
     steps: Positive
@@ -31,6 +39,12 @@ class Networks(Section):
 
     Attributes
     ----------
+    pool : networks that take turns
+    visits : steps that a network is matched under before a new one takes its place
+    warmup_epochs : of training on the synthetic set, before a network's first visit
+    advance : of training after each visit: epochs on the synthetic set, or real batches
+    advance_on : what a network is trained on between visits
+    learning_rate, batch_size : of that training
     settled : renew a network before its visits are over, when it has; without it, `visits` alone decides
     """
 
@@ -45,7 +59,12 @@ class Networks(Section):
 
 
 class Optimiser(Section):
-    """What moves the pixels. `momentum` is SGD's, or Adam's first beta."""
+    """What moves the pixels.
+
+    Attributes
+    ----------
+    momentum : SGD's, or Adam's first beta
+    """
 
     name: Literal["sgd", "adam"]
     learning_rate: PositiveFloat
@@ -53,13 +72,23 @@ class Optimiser(Section):
 
 
 class Shrinkage(Section):
-    """Thin cells stand nearer to their parents; `prior` is how many examples a parent is worth."""
+    """Thin cells stand nearer to their parents.
+
+    Attributes
+    ----------
+    prior : how many examples a parent is worth: a cell of n stands at n/(n+prior) of itself
+    """
 
     prior: PositiveFloat
 
 
 class Rows(Section):
-    """How the rows of a table are optimised; see `distillation.valid`."""
+    """How the rows of a table are optimised; see `distillation.valid`.
+
+    Attributes
+    ----------
+    temperature : of the softmax over categories that gradients go through; what is seen is always a valid row
+    """
 
     temperature: PositiveFloat
 
@@ -69,6 +98,19 @@ class Distill(Section):
 
     Attributes
     ----------
+    matcher : the backbone: what is compared
+    network : the architecture that it is compared under
+    ipc : images a class in the set
+    formation : f makes each stored image a mosaic of f×f smaller ones
+    steps : of the optimiser
+    real_per_class : real images a class and step, shared out over the groups
+    embedding : of real images; `fast` (bfloat16, compiled) is for GPUs
+    distance : between a target and the synthetic statistic
+    reduce : over the dimensions of a statistic: `sum` as papers have it, or `mean`, a smaller learning rate in effect
+    start : what the images are before the first step: real ones of every group, real ones as they come, or noise
+    augment : strategies, one a step, real and synthetic images alike: colour, crop, cutout, flip, scale, rotate
+    shrinkage : of thin cells; null for none
+    unknown : what becomes of examples whose group is unknown: refuse, drop, or infer it by propagation
     rows : for the rows of a table, and only for them
     """
 
@@ -117,7 +159,14 @@ class Nearness(Section):
 
 
 class Candidate(Section):
-    """What may differ between the sets that are compared: the alignment, and nothing else."""
+    """What may differ between the sets that are compared: the alignment, and nothing else.
+
+    Attributes
+    ----------
+    alignment : pooled, per_group or barycentric
+    barycenter : for `barycentric`, the point that stands for a class
+    group_weights : by group; all alike where there are none
+    """
 
     alignment: Choice
     barycenter: Choice | None = None

@@ -1,0 +1,170 @@
+"""The reference pages that come from the code itself: the commands and the keys of params.yaml.
+
+    python docs/reference.py
+
+They are written anew whenever the documentation is built, and a test holds the checked-in pages against the code.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from fair_distill.cli import _parser
+from fair_distill.config import Config
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+
+
+def commands() -> str:
+    """Return every command with its arguments, from the parser."""
+    lines = [
+        "# Commands\n",
+        "`fair-distill --help` lists them, `fair-distill COMMAND --help` explains one. `--workspace DIR` before a "
+        "command says where `params.yaml` lies. What the exit codes mean: [exit codes](exit-codes.md).\n",
+    ]
+    for names, sub in _leaves(_parser(), ()):
+        usage = " ".join(sub.format_usage().removeprefix("usage: ").split())
+        lines.append(f"## fair-distill {' '.join(names)}\n\n{sub.description or ''}\n\n```text\n{usage}\n```\n")
+        shown = [action for action in sub._actions if not isinstance(action, argparse._HelpAction)]
+        lines += [f"- {_named(action)}: {_said(action)}" for action in shown]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _leaves(
+    parser: argparse.ArgumentParser, names: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield names, parser
+    for action in below:
+        for name, sub in action.choices.items():
+            yield from _leaves(sub, (*names, name))
+
+
+def _named(action: argparse.Action) -> str:
+    shown = action.metavar or action.dest.upper()
+    if not action.option_strings:
+        return f"`{shown}`"
+    options = ", ".join(f"`{option}`" for option in action.option_strings)
+    return options if action.nargs == 0 else f"{options} `{shown}`"
+
+
+def _said(action: argparse.Action) -> str:
+    choices = "" if action.choices is None else f"one of {', '.join(f'`{choice}`' for choice in action.choices)}"
+    return "; ".join(part for part in ((action.help or "").replace("%%", "%"), choices) if part)
+
+
+def params() -> str:
+    """Return every key of params.yaml with its type and meaning, from the sections and the repository's own file."""
+    lines = [
+        "# params.yaml, key by key\n",
+        "Everything that changes a result stands here; there are no defaults in the code. Every key is needed unless "
+        "it says *optional*, and a key that is not listed is refused. A *choice* is a name, or `{name: NAME, …}` with "
+        "its options: what can be chosen stands in [methods](methods.md), and of sources in "
+        "[your own data](own-data.md).\n",
+    ]
+    said = _comments()
+    for key, field in Config.model_fields.items():
+        top = field.alias or key
+        section = _section(field.annotation)
+        kind = _upper(_type(field.annotation))
+        if section is None:
+            lines.append(f"## {top}\n\n{kind}{f': {said[top]}' if top in said else ''}.\n")
+            continue
+        path = f"{top}.NAME." if kind.startswith("Names") else f"{top}."
+        lines += [f"## {top}\n\n{_about(section)}\n", "| key | is | means |", "|---|---|---|"]
+        lines += [f"| `{path}{name}` | {is_a} | {means} |" for name, is_a, means in _keys(section, "", said, top)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _keys(section: type[BaseModel], before: str, said: dict[str, str], top: str) -> Iterator[tuple[str, str, str]]:
+    meanings = _meanings(section)
+    for key, field in section.model_fields.items():
+        name = f"{before}{field.alias or key}"
+        below = _section(field.annotation)
+        means = meanings.get(key) or said.get(f"{top}.{name}") or ("" if below is None else _about(below))
+        yield name, f"{_type(field.annotation)}{'' if field.is_required() else ', *optional*'}", means
+        if below is not None:
+            yield from _keys(below, f"{name}.", said, top)
+
+
+def _comments() -> dict[str, str]:
+    """Return what the repository's params.yaml says beside its keys: of `a` at the margin, and of `a.b` below it."""
+    found: dict[str, str] = {}
+    top = ""
+    for line in PARAMS.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"(  )?(\w+):.*?(?:\s#\s+(.*))?$", line):
+            inner, key, comment = match.groups()
+            top = top if inner else key
+            if comment and top != "data":  # what it says of its data is true of the demo's alone
+                found[f"{top}.{key}" if inner else key] = comment.replace("|", "\\|")
+    return found
+
+
+def _about(section: type[BaseModel]) -> str:
+    """Return what a section's docstring says before its attributes."""
+    if section.__doc__ in (None, BaseModel.__doc__):
+        return ""
+    return " ".join(str(section.__doc__).partition("Attributes\n")[0].split())
+
+
+def _meanings(section: type[BaseModel]) -> dict[str, str]:
+    """Return what a section's docstring says of its keys."""
+    attributes = (section.__doc__ or "").partition("Attributes\n")[2]
+    found = re.findall(r"^ +([\w, ]+) : (.+(?:\n {8,}.+)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(about.split()) for names, about in found for name in names.split(", ")}
+
+
+def _section(kind: Any) -> type[BaseModel] | None:
+    """Return the section that an annotation holds, alone, as one of several, or None."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return None if kind.__name__ == "Named" else kind
+    return next((found for part in get_args(kind) if (found := _section(part)) is not None), None)
+
+
+_PLAIN = {"NoneType": "null", "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _type(kind: Any) -> str:
+    origin, parts = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        said = "a choice" if kind.__name__ == "Named" else "a section"
+    elif hasattr(kind, "__metadata__"):
+        said = _type(parts[0])
+    elif origin is None:
+        said = _PLAIN.get(kind.__name__, kind.__name__)
+    elif origin is Literal:
+        said = " or ".join(f"`{part}`" for part in parts)
+    elif origin in (Union, UnionType):
+        said = " or ".join(map(_type, parts))
+    elif origin is dict:
+        said = f"names, each with {_type(parts[1])}"
+    else:
+        said = f"a list, each {_type(parts[0])}"
+    return said
+
+
+def _upper(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+PAGES = {"commands.md": commands, "params.md": params}
+
+
+def write(folder: Path) -> None:
+    """Write the pages into a folder, where they are not there as they should be."""
+    for name, page in PAGES.items():
+        path, text = folder / name, page().rstrip() + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parent)
