@@ -78,6 +78,11 @@ def test_every_section_is_frozen() -> None:
     params = small_params()
     params["distill"]["rows"] = {"temperature": 0.5}  # of tables alone
     params["distill"]["networks"]["settled"] = {"window": 2, "span": 0.1}
+    params["validate"] |= {
+        "values": {"low": 0.0, "high": 255.0},
+        "near": {"distance": 2, "difference": 0.01},
+        "drift": {"reference": "validation.json", "maximum_psi": 0.2},
+    }
     seen = list(sections(parse_config(params)))
 
     for section in seen:

@@ -1,6 +1,8 @@
 """The commands before anything is distilled: prepare, validate, data describe."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
@@ -8,7 +10,8 @@ from fair_distill.cli.arguments import Arguments, Commands, add_command, open_wo
 
 def add_commands(commands: Commands) -> None:
     add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
-    add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
+    sub = add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
+    sub.add_argument("--docs", type=Path, metavar="DIR", help="also write the outcome as static HTML pages, to look at")
     data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
     looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
@@ -33,7 +36,7 @@ def _data_describe(arguments: Arguments) -> None:
 
     from fair_distill import stages
 
-    outcome = stages.describe(*open_workspace(arguments))
+    outcome = stages.describe(*open_workspace(arguments), os.environ)
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())
@@ -56,7 +59,9 @@ def _data_describe(arguments: Arguments) -> None:
 def _validate(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    _show_outcome(stages.validate(*open_workspace(arguments)))
+    _show_outcome(stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs))
+    if arguments.docs is not None:
+        print(f"pages: {arguments.docs / 'index.html'}")
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:
