@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
 
 
 def add_commands(commands: Commands) -> None:
@@ -17,6 +17,11 @@ def add_commands(commands: Commands) -> None:
     text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
     sub = looks.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
     sub.set_defaults(run=_data_describe)
+    text = "Print how a published version's data are spread, for params.yaml: validate.drift.reference to name."
+    sub = looks.add_parser("reference", help=text[0].lower() + text[1:-1], description=text)
+    sub.add_argument("reference", help="dataset@channel, dataset@v3, dataset@sha256:...")
+    add_registry(sub)
+    sub.set_defaults(run=_data_reference)
 
 
 def _prepare(arguments: Arguments) -> None:
@@ -54,6 +59,15 @@ def _data_describe(arguments: Arguments) -> None:
             console.print(table)
         print(drawn.get(), end="")
     _show_outcome(outcome)
+
+
+def _data_reference(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.artifacts import to_json
+    from fair_distill.registry.store import locate
+
+    where = locate(arguments.registry, beside=arguments.workspace)
+    print(to_json(stages.reference(arguments.reference, where)).decode(), end="")
 
 
 def _validate(arguments: Arguments) -> None:

@@ -96,6 +96,34 @@ def validated(workspace: Workspace) -> dict[str, Any]:
     return outcome
 
 
+def of_data(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside a set about its data: the contract's warnings, and a profile to hold other data against.
+
+    It is published with the set, so where privacy is restricted it is no more than how often which check warned.
+    """
+    warnings = [failure for failure in outcome["failures"] if failure["severity"] == "warn"]
+    if outcome.get("privacy") == "restricted":
+        return {"data": {"warnings": [f"{it['check']} in {it['split']}: {it['count']}" for it in warnings]}}
+    return {"data": {"warnings": [it["sentence"] for it in warnings], "profile": outcome.get("profile")}}
+
+
+def reference(named: str, registry: str | None) -> dict[str, Any]:
+    """Return how the data of a published version are spread, for `validate.drift.reference`.
+
+    A version from before this was kept has only the counts of its cells.
+    """
+    from fair_distill.registry.client import provenance
+
+    manifest, beside = provenance(named, registry=registry)
+    card = manifest.card
+    profiles = [profile for found in beside if (profile := (found.get("data") or {}).get("profile"))]
+    cells = {
+        label: dict(zip(card.groups, counts, strict=True))
+        for label, counts in zip(card.classes, card.train_counts, strict=True)
+    }
+    return {"version": manifest.version, "profile": profiles[-1] if profiles else {"cells": cells}}
+
+
 def of_known_groups(workspace: Workspace, config: Config, device: "torch.device") -> "Resolved":
     """Read the train split and see to examples of unknown group, as params say; alike for every stage that asks."""
     from fair_distill.data.schema import read_split

@@ -113,7 +113,7 @@ def contract_of(
     own = own_expectations(rules, root)
     reference, digest = _reference(rules, root)
     tables = tables_of(splits, rules, reference)
-    word = "pair" if optional(splits[TRAIN], "example_ids") is None else "example"
+    word = "pair" if optional(splits[TRAIN], "ids") is None else "example"
     ids = Ids(word, salt if rules.privacy == "restricted" else None)
 
     parts = [

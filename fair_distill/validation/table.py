@@ -49,11 +49,11 @@ def examples_of(dataset: GroupedDataset) -> Examples:
     batches = [_pixel_facts(dataset.images[start : start + size]) for start in starts]
     facts = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     sketches, seen = facts.pop("sketches"), facts.pop("seen")
-    ids, clusters = (optional(dataset, name) for name in ("example_ids", "clusters"))
+    ids, clusters = (optional(dataset, name) for name in ("ids", "clustered"))
     table = pd.DataFrame(
         {
             "example": np.arange(len(dataset)),
-            "id": dataset.pairs if ids is None else ids,
+            "id": dataset.pairs if ids is None else np.asarray(ids, dtype=object),
             "pair": dataset.pairs,
             **({} if clusters is None else {"cluster": clusters}),
             "class": _named(dataset.labels, dataset.classes),
