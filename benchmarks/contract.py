@@ -12,6 +12,7 @@ The command runs in a process of its own; its memory is sampled: `anonymous` is 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,7 @@ def memory_mb(process: int) -> dict[str, float]:
 def validated(workspace: Workspace) -> dict[str, float]:
     """Run the command; return its seconds and the most memory that was seen."""
     command = [sys.executable, "-m", "fair_distill", "--workspace", str(workspace.root), "validate"]
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), _children_seconds()
     most: dict[str, float] = {}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
         while running.poll() is None:
@@ -94,7 +95,13 @@ def validated(workspace: Workspace) -> dict[str, float]:
         running.wait()
     if running.returncode:
         raise SystemExit(f"validate ended with {running.returncode}")
-    return {"seconds": time.perf_counter() - began, **most}
+    return {"seconds": time.perf_counter() - began, "cpu_seconds": _children_seconds() - spent, **most}
+
+
+def _children_seconds() -> float:
+    """Seconds of processor time that processes started here have used: on a busy machine, what they cost."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
