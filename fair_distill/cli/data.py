@@ -80,6 +80,6 @@ def _validate(arguments: Arguments) -> None:
 
 def _show_outcome(outcome: dict[str, Any]) -> None:
     for failure in outcome["failures"]:
-        print(f"{failure['severity']}: {failure['sentence']}")
+        print(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
     held = f"{outcome['expectations']} expectations held"
     print(held if outcome["success"] else "refused: `distill` will not take these data")

@@ -11,6 +11,7 @@ from fair_distill.artifacts import sha256
 from fair_distill.config import CHECKS, Severity, Validate
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.validation import fact_rules
 from fair_distill.validation import rules as ask
 from fair_distill.validation.drift import Profile
 from fair_distill.validation.expectations import Suite, run
@@ -147,23 +148,19 @@ def _parts(
             part += ask.overlap_rules(split, ids=ids, clusters="cluster" in examples, rows=rows)
         yield split, examples, part
     cells, classes = tables.cells, tables.classes
-    yield (
-        "splits",
-        tables.splits,
-        ask.split_rules(rules, train=tables.splits.to_dict("records")[list(splits).index(TRAIN)]),
-    )
+    train = tables.splits.to_dict("records")[list(splits).index(TRAIN)]
+    yield "splits", tables.splits, fact_rules.split_rules(rules, train=train)
     # Not to know a group is no group to have examples of.
     known = cells[cells["known"]].reset_index(drop=True)
-    yield "cells", known, [ask.SupportRule(rules.minimum_per_cell, tables.examples, ids)]
+    yield "cells", known, [fact_rules.SupportRule(rules.minimum_per_cell, tables.examples, ids)]
     in_train = classes[classes["split"] == TRAIN].reset_index(drop=True)
-    yield "classes", in_train, [ask.imbalance_rule(rules.maximum_imbalance)]
+    yield "classes", in_train, [fact_rules.imbalance_rule(rules.maximum_imbalance)]
     if rules.maximum_unknown is not None:
-        yield "classes of every split", classes, [ask.unknown_rule(rules.maximum_unknown)]
+        yield "classes of every split", classes, [fact_rules.unknown_rule(rules.maximum_unknown)]
     if tables.columns is not None:
-        later = [split for split in splits if split != TRAIN]
-        yield "columns", tables.columns, [ask.leak_rule(rules.maximum_leak, later[0] if later else TRAIN)]
+        yield "columns", tables.columns, [fact_rules.leak_rule(rules.maximum_leak, TRAIN)]
     if tables.drift is not None:
-        yield "drift", tables.drift, ask.drift_rules(rules, TRAIN, len(splits[TRAIN]))
+        yield "drift", tables.drift, fact_rules.drift_rules(rules, TRAIN, len(splits[TRAIN]))
 
 
 def _reference(rules: Validate, root: Path) -> tuple[Profile | None, dict[str, str]]:

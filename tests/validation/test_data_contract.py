@@ -168,7 +168,7 @@ def test_each_planted_fault_is_found_once_and_nothing_else_is(breached: Validati
 @pytest.mark.parametrize(
     "sentence",
     [
-        "class 'dog' has 2 examples of group 'cyan' in train; at least 5 are needed. "
+        "class 'dog' has 2 examples of group 'cyan' in train (pairs 18, 19); at least 5 are needed. "
         "Add data, or lower params.yaml: validate.minimum_per_cell",
         "class 'fox' has no examples of group 'cyan' in train; at least 5 are needed. "
         "Add data, or drop the class or the group",

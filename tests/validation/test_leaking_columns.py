@@ -76,8 +76,8 @@ def outcome(noise: int, **rules: object) -> Validation:
 def test_without_a_limit_a_column_that_tells_all_is_refused_and_one_that_errs_once_is_not() -> None:
     found, erring = outcome(0), outcome(1)
 
-    assert [(it.check, it.severity, it.split) for it in found.failures] == [("leak", "error", "gate")]
-    assert "column 'told' alone tells 100 % of what there is to know of the class" in found.failures[0].sentence
+    assert [(it.check, it.severity, it.split) for it in found.failures] == [("leak", "error", "train")]
+    assert "column 'told', fitted in train, alone tells 100 % of what" in found.failures[0].sentence
     assert erring.failures == ()
     assert erring.leak["told"] == pytest.approx(0.98)
 
