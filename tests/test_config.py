@@ -29,7 +29,7 @@ PLACES = (
     *("distill.optimiser", "evaluate", "gate", "gate.limits.0", "release"),
 )
 # What may be left out has no default in code: its absence is a statement.
-OPTIONAL = {"barycenter", "group_weights", "at_most", "at_least", "formation"}
+OPTIONAL = {"barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
 
 
 def at(params: dict[str, Any], place: str) -> Any:
@@ -78,6 +78,11 @@ def test_every_section_is_frozen() -> None:
     params = small_params()
     params["distill"]["rows"] = {"temperature": 0.5}  # of tables alone
     params["distill"]["networks"]["settled"] = {"window": 2, "span": 0.1}
+    params["validate"] |= {
+        "values": {"low": 0.0, "high": 255.0},
+        "near": {"distance": 2, "difference": 0.01},
+        "drift": {"reference": "validation.json", "maximum_psi": 0.2},
+    }
     seen = list(sections(parse_config(params)))
 
     for section in seen:
@@ -137,6 +142,14 @@ NAN, INFINITE = float("nan"), float("inf")
         ("data.splits.train", NAN, "got nan"),
         ("data.splits.train", 0.7, "shares sum to 1; these sum to 0.9"),
         ("data.splits.gate", 0, "greater than 0"),
+        ("validate.near", {"distance": 5, "difference": 0.1}, "validate.near.distance: input should be less than"),
+        ("validate.values", {"low": 1, "high": 1.0}, "low is below high; got 1 and 1"),
+        ("validate.drift", {"reference": "a.json"}, "drift needs maximum_psi, maximum_variation or both"),
+        ("validate.severity", {"finit": "warn"}, "there is no check 'finit'; choose from type, shape, names,"),
+        ("validate.severity", {"finite": "maybe"}, "input should be 'error', 'warn' or 'off'; got 'maybe'"),
+        ("validate.suite", {"rows": "a.json"}, "input should be 'examples', 'train',"),
+        ("validate.own", [{"name": "a:B"}], "validate.own.0.table: this key is needed"),
+        ("validate.privacy", "secret", "input should be 'open' or 'restricted'; got 'secret'"),
         ("validate.minimum_per_cell", 0, "greater than 0; got 0"),
         ("validate.maximum_imbalance", 0.5, "greater than or equal to 1"),
         ("validate.maximum_imbalance", INFINITE, "got inf"),

@@ -1,19 +1,27 @@
 """The commands before anything is distilled: prepare, validate, data describe."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
 
 
 def add_commands(commands: Commands) -> None:
     add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
-    add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
+    sub = add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
+    sub.add_argument("--docs", type=Path, metavar="DIR", help="also write the outcome as static HTML pages, to look at")
     data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
     looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
     sub = looks.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
     sub.set_defaults(run=_data_describe)
+    text = "Print how a published version's data are spread, for params.yaml: validate.drift.reference to name."
+    sub = looks.add_parser("reference", help=text[0].lower() + text[1:-1], description=text)
+    sub.add_argument("reference", help="dataset@channel, dataset@v3, dataset@sha256:...")
+    add_registry(sub)
+    sub.set_defaults(run=_data_reference)
 
 
 def _prepare(arguments: Arguments) -> None:
@@ -33,7 +41,7 @@ def _data_describe(arguments: Arguments) -> None:
 
     from fair_distill import stages
 
-    outcome = stages.describe(*open_workspace(arguments))
+    outcome = stages.describe(*open_workspace(arguments), os.environ)
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())
@@ -53,14 +61,25 @@ def _data_describe(arguments: Arguments) -> None:
     _show_outcome(outcome)
 
 
+def _data_reference(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.artifacts import to_json
+    from fair_distill.registry.store import locate
+
+    where = locate(arguments.registry, beside=arguments.workspace)
+    print(to_json(stages.reference(arguments.reference, where)).decode(), end="")
+
+
 def _validate(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    _show_outcome(stages.validate(*open_workspace(arguments)))
+    _show_outcome(stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs))
+    if arguments.docs is not None:
+        print(f"pages: {arguments.docs / 'index.html'}")
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:
     for failure in outcome["failures"]:
-        print(f"{failure['severity']}: {failure['sentence']}")
+        print(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
     held = f"{outcome['expectations']} expectations held"
     print(held if outcome["success"] else "refused: `distill` will not take these data")

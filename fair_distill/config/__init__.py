@@ -1,11 +1,11 @@
 """params.yaml as frozen, typed values, a file for each group of sections.
 
 Every key is required and unknown keys are refused: a default in code would be science outside params.yaml,
-and a misspelt key would be science that silently does not happen.
+and a misspelt key would be science that silently does not happen. What may be absent has no number: it is off.
 """
 
 from fair_distill.config.base import Named, Positive, PositiveFloat, Section, checked
-from fair_distill.config.data import Data, SplitShares, Validate
+from fair_distill.config.data import Data, SplitShares
 from fair_distill.config.distill import (
     Candidate,
     Diagnostics,
@@ -19,9 +19,11 @@ from fair_distill.config.distill import (
 from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.files import load_config, load_gate, parse_config
 from fair_distill.config.gate import Gate, Limit
+from fair_distill.config.validate import CHECKS, Severity, Validate
 from fair_distill.config.whole import Config, Release
 
 __all__ = [
+    "CHECKS",
     "Candidate",
     "Config",
     "Data",
@@ -40,6 +42,7 @@ __all__ = [
     "Reference",
     "Release",
     "Section",
+    "Severity",
     "Shrinkage",
     "SplitShares",
     "Validate",

@@ -1,11 +1,11 @@
-"""Where the data come from, and what they must be like: `data` and `validate`."""
+"""Where the data come from: `data`."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from fair_distill.config.base import Choice, Positive, PositiveFloat, Section, Slug
+from fair_distill.config.base import Choice, PositiveFloat, Section, Slug
 
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
@@ -76,8 +76,3 @@ class Data(Section):
             faults = [InitErrorDetails(type="missing", loc=(key,), input=None) for key in lacking]
             raise ValidationError.from_exception_data("Data", faults)
         return self
-
-
-class Validate(Section):
-    minimum_per_cell: Positive
-    maximum_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)]

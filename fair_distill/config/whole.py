@@ -5,10 +5,11 @@ from typing import Annotated, TypeVar
 from pydantic import Field, model_validator
 
 from fair_distill.config.base import Positive, Section, Slug
-from fair_distill.config.data import Data, Validate
+from fair_distill.config.data import Data
 from fair_distill.config.distill import Candidate, Diagnostics, Distill, Nearness, Recipe
 from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.gate import Gate
+from fair_distill.config.validate import Validate
 from fair_distill.errors import ConfigError
 
 

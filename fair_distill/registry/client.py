@@ -5,6 +5,7 @@ A reference is `name@production` (or another channel), `name@v12`, or `name@sha2
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fair_distill.artifacts import parse_json, sha256, to_json
 from fair_distill.distilled import DistilledSet
@@ -90,6 +91,24 @@ def verify(reference: str, *, registry: str | None = None) -> list[Checked]:
             _evidence(store, version, key) for key in store.list(f"versions/{version}/") if key != manifest_key(version)
         ]
     return checked
+
+
+def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest, list[dict[str, Any]]]:
+    """Return the manifest of a version, and what lies beside it about how it came to be; no digest rests on that.
+
+    Raises what `load` raises.
+    """
+    name, selector = _parse(reference)
+    if selector is None:
+        raise ConfigError(f"which version of {name}? Ask for {name}@production, {name}@v1 or {name}@sha256:…")
+    store, entries = _open(name, registry)
+    version = _select(entries, selector)
+    keys = [key for key in store.list(f"versions/{version}/") if key.startswith(f"versions/{version}/provenance/")]
+    found = []
+    for key in keys:
+        digest = key.rpartition("/")[2].partition(".")[0]
+        found.append(parse_json(_fetch(store, key, digest), name=key, error=IntegrityError))
+    return _manifest(store, version), found
 
 
 def _checked(what: str, key: str, content: bytes) -> Checked:

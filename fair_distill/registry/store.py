@@ -20,6 +20,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -28,6 +29,8 @@ from fair_distill.errors import ConfigError, DataError, FairDistillError, Integr
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
+# Where predictions lie, if not with the rest: they name the group of each example, and what is published is for others.
+APART = "FAIR_DISTILL_PREDICTIONS"
 # The kinds of evidence that lie beside a version, and what their files end in.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json"}
 _ASIDE = ".aside"
@@ -97,16 +100,50 @@ def locate(registry: str | None, *, beside: Path = Path()) -> str:
 
 
 def open_store(url: str) -> Store:
-    """Return the store at a path or a file:// URL. Opening neither reads nor writes."""
+    """Return the store at a path or a file:// URL; predictions at another, if FAIR_DISTILL_PREDICTIONS names one.
+
+    Opening neither reads nor writes.
+    """
+    apart = os.environ.get(APART)
+    return (
+        Apart(_at(url, f"--registry or {ENVIRONMENT}"), _at(apart, APART))
+        if apart
+        else _at(url, f"--registry or {ENVIRONMENT}")
+    )
+
+
+def _at(url: str, said_by: str) -> Store:
     address = urlsplit(url)
     if "://" not in url:
         return LocalStore(Path(url))
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         return LocalStore(Path(unquote(address.path)))
     raise ConfigError(
-        f"the registry is {url!r}; the path of a folder or file:///its/path is supported. "
-        f"Change --registry or {ENVIRONMENT}"
+        f"the registry is {url!r}; the path of a folder or file:///its/path is supported. Change {said_by}"
     )
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A store whose predictions lie in another one, which fewer people may read."""
+
+    public: Store
+    private: Store
+
+    def create(self, key: str, content: bytes) -> bool:
+        return self._of(key).create(key, content)
+
+    def read(self, key: str) -> bytes:
+        return self._of(key).read(key)
+
+    def exists(self, key: str) -> bool:
+        return self._of(key).exists(key)
+
+    def list(self, prefix: str) -> builtins.list[str]:
+        return sorted({*self.public.list(prefix), *self.private.list(prefix)})
+
+    def _of(self, key: str) -> Store:
+        return self.private if "/predictions/" in key else self.public
 
 
 class LocalStore:

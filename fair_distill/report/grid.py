@@ -32,6 +32,11 @@ def grid_png(distilled: DistilledSet, *, side: int = 40, gap: int = 4) -> bytes:
     return _png(canvas)
 
 
+def blank_png(side: int = 40) -> bytes:
+    """Return a grey square, for a set that is not to be shown."""
+    return _png(np.full((side, side, 3), 200, dtype=np.uint8))
+
+
 def _lines(distilled: DistilledSet, schema: RowSchema, *, gap: int, cell: int = 8) -> NDArray[Any]:
     """A line a row, classes apart: numbers from white at the lowest of training to black at the highest, a mark for the
     value of each category, columns apart."""

@@ -3,7 +3,7 @@
 Torch and Great Expectations are imported by the stages that use them, so judging stays light.
 """
 
-from fair_distill.stages.data import describe, prepare, validate
+from fair_distill.stages.data import describe, prepare, reference, validate
 from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.experts import experts
 from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
@@ -24,6 +24,7 @@ __all__ = [
     "prepare",
     "promote",
     "publish",
+    "reference",
     "references",
     "replay_gate",
     "validate",

@@ -1,5 +1,7 @@
 """The stages before anything is distilled: prepare the splits, and hold them against the contract."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
@@ -37,25 +39,51 @@ def _splits(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]
     )
 
 
-def describe(workspace: Workspace, config: Config) -> dict[str, Any]:
+def describe(workspace: Workspace, config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what `validate` would say of the splits that `prepare` would write. Writes nothing."""
-    from fair_distill.validation.contract import validate as check
-
-    return check(_splits(workspace, config), config.validate_).to_dict()
+    return _outcome(workspace, config, _splits(workspace, config), environment)
 
 
-def validate(workspace: Workspace, config: Config) -> dict[str, Any]:
-    """Hold the prepared splits against the contract; write and return the outcome, whatever it is."""
+def validate(
+    workspace: Workspace, config: Config, environment: Mapping[str, str], *, pages: Path | None = None
+) -> dict[str, Any]:
+    """Hold the prepared splits against the contract; write and return the outcome, whatever it is.
+
+    Parameters
+    ----------
+    environment : where the salt of ids is, if privacy is restricted
+    pages : a folder for the Data Docs; nothing reads them again
+    """
     from fair_distill.data.schema import read_split
-    from fair_distill.validation.contract import validate as check
 
-    outcome = check({name: read_split(workspace.split(name)) for name in SPLITS}, config.validate_).to_dict()
+    splits = {name: read_split(workspace.split(name)) for name in SPLITS}
+    outcome = _outcome(workspace, config, splits, environment, pages=pages)
     write_bytes(workspace.validation, to_json(outcome))
     return outcome
 
 
-def validated(workspace: Workspace) -> None:
-    """Refuse what `validate` refused."""
+def _outcome(
+    workspace: Workspace,
+    config: Config,
+    splits: Mapping[str, "GroupedDataset"],
+    environment: Mapping[str, str],
+    *,
+    pages: Path | None = None,
+) -> dict[str, Any]:
+    from fair_distill.validation.contract import contract_of, outcome_of
+    from fair_distill.validation.ids import salt_of
+    from fair_distill.validation.pages import write_pages
+
+    rules = config.validate_
+    salt = salt_of(environment) if rules.privacy == "restricted" else None
+    contract = contract_of(splits, rules, root=workspace.root, salt=salt)
+    if pages is not None:
+        write_pages([part.suite for part in contract.parts], pages, restricted=salt is not None)
+    return outcome_of(contract).to_dict()
+
+
+def validated(workspace: Workspace) -> dict[str, Any]:
+    """Return the outcome of the contract; refuse what `validate` refused."""
     path = needed(workspace.validation, made_by="fair-distill validate")
     outcome = parse_json(path.read_bytes(), name=str(path))
     try:
@@ -65,6 +93,35 @@ def validated(workspace: Workspace) -> None:
     if errors:
         more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
         raise DataError(f"validation refused the data: {errors[0]}{more}")
+    return outcome
+
+
+def of_data(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside a set about its data: the contract's warnings, and a profile to hold other data against.
+
+    It is published with the set, so where privacy is restricted it is no more than how often which check warned.
+    """
+    warnings = [failure for failure in outcome["failures"] if failure["severity"] == "warn"]
+    if outcome.get("privacy") == "restricted":
+        return {"data": {"warnings": [f"{it['check']} in {it['split']}: {it['count']}" for it in warnings]}}
+    return {"data": {"warnings": [it["sentence"] for it in warnings], "profile": outcome.get("profile")}}
+
+
+def reference(named: str, registry: str | None) -> dict[str, Any]:
+    """Return how the data of a published version are spread, for `validate.drift.reference`.
+
+    A version from before this was kept has only the counts of its cells.
+    """
+    from fair_distill.registry.client import provenance
+
+    manifest, beside = provenance(named, registry=registry)
+    card = manifest.card
+    profiles = [profile for found in beside if (profile := (found.get("data") or {}).get("profile"))]
+    cells = {
+        label: dict(zip(card.groups, counts, strict=True))
+        for label, counts in zip(card.classes, card.train_counts, strict=True)
+    }
+    return {"version": manifest.version, "profile": profiles[-1] if profiles else {"cells": cells}}
 
 
 def of_known_groups(workspace: Workspace, config: Config, device: "torch.device") -> "Resolved":

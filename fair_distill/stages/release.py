@@ -1,14 +1,16 @@
 """The acts on the registry: publish the release candidate, promote it if the gate lets it."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 
 from fair_distill.artifacts import Workspace, needed
 from fair_distill.config import Config
+from fair_distill.errors import ConfigError
 from fair_distill.registry import release
 from fair_distill.registry.manifest import read_version
 from fair_distill.registry.release import Promotion, Publication
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import APART, open_store
 from fair_distill.stages.gate import verdict_of
 from fair_distill.stages.record import PROVENANCE_FILE, made_by
 
@@ -25,6 +27,7 @@ class Hand:
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
     """Publish the release candidate: its set, the predictions it was judged by, and how it came to be."""
     name = config.release.candidate
+    _kept_apart(config)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
     predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
     provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
@@ -41,9 +44,19 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
     )
 
 
+def _kept_apart(config: Config) -> None:
+    """See that predictions, which name the group of each example, do not go where the set goes."""
+    if config.validate_.privacy == "restricted" and not os.environ.get(APART):
+        raise ConfigError(
+            "params.yaml: validate.privacy is restricted: predictions name the group of each example. Name a folder "
+            f"for them that is not published, in the environment variable {APART}"
+        )
+
+
 def promote(workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand) -> Promotion:
     """Judge the release candidate again, and promote it to `channel` if it passes."""
     name = config.release.candidate
+    _kept_apart(config)
     manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
     verdict = verdict_of(workspace, config, name)
     return release.promote(

@@ -6,7 +6,7 @@ from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_byt
 from fair_distill.config import Candidate, Config
 from fair_distill.distilled import DistilledSet
 from fair_distill.registry.manifest import Manifest
-from fair_distill.stages.data import of_known_groups, validated
+from fair_distill.stages.data import of_data, of_known_groups, validated
 from fair_distill.stages.device import peak_memory_mb, provenance_of, torch_device
 from fair_distill.stages.experts import followed
 from fair_distill.stages.looks import looks
@@ -38,10 +38,10 @@ def distill(
     from fair_distill.distillation.loop import distill as run
     from fair_distill.distillation.names import digests_of_own
     from fair_distill.distillation.sampling import Normalisation
-    from fair_distill.report.grid import grid_png
+    from fair_distill.report.grid import blank_png, grid_png
 
     candidate = config.candidate(name)
-    validated(workspace)
+    contract = validated(workspace)
     formation = config.distill.formation
     computed_on = torch_device(device, threads=config.threads)
     resolved = of_known_groups(workspace, config, computed_on)
@@ -92,8 +92,10 @@ def distill(
     )
     distilled = DistilledSet(result.images, result.labels, card)
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
-    write_bytes(workspace.grid(name), grid_png(distilled))
-    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance | _derived(config, candidate)))
+    # What is distilled may resemble what it was distilled from.
+    write_bytes(workspace.grid(name), blank_png() if contract.get("privacy") == "restricted" else grid_png(distilled))
+    beside = provenance | of_data(contract) | _derived(config, candidate)
+    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(beside))
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()
     return manifest

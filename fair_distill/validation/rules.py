@@ -1,256 +1,255 @@
-"""The contract itself: each rule is an ordinary expectation, and the sentence for what does not meet it.
+"""What the contract asks of examples: each rule is an ordinary expectation, and the sentence for what does not meet it.
 
-The one place a rule is added: a line in the function for the table it looks at. The thresholds stand in
-params.yaml: validate.
+A check is added here or in `fact_rules`, by a line in the function for the table it looks at, and its name and severity
+in config.CHECKS. The thresholds stand in params.yaml: validate.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
 
 import pandas as pd
 
+from fair_distill.config import Validate
 from fair_distill.rows import Numeric, RowSchema
 from fair_distill.validation.expectations import Expectation
-from fair_distill.validation.result import Failure, Severity
+from fair_distill.validation.ids import SHOWN, Ids
 
-_SHOWN = 5
+NOT_NULL = "ExpectColumnValuesToNotBeNull"
+NULL = "ExpectColumnValuesToBeNull"
+IN_SET = "ExpectColumnValuesToBeInSet"
+BETWEEN = "ExpectColumnValuesToBeBetween"
+UNIQUE = "ExpectColumnValuesToBeUnique"
+UNIQUE_TOGETHER = "ExpectCompoundColumnsToBeUnique"
+
+Row: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where an expectation was not met, and the line for whoever has to mend it; see `result.Failure`."""
+
+    split: str
+    sentence: str
+    count: int
+    label: str | None = None
+    group: str | None = None
+    examples: tuple[int | str, ...] = ()
 
 
 class Rule(Protocol):
     """An expectation of the rows of a table, and what the rows that do not meet it amount to."""
 
     @property
+    def check(self) -> str: ...
+
+    @property
     def expectation(self) -> Expectation: ...
 
-    def failures(self, rows: pd.DataFrame) -> list[Failure]: ...
+    def findings(self, rows: pd.DataFrame, observed: object) -> list[Finding]: ...
 
 
 @dataclass(frozen=True)
 class ExampleRule:
-    """A rule for the examples table of a split: one failure, however many examples.
+    """A rule for the examples of a split: one finding, however many examples.
 
     Attributes
     ----------
     fault, remedy : completes "3 examples in train …" and "… (pairs 1, 2, 5); …"
     show_values : whether the sentence names the values that came
+    by : the column whose entries name the examples
     """
 
+    check: str
     split: str
     expectation: Expectation
     fault: str
     remedy: str
+    ids: Ids
     show_values: bool = False
+    by: str = "id"
 
-    def failures(self, rows: pd.DataFrame) -> list[Failure]:
-        pairs = rows["pair"].unique().tolist()
-        came = f" {_listed(sorted(rows[self.expectation.column].unique().tolist()))}" if self.show_values else ""
-        which = f"{'pair' if len(pairs) == 1 else 'pairs'} {_listed(pairs)}"
+    def findings(self, rows: pd.DataFrame, observed: object) -> list[Finding]:
+        column = self.expectation.column
+        # Names of splits are no secret; what is in a column of the data may be.
+        shown = self.show_values and (self.ids.open or column.endswith("_also_in"))
+        came = f" {listed(sorted(rows[column].unique().tolist()))}" if shown else ""
+        named = rows[self.by].tolist()
         return [
-            Failure(
+            Finding(
                 split=self.split,
-                expectation=self.expectation.name,
-                column=self.expectation.column,
-                severity=self.expectation.severity,
-                label=None,
-                group=None,
-                count=len(rows),
-                examples=tuple(pairs[:_SHOWN]),
-                sentence=f"{_counted(len(rows))} in {self.split} {self.fault}{came} ({which}); {self.remedy}",
-            )
-        ]
-
-
-@dataclass(frozen=True)
-class SupportRule:
-    """The rule for the cells table: a failure for each class and group with too few examples."""
-
-    minimum: int
-    tables: Mapping[str, pd.DataFrame]
-
-    @property
-    def expectation(self) -> Expectation:
-        return _expect("ExpectColumnValuesToBeBetween", "count", min_value=self.minimum)
-
-    def failures(self, rows: pd.DataFrame) -> list[Failure]:
-        first: dict[tuple[str, str, str], list[int]] = {}
-        for split, table in self.tables.items():
-            few = table.groupby(["class", "group"]).head(_SHOWN)
-            for label, group, pair in zip(few["class"], few["group"], few["pair"], strict=True):
-                first.setdefault((split, label, group), []).append(pair)
-        return [
-            Failure(
-                split=cell["split"],
-                expectation=self.expectation.name,
-                column="count",
-                severity=self.expectation.severity,
-                label=cell["class"],
-                group=cell["group"],
-                count=cell["count"],
-                examples=tuple(first.get((cell["split"], cell["class"], cell["group"]), ())),
-                sentence=self._sentence(cell),
-            )
-            for cell in rows.to_dict("records")
-        ]
-
-    def _sentence(self, cell: Mapping[str, Any]) -> str:
-        # No minimum is below 1, so lowering it does not mend an empty cell.
-        remedy = "lower params.yaml: validate.minimum_per_cell" if cell["count"] else "drop the class or the group"
-        return (
-            f"class {cell['class']!r} has {_counted(cell['count'])} of group {cell['group']!r} in {cell['split']}; "
-            f"at least {self.minimum} {'is' if self.minimum == 1 else 'are'} needed. Add data, or {remedy}"
-        )
-
-
-@dataclass(frozen=True)
-class ImbalanceRule:
-    """The rule for the classes table: a failure for each class whose groups are too unequal.
-
-    A class with an empty cell has no imbalance to compare; the rule of support names it.
-    """
-
-    maximum: float
-
-    @property
-    def expectation(self) -> Expectation:
-        return _expect("ExpectColumnValuesToBeBetween", "imbalance", max_value=self.maximum)
-
-    def failures(self, rows: pd.DataFrame) -> list[Failure]:
-        return [
-            Failure(
-                split=row["split"],
-                expectation=self.expectation.name,
-                column="imbalance",
-                severity=self.expectation.severity,
-                label=row["class"],
-                group=None,
-                count=row["smallest"],
-                examples=(),
                 sentence=(
-                    f"class {row['class']!r} has {row['largest']} examples of its largest group and {row['smallest']} "
-                    f"of its smallest in {row['split']}, {row['imbalance']:.4g} to 1; at most {self.maximum:g} to 1 is "
-                    "allowed. Add data, or raise params.yaml: validate.maximum_imbalance"
+                    f"{counted(len(rows))} in {self.split} {self.fault}{came} ({self.ids.named(named)}); {self.remedy}"
                 ),
+                count=len(rows),
+                examples=self.ids.shown(named),
             )
-            for row in rows.to_dict("records")
         ]
 
 
-def example_rules(split: str, *, classes: Sequence[str], groups: Sequence[str], rows: bool) -> list[Rule]:
+def example_rules(
+    split: str, *, classes: Sequence[str], groups: Sequence[str], ids: Ids, rules: Validate, rows: bool
+) -> list[Rule]:
     """What is expected of every example of a split, whatever the other splits hold; of images, or of a table's rows."""
     needed = "every example needs one. Mend the data, or leave it out"
     declared = "declared are {}. Mend the data, or the names they are prepared with"
-    return [
-        ExampleRule(split, _expect("ExpectColumnValuesToNotBeNull", "class"), "without a class", needed),
-        ExampleRule(split, _expect("ExpectColumnValuesToNotBeNull", "group"), "without a group", needed),
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeInSet", "class", value_set=list(classes)),
+    what = "number" if rows else "pixel"
+    rule = _Examples(split, ids)
+    found: list[Rule] = [
+        rule("class_given", expect(NOT_NULL, "class"), "without a class", needed),
+        rule("group_given", expect(NOT_NULL, "group"), "without a group", needed),
+        rule(
+            "class_declared",
+            expect(IN_SET, "class", value_set=list(classes)),
             "of undeclared class",
-            declared.format(_listed(classes)),
+            declared.format(listed(classes)),
             show_values=True,
         ),
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeInSet", "group", value_set=list(groups)),
+        rule(
+            "group_declared",
+            expect(IN_SET, "group", value_set=list(groups)),
             "of undeclared group",
-            declared.format(_listed(groups)),
+            declared.format(listed(groups)),
             show_values=True,
         ),
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeInSet", "finite", value_set=[True]),
-            f"with NaN or infinite {'numbers' if rows else 'pixels'}",
-            f"every {'number' if rows else 'pixel'} is to be finite. Mend the data, or leave the example out",
+        rule(
+            "finite",
+            expect(IN_SET, "finite", value_set=[True]),
+            f"with NaN or infinite {what}s",
+            f"every {what} is to be finite. Mend the data, or leave the example out",
         ),
-        ExampleRule(
-            split,
-            Expectation("ExpectCompoundColumnsToBeUnique", {"column_list": ["pair", "group"]}),
+        rule(
+            "pair_once",
+            Expectation(UNIQUE_TOGETHER, {"column_list": ["pair", "group"]}),
             "with the pair and the group of another",
             "a pair has one example of each group. Number the pairs apart, or leave the copies out",
+            by="pair",
         ),
-        *([] if rows else [_no_copies(split)]),
+    ]
+    if ids.word == "example":
+        once = "an id names one example. Number the examples anew, or leave the copies out"
+        found.append(rule("id_once", expect(UNIQUE, "id"), "with the id of another", once))
+    if rows:
+        return found
+    if rules.values is not None:
+        low, high = rules.values.low, rules.values.high
+        remedy = f"params.yaml: validate.values has {low:g} to {high:g}. Mend the data, or the range"
+        for column, word in (("minimum", "darkest"), ("maximum", "brightest")):
+            reach = expect(BETWEEN, column, min_value=low, max_value=high)
+            found.append(rule("values", reach, f"whose {word} pixel is outside the range:", remedy, show_values=True))
+    return [
+        *found,
+        rule(
+            "copies",
+            expect(UNIQUE, "pixels"),
+            "with exactly the pixels of another",
+            "a copy counts twice. Leave it out, unless it is meant",
+        ),
+        rule(
+            "near",
+            expect(NULL, "near_in"),
+            "that, colour apart, nearly equal another",
+            "a copy counts twice. Look at them; if it is the same, leave one out",
+        ),
     ]
 
 
-def _no_copies(split: str) -> Rule:
-    return ExampleRule(
-        split,
-        _expect("ExpectColumnValuesToBeUnique", "pixels", severity="warn"),
-        "with exactly the pixels of another",
-        "a copy counts twice. Leave it out, unless it is meant",
-    )
-
-
-def row_rules(split: str, schema: RowSchema, *, in_train: bool) -> list[Rule]:
+def row_rules(split: str, schema: RowSchema, *, ids: Ids, in_train: bool) -> list[Rule]:
     """What is expected of the rows of a table: declared values, numbers in the range of the training data.
 
-    Ranges are those that the training data have, so another split may well go beyond them: that is a warning there.
+    Ranges are those that the training data have, so another split may well go beyond them: that is a check of its own.
     """
-    rules: list[Rule] = []
+    rule = _Examples(split, ids)
+    found: list[Rule] = []
     for column in schema.columns:
         name = f"row.{column.name}"
         if isinstance(column, Numeric):
-            reach = _expect(
-                "ExpectColumnValuesToBeBetween",
-                name,
-                min_value=column.low,
-                max_value=column.high,
-                severity="error" if in_train else "warn",
-            )
+            reach = expect(BETWEEN, name, min_value=column.low, max_value=column.high)
             fault = f"whose {column.name} is outside {column.low:g} to {column.high:g}, the range in train:"
-            rules.append(ExampleRule(split, reach, fault, "mend the data, or leave the rows out", show_values=True))
+            check = "range" if in_train else "range_elsewhere"
+            found.append(rule(check, reach, fault, "mend the data, or leave the rows out", show_values=True))
         else:
-            marked = _expect("ExpectColumnValuesToNotBeNull", name)
             fault = f"whose {column.name} is none, or more than one, of its {len(column.values)} values"
-            rules.append(ExampleRule(split, marked, fault, "run `fair-distill prepare` again"))
-    return rules
+            found.append(rule("category", expect(NOT_NULL, name), fault, "run `fair-distill prepare` again"))
+    return found
 
 
-def overlap_rules(split: str, *, rows: bool) -> list[Rule]:
+def overlap_rules(split: str, *, ids: Ids, clusters: bool, rows: bool) -> list[Rule]:
     """What is expected of the examples of a split that comes after others: that those do not hold them too.
 
     Two equal rows may well be two people, so they are no proof that a split has leaked; two equal images are.
     """
-    pair = ExampleRule(
-        split,
-        _expect("ExpectColumnValuesToBeNull", "pair_also_in"),
-        "of a pair that is also in",
-        "splits share no pair. Number pairs over all splits, and divide the data by pair",
-        show_values=True,
-    )
+    rule = _Examples(split, ids)
+    trained = "what is measured on must not have been trained on"
+    found: list[Rule] = [
+        rule(
+            "pair_apart",
+            expect(NULL, "pair_also_in"),
+            "of a pair that is also in",
+            "splits share no pair. Number pairs over all splits, and divide the data by pair",
+            show_values=True,
+            by="pair",
+        )
+    ]
+    if ids.word == "example":
+        remedy = f"{trained}. Divide the data by id"
+        found.append(rule("id_apart", expect(NULL, "id_also_in"), "whose id is also in", remedy, show_values=True))
+    if clusters:
+        fault, remedy = "of a cluster that is also in", f"{trained}. Divide the data by cluster"
+        found.append(rule("cluster_apart", expect(NULL, "cluster_also_in"), fault, remedy, show_values=True))
     if rows:
-        equal = _expect("ExpectColumnValuesToBeNull", "pixels_also_in", severity="warn")
+        fault = "with exactly the values of one in"
         remedy = "two people may be alike in all columns. If it is one, leave one row out, or name a cluster"
-        return [pair, ExampleRule(split, equal, "with exactly the values of one in", remedy, show_values=True)]
+        return [*found, rule("rows_apart", expect(NULL, "pixels_also_in"), fault, remedy, show_values=True)]
     return [
-        pair,
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeNull", "pixels_also_in"),
+        *found,
+        rule(
+            "copies_apart",
+            expect(NULL, "pixels_also_in"),
             "with exactly the pixels of one in",
-            "what is measured on must not have been trained on. Leave one of the two out",
+            f"{trained}. Leave one of the two out",
             show_values=True,
         ),
-        ExampleRule(
-            split,
-            _expect("ExpectColumnValuesToBeNull", "near_also_in", severity="warn"),
+        rule(
+            "near_apart",
+            expect(NULL, "near_also_in"),
             "that, colour apart, nearly equal one in",
-            "what is measured on must not have been trained on. Look at them; if it is the same, leave one out",
+            f"{trained}. Look at them; if it is the same, leave one out",
             show_values=True,
         ),
     ]
 
 
-def _expect(name: str, column: str, *, severity: Severity = "error", **arguments: object) -> Expectation:
-    return Expectation(name, {"column": column, **arguments}, severity)
+@dataclass(frozen=True)
+class _Examples:
+    """Makes the rules for the examples of one split."""
+
+    split: str
+    ids: Ids
+
+    def __call__(
+        self,
+        check: str,
+        expectation: Expectation,
+        fault: str,
+        remedy: str,
+        *,
+        show_values: bool = False,
+        by: str = "id",
+    ) -> Rule:
+        ids = replace(self.ids, word="pair") if by == "pair" else self.ids
+        return ExampleRule(check, self.split, expectation, fault, remedy, ids, show_values, by)
 
 
-def _counted(count: int) -> str:
+def expect(name: str, column: str, **arguments: object) -> Expectation:
+    return Expectation(name, {"column": column, **arguments})
+
+
+def counted(count: int) -> str:
     return "no examples" if count == 0 else f"{count} example{'' if count == 1 else 's'}"
 
 
-def _listed(values: Sequence[object]) -> str:
+def listed(values: Sequence[object]) -> str:
     """The first few, and how many more there are."""
-    shown = ", ".join(repr(value) for value in values[:_SHOWN])
-    return shown if len(values) <= _SHOWN else f"{shown} and {len(values) - _SHOWN} more"
+    shown = ", ".join(repr(value) for value in values[:SHOWN])
+    return shown if len(values) <= SHOWN else f"{shown} and {len(values) - SHOWN} more"

@@ -6,67 +6,135 @@ Expectations then works on a few dozen bytes per example.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.rows import Numeric
+from fair_distill.validation.near import near_facts, sketch
 
 _BATCH_BYTES = 16 * 2**20
-_BLOCKS = 8
-_LEVELS = 4
 
 
-def example_table(dataset: GroupedDataset) -> pd.DataFrame:
-    """Return the facts about each example, sorted by them and not by where the example stands.
+@dataclass(frozen=True)
+class Examples:
+    """What one pass over a split leaves: a row an example, and a sketch of each image, in the same order.
 
-    Returns
-    -------
-    DataFrame
+    Attributes
+    ----------
+    table :
         example : row in the dataset
+        id : what it is called where it is named: its own id, or its pair where the source gave none
         pair : number shared by examples that show the same thing in different groups
+        cluster : number shared by examples that are not independent; only where the source has clusters
         class, group : by name; missing for index -1, `#7` for an index 7 that has no name
         pixels : SHA-256 of the pixels; equal for exact duplicates
-        near : coarse fingerprint, see `near_hash`; equal for near duplicates, whatever their colour
-        minimum, maximum, finite : of the pixels
+        minimum, maximum, mean, finite : of the pixels
         row.NAME : for the rows of a table, each column, decoded; missing where a category has none of its values
+    sketches, seen : see `near.sketch`
     """
+
+    table: pd.DataFrame
+    sketches: Array
+    seen: Array
+
+
+def examples_of(dataset: GroupedDataset) -> Examples:
+    """Return the facts about each example, sorted by them and not by where the example stands."""
     size = max(1, _BATCH_BYTES // (math.prod(dataset.shape) * dataset.images.itemsize))
     starts = range(0, max(1, len(dataset)), size)
     batches = [_pixel_facts(dataset.images[start : start + size]) for start in starts]
+    facts = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    sketches, seen = facts.pop("sketches"), facts.pop("seen")
+    ids, clusters = (optional(dataset, name) for name in ("ids", "clustered"))
     table = pd.DataFrame(
         {
             "example": np.arange(len(dataset)),
+            "id": dataset.pairs if ids is None else np.asarray(ids, dtype=object),
             "pair": dataset.pairs,
+            **({} if clusters is None else {"cluster": clusters}),
             "class": _named(dataset.labels, dataset.classes),
             "group": _named(dataset.groups, dataset.group_names),
-            **{name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]},
+            **facts,
             **_row_columns(dataset),
         }
     )
     # The same examples in another order are the same table but for `example`: what is reported stays the same.
-    return table.sort_values(["pair", "group", "class", "pixels"], ignore_index=True)
+    table = table.sort_values(["pair", "group", "class", "pixels"], ignore_index=True)
+    order = table["example"].to_numpy()
+    return Examples(table, sketches[order], seen[order])
 
 
-def with_overlaps(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Add to each split's table which earlier split holds the same pair, pixels or near hash, if one does.
+def optional(dataset: GroupedDataset, name: str) -> Array | None:
+    """Return what a source may give of each example or not."""
+    found: Array | None = getattr(dataset, name, None)
+    return found
+
+
+def with_overlaps(
+    splits: Mapping[str, Examples], *, distance: int, difference: float
+) -> tuple[dict[str, pd.DataFrame], int]:
+    """Add to each split's table which earlier split holds the same id, pair, cluster or pixels, or an image near it.
 
     A later split is held against the earlier ones only, so that an overlap is reported once, where it does
-    harm: training data come first. `near_also_in` is left to examples for which nothing worse is known.
+    harm: training data come first. `near_also_in` and `near_in` are left to examples for which nothing worse is known;
+    `near_in` is the split itself. The number is of sketches that were not compared with all others, see `near_facts`.
     """
-    whole = pd.concat(list(tables.values()), ignore_index=True)
-    splits = np.repeat(np.arange(len(tables)), [len(table) for table in tables.values()])
-    pair, pixels, near = (_earliest(whole[key], splits) for key in ("pair", "pixels", "near"))
-    near[(pair >= 0) | (pixels >= 0)] = -1
-    names = np.array([*tables, None], dtype=object)
-    whole = whole.assign(pair_also_in=names[pair], pixels_also_in=names[pixels], near_also_in=names[near])
-    return {split: whole[splits == i].reset_index(drop=True) for i, split in enumerate(tables)}
+    whole = pd.concat([examples.table for examples in splits.values()], ignore_index=True)
+    at = np.repeat(np.arange(len(splits)), [len(examples.table) for examples in splits.values()])
+    names = np.array([*splits, None], dtype=object)
+    found = {key: _earliest(whole[key], at) for key in ("id", "pair", "cluster", "pixels") if key in whole}
+    near, within, incomplete = near_facts(
+        np.concatenate([examples.sketches for examples in splits.values()]),
+        np.concatenate([examples.seen for examples in splits.values()]),
+        at,
+        whole["pair"].to_numpy(),
+        distance=distance,
+        difference=difference,
+    )
+    worse = np.any([earliest >= 0 for earliest in found.values()], axis=0)
+    within &= ~whole["pixels"].duplicated(keep=False).to_numpy()
+    near[worse] = -1
+    whole = whole.assign(
+        **{f"{key}_also_in": names[earliest] for key, earliest in found.items()},
+        near_also_in=names[near],
+        near_in=names[np.where(within, at, -1)],
+    )
+    return {split: whole[at == i].reset_index(drop=True) for i, split in enumerate(splits)}, incomplete
 
 
-def cell_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
-    """Return split, class, group, whether it is known, and count; a row for every cell, also for an empty one."""
+def split_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
+    """Return a row a split: type and shape of its images, the names of its classes and known groups, its columns."""
+    return pd.DataFrame(
+        [
+            {
+                "split": split,
+                "examples": len(dataset),
+                "type": str(dataset.images.dtype),
+                "shape": listed(dataset.shape),
+                "classes": listed(dataset.classes),
+                "groups": listed(name for name, known in zip(dataset.group_names, dataset.known, strict=True) if known),
+                "columns": "" if dataset.schema is None else listed(column.name for column in dataset.schema.columns),
+            }
+            for split, dataset in splits.items()
+        ]
+    )
+
+
+def listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def cell_table(
+    splits: Mapping[str, GroupedDataset], *, classes: Sequence[str] = (), groups: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return split, class, group, whether it is known, and count; a row for every cell, also for an empty one.
+
+    What is declared in `classes` and `groups` has cells whether or not a split knows the name.
+    """
     parts = []
     for split, dataset in splits.items():
         n_classes, n_groups = len(dataset.classes), len(dataset.group_names)
@@ -74,15 +142,17 @@ def cell_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
         named = (
             (dataset.labels >= 0) & (dataset.labels < n_classes) & (dataset.groups >= 0) & (dataset.groups < n_groups)
         )
-        cells = dataset.labels[named] * n_groups + dataset.groups[named]
+        of_class, of_group = _joined(dataset.classes, classes), _joined(dataset.group_names, groups)
+        known = np.append(dataset.known, np.ones(len(of_group) - n_groups, bool))
+        cells = dataset.labels[named] * len(of_group) + dataset.groups[named]
         parts.append(
             pd.DataFrame(
                 {
                     "split": split,
-                    "class": np.repeat(np.array(dataset.classes), n_groups),
-                    "group": np.tile(np.array(dataset.group_names), n_classes),
-                    "known": np.tile(dataset.known, n_classes),
-                    "count": np.bincount(cells, minlength=n_classes * n_groups),
+                    "class": np.repeat(np.array(of_class), len(of_group)),
+                    "group": np.tile(np.array(of_group), len(of_class)),
+                    "known": np.tile(known, len(of_class)),
+                    "count": np.bincount(cells, minlength=len(of_class) * len(of_group)),
                 }
             )
         )
@@ -90,47 +160,32 @@ def cell_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
 
 
 def class_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return split, class, largest and smallest cell and their ratio, the imbalance; missing where one is empty."""
-    counts = cells.groupby(["split", "class"], sort=False)["count"]
-    table = counts.agg(largest="max", smallest="min").reset_index()
-    return table.assign(imbalance=table["largest"] / table["smallest"].where(table["smallest"] > 0))
+    """Return split, class, largest and smallest cell and their ratio, the imbalance; missing where one is empty.
 
-
-def near_hash(images: Array) -> Array:
-    """Return a coarse fingerprint of each image: 8×8 block means over all channels, in four levels.
-
-    The levels divide the range between the image's own darkest and brightest block, so the fingerprint is the
-    same, to the bit, when all pixels are multiplied by one number: a shape painted on black in red and in cyan is
-    found. An image without any contrast between blocks has none (None): every blank would equal every other.
+    Not to know a group is no group to have examples of: those examples are counted apart, in `unknown`, their share.
     """
-    # Whole numbers where the pixels are: rounding would tear equal shapes apart at the edge of a level.
-    exact = np.int64 if np.issubdtype(images.dtype, np.integer) else np.float64
-    grey = np.nan_to_num(images, posinf=0.0, neginf=0.0).sum(axis=1, dtype=exact)
-    rows, heights = _blocks(grey.shape[1])
-    columns, widths = _blocks(grey.shape[2])
-    sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=1), columns, axis=2)
-    areas = np.outer(heights, widths)
-    means = (sums * (np.lcm.reduce(areas.ravel()) // areas)).reshape(len(images), _BLOCKS**2)
-
-    low = means.min(axis=1, keepdims=True)
-    span = means.max(axis=1, keepdims=True) - low
-    flat = span[:, 0] == 0
-    span[flat] = 1
-    levels = np.minimum((means - low) * _LEVELS // span, _LEVELS - 1).astype(np.uint8)
-    digits = np.ascontiguousarray(levels + ord("0")).view(f"S{_BLOCKS**2}")[:, 0]
-    hashes = digits.astype(str).astype(object)
-    hashes[flat] = None
-    return hashes
+    known, every = (part.groupby(["split", "class"], sort=False)["count"] for part in (cells[cells["known"]], cells))
+    table = known.agg(largest="max", smallest="min", sum="sum").reset_index()
+    total = every.sum().to_numpy()
+    return table.assign(
+        imbalance=table["largest"] / table["smallest"].where(table["smallest"] > 0),
+        total=total,
+        unknown=1 - table["sum"] / np.where(total, total, np.nan),
+    ).drop(columns="sum")
 
 
 def _pixel_facts(images: Array) -> dict[str, Array]:
     rows = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
+    sketches, seen = sketch(images)
+    finite = np.isfinite(rows).all(axis=1)
     return {
         "pixels": np.array([hashlib.sha256(row.data).hexdigest() for row in rows], dtype=object),
-        "near": near_hash(images),
         "minimum": rows.min(axis=1),
         "maximum": rows.max(axis=1),
-        "finite": np.isfinite(rows).all(axis=1),
+        "mean": np.where(finite, np.nan_to_num(rows, posinf=0.0, neginf=0.0).mean(axis=1, dtype=np.float64), np.nan),
+        "finite": finite,
+        "sketches": sketches,
+        "seen": seen,
     }
 
 
@@ -148,10 +203,8 @@ def _row_columns(dataset: GroupedDataset) -> dict[str, Array]:
     return columns
 
 
-def _blocks(length: int) -> tuple[Array, Array]:
-    """Where each of the blocks starts, and how long it is; a short side repeats its pixels."""
-    starts = np.arange(_BLOCKS) * length // _BLOCKS
-    return starts, np.maximum(np.diff(starts, append=length), 1)
+def _joined(names: Sequence[str], declared: Sequence[str]) -> list[str]:
+    return [*names, *(name for name in declared if name not in names)]
 
 
 def _named(indices: Array, names: tuple[str, ...]) -> Array:

@@ -64,7 +64,7 @@ def test_describe_tells_the_counts_that_prepare_writes_and_the_outcome_that_vali
         row for split in splits for row in split.counts.tolist()
     ]
     assert ended.out.endswith(validated.out)
-    assert "class 'cat' has 1 example of group 'f×old' in gate; at least 2 are needed" in validated.out
+    assert "class 'cat' has 1 example of group 'f×old' in gate (pair " in validated.out
     assert "refused" in validated.out
 
 

@@ -168,7 +168,7 @@ def test_each_planted_fault_is_found_once_and_nothing_else_is(breached: Validati
 @pytest.mark.parametrize(
     "sentence",
     [
-        "class 'dog' has 2 examples of group 'cyan' in train; at least 5 are needed. "
+        "class 'dog' has 2 examples of group 'cyan' in train (pairs 18, 19); at least 5 are needed. "
         "Add data, or lower params.yaml: validate.minimum_per_cell",
         "class 'fox' has no examples of group 'cyan' in train; at least 5 are needed. "
         "Add data, or drop the class or the group",
@@ -210,8 +210,8 @@ def test_the_facts_are_counted_whether_or_not_they_pass(kept: Validation, breach
 
 
 def test_as_many_expectations_are_evaluated_however_they_end(kept: Validation, breached: Validation):
-    # 7 on each split, 3 more on each that comes after another, one on the cells, one on the classes
-    assert kept.expectations == breached.expectations == 3 * 7 + 2 * 3 + 2
+    # 8 on each split, 3 more on each that comes after another, 5 on the splits, one on the cells, one on the classes
+    assert kept.expectations == breached.expectations == 3 * 8 + 2 * 3 + 5 + 2
 
 
 def test_the_same_data_give_the_same_bytes(breached: Validation):
@@ -263,7 +263,9 @@ def test_training_data_are_needed():
 
 
 def test_an_expectation_that_cannot_be_evaluated_is_no_failure_of_the_data():
-    suite = Suite("facts", pd.DataFrame({"count": [1, 2]}), [Expectation(BETWEEN, {"column": "size", "min_value": 0})])
+    suite = Suite(
+        "facts", pd.DataFrame({"count": [1, 2]}), [(Expectation(BETWEEN, {"column": "size", "min_value": 0}), "error")]
+    )
 
     with pytest.raises(MeasurementError, match=f"could not evaluate {BETWEEN} on facts: .*size"):
         run([suite])
@@ -280,7 +282,9 @@ def test_great_expectations_prints_nothing_sends_nothing_and_leaves_nothing(
     monkeypatch.setattr(socket.socket, "connect", refused)
     # enough expectations for a progress bar to show, were it on
     suite = Suite(
-        "facts", pd.DataFrame({"count": [1, 2]}), [Expectation(BETWEEN, {"column": "count", "max_value": 1})] * 20
+        "facts",
+        pd.DataFrame({"count": [1, 2]}),
+        [(Expectation(BETWEEN, {"column": "count", "max_value": 1}), "error")] * 20,
     )
 
     ((*outcomes,),) = run([suite])

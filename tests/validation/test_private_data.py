@@ -1,0 +1,133 @@
+"""`privacy: restricted`: what is printed and kept names no example, shows no value, and has no picture."""
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_rows import dataset as small_dataset
+from small_workspace import grouped, run, small_params, write_params
+
+from fair_distill.artifacts import Workspace, to_json
+from fair_distill.config import Validate, checked
+from fair_distill.errors import ConfigError
+from fair_distill.registry.store import APART
+from fair_distill.validation.contract import validate
+from fair_distill.validation.ids import ENVIRONMENT, Ids, salt_of
+
+SALT = "a secret of sixteen or more"
+RESTRICTED = {"minimum_per_cell": 1, "maximum_imbalance": 100.0, "privacy": "restricted"}
+
+
+def test_a_salted_id_is_the_keyed_hash_of_it() -> None:
+    wanted = hmac.new(SALT.encode(), b"person 7", hashlib.sha256).hexdigest()[:12]
+
+    assert Ids("example", SALT.encode()).shown(["person 7"]) == (wanted,)
+    assert Ids("example", b"another salt, as long").shown(["person 7"]) != (wanted,)
+    assert Ids("pair").shown([10, 9, 9]) == (9, 10)
+
+
+def test_the_order_of_salted_ids_tells_nothing_of_the_ids() -> None:
+    salted = Ids("pair", SALT.encode())
+
+    assert salted.shown(range(5)) == salted.shown(reversed(range(5))) == tuple(sorted(salted.shown(range(5))))
+    assert salted.named(range(7)) == f"pairs {', '.join(salted.shown(range(7)))} and 2 more"
+
+
+@pytest.mark.parametrize("salt", ["", "too short"])
+def test_no_secret_is_no_salt(salt: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{ENVIRONMENT}.*openssl rand -hex 32") as raised:
+        salt_of({ENVIRONMENT: salt})
+
+    assert not salt or salt not in str(raised.value)
+
+
+def test_no_id_and_no_value_of_a_row_is_told() -> None:
+    train, gate = small_dataset(80), small_dataset(40, seed=1)
+    object.__setattr__(gate, "pairs", gate.pairs + 7_000_000)
+    gate.images[3, 0] = 4321  # an age, far out of range
+    gate.images[3, 1] = np.inf
+    rules = checked(Validate, RESTRICTED | {"severity": {"leak": "off"}}, name="test")
+
+    outcome = validate({"train": train, "gate": gate}, rules, salt=SALT.encode())
+    written = to_json(outcome.to_dict()).decode()
+
+    name = Ids("pair", SALT.encode()).shown([int(gate.pairs[3])])[0]
+    assert {it.examples for it in outcome.failures if it.column in ("row.age", "finite")} == {(name,)}
+    assert outcome.privacy == "restricted"
+    for secret in ("4321", "7000003", SALT):
+        assert secret not in written
+
+
+def test_no_value_that_a_teams_own_expectation_saw_is_told() -> None:
+    own = {"name": "ExpectColumnMaxToBeBetween", "table": "train", "column": "maximum", "max_value": 3}
+    rules = RESTRICTED | {"own": [own], "severity": {"near": "off"}}
+    splits = {"train": grouped([[3, 3], [3, 3]])}
+    salted = validate(splits, checked(Validate, rules, name="test"), salt=SALT.encode())
+    told = validate(splits, checked(Validate, rules | {"privacy": "open"}, name="test"))
+
+    assert "observed" in told.failures[0].sentence
+    assert "observed" not in salted.failures[0].sentence
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose data are restricted, up to the set that is to be published."""
+    root = tmp_path_factory.mktemp("restricted")
+    params = small_params()
+    params["validate"] |= {"privacy": "restricted", "minimum_per_cell": 20, "severity": {"support": "warn"}}
+    params["distill"]["steps"] = 1
+    write_params(root, params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, SALT)
+        for command in (("prepare",), ("validate",), ("distill", "barycentric"), ("evaluate", "barycentric")):
+            ended = run(root, *command)
+            assert ended.code == 0, ended.err
+    return root
+
+
+def test_without_a_salt_nothing_is_validated(workspace: Path) -> None:
+    for command in (["validate"], ["data", "describe"]):
+        ended = run(workspace, *command)
+
+        assert ended.code == 2
+        assert ended.err.count("\n") == 1
+        assert ENVIRONMENT in ended.err
+
+
+def test_ids_in_validation_json_are_salted_and_the_salt_is_nowhere(workspace: Path) -> None:
+    outcome = json.loads(Workspace(workspace).validation.read_bytes())
+    named = [example for failure in outcome["failures"] for example in failure["examples"]]
+
+    assert named
+    assert all(isinstance(name, str) and len(name) == 12 for name in named)
+    for path in workspace.rglob("*"):
+        assert not path.is_file() or SALT.encode() not in path.read_bytes()
+
+
+def test_the_set_is_not_shown_and_beside_it_stands_no_sentence(workspace: Path) -> None:
+    from PIL import Image
+
+    with Image.open(Workspace(workspace).grid("barycentric")) as picture:
+        assert len(picture.getcolors() or ()) == 1
+    beside = json.loads((Workspace(workspace).set("barycentric") / "provenance.json").read_bytes())
+    assert list(beside["data"]) == ["warnings"]
+    assert all(len(warning.split()) == 4 for warning in beside["data"]["warnings"])  # support in train: 9
+
+
+def test_predictions_are_published_apart_or_not_at_all(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = run(workspace, "publish")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert APART in refused.err
+    assert not (workspace / "registry").exists()
+
+    monkeypatch.setenv(APART, str(workspace / "private"))
+    published = run(workspace, "publish")
+
+    assert published.code == 0, published.err
+    assert [path.suffix for path in (workspace / "private").rglob("*") if path.is_file()] == [".parquet"]
+    assert not list((workspace / "registry").rglob("predictions"))
+    verify = ("verify", "digits@v1", "--registry", str(workspace / "registry"))
+    assert run(workspace, *verify).code == 0
