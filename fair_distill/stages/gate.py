@@ -84,7 +84,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
 
     split = read_split(needed(workspace.split("gate"), made_by="fair-distill prepare"))
     return plan(
-        cells_of(split),
+        cells_of(split, config.gate),
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config, "gate.plan"),
