@@ -88,11 +88,8 @@ def test_what_marginals_hide_intersections_show() -> None:
     limit = {"metric": "eo_diag_max", "at_most": 0.15}
     found = verdict_of(HIDDEN, policy(limit, limit | {"by": ["sex"]}, limit | {"by": ["skin"]}))
 
-    assert [finding.clause for finding in found.findings] == [
-        "eo_diag_max",
-        "eo_diag_max by sex",
-        "eo_diag_max by skin",
-    ]
+    clauses = ["eo_diag_max", "eo_diag_max by sex", "eo_diag_max by skin"]
+    assert [finding.clause for finding in found.findings] == clauses
     assert [finding.outcome for finding in found.findings] == ["fail", "pass", "pass"]
     assert found.outcome == "fail"
 
@@ -105,10 +102,8 @@ def test_every_attribute_is_told_whether_or_not_a_clause_asks() -> None:
     assert found.numbers["convnet"]["eo_diag_max"]["value"] > 0.2
     assert found.marginals["sex"]["convnet"]["eo_diag_max"]["noise"] is not None
     rows = {row.group: row.examples for row in found.groups}
-    assert rows == {
-        **dict.fromkeys(NAMES, 400),
-        **dict.fromkeys(["sex: f", "sex: m", "skin: dark", "skin: light"], 800),
-    }
+    marginals = ("sex: f", "sex: m", "skin: dark", "skin: light")
+    assert rows == dict.fromkeys(NAMES, 400) | dict.fromkeys(marginals, 800)
     assert found.undefined == {}
     assert Verdict.from_json(found.to_json()) == found
 
@@ -219,13 +214,13 @@ def test_a_clause_by_an_attribute_is_planned_for_its_own_cells() -> None:
 def test_names_of_attributes_go_from_the_table_to_the_verdict(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
-        (sex, skin, label, *np.clip(rng.normal(80 + 90 * label, 10, 4), 0, 255).round().astype(int))
+        (sex, skin, label, *np.clip(rng.normal(80 + 90 * label, 10, 64), 0, 255).round().astype(int))
         for sex in "fm"
         for skin in ("dark", "light")
         for label in (0, 1)
         for _ in range(60)
     ]
-    header = "sex,skin,label,p0,p1,p2,p3"
+    header = ",".join(["sex", "skin", "label", *(f"p{i}" for i in range(64))])
     (tmp_path / "rows.csv").write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]))
     params = small_params()
     params["data"] = {
@@ -233,7 +228,7 @@ def test_names_of_attributes_go_from_the_table_to_the_verdict(tmp_path: Path) ->
             "name": "table",
             "path": "rows.csv",
             "columns": {"image": "p*", "label": "label", "groups": ["sex", "skin"]},
-            "pixels": {"channels": 1, "size": 2},
+            "pixels": {"channels": 1, "size": 8},
         },
         "splits": {"train": 0.6, "tune": 0.1, "gate": 0.3},
     }
