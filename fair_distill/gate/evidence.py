@@ -63,6 +63,11 @@ class Scope:
     sides: tuple[tuple[tuple[int, ...], tuple[int, ...] | None], ...]
 
     @property
+    def distinct(self) -> list[tuple[int, ...]]:
+        """The groups that are looked at, alone or taken together, each once."""
+        return list(dict.fromkeys(side for pair in self.sides for side in pair if side is not None))
+
+    @property
     def places(self) -> tuple[Place, ...]:
         return tuple(Place(rate, *side) for rate in self.rates for side in self.sides)
 
@@ -105,7 +110,7 @@ def lacking(own: Answers, limit: Limit, of: Scope, minimum: int) -> str | None:
     """Say what has too few independent examples to be measured, if anything has; the fewest first."""
     found: list[tuple[int, str]] = []
     for rate in of.rates:
-        for side in dict.fromkeys(side for pair in of.sides for side in pair if side is not None):
+        for side in of.distinct:
             if len(rate.of) == len(side) == 1:
                 count = int(own.evidence[rate.of[0], side[0]])
             else:
@@ -195,7 +200,7 @@ def _differences(
         if own.by_pair is not None:
             parts.append(_paired(own, rate, of, value, scale=scale * (1 - lowest)))
             continue
-        rows = {side: _rows(own, rate, side) for pair in of.sides for side in pair if side}
+        rows = {side: _rows(own, rate, side) for side in of.distinct}
         levels = {
             side: level(value[None][..., at] / scale, _clusters(own, at), lowest=lowest) for side, at in rows.items()
         }
@@ -210,7 +215,7 @@ def _paired(own: Answers, rate: Rate, of: Scope, value: Floats, *, scale: float)
     assert own.by_pair is not None
     pairs = own.by_pair[_among(own.labels[own.by_pair[:, 0]], rate.of)]
     of_pair = value[:, pairs]
-    sides = {side: of_pair[..., list(side)].mean(axis=-1) for pair in of.sides for side in pair if side}
+    sides = {side: of_pair[..., list(side)].mean(axis=-1) for side in of.distinct}
     apart = np.stack([sides[a] - sides[b or ()] for a, b in of.sides])
     found = on_the_same(apart, _clusters(own, pairs[:, 0]), scale=scale)
     if scale != 1:  # not the values of a rate, but of a difference of rates
@@ -349,7 +354,7 @@ def _calibration(own: Answers, of: Scope) -> Evidence:
         return np.asarray(own.probability - _says(own, rate))
 
     signed = _differences(own, of, error, lowest=-1)
-    sides = list(dict.fromkeys(side for pair in of.sides for side in pair if side))
+    sides = of.distinct
     levels = []
     for side in sides:
         rows = _rows(own, of.rates[0], side)

@@ -228,7 +228,7 @@ def test_names_of_attributes_go_from_the_table_to_the_verdict(tmp_path: Path) ->
             "name": "table",
             "path": "rows.csv",
             "columns": {"image": "p*", "label": "label", "groups": ["sex", "skin"]},
-            "pixels": {"channels": 1, "size": 8},
+            "pixels": {"shape": [1, 8, 8], "range": [0, 255]},
         },
         "splits": {"train": 0.6, "tune": 0.1, "gate": 0.3},
     }
