@@ -192,12 +192,14 @@ def _bounds(
     sizes, rates = _sizes(limit.metric, cells, assume.accuracy)
     pairs = _sides(len(cells.groups), limit.against == "rest")
     if limit.over:
-        # Two differences are subtracted: twice the variance, in either direction at half the level.
-        one = draw.apart(sizes, rates, pairs, scatter=np.sqrt(2))
-        other = draw.apart(sizes, rates, pairs, scatter=0.0)
-        half = np.hypot(one.examples_above(alpha / 2), other.examples_above(alpha / 2))
-        value = one.value - other.value
-        return np.asarray((np.abs(value) + np.hypot(half, one.seeds_above(alpha / 2))).max(axis=-1))
+        # Two differences are subtracted, or the gap itself is small: whichever shows it, each at a third of the level.
+        third = alpha / 3
+        own, other = draw.apart(sizes, rates, pairs), draw.apart(sizes, rates, pairs)
+        both = replace(own, seeds=own.seeds - other.seeds)
+        half = np.hypot(own.examples_above(third), other.examples_above(third))
+        rise = np.abs(both.value) + np.hypot(half, both.seeds_above(third))
+        gap = np.maximum(own.upper(third), -own.lower(third))
+        return np.asarray(np.minimum(rise, gap).max(axis=-1))
     apart = draw.apart(sizes, rates, pairs)
     if limit.metric == "eo_diag_mean":
         shape = (-1, len(rates), len(pairs))
