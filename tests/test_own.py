@@ -15,6 +15,7 @@ from fair_distill.artifacts import Workspace
 from fair_distill.cli.own import modules_beside
 from fair_distill.config import parse_config
 from fair_distill.distillation.names import digests_of_own
+from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import Manifest, read_version
 from fair_distill.stages.experts import followed
 
@@ -224,3 +225,19 @@ def test_the_console_script_finds_it_from_anywhere(own: Path, tmp_path: Path) ->
 
     assert ended.returncode == 0, ended.stderr
     assert read_version(Workspace(own).set("barycenter"), made_by="")[0].params["own"]["mine:moved"] == digest(own)
+
+
+def test_predictions_name_the_source_of_the_networks_that_made_them(own: Path) -> None:
+    whole = params()
+    whole["evaluate"] = {"seeds": 2, "networks": [{"name": "mine:Small", "width": 8}]}
+    write_params(own, whole)
+    distilled(own, "barycenter")
+
+    def predictions() -> Predictions:
+        assert run(own, "evaluate", "barycenter").code == 0
+        return Predictions.from_parquet(Workspace(own).predictions("barycenter").read_bytes())
+
+    first = predictions()
+    assert first.own == {"mine:Small": digest(own)}
+    (own / "mine.py").write_text(MINE.replace("depth=1", "depth=2"))
+    assert predictions().own == {"mine:Small": digest(own)} != first.own

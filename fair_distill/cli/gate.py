@@ -1,17 +1,18 @@
-"""The gate's commands: judge, enforce, explain, gate plan, gate replay."""
+"""The gate's commands: judge, enforce, explain, gate plan, gate reserve, gate replay."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
 
 if TYPE_CHECKING:
     from datetime import date
 
     from fair_distill.artifacts import Workspace
-    from fair_distill.config import Config, Gate
+    from fair_distill.config import Config
     from fair_distill.gate.verdict import Verdict
 
 
@@ -23,18 +24,23 @@ def add_commands(commands: Commands) -> None:
     ):
         sub = add_command(commands, name, run, text)
         sub.add_argument("set", help="a name under sets in params.yaml")
-        _add_gate_options(sub, shows=name != "explain")
-    gate = add_command(
-        commands, "gate", lambda _: None, "plan a policy for a split, or replay one over published versions"
-    )
+        _add_gate_options(sub, shows=name != "explain", environment=name != "judge")
+    text = "plan a policy for a split, reserve an attempt at it, or replay a policy over published versions"
+    gate = add_command(commands, "gate", lambda _: None, text)
     _add_gate_commands(gate.add_subparsers(title="commands", metavar="COMMAND", required=True))
 
 
-def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool) -> None:
+def add_floor(sub: argparse.ArgumentParser, *, environment: bool = True) -> None:
+    """Let an organisation's policy be named; by the environment too, but not for a stage of the graph."""
+    text = "a policy that this one may only tighten: a file, a folder with gate.yaml, or s3://bucket/prefix"
+    sub.add_argument("--policy-floor", metavar="URL", help=text + " (default: FAIR_DISTILL_POLICY_FLOOR)" * environment)
+
+
+def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool, environment: bool = True) -> None:
     from datetime import date
 
     sub.add_argument("--policy", type=Path, metavar="FILE", help="another policy than params.yaml's gate")
-    sub.add_argument("--policy-floor", type=Path, metavar="FILE", help="a policy that this one may only tighten")
+    add_floor(sub, environment=environment)
     sub.add_argument("--now", type=date.fromisoformat, metavar="DATE", help="the day on which waivers count")
     if shows:
         sub.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
@@ -49,17 +55,27 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     sub.add_argument("--seed-sd", type=float, default=0.02, help="assumed scatter of a gap over seeds (default: 0.02)")
     sub.add_argument("--seeds", type=int, help="default: evaluate.seeds in params.yaml")
     sub.set_defaults(run=_gate_plan)
+    text = "Reserve the attempt at the gate split, before predictions are looked at, and write context.json."
+    sub = commands.add_parser("reserve", help=text[0].lower() + text[1:-1], description=text)
+    sub.add_argument("set", nargs="?", help="default: release.candidate in params.yaml")
+    sub.add_argument("--to", metavar="CHANNEL", help="where it is to be compared with what is promoted (default: last)")
+    sub.add_argument("--fresh", default="", metavar="WHY", help="no example of this split was ever asked: a new alpha")
+    sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
+    add_registry(sub)
+    sub.set_defaults(run=_gate_reserve)
     text = "Judge every published version anew by a policy, from stored predictions, without a GPU."
     sub = commands.add_parser("replay", help=text[0].lower() + text[1:-1], description=text)
-    sub.add_argument("--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else the folder `registry`")
+    add_registry(sub)
     _add_gate_options(sub, shows=False)
     sub.set_defaults(run=_gate_replay)
 
 
 def _judge(arguments: Arguments) -> None:
     from fair_distill import stages
+    from fair_distill.config import load_floor
 
-    workspace, config, floor = _open_gate(arguments)
+    workspace, config = _open_gate(arguments)
+    floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
     _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=arguments.now))
 
 
@@ -78,14 +94,14 @@ def _explain(arguments: Arguments) -> None:
         print(f"  {line}")
 
 
-def _open_gate(arguments: Arguments) -> "tuple[Workspace, Config, Gate | None]":
-    """The workspace, with the policy that was named in place of its own, and the floor under it."""
+def _open_gate(arguments: Arguments) -> "tuple[Workspace, Config]":
+    """The workspace, with the policy that was named in place of its own."""
     from fair_distill.config import load_gate
 
     workspace, config = open_workspace(arguments)
     if arguments.policy:
         config = config.model_copy(update={"gate": load_gate(arguments.policy)})
-    return workspace, config, load_gate(arguments.policy_floor) if arguments.policy_floor else None
+    return workspace, config
 
 
 def _today(arguments: Arguments) -> "date":
@@ -98,7 +114,8 @@ def _today(arguments: Arguments) -> "date":
 def _verdict_today(arguments: Arguments) -> "Verdict":
     from fair_distill import stages
 
-    workspace, config, floor = _open_gate(arguments)
+    workspace, config = _open_gate(arguments)
+    floor = stages.floor_at(arguments.policy_floor)
     return stages.verdict_of(workspace, config, arguments.set, floor=floor, now=_today(arguments))
 
 
@@ -142,11 +159,36 @@ def _gate_plan(arguments: Arguments) -> None:
         print(sentence)
 
 
+def _gate_reserve(arguments: Arguments) -> None:
+    from datetime import UTC, datetime
+    from uuid import uuid4
+
+    from fair_distill import stages
+    from fair_distill.gate.policy import alpha_at
+    from fair_distill.registry.store import locate
+
+    workspace, config = open_workspace(arguments)
+    name = arguments.set or config.release.candidate
+    found = stages.reserve(
+        workspace,
+        config,
+        name,
+        arguments.to or config.release.channels[-1],
+        registry=locate(arguments.registry, beside=workspace.root),
+        hand=stages.Hand(arguments.who, datetime.now(UTC), uuid4().hex),
+        fresh=arguments.fresh,
+    )
+    told = f"{name}: attempt {found.attempt} at this split; context.json says so"
+    alpha = config.gate.alpha
+    print(told if alpha is None else f"{told}, and it may take a risk of {alpha_at(alpha, found.attempt):.4f}")
+
+
 def _gate_replay(arguments: Arguments) -> None:
     from fair_distill import stages
     from fair_distill.registry.store import locate
 
-    workspace, config, floor = _open_gate(arguments)
+    workspace, config = _open_gate(arguments)
+    floor = stages.floor_at(arguments.policy_floor)
     where = locate(arguments.registry, beside=workspace.root)
     counts: dict[str, int] = {}
     for row in stages.replay_gate(workspace, config, config.gate, registry=where, floor=floor, now=_today(arguments)):

@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
+from fair_distill.cli.gate import add_floor
 
 if TYPE_CHECKING:
     from fair_distill.stages import Hand
@@ -16,6 +17,7 @@ def add_commands(commands: Commands) -> None:
     text = "judge the release candidate again and promote it, if the gate lets it"
     sub = add_command(commands, "promote", _promote, text)
     sub.add_argument("--to", required=True, metavar="CHANNEL", help="a channel under release in params.yaml")
+    add_floor(sub)
     _add_acting(sub)
     sub = add_command(commands, "verify", _verify, "check every byte that the registry has of a dataset or a version")
     sub.add_argument("reference", help="a dataset, or dataset@channel, dataset@v3, dataset@sha256:...")
@@ -53,7 +55,8 @@ def _promote(arguments: Arguments) -> None:
 
     workspace, config = open_workspace(arguments)
     where = locate(arguments.registry, beside=workspace.root)
-    done = stages.promote(workspace, config, arguments.to, registry=where, hand=_hand(arguments))
+    hand, floor = _hand(arguments), arguments.policy_floor
+    done = stages.promote(workspace, config, arguments.to, registry=where, hand=hand, floor=floor)
     print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
 
 

@@ -17,7 +17,7 @@ from fair_distill.config.distill import (
     Shrinkage,
 )
 from fair_distill.config.evaluate import Evaluate, Reference
-from fair_distill.config.files import load_config, load_gate, parse_config
+from fair_distill.config.files import load_config, load_floor, load_gate, parse_config
 from fair_distill.config.gate import Gate, Limit
 from fair_distill.config.validate import CHECKS, Severity, Validate
 from fair_distill.config.whole import Config, Release
@@ -48,6 +48,7 @@ __all__ = [
     "Validate",
     "checked",
     "load_config",
+    "load_floor",
     "load_gate",
     "parse_config",
 ]

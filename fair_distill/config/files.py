@@ -10,6 +10,7 @@ from fair_distill.config.base import checked
 from fair_distill.config.gate import Gate
 from fair_distill.config.whole import Config
 from fair_distill.errors import ConfigError
+from fair_distill.objects import open_objects
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,25 +46,52 @@ def load_config(path: Path) -> Config:
 
 def load_gate(path: Path) -> Gate:
     """Read and check a policy from a file of its own, or from another params.yaml: what stands under `gate` there."""
-    raw = _read(path, missing="a policy was named and is not there")
+    return _gate(_read(path, missing="a policy was named and is not there"), name=str(path))
+
+
+def load_floor(url: str) -> Gate:
+    """Read and check an organisation's policy from a file, a file:// or an s3:// address.
+
+    A folder, or an address that ends in neither .yaml nor .yml, stands for `gate.yaml` in it. Raises ConfigError.
+    """
+    place, question, query = url.partition("?")
+    named = place.endswith((".yaml", ".yml")) if "://" in place else not Path(place).is_dir()
+    folder, name = place.rstrip("/"), "gate.yaml"
+    if named:
+        folder, name = (place.rpartition("/")[::2]) if "://" in place else (str(Path(place).parent), Path(place).name)
+    objects = open_objects(f"{folder}{question}{query}", said_by="--policy-floor")
+    try:
+        text = objects.get(name).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{objects.address(name)} is not readable: {error}") from None
+    return _gate(_parse(text, name=objects.address(name)), name=objects.address(name))
+
+
+def _gate(raw: dict[Any, Any], *, name: str) -> Gate:
     policy = raw.get("gate", raw)
     if not isinstance(policy, dict):
-        raise ConfigError(f"{path}: gate: a mapping was wanted, got {type(policy).__name__}")
-    return checked(Gate, policy, name=str(path))
+        raise ConfigError(f"{name}: gate: a mapping was wanted, got {type(policy).__name__}")
+    return checked(Gate, policy, name=name)
 
 
 def _read(path: Path, *, missing: str) -> dict[Any, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; {missing}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable: {error}") from None
+    return _parse(text, name=str(path))
+
+
+def _parse(text: str, *, name: str) -> dict[Any, Any]:
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
     # Not only YAMLError: a date that is none, or a tag that does not fit its value, is a ValueError or a LookupError.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a mapping of sections was wanted, got {type(raw).__name__}")
+        raise ConfigError(f"{name}: a mapping of sections was wanted, got {type(raw).__name__}")
     return raw
 
 

@@ -14,6 +14,7 @@ class Limit(Section):
     ----------
     over : measure how much more it is than with another set, on the same examples: a reference's name, or `promoted`
     classes, groups : look at these alone
+    by : look at the groups that these attributes make, the others pooled; at all of them together if not given
     against : hold each group against each other one (the default), or against the rest taken together
     first_release : with `over: promoted`, what holds while nothing is promoted
     """
@@ -22,6 +23,7 @@ class Limit(Section):
     at_most: Annotated[float, Field(ge=0, le=1)] | None = None
     at_least: Annotated[float, Field(ge=-1, le=1)] | None = None
     over: Slug | None = None
+    by: Names | None = None
     classes: Names | None = None
     groups: Names | None = None
     against: Literal["each", "rest"] | None = None
@@ -41,7 +43,7 @@ class Limit(Section):
     @property
     def name(self) -> str:
         """What tells a clause from the others: all but its number and why. Waivers and policy floors name it so."""
-        parts = [self.metric, f"over {self.over}" if self.over else ""]
+        parts = [self.metric, f"over {self.over}" if self.over else "", f"by {', '.join(self.by)}" if self.by else ""]
         parts += [f"of classes {', '.join(self.classes)}" if self.classes else ""]
         parts += [f"of groups {', '.join(self.groups)}" if self.groups else ""]
         return " ".join(part for part in [*parts, "against the rest" if self.against == "rest" else ""] if part)

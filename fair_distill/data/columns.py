@@ -96,6 +96,7 @@ class Labelled:
     schema : of rows; given the training rows, returns their schema
     labels, groups : int arrays (N,); indices into `classes` and `group_names`
     attributes : for each group the values that make it up; None for one that is not known
+    attribute_names : what each of these values is a value of
     pairs, clusters : int arrays (N,); what belongs together shares a number
     splits : array (N,) of text; the source's own names of its parts
     """
@@ -106,6 +107,7 @@ class Labelled:
     groups: Array | None = None
     group_names: tuple[str, ...] = ()
     attributes: tuple[Attributes, ...] = ()
+    attribute_names: tuple[str, ...] = ()
     pairs: Array | None = None
     clusters: Array | None = None
     splits: Array | None = None
@@ -148,6 +150,7 @@ def labelled(
         groups=groups,
         group_names=group_names,
         attributes=made_of,
+        attribute_names=columns.attributes,
         pairs=_numbered(facts[columns.pair]) if columns.pair else None,
         clusters=_numbered(facts[columns.cluster]) if columns.cluster else None,
         splits=split,

@@ -44,6 +44,7 @@ class GroupedDataset:
         Cell (y, a) is rows offsets[y*G + a] : offsets[y*G + a + 1].
     attributes : for each group the values that make it up, `("f", "dark")` for `f×dark`
         None is a value that is not known. If not given, each group is the one value of one attribute.
+    attribute_names : what each of these values is a value of, `("sex", "skin")`; () where that is not said
     schema : the columns, if the images are the rows of a table; None for images
     """
 
@@ -56,6 +57,7 @@ class GroupedDataset:
     offsets: Array = field(repr=False)
     attributes: tuple[Attributes, ...] = ()
     schema: RowSchema | None = None
+    attribute_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -79,6 +81,9 @@ class GroupedDataset:
                 f"as many attributes for each of {len(self.group_names)} groups, and no two groups alike, are needed; "
                 f"got {list(self.attributes)}"
             )
+        many = len(self.attributes[0])
+        if self.attribute_names and len(set(self.attribute_names)) != many:
+            raise ShapeError(f"{many} attributes need as many names of their own; got {list(self.attribute_names)}")
         if self.schema is not None and (self.shape != self.schema.shape or self.images.dtype != np.float32):
             raise ShapeError(
                 f"rows by this schema are float32 (N, {self.schema.shape[0]}, 1, 1); "
@@ -97,6 +102,7 @@ class GroupedDataset:
         pairs: Array | None = None,
         attributes: Sequence[Attributes] = (),
         schema: RowSchema | None = None,
+        attribute_names: Sequence[str] = (),
     ) -> "GroupedDataset":
         """Sort rows by cell (stable) and return the dataset.
 
@@ -133,6 +139,7 @@ class GroupedDataset:
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             attributes=tuple(attributes),
             schema=schema,
+            attribute_names=tuple(attribute_names),
         )
 
     @classmethod
@@ -208,6 +215,7 @@ class GroupedDataset:
             pairs=self.pairs[rows],
             attributes=self.attributes,
             schema=self.schema,
+            attribute_names=self.attribute_names,
         )
 
     def of_known_groups(self) -> "GroupedDataset":
@@ -223,6 +231,7 @@ class GroupedDataset:
             pairs=self.pairs[rows],
             attributes=[self.attributes[a] for a in kept],
             schema=self.schema,
+            attribute_names=self.attribute_names,
         )
 
     def rows(self, cell: Cell) -> range:

@@ -55,4 +55,5 @@ def _natural(source: Labelled, images: Array, rows: Array, schema: RowSchema | N
         pairs=rows if source.pairs is None else source.pairs[rows],
         attributes=[source.attributes[a] for a in kept],
         schema=schema,
+        attribute_names=source.attribute_names,
     )

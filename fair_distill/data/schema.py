@@ -31,6 +31,7 @@ def write_split(dataset: GroupedDataset, path: Path) -> None:
     }
     if dataset.attributes != tuple((name,) for name in dataset.group_names):  # else the names say it all
         about["attributes"] = dataset.attributes
+        about["attribute_names"] = dataset.attribute_names
     if dataset.schema is not None:
         about["schema"] = dataset.schema.to_dict()
     images = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(dataset.images))
@@ -84,6 +85,7 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
             offsets=np.array(about["offsets"], dtype=np.int64),
             attributes=tuple(tuple(values) for values in about.get("attributes", ())),
             schema=RowSchema.from_dict(about["schema"]) if "schema" in about else None,
+            attribute_names=tuple(about.get("attribute_names", ())),
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; `fair-distill prepare` writes it") from None

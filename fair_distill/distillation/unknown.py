@@ -159,6 +159,7 @@ def propagation(
         pairs=dataset.pairs,
         attributes=[dataset.attributes[a] for a in groups],
         schema=dataset.schema,
+        attribute_names=dataset.attribute_names,
     )
 
     def count(rows: Array, groups_n: Array) -> Array:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def evaluate(
     device: torch.device,
     together: bool = False,
     workers: int = 1,
+    own: Mapping[str, str] = MappingProxyType({}),
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Predictions:
     """Train networks on a set, by its recipe, and return what each says of every example of the gate split.
@@ -44,6 +46,7 @@ def evaluate(
     together : whether the networks of an architecture are trained as one (see `train_together`), for GPUs
     workers : else, networks trained at once. With one torch thread each, their number changes no byte, and two networks
         on two cores are done sooner than one after the other with two threads each
+    own : digests of the source of networks of one's own, for the predictions to name
     generator : given a seed's number, the generator of that run; the same for every set, so runs are comparable
     """
     if gate.shape != images.shape[1:]:
@@ -107,4 +110,7 @@ def evaluate(
             "predicted": torch.cat([classes for classes, _ in runs]).numpy(),
             "probability": torch.cat([probability for _, probability in runs]).numpy(),
         },
+        attributes=gate.attributes,
+        attribute_names=gate.attribute_names,
+        own=own,
     )

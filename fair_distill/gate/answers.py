@@ -1,17 +1,20 @@
 """What one network, trained with several seeds, answered to every example: aligned, so that rows can be paired."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fair_distill.errors import MeasurementError
+from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.gate.metrics import Confusion, Floats, Ints, confusion
 from fair_distill.gate.predictions import Predictions
 
 _FACTS = ("label", "group", "pair", "cluster")
 _ASKED = ("examples", "labels", "of_groups", "pairs")
+# How a value that is not known is called where it is one of a group's.
+_UNKNOWN = "?"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +26,7 @@ class Answers:
     examples, labels, of_groups, pairs, clusters : int arrays (N,)
     predicted, probability : arrays (S, N)
     by_pair : int array (pairs, G) of examples, where every pair has one of each group; else None
+    attributes, attribute_names : what groups are made of, see `Predictions`
     """
 
     network: str
@@ -36,6 +40,8 @@ class Answers:
     predicted: Ints
     probability: Floats
     by_pair: Ints | None
+    attributes: tuple[tuple[str | None, ...], ...]
+    attribute_names: tuple[str, ...]
 
     @cached_property
     def by_cell(self) -> Ints:
@@ -128,7 +134,45 @@ def answers(predictions: Predictions, network: int) -> Answers:
         predicted=rows["predicted"].astype(np.int64),
         probability=probability,
         by_pair=_by_pair(facts["pair"], facts["group"], facts["label"], len(predictions.groups)),
+        attributes=predictions.attributes,
+        attribute_names=predictions.attribute_names,
     )
+
+
+def grouped_by(own: Answers, by: Sequence[str], *, where: str) -> Answers:
+    """Return the answers with coarser groups, see `coarser`.
+
+    Which examples are pairs may change with the groups: one of a pair in each of them is wanted.
+    """
+    kept, names = coarser(own.attributes, own.attribute_names, by, where=where)
+    groups = kept[own.of_groups]
+    return replace(
+        own,
+        groups=names,
+        of_groups=groups,
+        by_pair=_by_pair(own.pairs, groups, own.labels, len(names)),
+        attributes=tuple((name,) for name in names),
+        attribute_names=(", ".join(by),),
+    )
+
+
+def coarser(
+    attributes: Sequence[tuple[str | None, ...]], attribute_names: Sequence[str], by: Sequence[str], *, where: str
+) -> tuple[Ints, tuple[str, ...]]:
+    """Return for each group the coarser one it is part of, and those groups' names: some attributes' combinations.
+
+    What is not known of an attribute is a value of its own. Raises ConfigError, with `where`, if there is no such
+    attribute or nothing to compare.
+    """
+    for name in by:
+        if name not in attribute_names:
+            raise ConfigError(f"{where}: there is no attribute {name!r}; choose from {', '.join(attribute_names)}")
+    places = [list(attribute_names).index(name) for name in by]
+    made_of = [tuple(_UNKNOWN if values[i] is None else str(values[i]) for i in places) for values in attributes]
+    kept = list(dict.fromkeys(made_of))
+    if len(kept) < 2:
+        raise ConfigError(f"{where}: all groups have one value of {', '.join(by)}; there is nothing to compare")
+    return np.array([kept.index(values) for values in made_of]), tuple("×".join(values) for values in kept)
 
 
 def same_examples(own: Answers, other: Answers, *, name: str) -> None:

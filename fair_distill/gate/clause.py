@@ -143,6 +143,7 @@ def _culprit(
     place = evidence.places[j]
     rates, sizes = _rates_at(place, own)
     examples, seeds = (None, None) if alpha is None else evidence.parts(alpha)
+    around = evidence.each if alpha is None or evidence.around is None else evidence.around(alpha)
     return Culprit(
         classes=() if place.rate is None else tuple(own.classes[c] for c in place.rate.of),
         groups=tuple(tuple(own.groups[g] for g in side) for side in (place.first, place.second) if side),
@@ -157,7 +158,7 @@ def _culprit(
             place,
             own,
             rates=rates,
-            margin=number - sign * float(evidence.each[j]),
+            margin=number - sign * float(around[j]),
             parts=(0.0, 0.0) if examples is None or seeds is None else (float(examples[j]), float(seeds[j])),
             alpha=alpha,
             examples=min(sizes),

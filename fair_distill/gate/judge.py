@@ -5,7 +5,7 @@ INCONCLUSIVE: neither. INSUFFICIENT: there is too little to look at. WAIVED: wha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
@@ -15,7 +15,7 @@ from fair_distill.artifacts import sha256
 from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
-from fair_distill.gate.answers import Answers, answers, same_examples
+from fair_distill.gate.answers import Answers, answers, grouped_by, same_examples
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clause import decide, undecided
 from fair_distill.gate.evidence import gather, lacking, scope
@@ -35,11 +35,28 @@ from fair_distill.gate.policy import (
 )
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.published import NEAR_COPIES, card_of, found_in
-from fair_distill.gate.verdict import Finding, Group, Verdict
+from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
 
 __all__ = ["Verdict", "judge", "policy_digest"]
 
 References = Mapping[str, Mapping[str, Answers]]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Every network's answers, with groups of some grain and the noise floors of that grain."""
+
+    own: tuple[Answers, ...]
+    noise: tuple[Floor, ...]
+
+    def numbers(self) -> Numbers:
+        return {one.network: _numbers(one, floor) for one, floor in zip(self.own, self.noise, strict=True)}
+
+    def undefined(self) -> dict[str, str]:
+        """Why a metric has no number; which examples were asked is the same for every network."""
+        table = self.own[0].table()
+        measured = {name: measure(name, table) for name in METRICS}
+        return {name: found.reason for name, found in measured.items() if found.reason}
 
 
 def judge(
@@ -88,17 +105,16 @@ def judge(
     given = dict(sorted((references or {}).items()))
     others = {name: _reference(name, content, table, known) for name, content in given.items()}
     card = card_of(manifest, version=table.set) if asks_the_card(policy) else None
+    own = [answers(table, network) for network in range(len(table.networks))]
+    seen = {by: _seen(own, by) for by in _groupings(policy, table)}
     for limit in policy.limits:
         if limit.metric != NEAR_COPIES:
-            scope(limit, table.classes, table.groups)
+            scope(limit, table.classes, seen[limit.by or ()].own[0].groups)
         _referred(limit, others, known)
 
-    own = [answers(table, network) for network in range(len(table.networks))]
-    # The same draws whoever judges: they decide nothing, and a verdict is a function of its inputs.
-    noise = [noise_floor(one, np.random.default_rng(0)) for one in own]
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, known.attempt)
     findings = tuple(
-        _waived(_finding(limit, policy, own, others, noise, card, alpha=alpha), known, table.set, now)
+        _waived(_finding(limit, policy, seen[limit.by or ()], others, card, alpha=alpha), known, table.set, now)
         for limit in policy.limits
     )
     return Verdict(
@@ -115,13 +131,33 @@ def judge(
         attempt=known.attempt,
         alpha=alpha,
         findings=findings,
-        groups=tuple(_group(one, g, alpha) for one in own for g in range(len(one.groups))),
-        numbers={one.network: _numbers(one, floor) for one, floor in zip(own, noise, strict=True)},
+        groups=tuple(
+            _group(one, g, ", ".join(by), alpha)
+            for by, of in seen.items()
+            for one in of.own
+            for g in range(len(one.groups))
+        ),
+        numbers=seen[()].numbers(),
+        marginals={", ".join(by): of.numbers() for by, of in seen.items() if by},
+        undefined={", ".join(by): found for by, of in seen.items() if (found := of.undefined())},
         compared={
             name: {network: _values(one.table()) for network, one in networks.items()}
             for name, networks in others.items()
         },
     )
+
+
+def _groupings(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:
+    """The groups themselves, those of each single attribute that can be compared, and those that clauses ask for."""
+    marginals = [(name,) for name in table.marginals]
+    return list(dict.fromkeys([(), *marginals, *(limit.by for limit in policy.limits if limit.by)]))
+
+
+def _seen(own: Sequence[Answers], by: tuple[str, ...]) -> Seen:
+    if by:
+        own = [grouped_by(one, by, where=f"params.yaml: gate.limits: by {', '.join(by)}") for one in own]
+    # The same draws whoever judges: they decide nothing, and a verdict is a function of its inputs.
+    return Seen(tuple(own), tuple(noise_floor(one, np.random.default_rng(0)) for one in own))
 
 
 def _reference(name: str, content: bytes, table: Predictions, known: Context) -> dict[str, Answers]:
@@ -154,9 +190,8 @@ def _referred(limit: Limit, others: References, known: Context) -> None:
 def _finding(
     limit: Limit,
     policy: Gate,
-    own: Sequence[Answers],
+    seen: Seen,
     others: References,
-    noise: Sequence[Floor],
     card: DatasetCard | None,
     *,
     alpha: float | None,
@@ -167,13 +202,13 @@ def _finding(
     if limit.over == PROMOTED and PROMOTED not in others:
         accepted = limit.first_release == "accept"
         reason = f"nothing is promoted yet, which this clause does{'' if accepted else ' not'} accept"
-        return undecided(limit, own[0].network, reason, outcome="pass" if accepted else "fail")
-    for one in own:
+        return undecided(limit, seen.own[0].network, reason, outcome="pass" if accepted else "fail")
+    for one in seen.own:
         reason = _lack(limit, policy, one)
         if reason:
             return undecided(limit, one.network, reason)
-    found = [gather(limit, one, _other(limit, one, others)) for one in own]
-    return decide(limit, found, own, noise, alpha=alpha)
+    found = [gather(limit, one, _other(limit, one, others)) for one in seen.own]
+    return decide(limit, found, seen.own, seen.noise, alpha=alpha)
 
 
 def _other(limit: Limit, own: Answers, others: References) -> Answers | None:
@@ -182,8 +217,11 @@ def _other(limit: Limit, own: Answers, others: References) -> Answers | None:
     networks = others[limit.over]
     if own.network not in networks:
         raise MeasurementError(f"{limit.over!r} was not evaluated with the network {own.network}; evaluate it again")
-    same_examples(own, networks[own.network], name=limit.over)
-    return networks[own.network]
+    other = networks[own.network]
+    if limit.by:
+        other = grouped_by(other, limit.by, where=f"the predictions of {limit.over!r}")
+    same_examples(own, other, name=limit.over)
+    return other
 
 
 def _lack(limit: Limit, policy: Gate, own: Answers) -> str:
@@ -222,7 +260,7 @@ def _outcome(
     return "waived" if any(finding.waiver for finding in findings) else "pass"
 
 
-def _group(own: Answers, g: int, alpha: float | None) -> Group:
+def _group(own: Answers, g: int, by: str, alpha: float | None) -> Group:
     at = np.flatnonzero(own.of_groups == g)
     count = len(np.unique(own.clusters[at]))
     right = (own.predicted[:, at] == own.labels[at]).astype(float)
@@ -231,7 +269,8 @@ def _group(own: Answers, g: int, alpha: float | None) -> Group:
         rate = level(right[None], own.clusters[at])
         low, high = max(float(rate.lower(alpha / 2)[0]), 0.0), min(float(rate.upper(alpha / 2)[0]), 1.0)
     accuracy = float(right.mean()) if len(at) else None
-    return Group(own.network, own.groups[g], len(at), count, accuracy, low, high)
+    name = f"{by}: {own.groups[g]}" if by else own.groups[g]
+    return Group(own.network, name, len(at), count, accuracy, low, high)
 
 
 def _values(table: Confusion) -> dict[str, float | None]:

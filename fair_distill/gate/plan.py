@@ -7,8 +7,8 @@ to be chosen: from the split and the risk, not from results.
 Axes: R simulated sets, J places, S seeds, C classes, G groups.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.errors import ConfigError
+from fair_distill.gate.answers import coarser
 from fair_distill.gate.bounds import Contrasts, Score, bend
 from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
 from fair_distill.gate.policy import alpha_at, check
@@ -26,12 +27,16 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A gate split as far as the plan needs it: independent examples per class and group, (C, G)."""
+    """A gate split as far as the plan needs it: independent examples per class and group, (C, G).
+
+    `marginals` are the same for coarser groups, by the attributes that make them.
+    """
 
     counts: Ints
     paired: bool
     classes: tuple[str, ...]
     groups: tuple[str, ...]
+    marginals: Mapping[tuple[str, ...], "Cells"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,31 @@ class Plan:
     advice: tuple[str, ...]
 
 
-def cells_of(split: GroupedDataset) -> Cells:
-    """Count the independent examples of each cell: pairs, where examples show the same thing."""
-    shape = split.counts.shape
-    keys = np.unique(np.stack([split.labels, split.groups, split.pairs]), axis=1)
+def cells_of(split: GroupedDataset, policy: Gate | None = None) -> Cells:
+    """Count the independent examples of each cell: pairs, where examples show the same thing.
+
+    Parameters
+    ----------
+    policy : whose clauses may look at coarser groups (`by`)
+    """
+    wanted = {limit.by for limit in policy.limits if limit.by} if policy else set()
+    marginals = {by: _cells(split, *_coarse(split, by)) for by in sorted(wanted)}
+    return replace(_cells(split, split.groups, split.group_names), marginals=marginals)
+
+
+def _coarse(split: GroupedDataset, by: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
+    where = f"params.yaml: gate.limits: by {', '.join(by)}"
+    kept, names = coarser(split.attributes, split.attribute_names, by, where=where)
+    return kept[split.groups], names
+
+
+def _cells(split: GroupedDataset, groups: Ints, names: tuple[str, ...]) -> Cells:
+    shape = (len(split.classes), len(names))
+    keys = np.unique(np.stack([split.labels, groups, split.pairs]), axis=1)
     counts = np.bincount(keys[0] * shape[1] + keys[1], minlength=shape[0] * shape[1]).reshape(shape)
     pairs = len(np.unique(split.pairs))
     paired = len(split) == pairs * shape[1] and bool((counts == counts[:, :1]).all())
-    return Cells(counts, paired, split.classes, split.group_names)
+    return Cells(counts, paired, split.classes, names)
 
 
 def plan(
@@ -107,7 +129,8 @@ def plan(
         if limit.metric in ("calibration_gap", NEAR_COPIES) or limit.classes or limit.groups:
             continue
         for assume in assumed:
-            rows.append(_row(limit, cells, assume, alpha=alpha, rng=rng, draws=draws))
+            of = cells.marginals[limit.by] if limit.by else cells
+            rows.append(_row(limit, of, assume, alpha=alpha, rng=rng, draws=draws))
     return Plan(tuple(rows), tuple(_advice(cells, policy, rows, assumed, alpha=alpha, rng=rng)))
 
 
@@ -169,12 +192,14 @@ def _bounds(
     sizes, rates = _sizes(limit.metric, cells, assume.accuracy)
     pairs = _sides(len(cells.groups), limit.against == "rest")
     if limit.over:
-        # Two differences are subtracted: twice the variance, in either direction at half the level.
-        one = draw.apart(sizes, rates, pairs, scatter=np.sqrt(2))
-        other = draw.apart(sizes, rates, pairs, scatter=0.0)
-        half = np.hypot(one.examples_above(alpha / 2), other.examples_above(alpha / 2))
-        value = one.value - other.value
-        return np.asarray((np.abs(value) + np.hypot(half, one.seeds_above(alpha / 2))).max(axis=-1))
+        # Two differences are subtracted, or the gap itself is small: whichever shows it, each at a third of the level.
+        third = alpha / 3
+        own, other = draw.apart(sizes, rates, pairs), draw.apart(sizes, rates, pairs)
+        both = replace(own, seeds=own.seeds - other.seeds)
+        half = np.hypot(own.examples_above(third), other.examples_above(third))
+        rise = np.abs(both.value) + np.hypot(half, both.seeds_above(third))
+        gap = np.maximum(own.upper(third), -own.lower(third))
+        return np.asarray(np.minimum(rise, gap).max(axis=-1))
     apart = draw.apart(sizes, rates, pairs)
     if limit.metric == "eo_diag_mean":
         shape = (-1, len(rates), len(pairs))
@@ -309,7 +334,7 @@ def _coarser(cells: Cells, policy: Gate, assumed: Sequence[Assumed], *, alpha: f
         "(`against: rest`), or declare marginal groups (one attribute at a time) in place of their intersections"
     )
     for limit in policy.limits:
-        if limit.metric in GAP_RATES and not limit.over and limit.against != "rest":
+        if limit.metric in GAP_RATES and not limit.over and not limit.by and limit.against != "rest":
             rest = limit.model_copy(update={"against": "rest"})
             assume = assumed[0]
             each, coarse = (

@@ -52,13 +52,19 @@ def _check_clause(limit: Limit) -> None:
     if getattr(limit, side) is None:
         raise ConfigError(f"{where}: {limit.metric} is limited by {side}; move the number there")
     if limit.metric == NEAR_COPIES:
-        if limit.over or limit.classes or limit.groups or limit.against:
-            raise ConfigError(f"{where}: {NEAR_COPIES} is of the whole set; remove over, classes, groups and against")
+        if limit.over or limit.by or limit.classes or limit.groups or limit.against:
+            raise ConfigError(
+                f"{where}: {NEAR_COPIES} is of the whole set; remove over, by, classes, groups and against"
+            )
         return
     if limit.over and limit.metric not in (*RISING, "accuracy"):
         raise ConfigError(f"{where}: over another set are gated {', '.join(RISING)} and accuracy")
     if limit.against and limit.metric not in GAPS:
         raise ConfigError(f"{where}: {limit.metric} compares no groups; remove against")
+    if limit.by and len(set(limit.by)) < len(limit.by):
+        raise ConfigError(f"{where}: an attribute stands twice in by")
+    if limit.by and limit.metric == "accuracy" and not limit.groups:
+        raise ConfigError(f"{where}: accuracy is of all groups together; name some (groups), or remove by")
     if limit.groups and limit.metric in GAPS and len(set(limit.groups)) < 2:
         raise ConfigError(f"{where}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and limit.metric == "calibration_gap":
@@ -94,7 +100,7 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
     same = ("metric", "over")
     if any(getattr(limit, key) != getattr(floor, key) for key in same):
         return False
-    if (limit.against or "each") != (floor.against or "each"):
+    if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
     # A limit on the worst of all groups and classes holds for the worst of some; one on a mean says nothing of a part.
     wide = limit.metric.endswith("_max") or limit.metric in ("worst_cell_accuracy", "calibration_gap")

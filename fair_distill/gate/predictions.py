@@ -4,7 +4,8 @@ One row per example, seed and network, bound by digests to the set that was trai
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ class Predictions:
     split : SHA-256 of the gate split's file
     columns : one array per column; label, group, predicted, network are indices into the names below. Examples of
         one `cluster` (a person, a writer) are one piece of evidence; without the column, each pair is a cluster
+    attributes : for each group the values that make it up, None where one is not known; without them, its name
+    attribute_names : what these are values of
+    own : SHA-256 of the source of every network of one's own (`package.module:callable`), by its name
     """
 
     set: str
@@ -50,13 +54,29 @@ class Predictions:
     groups: tuple[str, ...]
     networks: tuple[str, ...]
     columns: dict[str, NDArray[Any]]
+    attributes: tuple[tuple[str | None, ...], ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        attributes = self.attributes or tuple((name,) for name in self.groups)
+        many = len(attributes[0]) if attributes else 1
+        names = ("group",) if many == 1 else tuple(f"attribute{i}" for i in range(1, many + 1))
+        object.__setattr__(self, "attributes", attributes)
+        object.__setattr__(self, "attribute_names", self.attribute_names or names)
         if "cluster" not in self.columns:
             object.__setattr__(self, "columns", {**self.columns, "cluster": self.columns["pair"]})
 
     def __len__(self) -> int:
         return len(self.columns["label"])
+
+    @property
+    def marginals(self) -> tuple[str, ...]:
+        """Where groups have several attributes, those of which there are several values to compare."""
+        if len(self.attribute_names) < 2:
+            return ()
+        columns = zip(self.attribute_names, zip(*self.attributes, strict=True), strict=True)
+        return tuple(name for name, values in columns if len(set(values)) > 1)
 
     def runs(self) -> list[tuple[int, int]]:
         """The (network, seed) runs that are here, in order."""
@@ -84,6 +104,9 @@ class Predictions:
             "classes": self.classes,
             "groups": self.groups,
             "networks": self.networks,
+            "attributes": self.attributes,
+            "attribute_names": self.attribute_names,
+            "own": dict(self.own),
         }
         schema = _SCHEMA.with_metadata({_KEY: to_json(about)})
         arrays = [pa.array(self.columns[name], kind) for name, kind in _COLUMNS.items()]
@@ -107,13 +130,20 @@ class Predictions:
             # A row of a network that has no name would be judged by nobody, and so would a network without rows.
             if spoken and spoken != list(range(named)):
                 raise ValueError(f"{named} networks are named, those with rows have the numbers {spoken}")
-            return cls(
+            read = cls(
                 set=about["set"],
                 split=about["split"],
                 classes=tuple(about["classes"]),
                 groups=tuple(about["groups"]),
                 networks=tuple(about["networks"]),
                 columns=columns,
+                attributes=tuple(tuple(values) for values in about.get("attributes", ())),
+                attribute_names=tuple(about.get("attribute_names", ())),
+                own=dict(about.get("own", {})),
             )
+            many = len(read.attribute_names)
+            if len(read.attributes) != len(read.groups) or any(len(values) != many for values in read.attributes):
+                raise ValueError(f"{len(read.groups)} groups of {many} attributes each have other values")
+            return read
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"{name} is not a file of predictions: {error}") from None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from fair_distill.gate.metrics import METRICS
-from fair_distill.gate.verdict import Finding, Verdict
+from fair_distill.gate.verdict import Finding, Group, Verdict
 
 # GitHub cuts comments at 65,536 characters; other servers count bytes.
 MOST_BYTES = 60_000
@@ -83,7 +83,7 @@ def _changed(change: str) -> list[str]:
 
 
 def _groups(verdict: Verdict) -> list[str]:
-    rows = sorted(verdict.groups, key=lambda row: (row.accuracy is not None, row.accuracy or 0, row.network, row.group))
+    rows = _worst_first(verdict)
     shown = [
         [
             _text(row.group),
@@ -97,6 +97,22 @@ def _groups(verdict: Verdict) -> list[str]:
     ]
     left = f"\n{len(rows) - len(shown)} more groups in the verdict's JSON.\n" if len(rows) > len(shown) else ""
     return [_table(["group", "network", "n", "independent", "accuracy", "interval"], shown) + left]
+
+
+def _group_lines(verdict: Verdict) -> list[str]:
+    """The table of groups as plain text, the worst first."""
+    lines = [f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"]
+    for row in _worst_first(verdict)[:_MOST_GROUPS]:
+        interval = "" if row.low is None else f" ({_number(row.low)} to {_number(row.high)})"
+        lines.append(
+            f"{row.group}, {row.network}: accuracy {_number(row.accuracy)}{interval}, "
+            f"n {row.examples:,}, independent {row.clusters:,}"
+        )
+    return lines
+
+
+def _worst_first(verdict: Verdict) -> list[Group]:
+    return sorted(verdict.groups, key=lambda row: (row.accuracy is not None, row.accuracy or 0, row.network, row.group))
 
 
 def _compared(verdict: Verdict) -> list[str]:
@@ -154,7 +170,10 @@ def _text(value: str) -> str:
 
 
 def junit(name: str, verdict: Verdict) -> str:
-    """Return JUnit XML: a test case per clause; what could not be shown is a failure too, what is waived is skipped."""
+    """Return JUnit XML: a test case per clause; what could not be shown is a failure too, what is waived is skipped.
+
+    What the suite says at the end is the table of groups, with n and intervals.
+    """
     suite = ElementTree.Element("testsuite", name=_xml(f"fair-distill gate: {name}"), tests=str(len(verdict.findings)))
     failures = skipped = 0
     for finding in verdict.findings:
@@ -171,6 +190,7 @@ def junit(name: str, verdict: Verdict) -> str:
             failure.text = _xml(told)
         else:
             ElementTree.SubElement(case, "system-out").text = _xml(told)
+    ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(_group_lines(verdict)))
     suite.set("failures", str(failures))
     suite.set("errors", "0")
     suite.set("skipped", str(skipped))

@@ -94,7 +94,10 @@ class Verdict:
     set, split, predictions, policy, policy_floor, context, references : SHA-256 of what the decision was made from
     alpha : the risk this attempt may take of passing a set that breaks a limit; None in `mode: point`
     findings : one per clause, in the policy's order
-    numbers : per network and metric: value, per_seed, and for gaps noise
+    groups : every group, and where groups have several attributes, each attribute's (`sex: f`)
+    numbers : per network and metric: value, per_seed, and for gaps noise; null where it is not defined
+    marginals : the same for coarser groups, by the attributes that make them
+    undefined : why a number is null, by what makes the groups ("" for the groups themselves) and metric
     compared : the values of the references, per reference, network and metric
     """
 
@@ -113,6 +116,8 @@ class Verdict:
     findings: tuple[Finding, ...]
     groups: tuple[Group, ...]
     numbers: Numbers
+    marginals: dict[str, Numbers]
+    undefined: dict[str, dict[str, str]]
     compared: Numbers
 
     @property

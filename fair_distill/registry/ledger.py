@@ -18,7 +18,7 @@ from fair_distill.artifacts import parse_json, sha256, to_json
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.registry.store import Absent, Store, Unanswered, is_sha256
 
-Event = Literal["publish", "promote", "demote", "rollback", "revoke"]
+Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
 # The events that put a version in force, on the ground of a verdict that passed.
 ON_GROUNDS = ("promote", "rollback")
 
@@ -29,7 +29,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 # A lone surrogate, which a command line can hand over, is no UTF-8.
 _TEXT = re.compile(r"[^\ud800-\udfff]+")
 _KEY = re.compile(r"([0-9]{12})\.json")
-_ABOUT_VERSIONS = ("publish", "revoke")
+_ABOUT_VERSIONS = ("publish", "revoke", "attempt")
 # Of N racers that write m entries each, the unluckiest loses (N - 1)·m numbers.
 _TRIES = 1000
 _UNANSWERED_TRIES = 3
@@ -41,9 +41,10 @@ class Draft:
 
     Attributes
     ----------
-    channel : the channel it is about; None for publish and revoke, which are about the version
+    channel : the channel it is about; None for what is about the version: publish, revoke, attempt
     verdict : SHA-256 of the verdict that allows it; promote and rollback have one
     nonce : says which command wrote it; of no two commands the same
+    split : SHA-256 of the gate split that the version is to be judged on; an attempt has one
     """
 
     event: Event
@@ -54,6 +55,7 @@ class Draft:
     who: str
     time: str
     nonce: str
+    split: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class Entry(Draft):
 
     def to_json(self) -> bytes:
         body = {"format": _FORMAT, **asdict(self)}
+        if self.split is None:  # as it was written before there were attempts
+            del body["split"]
         # The next entry covers this one's bytes; until there is a next, the seal shows a flipped bit.
         return to_json({**body, "seal": sha256(to_json(body))})
 
@@ -237,6 +241,10 @@ def _fault(entry: Entry) -> str | None:
         "verdict": (
             is_sha256(entry.verdict) or (entry.verdict is None and entry.event not in ON_GROUNDS),
             f"the SHA-256 of a verdict; {' and '.join(ON_GROUNDS)} have one",
+        ),
+        "split": (
+            is_sha256(entry.split) if entry.event == "attempt" else entry.split is None,
+            "the SHA-256 of a gate split; an attempt has one, and nothing else has",
         ),
         "reason": (entry.reason == "" or _fits(_TEXT, entry.reason), "a text, or empty"),
         "who": (_fits(_TEXT, entry.who), "a text"),

@@ -3,22 +3,25 @@
 Torch and Great Expectations are imported by the stages that use them, so judging stays light.
 """
 
+from fair_distill.stages.context import Hand, Known, reserve
 from fair_distill.stages.data import describe, prepare, reference, validate
 from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.experts import experts
-from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
+from fair_distill.stages.gate import floor_at, judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
-from fair_distill.stages.release import Hand, promote, publish
+from fair_distill.stages.release import promote, publish
 from fair_distill.stages.sets import distill, references
 
 __all__ = [
     "Hand",
+    "Known",
     "Progress",
     "Reached",
     "describe",
     "distill",
     "evaluate",
     "experts",
+    "floor_at",
     "judge",
     "plan_gate",
     "prepare",
@@ -27,6 +30,7 @@ __all__ = [
     "reference",
     "references",
     "replay_gate",
+    "reserve",
     "validate",
     "verdict_of",
 ]

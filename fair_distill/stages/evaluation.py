@@ -7,6 +7,7 @@ from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_byt
 from fair_distill.config import Config
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import IntegrityError
+from fair_distill.gate.answers import answers, grouped_by
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
 from fair_distill.registry.manifest import SET_FILE, read_version
 from fair_distill.stages.device import torch_device
@@ -20,9 +21,11 @@ def evaluate(
 ) -> dict[str, Any]:
     """Train on a set as it lies on disk, checked against its manifest; write predictions, metrics and rates."""
     from fair_distill.data.schema import read_split
+    from fair_distill.distillation.names import digests_of_own
     from fair_distill.evaluation.evaluate import evaluate as run
 
     known(config, name)
+    own = digests_of_own(config.evaluate.model_dump())  # now: a file of one's own may be changed while networks train
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
     if manifest.card.kind == "full":
         if sha256(workspace.split("train")) != manifest.source:
@@ -47,6 +50,7 @@ def evaluate(
         device=torch_device(device, threads=1),
         together=device != "cpu",
         workers=config.threads if device == "cpu" else 1,
+        own=own,
         progress=lambda done, of: progress(Reached(done, of)),
     )
     write_bytes(workspace.predictions(name), predictions.to_parquet())
@@ -55,6 +59,10 @@ def evaluate(
         for index, network in enumerate(predictions.networks)
     }
     report = {network: _report(of) for network, of in runs.items()}
+    for index, network in enumerate(predictions.networks):
+        for attribute in predictions.marginals:
+            of = grouped_by(answers(predictions, index), (attribute,), where="evaluate")
+            report[network].setdefault("marginals", {})[attribute] = _report(of.tables())
     write_bytes(workspace.evaluation(name), to_json(report))
     write_bytes(workspace.rates(name), _rates(name, {network: mean_confusion(of) for network, of in runs.items()}))
     return report

@@ -1,12 +1,13 @@
 """The gate's stages: judge a set, plan a policy, replay one. No torch here: judging stays light."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 from fair_distill.artifacts import Workspace, needed, parse_json, sha256, write_bytes
-from fair_distill.config import Config, Gate
+from fair_distill.config import Config, Gate, load_floor
 from fair_distill.errors import IntegrityError
 from fair_distill.gate.judge import judge as decide
 from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
@@ -20,6 +21,8 @@ from fair_distill.registry.store import manifest_key, open_store
 from fair_distill.stages.record import known, made_by
 from fair_distill.stages.seeds import numpy_generator
 
+FLOOR = "FAIR_DISTILL_POLICY_FLOOR"
+
 
 def judge(
     workspace: Workspace, config: Config, name: str, *, floor: Gate | None = None, now: date | None = None
@@ -31,25 +34,46 @@ def judge(
 
 
 def verdict_of(
-    workspace: Workspace, config: Config, name: str, *, floor: Gate | None = None, now: date | None = None
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    floor: Gate | None = None,
+    now: date | None = None,
+    context: bytes | None = None,
+    promoted: bytes | None = None,
 ) -> Verdict:
     """Judge without writing: what `enforce` and promotion trust, not the verdict that lies on disk.
 
     Without a day (`now`), as in the graph, no waiver counts; a verdict that was to count on one is given on a day.
+
+    Parameters
+    ----------
+    context, promoted : in place of context.json, and of the promoted version's predictions beside it
     """
     known(config, name)
     predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
-    context = _context(workspace)
+    if context is None:
+        context = _context(workspace)
     return decide(
         predictions,
         config.gate,
         context=context,
         engine=config.engine,
         manifest=_manifest(workspace, config, name) if asks_the_card(config.gate) else None,
-        references=_compared(workspace, config, config.gate, context),
+        references=_compared(workspace, config, config.gate, context, promoted=promoted),
         floor=floor,
         now=now,
     )
+
+
+def floor_at(url: str | None) -> Gate | None:
+    """Return the organisation's policy, from an address or else the one that FAIR_DISTILL_POLICY_FLOOR names.
+
+    For what decides (enforce, explain, replay, promote); the graph's own stage asks no environment.
+    """
+    url = url or os.environ.get(FLOOR)
+    return load_floor(url) if url else None
 
 
 def _manifest(workspace: Workspace, config: Config, name: str) -> bytes:
@@ -62,12 +86,17 @@ def _context(workspace: Workspace) -> bytes:
     return context
 
 
-def _compared(workspace: Workspace, config: Config, policy: Gate, context: bytes) -> dict[str, bytes]:
+def _compared(
+    workspace: Workspace, config: Config, policy: Gate, context: bytes, *, promoted: bytes | None = None
+) -> dict[str, bytes]:
     """Return the predictions that the policy's clauses compare to: references, and what is promoted now."""
     found = {}
     for name in sorted({limit.over for limit in policy.limits if limit.over}):
         if name == PROMOTED:
             if read_context(context).promoted is None:
+                continue
+            if promoted is not None:
+                found[name] = promoted
                 continue
             # Whoever writes context.json lays the promoted version's predictions beside it; the digest binds them.
             path, made_by = workspace.context.with_name("promoted.parquet"), "whoever wrote context.json"
@@ -84,7 +113,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
 
     split = read_split(needed(workspace.split("gate"), made_by="fair-distill prepare"))
     return plan(
-        cells_of(split),
+        cells_of(split, config.gate),
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config, "gate.plan"),

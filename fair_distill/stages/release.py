@@ -1,27 +1,19 @@
 """The acts on the registry: publish the release candidate, promote it if the gate lets it."""
 
 import os
-from dataclasses import dataclass
-from datetime import datetime
 
 from fair_distill.artifacts import Workspace, needed
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError
 from fair_distill.registry import release
+from fair_distill.registry.channels import version_number
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import read_version
 from fair_distill.registry.release import Promotion, Publication
 from fair_distill.registry.store import APART, open_store
-from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.context import Hand, known_of
+from fair_distill.stages.gate import floor_at, verdict_of
 from fair_distill.stages.record import PROVENANCE_FILE, made_by
-
-
-@dataclass(frozen=True)
-class Hand:
-    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own."""
-
-    who: str
-    now: datetime
-    nonce: str
 
 
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
@@ -53,14 +45,38 @@ def _kept_apart(config: Config) -> None:
         )
 
 
-def promote(workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand) -> Promotion:
-    """Judge the release candidate again, and promote it to `channel` if it passes."""
+def promote(
+    workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand, floor: str | None = None
+) -> Promotion:
+    """Judge the release candidate again, as the attempt that it is, and promote it to `channel` if it passes.
+
+    The attempt is reserved first, in context.json's place stands what the registry knows, and waivers count.
+
+    Parameters
+    ----------
+    floor : the address of an organisation's policy, see `floor_at`
+    """
     name = config.release.candidate
     _kept_apart(config)
     manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
-    verdict = verdict_of(workspace, config, name)
+    if channel not in config.release.channels:
+        raise ConfigError(
+            f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(config.release.channels)}"
+        )
+    store = open_store(registry)
+    version_number(read_ledger(store, config.dataset), manifest.version)  # what is not published is no attempt
+    found = known_of(workspace, config, name, channel, store=store, hand=hand)
+    verdict = verdict_of(
+        workspace,
+        config,
+        name,
+        floor=floor_at(floor),
+        now=hand.now.date(),
+        context=found.context,
+        promoted=found.promoted,
+    )
     return release.promote(
-        open_store(registry),
+        store,
         config.dataset,
         manifest.version,
         channel,

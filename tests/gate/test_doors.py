@@ -184,3 +184,70 @@ def test_a_ci_file_takes_policy_and_context_from_the_base_and_blocks(path: str) 
     (command,) = (line for line in script.replace("\\\n", " ").splitlines() if line.startswith("fair-distill enforce"))
     for option in ("--policy ", "--policy-change ", "--markdown gate.md", "--junit gate.xml"):
         assert option in command
+
+
+def _script(path: str, scratch: Path) -> str:
+    """The part of a CI file that judges, as a shell would run it; installing and pulling are left to its server."""
+    content = yaml.safe_load((REPOSITORY / path).read_text())
+    if "jobs" in content:
+        (step,) = (one for one in content["jobs"]["gate"]["steps"] if "fair-distill enforce" in one.get("run", ""))
+        return 'git worktree add --quiet --detach "$RUNNER_TEMP/base" "$BASE"\n' + str(step["run"])
+    lines = (line for line in content["dataset-gate"]["script"] if not line.startswith(("python -m pip", "dvc pull")))
+    return "\n".join(lines).replace("/tmp/", f"{scratch}/")
+
+
+@pytest.mark.parametrize("path", [".github/workflows/dataset-gate.yml", "docs/ci/gitlab-gate.yml"])
+def test_a_change_that_loosens_its_own_policy_is_blocked_and_shown(tmp_path: Path, path: str) -> None:
+    root, scratch = tmp_path / "repository", tmp_path / "scratch"
+    for folder in (root, scratch):
+        folder.mkdir()
+    place(root, rates=((0.9, 0.1), (0.8, 0.8)))
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        done = subprocess.run(["git", *who, *arguments], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "params.yaml", "context.json")
+    git("commit", "--quiet", "-m", "base")
+    base = git("rev-parse", "HEAD")
+    loose = {"metric": "eo_diag_max", "at_most": 0.95, "why": "I would like to merge"}
+    place(root, rates=((0.9, 0.1), (0.8, 0.8)), limits=[loose])
+    waiver = {
+        "set": "0" * 64,
+        "clause": "eo_diag_max",
+        "who": "I",
+        "approved_by": "Me",
+        "why": "x",
+        "expires": "2126-01-01",
+    }
+    (root / "context.json").write_text(json.dumps({"waivers": [waiver]}))
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", _script(path, scratch)],
+        cwd=root,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "RUNNER_TEMP": str(scratch),
+            "BASE": base,
+            "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
+            "SET": SET,
+            "FAIR_DISTILL_SET": SET,
+            "FAIR_DISTILL_POLICY_FLOOR": "",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    summary = (root / "gate.md").read_text()
+    assert summary.startswith(f"## {SET}: FAIL")
+    assert "+    why: I would like to merge" in summary or "+  - metric: eo_diag_max" in summary
+    assert "approved_by" in summary
+    assert "| group | network | n | independent | accuracy | interval |" in summary
+    report = (root / "gate.xml").read_text()
+    assert 'type="fail"' in report
+    assert "n 120, independent 120" in report

@@ -1,5 +1,6 @@
 """What a clause looks at: its values are the metrics', its bounds hold them, its selectors select."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,34 @@ def test_a_gap_that_turns_round_is_no_rise() -> None:
     found = rise(own, other)
     assert found.each[0] == pytest.approx(0.05 - 0.4, abs=0.06)
     assert found.upper(ALPHA)[0] < 0  # though d - d' itself is about 0.45
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_rise_is_bounded_by_the_gap_itself_however_the_other_sets_networks_scatter(paired: bool) -> None:
+    rng = np.random.default_rng(0)
+    steady = answers(drawn([[0.95, 0.95]] * 2, 200, rng, seeds=5, paired=paired), 0)
+    # each of the other set's networks knows one group, and of the other next to nothing
+    wild = replace(steady, predicted=np.where((steady.of_groups + np.arange(5)[:, None]) % 2, steady.predicted, 0))
+    gap = gather(Limit(metric="eo_diag_max", at_most=0.3, why="x"), steady, None)
+    rise = gather(Limit(metric="eo_diag_max", over="full", at_most=0.3, why="x"), steady, wild)
+
+    assert rise.upper(0.05).max() <= gap.upper(0.05 / 3).max() + 1e-12
+    assert (rise.upper(0.05) >= rise.each).all()
+    examples, seeds = rise.parts(0.05)
+    assert rise.around is not None
+    assert np.allclose(rise.around(0.05) + np.hypot(examples, seeds), rise.upper(0.05), atol=0.02)
+
+
+def test_a_rise_at_its_limit_is_shown_to_keep_it_no_more_often_than_alpha() -> None:
+    # d is 0.2 and d' is 0.1, and the limit is their difference
+    limit = Limit(metric="eo_diag_max", over="full", at_most=0.1, why="x", classes=("class0",))
+    passed = 0
+    for i in range(200):
+        rng = np.random.default_rng(i)
+        own, other = (answers(drawn([[0.9, low], [0.9, 0.9]], 300, rng, seeds=3, alike=1.0), 0) for low in (0.7, 0.8))
+        passed += int(gather(limit, own, other).upper(0.05).max() <= 0.1)
+
+    assert passed <= 10 + 3 * np.sqrt(10)  # of 200, with Monte-Carlo error
 
 
 def test_uplift_is_paired_by_example() -> None:

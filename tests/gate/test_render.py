@@ -99,7 +99,19 @@ def test_junit_has_a_case_per_clause_and_a_failure_per_clause_that_was_not_met()
         (suite,) = root
         assert root.tag == "testsuites"
         assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", str(failures), "0")
-        assert [case.get("name") for case in suite] == ["eo_diag_max", "accuracy", "accuracy over full"]
+        clauses = ["eo_diag_max", "accuracy", "accuracy over full"]
+        assert [case.get("name") for case in suite.findall("testcase")] == clauses
+        told = suite.find("system-out")
+        assert told is not None
+        assert told.text is not None
+        outcome, *groups = told.text.splitlines()
+        assert outcome == f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"
+        worst = min(verdict.groups, key=lambda row: row.accuracy or 0)
+        assert groups[0] == (
+            f"{worst.group}, {worst.network}: accuracy {worst.accuracy:.3f} ({worst.low:.3f} to {worst.high:.3f}), "
+            f"n {worst.examples}, independent {worst.clusters}"
+        )
+        assert len(groups) == len(verdict.groups)
         assert len(suite.findall("testcase/failure")) == failures
     message = UNFAIR.findings[0].sentence
     assert ElementTree.fromstring(junit("a set", UNFAIR).encode())[0][0][0].get("message") == message

@@ -1,0 +1,129 @@
+"""Judging 100,000 predictions by the command line, and replaying a policy over 100 versions of as many.
+
+`fair-distill enforce` runs as a process of its own, as in a CI job: Python's start is in its seconds. CPU seconds stand
+beside wall-clock ones, since a machine that does other work too stretches the latter alone.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import yaml
+from measure import arguments, report
+
+from fair_distill.artifacts import Workspace
+from fair_distill.config import Gate, load_config
+from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.replay import replay
+
+ROOT = Path(__file__).parents[1]
+SET, FULL, BALANCED = "barycentric", "full", "balanced"
+SEEDS, NETWORKS, CLASSES, ROWS = 5, ("convnet", "mlp"), 10, 100_000
+VERSIONS = 100
+# Groups, whether every image stands in each of them, and values of a second attribute.
+CASES = {
+    "2 groups, paired": (2, True, 1),
+    "10 groups, unpaired": (10, False, 1),
+    "10 groups of two attributes, unpaired": (10, False, 2),
+}
+
+
+def predictions(groups: int, paired: bool, attributes: int, seed: int) -> Predictions:
+    """100,000 answers, right nine times in ten whatever the group."""
+    rng = np.random.default_rng(seed)
+    examples = ROWS // (SEEDS * len(NETWORKS))
+    of_cell = examples // (groups * CLASSES)
+    label, group, number = (axis.ravel() for axis in np.indices((CLASSES, groups, of_cell)))
+    n = len(label)
+    hard = rng.random((CLASSES, 1 if paired else groups, of_cell)) * np.ones((CLASSES, groups, of_cell))
+    luck = np.where(rng.random((len(NETWORKS), SEEDS, n)) < 0.8, hard.ravel(), rng.random((len(NETWORKS), SEEDS, n)))
+    pair = label * of_cell + number if paired else np.arange(n)
+    facts = {"example": np.arange(n), "pair": pair, "cluster": pair, "label": label, "group": group}
+    columns = {name: np.tile(values, len(NETWORKS) * SEEDS) for name, values in facts.items()}
+    columns["network"] = np.repeat(np.arange(len(NETWORKS)), SEEDS * n)
+    columns["seed"] = np.tile(np.repeat(np.arange(SEEDS), n), len(NETWORKS))
+    columns["predicted"] = np.where(luck < 0.9, label, (label + 1) % CLASSES).ravel()
+    columns["probability"] = np.full(luck.size, 0.9)
+    values = [(f"a{g // 2}", f"b{g % 2}")[:attributes] if attributes > 1 else (f"g{g}",) for g in range(groups)]
+    return Predictions(
+        set=f"{seed:064x}",
+        split="b" * 64,
+        classes=tuple(f"class{i}" for i in range(CLASSES)),
+        groups=tuple("×".join(value) for value in values),
+        networks=NETWORKS,
+        columns=columns,
+        attributes=tuple(values),
+        attribute_names=("first", "second")[:attributes] if attributes > 1 else ("group",),
+    )
+
+
+def workspace_of(root: Path, groups: int, paired: bool, attributes: int) -> Workspace:
+    """What a gate job has: params, context, and the predictions that the demo's policy looks at."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for limit in params["gate"]["limits"]:  # the numbers are not what is measured
+        limit.update({"at_most": 1.0} if "at_most" in limit else {"at_least": -1.0 if "over" in limit else 0.0})
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "context.json").write_text("{}\n")
+    workspace = Workspace(root)
+    for seed, name in enumerate((SET, FULL, BALANCED), start=VERSIONS):
+        workspace.predictions(name).parent.mkdir(parents=True, exist_ok=True)
+        workspace.predictions(name).write_bytes(predictions(groups, paired, attributes, seed).to_parquet())
+    return workspace
+
+
+def timed(run: Callable[[], object], who: int) -> tuple[float, float]:
+    """Wall-clock and CPU seconds."""
+    began, before = time.perf_counter(), resource.getrusage(who)
+    run()
+    after = resource.getrusage(who)
+    return time.perf_counter() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def spread(taken: list[tuple[float, float]]) -> dict[str, float]:
+    wall, cpu = ([one[i] for one in taken] for i in range(2))
+    return {"wall": median(wall), "wall_low": min(wall), "wall_high": max(wall), "cpu": median(cpu)}
+
+
+def enforce(workspace: Workspace) -> None:
+    code = "import sys; from fair_distill.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "--workspace", str(workspace.root), "enforce", SET]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def outcomes(policy: Gate, versions: dict[str, bytes], others: dict[str, bytes]) -> None:
+    found = {row.outcome for row in replay(policy, versions, references=others, engine=1)}
+    assert found == {"pass"}, found
+
+
+def main() -> None:
+    asked = arguments(__doc__, rounds=7)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for case, (groups, paired, attributes) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            workspace = workspace_of(Path(folder), groups, paired, attributes)
+            enforce(workspace)
+            taken = [timed(partial(enforce, workspace), resource.RUSAGE_CHILDREN) for _ in range(asked.rounds)]
+            found[case] = {"enforce": spread(taken)}
+            policy = load_config(workspace.params).gate
+            versions = {f"v{i}": predictions(groups, paired, attributes, i).to_parquet() for i in range(VERSIONS)}
+            others = {name: workspace.predictions(name).read_bytes() for name in (FULL, BALANCED)}
+
+            judged = partial(outcomes, policy, versions, others)
+            found[case]["replay_of_100"] = spread([timed(judged, resource.RUSAGE_SELF)])
+        print(case, json.dumps(found[case]))
+    result = {"predictions": ROWS, "versions": VERSIONS, "rounds": asked.rounds, "seconds": found}
+    report("gate", result, device=torch.device("cpu"), out=asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What a verdict needs from the registry: the attempt, reserved before predictions are looked at, and what is promoted.
+
+The registry never feeds back into the graph: `gate reserve` writes context.json, a declared file, and promotion makes
+the same context for itself.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fair_distill.artifacts import Workspace, needed, sha256, to_json, write_bytes
+from fair_distill.config import Config
+from fair_distill.gate.policy import PROMOTED, Promoted, read_context
+from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.verdict import Verdict
+from fair_distill.registry import attempts
+from fair_distill.registry.channels import in_force, previous
+from fair_distill.registry.ledger import Entry, read_ledger
+from fair_distill.registry.manifest import read_version
+from fair_distill.registry.store import Store, evidence_key, open_store
+from fair_distill.stages.record import known, made_by
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own."""
+
+    who: str
+    now: datetime
+    nonce: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the registry knows of a set to be judged.
+
+    Attributes
+    ----------
+    context : context.json
+    promoted : the predictions of what is promoted, where the policy compares to them
+    """
+
+    attempt: int
+    context: bytes
+    promoted: bytes | None
+
+
+def reserve(
+    workspace: Workspace, config: Config, name: str, channel: str, *, registry: str, hand: Hand, fresh: str = ""
+) -> Known:
+    """Enter the attempt at the gate split; write what the registry knows to context.json, for the stages to judge by.
+
+    To be called when the set is there and nobody has looked at its predictions. Waivers in context.json stay.
+
+    Parameters
+    ----------
+    channel : what is in force there is what is promoted
+    fresh : why no example of the split was ever asked, see `registry.attempts`
+    """
+    found = known_of(workspace, config, name, channel, store=open_store(registry), hand=hand, fresh=fresh)
+    if found.promoted is not None:
+        write_bytes(workspace.context.with_name("promoted.parquet"), found.promoted)
+    if found.context != workspace.context.read_bytes():
+        write_bytes(workspace.context, found.context)
+    return found
+
+
+def known_of(
+    workspace: Workspace, config: Config, name: str, channel: str, *, store: Store, hand: Hand, fresh: str = ""
+) -> Known:
+    """Reserve the attempt and return what the registry then knows; context.json itself where it says the same."""
+    known(config, name)
+    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
+    content = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
+    said = read_context(content)
+    number = attempts.reserve(
+        store,
+        config.dataset,
+        manifest.version,
+        _split(workspace, name),
+        fresh=fresh,
+        who=hand.who,
+        now=hand.now,
+        nonce=hand.nonce,
+    )
+    promoted, predictions = None, None
+    if any(limit.over == PROMOTED for limit in config.gate.limits):
+        entry = _in_force(read_ledger(store, config.dataset), channel, manifest.version)
+        if entry is not None:
+            predictions = _judged_by(store, entry)
+            promoted = Promoted(version=entry.version, predictions=sha256(predictions))
+    made = said.model_copy(update={"attempt": number, "promoted": promoted})
+    same = content if made == said else to_json(made.model_dump(mode="json", exclude_none=True))
+    return Known(number, same, predictions)
+
+
+def _split(workspace: Workspace, name: str) -> str:
+    """The gate split's digest; where only predictions are at hand, as in a job that promotes, what they name."""
+    if workspace.split("gate").exists():
+        return sha256(workspace.split("gate"))
+    content = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    return Predictions.from_parquet(content).split
+
+
+def _in_force(entries: tuple[Entry, ...], channel: str, version: str) -> Entry | None:
+    """What a version is to be compared with in a channel; not with itself, where it is there already."""
+    entry = in_force(entries, channel)
+    return previous(entries, channel) if entry is not None and entry.version == version else entry
+
+
+def _judged_by(store: Store, entry: Entry) -> bytes:
+    """The predictions that the entry's verdict was made from."""
+    assert entry.verdict is not None
+    verdict = Verdict.from_json(store.read(evidence_key(entry.version, "verdicts", entry.verdict)))
+    return store.read(evidence_key(entry.version, "predictions", verdict.predictions))

@@ -1,0 +1,232 @@
+"""What the registry knows reaches the verdict: attempts, what is promoted, the organisation's floor, waivers."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from small_workspace import run, small_params, write_params
+
+from fair_distill import stages
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.config import load_config, load_floor
+from fair_distill.errors import ConfigError
+from fair_distill.gate.policy import alpha_at, policy_digest, read_context
+from fair_distill.gate.verdict import Verdict
+from fair_distill.registry.attempts import attempt_number
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import LocalStore
+
+SET = "barycentric"
+LOOSE = {"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}
+
+
+def rewritten(root: Path, **gate: Any) -> None:
+    """Give the workspace another policy."""
+    params = small_params()
+    params["gate"] |= {"limits": [LOOSE]} | gate
+    write_params(root, params)
+
+
+def registry(root: Path) -> LocalStore:
+    return LocalStore(root / "registry")
+
+
+def attempts(root: Path) -> list[str]:
+    return [entry.version for entry in read_ledger(registry(root), "digits") if entry.event == "attempt"]
+
+
+def in_force(root: Path) -> Verdict:
+    """The verdict that the newest entry of production rests on."""
+    *_, entry = (entry for entry in read_ledger(registry(root), "digits") if entry.channel == "production")
+    path = f"versions/{entry.version}/verdicts/{entry.verdict}.json"
+    return Verdict.from_json(registry(root).read(path))
+
+
+def bounds(**more: Any) -> dict[str, Any]:
+    return {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2} | more
+
+
+def test_a_first_attempt_is_promoted_on_the_verdict_that_the_graph_gave(workspace: Path) -> None:
+    rewritten(workspace)
+    assert run(workspace, "judge", SET).code == 0
+    assert run(workspace, "publish").code == 0
+    assert run(workspace, "promote", "--to", "production").code == 0
+
+    assert in_force(workspace).digest == sha256(Workspace(workspace).verdict(SET))
+    assert (workspace / "context.json").read_text() == "{}\n"
+    assert len(attempts(workspace)) == 1
+    assert run(workspace, "promote", "--to", "production").out == "digits@production is already v1\n"
+    assert len(attempts(workspace)) == 1
+
+
+def test_an_attempt_is_reserved_before_predictions_are_there_and_stands_in_the_context(workspace: Path) -> None:
+    rewritten(workspace, **bounds())
+    place = Workspace(workspace)
+    for name in ("pooled", SET):
+        place.predictions(name).rename(workspace / f"{name}.parquet")
+
+    assert "pooled: attempt 1 at this split" in run(workspace, "gate", "reserve", "pooled").out
+    said = run(workspace, "gate", "reserve").out
+    assert f"{SET}: attempt 2 at this split; context.json says so" in said
+    assert f"risk of {alpha_at(0.05, 2):.4f}" in said
+    assert read_context(place.context.read_bytes()).attempt == 2
+    assert run(workspace, "gate", "reserve").out == said
+
+    (workspace / f"{SET}.parquet").rename(place.predictions(SET))
+    assert run(workspace, "judge", SET).code == 0
+    verdict = Verdict.from_json(place.verdict(SET).read_bytes())
+    assert (verdict.attempt, verdict.alpha) == (2, alpha_at(0.05, 2))
+
+
+def test_promotion_counts_attempts_itself_whatever_the_context_says(workspace: Path) -> None:
+    rewritten(workspace)
+    for name in ("pooled", "random"):
+        assert run(workspace, "gate", "reserve", name).code == 0
+    (workspace / "context.json").write_text("{}\n")
+    assert run(workspace, "publish").code == 0
+
+    assert run(workspace, "promote", "--to", "production").code == 0
+
+    assert in_force(workspace).attempt == 3
+    version = sha256(Workspace(workspace).set(SET) / "manifest.json")
+    split = sha256(Workspace(workspace).split("gate"))
+    assert attempt_number(read_ledger(registry(workspace), "digits"), version, split) == 3
+
+
+def test_a_refusal_has_spent_its_attempt(workspace: Path) -> None:
+    rewritten(workspace, limits=[LOOSE | {"at_least": 1.0}])
+    assert run(workspace, "publish").code == 0
+
+    assert run(workspace, "promote", "--to", "production").code == 1
+
+    assert len(attempts(workspace)) == 1
+
+
+def test_what_is_not_published_or_goes_nowhere_is_no_attempt(workspace: Path) -> None:
+    assert run(workspace, "promote", "--to", "production").code == 2
+    assert run(workspace, "publish").code == 0
+    assert run(workspace, "promote", "--to", "nowhere").code == 2
+
+    assert attempts(workspace) == []
+
+
+def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspace: Path) -> None:
+    limit = {"metric": "accuracy", "over": "promoted", "at_least": -1.0, "first_release": "accept", "why": "a test"}
+    rewritten(workspace, limits=[limit])
+    place, hand = Workspace(workspace), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where = str(workspace / "registry")
+    for name in ("pooled", SET):
+        config = load_config(place.params)
+        config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
+        stages.publish(place, config, registry=where, hand=hand)
+        stages.promote(place, config, "production", registry=where, hand=hand)
+    verdict = in_force(workspace)
+
+    assert verdict.references == {"promoted": sha256(place.predictions("pooled"))}
+    assert verdict.findings[0].value is not None
+    # again: not against itself, and so on the same grounds
+    found = stages.reserve(place, config, SET, "production", registry=where, hand=hand)
+    context = read_context(found.context)
+    assert context.promoted is not None
+    assert context.promoted.version == sha256(place.set("pooled") / "manifest.json")
+    # the stage judges by the file that was laid beside the context
+    assert run(workspace, "enforce", SET).code == 0
+    assert stages.verdict_of(place, config, SET).digest == verdict.digest
+
+
+def test_waivers_in_the_context_are_kept(workspace: Path) -> None:
+    rewritten(workspace)
+    waiver = {
+        "set": sha256(Workspace(workspace).set(SET) / "manifest.json"),
+        "clause": "accuracy",
+        "who": "Ada",
+        "approved_by": "Grace",
+        "why": "a trial",
+        "expires": "2126-06-30",
+    }
+    (workspace / "context.json").write_text(json.dumps({"waivers": [waiver]}))
+    for name in ("pooled", SET):
+        assert run(workspace, "gate", "reserve", name).code == 0
+
+    context = read_context((workspace / "context.json").read_bytes())
+    assert (context.attempt, [one.model_dump(mode="json") for one in context.waivers]) == (2, [waiver])
+
+
+# --- an organisation's floor
+
+
+FLOOR = {"mode": "point", "limits": [LOOSE | {"at_least": 0.5}]}
+
+
+@pytest.mark.parametrize("shape", ["floor.yaml", "other-name", "org", "file:///org", "file:///org/floor.yml"])
+def test_a_floor_is_a_file_or_a_folder(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "org").mkdir()
+    for name in ("floor.yaml", "other-name", "org/gate.yaml", "org/floor.yml"):
+        (tmp_path / name).write_text(yaml.safe_dump({"gate": FLOOR}))
+    where = shape.replace("file:///", f"file://{tmp_path}/") if "://" in shape else str(tmp_path / shape)
+
+    assert load_floor(where).limits[0].at_least == 0.5
+
+
+def test_a_floor_lies_in_a_bucket(bucket: str, workspace: Path) -> None:
+    import boto3
+
+    name = bucket.removeprefix("s3://")
+    for key in ("org/gate.yaml", "org/strict.yaml"):
+        boto3.Session().client("s3").put_object(Bucket=name, Key=key, Body=yaml.safe_dump(FLOOR).encode())
+    rewritten(workspace)
+
+    for where in (f"{bucket}/org", f"{bucket}/org/", f"{bucket}/org/strict.yaml"):
+        ended = run(workspace, "enforce", SET, "--policy-floor", where)
+        assert ended.code == 2
+        assert "the policy floor asks for 'accuracy' with at_least 0.5" in ended.err
+    assert "it is not there" in run(workspace, "enforce", SET, "--policy-floor", f"{bucket}/nothing").err
+
+    rewritten(workspace, limits=[LOOSE | {"at_least": 0.6}])
+    assert run(workspace, "enforce", SET, "--policy-floor", f"{bucket}/org").code == 1  # a tiny set reaches no half
+
+
+def test_the_environment_names_a_floor_for_what_decides_and_not_for_the_graph(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewritten(workspace)
+    (workspace / "org.yaml").write_text(yaml.safe_dump(FLOOR))
+    assert run(workspace, "publish").code == 0
+    monkeypatch.setenv("FAIR_DISTILL_POLICY_FLOOR", str(workspace / "org.yaml"))
+
+    for command in (f"enforce {SET}", f"explain {SET}", "gate replay", "promote --to production"):
+        ended = run(workspace, *command.split())
+        assert ended.code == 2, command
+        assert "the policy floor asks for" in ended.err
+    assert run(workspace, "judge", SET).code == 0
+    assert run(workspace, "judge", SET, "--policy-floor", str(workspace / "org.yaml")).code == 2
+
+    rewritten(workspace, limits=[LOOSE | {"at_least": 0.5}])
+    (workspace / "org.yaml").write_text(yaml.safe_dump(FLOOR | {"limits": [LOOSE]}))
+    floored = stages.verdict_of(
+        Workspace(workspace), load_config(workspace / "params.yaml"), SET, floor=stages.floor_at(None)
+    )
+    assert floored.policy_floor == policy_digest(load_floor(str(workspace / "org.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xff", "is not readable"),
+        (b"gate: [", "is not valid YAML"),
+        (b"gate: 3", "a mapping was wanted, got int"),
+        (b"{mode: point, limits: []}", "limits: "),
+    ],
+)
+def test_a_floor_that_is_none_is_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "floor.yaml").write_bytes(content)
+
+    with pytest.raises(ConfigError, match=rf"floor\.yaml.*{says}"):
+        load_floor(str(tmp_path / "floor.yaml"))
+    with pytest.raises(ConfigError, match=r"cannot read .*gone\.yaml"):
+        load_floor(str(tmp_path / "gone.yaml"))
+    with pytest.raises(ConfigError, match="--policy-floor is 'ftp://x'"):
+        load_floor("ftp://x/y.yaml")

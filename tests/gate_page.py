@@ -1,0 +1,187 @@
+"""What docs/gate.md has from the code; `python tests/gate_page.py` writes it there anew."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import yaml
+from small_workspace import REPOSITORY, run, small_params, write_params
+
+from fair_distill.artifacts import Workspace
+from fair_distill.gate.metrics import METRICS
+from fair_distill.gate.policy import alpha_at
+
+PAGE = REPOSITORY / "docs" / "gate.md"
+SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
+# Where the rooms' own small things lie, which this page borrows.
+sys.path += [str(REPOSITORY / "tests" / folder) for folder in ("gate", "registry")]
+# What a reader can follow: two and ten groups, few and many examples.
+POLICY: dict[str, Any] = {
+    "mode": "bounds",
+    "alpha": 0.05,
+    "minimum_seeds": 5,
+    "minimum_per_cell": 50,
+    "limits": [
+        {"metric": "eo_diag_max", "at_most": 0.2, "why": "the example's"},
+        {"metric": "accuracy", "over": "balanced", "at_least": -0.07, "why": "the example's"},
+    ],
+}
+
+
+def _table(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    lines = [[str(cell) for cell in header]]
+    lines += [["---"] * len(lines[0]), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(SIMULATION.read_text())["rows"]
+    return rows
+
+
+def coverage() -> str:
+    """How often one-sided bounds at 95 % hold the truth."""
+    covered = [row for row in _rows() if row["kind"] == "coverage"]
+    lines = []
+    for paired in (False, True):
+        for seeds in sorted({row["case"]["seeds"] for row in covered}):
+            some = [row for row in covered if (row["case"]["paired"], row["case"]["seeds"]) == (paired, seeds)]
+            if not some:
+                continue
+            shares = [row["shares"] for row in some]
+            lines.append(
+                [
+                    "paired" if paired else "unpaired",
+                    seeds,
+                    len(some),
+                    *(f"{100 * min(one[name] for one in shares):.1f}" for name in ("upper", "lower")),
+                    f"{100 * min(min(one['rate_lower'], one['rate_upper']) for one in shares):.1f}",
+                    f"{100 * min(one['naive'] for one in shares):.1f}",
+                ]
+            )
+    header = ("split", "seeds", "cases", "difference, above", "difference, below", "one rate", "row by row")
+    return _table(header, lines)
+
+
+def decisions() -> str:
+    """How often sets at the limit pass, and fair ones do."""
+    found: dict[tuple[int, int, str, int, int], dict[str, tuple[float, float]]] = {}
+    for row in _rows():
+        case = row["case"]
+        groups, classes, n, seeds = len(case["sizes"]), case["classes"], case["sizes"][0], case["seeds"]
+        even = len(set(case["sizes"])) == 1
+        if not (row["kind"].startswith("decision") and even and classes != 4 and n in (200, 1000)):
+            continue
+        kind = "fair" if max(case["rates"]) == min(case["rates"]) else "at"
+        key = (groups, classes, "paired" if case["paired"] else "unpaired", n, seeds)
+        found.setdefault(key, {})[kind] = (row["shares"]["pass"], row["shares"]["naive_pass"])
+    header = ("groups × classes", "split", "a cell", "seeds", "at the limit", "row by row", "fair", "row by row")
+    rows = []
+    for (groups, classes, split, n, seeds), of in sorted(found.items()):
+        shares = [f"{100 * share:.1f}" for kind in ("at", "fair") for share in of[kind]]
+        rows.append([f"{groups} × {classes}", split, f"{n:,}", seeds, *shares])
+    return _table(header, rows)
+
+
+def spending() -> str:
+    ks = (1, 2, 3, 5, 10, 20)
+    return _table(("attempt", *ks), [["risk at α = 0.05", *(f"{alpha_at(0.05, k):.4f}" for k in ks)]])
+
+
+def metrics() -> str:
+    """Every metric, by its own docstring: what it is, the hypothesis, the bound."""
+    rows = []
+    for name, metric in METRICS.items():
+        what, _, decided = " ".join((metric.__doc__ or "").split()).partition("Null hypothesis")
+        null, _, bound = decided.removeprefix(": ").removeprefix(" and bound ").partition(" Bound: ")
+        rows.append([f"`{name}`", what.split(". ")[0].split(": ")[-1], null.split(". ")[0], bound or "likewise"])
+    header = ("metric", "what", "null hypothesis", "bound")
+    return _table(header, ([cell.strip().rstrip(".").replace("|", r"\|") for cell in row] for row in rows))
+
+
+def _shown(command: str, told: str) -> str:
+    return f"```console\n$ fair-distill {command}\n{told.rstrip()}\n```"
+
+
+def plan() -> str:
+    """What `gate plan` says of the demo's split."""
+    command = "gate plan --seed-sd 0.03 --accuracy 0.9"
+    with TemporaryDirectory() as folder:
+        for name in ("params.yaml", "context.json"):
+            shutil.copy(REPOSITORY / name, folder)
+        ended = run(Path(folder), "prepare")
+        assert ended.code == 0, ended.err
+        return _shown(command, run(Path(folder), *command.split()).out)
+
+
+def explain() -> str:
+    """What `explain` says of a set that fails one clause and leaves another open."""
+    from small_predictions import drawn
+
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        params = small_params() | {"gate": POLICY}
+        write_params(root, params)
+        (root / "context.json").write_text("{}\n")
+        rates = {"pooled": [[0.95, 0.55], [0.9, 0.9]], "balanced": [[0.83, 0.83], [0.83, 0.83]]}
+        for seed, (name, of) in enumerate(rates.items()):
+            path = Workspace(root).predictions(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(drawn(of, 72, np.random.default_rng(seed), seeds=5).to_parquet())
+        ended = run(root, "explain", "pooled", "--now", "2026-03-03")
+        assert ended.code == 0, ended.err
+        return _shown("explain pooled", ended.out)
+
+
+def replay() -> str:
+    """What `gate replay` says of three published versions under a stricter policy."""
+    from small_registry import package, publish
+
+    from fair_distill.registry.store import LocalStore
+
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_params(root, small_params())
+        (root / "context.json").write_text("{}\n")
+        strict = {"mode": "point", "limits": [{"metric": "eo_diag_max", "at_most": 0.15, "why": "the example's"}]}
+        (root / "stricter.yaml").write_text(yaml.safe_dump(strict))
+        store = LocalStore(root / "registry")
+        for seed, mistakes in enumerate((0, 2, 4)):
+            made = package(seed, mistakes=mistakes)
+            publish(store, made)
+            store.create(f"versions/{made.version}/verdicts/{made.verdict.digest}.json", made.verdict_bytes)
+        ended = run(root, "gate", "replay", "--policy", str(root / "stricter.yaml"), "--now", "2026-03-03")
+        assert ended.code == 0, ended.err
+        return _shown("gate replay --policy stricter.yaml", ended.out)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "metrics": metrics,
+    "coverage": coverage,
+    "decisions": decisions,
+    "spending": spending,
+    "plan": plan,
+    "explain": explain,
+    "replay": replay,
+}
+
+
+def filled(page: str, name: str) -> str:
+    """Return the page with one block as the code now has it, between its marks."""
+    first, last = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    before, _, rest = page.partition(first)
+    _, mark, after = rest.partition(last)
+    assert mark, f"the page has no place for {name}"
+    return before + first + BLOCKS[name]() + last + after
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text()
+    for block in BLOCKS:
+        text = filled(text, block)
+    PAGE.write_text(text)
