@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from fair_distill.cli import data, evaluation, gate, registry, reproduce, run, sets, table
+from fair_distill.cli import data, evaluation, gate, registry, report, reproduce, run, sets, table
 from fair_distill.cli.own import modules_beside
 from fair_distill.errors import FairDistillError
 
@@ -55,6 +55,6 @@ def _parser() -> argparse.ArgumentParser:
         "--workspace", type=Path, default=Path(), metavar="DIR", help="where params.yaml lies (default: here)"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (run, data, sets, evaluation, gate, table, registry, reproduce):  # the order that --help shows
+    for group in (run, data, sets, evaluation, gate, table, report, registry, reproduce):  # the order that --help shows
         group.add_commands(commands)
     return parser

@@ -8,7 +8,9 @@ from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.experts import experts
 from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
+from fair_distill.stages.projection import project
 from fair_distill.stages.release import Hand, promote, publish
+from fair_distill.stages.report import report
 from fair_distill.stages.sets import distill, references
 
 __all__ = [
@@ -22,10 +24,12 @@ __all__ = [
     "judge",
     "plan_gate",
     "prepare",
+    "project",
     "promote",
     "publish",
     "references",
     "replay_gate",
+    "report",
     "validate",
     "verdict_of",
 ]
