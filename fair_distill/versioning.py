@@ -63,6 +63,20 @@ def _ended(process: "subprocess.Popen[str]", what: str, *, why: str = "") -> Non
         raise FairDistillError(f"{what} did not end well: {why or 'what stopped it stands above'}")
 
 
+def dvc_settings(workspace: Path) -> dict[str, str]:
+    """Return DVC's settings as they hold in a workspace, by dotted key (`remote.local.url`).
+
+    Raises
+    ------
+    FairDistillError
+        If the workspace is no DVC repository.
+    """
+    with _dvc(workspace, "config", "--list", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+        told, _ = dvc.communicate()
+        _ended(dvc, "dvc config", why=told.strip().removeprefix("ERROR: ").splitlines()[0] if told.strip() else "")
+    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+
+
 def revision(workspace: Path) -> str | None:
     """Return the git commit of a workspace, with "+" after it if files differ from it; None outside git."""
 

@@ -3,17 +3,19 @@
 import sys
 from typing import Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, open_workspace
+from fair_distill.cli.show import print_json
 
 
 def add_commands(commands: Commands) -> None:
     add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
-    add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
+    add_json(add_command(commands, "validate", _validate, "hold the prepared splits against the contract"))
     data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
     looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
     sub = looks.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
     sub.set_defaults(run=_data_describe)
+    add_json(sub)
 
 
 def _prepare(arguments: Arguments) -> None:
@@ -34,6 +36,9 @@ def _data_describe(arguments: Arguments) -> None:
     from fair_distill import stages
 
     outcome = stages.describe(*open_workspace(arguments))
+    if arguments.json:
+        print_json(outcome)
+        return
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())
@@ -56,7 +61,11 @@ def _data_describe(arguments: Arguments) -> None:
 def _validate(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    _show_outcome(stages.validate(*open_workspace(arguments)))
+    outcome = stages.validate(*open_workspace(arguments))
+    if arguments.json:
+        print_json(outcome)
+    else:
+        _show_outcome(outcome)
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ The page is a function of the material: equal material gives equal bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fair_distill.errors import ConfigError
@@ -51,6 +51,26 @@ def page(material: Material) -> bytes:
     environment.filters |= {"percent": words.percent, "metric": words.metric, "after": str.removeprefix}
     template = environment.get_template("page.html.j2")
     return template.render(_context(material)).encode()
+
+
+def numbers(of: Material) -> dict[str, Any]:
+    """Return the report's numbers as plain values, for who draws them elsewhere."""
+    alpha = _ALPHA if of.verdict.alpha is None else of.verdict.alpha
+    return {
+        "dataset": of.dataset,
+        "set": of.name,
+        "verdict": asdict(of.verdict),
+        "cells": {one.network: [asdict(row) for row in cell_rates(one, alpha)] for one in of.answers},
+        "gaps": {one.network: [asdict(row) for row in class_gaps(one, alpha)] for one in of.answers},
+        "sets": {one.name: {"how": one.how, "networks": one.metrics, "verdict": one.outcome} for one in of.sets},
+        "card": of.manifest.card.to_dict(),
+        "losses": [list(pair) for pair in of.losses],
+        "projection": [asdict(point) for point in of.points],
+        "history": [
+            {**asdict(moment), "verdict": None if moment.verdict is None else moment.verdict.digest}
+            for moment in of.history
+        ],
+    }
 
 
 def _context(of: Material) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fair_distill.stages.gate import judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
 from fair_distill.stages.projection import project
 from fair_distill.stages.release import Hand, promote, publish
-from fair_distill.stages.report import report
+from fair_distill.stages.report import report, report_numbers
 from fair_distill.stages.sets import distill, references
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "references",
     "replay_gate",
     "report",
+    "report_numbers",
     "validate",
     "verdict_of",
 ]

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from fair_distill.artifacts import Workspace, needed, parse_json, write_bytes
 from fair_distill.card import DatasetCard
@@ -15,7 +16,7 @@ from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, re
 from fair_distill.registry.store import open_store
 from fair_distill.report.history import read_history
 from fair_distill.report.material import Compared, Material, Point, gated
-from fair_distill.report.page import page
+from fair_distill.report.page import numbers, page
 from fair_distill.stages.gate import verdict_of
 from fair_distill.stages.record import PROVENANCE_FILE, known, made_by
 
@@ -31,6 +32,11 @@ def report(workspace: Workspace, config: Config, name: str, *, registry: str, ou
     place = out or workspace.report(name)
     write_bytes(place, page(material(workspace, config, name, registry=registry)))
     return place
+
+
+def report_numbers(workspace: Workspace, config: Config, name: str, *, registry: str) -> dict[str, Any]:
+    """Return what the page is drawn from, as plain values."""
+    return numbers(material(workspace, config, name, registry=registry))
 
 
 def material(workspace: Workspace, config: Config, name: str, *, registry: str) -> Material:
