@@ -13,7 +13,20 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from fair_distill.cli import completion, data, doctor, evaluation, gate, registry, report, reproduce, run, sets, table
+from fair_distill.cli import (
+    completion,
+    data,
+    doctor,
+    evaluation,
+    gate,
+    init,
+    registry,
+    report,
+    reproduce,
+    run,
+    sets,
+    table,
+)
 from fair_distill.cli.examples import show_examples
 from fair_distill.cli.own import modules_beside
 from fair_distill.errors import FairDistillError
@@ -59,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, doctor, completion)
+    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, init, doctor, completion)
     for group in groups:  # the order that --help shows
         group.add_commands(commands)
     show_examples(parser)
