@@ -17,6 +17,7 @@ from fair_distill.cli import (
     completion,
     data,
     doctor,
+    estimate,
     evaluation,
     gate,
     init,
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, init, doctor, completion)
+    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, init, estimate, doctor, completion)
     for group in groups:  # the order that --help shows
         group.add_commands(commands)
     show_examples(parser)

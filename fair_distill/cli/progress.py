@@ -62,7 +62,7 @@ def _figures(clock: Callable[[], float]) -> "Callable[[Reached], Figures]":
             "loss": None if reached.loss is None else float(f"{reached.loss:.6g}"),
             "images_per_second": round(reached.images * steps / seconds, 1) if known and reached.images else None,
             "seconds_left": round(left * seconds / steps, 1) if known else (None if left else 0.0),
-            "memory_mb": round(_peak_memory_mb()),
+            "memory_mb": round(peak_memory_mb()),
         }
         if reached.device_memory_mb is not None:
             figures["device_memory_mb"] = round(reached.device_memory_mb)
@@ -71,7 +71,7 @@ def _figures(clock: Callable[[], float]) -> "Callable[[Reached], Figures]":
     return measured
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
     """The most memory this process ever held; the system counts it in KiB, or in bytes on a Mac."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -18,13 +18,14 @@ def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]
     """Read the source, split it, colour it if told so; write train, tune and gate."""
     from fair_distill.data.schema import write_split
 
-    splits = _splits(workspace, config)
+    splits = splits_of(workspace, config)
     for name, dataset in splits.items():
         write_split(dataset, workspace.split(name))
     return splits
 
 
-def _splits(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+def splits_of(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+    """Read the source and split it; write nothing."""
     from fair_distill.data.prepare import make_splits
     from fair_distill.data.sources import read_source
 
@@ -41,7 +42,7 @@ def describe(workspace: Workspace, config: Config) -> dict[str, Any]:
     """Return what `validate` would say of the splits that `prepare` would write. Writes nothing."""
     from fair_distill.validation.contract import validate as check
 
-    return check(_splits(workspace, config), config.validate_).to_dict()
+    return check(splits_of(workspace, config), config.validate_).to_dict()
 
 
 def validate(workspace: Workspace, config: Config) -> dict[str, Any]:
