@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_workspace import SETS, run
+from small_workspace import SETS, run, small_params, write_params
 
 from fair_distill.cli import _parser
 from fair_distill.cli.completion import SHELLS
@@ -54,7 +54,6 @@ def test_help_shows_the_examples(tmp_path: Path, name: str) -> None:
         ["where", "--json"],
         ["validate", "--json"],
         ["data", "describe", "--json"],
-        ["gate", "plan", "--json"],
         ["gate", "replay", "--json"],
         ["judge", "pooled", "--json"],
         ["enforce", "pooled", "--json"],
@@ -68,6 +67,17 @@ def test_json_is_json_and_nothing_else(workspace: Path, argv: list[str]) -> None
     assert ended.code in (0, 1)
     json.loads(ended.out)
     assert ended.err == ""
+
+
+def test_a_plan_is_told_to_scripts_as_to_people(workspace: Path) -> None:
+    params = small_params()
+    params["gate"] |= {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2}
+    write_params(workspace, params)
+
+    told = json.loads(run(workspace, "gate", "plan", "--accuracy", "0.9", "--json").out)
+
+    assert [row["clause"] for row in told["rows"]] == [limit["metric"] for limit in params["gate"]["limits"]]
+    assert set(told) == {"rows", "advice"}
 
 
 def test_what_json_says_is_what_the_words_say(finished: Path) -> None:
@@ -85,8 +95,6 @@ def test_what_json_says_is_what_the_words_say(finished: Path) -> None:
 
 
 def test_the_registry_speaks_json(workspace: Path) -> None:
-    from small_workspace import small_params, write_params
-
     params = small_params()
     params["gate"]["limits"] = [{"metric": "eo_diag_max", "at_most": 1.0, "why": "a test"}]
     write_params(workspace, params)
