@@ -19,11 +19,12 @@ from typing import Any
 
 from fair_distill.artifacts import Workspace
 from fair_distill.config import Config
+from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError
 from fair_distill.stages.data import of_known_groups, splits_of
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.looks import looks
-from fair_distill.stages.record import recipe_of
+from fair_distill.stages.record import card_of, recipe_of
 from fair_distill.stages.seeds import torch_generator
 
 Clock = Callable[[], float]
@@ -157,6 +158,7 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
     from fair_distill.distillation.loop import Streams, distill
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
+    from fair_distill.report.grid import grid_png
 
     clock, began = meters.clock, meters.clock()
     computed_on = torch_device(device, threads=config.threads)
@@ -188,14 +190,18 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
     steps = len(moments) - 1
     each = (moments[-1] - moments[0]) / steps if steps else 0.0
     before = moments[0] - began
-    looking = clock()
+    ending = clock()
     images, labels = subset(
         "random", train, config.distill.ipc, formation, torch_generator(config, "references.random")
     )
-    looks(place, config, train, images, labels, formation=formation, device=computed_on)
-    looked = clock() - looking
+    looked_at = looks(place, config, train, images, labels, formation=formation, device=computed_on)
+    card = card_of(config, train, name=name, kind="distilled", examples=len(labels), formation=formation, **looked_at)
+    made = DistilledSet(images, labels, card)
+    made.to_parquet()
+    grid_png(made)
+    after = clock() - ending
     return Work(
-        once=before + looked,
+        once=before + after,
         each=each,
         repeated=config.distill.steps - 1,
         memory_mb=meters.memory_mb(),
@@ -259,7 +265,7 @@ def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, devic
             device=computed_on,
             together=together,
             workers=1 if together else config.threads,
-        )
+        ).to_parquet()
         return clock() - start
 
     set_up = clock() - began
