@@ -20,8 +20,8 @@ from fair_distill.distillation.real import in_unit, spread_evenly
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import decode
 
-# Of a cell, enough to show where it lies; a picture of thousands shows less.
-_PER_CELL = 30
+# Real images of a class, shared out over its groups: enough to show where each lies; a picture of thousands shows less.
+_PER_CLASS, _PER_CELL = 60, 3
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,9 @@ def project(
             # Rounded, so that the last bit of a sum in another order is no news; and no -0.
             return [[round(x, 6) + 0.0 for x in point] for point in ((rows_nD - origin) @ directions.T).tolist()]
 
+        most = max(_PER_CLASS // len(clouds), _PER_CELL)
         for group, cloud in clouds.items():
-            for x, y in at(cloud[spread_evenly(range(len(cloud)), _PER_CELL)]):
+            for x, y in at(cloud[spread_evenly(range(len(cloud)), most)]):
                 yield Point("", name, "real", group, x, y)
         for group, (x, y) in zip(clouds, at(means_GD), strict=True):
             yield Point("", name, "mean", group, x, y)

@@ -13,6 +13,7 @@ from fair_distill.report.words import is_gap, metric, number, percent
 
 _WHOLE = Axis(0.0, 1.0)
 _MOST_STEPS = 400
+MOST_PLANES = 24
 
 
 def _in_percent(value: float) -> str:
@@ -179,7 +180,10 @@ def residuals(card: DatasetCard) -> Plot | None:
 
 
 def planes(points: Sequence[Point], shown: str) -> list[tuple[str, Plot]]:
-    """A square per class, all to one scale: real images and means of the groups, the set's images and their centre."""
+    """A square per class, all to one scale: real images and means of the groups, the set's images and their centre.
+
+    Of more classes than fit on a page, the first; the file that they were read from has all.
+    """
     seen = [point for point in points if point.set in ("", shown)]
     if not any(point.set == shown for point in seen):
         return []
@@ -187,7 +191,7 @@ def planes(points: Sequence[Point], shown: str) -> list[tuple[str, Plot]]:
     scale = Axis(-reach, reach)
     groups = list(dict.fromkeys(point.group for point in seen if point.group))
     squares = []
-    for label in dict.fromkeys(point.label for point in seen):
+    for label in list(dict.fromkeys(point.label for point in seen))[:MOST_PLANES]:
         of = [point for point in seen if point.label == label]
         marks: list[Dot | Line | Path | Band] = [Line(0, 50, 100, 50, "grid"), Line(50, 0, 50, 100, "grid")]
         for what, style in (("real", "faint"), ("image", "made"), ("mean", "solid"), ("centre", "centre")):
