@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test test-kills test-gate lint docs clean
+.PHONY: demo test test-kills test-report test-gate lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -21,6 +21,10 @@ docs: .venv/.ready  # into build/docs
 
 test-kills: .venv/.ready  # 20 runs killed at different steps and taken up; about 3 minutes
 	FAIR_DISTILL_KILLS=20 python -m pytest tests/faults/test_killed_runs.py
+
+test-report: .venv/.ready  # the report in a headless Chromium (the system's): the console, overflow, axe-core
+	.venv/bin/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[browser]'
+	FAIR_DISTILL_BROWSER=required python -m pytest tests/report
 
 test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 minutes
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json

@@ -63,6 +63,14 @@ class Workspace:
         return self.artifacts / "rates" / f"{name}.csv"
 
     @property
+    def projection(self) -> Path:
+        return self.artifacts / "projection.csv"
+
+    def report(self, name: str) -> Path:
+        """The page for people. Not a product of the graph: it also tells what the registry knows."""
+        return self.artifacts / "reports" / f"{name}.html"
+
+    @property
     def checkpoints(self) -> Path:
         """Where interrupted runs are taken up from, unless said otherwise. Not a product: DVC knows nothing of it."""
         return self.root / ".checkpoints"

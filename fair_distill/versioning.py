@@ -63,6 +63,38 @@ def _ended(process: "subprocess.Popen[str]", what: str, *, why: str = "") -> Non
         raise FairDistillError(f"{what} did not end well: {why or 'what stopped it stands above'}")
 
 
+def dvc_settings(workspace: Path) -> dict[str, str]:
+    """Return DVC's settings as they hold in a workspace, by dotted key (`remote.local.url`).
+
+    Raises
+    ------
+    FairDistillError
+        If the workspace is no DVC repository.
+    """
+    with _dvc(workspace, "config", "--list", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+        told, _ = dvc.communicate()
+        _ended(dvc, "dvc config", why=told.strip().removeprefix("ERROR: ").splitlines()[0] if told.strip() else "")
+    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+
+
+def ensure_repository(folder: Path) -> bool:
+    """Make a git repository of a folder unless it is in one, which DVC asks for; True if this call did."""
+    try:
+        inside = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--git-dir"], capture_output=True, text=True, check=False
+        )
+        if inside.returncode == 0:
+            return False
+        made = subprocess.run(
+            ["git", "-C", str(folder), "init", "--quiet"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise ConfigError("git is not installed, and DVC needs it; install git") from None
+    if made.returncode != 0:
+        raise FairDistillError(f"git init in {folder} did not end well: {made.stderr.strip()}")
+    return True
+
+
 def revision(workspace: Path) -> str | None:
     """Return the git commit of a workspace, with "+" after it if files differ from it; None outside git."""
 

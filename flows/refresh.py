@@ -8,7 +8,7 @@ from prefect import flow
 from tasks.registry import promote, publish
 from tasks.stages import bring_up_to_date
 
-STAGES = ("prepare", "validate", "distill", "references", "evaluate", "judge")
+STAGES = ("prepare", "validate", "distill", "references", "project", "evaluate", "judge")
 
 
 @flow(name="refresh", persist_result=False)

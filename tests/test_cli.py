@@ -24,6 +24,7 @@ from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_
 COMMANDS = (
     *("run", "prepare", "validate", "distill", "references", "evaluate", "judge", "enforce", "table", "where"),
     *("publish", "promote", "verify", "rollback", "revoke", "reproduce"),
+    *("project", "report", "init", "estimate", "doctor", "completion"),
 )
 
 

@@ -13,7 +13,22 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from fair_distill.cli import data, evaluation, gate, registry, reproduce, run, sets, table
+from fair_distill.cli import (
+    completion,
+    data,
+    doctor,
+    estimate,
+    evaluation,
+    gate,
+    init,
+    registry,
+    report,
+    reproduce,
+    run,
+    sets,
+    table,
+)
+from fair_distill.cli.examples import show_examples
 from fair_distill.cli.own import modules_beside
 from fair_distill.errors import FairDistillError
 
@@ -23,6 +38,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = _parser().parse_args(argv)
+    if arguments.no_color:
+        os.environ["NO_COLOR"] = "1"  # which is also how a whole environment says so
     # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that
     # does other work too, spinning made a stage five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -54,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workspace", type=Path, default=Path(), metavar="DIR", help="where params.yaml lies (default: here)"
     )
+    parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (run, data, sets, evaluation, gate, table, registry, reproduce):  # the order that --help shows
+    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, init, estimate, doctor, completion)
+    for group in groups:  # the order that --help shows
         group.add_commands(commands)
+    show_examples(parser)
     return parser

@@ -24,6 +24,10 @@ def add_command(
     return sub
 
 
+def add_json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
 def add_device(sub: argparse.ArgumentParser) -> None:
     default = os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
     sub.add_argument("--device", default=default, help=f"torch device (default: {default})")

@@ -5,18 +5,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
+from fair_distill.cli.show import print_json
 
 
 def add_commands(commands: Commands) -> None:
     add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
     sub = add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
     sub.add_argument("--docs", type=Path, metavar="DIR", help="also write the outcome as static HTML pages, to look at")
+    add_json(sub)
     data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
     looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
     sub = looks.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
     sub.set_defaults(run=_data_describe)
+    add_json(sub)
     text = "Print how a published version's data are spread, for params.yaml: validate.drift.reference to name."
     sub = looks.add_parser("reference", help=text[0].lower() + text[1:-1], description=text)
     sub.add_argument("reference", help="dataset@channel, dataset@v3, dataset@sha256:...")
@@ -42,6 +45,9 @@ def _data_describe(arguments: Arguments) -> None:
     from fair_distill import stages
 
     outcome = stages.describe(*open_workspace(arguments), os.environ)
+    if arguments.json:
+        print_json(outcome)
+        return
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())
@@ -73,9 +79,13 @@ def _data_reference(arguments: Arguments) -> None:
 def _validate(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    _show_outcome(stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs))
+    outcome = stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs)
+    if arguments.json:
+        print_json(outcome)
+    else:
+        _show_outcome(outcome)
     if arguments.docs is not None:
-        print(f"pages: {arguments.docs / 'index.html'}")
+        print(f"pages: {arguments.docs / 'index.html'}", file=sys.stderr)
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:

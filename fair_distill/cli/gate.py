@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
+from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
     from datetime import date
@@ -43,6 +44,7 @@ def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool, environment:
     add_floor(sub, environment=environment)
     sub.add_argument("--now", type=date.fromisoformat, metavar="DATE", help="the day on which waivers count")
     if shows:
+        add_json(sub)
         sub.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
         sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for a CI server")
         sub.add_argument("--policy-change", type=Path, metavar="FILE", help="a diff of the policy, for the summary")
@@ -54,6 +56,7 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     sub.add_argument("--accuracy", type=float, nargs="+", default=[0.95, 0.8], help="assumed (default: 0.95 0.8)")
     sub.add_argument("--seed-sd", type=float, default=0.02, help="assumed scatter of a gap over seeds (default: 0.02)")
     sub.add_argument("--seeds", type=int, help="default: evaluate.seeds in params.yaml")
+    add_json(sub)
     sub.set_defaults(run=_gate_plan)
     text = "Reserve the attempt at the gate split, before predictions are looked at, and write context.json."
     sub = commands.add_parser("reserve", help=text[0].lower() + text[1:-1], description=text)
@@ -67,6 +70,7 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     sub = commands.add_parser("replay", help=text[0].lower() + text[1:-1], description=text)
     add_registry(sub)
     _add_gate_options(sub, shows=False)
+    add_json(sub)
     sub.set_defaults(run=_gate_replay)
 
 
@@ -123,10 +127,13 @@ def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
     from fair_distill.artifacts import needed, write_bytes
     from fair_distill.gate.render import junit, markdown
 
-    print(f"{arguments.set}: {verdict.outcome.upper()}")
-    for finding in verdict.findings:
-        print(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
-    print(f"  verdict {verdict.digest}")
+    if arguments.json:
+        print(verdict.to_json().decode(), end="")
+    else:
+        print(f"{arguments.set}: {verdict.outcome.upper()}")
+        for finding in verdict.findings:
+            print(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+        print(f"  verdict {verdict.digest}")
     if arguments.markdown:
         diff = arguments.policy_change
         change = needed(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
@@ -136,6 +143,8 @@ def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
 
 
 def _gate_plan(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
     from rich.console import Console
     from rich.table import Table
 
@@ -147,6 +156,9 @@ def _gate_plan(arguments: Arguments) -> None:
     if not all(0 < accuracy < 1 for accuracy in arguments.accuracy) or arguments.seed_sd < 0 or seeds < 2:
         raise ConfigError("gate plan wants accuracies between 0 and 1, a --seed-sd of 0 or more and 2 --seeds or more")
     plan = stages.plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
+    if arguments.json:
+        print_json(asdict(plan))
+        return
     table = Table(title=f"what truly fair sets can show: {seeds} seeds, scatter {arguments.seed_sd:g}")
     for title in ("clause", "accuracy", "limit", "chance", "80 % pass", "90 % pass", "at best", "examples a cell"):
         table.add_column(title, justify="left" if title == "clause" else "right")
@@ -184,14 +196,20 @@ def _gate_reserve(arguments: Arguments) -> None:
 
 
 def _gate_replay(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
     from fair_distill import stages
     from fair_distill.registry.store import locate
 
     workspace, config = _open_gate(arguments)
     floor = stages.floor_at(arguments.policy_floor)
     where = locate(arguments.registry, beside=workspace.root)
+    rows = stages.replay_gate(workspace, config, config.gate, registry=where, floor=floor, now=_today(arguments))
+    if arguments.json:
+        print_json([{**asdict(row), "changed": row.changed} for row in rows])
+        return
     counts: dict[str, int] = {}
-    for row in stages.replay_gate(workspace, config, config.gate, registry=where, floor=floor, now=_today(arguments)):
+    for row in rows:
         counts[row.outcome] = counts.get(row.outcome, 0) + 1
         was = "" if row.before is None else f" (was {row.before.upper()})"
         print(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{was}")

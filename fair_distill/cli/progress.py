@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _figures(clock: Callable[[], float]) -> "Callable[[Reached], Figures]":
             "loss": None if reached.loss is None else float(f"{reached.loss:.6g}"),
             "images_per_second": round(reached.images * steps / seconds, 1) if known and reached.images else None,
             "seconds_left": round(left * seconds / steps, 1) if known else (None if left else 0.0),
-            "memory_mb": round(_peak_memory_mb()),
+            "memory_mb": round(peak_memory_mb()),
         }
         if reached.device_memory_mb is not None:
             figures["device_memory_mb"] = round(reached.device_memory_mb)
@@ -71,8 +72,17 @@ def _figures(clock: Callable[[], float]) -> "Callable[[Reached], Figures]":
     return measured
 
 
-def _peak_memory_mb() -> float:
-    """The most memory this process ever held; the system counts it in KiB, or in bytes on a Mac."""
+def peak_memory_mb() -> float:
+    """The most memory this process ever held.
+
+    From /proc where there is one: getrusage counts what the process that started this one held then, which of a large
+    one is more than this one ever needs. It counts in KiB, or in bytes on a Mac.
+    """
+    try:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) / 2**10
+    except (OSError, KeyError, ValueError):
+        pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -4,8 +4,9 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
 from fair_distill.cli.gate import add_floor
+from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
     from fair_distill.stages import Hand
@@ -22,6 +23,7 @@ def add_commands(commands: Commands) -> None:
     sub = add_command(commands, "verify", _verify, "check every byte that the registry has of a dataset or a version")
     sub.add_argument("reference", help="a dataset, or dataset@channel, dataset@v3, dataset@sha256:...")
     add_registry(sub)
+    add_json(sub)
     for name, run, text in (
         ("rollback", _rollback, "return a channel to the version it had before"),
         ("revoke", _revoke, "withdraw a version from every consumer, for good"),
@@ -36,6 +38,7 @@ def add_commands(commands: Commands) -> None:
 
 def _add_acting(sub: argparse.ArgumentParser) -> None:
     add_registry(sub)
+    add_json(sub)
     sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
 
 
@@ -46,6 +49,9 @@ def _publish(arguments: Arguments) -> None:
     workspace, config = open_workspace(arguments)
     where = locate(arguments.registry, beside=workspace.root)
     done = stages.publish(workspace, config, registry=where, hand=_hand(arguments))
+    if arguments.json:
+        print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
+        return
     print(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
 
 
@@ -57,13 +63,22 @@ def _promote(arguments: Arguments) -> None:
     where = locate(arguments.registry, beside=workspace.root)
     hand, floor = _hand(arguments), arguments.policy_floor
     done = stages.promote(workspace, config, arguments.to, registry=where, hand=hand, floor=floor)
+    if arguments.json:
+        said = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
+        print_json({"dataset": config.dataset, **said})
+        return
     print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
 
 
 def _verify(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
     from fair_distill.registry.client import verify
 
     checked = verify(arguments.reference, registry=arguments.registry)
+    if arguments.json:
+        print_json([asdict(one) for one in checked])
+        return
     print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
 
 
@@ -75,6 +90,9 @@ def _rollback(arguments: Arguments) -> None:
     store, name, channel = _named(arguments)
     hand = _hand(arguments)
     entry = rollback(store, name, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    if arguments.json:
+        print(entry.to_json().decode(), end="")
+        return
     print(f"{name}@{channel} is now v{version_number(read_ledger(store, name), entry.version)}")
 
 
@@ -89,6 +107,9 @@ def _revoke(arguments: Arguments) -> None:
     entry = revoke(
         store, name, resolve(entries, selector), reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
     )
+    if arguments.json:
+        print(entry.to_json().decode(), end="")
+        return
     print(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
 
 

@@ -27,6 +27,7 @@ def add_commands(commands: Commands) -> None:
     add_quiet(sub)
     sub = add_command(commands, "references", _references, "write a set that candidates are measured against")
     sub.add_argument("reference", help="a name under references in params.yaml")
+    add_command(commands, "project", _project, "lay all sets and their groups into a plane, for the report")
 
 
 def _add_candidate(sub: argparse.ArgumentParser) -> None:
@@ -87,6 +88,12 @@ def _references(arguments: Arguments) -> None:
     manifest = stages.references(*open_workspace(arguments), arguments.reference)
     print(f"{arguments.reference}: {manifest.card.examples:,} real {_things(manifest.card)}")
     _show_nearness(arguments.reference, manifest)
+
+
+def _project(arguments: Arguments) -> None:
+    from fair_distill import stages
+
+    print(f"{stages.project(*open_workspace(arguments)):,} points")
 
 
 def _things(card: "DatasetCard") -> str:

@@ -1,4 +1,6 @@
-"""How numbers look, whichever command shows them."""
+"""How numbers look, whichever command shows them, to people and to scripts."""
+
+from fair_distill.artifacts import to_json
 
 METRICS = {
     "accuracy": "accuracy",
@@ -6,6 +8,10 @@ METRICS = {
     "eo_diag_max": "EODM",
     "eo_diag_mean": "EODA",
 }
+
+
+def print_json(value: object) -> None:
+    print(to_json(value).decode(), end="")
 
 
 def percent(value: float | None) -> str:

@@ -1,14 +1,46 @@
 """The commands that show what there is: table, where."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
-from fair_distill.cli.show import METRICS, percent
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, open_workspace
+from fair_distill.cli.show import METRICS, percent, print_json
+
+if TYPE_CHECKING:
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import Config
 
 
 def add_commands(commands: Commands) -> None:
-    add_command(commands, "table", show_table, "show accuracy, gaps and verdict of every set")
-    add_command(commands, "where", _where, "show the table and where everything lies")
+    for name, run, text in (
+        ("table", _table, "show accuracy, gaps and verdict of every set"),
+        ("where", _where, "show the table and where everything lies"),
+    ):
+        add_json(add_command(commands, name, run, text))
+
+
+def _table(arguments: Arguments) -> None:
+    if arguments.json:
+        print_json(_sets(*open_workspace(arguments)))
+    else:
+        show_table(arguments)
+
+
+def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
+    """Figures and verdict of every set; null where it was not evaluated or judged yet."""
+    from fair_distill.artifacts import parse_json
+    from fair_distill.gate.verdict import Verdict
+
+    found: dict[str, Any] = {}
+    for name in config.sets:
+        evaluation, path = workspace.evaluation(name), workspace.verdict(name)
+        verdict = Verdict.from_json(path.read_bytes(), name=str(path)) if path.exists() else None
+        found[name] = {
+            "networks": parse_json(evaluation.read_bytes(), name=str(evaluation)) if evaluation.exists() else None,
+            "verdict": None if verdict is None else verdict.outcome,
+            "reasons": None if verdict is None else list(verdict.reasons),
+        }
+    return found
 
 
 def show_table(arguments: Arguments) -> None:
@@ -50,15 +82,27 @@ def show_table(arguments: Arguments) -> None:
 def _where(arguments: Arguments) -> None:
     from fair_distill.registry.store import locate
 
-    show_table(arguments)
     workspace, config = open_workspace(arguments)
-    for what, path in (
+    places = {
+        what: path
+        for what, path in _places(workspace, config, locate(None, beside=workspace.root))
+        if "://" in str(path) or Path(path).exists()
+    }
+    if arguments.json:
+        print_json({"sets": _sets(workspace, config), "places": {what: str(path) for what, path in places.items()}})
+        return
+    show_table(arguments)
+    for what, path in places.items():
+        print(f"{what + ':':18}{path}")
+
+
+def _places(workspace: "Workspace", config: "Config", registry: str) -> list[tuple[str, "Path | str"]]:
+    return [
         ("synthetic images", workspace.grid(config.release.candidate)),
         ("distilled set", workspace.set(config.release.candidate)),
         ("predictions", workspace.predictions(config.release.candidate)),
         ("verdict", workspace.verdict(config.release.candidate)),
         ("data contract", workspace.validation),
-        ("registry", Path(locate(None, beside=workspace.root))),
-    ):
-        if path.exists():
-            print(f"{what + ':':18}{path}")
+        ("report", workspace.report(config.release.candidate)),
+        ("registry", registry),
+    ]

@@ -9,7 +9,9 @@ from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.experts import experts
 from fair_distill.stages.gate import floor_at, judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
+from fair_distill.stages.projection import project
 from fair_distill.stages.release import promote, publish
+from fair_distill.stages.report import report, report_numbers
 from fair_distill.stages.sets import distill, references
 
 __all__ = [
@@ -25,11 +27,14 @@ __all__ = [
     "judge",
     "plan_gate",
     "prepare",
+    "project",
     "promote",
     "publish",
     "reference",
     "references",
     "replay_gate",
+    "report",
+    "report_numbers",
     "reserve",
     "validate",
     "verdict_of",

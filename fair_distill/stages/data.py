@@ -20,13 +20,14 @@ def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]
     """Read the source, split it, colour it if told so; write train, tune and gate."""
     from fair_distill.data.schema import write_split
 
-    splits = _splits(workspace, config)
+    splits = splits_of(workspace, config)
     for name, dataset in splits.items():
         write_split(dataset, workspace.split(name))
     return splits
 
 
-def _splits(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+def splits_of(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+    """Read the source and split it; write nothing."""
     from fair_distill.data.prepare import make_splits
     from fair_distill.data.sources import read_source
 
@@ -41,7 +42,7 @@ def _splits(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]
 
 def describe(workspace: Workspace, config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what `validate` would say of the splits that `prepare` would write. Writes nothing."""
-    return _outcome(workspace, config, _splits(workspace, config), environment)
+    return _outcome(workspace, config, splits_of(workspace, config), environment)
 
 
 def validate(

@@ -1,0 +1,89 @@
+"""What to type: examples for the help of every command, and how help shows them. Each is a command that parses."""
+
+import argparse
+from typing import Any
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "run": (("fair-distill run", "bring the workspace here up to date"),),
+    "prepare": (("fair-distill --workspace faces prepare", "the splits of another workspace"),),
+    "validate": (("fair-distill validate --json", "the contract's outcome, for a script"),),
+    "data describe": (
+        ("fair-distill data describe", "cells and imbalance, before anything is run"),
+        ("fair-distill data describe --json | jq .success", "whether the contract holds"),
+    ),
+    "experts": (("fair-distill experts barycentric --device cuda", "trajectories for matcher mtt, on a GPU"),),
+    "distill": (
+        ("fair-distill distill barycentric", "distil the candidate of that name; stop and repeat as you like"),
+        ("fair-distill distill barycentric --checkpoints s3://bucket/runs", "to be taken up on another machine"),
+    ),
+    "references": (("fair-distill references balanced", "as many real images of each group"),),
+    "project": (("fair-distill project", "what the report draws of representation space"),),
+    "evaluate": (("fair-distill evaluate barycentric --quiet", "train on it and predict the gate split"),),
+    "judge": (("fair-distill judge barycentric --markdown gate.md", "with a summary for a pull request"),),
+    "enforce": (
+        ("fair-distill enforce barycentric", "exit 0 passed, 1 failed, 3 not shown, 4 not measured, 5 tampered"),
+        ("fair-distill enforce barycentric --policy strict.yaml --junit gate.xml", "by another policy, for CI"),
+    ),
+    "explain": (("fair-distill explain pooled", "which cells decide, and what would help"),),
+    "gate plan": (("fair-distill gate plan --accuracy 0.95 0.8 --seed-sd 0.03", "what limits this split can show"),),
+    "gate replay": (("fair-distill gate replay --policy strict.yaml", "what another policy would have said"),),
+    "table": (("fair-distill table --json | jq .barycentric", "one set's figures and verdict"),),
+    "where": (("fair-distill where", "the table, and where everything lies"),),
+    "report": (
+        ("fair-distill report", "the release candidate, to artifacts/reports"),
+        ("fair-distill report pooled --out pooled.html", "any set, anywhere"),
+        ("fair-distill report --json | jq .gaps", "the numbers that the page is drawn from"),
+    ),
+    "publish": (("fair-distill publish --registry /srv/registry", "put the release candidate there, for good"),),
+    "promote": (("fair-distill promote --to production", "judge it again and put it into force"),),
+    "verify": (
+        ("fair-distill verify digits", "every byte of every version"),
+        ("fair-distill verify digits@production --json", "of what is in force, for a script"),
+    ),
+    "rollback": (('fair-distill rollback digits@production --reason "complaints"', "to what was there before"),),
+    "revoke": (('fair-distill revoke digits@v3 --reason "a leak"', "withdraw a version from everybody"),),
+    "reproduce": (
+        ("fair-distill reproduce --data data --datasets c-mnist-fg --budget small", "a row of the papers' tables"),
+    ),
+    "doctor": (
+        ("fair-distill doctor", "what is missing here, and how to mend it"),
+        ("fair-distill doctor --registry s3://bucket/registry", "may this machine write there, once and never again?"),
+    ),
+    "init": (("fair-distill init faces", "a workspace that runs at once, to put your own data in"),),
+    "estimate": (
+        ("fair-distill estimate", "time and memory of `fair-distill run`, from a few real steps"),
+        ("fair-distill estimate --device cuda --json", "the same on a GPU, for a script"),
+    ),
+    "completion": (
+        ("fair-distill completion bash > ~/.local/share/bash-completion/completions/fair-distill", "for bash"),
+        ("fair-distill completion zsh > ~/.zfunc/_fair-distill", "for zsh, with ~/.zfunc in fpath"),
+        ("fair-distill completion fish > ~/.config/fish/completions/fair-distill.fish", "for fish"),
+    ),
+}
+_TITLE = "examples:"
+
+
+class Formatter(argparse.HelpFormatter):
+    """Wraps prose as ever and leaves examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(_TITLE) else super()._fill_text(text, width, indent)
+
+
+def show_examples(parser: argparse.ArgumentParser, name: str = "") -> None:
+    """Give a command's help, and that of the commands below it, their examples."""
+    parser.formatter_class = Formatter
+    if name in EXAMPLES:
+        lines = [f"  {command}\n      {meaning}" for command, meaning in EXAMPLES[name]]
+        parser.epilog = "\n".join([_TITLE, *lines])
+    for below, sub in subcommands(parser).items():
+        show_examples(sub, f"{name} {below}".strip())
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Return the parsers directly below one, by name."""
+    found: dict[str, Any] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= action.choices
+    return found

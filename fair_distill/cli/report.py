@@ -1,0 +1,27 @@
+"""`fair-distill report`: the page for people."""
+
+from pathlib import Path
+
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
+from fair_distill.cli.show import print_json
+
+
+def add_commands(commands: Commands) -> None:
+    sub = add_command(commands, "report", _report, "write what is known of a set as one page to read, print or attach")
+    sub.add_argument("set", nargs="?", help="a name under sets in params.yaml (default: release.candidate)")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="default: artifacts/reports/<set>.html in the workspace")
+    add_registry(sub)
+    sub.add_argument("--json", action="store_true", help="print the numbers that the page is drawn from; write no page")
+
+
+def _report(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.registry.store import locate
+
+    workspace, config = open_workspace(arguments)
+    name = arguments.set or config.release.candidate
+    where = locate(arguments.registry, beside=workspace.root)
+    if arguments.json:
+        print_json(stages.report_numbers(workspace, config, name, registry=where))
+        return
+    print(f"report on {name}: {stages.report(workspace, config, name, registry=where, out=arguments.out)}")

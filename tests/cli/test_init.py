@@ -1,0 +1,163 @@
+"""A new workspace: the demo's own files, the team's own name, nothing overwritten, and DVC runs in it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from small_workspace import REPOSITORY, run, small_params, tree, write_params
+
+from fair_distill.cli.init import PLACES, scaffold, slug
+from fair_distill.config import load_config
+
+TEMPLATE = REPOSITORY / "fair_distill" / "template"
+# For each file of the repository, the one in the package that a new workspace begins with.
+SAME = {
+    "params.yaml": "params.yaml",
+    "dvc.yaml": "dvc.yaml",
+    "context.json": "context.json",
+    ".dvcignore": "dvcignore",
+    ".dvc/config": "dvc-config",
+    ".dvc/.gitignore": "dvc-gitignore",
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_template_is_the_demo(name: str) -> None:
+    copy = TEMPLATE / SAME[name]
+    assert copy.read_bytes() == (REPOSITORY / name).read_bytes(), f"cp {name} {copy.relative_to(REPOSITORY)}"
+
+
+@pytest.mark.parametrize(
+    ("ours", "copy"), [(".github/workflows/dataset-gate.yml", "github.yml"), ("docs/ci/gitlab-gate.yml", "gitlab.yml")]
+)
+def test_the_gates_differ_in_what_they_install_alone(ours: str, copy: str) -> None:
+    lines = [
+        [line.strip() for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
+        for path in (REPOSITORY / ours, TEMPLATE / copy)
+    ]
+
+    differing = [pair for pair in zip(*lines, strict=True) if pair[0] != pair[1]]
+    assert differing
+    assert all(re.search("pip install|name: Install", line) for pair in differing for line in pair)
+
+
+def test_every_template_has_a_place_and_is_in_the_wheel() -> None:
+    assert {path.name for path in TEMPLATE.iterdir()} == {*PLACES, "own-data.yaml"}
+    assert '"template/*"' in (REPOSITORY / "pyproject.toml").read_text()
+
+
+def test_the_repositorys_own_ignored_folders_are_ignored_there() -> None:
+    ours = (REPOSITORY / ".gitignore").read_text().splitlines()
+
+    assert all(line in ours for line in (TEMPLATE / "gitignore").read_text().splitlines())
+
+
+def test_a_new_workspace_is_the_demo_under_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "with space" / "faces"
+
+    ended = run(tmp_path, "init", str(folder))
+
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith(f"{folder}: {len(PLACES)} files, and a git repository")
+    config, demo = load_config(folder / "params.yaml"), load_config(REPOSITORY / "params.yaml")
+    assert config == demo.model_copy(update={"dataset": "faces"})
+    assert (folder / ".git").is_dir()
+    left = [name for name, content in tree(folder).items() if re.search(rb"\{(dataset|version|folder)\}", content)]
+    assert [name for name in left if not name.startswith(".git/")] == []
+
+
+def test_nothing_is_overwritten_and_nothing_half_laid(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("mine")
+
+    ended = run(tmp_path, "init", str(tmp_path))
+
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "has params.yaml already" in ended.err
+    assert tree(tmp_path) == {"params.yaml": b"mine"}
+
+
+def test_within_a_repository_no_other_is_made(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+
+    assert "git repository" not in run(tmp_path, "init", str(tmp_path / "faces")).out
+    assert not (tmp_path / "faces" / ".git").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("faces", "faces"), ("my facés", "my-faces"), ("2026_b-c", "2026_b-c"), ("顔", "mine")]
+)
+def test_a_folders_name_becomes_one_that_params_take(folder: str, name: str) -> None:
+    assert slug(folder) == name
+    assert yaml.safe_load(scaffold(name, Path("/x"))["params.yaml"])["dataset"] == name
+
+
+def test_a_name_that_params_do_not_take_is_refused(tmp_path: Path) -> None:
+    ended = run(tmp_path, "init", str(tmp_path / "a"), "--dataset", "a/b")
+
+    assert ended.code == 2
+    assert "--dataset is 'a/b'" in ended.err
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_comment_on_own_data_is_right(tmp_path: Path) -> None:
+    """Take its marks away and the digits' lines out, and a folder of images is described."""
+    assert run(tmp_path, "init", str(tmp_path / "w")).code == 0
+    root = tmp_path / "w"
+    text = (root / "params.yaml").read_text()
+    comment = (TEMPLATE / "own-data.yaml").read_text()
+    keys = "".join(
+        re.sub("# ", "", line)
+        for line in comment.splitlines(keepends=True)
+        if re.match("  # +[a-z]+:", line) or "  #  " in line
+    )
+    head, _, tail = text.partition("\ndata:\n")
+    (root / "params.yaml").write_text(f"{head}\ndata:\n{keys}\nvalidate:{tail.partition('validate:')[2]}")
+    (root / "images").mkdir()
+    rows = ["file_name,label,group,person"]
+    for i in range(80):
+        Image.fromarray(np.full((40, 40, 3), i, dtype=np.uint8)).save(root / "images" / f"{i}.png")
+        rows.append(f"{i}.png,{'ab'[i % 2]},{'fm'[i // 2 % 2]},p{i}")
+    (root / "images.csv").write_text("\n".join(rows))
+
+    ended = run(root, "data", "describe")
+
+    assert ended.code == 0, ended.err
+    assert "2 classes × 2 groups" in " ".join(ended.out.split())
+
+
+def test_prefect_yaml_names_a_flow_that_is_there_with_its_parameters() -> None:
+    import ast
+
+    deployed: Any = yaml.safe_load(scaffold("faces", Path("/faces"))["prefect.yaml"])["deployments"]
+    for deployment in deployed:
+        path, _, name = deployment["entrypoint"].partition(":")
+        tree_ = ast.parse((REPOSITORY / path).read_text())
+        flow = next(node for node in tree_.body if isinstance(node, ast.FunctionDef) and node.name == name)
+        assert set(deployment["parameters"]) <= {argument.arg for argument in flow.args.args}
+
+
+@pytest.mark.pipeline
+def test_dvc_runs_in_a_new_workspace(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    assert run(tmp_path, "init", str(folder)).code == 0
+    write_params(folder, small_params())
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "prepare"],
+        cwd=folder,
+        env={**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (folder / "artifacts" / "prepared" / "gate.arrow").exists()
+    assert (folder / "dvc.lock").exists()
