@@ -78,6 +78,7 @@ def test_every_section_is_frozen() -> None:
     params = small_params()
     params["distill"]["rows"] = {"temperature": 0.5}  # of tables alone
     params["distill"]["networks"]["settled"] = {"window": 2, "span": 0.1}
+    params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
     seen = list(sections(parse_config(params)))
 
     for section in seen:

@@ -339,7 +339,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "parquet: images missing": (
         "tensors in Parquet",
-        images_of(pa.array([b""] * (N - 2) + [None] * 2), "all.parquet: x is missing in 2 of 40 rows"),
+        images_of(pa.array([b""] * (N - 2) + [None] * 2), "all.parquet: x is missing in row 39; mend"),
     ),
     "parquet: images of dates": (
         "tensors in Parquet",
@@ -378,8 +378,8 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "pixels in CSV",
         replaced("all.csv", lambda it: it[: it.rindex(b",", 0, -6)] + b",dark,-\n", "all.csv"),
     ),
-    "csv: a pixel missing": ("pixels in CSV", csv_pixel(None, "is missing in 1 of 40 rows")),
-    "csv: a pixel of NaN": ("pixels in CSV", csv_pixel(float("nan"), "is missing in 1 of 40 rows")),
+    "csv: a pixel missing": ("pixels in CSV", csv_pixel(None, "pixel5 is missing in row 1; mend")),
+    "csv: a pixel of NaN": ("pixels in CSV", csv_pixel(float("nan"), "pixel5 is missing in row 1; mend")),
     "csv: a pixel of infinity": ("pixels in CSV", csv_pixel(float("inf"), "a pixel of inf, outside 0 to 255")),
     "csv: a pixel of 256": ("pixels in CSV", csv_pixel(256, "example 0 has a pixel of 256, outside 0 to 255")),
     "csv: a pixel below 0": ("pixels in CSV", csv_pixel(-1, "example 0 has a pixel of -1, outside 0 to 255")),
