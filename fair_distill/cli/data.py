@@ -1,13 +1,15 @@
 """The commands before anything is distilled: prepare, validate, data describe."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
+from fair_distill.cli.progress import add_quiet, shown
 
 
 def add_commands(commands: Commands) -> None:
-    add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
+    add_quiet(add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits"))
     add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
     data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
     looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -19,12 +21,23 @@ def add_commands(commands: Commands) -> None:
 def _prepare(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    for name, dataset in stages.prepare(*open_workspace(arguments)).items():
+    workspace, config = open_workspace(arguments)
+    with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
+        splits = stages.prepare(workspace, config, progress=progress)
+    for name, dataset in splits.items():
         things = "images" if dataset.schema is None else "rows"
         print(
             f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
         )
+    _tell_missing_cells(splits["train"].missing_cells)
+
+
+def _tell_missing_cells(done: Mapping[str, Any]) -> None:
+    for label, counts in done.get("drop_class", {}).items():
+        print(f"dropped: class {label!r}, which lacks a group in a split; it had {sum(counts.values()):,} examples")
+    for name, groups in done.get("merge", {}).items():
+        print(f"merged: {', '.join(groups)} are the group {name!r}")
 
 
 def _data_describe(arguments: Arguments) -> None:

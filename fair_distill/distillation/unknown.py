@@ -159,6 +159,10 @@ def propagation(
         pairs=dataset.pairs,
         attributes=[dataset.attributes[a] for a in groups],
         schema=dataset.schema,
+        clusters=dataset.clustered,
+        ids=dataset.ids,
+        weights=dataset.weights,
+        missing_cells=dataset.missing_cells,
     )
 
     def count(rows: Array, groups_n: Array) -> Array:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fair_distill.distillation.unknown import Resolved
 
 
+_WORTH_TELLING = 10_000  # images; fewer are there before anyone could look
+
+
 def prepare(workspace: Workspace, config: Config, *, progress: Progress = quiet) -> dict[str, "GroupedDataset"]:
     """Read the source, split it, colour it if told so; write train, tune and gate."""
     from fair_distill.data.schema import read_split
@@ -38,7 +41,8 @@ def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path
         dealing=numpy_generator(config, "prepare.split"),
         colouring=numpy_generator(config, "prepare.colours"),
     )
-    planned.write(paths, progress=lambda done, of: progress(Reached(done, of, images=1)))
+    told = progress if len(source) >= _WORTH_TELLING else quiet
+    planned.write(paths, progress=lambda done, of: told(Reached(done, of, images=1)))
 
 
 def describe(workspace: Workspace, config: Config, *, progress: Progress = quiet) -> dict[str, Any]:
