@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -99,8 +99,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it onto `path` only if the block ends well.
 
     A reader sees the old file or the whole new one, and a crash leaves no half of anything under the
-    name that others read.
+    name that others read. Where the block fails, the folders that were made for the file go too.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -117,8 +118,12 @@ def written_aside(path: Path) -> Iterator[Path]:
             os.replace(aside, path)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+        made = []
     finally:
         Path(aside).unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # another file has come to be in it
+                folder.rmdir()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

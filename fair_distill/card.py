@@ -144,6 +144,8 @@ class DatasetCard:
         cell how many it inferred and how often it was right on known examples; None where there was nothing to do
     schema : the columns of rows, by which they decode; None for images
     residuals, nearness : measured on the images as they are published; None where that was not done
+    missing_cells : what was done about classes that lack a group: `drop_class` has the examples of each class that was
+        left out, by split; `merge` the groups that were made one, by its name. None where nothing was declared
     """
 
     dataset: str
@@ -160,6 +162,7 @@ class DatasetCard:
     schema: RowSchema | None = None
     residuals: Residuals | None = None
     nearness: Nearness | None = None
+    missing_cells: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.nearness is not None and len(self.nearness.images_per_class) != len(self.classes):
@@ -193,12 +196,13 @@ class DatasetCard:
                 schema=RowSchema.from_dict(value["schema"]) if "schema" in value else None,
                 residuals=_measured(Residuals, value, "residuals"),
                 nearness=_measured(Nearness, value, "nearness"),
+                missing_cells=dict(value["missing_cells"]) if "missing_cells" in value else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a dataset card: {error!r}") from None
 
 
-_OPTIONAL = ("schema", "residuals", "nearness")
+_OPTIONAL = ("schema", "residuals", "nearness", "missing_cells")
 
 
 def _measured(kind: type[T], value: Mapping[str, Any], key: str) -> T | None:

@@ -50,6 +50,15 @@ class Objects(Protocol):
         """Return what to call a key in a message."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An object as a listing shows it: its key below the prefix, and what changes when its content does."""
+
+    key: str
+    etag: str
+    size: int
+
+
 def open_objects(url: str, *, said_by: str) -> Objects:
     """Return what lies at a path, a file:// URL, or s3://bucket/prefix. Opening neither reads nor writes.
 
@@ -145,6 +154,25 @@ class Bucket:
             found = [entry["Key"].removeprefix(below) for page in pages for entry in page.get("Contents", ())]
         return sorted(f"{folder}/{name}" for name in found)
 
+    def entries(self, start: str = "") -> Iterator[builtins.list[Entry]]:
+        """Yield all objects whose keys start so, in folders or not, a page of the listing at a time."""
+        below = f"{self.prefix}/" if self.prefix else ""
+        with self._spoken_for(start, "list"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=below + start)
+            for page in pages:
+                yield [
+                    Entry(entry["Key"].removeprefix(below), entry["ETag"], entry["Size"])
+                    for entry in page.get("Contents", ())
+                ]
+
+    def read(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content that a listing showed, a bit at a time; another content is refused."""
+        with self._spoken_for(entry.key, "read"):
+            answer = self.client.get_object(Bucket=self.name, Key=self._full(entry.key))
+            if (answer["ETag"], answer["ContentLength"]) != (entry.etag, entry.size):
+                raise ConfigError(f"{self.address(entry.key)} was changed while it was being read; run again")
+            yield from answer["Body"].iter_chunks(2**20)
+
     def delete(self, key: str) -> None:
         with self._spoken_for(key, "remove"):
             self.client.delete_object(Bucket=self.name, Key=self._full(key))
@@ -193,6 +221,7 @@ def _client(endpoint: str | None, *, said_by: str) -> Any:
         read_timeout=60,
         # A bounded number of attempts (3, unless AWS_MAX_ATTEMPTS says otherwise), further and further apart.
         retries={"mode": "standard"},
+        max_pool_connections=16,
         # Only Amazon's names resolve as BUCKET.HOST; and servers of other makers do not all know the newer checksums.
         s3={"addressing_style": "path"} if endpoint else {},
         request_checksum_calculation="when_required",

@@ -83,6 +83,7 @@ def test_every_section_is_frozen() -> None:
         "near": {"distance": 2, "difference": 0.01},
         "drift": {"reference": "validation.json", "maximum_psi": 0.2},
     }
+    params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
     seen = list(sections(parse_config(params)))
 
     for section in seen:

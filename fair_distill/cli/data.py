@@ -2,15 +2,17 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
+from fair_distill.cli.progress import add_quiet, shown
 from fair_distill.cli.show import print_json
 
 
 def add_commands(commands: Commands) -> None:
-    add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits")
+    add_quiet(add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits"))
     sub = add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
     sub.add_argument("--docs", type=Path, metavar="DIR", help="also write the outcome as static HTML pages, to look at")
     add_json(sub)
@@ -30,12 +32,23 @@ def add_commands(commands: Commands) -> None:
 def _prepare(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    for name, dataset in stages.prepare(*open_workspace(arguments)).items():
+    workspace, config = open_workspace(arguments)
+    with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
+        splits = stages.prepare(workspace, config, progress=progress)
+    for name, dataset in splits.items():
         things = "images" if dataset.schema is None else "rows"
         print(
             f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
         )
+    _tell_missing_cells(splits["train"].missing_cells)
+
+
+def _tell_missing_cells(done: Mapping[str, Any]) -> None:
+    for label, counts in done.get("drop_class", {}).items():
+        print(f"dropped: class {label!r}, which lacks a group in a split; it had {sum(counts.values()):,} examples")
+    for name, groups in done.get("merge", {}).items():
+        print(f"merged: {', '.join(groups)} are the group {name!r}")
 
 
 def _data_describe(arguments: Arguments) -> None:

@@ -5,15 +5,17 @@ Values are text here, whatever type they had, so that 1, "1" and a category call
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
 from fair_distill.data.grouped import Array, Attributes
+from fair_distill.data.stream import Stream
 from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.rows import RowSchema
 
@@ -45,6 +47,8 @@ class Columns(Section):
     split : the name of the split, for `params.yaml: data.splits` to choose by
     pair : the same in examples that show the same thing in different groups
     cluster : the same in examples that are not independent, as several images of one person; splits keep them together
+    example_id : a name for each example, to find it by; stands in the prepared files and in messages
+    weight : a number from 0 for each example; stands in the prepared files, and no stage uses it
     """
 
     image: Name | None = None
@@ -56,6 +60,8 @@ class Columns(Section):
     split: Name | None = None
     pair: Name | None = None
     cluster: Name | None = None
+    example_id: Name | None = None
+    weight: Name | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -64,7 +70,7 @@ class Columns(Section):
     @property
     def facts(self) -> list[str]:
         """Every column but the image's, each once."""
-        named = [self.label, *self.attributes, self.split, self.pair, self.cluster]
+        named = [self.label, *self.attributes, self.split, self.pair, self.cluster, self.example_id, self.weight]
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def missing_as(self, column: str) -> str | None:
@@ -92,16 +98,18 @@ class Labelled:
 
     Attributes
     ----------
-    images : uint8 array (N, channels, height, width), or of rows a structured array (N,), a field for each column
+    images : uint8 array (N, channels, height, width), or a stream of such; or of rows a structured array (N,), a field
+        for each column
     schema : of rows; given the training rows, returns their schema
     labels, groups : int arrays (N,); indices into `classes` and `group_names`
     attributes : for each group the values that make it up; None for one that is not known
     attribute_names : what each of these values is a value of
     pairs, clusters : int arrays (N,); what belongs together shares a number
     splits : array (N,) of text; the source's own names of its parts
+    ids, weights : as in `GroupedDataset`
     """
 
-    images: Array
+    images: Array | Stream
     labels: Array
     classes: tuple[str, ...]
     groups: Array | None = None
@@ -112,30 +120,36 @@ class Labelled:
     clusters: Array | None = None
     splits: Array | None = None
     schema: Callable[[Array], RowSchema] | None = None
+    ids: pa.Array | None = None
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def in_memory(self) -> "Labelled":
+        """Return it with all its images read."""
+        return replace(self, images=np.asarray(self.images))
+
 
 def labelled(
-    images: Array,
-    facts: Mapping[str, Array],
+    images: Array | Stream,
+    facts: Mapping[str, pa.Array],
     columns: Columns,
     classes: Sequence[str] | None,
     *,
-    labels: Array | None = None,
+    labels: pa.Array | None = None,
     splits: Array | None = None,
     schema: Callable[[Array], RowSchema] | None = None,
 ) -> Labelled:
     """Name classes and groups, number pairs and clusters; `labels` and `splits` may come apart from the columns."""
     label = facts[columns.label] if labels is None and columns.label else labels
-    split = facts[columns.split] if columns.split else splits
+    split = _text(facts[columns.split]) if columns.split else splits
     assert label is not None
     for name, values in {"the labels": label, **facts}.items():
-        if values.shape != (len(images),):
-            raise ShapeError(f"{name}: one entry per image is needed, got {values.shape} for {len(images)} images")
-    numbers, names = class_indices(label, classes)
-    attributes = {name: facts[name] for name in columns.attributes}
+        if len(values) != len(images):
+            raise ShapeError(f"{name}: one entry per image is needed, got {(len(values),)} for {len(images)} images")
+    numbers, names = class_indices(_text(label), classes)
+    attributes = {name: _text(facts[name]) for name in columns.attributes}
     groups: Array | None = None
     made_of: tuple[Attributes, ...] = ()
     group_names: tuple[str, ...] = ()
@@ -155,32 +169,67 @@ def labelled(
         clusters=_numbered(facts[columns.cluster]) if columns.cluster else None,
         splits=split,
         schema=schema,
+        ids=facts[columns.example_id] if columns.example_id else None,
+        weights=facts[columns.weight].to_numpy() if columns.weight else None,
     )
 
 
-def as_text(values: Any, *, where: str, missing_as: str | None = None) -> Array:
+def as_names(values: Any, *, where: str, missing_as: str | None = None) -> pa.Array:
     """Return a column as text, refusing what is neither a whole number nor a name, and what is missing if it may not.
+
+    It stays in Arrow, where a text takes its letters and no more: there may be millions.
 
     Parameters
     ----------
     missing_as : what stands for what is missing, if it may be
     """
-    column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([_arrow(values, where)])
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    column, kind = _column(values, where)
     if not any(accepts(kind) for accepts in _NAMING):
         raise DataError(f"{where}: whole numbers or names are wanted, got {kind}")
-    text = np.asarray(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
-    missing = np.flatnonzero((text == None) | (text == ""))  # noqa: E711 (element by element)
-    if len(missing) and missing_as is None:
+    text = column.cast(pa.large_string()).combine_chunks()
+    absent = pa.compute.fill_null(pa.compute.equal(text, ""), True)
+    count = pa.compute.sum(absent).as_py()
+    if count and missing_as is None:
         raise DataError(
-            f"{where} is missing in {len(missing)} of {len(text)} rows, the first of them row {missing[0] + 1}; "
+            f"{where} is missing in {count} of {len(text)} rows, the first of them row "
+            f"{pa.compute.index(absent, True).as_py() + 1}; "
             "name what is not known, for example `unknown`, or leave the rows out"
         )
-    text[missing] = missing_as
-    return text.astype(str)
+    return pa.compute.if_else(absent, pa.scalar(missing_as, pa.large_string()), text) if count else text
+
+
+def as_weights(values: Any, *, where: str) -> pa.Array:
+    """Return a column as numbers from 0, refusing what is none and what is missing."""
+    column, kind = _column(values, where)
+    try:
+        numbers = column.cast(pa.float32()).combine_chunks()
+    except pa.ArrowException:
+        raise DataError(f"{where}: a weight is a number; got {kind}") from None
+    bad = pa.compute.invert(
+        pa.compute.fill_null(
+            pa.compute.and_(pa.compute.is_finite(numbers), pa.compute.greater_equal(numbers, 0)), False
+        )
+    )
+    if (row := pa.compute.index(bad, True).as_py()) >= 0:
+        raise DataError(f"{where} is {numbers[row].as_py()} in row {row + 1}; a weight is a finite number from 0")
+    return numbers
 
 
 _NAMING = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
+
+
+def _column(values: Any, where: str) -> tuple[pa.ChunkedArray, pa.DataType]:
+    """Return a column of whatever kind as Arrow has it, and the type of its values."""
+    column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([_arrow(values, where)])
+    return column, column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+
+
+def _text(names: pa.Array) -> Array:
+    """Return text as NumPy has it, by its values: they are few where the rows are many."""
+    encoded = names.dictionary_encode()
+    values = np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=object).astype(str)
+    text: Array = values[encoded.indices.to_numpy()]
+    return text
 
 
 def _arrow(values: Array, where: str) -> pa.Array:
@@ -257,5 +306,7 @@ def _several(names: Sequence[str], what: str, where: str) -> None:
         )
 
 
-def _numbered(values: Array) -> Array:
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+def _numbered(names: pa.Array) -> Array:
+    """Return a number for each row, equal where the names are, in the order of the names."""
+    ranks: Array = pa.compute.rank(names, tiebreaker="dense").to_numpy().astype(np.int64)
+    return ranks - 1

@@ -3,11 +3,13 @@
 N examples, C classes, G groups; images are (N, channels, height, width).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
@@ -46,6 +48,11 @@ class GroupedDataset:
         None is a value that is not known. If not given, each group is the one value of one attribute.
     attribute_names : what each of these values is a value of, `("sex", "skin")`; () where that is not said
     schema : the columns, if the images are the rows of a table; None for images
+    clustered : int array (N,); what is no independent evidence shares a number, as the images of one person. None if
+        the source knows of nothing but pairs: then `clusters` are the pairs
+    ids : large_string Arrow array (N,), the source's own name of each example; None if it has none
+    weights : float32 array (N,), as the source has them; None if it has none. Kept, and used by no stage
+    missing_cells : what was done about classes that lack a group, as `data.prepare` says; empty if nothing was to do
     """
 
     images: Array
@@ -58,6 +65,10 @@ class GroupedDataset:
     attributes: tuple[Attributes, ...] = ()
     schema: RowSchema | None = None
     attribute_names: tuple[str, ...] = ()
+    clustered: Array | None = None
+    ids: pa.Array | None = None
+    weights: Array | None = None
+    missing_cells: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -66,10 +77,10 @@ class GroupedDataset:
                 "images of shape (N, channels, height, width) and type uint8 or float32 are needed; "
                 f"got {self.images.shape} {self.images.dtype}"
             )
-        for name in ("labels", "groups", "pairs"):
+        for name in ("labels", "groups", "pairs", "clustered", "ids", "weights"):
             column = getattr(self, name)
-            if column.shape != (n,):
-                raise ShapeError(f"one entry in {name} per image is needed: got {column.shape} for {n} images")
+            if column is not None and np.shape(column) != (n,):
+                raise ShapeError(f"one entry in {name} per image is needed: got {np.shape(column)} for {n} images")
         if len(self.offsets) != len(self.classes) * len(self.group_names) + 1 or self.offsets[-1] != n:
             raise ShapeError(
                 f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.group_names)} groups"
@@ -103,6 +114,10 @@ class GroupedDataset:
         attributes: Sequence[Attributes] = (),
         schema: RowSchema | None = None,
         attribute_names: Sequence[str] = (),
+        clusters: Array | None = None,
+        ids: pa.Array | None = None,
+        weights: Array | None = None,
+        missing_cells: Mapping[str, Any] = MappingProxyType({}),
     ) -> "GroupedDataset":
         """Sort rows by cell (stable) and return the dataset.
 
@@ -130,7 +145,7 @@ class GroupedDataset:
         order = np.argsort(cells, kind="stable")
         counts = np.bincount(cells, minlength=len(class_names) * len(names))
         return cls(
-            images=images[order],
+            images=_taken(images, order),
             labels=labels[order].astype(np.int64),
             groups=groups[order].astype(np.int64),
             pairs=pairs[order].astype(np.int64),
@@ -140,6 +155,10 @@ class GroupedDataset:
             attributes=tuple(attributes),
             schema=schema,
             attribute_names=tuple(attribute_names),
+            clustered=None if clusters is None else np.asarray(clusters)[order].astype(np.int64),
+            ids=None if ids is None else ids.take(pa.array(order)),
+            weights=None if weights is None else np.asarray(weights)[order].astype(np.float32),
+            missing_cells=dict(missing_cells),
         )
 
     @classmethod
@@ -195,6 +214,11 @@ class GroupedDataset:
         return channels, height, width
 
     @property
+    def clusters(self) -> Array:
+        """For each example the number of what it is evidence of, (N,): its cluster, or else its pair."""
+        return self.pairs if self.clustered is None else self.clustered
+
+    @property
     def counts(self) -> Array:
         """Examples per cell, (C, G)."""
         return np.diff(self.offsets).reshape(len(self.classes), len(self.group_names))
@@ -207,15 +231,15 @@ class GroupedDataset:
     def at(self, rows: Array) -> "GroupedDataset":
         """Return the examples of these rows, sorted by cell again; a row may be asked for twice."""
         return GroupedDataset.from_arrays(
-            self.images[rows],
+            _taken(self.images, rows),
             self.labels[rows],
             self.groups[rows],
             classes=self.classes,
             group_names=self.group_names,
-            pairs=self.pairs[rows],
             attributes=self.attributes,
             schema=self.schema,
             attribute_names=self.attribute_names,
+            **self._facts(rows),
         )
 
     def of_known_groups(self) -> "GroupedDataset":
@@ -223,21 +247,43 @@ class GroupedDataset:
         kept = np.flatnonzero(self.known)
         rows = np.flatnonzero(self.known[self.groups])
         return GroupedDataset.from_arrays(
-            self.images[rows],
+            _taken(self.images, rows),
             self.labels[rows],
             np.searchsorted(kept, self.groups[rows]),
             classes=self.classes,
             group_names=[self.group_names[a] for a in kept],
-            pairs=self.pairs[rows],
             attributes=[self.attributes[a] for a in kept],
             schema=self.schema,
             attribute_names=self.attribute_names,
+            **self._facts(rows),
         )
+
+    def _facts(self, rows: Array) -> dict[str, Any]:
+        """What else is known of each of these rows."""
+        return {
+            "pairs": self.pairs[rows],
+            "clusters": None if self.clustered is None else self.clustered[rows],
+            "ids": None if self.ids is None else self.ids.take(pa.array(rows)),
+            "weights": None if self.weights is None else self.weights[rows],
+            "missing_cells": self.missing_cells,
+        }
 
     def rows(self, cell: Cell) -> range:
         """The rows of one cell."""
         i = cell.label * len(self.group_names) + cell.group
         return range(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+
+def stand_in(shape: Sequence[int], dtype: Any) -> Array:
+    """Return black images that take no memory, for pixels still to come: all are views of one number."""
+    return np.broadcast_to(np.zeros((), dtype=dtype), tuple(shape))
+
+
+def _taken(images: Array, rows: Array) -> Array:
+    """Return these rows; of a stand-in another one, since its rows are all alike."""
+    if images.size and not any(images.strides):
+        return stand_in((len(rows), *images.shape[1:]), images.dtype)
+    return images[rows]
 
 
 def _numbered(indices: Array) -> tuple[str, ...]:

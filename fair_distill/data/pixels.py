@@ -26,7 +26,7 @@ class Pixels(Section):
     Attributes
     ----------
     shape : channels, height, width of images that come as rows of numbers
-    range : the values that become 0 and 255; needed unless pixels are uint8
+    range : the values that become 0 and 255; needed unless pixels are uint8. Of PNG and JPEG it is for 16 bits
     channels : 1 (Rec. 601 luma of colour images) or 3 (grey images, three times)
     size, resize : the side that every image gets. `pad` keeps it whole on black, and enlarges nothing; `crop` fills the
         square and cuts off what sticks out; `stretch` forgets proportions
@@ -47,17 +47,18 @@ class Pixels(Section):
         return self
 
 
-def to_images(values: Array, pixels: Pixels, *, where: str) -> Array:
+def to_images(values: Array, pixels: Pixels, *, where: str, first: int = 0) -> Array:
     """Return uint8 images (N, channels, height, width) of an array of pixels.
 
-    Takes (N, height, width), channels first or last, or flat rows if `pixels.shape` says what they are.
+    Takes (N, height, width), channels first or last, or flat rows if `pixels.shape` says what they are. `first` is the
+    number of the first of them, for messages.
 
     Raises
     ------
     ShapeError, DataError
         If it is no array of images, or a pixel is NaN, infinite or outside the range.
     """
-    images = _in_channels(_to_bytes(_as_nchw(values, pixels, where), pixels, where), pixels.channels)
+    images = _in_channels(_to_bytes(_as_nchw(values, pixels, where), pixels, where, first), pixels.channels)
     return _checked(_resized(images, pixels), where)
 
 
@@ -76,7 +77,7 @@ def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
                 )
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):
-                values = (np.asarray(upright).astype(np.uint32) + 128) // 257  # 16 bits to 8
+                values = _sixteen(np.asarray(upright), pixels, where)
             else:
                 grey = upright.mode in {"1", "L", "LA"}
                 values = np.asarray(upright.convert("L" if grey else "RGB"))
@@ -88,6 +89,13 @@ def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
     one = values.astype(np.uint8).reshape(1, upright.height, upright.width, -1).transpose(0, 3, 1, 2)
     image_cHW: Array = _checked(_resized(_in_channels(one, pixels.channels), pixels), where)[0]
     return image_cHW
+
+
+def _sixteen(values: Array, pixels: Pixels, where: str) -> Array:
+    """Return 16 bits as 8: all of their range, or the declared one, as of a camera with 12 bits."""
+    if pixels.range is None:
+        return (values.astype(np.uint32) + 128) // 257
+    return _to_bytes(values[None, None], pixels, where, 0)[0, 0]
 
 
 def luma(images: Array) -> Array:
@@ -113,7 +121,7 @@ def _as_nchw(values: Array, pixels: Pixels, where: str) -> Array:
     raise ShapeError(f"{where}: images of 1 or 3 channels are wanted, got an array of {values.shape}{hint}")
 
 
-def _to_bytes(images: Array, pixels: Pixels, where: str) -> Array:
+def _to_bytes(images: Array, pixels: Pixels, where: str, first: int) -> Array:
     if images.dtype == np.uint8 and pixels.range is None:
         return images
     if images.dtype.kind not in "uif":
@@ -130,7 +138,7 @@ def _to_bytes(images: Array, pixels: Pixels, where: str) -> Array:
             row = int(np.flatnonzero(~inside)[0])
             wrong = batch[row][~((batch[row] >= low) & (batch[row] <= high))][0]
             raise DataError(
-                f"{where}: example {start + row} has a pixel of {wrong:g}, outside {low:g} to {high:g}; "
+                f"{where}: example {first + start + row} has a pixel of {wrong:g}, outside {low:g} to {high:g}; "
                 f"mend the data, or {_KEY}.range"
             )
         result[start : start + _BATCH] = np.round((batch - low) * (255 / (high - low)))

@@ -5,8 +5,8 @@ Follows the C-MNIST recipe of Zhou et al. ("FairDD", NeurIPS 2025): of each clas
 in the splits that measure: there every image stands in every colour (paired), so a gap between groups is a
 gap on the same images and not the luck of the draw.
 
-CIFAR10-S is `colours: {grey: grey, colour: original}`. In params.yaml class c owns group c mod 2, where the papers give
-the first five classes to one group and the others to the other; `skewed` takes that as `owners`.
+CIFAR10-S is `colours: {grey: grey, colour: original}`, with `owners: [grey, grey, grey, grey, grey, colour, ...]`: the
+papers give the first five classes to one group. Without `owners`, class c owns group c mod G.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,6 +90,25 @@ def painted(images: Array, groups: Array, colours: Mapping[str, Sequence[int] | 
     return result
 
 
+def skewed_groups(
+    labels: Array, n_groups: int, own_share: float, rng: np.random.Generator, *, owners: Sequence[int]
+) -> Array:
+    """Return a group for each example: int(n · own_share) of each class c get owners[c], the others the rest."""
+    groups = np.empty(len(labels), dtype=np.int64)
+    for label, own in enumerate(owners):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        others = np.delete(np.arange(n_groups), own)
+        n_own = int(len(members) * own_share)
+        groups[members[:n_own]] = own
+        groups[members[n_own:]] = others[np.arange(len(members) - n_own) % len(others)]
+    return groups
+
+
+def in_turn(n_classes: int, n_groups: int) -> list[int]:
+    """Return whose own group is which, where nobody said: class c owns group c mod G."""
+    return [label % n_groups for label in range(n_classes)]
+
+
 def skewed(
     source: Labelled,
     rows: Array,
@@ -102,16 +121,10 @@ def skewed(
 ) -> GroupedDataset:
     """Return `rows` with int(n · own_share) of each class in its own colour: owners[c], or c mod G."""
     labels = source.labels[rows]
-    groups = np.empty(len(rows), dtype=np.int64)
-    for label in range(len(source.classes)):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        own = label % len(colours) if owners is None else owners[label]
-        others = np.delete(np.arange(len(colours)), own)
-        n_own = int(len(members) * own_share)
-        groups[members[:n_own]] = own
-        groups[members[n_own:]] = others[np.arange(len(members) - n_own) % len(others)]
+    owners = in_turn(len(source.classes), len(colours)) if owners is None else owners
+    groups = skewed_groups(labels, len(colours), own_share, rng, owners=owners)
     return GroupedDataset.from_arrays(
-        painted(source.images[rows], groups, colours, paint),
+        painted(np.asarray(source.images)[rows], groups, colours, paint),
         labels,
         groups,
         classes=source.classes,
@@ -125,7 +138,7 @@ def paired(source: Labelled, rows: Array, colours: Mapping[str, Sequence[int] | 
     repeated = np.repeat(rows, len(colours))
     groups = np.tile(np.arange(len(colours)), len(rows))
     return GroupedDataset.from_arrays(
-        painted(source.images[repeated], groups, colours, paint),
+        painted(np.asarray(source.images)[repeated], groups, colours, paint),
         source.labels[repeated],
         groups,
         classes=source.classes,

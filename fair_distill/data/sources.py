@@ -1,27 +1,44 @@
 """Where raw images come from. A source is a function and a line in SOURCES; its options are its keyword arguments.
 
-A source returns grey or colour images with a class each and, if it knows them, groups, pairs, clusters and splits.
-Paths are relative to the workspace.
+A source returns grey or colour images with a class each and, if it knows them, groups, pairs, clusters and splits. The
+images of files are a stream: read in batches, when they are asked for. Paths are relative to the workspace, or
+s3://bucket/prefix.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from fair_distill.config import Section
-from fair_distill.data.columns import Classes, Columns, Labelled, Name, as_text, labelled
-from fair_distill.data.formats import TABLES, Csv, inside, read_idx, read_npz, read_table, tidied
+from fair_distill.data.columns import Classes, Columns, Labelled, Name, as_names, as_weights, labelled
+from fair_distill.data.formats import (
+    TABLES,
+    Csv,
+    File,
+    column_type,
+    inside,
+    opened_idx,
+    opened_npz,
+    read_table,
+    table_batches,
+    tidied,
+)
 from fair_distill.data.grouped import Array
 from fair_distill.data.pixels import Pixels, decode, to_images
+from fair_distill.data.remote import Remote
+from fair_distill.data.stream import Part, Stream
 from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.rows import RowSchema, numbers_of, schema_of, text_of
 
 __all__ = ["SOURCES", "Labelled", "read_source"]
+
+CACHE = Path(".cache") / "prepare"  # in the workspace: what was read of buckets; it may be removed at any time
 
 # One file, or a file for each of the source's splits.
 Files = Name | Annotated[dict[Name, Name], Field(min_length=1)]
@@ -58,25 +75,26 @@ def idx(
         raise ConfigError("params.yaml: data.source: `attributes` and `columns` go together: which files, which arrays")
     if columns.label or columns.image:
         raise ConfigError("params.yaml: data.source.columns: label and image have files of their own in idx")
-    parts = _files(root, images)
-    label_parts = _alike(root, labels, images, "labels")
-    facts_parts = _alike(root, attributes, images, "attributes") if attributes is not None else {}
-    stacks, names, facts, splits = [], [], [], []
-    for split, path in parts.items():
-        stacks.append(to_images(read_idx(path), pixels, where=str(path)))
-        names.append(as_text(read_idx(label_parts[split]), where=str(label_parts[split])))
-        facts.append(_arrays(facts_parts[split], columns) if facts_parts else {})
-        splits.append(np.repeat(split, len(stacks[-1])))
+    files = _files(root, images)
+    label_files = _alike(root, labels, images, "labels")
+    facts_files = _alike(root, attributes, images, "attributes") if attributes is not None else {}
+    parts, names, facts = [], [], []
+    for split, file in files.items():
+        parts.append(_idx_part(file, pixels))
+        with opened_idx(label_files[split]) as promise:
+            names.append(as_names(promise.whole(), where=str(label_files[split])))
+        facts.append(_arrays(facts_files[split], columns) if facts_files else {})
         for what, count in {"labels": names[-1], **facts[-1]}.items():
-            if len(count) != len(stacks[-1]):
-                raise ShapeError(f"{path}: {len(stacks[-1])} images, but {len(count)} entries in {what}")
+            if len(count) != parts[-1].count:
+                raise ShapeError(f"{file}: {parts[-1].count} images, but {len(count)} entries in {what}")
+    splits = None if isinstance(images, str) else np.repeat(list(files), [part.count for part in parts])
     return labelled(
-        _stacked(stacks, parts.values()),
-        {name: np.concatenate([part[name] for part in facts]) for name in columns.facts},
+        Stream(tuple(parts)),
+        {name: pa.concat_arrays([part[name] for part in facts]) for name in columns.facts},
         columns,
         classes,
-        labels=np.concatenate(names),
-        splits=None if isinstance(images, str) else np.concatenate(splits),
+        labels=pa.concat_arrays(names),
+        splits=splits,
     )
 
 
@@ -91,13 +109,11 @@ def npz(
 ) -> Labelled:
     """Return arrays of .npz files: images (N, height, width), channels first or last, or flat rows."""
     columns.needed("image", "label", by="npz")
-    name, stacks, facts = str(columns.image), [], []
-    parts = _files(root, path)
-    for file in parts.values():
-        images = read_npz(file, [name])[name]
-        stacks.append(to_images(images, pixels or Pixels(), where=f"{file}: {name}"))
-        facts.append(_arrays(file, columns))
-    return _joined(parts, stacks, facts, columns, classes, by_file=not isinstance(path, str))
+    files = _files(root, path)
+    parts = [_npz_part(file, str(columns.image), pixels or Pixels()) for file in files.values()]
+    facts = [_arrays(file, columns) for file in files.values()]
+    by_file = None if isinstance(path, str) else list(files)
+    return _joined(Stream(tuple(parts)), facts, columns, classes, by_file=by_file)
 
 
 class RowRules(Section):
@@ -127,23 +143,21 @@ def table(
     one column for each pixel, `pixel*`. In place of images, numeric and categorical columns make rows.
     """
     columns.needed("label", by="table")
-    parts = _files(root, path)
-    rules, by_file = rows or RowRules(), not isinstance(path, str)
+    tables, rules = _tables(root, path), rows or RowRules()
+    by_file = None if isinstance(path, str) else list(tables)
     if not columns.row:
         columns.needed("image", by="table")
         if rows is not None:
             raise ConfigError("params.yaml: data.source.rows goes with columns.numeric and categorical")
-        read = [_rows(file, columns, partial(_picture, columns, pixels or Pixels()), csv) for file in parts.values()]
-        schema = None
-    else:
-        if columns.label in columns.row:
-            raise ConfigError(f"params.yaml: data.source.columns: {columns.label!r} is the label; no row may tell it")
-        if columns.image is not None or pixels is not None:
-            raise ConfigError("params.yaml: data.source: an image and its pixels, or columns of rows; there are both")
-        read = [_rows(file, columns, partial(_row, columns, rules, csv), csv) for file in parts.values()]
-        schema = partial(schema_of, numeric=columns.numeric, categorical=columns.categorical, **rules.model_dump())
-    contents, facts = [content for content, _ in read], [about for _, about in read]
-    return _joined(parts, contents, facts, columns, classes, by_file=by_file, schema=schema)
+        return _pictures(tables, columns, pixels or Pixels(), csv, classes, by_file=by_file)
+    if columns.label in columns.row:
+        raise ConfigError(f"params.yaml: data.source.columns: {columns.label!r} is the label; no row may tell it")
+    if columns.image is not None or pixels is not None:
+        raise ConfigError("params.yaml: data.source: an image and its pixels, or columns of rows; there are both")
+    facts = [[_facts(file, columns, csv) for file in files] for files in tables.values()]
+    contents = [_row(file, columns, rules, csv) for files in tables.values() for file in files]
+    schema = partial(schema_of, numeric=columns.numeric, categorical=columns.categorical, **rules.model_dump())
+    return _joined(np.concatenate(contents), list(map(_one, facts)), columns, classes, by_file=by_file, schema=schema)
 
 
 def image_folder(
@@ -158,14 +172,14 @@ def image_folder(
 ) -> Labelled:
     """Return the PNG and JPEG files of a folder that a table names; `columns.image` has their names."""
     columns.needed("image", "label", by="image_folder")
-    folder = root / path
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; mend params.yaml: data.source.path, or put the images there")
-    parts = _files(root, metadata)
-    picture = partial(_picture, columns, pixels or Pixels(), folder=folder)
-    read = [_rows(file, columns, picture) for file in parts.values()]
-    stacks, facts = [images for images, _ in read], [about for _, about in read]
-    return _joined(parts, stacks, facts, columns, classes, by_file=not isinstance(metadata, str))
+    tables = _tables(root, metadata)
+    by_file = None if isinstance(metadata, str) else list(tables)
+    folder: Path | Remote = root / path
+    if "://" in path:
+        folder = Remote.at(path, cache=root / CACHE)
+    elif not (root / path).is_dir():
+        raise DataError(f"{root / path} is no folder; mend params.yaml: data.source.path, or put the images there")
+    return _pictures(tables, columns, pixels or Pixels(), None, classes, by_file=by_file, folder=folder)
 
 
 # The one place a source is added: write the function, add its line.
@@ -200,88 +214,195 @@ def _sentence(error: ValidationError, options: dict[str, Any]) -> str:
     return f"{where}{came} {message[0].lower()}{message[1:]}"
 
 
-def _files(root: Path, files: Files) -> dict[str, Path]:
+def _files(root: Path, files: Files) -> dict[str, File]:
     """The file of each split; of the split "" if there is one file for all."""
-    return {"": root / files} if isinstance(files, str) else {split: root / file for split, file in files.items()}
-
-
-def _alike(root: Path, files: Files, images: Files, what: str) -> dict[str, Path]:
-    parts = _files(root, files)
-    if parts.keys() != _files(root, images).keys():
-        raise ConfigError(f"params.yaml: data.source.{what}: name a file for the same splits as in images")
-    return parts
-
-
-def _arrays(path: Path, columns: Columns) -> dict[str, Array]:
-    read = read_npz(path, columns.facts)
+    named = {"": files} if isinstance(files, str) else files
     return {
-        name: as_text(values, where=f"{path}: {name}", missing_as=columns.missing_as(name))
-        for name, values in read.items()
+        split: Remote.at(name, cache=root / CACHE).file() if "://" in name else File.at(root / name)
+        for split, name in named.items()
     }
+
+
+def _tables(root: Path, files: Files) -> dict[str, list[File]]:
+    """The tables of each split: a file, or those of a folder."""
+    named = {"": files} if isinstance(files, str) else files
+    return {split: _tables_at(root, name) for split, name in named.items()}
+
+
+def _tables_at(root: Path, name: str) -> list[File]:
+    if "://" in name:
+        return Remote.at(name, cache=root / CACHE).tables(TABLES)
+    path = root / name
+    if not path.is_dir():
+        return [File.at(path)]
+    found = sorted(file for file in path.iterdir() if file.suffix in TABLES)
+    if not found:
+        raise DataError(f"{path} has no files of {', '.join(TABLES)}; mend params.yaml: data.source.path")
+    return [File.at(file) for file in found]
+
+
+def _alike(root: Path, files: Files, images: Files, what: str) -> dict[str, File]:
+    if (isinstance(files, str) or files.keys()) != (isinstance(images, str) or images.keys()):
+        raise ConfigError(f"params.yaml: data.source.{what}: name a file for the same splits as in images")
+    return _files(root, files)
+
+
+def _idx_part(file: File, pixels: Pixels) -> Part:
+    def read(size: int) -> Iterator[Array]:
+        with opened_idx(file) as promise:
+            yield from _pixels(promise.batches(size), pixels, str(file))
+
+    with opened_idx(file) as promise:
+        return Part(str(file), promise.shape[0], read)
+
+
+def _npz_part(file: File, name: str, pixels: Pixels) -> Part:
+    def read(size: int) -> Iterator[Array]:
+        with opened_npz(file, name) as promise:
+            yield from _pixels(promise.batches(size), pixels, f"{file}: {name}")
+
+    with opened_npz(file, name) as promise:
+        if not promise.shape:
+            raise ShapeError(f"{file}: {name}: an array of images was wanted, got a single value")
+        return Part(f"{file}: {name}", promise.shape[0], read)
+
+
+def _pixels(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[Array]:
+    first = 0
+    for batch in batches:
+        yield to_images(batch, pixels, where=where, first=first)
+        first += len(batch)
+
+
+def _arrays(file: File, columns: Columns) -> dict[str, pa.Array]:
+    facts = {}
+    for name in columns.facts:
+        with opened_npz(file, name) as promise:
+            facts[name] = _fact(promise.whole(), columns, name, file)
+    return facts
+
+
+def _facts(file: File, columns: Columns, csv: Csv | None) -> dict[str, pa.Array]:
+    """Read what a table says about each example."""
+    table = read_table(file, columns.facts, text=columns.facts, csv=csv)
+    named = {name: table.column(name) for name in columns.facts}
+    if csv is not None:
+        named = {name: tidied(column, csv, number=False) for name, column in named.items()}
+    return {name: _fact(column, columns, name, file) for name, column in named.items()}
+
+
+def _one(facts: Sequence[Mapping[str, pa.Array]]) -> dict[str, pa.Array]:
+    """Put the columns of several tables one after the other."""
+    return {name: pa.concat_arrays([about[name] for about in facts]) for name in facts[0]}
+
+
+def _fact(values: Any, columns: Columns, name: str, file: File) -> pa.Array:
+    if name == columns.weight:
+        return as_weights(values, where=f"{file}: {name}")
+    return as_names(values, where=f"{file}: {name}", missing_as=columns.missing_as(name))
 
 
 def _joined(
-    parts: Mapping[str, Path],
-    stacks: list[Array],
-    facts: list[dict[str, Array]],
+    images: Array | Stream,
+    facts: Sequence[Mapping[str, pa.Array]],
     columns: Columns,
     classes: Classes | None,
     *,
-    by_file: bool,
+    by_file: Sequence[str] | None,
     schema: Callable[[Array], RowSchema] | None = None,
 ) -> Labelled:
-    if by_file and columns.split:
+    """Put the splits of a source one after the other; `by_file` has their names, if each has files of its own."""
+    if by_file is not None and columns.split:
         raise ConfigError("params.yaml: data.source: name splits by file or by columns.split, not by both")
-    splits = np.repeat(list(parts), [len(stack) for stack in stacks]) if by_file else None
-    joined = {name: np.concatenate([part[name] for part in facts]) for name in columns.facts}
-    return labelled(_stacked(stacks, parts.values()), joined, columns, classes, splits=splits, schema=schema)
+    splits = None if by_file is None else np.repeat(by_file, [len(part[str(columns.label)]) for part in facts])
+    return labelled(images, _one(facts), columns, classes, splits=splits, schema=schema)
 
 
-def _stacked(stacks: list[Array], paths: Iterable[Path]) -> Array:
-    for stack, path in zip(stacks, paths, strict=True):
-        if stack.shape[1:] != stacks[0].shape[1:]:
+def _pictures(
+    tables: Mapping[str, Sequence[File]],
+    columns: Columns,
+    pixels: Pixels,
+    csv: Csv | None,
+    classes: Classes | None,
+    *,
+    by_file: Sequence[str] | None,
+    folder: Path | Remote | None = None,
+) -> Labelled:
+    """The images of tables, and what the tables say about them; `folder` has the images that they name."""
+    facts, parts, image = [], [], str(columns.image)
+    for files in tables.values():
+        kinds = [column_type(file, image, csv) for file in files]
+        of_split = [_facts(file, columns, csv) for file in files]
+        for file, kind, about in zip(files, kinds, of_split, strict=True):
+            count, beside = len(about[str(columns.label)]), folder or file.path.parent
+            parts.append(_picture_part(file, image, kind, count, pixels, csv, beside))
+        facts.append(_one(of_split))
+    return _joined(Stream(tuple(parts)), facts, columns, classes, by_file=by_file)
+
+
+def _picture_part(
+    file: File, image: str, kind: pa.DataType, count: int, pixels: Pixels, csv: Csv | None, folder: Path | Remote
+) -> Part:
+    """The images of a table: in it, or in files of a folder that it names."""
+    name, where = str(file), f"{file}: {image}"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = read_table(file, [image], text=[image], csv=csv).column(image)
+        _none_missing(column, where)
+        names = column.cast(pa.large_string()).combine_chunks()
+        if isinstance(folder, Remote):
+            return Part(name, count, partial(_decoded, folder.named(names, where=where), pixels))
+        return Part(name, count, partial(_decoded, partial(_from, folder, names, where), pixels))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return Part(name, count, partial(_decoded, partial(_cells, file, image, where, csv), pixels))
+
+    def read(size: int) -> Iterator[Array]:
+        first = 0
+        for rows in table_batches(file, image, size, csv=csv):
+            yield to_images(_numbered(rows, image, where, first), pixels, where=where, first=first)
+            first += len(rows)
+
+    return Part(name, count, read)
+
+
+def _from(folder: Path, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
+    for i, name in enumerate(names):
+        path = inside(folder, name.as_py(), where=f"{where} of row {i + 1}")
+        yield str(path), path.read_bytes()
+
+
+def _cells(file: File, image: str, where: str, csv: Csv | None) -> Iterator[tuple[str, bytes]]:
+    row = 0
+    for rows in table_batches(file, image, 0, csv=csv):
+        _none_missing(rows.column(image), where, row)
+        for cell in rows.column(image):
+            row += 1
+            yield f"{where} of row {row}", cell.as_py()
+
+
+def _decoded(files: Callable[[], Iterable[tuple[str, bytes]]], pixels: Pixels, size: int) -> Iterator[Array]:
+    """Decode files that are all to come out alike; `size` bytes of them at a time."""
+    some: list[Array] = []
+    first: tuple[int, ...] | None = None
+    for where, content in files():
+        image = decode(content, pixels, where=where)
+        first = first or image.shape
+        if image.shape != first:
             raise ShapeError(
-                f"{path}: images of {stack.shape[1:]} do not go with others of {stacks[0].shape[1:]}; "
+                f"{where}: an image of {image.shape} does not go with others of {first}; "
                 "say params.yaml: data.source.pixels.channels, size and resize"
             )
-    return stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
+        some.append(image)
+        if len(some) * image.nbytes >= size:
+            yield np.stack(some)
+            some = []
+    if some:
+        yield np.stack(some)
 
 
-Content = Callable[[pa.Table, Path], Array]
-
-
-def _rows(path: Path, columns: Columns, content: Content, csv: Csv | None = None) -> tuple[Array, dict[str, Array]]:
-    """Read a table, or each table of a folder; return its content, images or rows, and its other columns."""
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in TABLES)
-        if not files:
-            raise DataError(f"{path} has no files of {', '.join(TABLES)}; mend params.yaml: data.source.path")
-        read = [_rows(file, columns, content, csv) for file in files]
-        facts = {name: np.concatenate([about[name] for _, about in read]) for name in columns.facts}
-        return _stacked([images for images, _ in read], files), facts
-    wanted = columns.row or [str(columns.image)]
-    text = [*columns.facts, *(wanted if csv or not columns.row else columns.categorical)]
-    rows = read_table(path, list(dict.fromkeys([*wanted, *columns.facts])), text=text, csv=csv)
-    named = {name: rows.column(name) for name in columns.facts}
-    if csv is not None:
-        named = {name: tidied(column, csv, number=False) for name, column in named.items()}
-    return content(rows, path), {
-        name: as_text(column, where=f"{path}: {name}", missing_as=columns.missing_as(name))
-        for name, column in named.items()
-    }
-
-
-def _picture(columns: Columns, pixels: Pixels, rows: pa.Table, path: Path, *, folder: Path | None = None) -> Array:
-    image = str(columns.image)
-    if image.endswith("*"):
-        flat = [name for name in rows.column_names if name not in columns.facts]
-        values = np.stack([_numbers(rows.column(name), f"{path}: {name}") for name in flat], axis=1)
-        return to_images(values, pixels, where=str(path))
-    return _images(rows.column(image), pixels, f"{path}: {image}", folder or path.parent)
-
-
-def _row(columns: Columns, rules: RowRules, csv: Csv | None, rows: pa.Table, path: Path) -> Array:
+def _row(file: File, columns: Columns, rules: RowRules, csv: Csv | None) -> Array:
     """Return the columns of rows as one structured array: numbers as float64, categories as text."""
+    named = list(dict.fromkeys(columns.row))
+    rows = read_table(file, named, text=named if csv else columns.categorical, csv=csv)
     found = {}
     for name in columns.row:
         number = name in columns.numeric
@@ -290,40 +411,41 @@ def _row(columns: Columns, rules: RowRules, csv: Csv | None, rows: pa.Table, pat
         try:
             found[name] = numbers_of(values, name) if number else text_of(values, name, missing=rules.missing)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise DataError(f"{file}: {error}") from None
     result = np.empty(len(rows), dtype=[(name, values.dtype) for name, values in found.items()])
     for name, values in found.items():
         result[name] = values
     return result
 
 
-def _numbers(column: pa.ChunkedArray, where: str) -> Array:
+def _numbered(rows: pa.Table, image: str, where: str, first: int) -> Array:
+    """Return the numbers of some rows: of tensors, of lists, or of one column for each pixel."""
+    if image.endswith("*"):
+        named = zip(rows.column_names, rows.columns, strict=True)
+        return np.stack([_numbers(column, f"{where}: {name}", first) for name, column in named], axis=1)
+    column = rows.column(image)
+    kind = column.type
+    _none_missing(column, where, first)
+    if isinstance(kind, pa.FixedShapeTensorType):
+        tensors: Array = column.combine_chunks().to_numpy_ndarray()
+        return tensors
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _flat(column, where)
+    raise DataError(f"{where}: tensors, lists of numbers, PNG or JPEG bytes, or paths are wanted; got {kind}")
+
+
+def _numbers(column: pa.ChunkedArray, where: str, first: int = 0) -> Array:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(f"{where}: pixels are numbers; got {column.type}")
-    _none_missing(column, where)
+    _none_missing(column, where, first)
     values: Array = column.to_numpy()
     return values
 
 
-def _none_missing(column: pa.ChunkedArray, where: str) -> None:
+def _none_missing(column: pa.ChunkedArray, where: str, first: int = 0) -> None:
     if column.null_count:
-        raise DataError(f"{where} is missing in {column.null_count} of {len(column)} rows; mend them or leave them out")
-
-
-def _images(column: pa.ChunkedArray, pixels: Pixels, where: str, folder: Path) -> Array:
-    kind = column.type
-    _none_missing(column, where)
-    if isinstance(kind, pa.FixedShapeTensorType):
-        return to_images(column.combine_chunks().to_numpy_ndarray(), pixels, where=where)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return to_images(_flat(column, where), pixels, where=where)
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return _decoded(((f"{where} of row {i + 1}", cell.as_py()) for i, cell in enumerate(column)), column, pixels)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        named = ((f"{where} of row {i + 1}", cell.as_py()) for i, cell in enumerate(column))
-        paths = ((str(path), path.read_bytes()) for path in (inside(folder, name, where=at) for at, name in named))
-        return _decoded(paths, column, pixels)
-    raise DataError(f"{where}: tensors, lists of numbers, PNG or JPEG bytes, or paths are wanted; got {kind}")
+        row = first + pa.compute.index(column.is_null(), True).as_py() + 1
+        raise DataError(f"{where} is missing in row {row}; mend such rows, or leave them out")
 
 
 def _flat(column: pa.ChunkedArray, where: str) -> Array:
@@ -332,19 +454,3 @@ def _flat(column: pa.ChunkedArray, where: str) -> Array:
     if len(lengths) > 1:
         raise ShapeError(f"{where}: as many numbers are wanted for every image; got {sorted(lengths)[:5]}")
     return _numbers(values, where).reshape(len(column), -1)
-
-
-def _decoded(files: Iterable[tuple[str, bytes]], column: pa.ChunkedArray, pixels: Pixels) -> Array:
-    images: Array | None = None
-    for i, (where, content) in enumerate(files):
-        image = decode(content, pixels, where=where)
-        if images is None:
-            images = np.empty((len(column), *image.shape), dtype=np.uint8)
-        if image.shape != images.shape[1:]:
-            raise ShapeError(
-                f"{where}: an image of {image.shape} does not go with others of {images.shape[1:]}; "
-                "say params.yaml: data.source.pixels.channels, size and resize"
-            )
-        images[i] = image
-    assert images is not None, "read_table refuses a table without rows"
-    return images

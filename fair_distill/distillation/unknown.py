@@ -160,6 +160,10 @@ def propagation(
         attributes=[dataset.attributes[a] for a in groups],
         schema=dataset.schema,
         attribute_names=dataset.attribute_names,
+        clusters=dataset.clustered,
+        ids=dataset.ids,
+        weights=dataset.weights,
+        missing_cells=dataset.missing_cells,
     )
 
     def count(rows: Array, groups_n: Array) -> Array:

@@ -100,7 +100,7 @@ def evaluate(
                 for name, column in (
                     ("example", np.arange(n)),
                     ("pair", gate.pairs),
-                    ("cluster", gate.pairs),
+                    ("cluster", gate.clusters),
                     ("label", gate.labels),
                     ("group", gate.groups),
                 )

@@ -107,7 +107,7 @@ def prepare(name: str, data: Path, *, paired_per_class: int) -> Prepared:
         If there is no such benchmark, or its files are not there.
     """
     benchmark = known(name)
-    source = READERS[benchmark.read](data)
+    source = READERS[benchmark.read](data).in_memory()
     train, test = _rows(source)
     if benchmark.colours is None:
         assert source.groups is not None
@@ -184,7 +184,7 @@ def _few(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -
 def _natural(source: Labelled, rows: Array) -> GroupedDataset:
     assert source.groups is not None
     return GroupedDataset.from_arrays(
-        source.images[rows],
+        np.asarray(source.images)[rows],
         source.labels[rows],
         source.groups[rows],
         classes=source.classes,

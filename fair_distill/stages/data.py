@@ -1,5 +1,6 @@
 """The stages before anything is distilled: prepare the splits, and hold them against the contract."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import DataError
+from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.seeds import numpy_generator, torch_generator
 
 if TYPE_CHECKING:
@@ -16,33 +18,48 @@ if TYPE_CHECKING:
     from fair_distill.distillation.unknown import Resolved
 
 
-def prepare(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
+_WORTH_TELLING = 10_000  # images; fewer are there before anyone could look
+
+
+def prepare(workspace: Workspace, config: Config, *, progress: Progress = quiet) -> dict[str, "GroupedDataset"]:
     """Read the source, split it, colour it if told so; write train, tune and gate."""
-    from fair_distill.data.schema import write_split
+    from fair_distill.data.schema import read_split
 
-    splits = splits_of(workspace, config)
-    for name, dataset in splits.items():
-        write_split(dataset, workspace.split(name))
-    return splits
+    paths = {name: workspace.split(name) for name in SPLITS}
+    _write_splits(workspace, config, paths, progress)
+    return {name: read_split(path, verify=False) for name, path in paths.items()}
 
 
-def splits_of(workspace: Workspace, config: Config) -> dict[str, "GroupedDataset"]:
-    """Read the source and split it; write nothing."""
-    from fair_distill.data.prepare import make_splits
+def splits_of(workspace: Workspace, config: Config, *, progress: Progress = quiet) -> dict[str, "GroupedDataset"]:
+    """Return the splits that `prepare` would write. Writes nothing that stays."""
+    from fair_distill.data.schema import read_split
+
+    with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
+        paths = {name: Path(folder) / f"{name}.arrow" for name in SPLITS}
+        _write_splits(workspace, config, paths, progress)
+        return {name: read_split(path) for name, path in paths.items()}  # mapped: readable after the folder is gone
+
+
+def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path], progress: Progress = quiet) -> None:
+    from fair_distill.data.prepare import plan
     from fair_distill.data.sources import read_source
 
     source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
-    return make_splits(
+    planned = plan(
         source,
         config.data,
         dealing=numpy_generator(config, "prepare.split"),
         colouring=numpy_generator(config, "prepare.colours"),
     )
+    told = progress if len(source) >= _WORTH_TELLING else quiet
+    planned.write(paths, progress=lambda done, of: told(Reached(done, of, images=1)))
 
 
-def describe(workspace: Workspace, config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `validate` would say of the splits that `prepare` would write. Writes nothing."""
-    return _outcome(workspace, config, splits_of(workspace, config), environment)
+def describe(
+    workspace: Workspace, config: Config, environment: Mapping[str, str], *, progress: Progress = quiet
+) -> dict[str, Any]:
+    """Return what `validate` would say of the splits that `prepare` would write. Writes nothing that stays."""
+    return _outcome(workspace, config, splits_of(workspace, config, progress=progress), environment)
 
 
 def validate(

@@ -76,6 +76,7 @@ def card_of(
         schema=train.schema,
         residuals=residuals,
         nearness=nearness,
+        missing_cells=dict(train.missing_cells) or None,
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_files import FORMS, SPLITS, N, facts, idx_bytes, images, labels, png, written
+from small_files import COLUMNS, FORMS, SPLITS, N, facts, idx_bytes, images, labels, png, written
 from small_workspace import Ended, run, small_params, write_params
 
 # Breaks what a form has written, and may change data.source; returns what the message is to say.
@@ -170,6 +170,45 @@ def parts_of_two_sizes(root: Path, _: dict[str, Any]) -> str:
     larger = pa.array([png(np.zeros((1, 12, 12), np.uint8))] * len(rows))
     pa.parquet.write_table(rows.set_column(3, "x", larger), root / "parts/b.parquet")
     return "b.parquet: images of (1, 12, 12) do not go with others of (1, 9, 8)"
+
+
+def parts_of_mixed_types(root: Path, _: dict[str, Any]) -> str:
+    rows = pa.parquet.read_table(root / "parts/b.parquet")
+    fractions = pa.FixedShapeTensorArray.from_numpy_ndarray(images()[15:] / 255)
+    pa.parquet.write_table(rows.set_column(3, "x", fractions), root / "parts/b.parquet")
+    return "b.parquet: x: pixels are float64; say in params.yaml: data.source.pixels.range"
+
+
+def parts_with_labels_of_fractions(root: Path, _: dict[str, Any]) -> str:
+    rows = pa.parquet.read_table(root / "parts/b.parquet")
+    pa.parquet.write_table(rows.set_column(0, "kind", pa.array(labels()[15:] / 2)), root / "parts/b.parquet")
+    return "b.parquet: kind: whole numbers or names are wanted, got double"
+
+
+def part_that_is_cut(root: Path, _: dict[str, Any]) -> str:
+    content = (root / "parts/b.parquet").read_bytes()
+    (root / "parts/b.parquet").write_bytes(content[: len(content) // 2])
+    return "b.parquet is no readable parquet file"
+
+
+def fine_until_the_last(root: Path, _: dict[str, Any]) -> str:
+    """Most images were read, and written, when the fault is met."""
+    (root / "pictures/39.png").write_bytes(b"")
+    (root / "pictures/deep/38.png").write_bytes(b"")
+    return "a PNG or JPEG image was wanted"
+
+
+def twelve_bits(value: int, says: str) -> Break:
+    """A PNG of 16 bits, read by a range."""
+
+    def apply(root: Path, source: dict[str, Any]) -> str:
+        source["pixels"] = {"range": [0, 4095]}
+        pixels = np.full((9, 8), value, np.uint16)
+        for path in (root / "pictures").rglob("*.png"):
+            Image.fromarray(pixels).save(path)
+        return says
+
+    return apply
 
 
 def parquet(change: Callable[[pa.Table], pa.Table], says: str) -> Break:
@@ -339,7 +378,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "parquet: images missing": (
         "tensors in Parquet",
-        images_of(pa.array([b""] * (N - 2) + [None] * 2), "all.parquet: x is missing in 2 of 40 rows"),
+        images_of(pa.array([b""] * (N - 2) + [None] * 2), "all.parquet: x is missing in row 39; mend"),
     ),
     "parquet: images of dates": (
         "tensors in Parquet",
@@ -354,6 +393,9 @@ BROKEN: dict[str, tuple[str, Break]] = {
         images_of(pa.array([["a", "b"]] * N), "pixels are numbers; got string"),
     ),
     "parquet: parts of two kinds": ("PNG in a folder of Parquet", parts_of_two_kinds),
+    "parquet: parts of mixed types": ("PNG in a folder of Parquet", parts_of_mixed_types),
+    "parquet: a part of fractions for labels": ("PNG in a folder of Parquet", parts_with_labels_of_fractions),
+    "parquet: a part that is cut": ("PNG in a folder of Parquet", part_that_is_cut),
     "parquet: parts of two sizes": ("PNG in a folder of Parquet", parts_of_two_sizes),
     "arrow: truncated": ("lists in Arrow", replaced("all.arrow", lambda it: it[:-30], "no readable arrow file")),
     "arrow: wrong magic": (
@@ -378,8 +420,8 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "pixels in CSV",
         replaced("all.csv", lambda it: it[: it.rindex(b",", 0, -6)] + b",dark,-\n", "all.csv"),
     ),
-    "csv: a pixel missing": ("pixels in CSV", csv_pixel(None, "is missing in 1 of 40 rows")),
-    "csv: a pixel of NaN": ("pixels in CSV", csv_pixel(float("nan"), "is missing in 1 of 40 rows")),
+    "csv: a pixel missing": ("pixels in CSV", csv_pixel(None, "pixel5 is missing in row 1; mend")),
+    "csv: a pixel of NaN": ("pixels in CSV", csv_pixel(float("nan"), "pixel5 is missing in row 1; mend")),
     "csv: a pixel of infinity": ("pixels in CSV", csv_pixel(float("inf"), "a pixel of inf, outside 0 to 255")),
     "csv: a pixel of 256": ("pixels in CSV", csv_pixel(256, "example 0 has a pixel of 256, outside 0 to 255")),
     "csv: a pixel below 0": ("pixels in CSV", csv_pixel(-1, "example 0 has a pixel of -1, outside 0 to 255")),
@@ -453,6 +495,22 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "folder",
         replaced(
             "pictures/0.png", lambda _: png(np.zeros((3, 9, 8), np.uint8)), "does not go with others of (3, 9, 8)"
+        ),
+    ),
+    "image: the last of them": ("folder", fine_until_the_last),
+    "image: 16 bits beyond the range": ("folder", twelve_bits(5000, "a pixel of 5000, outside 0 to 4095")),
+    "weight: below 0": (
+        "npz",
+        both(
+            option("", columns=COLUMNS | {"image": "x", "weight": "w"}),
+            arrays("w is -1.0 in row 1; a weight is a finite number from 0", w=np.full(N, -1.0)),
+        ),
+    ),
+    "id: missing": (
+        "folder",
+        both(
+            option("", columns=COLUMNS | {"image": "file_name", "example_id": "age"}),
+            cell("age", 4, "", "age is missing in 1 of 40 rows, the first of them row 5"),
         ),
     ),
     # paths

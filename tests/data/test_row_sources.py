@@ -173,7 +173,7 @@ def test_a_table_with_a_hole_is_refused_by_file_column_and_row(
         ({"rows": {"missing": ""}}, r"rows\.missing"),
         ({"csv": {"header": "no"}}, r"csv\.header: no such key"),
         ({"csv": {"names": ["age", "age"]}}, "'age' stands twice"),
-        ({"csv": {"names": ["age", "height"]}}, "no readable csv file|has no 'work'"),
+        ({"csv": {"names": ["age", "height"]}}, "no readable csv file|has no 'kind'"),
         ({"name": "npz"}, "an image, or numeric and categorical columns of the source `table`"),
     ],
 )

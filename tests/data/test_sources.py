@@ -203,7 +203,7 @@ def test_images_of_two_sizes_are_refused_or_brought_to_one(tmp_path: Path) -> No
     (tmp_path / "pictures/3.png").write_bytes(png(np.zeros((3, 20, 12), np.uint8)))
 
     with pytest.raises(ShapeError, match=r"3\.png: an image of \(3, 20, 12\) does not go with .*size and resize"):
-        read(tmp_path, source)
+        read(tmp_path, source).in_memory()
     made = read(tmp_path, source | {"pixels": {"channels": 1, "size": 16, "resize": "crop"}})
     assert made.images.shape == (N, 1, 16, 16)
 

@@ -81,6 +81,27 @@ def test_every_gate_example_is_predicted_once_by_every_network() -> None:
     assert 0.5 <= predictions.columns["probability"].min() <= predictions.columns["probability"].max() <= 1
 
 
+def test_clusters_of_the_gate_split_are_the_clusters_of_the_predictions() -> None:
+    clusters = np.arange(len(EASY)) // 4
+    gate = replace(EASY, clustered=clusters)
+
+    columns = evaluate(
+        EASY.images,
+        EASY.labels,
+        replace(RECIPE, steps=1),
+        gate,
+        version="a" * 64,
+        split="b" * 64,
+        seeds=1,
+        networks={"convnet": RECIPE.network["options"]},
+        generator=generator,
+        device=CPU,
+    ).columns
+
+    assert columns["cluster"].tolist() == clusters.tolist()
+    assert columns["pair"].tolist() == EASY.pairs.tolist()
+
+
 def test_the_same_seeds_give_the_same_bytes() -> None:
     assert evaluated().to_parquet() == evaluated().to_parquet()
     assert evaluated().to_parquet() != evaluated(generator=lambda seed: generator(seed + 2)).to_parquet()

@@ -1,0 +1,246 @@
+"""What `prepare` takes: memory and time for a source of many gigabytes, and rates for many small images in a bucket.
+
+    python benchmarks/prepare.py [--gigabytes 10] [--images 20000] [--folder /tmp]
+
+Anonymous memory is what counts: pages of files are the system's to take back. It is sampled in a process of its own,
+which does nothing but `prepare`. The source, and the bucket (moto, on the loopback), are made for this and removed.
+"""
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+RESULTS = Path(__file__).parent / "results"
+SHAPE = (3, 32, 32)
+ROWS = 10_000  # of a record batch, or a row group, of the source
+SPLITS = {"train": 0.8, "tune": 0.1, "gate": 0.1}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=10, help="of Arrow files; a fifth as much in Parquet")
+    parser.add_argument("--images", type=int, default=20_000, help="in the bucket")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the source")
+    parser.add_argument("--out", type=Path, default=RESULTS / "prepare.json")
+    arguments = parser.parse_args()
+    found = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for name, gigabytes in (("arrow", arguments.gigabytes), ("parquet", arguments.gigabytes / 5)):
+        if gigabytes:
+            with scratch(arguments.folder) as root:
+                found[name] = large(root, name, int(gigabytes * 1e9))
+            save(arguments.out, found)
+    if arguments.images:
+        with scratch(arguments.folder) as root, bucket() as address:
+            found["objects"] = objects(root, address, arguments.images)
+        save(arguments.out, found)
+
+
+def save(out: Path, found: dict[str, Any]) -> None:
+    import torch
+    from measure import machine
+
+    out.write_text(json.dumps(found | {"machine": machine(torch.device("cpu"))}, indent=1, sort_keys=True) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    root = Path(tempfile.mkdtemp(prefix="prepare-", dir=folder))
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+def large(root: Path, form: str, size: int) -> dict[str, Any]:
+    """Make a folder of tables with about `size` bytes of pixels; prepare it."""
+    count = write_tables(root / "source", form, size)
+    columns = {"image": "image", "label": "label", "groups": "group", "cluster": "person", "example_id": "name"}
+    prepared = measured({"name": "table", "path": "source", "columns": columns}, root)
+    return {"images": count, "pixel_bytes": count * int(np.prod(SHAPE)), **prepared}
+
+
+def write_tables(folder: Path, form: str, size: int, files: int = 8) -> int:
+    folder.mkdir()
+    rng, per_file, written = np.random.default_rng(0), size // int(np.prod(SHAPE)) // files // ROWS, 0
+    for i in range(files):
+        schema: pa.Schema | None = None
+        for _ in range(max(1, per_file)):
+            pixels = rng.integers(0, 256, (ROWS, *SHAPE), dtype=np.uint8)
+            numbers = np.arange(written, written + ROWS)
+            batch = pa.record_batch(
+                {
+                    "image": pa.FixedShapeTensorArray.from_numpy_ndarray(pixels),
+                    "label": pa.array(rng.integers(0, 10, ROWS)),
+                    "group": pa.array(np.array(["dark", "light"])[rng.integers(0, 2, ROWS)]),
+                    "person": pa.array(numbers),
+                    "name": pa.array([f"image-{number:09}" for number in numbers]),
+                }
+            )
+            if schema is None:
+                schema = batch.schema
+                path = folder / f"{i}.{form}"
+                writer = (
+                    pa.ipc.new_file(path, schema)
+                    if form == "arrow"
+                    else pa.parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False)
+                )
+            writer.write_batch(batch)
+            written += ROWS
+        writer.close()
+    return written
+
+
+def measured(source: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Prepare a source in a new process; return seconds, the most memory, and the digests of what came of it."""
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe()
+    process = context.Process(target=_prepare, args=(source, root, ours))
+    process.start()
+    ours.close()
+    try:
+        found: dict[str, Any] = theirs.recv()
+    finally:
+        process.join()
+    return found
+
+
+def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
+    from fair_distill.artifacts import SPLITS as NAMES
+    from fair_distill.artifacts import sha256
+    from fair_distill.config import Data
+    from fair_distill.data.prepare import plan
+    from fair_distill.data.sources import read_source
+
+    most: dict[str, int] = {}
+    done = threading.Event()
+    sampler = threading.Thread(target=_sample, args=(most, done))
+    sampler.start()
+    began = time.perf_counter()
+    data = Data.model_validate({"source": source, "splits": SPLITS})
+    read = read_source(data.source.name, data.source.options, root=root)
+    planned = plan(read, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+    keys = time.perf_counter() - began
+    paths = {name: root / "prepared" / f"{name}.arrow" for name in NAMES}
+    planned.write(paths)
+    seconds = time.perf_counter() - began
+    done.set()
+    sampler.join()
+    size = sum(path.stat().st_size for path in paths.values())
+    digests = {name: sha256(path)[:16] for name, path in paths.items()} if size < 3e9 else {}
+    shutil.rmtree(root / "prepared")
+    out.send(
+        {
+            "seconds": round(seconds, 1),
+            "seconds_before_pixels": round(keys, 1),
+            "images_per_second": round(len(read) / seconds),
+            "megabytes_per_second": round(size / seconds / 1e6, 1),
+            "peak_anonymous_mb": round(most["RssAnon"] / 1024),
+            "peak_with_pages_of_files_mb": round(most["VmRSS"] / 1024),
+            **({"digests": digests} if digests else {}),
+        }
+    )
+
+
+def _sample(most: dict[str, int], done: threading.Event) -> None:
+    while not done.wait(0.02):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in ("RssAnon", "VmRSS"):
+                most[name] = max(most.get(name, 0), int(value.split()[0]))
+
+
+@contextmanager
+def bucket() -> Iterator[str]:
+    """A bucket of a server in another process."""
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe()
+    server = context.Process(target=_serve, args=(ours,), daemon=True)
+    server.start()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": theirs.recv(),
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    try:
+        yield "s3://images"
+    finally:
+        server.terminate()
+        server.join()
+
+
+def _serve(out: Any) -> None:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    out.send(f"http://{host}:{port}")
+    threading.Event().wait()
+
+
+def objects(root: Path, address: str, count: int) -> dict[str, Any]:
+    """Put small PNGs into a bucket; list them, prepare them, and prepare them again."""
+    from PIL import Image
+
+    from fair_distill.data.pixels import Pixels, decode
+    from fair_distill.data.remote import Remote
+    from fair_distill.objects import open_objects
+
+    store: Any = open_objects(address, said_by="here")
+    store.client.create_bucket(Bucket=store.name)
+    rng, lines, sample = np.random.default_rng(0), ["file_name,kind,sex"], []
+    for i in range(count):
+        sink = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(sink, "PNG")
+        store.put(f"pictures/{i}.png", sink.getvalue())
+        sample.append(sink.getvalue())
+        lines.append(f"{i}.png,{'cat' if i % 2 else 'dog'},{'f' if i % 3 else 'm'}")
+    store.put("about.csv", "\n".join(lines).encode())
+    source = {
+        "name": "image_folder",
+        "path": f"{address}/pictures",
+        "metadata": f"{address}/about.csv",
+        "columns": {"image": "file_name", "label": "kind", "groups": "sex"},
+    }
+    remote = Remote.at(f"{address}/pictures", cache=root / "unused")
+    listing = seconds(remote._listing)
+    decoding = seconds(lambda: [decode(content, Pixels(), where="") for content in sample[:2000]])
+    first, again = measured(source, root), measured(source, root)
+    store.put("pictures/0.png", sample[1])
+    refreshed = measured(source, root)
+    assert first["digests"] == again["digests"] != refreshed["digests"]
+    return {
+        "images": count,
+        "bytes_each": round(sum(map(len, sample)) / count),
+        "listed_per_second": round(count / listing),
+        "decoded_per_second_of_one_core": round(min(count, 2000) / decoding),
+        "first": first,
+        "again": again,
+        "one_changed": refreshed,
+    }
+
+
+def seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

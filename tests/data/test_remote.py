@@ -1,0 +1,322 @@
+"""Tables and images in a bucket are read as those in a folder are, once, and what is wrong is one line."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from small_files import SPLITS, N, images, png, written
+from small_workspace import Ended, run, small_params, write_params
+
+from fair_distill.artifacts import SPLITS as NAMES
+from fair_distill.artifacts import Workspace
+from fair_distill.data.remote import Remote
+from fair_distill.data.sources import CACHE, read_source
+from fair_distill.errors import ConfigError, DataError
+from fair_distill.objects import Bucket
+
+Asked = Callable[[], list[str]]
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@cache
+def client(endpoint: str) -> Any:
+    """One for all tests: making one takes longer than using it a hundred times."""
+    return boto3.Session().client("s3", endpoint_url=endpoint)
+
+
+def s3_client() -> Any:
+    return client(os.environ["AWS_ENDPOINT_URL"])
+
+
+def put(bucket: str, key: str, content: bytes) -> None:
+    s3_client().put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=content)
+
+
+def remove(bucket: str, key: str) -> None:
+    s3_client().delete_object(Bucket=bucket.removeprefix("s3://"), Key=key)
+
+
+def uploaded(form: str, bucket: str, folder: Path) -> dict[str, Any]:
+    """Write a form, put its files into the bucket below `data/`; return its source, with addresses for paths."""
+    folder.mkdir()
+    source = plain(written(form, folder))
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            put(bucket, f"data/{path.relative_to(folder)}", path.read_bytes())
+    paths = ("path", "metadata", "images", "labels", "attributes")
+    return source | {key: f"{bucket}/data/{source[key]}" for key in paths if key in source}
+
+
+def prepared(root: Path, source: dict[str, Any], **data: Any) -> Ended:
+    root.mkdir(exist_ok=True)
+    write_params(root, small_params() | {"data": {"source": source, "splits": SPLITS} | data})
+    return run(root, "prepare")
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {name: Workspace(root).split(name).read_bytes() for name in NAMES}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """What was read of the bucket since it was last asked."""
+    keys: list[str] = []
+    read = Bucket.read
+
+    def noted(self: Bucket, entry: Any) -> Any:
+        keys.append(entry.key)
+        return read(self, entry)
+
+    monkeypatch.setattr(Bucket, "read", noted)
+
+    def since() -> list[str]:
+        found = sorted(keys)
+        keys.clear()
+        return found
+
+    return since
+
+
+FORMS = ["tensors in Parquet", "lists in Arrow", "PNG in a folder of Parquet", "pixels in CSV", "folder", "idx", "npz"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bucket_gives_the_files_that_a_folder_gives_and_is_read_once(
+    form: str, bucket: str, asked: Asked, tmp_path: Path
+) -> None:
+    source = uploaded(form, bucket, tmp_path / "local")
+    here = prepared(tmp_path / "local", _local(source, bucket))
+
+    there = prepared(tmp_path / "remote", source)
+
+    assert (here.code, there.code) == (0, 0), here.err + there.err
+    assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+    assert len(asked()) == len({*_objects(bucket)})
+    assert prepared(tmp_path / "remote", source).code == 0
+    assert asked() == []
+    assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+
+
+def _local(source: dict[str, Any], bucket: str) -> dict[str, Any]:
+    return {
+        key: item.removeprefix(f"{bucket}/data/") if isinstance(item, str) else item for key, item in source.items()
+    }
+
+
+def _objects(bucket: str) -> list[str]:
+    return [entry["Key"] for entry in s3_client().list_objects_v2(Bucket=bucket.removeprefix("s3://"))["Contents"]]
+
+
+def test_the_endpoint_may_stand_in_the_address(
+    bucket: str, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = uploaded("tensors in Parquet", bucket, tmp_path / "local")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+
+    ended = prepared(tmp_path / "remote", source | {"path": f"{source['path']}?endpoint={s3}"})
+
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_bucket_of_images_is_painted_as_any_source_is(bucket: str, tmp_path: Path) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    source["columns"].pop("groups")
+    painted = {"colours": {"grey": "grey", "colour": "original"}, "owners": ["grey", "colour"], "own_share": 0.8}
+
+    for where, of in (("remote", source), ("local", _local(source, bucket))):
+        ended = prepared(tmp_path / where, of, paint="stroke", **painted)
+        assert (ended.code, ended.err) == (0, "")
+
+    assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+
+
+def test_a_refresh_reads_only_what_is_new_or_changed(bucket: str, asked: Asked, tmp_path: Path) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    assert prepared(tmp_path / "remote", source).code == 0
+    asked()
+
+    put(bucket, "data/pictures/0.png", png(255 - images()[0]))
+    put(bucket, "data/pictures/not-in-the-table.png", png(images()[0]))
+    assert prepared(tmp_path / "remote", source).code == 0
+
+    assert asked() == ["data/pictures/0.png"]
+    (tmp_path / "local/pictures/0.png").write_bytes(png(255 - images()[0]))
+    assert prepared(tmp_path / "local", _local(source, bucket)).code == 0
+    assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+
+
+def test_what_is_kept_does_not_depend_on_how_pixels_are_read(bucket: str, asked: Asked, tmp_path: Path) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    assert prepared(tmp_path / "remote", source).code == 0
+    first = contents(tmp_path / "remote")
+    asked()
+
+    larger = {"channels": 3, "size": 16, "resize": "stretch"}
+    assert prepared(tmp_path / "remote", source | {"pixels": larger}).code == 0
+
+    assert asked() == []
+    assert contents(tmp_path / "remote") != first
+
+
+def test_an_interrupted_prepare_goes_on_where_it_was(
+    bucket: str, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fair_distill.data.remote._PACK_IMAGES", 8)
+    source = uploaded("folder", bucket, tmp_path / "local")
+    put(bucket, "data/pictures/deep/20.png", b"no image")
+    assert prepared(tmp_path / "remote", source).code == 2
+    before = asked()
+    assert not (tmp_path / "remote/artifacts").exists()
+
+    put(bucket, "data/pictures/deep/20.png", png(images()[20]))
+    assert prepared(tmp_path / "remote", source).code == 0
+
+    # Of the pack that broke off nothing is lost but what was changed.
+    assert len(before) == 1 + 24
+    assert asked() == sorted(f"data/pictures/{'deep/' if i % 3 else ''}{i}.png" for i in [20, *range(24, N)])
+
+
+def test_a_broken_copy_is_read_again(bucket: str, asked: Asked, tmp_path: Path) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    assert prepared(tmp_path / "remote", source).code == 0
+    first = contents(tmp_path / "remote")
+    asked()
+    for pack in (tmp_path / "remote" / CACHE / "images").iterdir():
+        pack.write_bytes(pack.read_bytes()[:100])
+
+    assert prepared(tmp_path / "remote", source).code == 0
+
+    assert len(asked()) == N
+    assert contents(tmp_path / "remote") == first
+
+
+def gone(bucket: str, source: dict[str, Any]) -> str:
+    """Take an object away between the listing and the reading."""
+    found = Remote.named
+
+    def named(self: Remote, *arguments: Any, **more: Any) -> Any:
+        result = found(self, *arguments, **more)
+        remove(bucket, "data/pictures/0.png")
+        return result
+
+    pytest.MonkeyPatch().setattr(Remote, "named", named)
+    return "cannot read s3://"
+
+
+def changed(bucket: str, source: dict[str, Any]) -> str:
+    found = Remote.named
+
+    def named(self: Remote, *arguments: Any, **more: Any) -> Any:
+        result = found(self, *arguments, **more)
+        put(bucket, "data/pictures/0.png", png(255 - images()[0]))
+        return result
+
+    pytest.MonkeyPatch().setattr(Remote, "named", named)
+    return "data/pictures/0.png was changed while it was being read; run again"
+
+
+def absent(bucket: str, source: dict[str, Any]) -> str:
+    remove(bucket, "data/pictures/0.png")
+    return "about.csv: file_name of row 1: '0.png' is no object in s3://"
+
+
+def outside(bucket: str, source: dict[str, Any]) -> str:
+    put(bucket, "data/about.csv", b'file_name,kind,sex,age\n"../about.csv",cat,f,old\n"deep/1.png",dog,m,young\n')
+    return "'../about.csv' is no object in s3://"
+
+
+def no_table(bucket: str, source: dict[str, Any]) -> str:
+    remove(bucket, "data/about.csv")
+    return "data/about.csv is missing; mend params.yaml: data.source"
+
+
+def no_bucket(bucket: str, source: dict[str, Any]) -> str:
+    source["path"] = "s3://nobody-has-this-one/pictures"
+    return "there is no such bucket"
+
+
+def no_folder(bucket: str, source: dict[str, Any]) -> str:
+    source["path"] = f"{bucket}/data/nothing"
+    return "'0.png' is no object in s3://"
+
+
+def another_scheme(bucket: str, source: dict[str, Any]) -> str:
+    source["path"] = "http://example.org/pictures"
+    return "params.yaml: data.source.path is 'http://example.org/pictures'"
+
+
+def a_broken_image(bucket: str, source: dict[str, Any]) -> str:
+    put(bucket, "data/pictures/0.png", b"GIF89a")
+    return "data/pictures/0.png: a PNG or JPEG image was wanted"
+
+
+def an_empty_image(bucket: str, source: dict[str, Any]) -> str:
+    put(bucket, "data/pictures/0.png", b"")
+    return "data/pictures/0.png: a PNG or JPEG image was wanted"
+
+
+BROKEN = [
+    gone, changed, absent, outside, no_table, no_bucket, no_folder, another_scheme, a_broken_image, an_empty_image
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", BROKEN)
+def test_what_is_wrong_in_a_bucket_is_one_line_and_leaves_no_splits(
+    wrong: Callable[[str, dict[str, Any]], str], bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    named = Remote.named
+    monkeypatch.setattr(Remote, "named", named)  # put back at the end, whatever was put in its place
+    says = wrong(bucket, source)
+
+    ended = prepared(tmp_path / "remote", source)
+
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert says in ended.err
+    assert not (tmp_path / "remote/artifacts").exists()
+
+
+def test_a_folder_without_tables_is_refused(bucket: str, tmp_path: Path) -> None:
+    put(bucket, "data/notes.txt", b"-")
+
+    with pytest.raises(DataError, match=r"data/ has no files of \.parquet"):
+        Remote.at(f"{bucket}/data", cache=tmp_path).tables([".parquet"])
+
+
+def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:
+    put(bucket, "data/a.csv", b"-")
+    remote = Remote.at(f"{bucket}/data/a.csv", cache=tmp_path)
+    entries = Bucket.entries
+
+    def vanishing(self: Bucket, start: str = "") -> Any:
+        found = list(entries(self, start))
+        remove(bucket, "data/a.csv")
+        yield from found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bucket, "entries", vanishing)
+        with pytest.raises(ConfigError, match=r"cannot read s3://.*/data/a\.csv: it is not there"):
+            remote.file()
+    assert not any(tmp_path.rglob("*.csv"))
+
+
+def test_a_name_in_another_folder_that_starts_alike_is_not_found(bucket: str, tmp_path: Path) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    put(bucket, "data/pictures-of-others/0.png", png(images()[0]))
+
+    listing = Remote.at(source["path"], cache=tmp_path)._listing()[0].to_pylist()
+
+    assert sorted(listing) == sorted(f"{'deep/' if i % 3 else ''}{i}.png" for i in range(N))
+    options = {key: value for key, value in source.items() if key != "name"}
+    assert np.array_equal(read_source("image_folder", options, root=tmp_path).images, images())
