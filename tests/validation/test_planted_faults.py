@@ -94,7 +94,7 @@ def test_clean_splits_pass() -> None:
     assert told(clean()) == {}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data(), split=SPLITS)
 def test_every_fault_of_one_example_is_found_and_named(data: st.DataObject, split: str) -> None:
     rows = data.draw(st.lists(ROWS, min_size=len(FAULTS), max_size=len(FAULTS), unique=True))
@@ -109,7 +109,7 @@ def test_every_fault_of_one_example_is_found_and_named(data: st.DataObject, spli
     assert found == {(check, split): ("error", 1, (name,)) for check, name in named.items()}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data(), split=SPLITS)
 def test_two_alike_in_one_split_are_found_and_named(data: st.DataObject, split: str) -> None:
     rows = data.draw(st.lists(ROWS, min_size=2 * len(OF_TWO), max_size=2 * len(OF_TWO), unique=True))
@@ -127,7 +127,7 @@ def test_two_alike_in_one_split_are_found_and_named(data: st.DataObject, split: 
     }
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data(), between=st.sampled_from([("train", "tune"), ("train", "gate"), ("tune", "gate")]))
 def test_one_that_two_splits_hold_is_found_and_named(data: st.DataObject, between: tuple[str, str]) -> None:
     rows = data.draw(st.lists(ROWS, min_size=len(ACROSS), max_size=len(ACROSS), unique=True))
