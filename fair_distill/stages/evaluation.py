@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
+from fair_distill.artifacts import Workspace, needed, sha256, to_csv, to_json, write_bytes
 from fair_distill.config import Config
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import IntegrityError
@@ -27,6 +27,8 @@ def evaluate(
     known(config, name)
     own = digests_of_own(config.evaluate.model_dump())  # now: a file of one's own may be changed while networks train
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
+    split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    _unseen(workspace, split, manifest.source)
     if manifest.card.kind == "full":
         if sha256(workspace.split("train")) != manifest.source:
             raise IntegrityError(
@@ -43,7 +45,7 @@ def evaluate(
         manifest.card.recipe,
         read_split(workspace.split("gate")),
         version=manifest.version,
-        split=sha256(workspace.split("gate")),
+        split=split,
         seeds=config.evaluate.seeds,
         networks={network.name: network.options for network in config.evaluate.networks},
         generator=lambda seed: torch_generator(config, f"evaluate.{seed}"),
@@ -66,6 +68,17 @@ def evaluate(
     write_bytes(workspace.evaluation(name), to_json(report))
     write_bytes(workspace.rates(name), _rates(name, {network: mean_confusion(of) for network, of in runs.items()}))
     return report
+
+
+def _unseen(workspace: Workspace, split: str, source: str) -> None:
+    """Raise IntegrityError if what is to be gated on is what the set was made from, or tuned on."""
+    tune = workspace.split("tune")
+    for name, seen in (("train", source), ("tune", sha256(tune) if tune.exists() else None)):
+        if split == seen:
+            raise IntegrityError(
+                f"{workspace.split('gate')} is the {name} split, byte for byte; a gate split is one that nothing was "
+                "made from. Run `fair-distill prepare` again"
+            )
 
 
 def _report(runs: list[Confusion]) -> dict[str, Any]:

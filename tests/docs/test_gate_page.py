@@ -2,6 +2,9 @@
 
 import pytest
 from gate_page import BLOCKS, PAGE, filled
+from small_workspace import REPOSITORY
+
+from fair_distill.config import load_config
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -10,3 +13,11 @@ def test_every_table_and_output_is_what_the_code_gives(name: str) -> None:
     page = PAGE.read_text()
 
     assert filled(page, name) == page
+
+
+def test_no_limit_of_the_demo_is_stricter_than_what_nine_fair_sets_in_ten_pass() -> None:
+    shown = PAGE.read_text().partition("<!-- plan -->")[2].partition("<!-- /plan -->")[0]
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
+
+    assert [row[0] for row in rows] == [limit.name for limit in load_config(REPOSITORY / "params.yaml").gate.limits]
+    assert min(float(row[3]) for row in rows) >= 0.9

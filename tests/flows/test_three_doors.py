@@ -14,6 +14,8 @@ from prefect.testing.utilities import prefect_test_harness
 from small_workspace import REPOSITORY, small_params, write_params
 
 from fair_distill.artifacts import Workspace, sha256
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import open_store
 
 BIN = Path(sys.executable).parent
 
@@ -107,6 +109,15 @@ def test_three_doors_give_the_same_version(walked):
 
 def test_three_doors_give_the_same_lock(walked):
     assert len({sha256(place.root / "dvc.lock") for place, _, _ in walked.values()}) == 1
+
+
+def test_three_doors_give_the_same_verdict_and_the_flow_promotes_on_it(walked):
+    verdicts = {sha256(place.verdict("barycentric")) for place, _, _ in walked.values()}
+
+    assert len(verdicts) == 1
+    store = open_store(str(walked["prefect_flow"][0].root / "registry"))
+    promoted = [entry.verdict for entry in read_ledger(store, "digits") if entry.event == "promote"]
+    assert set(promoted) == verdicts
 
 
 @pytest.mark.parametrize("door", ["dvc_repro", "fair_distill_run", "prefect_flow"])

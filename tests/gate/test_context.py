@@ -230,3 +230,14 @@ def test_a_floor_that_is_none_is_one_line(tmp_path: Path, content: bytes, says: 
         load_floor(str(tmp_path / "gone.yaml"))
     with pytest.raises(ConfigError, match="--policy-floor is 'ftp://x'"):
         load_floor("ftp://x/y.yaml")
+
+
+@pytest.mark.parametrize("name", ["train", "tune"])
+def test_a_gate_split_that_was_read_before_is_refused_by_its_digest(workspace: Path, name: str) -> None:
+    place = Workspace(workspace)
+    place.split("gate").write_bytes(place.split(name).read_bytes())
+
+    ended = run(workspace, "evaluate", SET)
+
+    assert ended.code == 5
+    assert f"is the {name} split, byte for byte" in ended.err
