@@ -38,7 +38,13 @@ def images(root: Path) -> None:
 def rows(root: Path) -> None:
     rng = np.random.default_rng(0)
     people = [
-        [18 + i % 60, round(rng.uniform(1, 60), 3), ("farm", "", "sea")[i % 3], "fm"[i % 2], ("low", "high")[i // 2 % 2]]
+        [
+            18 + i % 60,
+            round(rng.uniform(1, 60), 3),
+            ("farm", "", "sea")[i % 3],
+            "fm"[i % 2],
+            ("low", "high")[i // 2 % 2],
+        ]
         for i in range(400)
     ]
     parts = [[*person, "test" if i % 4 else "learn"] for i, person in enumerate(rng.permutation(np.array(people)))]
