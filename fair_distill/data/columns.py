@@ -275,17 +275,19 @@ def group_indices(attributes: Mapping[str, Array], unknown: str | None) -> tuple
 
     An attribute of numbers says which it is: `student=1`. The value `unknown` is None, and comes after the others.
     """
-    codes, names = [], []
+    # Each combination as one number, the first attribute leading: sorting numbers is far cheaper than sorting rows.
+    code: Array = np.zeros(len(next(iter(attributes.values()))), dtype=np.int64)
+    names: list[list[str | None]] = []
     for attribute, values in attributes.items():
         found = [value for value in np.unique(values).tolist() if value != unknown]
         numbers = all(_WHOLE.fullmatch(value) for value in found)
-        codes.append(
-            np.where(values == unknown, len(found), np.searchsorted(np.array(found, dtype=values.dtype), values))
-        )
+        places = np.searchsorted(np.array(found, dtype=values.dtype), values)
+        code = code * (len(found) + 1) + np.where(values == unknown, len(found), places)
         names.append([*(f"{attribute}={value}" if numbers else value for value in found), None])
-    combinations, indices = np.unique(np.stack(codes, axis=1), axis=0, return_inverse=True)
-    made = tuple(tuple(name[i] for name, i in zip(names, row, strict=True)) for row in combinations)
-    return indices.reshape(-1).astype(np.int64), made
+    combinations, indices = np.unique(code, return_inverse=True)
+    each = zip(*np.unravel_index(combinations, [len(name) for name in names]), strict=True)
+    made = tuple(tuple(name[i] for name, i in zip(names, row, strict=True)) for row in each)
+    return indices.astype(np.int64), made
 
 
 def _bounded(values: Array, labels: Array, count: int) -> None:

@@ -197,7 +197,9 @@ def read_source(name: str, options: dict[str, Any], *, root: Path) -> Labelled:
     if name not in SOURCES:
         raise ConfigError(f"params.yaml: data.source.name is {name!r}; choose one of {', '.join(SOURCES)}")
     try:
-        return validate_call(config=ConfigDict(strict=True))(SOURCES[name])(root, **options)
+        source = validate_call(config=ConfigDict(strict=True))(SOURCES[name])(root, **options)
+        pa.default_memory_pool().release_unused()  # of the columns, which may have been most of what there was
+        return source
     except ValidationError as error:
         raise ConfigError(f"params.yaml: data.source{_sentence(error, options)}") from None
 
@@ -292,7 +294,9 @@ def _facts(file: File, columns: Columns, csv: Csv | None) -> dict[str, pa.Array]
 
 
 def _one(facts: Sequence[Mapping[str, pa.Array]]) -> dict[str, pa.Array]:
-    """Put the columns of several tables one after the other."""
+    """Put the columns of several tables one after the other; they may be large, so one alone is not copied."""
+    if len(facts) == 1:
+        return dict(facts[0])
     return {name: pa.concat_arrays([about[name] for about in facts]) for name in facts[0]}
 
 

@@ -28,7 +28,10 @@ def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.rand
     named = {split: name for split, name in splits.items() if isinstance(name, str)}
     shares = {split: share for split, share in splits.items() if not isinstance(share, str)}
     parts = _by_name(source, named)
-    rest = np.setdiff1d(np.arange(len(source)), np.concatenate([np.arange(0), *parts.values()]))
+    left = np.ones(len(source), dtype=bool)
+    for taken in parts.values():
+        left[taken] = False
+    rest = np.flatnonzero(left)
     if shares:
         strata = source.labels if source.groups is None else source.labels * len(source.group_names) + source.groups
         dealt = deal(strata[rest], _units(source)[rest], shares, rng)
