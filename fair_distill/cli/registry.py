@@ -1,7 +1,8 @@
-"""The registry's commands: publish, promote, verify, rollback, revoke."""
+"""The registry's commands: publish, promote, demote, roll back, revoke; verify, pin, look and compare."""
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
@@ -19,7 +20,20 @@ def add_commands(commands: Commands) -> None:
     _add_acting(sub)
     sub = add_command(commands, "verify", _verify, "check every byte that the registry has of a dataset or a version")
     sub.add_argument("reference", help="a dataset, or dataset@channel, dataset@v3, dataset@sha256:...")
+    sub.add_argument("--anchor", type=Path, metavar="FILE", help="a head of the ledger, kept elsewhere by `head`")
     add_registry(sub)
+    sub = add_command(commands, "head", _head, "print the ledger's newest entry by digest, to be kept elsewhere")
+    sub.add_argument("name", help="a dataset")
+    _add_key(sub)
+    add_registry(sub)
+    sub = add_command(commands, "key", _key, "make a key to sign with; print the public key to declare")
+    sub.add_argument("file", type=Path, help="where the private key goes")
+    sub = add_command(commands, "pin", _pin, "write what a reference means now into the lock file")
+    sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    _add_lock(sub)
+    add_registry(sub)
+    sub = add_command(commands, "outdated", _outdated, "say which pins mean another version now; 1 if any does")
+    _add_lock(sub)
     for name, run, text in (
         ("rollback", _rollback, "return a channel to the version it had before"),
         ("revoke", _revoke, "withdraw a version from every consumer, for good"),
@@ -32,8 +46,20 @@ def add_commands(commands: Commands) -> None:
         _add_acting(sub)
 
 
+def _add_key(sub: argparse.ArgumentParser) -> None:
+    default = os.environ.get("FAIR_DISTILL_SIGNING_KEY")
+    sub.add_argument(
+        "--key", type=Path, default=default, metavar="FILE", help="signs with it (default: FAIR_DISTILL_SIGNING_KEY)"
+    )
+
+
+def _add_lock(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--lock", type=Path, default=Path("fair-distill.lock"), metavar="FILE", help="the lock file")
+
+
 def _add_acting(sub: argparse.ArgumentParser) -> None:
     add_registry(sub)
+    _add_key(sub)
     sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
 
 
@@ -60,8 +86,54 @@ def _promote(arguments: Arguments) -> None:
 def _verify(arguments: Arguments) -> None:
     from fair_distill.registry.client import verify
 
-    checked = verify(arguments.reference, registry=arguments.registry)
+    checked = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
     print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
+
+
+def _head(arguments: Arguments) -> None:
+    from fair_distill.registry.client import head
+    from fair_distill.registry.statements import signer
+
+    statement = head(arguments.name, registry=arguments.registry)
+    content = signer(Path(arguments.key))(statement) if arguments.key else statement.to_json()
+    print(content.decode(), end="")
+
+
+def _key(arguments: Arguments) -> None:
+    from fair_distill.errors import ConfigError
+    from fair_distill.registry.statements import new_key
+
+    private, public = new_key()
+    try:
+        # Never over another key, and never readable by others, not even for a moment.
+        with open(os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(private)
+    except OSError as error:
+        raise ConfigError(f"cannot write the key {arguments.file}: {error.strerror}") from None
+    print(public)
+
+
+def _pin(arguments: Arguments) -> None:
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.pins import pin
+    from fair_distill.registry.store import locate
+
+    found = look_up(arguments.reference, registry=arguments.registry)
+    pin(arguments.lock, arguments.reference, found.version, registry=locate(arguments.registry))
+    print(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
+
+
+def _outdated(arguments: Arguments) -> int:
+    from fair_distill.registry.pins import outdated, read_pins
+
+    pins = read_pins(arguments.lock)
+    found = outdated(pins)
+    for one in found:
+        now = f"v{one.now} now" if one.now else "nothing now"
+        print(f"{one.pin.reference} is pinned to v{one.number}, and is {now}{f': {one.why}' if one.why else ''}")
+    if not found:
+        print(f"{len(pins)} pins, all up to date")
+    return 1 if found else 0
 
 
 def _rollback(arguments: Arguments) -> None:
@@ -95,7 +167,12 @@ def _hand(arguments: Arguments) -> "Hand":
 
     from fair_distill.stages import Hand
 
-    return Hand(arguments.who, datetime.now(UTC), uuid4().hex)
+    sign = None
+    if arguments.key:
+        from fair_distill.registry.statements import signer
+
+        sign = signer(Path(arguments.key))
+    return Hand(arguments.who, datetime.now(UTC), uuid4().hex, sign)
 
 
 def _named(arguments: Arguments) -> Any:

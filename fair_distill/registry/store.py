@@ -11,6 +11,7 @@ A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that
     versions/<version>/verdicts/<sha256>.json        what was judged of it; judging again adds one
     versions/<version>/predictions/<sha256>.parquet  what the verdicts were made from
     versions/<version>/provenance/<sha256>.json      image, commit, device and libraries it was made with
+    versions/<version>/statements/<sha256>.json      who stands by a verdict or a provenance: signed envelopes
     ledger/<name>/<number, 12 digits>.json           what happened to the versions of `dataset` or `team/dataset`
 """
 
@@ -25,11 +26,12 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
+from fair_distill.objects import open_bucket
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
 # The kinds of evidence that lie beside a version, and what their files end in.
-EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json"}
+EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 _ASIDE = ".aside"
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -79,6 +81,18 @@ def key_fault(key: object) -> str | None:
     return None
 
 
+def check_key(key: str) -> None:
+    fault = key_fault(key)
+    if fault:
+        raise ConfigError(f"not a key of a registry: {fault}")
+
+
+def check_folder(key: str) -> None:
+    fault = key_fault(key) if key else None
+    if fault:
+        raise ConfigError(f"not a folder of a registry: {fault}")
+
+
 def object_key(digest: str) -> str:
     return f"objects/sha256/{digest[:2]}/{digest[2:]}"
 
@@ -97,14 +111,18 @@ def locate(registry: str | None, *, beside: Path = Path()) -> str:
 
 
 def open_store(url: str) -> Store:
-    """Return the store at a path or a file:// URL. Opening neither reads nor writes."""
+    """Return the store at a path, a file:// URL or s3://bucket/prefix. Opening neither reads nor writes."""
     address = urlsplit(url)
+    if address.scheme == "s3":
+        from fair_distill.registry.bucket import BucketStore
+
+        return BucketStore(open_bucket(url, said_by=f"--registry or {ENVIRONMENT}"))
     if "://" not in url:
         return LocalStore(Path(url))
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         return LocalStore(Path(unquote(address.path)))
     raise ConfigError(
-        f"the registry is {url!r}; the path of a folder or file:///its/path is supported. "
+        f"the registry is {url!r}; the path of a folder, file:///its/path or s3://bucket/prefix is supported. "
         f"Change --registry or {ENVIRONMENT}"
     )
 
@@ -161,15 +179,11 @@ class LocalStore:
 
     def _path(self, key: str) -> Path:
         folder, _, name = key.rpartition("/")
-        fault = key_fault(key)
-        if fault:
-            raise ConfigError(f"not a key of a registry: {fault}")
+        check_key(key)
         return self._folder(folder) / name
 
     def _folder(self, key: str) -> Path:
-        fault = key_fault(key) if key else None
-        if fault:
-            raise ConfigError(f"not a folder of a registry: {fault}")
+        check_folder(key)
         # A folder that is a link would lead out of the registry, for reading and for writing.
         if Path(os.path.realpath(self.root / key)) != Path(os.path.realpath(self.root)) / key:
             raise IntegrityError(f"{self.root / key} is reached through a link; a registry has no links")

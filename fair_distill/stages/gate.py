@@ -31,22 +31,35 @@ def judge(
 
 
 def verdict_of(
-    workspace: Workspace, config: Config, name: str, *, floor: Gate | None = None, now: date | None = None
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    floor: Gate | None = None,
+    now: date | None = None,
+    context: bytes | None = None,
+    promoted: bytes | None = None,
 ) -> Verdict:
     """Judge without writing: what `enforce` and promotion trust, not the verdict that lies on disk.
 
     Without a day (`now`), as in the graph, no waiver counts; a verdict that was to count on one is given on a day.
+
+    Parameters
+    ----------
+    context, promoted : context.json and the promoted version's predictions, where they come from a registry and not
+        from the workspace
     """
     known(config, name)
     predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
-    context = _context(workspace)
+    if context is None:
+        context = context_of(workspace)
     return decide(
         predictions,
         config.gate,
         context=context,
         engine=config.engine,
         manifest=_manifest(workspace, config, name) if asks_the_card(config.gate) else None,
-        references=_compared(workspace, config, config.gate, context),
+        references=_compared(workspace, config, config.gate, context, promoted),
         floor=floor,
         now=now,
     )
@@ -56,18 +69,23 @@ def _manifest(workspace: Workspace, config: Config, name: str) -> bytes:
     return needed(workspace.set(name) / MANIFEST_FILE, made_by=made_by(config, name)).read_bytes()
 
 
-def _context(workspace: Workspace) -> bytes:
+def context_of(workspace: Workspace) -> bytes:
     context = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
     parse_json(context, name=str(workspace.context))
     return context
 
 
-def _compared(workspace: Workspace, config: Config, policy: Gate, context: bytes) -> dict[str, bytes]:
+def _compared(
+    workspace: Workspace, config: Config, policy: Gate, context: bytes, promoted: bytes | None = None
+) -> dict[str, bytes]:
     """Return the predictions that the policy's clauses compare to: references, and what is promoted now."""
     found = {}
     for name in sorted({limit.over for limit in policy.limits if limit.over}):
         if name == PROMOTED:
             if read_context(context).promoted is None:
+                continue
+            if promoted is not None:
+                found[name] = promoted
                 continue
             # Whoever writes context.json lays the promoted version's predictions beside it; the digest binds them.
             path, made_by = workspace.context.with_name("promoted.parquet"), "whoever wrote context.json"
@@ -88,7 +106,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config, "gate.plan"),
-        attempt=read_context(_context(workspace)).attempt,
+        attempt=read_context(context_of(workspace)).attempt,
     )
 
 
@@ -110,7 +128,7 @@ def replay_gate(
             versions[name] = predictions
             manifests[name] = store.read(manifest_key(version))
             before.update((name, verdict.outcome) for verdict in stood if verdict.predictions == Path(key).stem)
-    context = _context(workspace)
+    context = context_of(workspace)
     return replay(
         policy,
         versions,
