@@ -32,6 +32,18 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("reference", help="dataset@channel, dataset@v3")
     _add_lock(sub)
     add_registry(sub)
+    sub = add_command(commands, "diff", _diff, "say what differs between two versions: data, params, groups")
+    for letter in "ab":
+        sub.add_argument(letter, metavar=letter.upper(), help="dataset@channel, dataset@v3")
+    sub.add_argument("--picture", type=Path, metavar="FILE", help="also draw both sets, side by side, into a PNG")
+    add_registry(sub)
+    sub = add_command(commands, "card", _card, "print the dataset card of a version, in Markdown")
+    sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    add_registry(sub)
+    sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
+    sub.add_argument("look", type=Path, metavar="FILE", help="what was found the first time; removed the second")
+    _add_lock(sub)
+    add_registry(sub)
     sub = add_command(commands, "outdated", _outdated, "say which pins mean another version now; 1 if any does")
     _add_lock(sub)
     for name, run, text in (
@@ -44,6 +56,10 @@ def add_commands(commands: Commands) -> None:
         )
         sub.add_argument("--reason", required=True, help="what consumers will read")
         _add_acting(sub)
+    sub = add_command(commands, "demote", _demote, "take a version off a channel, which then has none")
+    sub.add_argument("reference", help="dataset@channel")
+    sub.add_argument("--reason", required=True, help="what consumers will read")
+    _add_acting(sub)
 
 
 def _add_key(sub: argparse.ArgumentParser) -> None:
@@ -123,6 +139,67 @@ def _pin(arguments: Arguments) -> None:
     print(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
 
 
+def _diff(arguments: Arguments) -> None:
+    from fair_distill.artifacts import write_bytes
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.compare import compare
+
+    a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
+    found = compare(a, b)
+    print(f"v{a.number} and v{b.number}: {'nothing differs' if a.version == b.version else ''}".rstrip(": "))
+    for change in found.changed:
+        print(f"  {change.what}: {change.a} → {change.b}")
+    for pair in found.groups:
+        print(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.apart else ''}")
+    for change in found.metrics:
+        print(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
+    if any(pair.apart for pair in found.groups):
+        print("  * the intervals do not meet")
+    if arguments.picture:
+        from fair_distill.report.pair import pair_png
+
+        write_bytes(arguments.picture, pair_png(a.set, b.set))
+
+
+def _interval(group: Any) -> str:
+    if group is None or group.accuracy is None:
+        return "not measured"
+    return _rate(group.accuracy) + (f" ({_rate(group.low)} to {_rate(group.high)})" if group.low is not None else "")
+
+
+def _rate(value: Any) -> str:
+    return "not measured" if value is None else f"{100 * value:.1f} %"
+
+
+def _card(arguments: Arguments) -> None:
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.page import dataset_card
+
+    print(dataset_card(look_up(arguments.reference, registry=arguments.registry)), end="")
+
+
+def _gc(arguments: Arguments) -> None:
+    from datetime import UTC, datetime
+
+    from fair_distill.artifacts import write_bytes
+    from fair_distill.registry.garbage import Look, garbage, remove
+    from fair_distill.registry.pins import read_pins
+    from fair_distill.registry.store import locate, open_store
+
+    store = open_store(locate(arguments.registry))
+    pinned = [one.version for one in read_pins(arguments.lock)]
+    now = datetime.now(UTC)
+    if arguments.look.exists():
+        look = Look.from_json(arguments.look.read_bytes(), name=str(arguments.look))
+        gone = remove(store, look, now=now, delete=store.remove, pinned=pinned)
+        arguments.look.unlink()
+        print(f"{len(gone)} contents that belonged to nothing are removed")
+    else:
+        look = Look(now, garbage(store, pinned=pinned))
+        write_bytes(arguments.look, look.to_json())
+        print(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
+
+
 def _outdated(arguments: Arguments) -> int:
     from fair_distill.registry.pins import outdated, read_pins
 
@@ -159,6 +236,22 @@ def _revoke(arguments: Arguments) -> None:
         store, name, resolve(entries, selector), reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
     )
     print(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
+
+
+def _demote(arguments: Arguments) -> None:
+    from fair_distill.errors import Refused
+    from fair_distill.registry.channels import current, version_number
+    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.release import demote
+
+    store, name, channel = _named(arguments)
+    entries = read_ledger(store, name)
+    version = current(entries, channel)
+    if version is None:
+        raise Refused(f"{name}: nothing is demoted from {channel}: nothing is in force there")
+    hand = _hand(arguments)
+    demote(store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    print(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
 
 
 def _hand(arguments: Arguments) -> "Hand":

@@ -85,6 +85,11 @@ class BucketStore:
         keys = self._patiently(lambda: self.bucket.below(prefix))
         return [key for key in keys if not any(part.startswith(".") for part in key.split("/"))]
 
+    def remove(self, key: str) -> None:
+        """Remove a content. For `garbage` alone: a registry's own credentials need not, and should not, allow it."""
+        check_key(key)
+        self._patiently(lambda: self.bucket.delete(key))
+
     def _create(self, key: str, content: bytes) -> bool:
         """Create a key, however often its answer is lost.
 

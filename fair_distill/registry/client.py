@@ -284,7 +284,7 @@ def _open(
     name: str, registry: str | None, *, offline: bool = False, cached: bool = True
 ) -> tuple[Store, tuple[Entry, ...]]:
     url = locate(registry)
-    store = open_store(url)
+    store: Store = open_store(url)
     folder = cache_folder()
     if "://" in url and not url.startswith("file:"):
         if offline and folder is None:

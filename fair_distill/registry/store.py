@@ -22,11 +22,14 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
 from fair_distill.objects import open_bucket
+
+if TYPE_CHECKING:
+    from fair_distill.registry.bucket import BucketStore
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
@@ -110,7 +113,7 @@ def locate(registry: str | None, *, beside: Path = Path()) -> str:
     return registry or os.environ.get(ENVIRONMENT) or str(beside / FOLDER)
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str) -> "LocalStore | BucketStore":
     """Return the store at a path, a file:// URL or s3://bucket/prefix. Opening neither reads nor writes."""
     address = urlsplit(url)
     if address.scheme == "s3":
@@ -176,6 +179,14 @@ class LocalStore:
         except OSError as error:
             raise ConfigError(f"cannot read {start}: {error.strerror}; change --registry or mend it") from None
         return sorted(key for key in keys if key.startswith(prefix))
+
+    def remove(self, key: str) -> None:
+        """Remove a content. For `garbage` alone: no other command of a registry removes anything."""
+        path = self._path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot remove {path}: {error.strerror}") from None
 
     def _path(self, key: str) -> Path:
         folder, _, name = key.rpartition("/")
