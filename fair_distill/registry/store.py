@@ -108,6 +108,16 @@ def evidence_key(version: str, kind: str, digest: str) -> str:
     return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
 
 
+def digest_in(key: str) -> str | None:
+    """Return the SHA-256 that a key says its content has; None for the ledger's, which are named by number."""
+    parts = key.split("/")
+    if parts[0] == "objects":
+        return "".join(parts[2:])
+    return (
+        (parts[1] if parts[2] == "manifest.json" else parts[-1].partition(".")[0]) if parts[0] == "versions" else None
+    )
+
+
 def locate(registry: str | None, *, beside: Path = Path()) -> str:
     """Return where the registry is: as given, else FAIR_DISTILL_REGISTRY, else the folder `registry` in `beside`."""
     return registry or os.environ.get(ENVIRONMENT) or str(beside / FOLDER)

@@ -25,6 +25,8 @@ class Place(Protocol):
     def files(self) -> dict[str, bytes]:
         """Everything that lies there, by key."""
 
+    def get(self, key: str) -> bytes: ...
+
     def put(self, key: str, content: bytes) -> None:
         """Overwrite, as the registry itself never does."""
 
@@ -48,6 +50,9 @@ class Folder:
             for path in sorted(self.root.rglob("*"))
             if path.is_file()
         }
+
+    def get(self, key: str) -> bytes:
+        return (self.root / key).read_bytes()
 
     def put(self, key: str, content: bytes) -> None:
         path = self.root / key
@@ -78,6 +83,10 @@ class Bucket:
         found = {key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
         found = {key.removeprefix(f"{self.prefix}/"): content for key, content in found.items()}
         return {key: content for key, content in found.items() if not key.startswith(".")}
+
+    def get(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")["Body"].read()
+        return content
 
     def put(self, key: str, content: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=content)
