@@ -3,8 +3,10 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
+# What a consumer remembers of the demo's registry goes with it.
+export FAIR_DISTILL_CACHE := $(CURDIR)/.cache
 
-.PHONY: demo test test-kills test-report test-gate lint docs clean
+.PHONY: demo test test-kills test-report test-gate test-s3 lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -30,6 +32,14 @@ test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
 
+test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's packages), and its faults; about 4 minutes
+	tests/s3/ceph.sh install
+	tests/s3/ceph.sh new .ceph
+	FAIR_DISTILL_S3=http://127.0.0.1:7480 FAIR_DISTILL_CEPH=$(CURDIR)/.ceph python -m pytest tests/registry tests/s3 \
+		|| { tests/s3/ceph.sh stop .ceph; exit 1; }
+	tests/s3/ceph.sh stop .ceph
+	rm -rf .ceph
+
 lint: .venv/.ready
 	ruff check
 	ruff format --check
@@ -43,4 +53,4 @@ lint: .venv/.ready
 	@touch $@
 
 clean:
-	rm -rf build artifacts .checkpoints registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots
+	rm -rf build artifacts .checkpoints .cache registry dvc-remote .dvc/cache .dvc/tmp dvc.lock dvc_plots

@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from fair_distill.data.grouped import GroupedDataset
     from fair_distill.distillation.api import distill
     from fair_distill.evaluation.train import train_on as train
-    from fair_distill.registry.client import load
+    from fair_distill.registry.client import load, look_up
 
-__all__ = ["GroupedDataset", "distill", "load", "train"]
+__all__ = ["GroupedDataset", "distill", "load", "look_up", "train"]
 
 _HOMES = {
     "GroupedDataset": ("fair_distill.data.grouped", "GroupedDataset"),
     "distill": ("fair_distill.distillation.api", "distill"),
     "load": ("fair_distill.registry.client", "load"),
+    "look_up": ("fair_distill.registry.client", "look_up"),
     "train": ("fair_distill.evaluation.train", "train_on"),
 }
 

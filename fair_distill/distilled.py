@@ -5,6 +5,7 @@ Parquet and not Arrow IPC, because a published set is small and read everywhere.
 
 import io
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,21 @@ class DistilledSet:
             raise DataError(f"{self.card.name!r} is a set of images; it has no columns, take `images`")
         return self.card.schema.decode(self.images)
 
-    def to_parquet(self) -> bytes:
-        """Return the file's bytes; the same set gives the same bytes under one version of pyarrow.
+    def to_numpy(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return copies of images and labels."""
+        return self.images.copy(), self.labels.copy()
 
-        An image is a column of tensors; a row is the columns of its table, for whoever reads it without us.
-        """
+    def to_torch(self, *, normalised: bool = True) -> Any:
+        """Return a `torch.utils.data.Dataset` of the examples that the recipe trains on (tensors.Examples)."""
+        # By name, so that whoever does not ask for it needs no torch.
+        return import_module("fair_distill.tensors").Examples(self, normalised=normalised)
+
+    def to_pandas(self) -> Any:
+        """Return a pandas.DataFrame: the columns of rows, or an image a cell, and the label. Needs pandas."""
+        return self.to_arrow().to_pandas()
+
+    def to_arrow(self) -> pa.Table:
+        """Return the table that is stored, with the card, and so the recipe, in the metadata of its schema."""
         if self.card.schema is None:
             content = {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(self.images))}
         else:
@@ -77,8 +88,15 @@ class DistilledSet:
             [(name, column.type) for name, column in columns.items()],
             metadata={_KEY: to_json(self.card.to_dict())},
         )
+        return pa.table(list(columns.values()), schema=schema)
+
+    def to_parquet(self) -> bytes:
+        """Return the file's bytes; the same set gives the same bytes under one version of pyarrow.
+
+        An image is a column of tensors; a row is the columns of its table, for whoever reads it without us.
+        """
         sink = io.BytesIO()
-        pq.write_table(pa.table(list(columns.values()), schema=schema), sink, compression="zstd", store_schema=True)
+        pq.write_table(self.to_arrow(), sink, compression="zstd", store_schema=True)
         return sink.getvalue()
 
     @classmethod

@@ -1,6 +1,8 @@
+import atexit
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,10 @@ from small_workspace import CANDIDATES, REFERENCES, SETS, run, small_params, wri
 
 # Small arrays are slower on two threads, and two threads wait for each other when the machine is busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What consumers remember is remembered of this run's registries only.
+os.environ["FAIR_DISTILL_CACHE"] = tempfile.mkdtemp(prefix="fair-distill-tests-")
+atexit.register(shutil.rmtree, os.environ["FAIR_DISTILL_CACHE"], ignore_errors=True)
 
 # The same examples every time, and no clock: a busy machine is not a fault.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

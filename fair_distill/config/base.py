@@ -19,7 +19,15 @@ def _slug(name: str) -> str:
     return name
 
 
+def _dataset_name(name: str) -> str:
+    parts = name.split("/")
+    if len(parts) > 2:
+        raise ValueError(f"a dataset is named `dataset` or `team/dataset`; got {name!r}")
+    return "/".join(map(_slug, parts))
+
+
 Slug = Annotated[str, AfterValidator(_slug)]
+DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 
 
 class Section(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
 
-from fair_distill.config.base import Positive, Section, Slug
+from fair_distill.config.base import DatasetName, Positive, Section, Slug
 from fair_distill.config.data import Data
 from fair_distill.config.distill import Candidate, Diagnostics, Distill, Nearness, Recipe
 from fair_distill.config.evaluate import Evaluate, Reference
@@ -14,15 +14,18 @@ from fair_distill.errors import ConfigError
 
 
 class Release(Section):
+    """What is released, through which channels, and by whose keys: with keys, the unsigned is not promoted."""
+
     candidate: Slug
     channels: Annotated[list[Slug], Field(min_length=1)]
+    signed_by: list[Annotated[str, Field(pattern="^ed25519:[0-9a-f]{64}$")]]
 
 
 class Config(Section):
     engine: Positive
     seed: Annotated[int, Field(ge=0)]
     threads: Positive
-    dataset: Slug
+    dataset: DatasetName
     data: Data
     validate_: Annotated[Validate, Field(alias="validate")]
     recipe: Recipe

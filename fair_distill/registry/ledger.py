@@ -154,14 +154,24 @@ def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tu
     return tuple(entries)
 
 
-def append(store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft | None]) -> Entry | None:
+def append(
+    store: Store,
+    name: str,
+    make: Callable[[tuple[Entry, ...]], Draft | None],
+    *,
+    known: tuple[Entry, ...] = (),
+) -> Entry | None:
     """Add what `make` returns for the ledger as it is; None, and nothing is written, if that is None.
 
     If another writer was first, `make` is asked again with the ledger that now is: it decides on the state its
     entry will follow, whatever the race. `make` may raise to give up.
+
+    Parameters
+    ----------
+    known : entries read before, which are not read again
     """
     check_name(name)
-    entries: tuple[Entry, ...] = ()
+    entries = known
     for _ in range(_TRIES):
         entries = read_ledger(store, name, known=entries)
         draft = make(entries)
@@ -199,9 +209,12 @@ def _landed(store: Store, key: str, content: bytes) -> bool:
         try:
             if store.create(key, content):
                 return True
-        except Unanswered:
-            if not store.exists(key):
-                continue
+        except Unanswered as lost:
+            try:
+                if not store.exists(key):
+                    continue
+            except ConfigError:  # the store is gone altogether: what is not known is whether it wrote
+                raise lost from None
         return store.read(key) == content
     raise Unanswered(f"the store did not say whether {key} was written; repeat the command, it does nothing twice")
 

@@ -24,8 +24,10 @@ from fair_distill.registry.channels import (
     revocation,
     version_number,
 )
+from fair_distill.registry.checks import check_signatures
 from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
+from fair_distill.registry.statements import PREDICATES, Signer, Statement
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
 
 
@@ -61,6 +63,7 @@ def publish(
     predictions: bytes | None = None,
     verdicts: Sequence[bytes] = (),
     provenance: bytes | None = None,
+    sign: Signer | None = None,
     who: str,
     now: datetime,
     nonce: str,
@@ -69,6 +72,10 @@ def publish(
 
     Publishing what is published writes nothing, except evidence that was not there: predictions and verdicts of
     another day lie beside the same version. Nothing is written that `load` would refuse.
+
+    Parameters
+    ----------
+    sign : signs a statement on the provenance and on each verdict, which lie beside the version too
 
     Raises
     ------
@@ -80,7 +87,14 @@ def publish(
     version = manifest.version
     _check_package(manifest, files)
     evidence = _check_evidence(version, predictions=predictions, verdicts=verdicts, provenance=provenance)
-    refuse_revoked(read_ledger(store, name), version)
+    if sign is not None:
+        evidence += [
+            ("statements", sign(Statement(kind, name, version, sha256(content))))
+            for kind, content in evidence
+            if kind in PREDICATES
+        ]
+    known = read_ledger(store, name)
+    refuse_revoked(known, version)
 
     for entry in manifest.files:
         _put(store, object_key(entry.sha256), files[entry.path])
@@ -93,8 +107,8 @@ def publish(
             return None
         return Draft(event="publish", version=version, who=who, time=timestamp(now), nonce=nonce)
 
-    written = append(store, name, make)
-    return Publication(version, version_number(read_ledger(store, name), version), written is not None)
+    written = append(store, name, make, known=known)
+    return Publication(version, version_number(read_ledger(store, name, known=known), version), written is not None)
 
 
 def promote(
@@ -110,15 +124,22 @@ def promote(
     now: datetime,
     nonce: str,
     reason: str = "",
+    sign: Signer | None = None,
+    signed_by: Sequence[str] = (),
 ) -> Promotion:
     """Put a version in a channel, by way of the channels before it in `order` that it never held; one entry each.
+
+    Parameters
+    ----------
+    sign : signs a statement on the verdict
+    signed_by : public keys; if there are any, one of them must have signed the verdict and the provenance
 
     Raises
     ------
     Refused, Undecided
-        If the verdict is not a pass, with its reasons; nothing is written.
+        If the verdict does not let it pass, with its reasons; nothing is written.
     IntegrityError
-        If the verdict is of another version, or the version was revoked.
+        If the verdict is of another version, the version was revoked, or a signature is missing or not of those keys.
     """
     if channel not in order:
         raise ConfigError(f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(order)}")
@@ -143,10 +164,17 @@ def promote(
 
     if draft(entries, channel) is None:
         return Promotion(version, number, channel, ())
-    _put(store, evidence_key(version, "verdicts", sha256(verdict_bytes)), verdict_bytes)
+    digest = sha256(verdict_bytes)
+    _put(store, evidence_key(version, "verdicts", digest), verdict_bytes)
+    if sign is not None:
+        envelope = sign(Statement("verdicts", name, version, digest))
+        _put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
+    if signed_by:
+        what = f"v{number} of {name} is not promoted to {channel}"
+        check_signatures(store, name, version, [digest], signed_by, what=what)
 
     steps = order[: order.index(channel) + 1]
-    written = [append(store, name, partial(draft, step=step)) for step in steps]
+    written = [append(store, name, partial(draft, step=step), known=entries) for step in steps]
     return Promotion(version, number, channel, tuple(entry for entry in written if entry))
 
 
@@ -262,7 +290,7 @@ def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes,
         raise IntegrityError(f"{what}: the verdict's bytes say something else than the verdict")
     if verdict.set != version:
         raise IntegrityError(f"{what}: the verdict is of {verdict.set[:12]}…, not of {version[:12]}…")
-    if verdict.outcome != "pass":
+    if not verdict.lets_pass:
         refusal = Refused if verdict.outcome == "fail" else Undecided
         raise refusal(f"{what}: {'; '.join(verdict.reasons) or verdict.outcome}")
     if not store.exists(evidence_key(version, "predictions", verdict.predictions)):

@@ -11,6 +11,7 @@ A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that
     versions/<version>/verdicts/<sha256>.json        what was judged of it; judging again adds one
     versions/<version>/predictions/<sha256>.parquet  what the verdicts were made from
     versions/<version>/provenance/<sha256>.json      image, commit, device and libraries it was made with
+    versions/<version>/statements/<sha256>.json      who stands by a verdict or a provenance: signed envelopes
     ledger/<name>/<number, 12 digits>.json           what happened to the versions of `dataset` or `team/dataset`
 """
 
@@ -22,17 +23,21 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
+from fair_distill.objects import open_bucket
+
+if TYPE_CHECKING:
+    pass
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
 # Where predictions lie, if not with the rest: they name the group of each example, and what is published is for others.
 APART = "FAIR_DISTILL_PREDICTIONS"
 # The kinds of evidence that lie beside a version, and what their files end in.
-EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json"}
+EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 _ASIDE = ".aside"
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -65,6 +70,13 @@ class Store(Protocol):
         """Return the keys that begin with `prefix`, sorted."""
 
 
+class Removing(Store, Protocol):
+    """A store that can forget, for `garbage` alone: no other command of a registry removes anything."""
+
+    def remove(self, key: str) -> None:
+        """Remove a content. Raises ConfigError if that fails."""
+
+
 def is_sha256(text: object) -> bool:
     return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
@@ -82,6 +94,18 @@ def key_fault(key: object) -> str | None:
     return None
 
 
+def check_key(key: str) -> None:
+    fault = key_fault(key)
+    if fault:
+        raise ConfigError(f"not a key of a registry: {fault}")
+
+
+def check_folder(key: str) -> None:
+    fault = key_fault(key) if key else None
+    if fault:
+        raise ConfigError(f"not a folder of a registry: {fault}")
+
+
 def object_key(digest: str) -> str:
     return f"objects/sha256/{digest[:2]}/{digest[2:]}"
 
@@ -94,32 +118,44 @@ def evidence_key(version: str, kind: str, digest: str) -> str:
     return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
 
 
+def digest_in(key: str) -> str | None:
+    """Return the SHA-256 that a key says its content has; None for the ledger's, which are named by number."""
+    parts = key.split("/")
+    if parts[0] == "objects":
+        return "".join(parts[2:])
+    return (
+        (parts[1] if parts[2] == "manifest.json" else parts[-1].partition(".")[0]) if parts[0] == "versions" else None
+    )
+
+
 def locate(registry: str | None, *, beside: Path = Path()) -> str:
     """Return where the registry is: as given, else FAIR_DISTILL_REGISTRY, else the folder `registry` in `beside`."""
     return registry or os.environ.get(ENVIRONMENT) or str(beside / FOLDER)
 
 
-def open_store(url: str) -> Store:
-    """Return the store at a path or a file:// URL; predictions at another, if FAIR_DISTILL_PREDICTIONS names one.
+def open_store(url: str) -> Removing:
+    """Return the store at a path, file:// URL or s3://bucket/prefix; predictions elsewhere where the environment says so.
 
     Opening neither reads nor writes.
     """
+    found = _at(url, f"--registry or {ENVIRONMENT}")
     apart = os.environ.get(APART)
-    return (
-        Apart(_at(url, f"--registry or {ENVIRONMENT}"), _at(apart, APART))
-        if apart
-        else _at(url, f"--registry or {ENVIRONMENT}")
-    )
+    return Apart(found, _at(apart, APART)) if apart else found
 
 
-def _at(url: str, said_by: str) -> Store:
+def _at(url: str, said_by: str) -> Removing:
     address = urlsplit(url)
+    if address.scheme == "s3":
+        from fair_distill.registry.bucket import BucketStore
+
+        return BucketStore(open_bucket(url, said_by=said_by))
     if "://" not in url:
         return LocalStore(Path(url))
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         return LocalStore(Path(unquote(address.path)))
     raise ConfigError(
-        f"the registry is {url!r}; the path of a folder or file:///its/path is supported. Change {said_by}"
+        f"the registry is {url!r}; the path of a folder, file:///its/path or s3://bucket/prefix is supported. "
+        f"Change {said_by}"
     )
 
 
@@ -127,8 +163,8 @@ def _at(url: str, said_by: str) -> Store:
 class Apart:
     """A store whose predictions lie in another one, which fewer people may read."""
 
-    public: Store
-    private: Store
+    public: Removing
+    private: Removing
 
     def create(self, key: str, content: bytes) -> bool:
         return self._of(key).create(key, content)
@@ -142,7 +178,10 @@ class Apart:
     def list(self, prefix: str) -> builtins.list[str]:
         return sorted({*self.public.list(prefix), *self.private.list(prefix)})
 
-    def _of(self, key: str) -> Store:
+    def remove(self, key: str) -> None:
+        self._of(key).remove(key)
+
+    def _of(self, key: str) -> Removing:
         return self.private if "/predictions/" in key else self.public
 
 
@@ -196,17 +235,21 @@ class LocalStore:
             raise ConfigError(f"cannot read {start}: {error.strerror}; change --registry or mend it") from None
         return sorted(key for key in keys if key.startswith(prefix))
 
+    def remove(self, key: str) -> None:
+        """Remove a content. For `garbage` alone: no other command of a registry removes anything."""
+        path = self._path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot remove {path}: {error.strerror}") from None
+
     def _path(self, key: str) -> Path:
         folder, _, name = key.rpartition("/")
-        fault = key_fault(key)
-        if fault:
-            raise ConfigError(f"not a key of a registry: {fault}")
+        check_key(key)
         return self._folder(folder) / name
 
     def _folder(self, key: str) -> Path:
-        fault = key_fault(key) if key else None
-        if fault:
-            raise ConfigError(f"not a folder of a registry: {fault}")
+        check_folder(key)
         # A folder that is a link would lead out of the registry, for reading and for writing.
         if Path(os.path.realpath(self.root / key)) != Path(os.path.realpath(self.root)) / key:
             raise IntegrityError(f"{self.root / key} is reached through a link; a registry has no links")

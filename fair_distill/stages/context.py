@@ -14,19 +14,27 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
 from fair_distill.registry.channels import in_force, previous
+from fair_distill.registry.checks import fetch
 from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.manifest import read_version
+from fair_distill.registry.statements import Signer
 from fair_distill.registry.store import Store, evidence_key, open_store
 from fair_distill.stages.record import known, made_by
 
 
 @dataclass(frozen=True)
 class Hand:
-    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own."""
+    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own.
+
+    Attributes
+    ----------
+    sign : signs what this hand says; None where no key is configured
+    """
 
     who: str
     now: datetime
     nonce: str
+    sign: Signer | None = None
 
 
 @dataclass(frozen=True)
@@ -110,5 +118,5 @@ def _in_force(entries: tuple[Entry, ...], channel: str, version: str) -> Entry |
 def _judged_by(store: Store, entry: Entry) -> bytes:
     """The predictions that the entry's verdict was made from."""
     assert entry.verdict is not None
-    verdict = Verdict.from_json(store.read(evidence_key(entry.version, "verdicts", entry.verdict)))
-    return store.read(evidence_key(entry.version, "predictions", verdict.predictions))
+    verdict = Verdict.from_json(fetch(store, evidence_key(entry.version, "verdicts", entry.verdict), entry.verdict))
+    return fetch(store, evidence_key(entry.version, "predictions", verdict.predictions), verdict.predictions)

@@ -54,7 +54,7 @@ def verdict_of(
     known(config, name)
     predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
     if context is None:
-        context = _context(workspace)
+        context = context_of(workspace)
     return decide(
         predictions,
         config.gate,
@@ -80,7 +80,7 @@ def _manifest(workspace: Workspace, config: Config, name: str) -> bytes:
     return needed(workspace.set(name) / MANIFEST_FILE, made_by=made_by(config, name)).read_bytes()
 
 
-def _context(workspace: Workspace) -> bytes:
+def context_of(workspace: Workspace) -> bytes:
     context = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
     parse_json(context, name=str(workspace.context))
     return context
@@ -117,7 +117,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config, "gate.plan"),
-        attempt=read_context(_context(workspace)).attempt,
+        attempt=read_context(context_of(workspace)).attempt,
     )
 
 
@@ -139,7 +139,7 @@ def replay_gate(
             versions[name] = predictions
             manifests[name] = store.read(manifest_key(version))
             before.update((name, verdict.outcome) for verdict in stood if verdict.predictions == Path(key).stem)
-    context = _context(workspace)
+    context = context_of(workspace)
     return replay(
         policy,
         versions,

@@ -1,0 +1,210 @@
+"""Who says so: in-toto statements about a version, in DSSE envelopes signed with ed25519. The only file that signs.
+
+A statement binds a version to one piece of its evidence, a verdict or a provenance, by SHA-256 [1]_; an envelope
+binds the statement to a key [2]_. Whoever may write to the store can write a whole registry anew; without the key
+they cannot write what a consumer who declares the key will take.
+
+A public key is written `ed25519:` and 64 hex digits. securesystemslib (the extra `sign`) is loaded where a key is
+used and nowhere else.
+
+References
+----------
+.. [1] in-toto Attestation Framework, Statement v1.
+.. [2] secure-systems-lab/dsse, protocol v1.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fair_distill.artifacts import parse_json, to_json
+from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.registry.store import is_sha256
+
+TYPE = "https://in-toto.io/Statement/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+# What a statement may be about, and the type of the predicate that says so. `head` is of a ledger, not of a version.
+PREDICATES = {
+    "verdicts": "urn:fair-distill:verdict:v1",
+    "provenance": "urn:fair-distill:provenance:v1",
+    "head": "urn:fair-distill:ledger-head:v1",
+}
+_KEY = re.compile(r"ed25519:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A claim about one thing that has a SHA-256.
+
+    Attributes
+    ----------
+    kind : a key of PREDICATES
+    name : what the subject is called: a dataset
+    subject : the SHA-256 of the subject: a version, or for a head the digest of a ledger's entry
+    about : the SHA-256 of the evidence; for a head the entry's number
+    """
+
+    kind: str
+    name: str
+    subject: str
+    about: str
+
+    def to_json(self) -> bytes:
+        return to_json(
+            {
+                "_type": TYPE,
+                "subject": [{"name": self.name, "digest": {"sha256": self.subject}}],
+                "predicateType": PREDICATES[self.kind],
+                "predicate": {"about": self.about},
+            }
+        )
+
+    @classmethod
+    def from_json(cls, content: bytes, *, name: str) -> "Statement":
+        """Read a statement. Raises IntegrityError unless writing it again gives the same bytes."""
+        value = parse_json(content, name=name, error=IntegrityError)
+        try:
+            kinds = {predicate: kind for kind, predicate in PREDICATES.items()}
+            (subject,) = value["subject"]
+            kind, about = kinds[value["predicateType"]], value["predicate"]["about"]
+            statement = cls(kind, subject["name"], subject["digest"]["sha256"], about)
+            sound = is_sha256(statement.subject) and (str(about).isdecimal() if kind == "head" else is_sha256(about))
+        except (KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(f"{name} is not a statement about a version: {error!r}") from None
+        if not sound or statement.to_json() != content:
+            raise IntegrityError(f"{name} is not spelled as a statement is written; it has been edited")
+        return statement
+
+
+Signer = Callable[[Statement], bytes]
+
+
+def check_keys(keys: Sequence[str], *, said_by: str) -> tuple[str, ...]:
+    """Return public keys, or say which is none."""
+    for key in keys:
+        if not _KEY.fullmatch(key):
+            raise ConfigError(f"{said_by}: {key!r} is no public key; `ed25519:` and 64 hex digits were wanted")
+    return tuple(keys)
+
+
+def new_key() -> tuple[bytes, str]:
+    """Return a new private key, as PEM without a password, and its public key."""
+    _library()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    private = Ed25519PrivateKey.generate()
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _written(private.public_key())
+
+
+def signer(path: Path) -> Signer:
+    """Return what signs statements with the private key in a PEM file: bytes of the envelope, the same every time."""
+    library = _library()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        private = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise ConfigError(f"the signing key {path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"the signing key {path} is no private key in PEM without a password: {error}") from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ConfigError(f"the signing key {path} is not an ed25519 key; `fair-distill key FILE` makes one")
+    key = library.CryptoSigner(private)
+
+    def sign(statement: Statement) -> bytes:
+        envelope = library.Envelope(statement.to_json(), PAYLOAD_TYPE, {})
+        envelope.sign(key)
+        return to_json(envelope.to_dict())
+
+    return sign
+
+
+def read_envelope(content: bytes, *, name: str) -> Statement:
+    """Return what an envelope says, whoever signed it. Raises IntegrityError if it is no envelope of ours."""
+    import base64
+
+    value = parse_json(content, name=name, error=IntegrityError)
+    try:
+        payload = base64.b64decode(value["payload"], validate=True)
+        fits = value["payloadType"] == PAYLOAD_TYPE and isinstance(value["signatures"], list) and value["signatures"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{name} is not a DSSE envelope: {error!r}") from None
+    if not fits:
+        raise IntegrityError(f"{name} is not a signed DSSE envelope of an in-toto statement")
+    return Statement.from_json(payload, name=name)
+
+
+def signed_by(content: bytes, keys: Sequence[str], *, name: str) -> bool:
+    """Say whether one of the public keys signed the envelope."""
+    read_envelope(content, name=name)
+    library = _library()
+    known = [_public(library, key) for key in keys]
+    try:
+        return bool(library.Envelope.from_dict(parse_json(content, name=name)).verify(known, 1))
+    except library.Errors:
+        return False
+
+
+def require(
+    envelopes: Sequence[tuple[str, bytes]], wanted: Sequence[Statement], keys: Sequence[str], *, what: str
+) -> None:
+    """See that each wanted statement is in an envelope that one of the keys signed.
+
+    Raises
+    ------
+    IntegrityError
+        If one is in no envelope (unsigned), or only in envelopes of other keys or with a wrong signature.
+    """
+    said = [(read_envelope(content, name=name), name, content) for name, content in envelopes]
+    for statement in wanted:
+        found = [(name, content) for other, name, content in said if other == statement]
+        noun = statement.kind.removesuffix("s")
+        if not found:
+            raise IntegrityError(
+                f"{what}: its {noun} {statement.about[:12]}… is not signed, and a signature is required"
+            )
+        if not any(signed_by(content, keys, name=name) for name, content in found):
+            raise IntegrityError(
+                f"{what}: its {noun} {statement.about[:12]}… is signed by none of the {len(keys)} keys declared "
+                f"({', '.join(key[:20] + '…' for key in keys)})"
+            )
+
+
+@dataclass(frozen=True)
+class _Library:
+    Envelope: Any
+    CryptoSigner: Any
+    SSlibKey: Any
+    Errors: tuple[type[Exception], ...]
+
+
+def _library() -> _Library:
+    try:
+        from securesystemslib.dsse import Envelope
+        from securesystemslib.exceptions import Error, FormatError
+        from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+    except ImportError:
+        raise ConfigError("signatures need securesystemslib; pip install 'fair-distill[sign]'") from None
+    return _Library(Envelope, CryptoSigner, SSlibKey, (Error, FormatError, KeyError, TypeError, ValueError))
+
+
+def _public(library: _Library, key: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        return library.SSlibKey.from_crypto(
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.removeprefix("ed25519:")))
+        )
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError(f"{key!r} is no public key; `ed25519:` and 64 hex digits were wanted") from None
+
+
+def _written(public: Any) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return f"ed25519:{public.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()}"
