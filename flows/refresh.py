@@ -1,36 +1,55 @@
 """Refresh a distilled set: bring every stage up to date, publish, promote."""
 
 import sys
-from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from pydantic import Field
 
-from tasks.registry import promote, publish
-from tasks.stages import bring_up_to_date
+from fair_distill.errors import Refused, Undecided
+from flows.parameters import Channel, Elsewhere, Registry, Repository
+from tasks.placement import placed, run_elsewhere
+from tasks.registry import promote, publish, show
+from tasks.stages import keep_lock
+from tasks.workspace import graph_of, open_clone, say_what_runs
 
-STAGES = ("prepare", "validate", "distill", "references", "evaluate", "judge")
+STAGES = ("prepare", "validate", "experts", "distill", "references", "evaluate", "judge")
 
 
 @flow(name="refresh", persist_result=False)
-def refresh(workspace: Path, registry: str, channel: str) -> str:
+def refresh(
+    repository: Repository = ".",
+    registry: Registry = None,
+    channel: Channel = "production",
+    elsewhere: Elsewhere = {},  # noqa: B006 (Prefect shows it as the form's default)
+    in_place: Annotated[bool, Field(description="Run in the folder itself, uncommitted changes and all")] = False,
+) -> State[str] | str:
     """Make, judge, publish and promote the release candidate of a workspace.
 
-    Parameters
-    ----------
-    workspace : folder with params.yaml and dvc.yaml
-    registry : where versions and channels are kept
-    channel : how far to promote it
+    The run works in a clone of its own, which shares the DVC cache of the machine, and pushes dvc.lock where there is
+    a remote. If the gate refuses, nothing is promoted and the run ends in the state `Blocked`.
 
     Returns
     -------
     The version: SHA-256 of the set's manifest.
     """
-    for stage in STAGES:
-        bring_up_to_date(stage, workspace)
-    publish(workspace, registry)
-    return promote(workspace, registry, channel)
+    with open_clone(repository, in_place=in_place) as (workspace, address):
+        say_what_runs(workspace)
+        for stage in graph_of(workspace, STAGES):
+            if stage in elsewhere:
+                run_elsewhere(stage, elsewhere[stage], workspace, repository)
+            placed(stage)(stage, workspace, pull=stage in elsewhere)
+        show(workspace)
+        if not in_place:
+            keep_lock(workspace, "Refresh dvc.lock")
+        publish(workspace, registry or address)
+        try:
+            return promote(workspace, registry or address, channel)
+        except (Refused, Undecided) as refusal:
+            return Failed(name="Blocked", message=str(refusal), data=refusal)
 
 
 if __name__ == "__main__":
-    here = Path(sys.argv[1] if len(sys.argv) > 1 else ".").absolute()
-    refresh(workspace=here, registry=str(here / "registry"), channel="production")
+    refresh(sys.argv[1] if len(sys.argv) > 1 else ".", in_place=True)
