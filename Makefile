@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test test-kills test-gate test-containers test-server lint clean
+.PHONY: demo test test-kills test-gate test-flows test-containers test-server lint clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -22,6 +22,9 @@ test-kills: .venv/.ready  # 20 runs killed at different steps and taken up; abou
 test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 minutes
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
+
+test-flows: .venv/.ready  # refresh, regate, sweep and run-stage against a server; about 6 minutes
+	FAIR_DISTILL_FLOWS=1 python -m pytest tests/flows
 
 test-containers: .venv/.ready  # the image, and a flow run in a container; podman, as root; about 15 minutes
 	tests/containers/image.sh

@@ -1,12 +1,10 @@
 """Refresh a distilled set: bring every stage up to date, publish, promote."""
 
 import sys
-from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
-from pydantic import Field
 
 from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
@@ -24,16 +22,25 @@ def refresh(
     registry: Registry = None,
     channel: Channel = "production",
     elsewhere: Elsewhere = {},  # noqa: B006 (Prefect shows it as the form's default)
-    in_place: Annotated[bool, Field(description="Run in the folder itself, uncommitted changes and all")] = False,
+    in_place: bool = False,
 ) -> State[str] | str:
     """Make, judge, publish and promote the release candidate of a workspace.
 
     The run works in a clone of its own, which shares the DVC cache of the machine, and pushes dvc.lock where there is
     a remote. If the gate refuses, nothing is promoted and the run ends in the state `Blocked`.
 
-    Returns
-    -------
-    The version: SHA-256 of the set's manifest.
+    Args:
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
+            belong into git's credential helper, never here.
+        registry: Where versions and channels are kept: a folder, file:// or s3://bucket/prefix; else
+            FAIR_DISTILL_REGISTRY, else the folder `registry` in the repository.
+        channel: How far to promote what passes: a channel under `release` in params.yaml.
+        elsewhere: Stages that run as flow runs of another deployment, in a container or on a GPU, as in
+            {"distill": "run-stage/gpu"}. Needs a DVC remote that both reach.
+        in_place: Run in the folder itself, uncommitted changes and all.
+
+    Returns:
+        The version: SHA-256 of the set's manifest.
     """
     with open_clone(repository, in_place=in_place) as (workspace, address):
         say_what_runs(workspace)

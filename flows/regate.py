@@ -17,9 +17,14 @@ def regate(repository: Repository = ".", registry: Registry = None) -> State[str
     A version that fails is taken off its channels, with the reason that consumers will read, and the run ends in the
     state `Demoted`. One that can neither be passed nor failed stays, and the run ends in the state `Undecided`.
 
-    Returns
-    -------
-    What became of each version, in a sentence.
+    Args:
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
+            belong into git's credential helper, never here.
+        registry: Where versions and channels are kept: a folder, file:// or s3://bucket/prefix; else
+            FAIR_DISTILL_REGISTRY, else the folder `registry` in the repository.
+
+    Returns:
+        What became of each version, in a sentence.
     """
     with open_clone(repository) as (workspace, address):
         say_what_runs(workspace)

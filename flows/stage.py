@@ -1,9 +1,6 @@
 """Run one stage: the flow that a container runs, wherever its work pool puts it."""
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
 from flows.parameters import Repository, Stage
 from tasks.placement import placed
@@ -15,11 +12,17 @@ from tasks.workspace import open_clone, say_what_runs
 def run_stage(
     stage: Stage,
     repository: Repository,
-    revision: Annotated[str | None, Field(description="A commit, tag or branch; else the newest")] = None,
+    revision: str | None = None,
 ) -> None:
     """Make what one stage makes, from what the DVC remote has, and push it there with the record of how it came to be.
 
     What the stage needs and the remote has not is made first. Whoever asked then finds both, and has nothing to run.
+
+    Args:
+        stage: The stage.
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
+            belong into git's credential helper, never here.
+        revision: A commit, tag or branch; else the newest.
     """
     with open_clone(repository, revision=revision) as (workspace, _):
         say_what_runs(workspace)

@@ -28,24 +28,29 @@ def task_runner() -> TaskRunner[Any]:
 @flow(name="sweep", persist_result=False, task_runner=task_runner())
 def sweep(
     repository: Repository = ".",
-    ipc: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, description="Images a class")] = [1, 10],  # noqa: B006
+    ipc: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [1, 10],  # noqa: B006
     matchers: Annotated[
         list[str | dict[str, Any]],
-        Field(min_length=1, description="Backbones, as distill.matcher in params.yaml has them"),
+        Field(min_length=1),
     ] = ["dm"],  # noqa: B006
-    candidates: Annotated[
-        list[str], Field(min_length=1, description="Names under candidates in params.yaml, for their alignment")
-    ] = ["barycentric"],  # noqa: B006
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, description="Seeds of distillation")] = [0],  # noqa: B006
+    candidates: Annotated[list[str], Field(min_length=1)] = ["barycentric"],  # noqa: B006
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0],  # noqa: B006
 ) -> State[str] | str:
     """Distil every candidate, rank them on the tune split, and judge the smallest that should pass on the gate split.
 
     The gate split is looked at once, for the one that was chosen. If tune says that none should pass, it is not looked
     at, and the run ends in the state `NoneFits`; if the gate refuses the chosen one, in the state `Blocked`.
 
-    Returns
-    -------
-    The settings to put into params.yaml. What they need is made already.
+    Args:
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
+            belong into git's credential helper, never here.
+        ipc: Images a class.
+        matchers: Backbones, as distill.matcher in params.yaml has them: a name, or a mapping with options.
+        candidates: Names under candidates in params.yaml, for their alignment.
+        seeds: Seeds of distillation.
+
+    Returns:
+        The settings to put into params.yaml. What they need is made already.
     """
     with open_clone(repository) as (workspace, _):
         say_what_runs(workspace)

@@ -1,6 +1,7 @@
 """What flows promise beyond their stages: clones of their own, a lock that is pushed, named ends, retries, pages."""
 
 import json
+import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,11 @@ from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("server")]
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif("FAIR_DISTILL_FLOWS" not in os.environ, reason="make test-flows sets this; some minutes"),
+    pytest.mark.usefixtures("server"),
+]
 
 
 def with_limit(workspace: Workspace, at_least: float) -> None:
