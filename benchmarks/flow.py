@@ -1,8 +1,8 @@
 """What the flow `refresh` costs over `dvc repro`, where neither has anything to do: what is left is the overhead.
 
-`PREFECT_API_URL=http://127.0.0.1:4200/api python benchmarks/flow.py`, with a server that is up. The workspace is a small
-one that every stage ran in once; the two take turns. CPU seconds stand beside the wall clock: on a busy machine only they
-mean something.
+`PREFECT_API_URL=http://127.0.0.1:4200/api python benchmarks/flow.py`, with a server that is up. The workspace is a
+small one that every stage ran in once; the two take turns. CPU seconds stand beside the wall clock: on a busy machine
+only they mean something.
 """
 
 import json

@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 
 from fair_distill import versioning
 from tasks.stages import HOUR, bring_up_to_date
+from tasks.workspace import revision_of
 
 # What computes on the device that FAIR_DISTILL_DEVICE names.
 COMPUTING = ("experts", "distill", "evaluate")
@@ -34,7 +35,7 @@ def run_elsewhere(stage: str, deployment: str, workspace: Path, repository: str)
         If it did not complete; with its own last words.
     """
     versioning.push_data(workspace, say=get_run_logger().info)
-    parameters = {"repository": repository, "stage": stage, "revision": versioning.revision(workspace)}
+    parameters = {"repository": repository, "stage": stage, "revision": revision_of(workspace)}
     run: Any = run_deployment(deployment, parameters=parameters, timeout=None)
     state: State[Any] = run.state
     if not state.is_completed():

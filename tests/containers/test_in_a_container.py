@@ -80,7 +80,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, digest: str) -> Iterator[P
     """A server with every deployment of prefect.yaml, and a docker worker that talks to podman."""
     home = tmp_path_factory.mktemp("prefect")
     socket = home / "podman.sock"
-    running = Prefect(home, {"DOCKER_HOST": f"unix://{socket}", "FAIR_DISTILL_IMAGE": IMAGE})
+    running = Prefect(home, {"DOCKER_HOST": f"unix://{socket}"})
     try:
         running.start("podman", "system", "service", "--time=0", f"unix://{socket}", log="podman.log")
         running.serve()
@@ -91,7 +91,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, digest: str) -> Iterator[P
         ):
             more = ("--base-job-template", template) if template else ()
             running.do("prefect", "work-pool", "create", name, "--type", kind, *more)
-        running.do("prefect", "--no-prompt", "deploy", "--all", FAIR_DISTILL_REPOSITORY="/nowhere")
+        running.do("prefect", "--no-prompt", "deploy", "--all")
         until(socket.exists, what="podman's socket")
         running.start("prefect", "worker", "start", "--pool", "containers", "--type", "docker", log="worker.log")
         yield running
@@ -129,6 +129,7 @@ def test_a_flow_run_distils_in_a_container_and_who_asked_runs_nothing(
 def run(prefect: Prefect, deployment: str, shared: Path, digest: str, **parameters: Any) -> str:
     """Run a deployment in a container that sees `shared`; return the name of the state it ended in."""
     variables = {
+        "image": IMAGE,
         "network_mode": "host",
         "volumes": [f"{shared}:{shared}"],
         "env": {"FAIR_DISTILL_IMAGE": digest, "PREFECT_API_URL": prefect.env["PREFECT_API_URL"]},
