@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 # What a consumer remembers of the demo's registry goes with it.
 export FAIR_DISTILL_CACHE := $(CURDIR)/.cache
 
-.PHONY: demo test test-kills test-report test-gate test-s3 lint docs clean
+.PHONY: demo test test-kills test-report test-gate test-s3 test-flows test-containers test-server lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -39,6 +39,16 @@ test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's p
 		|| { tests/s3/ceph.sh stop .ceph; exit 1; }
 	tests/s3/ceph.sh stop .ceph
 	rm -rf .ceph
+
+test-flows: .venv/.ready  # refresh, regate, sweep and run-stage against a server; about 6 minutes
+	FAIR_DISTILL_FLOWS=1 python -m pytest tests/flows
+
+test-containers: .venv/.ready  # the image, and a flow run in a container; podman, as root; about 15 minutes
+	tests/containers/image.sh
+	FAIR_DISTILL_CONTAINERS=1 python -m pytest tests/containers
+
+test-server: .venv/.ready  # servers, workers and a database that are killed and come back; as root; about 15 minutes
+	FAIR_DISTILL_SERVER=1 python -m pytest tests/server
 
 lint: .venv/.ready
 	ruff check

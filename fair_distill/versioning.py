@@ -1,14 +1,36 @@
 """The only file that runs git and dvc."""
 
+import configparser
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
+
+CACHE = "FAIR_DISTILL_CACHE"
+# How often a push that lost the race is tried on top of what won it.
+_PUSHES = 5
+# DVC's own codes say little; what the stage ended with stands in its last line.
+_ENDED = re.compile(r".*exited with (-?\d+)")
+
+
+class Stopped(FairDistillError):
+    """A command went down without saying why: killed, out of memory, or its place was taken. Worth a retry."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of a lock: the commit that has it, and why it was not pushed, if it was not."""
+
+    commit: str
+    unpushed: str | None
 
 
 def repro(workspace: Path) -> None:
@@ -19,48 +41,132 @@ def repro(workspace: Path) -> None:
     FairDistillError
         If a stage fails, or another process holds the workspace; why stands on stderr.
     """
-    with _dvc(workspace, "repro") as dvc:
-        _ended(dvc, "dvc repro")
+    with _started(workspace, [*_DVC, "repro"]) as dvc:
+        if dvc.wait() != 0:
+            raise FairDistillError("dvc repro did not end well: what stopped it stands above")
 
 
-def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None]) -> tuple[str, ...]:
-    """Bring one stage up to date, all rows of a matrix, not what it depends on; return the names of what ran.
+def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None], pull: bool = False) -> tuple[str, ...]:
+    """Bring one stage, all rows of a matrix and what they depend on, up to date; return the names of what ran.
+
+    If this is interrupted, by whatever exception, the stage is asked to stop (SIGTERM), and waited for: a distillation
+    keeps its state first.
 
     Parameters
     ----------
     say : given every line that DVC and the stage print
+    pull : take from the DVC remote what another machine has made already
+
+    Raises
+    ------
+    Stopped
+        If the stage, or DVC, went down without a word.
+    FairDistillError
+        If the stage refused or failed; with its own words.
     """
-    ran, last = [], ""
-    with _dvc(workspace, "repro", "--single-item", stage, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
-        output: IO[str] = dvc.stdout  # type: ignore[assignment]
-        for line in map(str.rstrip, output):
-            if line:
-                say(line)
+    ran, own_words, dvcs, code = [], "", "", None
+    flags = ["--pull"] if pull and _remotes(workspace / ".dvc" / "config") else []
+    with _started(workspace, [*_DVC, "repro", *flags, stage], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+        for line in _lines(dvc):
+            say(line)
             if started := re.fullmatch(r"Running stage '(.+)':", line):
                 ran.append(started[1])
-            last = line if line.startswith("fair-distill: ") else last
-        _ended(dvc, f"stage {stage}", why=last.removeprefix("fair-distill: "))
+            if line.startswith("fair-distill: "):
+                own_words = line.removeprefix("fair-distill: ")
+            if line.startswith("ERROR: "):
+                dvcs = dvcs or line.removeprefix("ERROR: ")
+            if ended := _ENDED.match(line):
+                code = int(ended[1])
+        went_down = dvc.wait() != 0
+    if went_down:
+        # A shell says 128 and the signal for a command that was killed; DVC's lock is held by another run.
+        killed = dvc.returncode < 0 or (code is not None and (code < 0 or code > 128))
+        locked = "lock" in dvcs and code is None
+        kind = Stopped if killed or locked else FairDistillError
+        raise kind(f"stage {stage} did not end well: {own_words or dvcs or 'what stopped it stands above'}")
     return tuple(ran)
 
 
-def _dvc(workspace: Path, *arguments: str, **pipes: Any) -> "subprocess.Popen[str]":
-    """Start dvc in a workspace, with this environment's `fair-distill` first, whether or not it is activated."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=workspace,
-            env={**os.environ, "PATH": path},
-            text=True,
-            **pipes,
-        )
-    except OSError as error:
-        raise ConfigError(f"dvc cannot be run in {workspace}: {error.strerror}") from None
+def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Path:
+    """Clone a workspace's repository into `folder`, to run in; return the folder.
+
+    The clone shares its DVC cache with all other runs on this machine, so what one has made no other makes again: the
+    folder that FAIR_DISTILL_CACHE names, else the cache of the repository, where that is a folder here. Remotes that
+    are folders stay where they are. A clone of a folder here pushes to where the folder would.
+
+    Parameters
+    ----------
+    repository : a path or URL that git can clone
+    revision : a commit, tag or branch; else the branch that the repository shows
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be cloned; with git's words, less any password in the URL.
+    """
+    _git(Path(), "clone", "--quiet", repository, str(folder), fault=f"cannot clone {_shown(repository)}")
+    if revision:
+        _git(folder, "checkout", "--quiet", revision, fault=f"{_shown(repository)} has no {revision}")
+    here = Path(repository).absolute()
+    if here.is_dir():
+        upstream = _asked(here, "remote", "get-url", "origin")
+        if upstream:
+            _git(folder, "remote", "set-url", "origin", upstream, fault="cannot name the remote")
+        elif _asked(here, "rev-parse", "--is-bare-repository") != "true":
+            _git(folder, "remote", "remove", "origin", fault="cannot leave the remote out")
+    cache = os.environ.get(CACHE) or (here / ".dvc" / "cache" if here.is_dir() else None)
+    _share(folder, cache, here if here.is_dir() else None)
+    if here.is_dir():
+        # A run that was cut off is taken up by the next, which has another clone.
+        kept = here / ".checkpoints"
+        kept.mkdir(exist_ok=True)
+        (folder / ".checkpoints").symlink_to(kept)
+    return folder
 
 
-def _ended(process: "subprocess.Popen[str]", what: str, *, why: str = "") -> None:
-    if process.wait() != 0:
-        raise FairDistillError(f"{what} did not end well: {why or 'what stopped it stands above'}")
+def keep_lock(workspace: Path, *, message: str) -> Kept | None:
+    """Commit dvc.lock, push the data and then the commit, where there are remotes; None if there is nothing new.
+
+    Data go first: a lock that anybody can see names nothing that is not there. A push that lost a race is repeated on
+    top of what won; where both changed the same stages, ours is left unpushed, and what it made is cached all the same.
+
+    Raises
+    ------
+    Stopped
+        If data or commit cannot be pushed for another reason.
+    """
+    _git(workspace, "add", "dvc.lock", fault="cannot add dvc.lock")
+    if _asked(workspace, "diff", "--cached", "--quiet") is not None:
+        return None
+    push_data(workspace)
+    who = () if _asked(workspace, "config", "user.email") else ("-c", "user.name=fair-distill", "-c", "user.email=")
+    _git(workspace, *who, "commit", "--quiet", "-m", message, fault="cannot commit dvc.lock")
+    commit, branch = _asked(workspace, "rev-parse", "HEAD") or "", _asked(workspace, "symbolic-ref", "--short", "HEAD")
+    if not _asked(workspace, "remote"):
+        return Kept(commit, "there is no git remote")
+    if not branch:
+        return Kept(commit, "the run is of a commit, not of a branch")
+    for _ in range(_PUSHES):
+        if _asked(workspace, "push", "--quiet", "origin", branch) is not None:
+            return Kept(_asked(workspace, "rev-parse", "HEAD") or commit, None)
+        _git(workspace, "fetch", "--quiet", "origin", branch, fault="cannot push, nor fetch", kind=Stopped)
+        if _asked(workspace, *who, "rebase", "--quiet", "FETCH_HEAD") is None:
+            _git(workspace, "rebase", "--abort", fault="cannot undo a rebase")
+            return Kept(commit, f"origin/{branch} has another dvc.lock meanwhile")
+    raise Stopped(f"dvc.lock could not be pushed: origin/{branch} was changed {_PUSHES} times meanwhile")
+
+
+def push_data(workspace: Path, *, say: Callable[[str], None] = lambda line: None) -> None:
+    """Push what the stages made, and the record of what they were made from, to the DVC remote, if there is one."""
+    if not _remotes(workspace / ".dvc" / "config"):
+        return
+    arguments = [*_DVC, "push", "--run-cache"]
+    last = ""
+    with _started(workspace, arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+        for last in _lines(dvc):
+            say(last)
+        if dvc.wait() != 0:
+            raise Stopped(f"dvc push did not end well: {last or 'it said nothing'}")
 
 
 def dvc_settings(workspace: Path) -> dict[str, str]:
@@ -71,10 +177,12 @@ def dvc_settings(workspace: Path) -> dict[str, str]:
     FairDistillError
         If the workspace is no DVC repository.
     """
-    with _dvc(workspace, "config", "--list", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
-        told, _ = dvc.communicate()
-        _ended(dvc, "dvc config", why=told.strip().removeprefix("ERROR: ").splitlines()[0] if told.strip() else "")
-    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    arguments = [*_DVC, "config", "--list"]
+    with _started(workspace, arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+        told = list(_lines(dvc))
+        if dvc.wait() != 0:
+            raise FairDistillError(f"dvc config did not end well: {told[0].removeprefix('ERROR: ') if told else ''}")
+    return dict(line.split("=", 1) for line in told if "=" in line)
 
 
 def ensure_repository(folder: Path) -> bool:
@@ -97,15 +205,98 @@ def ensure_repository(folder: Path) -> bool:
 
 def revision(workspace: Path) -> str | None:
     """Return the git commit of a workspace, with "+" after it if files differ from it; None outside git."""
+    commit = _asked(workspace, "rev-parse", "HEAD")
+    return commit and commit + ("+" if _asked(workspace, "status", "--porcelain", "--untracked-files=no") else "")
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(workspace), *arguments], capture_output=True, text=True, check=False
-            )
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = git("rev-parse", "HEAD")
-    return commit and commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+_DVC = (sys.executable, "-m", "dvc")
+
+
+@contextmanager
+def _started(workspace: Path, arguments: Sequence[str], **pipes: Any) -> "Iterator[subprocess.Popen[str]]":
+    """Start a command, with this environment's `fair-distill` first, whether or not it is activated.
+
+    It leads a group of its own, so that all of it can be asked to stop, stage and all, if this process is told to.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    grouped = bool(pipes)  # on a terminal, Ctrl-C must reach it
+    try:
+        process = subprocess.Popen(
+            arguments,
+            cwd=workspace,
+            env={**os.environ, "PATH": path},
+            text=True,
+            start_new_session=grouped,
+            **pipes,
+        )
+    except OSError as error:
+        raise ConfigError(f"dvc cannot be run in {workspace}: {error.strerror}") from None
+    try:
+        yield process
+    except BaseException:
+        if grouped:
+            _stop(process)
+        raise
+    finally:
+        process.__exit__(None, None, None)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    """Ask the whole group to stop, and wait for the last of it: the stage that is keeping its state."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    if process.stdout is not None:
+        process.stdout.read()  # ends when nobody is left who could write
+
+
+def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
+    assert process.stdout is not None
+    yield from filter(None, map(str.rstrip, process.stdout))
+
+
+def _share(clone: Path, cache: Path | str | None, origin: Path | None) -> None:
+    """Write the clone's own DVC configuration: text, because dvc takes two seconds to start."""
+    lines = [f"[cache]\n    dir = {Path(cache).absolute()}"] if cache else []
+    if origin is not None:
+        for name, url in _remotes(clone / ".dvc" / "config").items():
+            if "://" not in url and not Path(url).is_absolute():
+                lines.append(f"['remote \"{name}\"']\n    url = {(origin / '.dvc' / url).resolve()}")
+    local = clone / ".dvc" / "config.local"
+    if local.parent.is_dir() and lines:
+        local.write_text("\n".join(lines) + "\n")
+
+
+def _remotes(config: Path) -> dict[str, str]:
+    """The DVC remotes that a configuration names."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(config)
+    found = ((re.fullmatch(r"'?remote \"(.+)\"'?", section), section) for section in parser.sections())
+    return {match[1]: parser[section].get("url", "") for match, section in found if match}
+
+
+def _asked(workspace: Path, *arguments: str) -> str | None:
+    """What git says; None if it says no, or there is no git."""
+    done = _git_run(workspace, *arguments)
+    return done.stdout.strip() if done is not None and done.returncode == 0 else None
+
+
+def _git(workspace: Path, *arguments: str, fault: str, kind: type[FairDistillError] = ConfigError) -> None:
+    done = _git_run(workspace, *arguments)
+    if done is None:
+        raise ConfigError(f"{fault}: git is not installed")
+    if done.returncode != 0:
+        raise kind(f"{fault}: {_shown(' '.join(done.stderr.split()))[:300]}")
+
+
+def _git_run(workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    command = ["git", "-C", str(workspace), *arguments]
+    silent = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # a run that asks for a password waits for ever
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=silent)
+    except FileNotFoundError:
+        return None
+
+
+def _shown(text: str) -> str:
+    """A text without the passwords of the URLs in it."""
+    return re.sub(r"://[^/@\s]+@", "://...@", text)

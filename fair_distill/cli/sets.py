@@ -67,6 +67,7 @@ def _distill(arguments: Arguments) -> None:
             checkpoints=arguments.checkpoints,
             every=arguments.checkpoint_every,
             stopping=_asked_to_stop(),
+            image=os.environ.get("FAIR_DISTILL_IMAGE"),
             progress=progress,
         )
     made = f"{manifest.card.examples:,} {_things(manifest.card)}"

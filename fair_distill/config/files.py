@@ -41,7 +41,12 @@ def load_config(path: Path) -> Config:
     ConfigError
         One line naming the file, the first key at fault, what was wanted and what came.
     """
-    return parse_config(_read(path, missing="run this in a workspace, or name one with --workspace"), name=str(path))
+    return parse_config(read_params(path), name=str(path))
+
+
+def read_params(path: Path) -> dict[Any, Any]:
+    """Return params.yaml as it stands, unchecked: for what writes a variant of it, and lets that be checked."""
+    return _read(path, missing="run this in a workspace, or name one with --workspace")
 
 
 def load_gate(path: Path) -> Gate:
@@ -72,6 +77,14 @@ def _gate(raw: dict[Any, Any], *, name: str) -> Gate:
     if not isinstance(policy, dict):
         raise ConfigError(f"{name}: gate: a mapping was wanted, got {type(policy).__name__}")
     return checked(Gate, policy, name=name)
+
+
+def stages_of(path: Path) -> tuple[str, ...]:
+    """Return the names of the stages in a dvc.yaml, in its order; whether they can be run is for DVC to say."""
+    stages = _read(path, missing="run this in a workspace that has a graph").get("stages")
+    if not isinstance(stages, dict):
+        raise ConfigError(f"{path}: stages: a mapping was wanted, got {type(stages).__name__}")
+    return tuple(map(str, stages))
 
 
 def _read(path: Path, *, missing: str) -> dict[Any, Any]:

@@ -134,7 +134,7 @@ def locate(registry: str | None, *, beside: Path = Path()) -> str:
 
 
 def open_store(url: str) -> Removing:
-    """Return the store at a path, file:// URL or s3://bucket/prefix; predictions elsewhere where the environment says so.
+    """Return the store at a path, file:// URL or s3://bucket/prefix; predictions may be said to lie elsewhere.
 
     Opening neither reads nor writes.
     """

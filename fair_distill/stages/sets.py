@@ -24,6 +24,7 @@ def distill(
     checkpoints: str | None = None,
     every: int = 50,
     stopping: Callable[[], bool] = lambda: False,
+    image: str | None = None,
     progress: Progress = quiet,
 ) -> Manifest:
     """Distil one candidate; write the set, its manifest, its losses and its picture.
@@ -32,6 +33,7 @@ def distill(
     ----------
     checkpoints, every : the folder or s3:// address that a run is taken up from, and the steps between checkpoints
     stopping : asked after every step whether to keep the state and stop
+    image : the digest of the container image that this runs in, for the provenance
     """
     from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams
@@ -91,10 +93,11 @@ def distill(
         **looks(workspace, config, train, *made, candidate=candidate, formation=formation, device=computed_on),
     )
     distilled = DistilledSet(result.images, result.labels, card)
+    ran_in = {"image": image} if image else {}
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     # What is distilled may resemble what it was distilled from.
     write_bytes(workspace.grid(name), blank_png() if contract.get("privacy") == "restricted" else grid_png(distilled))
-    beside = provenance | of_data(contract) | _derived(config, candidate)
+    beside = provenance | ran_in | of_data(contract) | _derived(config, candidate)
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(beside))
     manifest = write_set(workspace, config, card, distilled, params)
     kept.done()

@@ -1,56 +1,17 @@
 """`dvc repro`, the Prefect flow and `fair-distill run` are three doors to the same stages."""
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from prefect.testing.utilities import prefect_test_harness
-from small_workspace import REPOSITORY, small_params, write_params
+from small_repository import command, commit, fewest_stages, repository
+from small_workspace import write_params
 
 from fair_distill.artifacts import Workspace, sha256
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
 
-BIN = Path(sys.executable).parent
-
 pytestmark = pytest.mark.pipeline
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
-
-
-def clone(folder: Path, params: dict[str, Any]) -> Workspace:
-    """A workspace in a git repository of its own, with the product's dvc.yaml and small params."""
-    folder.mkdir(parents=True)
-    for name in ("dvc.yaml", "context.json", ".dvcignore", ".gitignore"):
-        shutil.copy(REPOSITORY / name, folder / name)
-    (folder / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(REPOSITORY / ".dvc" / name, folder / ".dvc" / name)
-    write_params(folder, params)
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    return Workspace(folder)
-
-
-def fewest_stages() -> dict[str, Any]:
-    """One candidate and one reference: the fewest stages that still are all of them."""
-    params = small_params()
-    return params | {
-        "candidates": {"barycentric": params["candidates"]["barycentric"]},
-        "references": {"random": params["references"]["random"]},
-        "sets": ["random", "barycentric"],
-        "gate": params["gate"]
-        | {"limits": [{"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}]},
-    }
 
 
 def files(workspace: Workspace) -> dict[str, tuple[int, str]]:
@@ -59,19 +20,6 @@ def files(workspace: Workspace) -> dict[str, tuple[int, str]]:
     for folder in ("artifacts", "registry"):
         paths += [path for path in (workspace.root / folder).rglob("*") if path.is_file()]
     return {str(path): (path.stat().st_mtime_ns, sha256(path)) for path in paths}
-
-
-def command(workspace: Workspace, *arguments: str) -> str:
-    done = subprocess.run(
-        arguments,
-        cwd=workspace.root,
-        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def dvc_repro(workspace: Workspace) -> None:
@@ -85,7 +33,7 @@ def fair_distill_run(workspace: Workspace) -> None:
 def prefect_flow(workspace: Workspace) -> None:
     from flows.refresh import refresh
 
-    refresh(workspace=workspace.root, registry=str(workspace.root / "registry"), channel="production")
+    refresh(str(workspace.root), in_place=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +41,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory, server: None) -> dict[str, 
     """Each door's workspace, with its files after the first and after the second run."""
     result = {}
     for door in (dvc_repro, fair_distill_run, prefect_flow):
-        workspace = clone(tmp_path_factory.mktemp("door") / door.__name__, fewest_stages())
+        workspace = repository(tmp_path_factory.mktemp("door") / door.__name__, fewest_stages())
         door(workspace)
         first = files(workspace)
         door(workspace)
@@ -156,9 +104,7 @@ def test_dvc_pushes_pulls_and_shows_what_the_stages_made(walked):
 
 def test_metrics_diff_shows_what_a_change_of_params_did(walked):
     workspace = walked["dvc_repro"][0]
-    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
-    command(workspace, *git, "add", "-A")
-    command(workspace, *git, "commit", "--quiet", "-m", "first")
+    commit(workspace.root, "ran")
     params = yaml.safe_load(workspace.params.read_text())
     params["evaluate"]["seeds"] += 1
     write_params(workspace.root, params)

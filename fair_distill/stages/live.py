@@ -1,0 +1,139 @@
+"""Judge again what is live: under the policy and on the evaluation data that the workspace has now."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from itertools import product
+from pathlib import Path
+
+from fair_distill.artifacts import Workspace, needed, sha256, write_bytes
+from fair_distill.config import Config
+from fair_distill.errors import Refused
+from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.verdict import Verdict
+from fair_distill.registry import release
+from fair_distill.registry.channels import channels, current, version_number
+from fair_distill.registry.checks import fetch, files_of, manifest_of
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.manifest import write_version
+from fair_distill.registry.store import Store, open_store
+from fair_distill.stages.context import Hand
+from fair_distill.stages.evaluation import evaluate
+from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.progress import Progress, quiet
+
+
+@dataclass(frozen=True)
+class Live:
+    """A version that is in force, and the channels that it is in force in."""
+
+    version: str
+    number: int
+    channels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its files are called in the workspace that judges it."""
+        return f"live-v{self.number}"
+
+
+@dataclass(frozen=True)
+class Regated:
+    """What judging a live version again came to.
+
+    Attributes
+    ----------
+    measured : whether networks had to be trained, because the gate split is not one it was published with
+    demoted : the channels it was taken off: all it was in force in, if it fails; none if evidence lacks
+    """
+
+    live: Live
+    verdict: Verdict
+    measured: bool
+    demoted: tuple[str, ...]
+
+
+def live(config: Config, *, registry: str) -> tuple[Live, ...]:
+    """Return the versions of the dataset that any channel gives now."""
+    entries = read_ledger(open_store(registry), config.dataset)
+    held = {channel: current(entries, channel) for channel in channels(entries)}
+    return tuple(
+        Live(version, version_number(entries, version), tuple(c for c, there in held.items() if there == version))
+        for version in dict.fromkeys(version for version in held.values() if version)
+    )
+
+
+def regate(
+    workspace: Workspace,
+    config: Config,
+    of: Live,
+    *,
+    registry: str,
+    hand: Hand,
+    device: str = "cpu",
+    now: date | None = None,
+    progress: Progress = quiet,
+) -> Regated:
+    """Judge one live version by the workspace's policy, on its gate split; demote it where it fails.
+
+    The predictions it was published with serve, if they are of this split and of the networks that params.yaml names;
+    else networks are trained on the published set. What is neither kept nor broken is told, and left where it is.
+    Predictions and verdict lie beside the version afterwards, whatever the outcome.
+    """
+    store = open_store(registry)
+    manifest = manifest_of(store, of.version)
+    files = files_of(store, manifest)
+    # A set of the workspace like any other, so that it is measured and judged like any other.
+    config = config.model_copy(update={"sets": [*config.sets, of.name]})
+    write_version(workspace.set(of.name), manifest, files)
+    known = _known(store, workspace, config, of.version)
+    if known is None:
+        evaluate(workspace, config, of.name, device=device, progress=progress)
+    else:
+        write_bytes(workspace.predictions(of.name), known)
+    verdict = verdict_of(workspace, config, of.name, now=now)
+    write_bytes(workspace.verdict(of.name), verdict.to_json())
+    release.publish(
+        store,
+        config.dataset,
+        manifest,
+        files,
+        predictions=workspace.predictions(of.name).read_bytes(),
+        verdicts=[verdict.to_json()],
+        who=hand.who,
+        now=hand.now,
+        nonce=hand.nonce,
+    )
+    demoted = _demoted(store, config.dataset, of, verdict, hand) if verdict.outcome == "fail" else ()
+    return Regated(of, verdict, known is None, demoted)
+
+
+def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand) -> tuple[str, ...]:
+    taken = []
+    for channel in of.channels:
+        with suppress(Refused):  # somebody changed the channel meanwhile: what was judged is not in force any more
+            release.demote(
+                store,
+                dataset,
+                of.version,
+                channel,
+                reason=f"judged again: {verdict.reasons[0]}",
+                who=hand.who,
+                now=hand.now,
+                nonce=f"{hand.nonce}-{channel}",
+            )
+            taken.append(channel)
+    return tuple(taken)
+
+
+def _known(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
+    """Return published predictions of this set by these networks on this split, if there are any."""
+    split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    networks = tuple(network.name for network in config.evaluate.networks)
+    runs = list(product(range(len(networks)), range(config.evaluate.seeds)))
+    for key in store.list(f"versions/{version}/predictions/"):
+        content = fetch(store, key, Path(key).stem)
+        table = Predictions.from_parquet(content, name=key)
+        if (table.split, table.networks) == (split, networks) and table.runs() == runs:
+            return content
+    return None

@@ -1,0 +1,121 @@
+"""Candidates over ipc, backbone, alignment and seed: how each is made, and what the tune split says of it.
+
+The gate split is not looked at here. Networks are asked about the tune split in its place, in a folder of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from fair_distill.artifacts import Workspace, to_json, write_bytes
+from fair_distill.config import Config, Gate, Limit
+from fair_distill.config.files import parse_config
+from fair_distill.gate.choose import Tuned
+from fair_distill.gate.policy import PROMOTED
+from fair_distill.gate.verdict import Verdict
+from fair_distill.registry.manifest import read_version
+from fair_distill.stages.evaluation import evaluate
+from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.progress import Progress, quiet
+from fair_distill.stages.record import made_by
+
+
+@dataclass(frozen=True)
+class Point:
+    """One candidate of a sweep.
+
+    Attributes
+    ----------
+    matcher : the backbone, as params.yaml would say it: a name, or a mapping with options
+    candidate : a name under candidates, for the alignment
+    """
+
+    ipc: int
+    matcher: str | dict[str, Any]
+    candidate: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        backbone = self.matcher if isinstance(self.matcher, str) else self.matcher.get("name", "?")
+        return f"{self.candidate} · {backbone} · ipc {self.ipc} · seed {self.seed}"
+
+
+def points(
+    ipc: Sequence[int], matchers: Sequence[str | dict[str, Any]], candidates: Sequence[str], seeds: Sequence[int]
+) -> Iterator[Point]:
+    """All of them, the smallest sets first."""
+    return (Point(*each) for each in product(sorted(ipc), matchers, candidates, seeds))
+
+
+def write_point(workspace: Workspace, raw: dict[Any, Any], point: Point) -> Config:
+    """Make a workspace the point's: params.yaml with its settings, checked; return them.
+
+    Every other candidate goes, and so do its sets. JSON is YAML: this file is read by programs alone.
+    """
+    kept = [name for name in raw["sets"] if name not in raw["candidates"] or name == point.candidate]
+    changed = raw | {
+        "seed": point.seed,
+        "distill": raw["distill"] | {"ipc": point.ipc, "matcher": point.matcher},
+        "candidates": {name: of for name, of in raw["candidates"].items() if name == point.candidate},
+        "sets": kept if point.candidate in kept else [*kept, point.candidate],
+        "release": raw["release"] | {"candidate": point.candidate},
+    }
+    config = parse_config(changed, name=f"params.yaml at {point.name}")
+    config.candidate(point.candidate)
+    write_bytes(workspace.params, to_json(changed))
+    return config
+
+
+def ranked_by(policy: Gate) -> tuple[Limit, ...]:
+    """The clauses that candidates are ranked by: all but those about the promoted version, unknown to tune."""
+    return tuple(limit for limit in policy.limits if limit.over != PROMOTED)
+
+
+def compared_to(config: Config) -> list[str]:
+    """The references that those clauses need."""
+    return sorted({limit.over for limit in ranked_by(config.gate) if limit.over})
+
+
+def tuned(
+    workspace: Workspace, config: Config, point: Point, *, scratch: Path, device: str, progress: Progress = quiet
+) -> Tuned:
+    """Train on the point's set, ask the networks about the tune split, and hold that against the policy.
+
+    Parameters
+    ----------
+    scratch : an empty folder
+    """
+    aside = Workspace(scratch)
+    for name, split in (("train", "train"), ("tune", "tune"), ("gate", "tune")):
+        _link(aside.split(name), workspace.split(split))
+    write_bytes(aside.context, b"{}\n")
+    names = [point.candidate, *compared_to(config)]
+    for name in names:
+        _link(aside.set(name), workspace.set(name))
+        evaluate(aside, config, name, device=device, progress=progress)
+    # The tune split is small: what it cannot show for certain it can still rank.
+    update: dict[str, Any] = {"limits": ranked_by(config.gate)}
+    policy = config.gate.model_copy(update=update | ({"minimum_per_cell": 2} if config.gate.mode == "bounds" else {}))
+    verdict = verdict_of(aside, config.model_copy(update={"gate": policy}), point.candidate)
+    manifest, _ = read_version(aside.set(point.candidate), made_by=made_by(config, point.candidate))
+    return Tuned(point.name, manifest.card.examples, verdict)
+
+
+def outcome(workspace: Workspace, name: str) -> str:
+    """What the gate said of a set."""
+    return Verdict.from_json(workspace.verdict(name).read_bytes(), name=str(workspace.verdict(name))).outcome
+
+
+def sizes(workspace: Workspace) -> tuple[int, int]:
+    """How many examples tune and gate have."""
+    from fair_distill.data.schema import read_split
+
+    return len(read_split(workspace.split("tune"))), len(read_split(workspace.split("gate")))
+
+
+def _link(place: Path, to: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(to.absolute())

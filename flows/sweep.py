@@ -1,0 +1,74 @@
+"""Find the smallest set that should pass: over ipc, backbone, alignment and seed, ranked on the tune split."""
+
+import os
+from typing import Annotated, Any
+
+from prefect import flow, unmapped
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
+
+from fair_distill.stages.sweep import Point, points
+from flows.parameters import Repository
+from tasks.sweep import choose, judge_choice, tune_point
+from tasks.workspace import open_clone, revision_of, say_what_runs
+
+
+def task_runner() -> TaskRunner[Any]:
+    """Threads here; where FAIR_DISTILL_DASK names a scheduler, the workers of that cluster, or `local` for one here."""
+    address = os.environ.get("FAIR_DISTILL_DASK")
+    if not address:
+        return ThreadPoolTaskRunner(max_workers=2)
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    return DaskTaskRunner() if address == "local" else DaskTaskRunner(address=address)
+
+
+@flow(name="sweep", persist_result=False, task_runner=task_runner())
+def sweep(
+    repository: Repository = ".",
+    ipc: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [1, 10],  # noqa: B006
+    matchers: Annotated[
+        list[str | dict[str, Any]],
+        Field(min_length=1),
+    ] = ["dm"],  # noqa: B006
+    candidates: Annotated[list[str], Field(min_length=1)] = ["barycentric"],  # noqa: B006
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0],  # noqa: B006
+) -> State[str] | str:
+    """Distil every candidate, rank them on the tune split, and judge the smallest that should pass on the gate split.
+
+    The gate split is looked at once, for the one that was chosen. If tune says that none should pass, it is not looked
+    at, and the run ends in the state `NoneFits`; if the gate refuses the chosen one, in the state `Blocked`.
+
+    Args:
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
+            belong into git's credential helper, never here.
+        ipc: Images a class.
+        matchers: Backbones, as distill.matcher in params.yaml has them: a name, or a mapping with options.
+        candidates: Names under candidates in params.yaml, for their alignment.
+        seeds: Seeds of distillation.
+
+    Returns:
+        The settings to put into params.yaml. What they need is made already.
+    """
+    with open_clone(repository) as (workspace, _):
+        say_what_runs(workspace)
+        revision = revision_of(workspace)
+        all_points = {point.name: point for point in points(ipc, matchers, candidates, seeds)}
+        ran = tune_point.map(unmapped(repository), unmapped(revision), list(all_points.values()))
+        best = choose(workspace, ran.result())
+    if best is None:
+        return Completed(name="NoneFits", message=f"of {len(all_points)} candidates none should pass: add larger ipc")
+    outcome = judge_choice(repository, revision, all_points[best])
+    told = _told(all_points[best])
+    if outcome != "pass":
+        return Failed(name="Blocked", message=f"{best} should have passed, and the gate says: {outcome}")
+    return told
+
+
+def _told(point: Point) -> str:
+    return (
+        f"params.yaml: seed: {point.seed}, distill.ipc: {point.ipc}, distill.matcher: {point.matcher}, "
+        f"release.candidate: {point.candidate}"
+    )

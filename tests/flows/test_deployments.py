@@ -1,0 +1,155 @@
+"""What stands in prefect.yaml, the pools, the automation and compose.yaml is what flows and servers take."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from prefect.events.schemas.automations import AutomationCore
+from prefect.utilities.callables import parameter_schema
+from small_workspace import REPOSITORY
+
+from fair_distill.config.files import stages_of
+from flows.parameters import Stage
+from flows.refresh import STAGES
+from tasks.telling import Telling, key
+
+DEPLOYED: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+
+
+def flow_of(deployment: dict[str, Any]) -> Any:
+    path, name = deployment["entrypoint"].split(":")
+    return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda it: it["name"])
+def test_a_deployments_parameters_are_those_of_its_flow_and_fit_them(deployment: dict[str, Any]) -> None:
+    flow = flow_of(deployment)
+
+    flow.validate_parameters(deployment["parameters"] | {"repository": "somewhere"})
+
+    for about in parameter_schema(flow.fn).properties.values():
+        assert about.get("description"), f"{flow.name}: {about} has no help"
+
+
+@pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda it: it["name"])
+def test_a_deployments_job_variables_are_known_to_its_pool(deployment: dict[str, Any]) -> None:
+    template = {"containers": "docker.json", "cluster": "kubernetes.json"}.get(deployment["work_pool"]["name"])
+    known = {"env"}
+    if template:
+        pool = json.loads((REPOSITORY / "flows" / "pools" / template).read_text())
+        known = set(pool["variables"]["properties"])
+
+    assert set(deployment["work_pool"]["job_variables"]) <= known
+
+
+def test_flows_know_every_stage_of_the_graphs() -> None:
+    known = set(STAGES)
+
+    assert set(Stage.__args__) == known
+    for graph in (REPOSITORY / "dvc.yaml", REPOSITORY / "examples" / "mtt" / "dvc.yaml"):
+        assert set(stages_of(graph)) <= known
+
+
+@pytest.mark.parametrize(
+    ("address", "fits"),
+    [
+        (".", True),
+        ("/a/folder", True),
+        ("git@example.org:team/it.git", True),
+        ("https://example.org/it.git", True),
+        ("s3://bucket/prefix?endpoint=http://host:9000", True),
+        ("https://user:word@example.org/it.git", False),
+        ("s3://key:word@bucket", False),
+        ("", False),
+    ],
+)
+def test_an_address_with_a_password_is_no_parameter(address: str, fits: bool) -> None:
+    from prefect.exceptions import ParameterTypeError
+    from pydantic import ValidationError
+
+    flow = flow_of(DEPLOYED[0])
+    if fits:
+        flow.validate_parameters({"repository": address})
+    else:
+        with pytest.raises((ParameterTypeError, ValidationError)):
+            flow.validate_parameters({"repository": address})
+
+
+def test_the_automation_is_one_and_waits_for_every_end_that_flows_name() -> None:
+    (raw,) = yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
+    automation = AutomationCore.model_validate(raw)
+    ends = set()
+    for path in (REPOSITORY / "flows").glob("*.py"):
+        source = path.read_text()
+        ends |= set(re.findall(r'name="([A-Z]\w+)"', source)) | set(re.findall(r'\("([A-Z]\w+)", any', source))
+
+    assert {"Blocked", "Demoted", "Undecided", "NothingLive", "NoneFits"} == ends
+    assert {f"prefect.flow-run.{end}" for end in ends} <= set(automation.trigger.expect)  # type: ignore[union-attr]
+
+
+def filled(template: Any, values: dict[str, Any]) -> Any:
+    """A job template with its variables in place, as a worker fills it in; what is null is left out."""
+    if isinstance(template, dict):
+        return {name: made for name, value in template.items() if (made := filled(value, values)) is not None}
+    if isinstance(template, list):
+        return [filled(value, values) for value in template]
+    whole = re.fullmatch(r"{{ (\w+) }}", template) if isinstance(template, str) else None
+    if whole:
+        return values.get(whole[1])
+    return re.sub(r"{{ (\w+) }}", lambda m: str(values[m[1]]), template) if isinstance(template, str) else template
+
+
+def test_the_kubernetes_job_has_only_fields_that_the_api_has() -> None:
+    pool = json.loads((REPOSITORY / "flows" / "pools" / "kubernetes.json").read_text())
+    (deployment,) = [it for it in DEPLOYED if it["work_pool"]["name"] == "cluster"]
+    values = {name: about["default"] for name, about in pool["variables"]["properties"].items() if "default" in about}
+    values |= deployment["work_pool"]["job_variables"] | {"name": "run", "labels": {}, "image": "it@sha256:0"}
+    values |= {"command": ["prefect", "flow-run", "execute"], "env": [{"name": "A", "value": "b"}]}
+    schema = json.loads((Path(__file__).parent / "kubernetes_job.schema.json").read_text())
+
+    job = filled(pool["job_configuration"]["job_manifest"], values)
+    faults = [error.message for error in Draft202012Validator(schema).iter_errors(job)]
+
+    assert not faults
+    assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    job["spec"]["template"]["spec"]["parallelism"] = 1  # a field of the job's, not of the pod's
+    assert list(Draft202012Validator(schema).iter_errors(job))
+
+
+def test_every_variable_of_the_kubernetes_pool_is_used() -> None:
+    pool = json.loads((REPOSITORY / "flows" / "pools" / "kubernetes.json").read_text())
+    used = set(re.findall(r"{{ (\w+) }}", json.dumps(pool["job_configuration"])))
+
+    assert used == set(pool["variables"]["properties"])
+
+
+def test_compose_has_no_secret_of_its_own_and_starts_nothing_without() -> None:
+    compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
+    secret = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|ROOT_USER|CONNECTION_URL")
+
+    found = [
+        value
+        for service in compose["services"].values()
+        for name, value in service.get("environment", {}).items()
+        if secret.search(name)
+    ]
+    assert len(found) >= 8
+    assert all(re.search(r"\$\{\w+:\?", value) for value in found)
+
+
+def test_lines_of_progress_are_told_from_others() -> None:
+    said: list[tuple[object, ...]] = []
+    tell = Telling(lambda *arguments: said.append(arguments))
+    for line in ("plain", "{not json", '{"stage": "distill"}', '{"stage": "a", "set": "b", "step": 1, "of": 0}', "{}"):
+        tell(line)
+
+    assert [of[1] for of in said] == ["plain", "{not json", '{"stage": "distill"}', *map(str, [said[3][1], "{}"])]
+
+
+def test_artifacts_are_called_as_prefect_wants() -> None:
+    assert key("Verdict Barycentric_2·x") == "verdict-barycentric-2-x"

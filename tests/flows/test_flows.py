@@ -1,0 +1,229 @@
+"""What flows promise beyond their stages: clones of their own, a lock that is pushed, named ends, retries, pages."""
+
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from small_repository import command, commit, fewest_stages, git, repository
+from small_workspace import write_params
+
+from fair_distill import versioning
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.registry.channels import current
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import open_store
+
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif("FAIR_DISTILL_FLOWS" not in os.environ, reason="make test-flows sets this; some minutes"),
+    pytest.mark.usefixtures("server"),
+]
+
+
+def with_limit(workspace: Workspace, at_least: float) -> None:
+    """Change the policy, and commit the change."""
+    params = yaml.safe_load(workspace.params.read_text())
+    params["gate"]["limits"][0]["at_least"] = at_least
+    write_params(workspace.root, params)
+    commit(workspace.root, "policy")
+
+
+def run_of(state: Any) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id)
+
+
+def artifacts_of(state: Any) -> dict[str | None, Any]:
+    with get_client(sync_client=True) as client:
+        by_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+        return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=by_run)}
+
+
+def task_runs_of(state: Any) -> dict[str, int]:
+    """How often each task of a run was run."""
+    with get_client(sync_client=True) as client:
+        by_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        return {run.name: run.run_count for run in client.read_task_runs(flow_run_filter=by_run)}
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory, server: None) -> tuple[Workspace, Path, list[Any]]:
+    """A repository with a remote, and the states of two runs of `refresh` that were started at once."""
+    from flows.refresh import refresh
+
+    folder = tmp_path_factory.mktemp("refreshed")
+    workspace = repository(folder / "workspace", fewest_stages())
+    upstream = folder / "upstream.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(upstream)], check=True)
+    git(workspace.root, "remote", "add", "origin", str(upstream))
+    git(workspace.root, "push", "--quiet", "origin", "main")
+
+    def once(_: int) -> Any:
+        return refresh(str(workspace.root), return_state=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        return workspace, upstream, list(pool.map(once, range(2)))
+
+
+def test_two_runs_at_once_end_well_and_with_the_same_version(refreshed: Any) -> None:
+    workspace, _, states = refreshed
+
+    versions = {state.result() for state in states}
+    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+
+    assert [state.name for state in states] == ["Completed", "Completed"]
+    assert versions == {current(entries, "production")}
+    assert [entry.event for entry in entries] == ["publish", "promote"]
+
+
+def test_the_lock_is_pushed_once_and_the_workspace_is_as_it_was(refreshed: Any) -> None:
+    workspace, upstream, _ = refreshed
+
+    pushed = git(upstream, "log", "--format=%s", "main").splitlines()
+
+    assert pushed == ["Refresh dvc.lock", "first"]
+    assert git(workspace.root, "status", "--porcelain") == ""
+    assert not workspace.artifacts.exists()
+
+
+def test_what_a_run_made_is_in_the_cache_and_the_remote(refreshed: Any, tmp_path: Path) -> None:
+    workspace, upstream, _ = refreshed
+    git(workspace.root, "pull", "--quiet", "origin", "main")
+    elsewhere = Path(git(tmp_path, "clone", "--quiet", str(upstream), str(tmp_path / "clone")) or tmp_path / "clone")
+    versioning._share(elsewhere, None, workspace.root)
+
+    command(Workspace(elsewhere), "dvc", "pull")
+
+    assert "Data and pipelines are up to date" in command(Workspace(elsewhere), "dvc", "status")
+
+
+def test_a_run_is_called_after_what_it_makes(refreshed: Any) -> None:
+    _, _, (first, second) = refreshed
+
+    names = {run_of(first).name, run_of(second).name}
+
+    assert len(names) == 2
+    assert all(name.startswith("digits · dm · ipc 2 · ") for name in names)
+
+
+def test_the_page_has_progress_table_bars_images_and_verdict(refreshed: Any) -> None:
+    _, _, states = refreshed
+    pages = [artifacts_of(state) for state in states]
+    page = pages[0] | pages[1]
+
+    assert {
+        "sets",
+        "verdict-barycentric",
+        "rates-barycentric",
+        "groups-barycentric",
+        "images-barycentric",
+    } <= page.keys()
+    assert page["distill-barycentric"].type == "progress"
+    assert page["distill-barycentric"].data == 100.0
+    assert "5 of 5" in page["distill-barycentric"].description
+    assert page["images-barycentric"].data.startswith("data:image/png;base64,")
+    assert {row["set"] for row in json.loads(page["sets"].data)} == {"random", "barycentric"}
+
+
+def test_a_refused_promotion_ends_as_blocked_with_the_reason_and_is_not_retried(refreshed: Any) -> None:
+    from flows.refresh import refresh
+
+    workspace, _, _ = refreshed
+    with_limit(workspace, 1.0)
+    before = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+
+    state = refresh(str(workspace.root), return_state=True)
+
+    assert (state.type.value, state.name) == ("FAILED", "Blocked")
+    assert "accuracy" in state.message
+    assert "limit 1.000" in state.message
+    assert task_runs_of(state)["promote to production"] == 1
+    assert read_ledger(open_store(str(workspace.root / "registry")), "digits") == before
+
+
+def test_what_is_live_is_judged_by_the_new_policy_and_demoted_with_the_reason(refreshed: Any) -> None:
+    from flows.regate import regate
+
+    workspace, _, _ = refreshed
+    with_limit(workspace, 0.0)
+    kept = regate(str(workspace.root), return_state=True)
+    with_limit(workspace, 0.99)
+    gone = regate(str(workspace.root), return_state=True)
+    again = regate(str(workspace.root), return_state=True)
+
+    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    assert kept.name == "Completed"
+    assert (gone.name, again.name) == ("Demoted", "NothingLive")
+    assert entries[-1].event == "demote"
+    assert "judged again: accuracy" in entries[-1].reason
+    assert current(entries, "production") is None
+
+
+def test_new_evaluation_data_are_measured_anew(refreshed: Any) -> None:
+    from flows.refresh import refresh
+    from flows.regate import regate
+
+    workspace, _, _ = refreshed
+    with_limit(workspace, 0.0)
+    version = refresh(str(workspace.root))
+    params = yaml.safe_load(workspace.params.read_text())
+    params["seed"] += 1  # deals the splits anew
+    write_params(workspace.root, params)
+    commit(workspace.root, "other evaluation data")
+    regate(str(workspace.root))
+
+    beside = open_store(str(workspace.root / "registry")).list(f"versions/{version}/predictions/")
+    assert len(beside) == 2
+
+
+def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: Any, tmp_path: Path) -> None:
+    from flows.sweep import sweep
+
+    workspace = repository(tmp_path / "swept", fewest_stages())
+
+    state = sweep(str(workspace.root), ipc=[2, 1], return_state=True)
+
+    assert state.name == "Completed"
+    assert "distill.ipc: 1" in state.result()
+    assert sum(name.startswith("judge ") for name in task_runs_of(state)) == 1
+    assert len(json.loads(artifacts_of(state)["sweep"].data)) == 2
+
+
+def test_a_sweep_in_which_none_should_pass_does_not_look_at_the_gate_split(tmp_path: Path) -> None:
+    from flows.sweep import sweep
+
+    workspace = repository(tmp_path / "swept", fewest_stages())
+    with_limit(workspace, 1.0)
+
+    state = sweep(str(workspace.root), ipc=[1], return_state=True)
+
+    assert state.name == "NoneFits"
+    assert not any(name.startswith("judge ") for name in task_runs_of(state))
+
+
+def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) -> None:
+    """A container and its parent have no folder in common but the DVC remote."""
+    from flows.stage import run_stage
+
+    workspace = repository(tmp_path / "asking", fewest_stages())
+    git(tmp_path, "clone", "--quiet", str(workspace.root), str(tmp_path / "there"))
+    config = (workspace.root / ".dvc" / "config").read_text().replace("../dvc-remote", str(tmp_path / "remote"))
+    for place in (workspace.root, tmp_path / "there"):
+        (place / ".dvc" / "config").write_text(config)
+        commit(place, "one remote for both")
+
+    run_stage("distill", str(tmp_path / "there"))
+    said: list[str] = []
+    ran = versioning.repro_stage(workspace.root, "distill", say=said.append, pull=True)
+
+    assert ran == ()
+    assert any("is cached - skipping run" in line for line in said)
+    assert sha256(workspace.set("barycentric") / "set.parquet")

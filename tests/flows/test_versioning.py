@@ -1,0 +1,114 @@
+"""Running DVC and git: how a stage ends, what is retried, what is shared, what is never shown."""
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from prefect.states import Failed
+from small_repository import commit, git
+
+from fair_distill import versioning
+from fair_distill.errors import ConfigError, FairDistillError, Refused
+from fair_distill.registry.store import Unanswered
+from tasks.registry import unanswered
+from tasks.stages import went_down
+
+
+def stage(folder: Path, command: str) -> Path:
+    """A workspace whose only stage is a line of shell."""
+    folder.mkdir(exist_ok=True)
+    (folder / "dvc.yaml").write_text(f"stages:\n  only:\n    cmd: {json.dumps(command)}\n    outs: [made]\n")
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=folder, check=True)
+    (folder / ".dvc").mkdir(exist_ok=True)
+    (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    return folder
+
+
+def test_a_stage_that_refuses_is_told_in_its_own_words(tmp_path: Path) -> None:
+    folder = stage(tmp_path, "echo 'fair-distill: too few' >&2; exit 2")
+
+    with pytest.raises(FairDistillError, match="stage only did not end well: too few") as refused:
+        versioning.repro_stage(folder, "only", say=lambda line: None)
+
+    assert not isinstance(refused.value, versioning.Stopped)
+
+
+def test_a_stage_that_was_killed_may_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(versioning.Stopped):
+        versioning.repro_stage(stage(tmp_path, "kill -9 $$"), "only", say=lambda line: None)
+
+
+def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Path) -> None:
+    folder = stage(tmp_path, "sh wait.sh")
+    script = ("trap 'echo kept > kept; exit 143' TERM", "echo ready", "while :; do sleep 0.05; done")
+    (folder / "wait.sh").write_text("\n".join(script))
+
+    def say(line: str) -> None:
+        if line == "ready":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        versioning.repro_stage(folder, "only", say=say)
+
+    assert (folder / "kept").read_text() == "kept\n"
+
+
+@pytest.mark.parametrize(
+    ("condition", "error", "again"),
+    [
+        (went_down, versioning.Stopped("killed"), True),
+        (went_down, FairDistillError("validation refused the data"), False),
+        (went_down, RuntimeError("a fault of ours"), False),
+        (unanswered, Unanswered("no answer"), True),
+        (unanswered, ConnectionResetError(), True),
+        (unanswered, Refused("eo_diag_max is over the limit"), False),
+        (unanswered, ConfigError("no such channel"), False),
+    ],
+)
+def test_what_is_transient_is_retried_and_nothing_else(condition, error, again) -> None:
+    assert asyncio.run(condition(None, None, Failed(data=error))) is again
+
+
+def test_a_clone_shares_the_cache_and_keeps_folders_that_are_remotes_where_they_are(tmp_path: Path) -> None:
+    home = stage(tmp_path / "home", "true")
+    (home / ".dvc" / "config").write_text("[core]\n    remote = r\n['remote \"r\"']\n    url = ../store\n")
+    commit(home, "first")
+
+    clone = versioning.cloned(str(home), tmp_path / "clone")
+
+    local = (clone / ".dvc" / "config.local").read_text()
+    assert f"dir = {home / '.dvc' / 'cache'}" in local
+    assert f"url = {home / 'store'}" in local
+    assert (clone / ".checkpoints").resolve() == home / ".checkpoints"
+    assert git(clone, "remote") == ""
+
+
+def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) -> None:
+    home = stage(tmp_path / "home", "true")
+    commit(home, "first")
+    upstream = tmp_path / "up.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
+    one, other = (versioning.cloned(str(upstream), tmp_path / name) for name in ("one", "other"))
+    for clone in (one, other):
+        git(clone, "remote", "set-url", "origin", str(upstream))
+    (one / "dvc.lock").write_text("of: one\n")
+    (other / "dvc.lock").write_text("of: other\n")
+
+    first = versioning.keep_lock(one, message="lock")
+    second = versioning.keep_lock(other, message="lock")
+
+    assert first is not None
+    assert first.unpushed is None
+    assert second is not None
+    assert second.unpushed == "origin/main has another dvc.lock meanwhile"
+    assert git(upstream, "show", "main:dvc.lock") == "of: one"
+
+
+def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        versioning.cloned("http://somebody:hunter2@127.0.0.1:1/x.git", tmp_path / "clone")
+
+    assert "hunter2" not in str(refused.value)
+    assert "://...@127.0.0.1:1/x.git" in str(refused.value)

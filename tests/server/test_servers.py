@@ -1,0 +1,248 @@
+"""Servers, workers and a database that go away in the middle, and come back: PostgreSQL, two workers, passwords on.
+
+`make test-server` runs this, as root, with Debian's PostgreSQL started by hand.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from running_prefect import Prefect, free_port, stop, until
+from small_repository import command, commit, fewest_stages, git, repository
+
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import open_store
+
+pytestmark = pytest.mark.skipif("FAIR_DISTILL_SERVER" not in os.environ, reason="make test-server sets this")
+
+PLANTED = {
+    "database": "pl4nted-in-postgres",
+    "auth": "pl4nted-in-auth",
+    "aws": "pl4nted-in-aws",
+}
+
+
+@dataclass
+class Database:
+    """PostgreSQL in a folder, as the user that Debian made for it."""
+
+    folder: Path
+    port: int
+
+    def make(self) -> None:
+        self.folder.mkdir()
+        shutil.chown(self.folder, "postgres")
+        (self.folder.parent / "password").write_text(PLANTED["database"])
+        (self.folder.parent / "password").chmod(0o644)
+        self._do("initdb", "--pgdata", str(self.folder / "data"), "--auth", "scram-sha-256", "--pwfile",
+                 str(self.folder.parent / "password"))  # fmt: skip
+        self.start()
+        self._do("createdb", "--host", "127.0.0.1", "--port", str(self.port), "prefect")
+
+    def start(self) -> None:
+        options = f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        self._do("pg_ctl", "start", "--wait", "--pgdata", str(self.folder / "data"), "--options", options,
+                 "--log", str(self.folder / "log"))  # fmt: skip
+
+    def stop(self) -> None:
+        self._do("pg_ctl", "stop", "--mode", "immediate", "--pgdata", str(self.folder / "data"))
+
+    def dumped(self) -> str:
+        return self._do("pg_dump", "--host", "127.0.0.1", "--port", str(self.port), "prefect")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+asyncpg://postgres:{PLANTED['database']}@127.0.0.1:{self.port}/prefect"
+
+    def _do(self, program: str, *arguments: str) -> str:
+        found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
+        assert found, f"{program} is missing; apt-get install postgresql"
+        done = subprocess.run(
+            ["runuser", "--user", "postgres", "--", str(found[-1]), *arguments],
+            cwd="/", env={**os.environ, "PGPASSWORD": PLANTED["database"]}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False, close_fds=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    folder.chmod(0o755)
+    made = Database(folder / "postgres", free_port())
+    made.make()
+    yield made
+    made.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def prefect(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    auth = f"admin:{PLANTED['auth']}"
+    running = Prefect(
+        tmp_path_factory.mktemp("prefect"),
+        {
+            "PREFECT_API_DATABASE_CONNECTION_URL": database.url,
+            "PREFECT_SERVER_API_AUTH_STRING": auth,
+            "PREFECT_API_AUTH_STRING": auth,
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": PLANTED["aws"],
+            "OMP_NUM_THREADS": "1",
+        },
+    )
+    try:
+        running.serve()
+        running.do("prefect", "work-pool", "create", "here", "--type", "process")
+        running.do("prefect", "automation", "create", "--from-file", "flows/automations.yaml")
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A distillation that takes long enough to be interrupted."""
+    params = fewest_stages()
+    params["distill"]["steps"] = 3000
+    made = repository(tmp_path_factory.mktemp("repository") / "workspace", params)
+    remote = made.root.parent / "upstream.git"
+    git(made.root.parent, "clone", "--quiet", "--bare", str(made.root), str(remote))
+    git(made.root, "remote", "add", "origin", str(remote))
+    return made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the manifest that a plain `dvc repro` of the same commit gives."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "workspace"
+    git(folder.parent, "clone", "--quiet", str(workspace.root), str(folder))
+    command(Workspace(folder), "dvc", "repro", "distill")
+    return sha256(Workspace(folder).set("barycentric") / "manifest.json")
+
+
+def worker(prefect: Prefect, name: str) -> "subprocess.Popen[bytes]":
+    return prefect.start("prefect", "worker", "start", "--pool", "here", "--name", name, log=f"{name}.log")
+
+
+def runs(prefect: Prefect) -> list[dict[str, Any]]:
+    code = (
+        "import json; from prefect.client.orchestration import get_client\n"
+        "with get_client(sync_client=True) as c:\n"
+        "    print(json.dumps([{'id': str(r.id), 'state': r.state_name, 'count': r.run_count,"
+        " 'message': r.state.message if r.state else None} for r in c.read_flow_runs()]))"
+    )
+    done = subprocess.run(["python", "-c", code], env=prefect.env, capture_output=True, text=True, check=False)
+    found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+    return found
+
+
+def ended(prefect: Prefect, state: str) -> bool:
+    found = [run for run in runs(prefect) if run["state"] not in ("Scheduled", "Late")]
+    failed = [run for run in found if run["state"] in ("Failed", "Blocked")]
+    assert not failed, f"{failed}\n{prefect.logged()}"
+    return any(run["state"] == state for run in found)
+
+
+def checkpoints(workspace: Workspace) -> list[Path]:
+    return list((workspace.root / ".checkpoints").rglob("*.safetensors"))
+
+
+def test_a_run_outlives_its_worker_its_server_and_its_database_and_ends_with_the_same_digest(
+    prefect: Prefect, database: Database, workspace: Workspace, undisturbed: str
+) -> None:
+    # A schedule that fires by itself.
+    soon = (datetime.now(UTC) + timedelta(seconds=40)).isoformat()
+    prefect.do(
+        "prefect", "--no-prompt", "deploy", "flows/refresh.py:refresh", "--name", "soon", "--pool", "here",
+        "--tag", "fair-distill", "--interval", "86400", "--anchor-date", soon,
+        "--params", json.dumps({"repository": str(workspace.root)}),
+    )  # fmt: skip
+    both = {name: worker(prefect, name) for name in ("one", "other")}
+
+    # The worker that took it is killed, with all it started, in mid-distillation.
+    until(lambda: checkpoints(workspace), what="a checkpoint", seconds=900)
+    busy = next(name for name, it in both.items() if len(psutil.Process(it.pid).children(recursive=True)) > 0)
+    for process in [*psutil.Process(both[busy].pid).children(recursive=True), psutil.Process(both[busy].pid)]:
+        process.kill()
+    assert checkpoints(workspace)
+
+    # Its silence is noticed, and the other worker takes it up.
+    until(lambda: any(run["count"] > 1 for run in runs(prefect)), what="a successor", seconds=600)
+
+    # Now the server goes, and the database with it; both come back.
+    stop(prefect.processes[0], signal.SIGKILL)
+    database.stop()
+    database.start()
+    prefect.serve()
+
+    until(lambda: ended(prefect, "Completed"), what="the run's end", seconds=1200)
+    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    assert [(entry.event, entry.version) for entry in entries] == [("publish", undisturbed), ("promote", undisturbed)]
+    assert not checkpoints(workspace)
+    assert (
+        git(workspace.root.parent / "upstream.git", "log", "--format=%s", "main").splitlines()[0] == "Refresh dvc.lock"
+    )
+
+
+def test_no_secret_is_in_any_log_artifact_parameter_or_table(prefect: Prefect, database: Database) -> None:
+    everything = prefect.logged() | {"the database": database.dumped()}
+
+    assert "verdict-barycentric" in everything["the database"]
+    for where, text in everything.items():
+        for secret in PLANTED.values():
+            assert secret not in text, f"{secret} is in {where}"
+
+
+def test_a_password_in_a_parameter_is_refused(prefect: Prefect) -> None:
+    url = json.dumps({"repository": "https://somebody:pl4nted@example.org/x.git"})
+    done = subprocess.run(
+        ["prefect", "deployment", "run", "refresh/soon", "--params", url],
+        env=prefect.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode != 0
+    assert "pattern" in done.stdout + done.stderr
+
+
+def test_nobody_gets_in_without_the_password(prefect: Prefect) -> None:
+    done = subprocess.run(
+        ["prefect", "deployment", "ls"],
+        env={**prefect.env, "PREFECT_API_AUTH_STRING": "admin:guess"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode != 0
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_run_on(prefect: Prefect, workspace: Workspace) -> None:
+    params = fewest_stages()
+    params["seed"] = 7
+    params["distill"]["steps"] = 3000
+    workspace.params.write_text(json.dumps(params))
+    commit(workspace.root, "another seed")
+    first = worker(prefect, "leaving")
+    others = [it for it in prefect.processes[1:] if it is not first and "other" in str(it.args)]
+    for it in others:
+        stop(it, signal.SIGTERM)
+    prefect.do("prefect", "deployment", "run", "refresh/soon", "--job-variable",
+               'env={"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}')  # fmt: skip
+    until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
+
+    first.send_signal(signal.SIGTERM)
+    first.wait(timeout=300)
+
+    assert checkpoints(workspace)
+    until(lambda: any(run["state"] in ("AwaitingRetry", "Scheduled") for run in runs(prefect)), what="a handing back")
+    worker(prefect, "coming")
+    until(lambda: not checkpoints(workspace), what="the end of the distillation", seconds=900)
