@@ -146,6 +146,7 @@ class Verdict:
         value: dict[str, Any] = parse_json(content, name=name, error=IntegrityError)
         try:
             findings = tuple(_finding(row) for row in value["findings"])
+            value = {"marginals": {}, "undefined": {}, **value}  # as they were before groups had several attributes
             verdict = cls(**{**value, "findings": findings, "groups": tuple(Group(**row) for row in value["groups"])})
             known = verdict.outcome in EXIT_CODES
         except (KeyError, TypeError) as error:

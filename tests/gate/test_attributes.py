@@ -10,7 +10,7 @@ import pytest
 from small_predictions import drawn
 from small_workspace import run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
+from fair_distill.artifacts import Workspace, to_json
 from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.errors import ConfigError, MeasurementError
@@ -253,3 +253,14 @@ def test_names_of_attributes_go_from_the_table_to_the_verdict(tmp_path: Path) ->
     found = Verdict.from_json(workspace.verdict("balanced").read_bytes())
     for name in ("sex", "skin"):
         assert found.marginals[name]["mlp"]["eo_diag_max"]["value"] == report["marginals"][name]["eo_diag_max"]
+
+
+def test_a_verdict_from_before_there_were_marginals_is_still_one() -> None:
+    found = verdict_of(drawn([[0.9, 0.9]] * 2, 60, np.random.default_rng(0), seeds=5), policy(_accurate()))
+    before = {key: value for key, value in json.loads(found.to_json()).items() if key not in ("marginals", "undefined")}
+
+    assert Verdict.from_json(to_json(before)) == found
+
+
+def _accurate() -> dict[str, Any]:
+    return {"metric": "accuracy", "at_least": 0.5}
