@@ -29,7 +29,7 @@ OUTCOME_WORDS = {
     "pass": "passes",
     "waived": "passes, by waiver",
     "fail": "is refused",
-    "inconclusive": "is not shown to be fair enough",
+    "inconclusive": "is not shown to keep its limits",
     "insufficient": "could not be judged",
 }
 

@@ -155,6 +155,7 @@ class _Enough(Exception):
 
 def _distilled(place: Workspace, config: Config, name: str, device: str, meters: Meters, most_seconds: float) -> Work:
     """Time a candidate's steps, and once what comes before and after them."""
+    from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams, distill
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
@@ -185,6 +186,8 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
             normalise=Normalisation(recipe.mean, recipe.std),
             streams=Streams.from_seed(config.seed),
             device=computed_on,
+            # Never written to: what loading it takes is part of a stage's start.
+            checkpoints=CheckpointFolder(place.checkpoints, "estimate", every=2**31, stopping=lambda: False),
             progress=told,
         )
     steps = len(moments) - 1
