@@ -87,7 +87,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return since
 
 
-FORMS = ["tensors in Parquet", "lists in Arrow", "PNG in a folder of Parquet", "pixels in CSV", "folder", "idx", "npz"]
+FORMS = ["tensors in Parquet", "PNG in a folder of Parquet", "pixels in CSV", "folder", "idx"]
 
 
 @pytest.mark.parametrize("form", FORMS)
