@@ -19,7 +19,9 @@ def test_a_consumer_reaches_the_gates_accuracy_within_its_interval_from_the_pack
     params = yaml.safe_load((workspace / "params.yaml").read_text())
     limit = {"metric": "accuracy", "at_least": 0.001, "why": "a test"}
     params["gate"] = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2, "limits": [limit]}
+    params["evaluate"] = {"seeds": 8, "networks": params["evaluate"]["networks"][:1]}
     (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert run(workspace, "evaluate", "barycentric").code == 0
     assert run(workspace, "publish").code == 0
     ended = run(workspace, "promote", "--to", "production")
     assert ended.code == 0, ended.err
