@@ -130,7 +130,8 @@ NAN, INFINITE = float("nan"), float("inf")
         ("seed", True, "integer; got True"),  # a switch is no number
         ("engine", 1.0, "integer; got 1.0"),
         ("threads", "2", "integer; got '2'"),
-        ("dataset", "di/gits", "letters, digits, '-' and '_'; got 'di/gits'"),
+        ("dataset", "di/gi/ts", "`dataset` or `team/dataset`; got 'di/gi/ts'"),
+        ("dataset", "vision/di gits", "letters, digits, '-' and '_'; got 'di gits'"),
         ("dataset", "", "letters, digits"),
         ("data", [], "got []"),
         ("data", None, "got None"),

@@ -163,8 +163,11 @@ def _diff(arguments: Arguments) -> None:
     from fair_distill.registry.compare import compare
 
     a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
+    if a.version == b.version:
+        print(f"{arguments.a} and {arguments.b} are both v{a.number}; nothing differs")
+        return
     found = compare(a, b)
-    print(f"v{a.number} and v{b.number}: {'nothing differs' if a.version == b.version else ''}".rstrip(": "))
+    print(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
     for change in found.changed:
         print(f"  {change.what}: {change.a} → {change.b}")
     for pair in found.groups:

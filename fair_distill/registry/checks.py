@@ -70,11 +70,14 @@ def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> Distill
 def grounds_of(store: Store, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:
     """Return the entries that put a version in a channel, each with the verdict it gives as its ground, checked."""
     grounds = []
+    contents: dict[str, bytes] = {}
     for entry in entries:
         if entry.version != version or entry.event not in ON_GROUNDS or entry.verdict is None:
             continue
         key = evidence_key(version, "verdicts", entry.verdict)
-        verdict = Verdict.from_json(fetch(store, key, entry.verdict), name=key)
+        if key not in contents:
+            contents[key] = fetch(store, key, entry.verdict)
+        verdict = Verdict.from_json(contents[key], name=key)
         if verdict.set != version:
             raise IntegrityError(f"{key} is a verdict on {verdict.set[:12]}…, not on this version")
         if not verdict.lets_pass:

@@ -74,7 +74,7 @@ def server(request: pytest.FixtureRequest) -> Bucket:
     return place
 
 
-@pytest.fixture(params=["folder", *SERVERS, "memory"])
+@pytest.fixture(params=sorted({"folder", *SERVERS, "memory"}))
 def every_store(request: pytest.FixtureRequest) -> Store:
     """The stores whose contract is tested, a server's always among them."""
     return MemoryStore() if request.param == "memory" else at(request.param, request).store()

@@ -1,7 +1,7 @@
 """Where a registry may lie in these tests, and its bytes as somebody sees them who has the disk or the bucket.
 
-A folder always; moto and a real server too where FAIR_DISTILL_S3 names the latter's endpoint (`make test-s3`). What
-is about S3 itself asks for `servers`, of which moto is one always.
+A folder, and moto for what is about S3. Where FAIR_DISTILL_S3 is `moto`, or the endpoint of a real server (`make
+test-s3`), everything is tried there instead.
 """
 
 import os
@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from fair_distill.registry.store import LocalStore, Store, open_store
 
-REAL = os.environ.get("FAIR_DISTILL_S3")
-SERVERS = ["moto", *(["ceph"] if REAL else [])]
-PLACES = ["folder", *(SERVERS if REAL else [])]
+_SAID = os.environ.get("FAIR_DISTILL_S3")
+REAL = _SAID if _SAID != "moto" else None
+SERVERS = ["ceph" if REAL else "moto"]
+PLACES = SERVERS if _SAID else ["folder"]
 
 
 class Place(Protocol):

@@ -3,15 +3,17 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from places import REAL, Bucket
 from small_registry import NAME, ORDER, events, files_of, package, processes, ship
 
 from fair_distill.errors import ConfigError
 from fair_distill.registry import store as stores
 from fair_distill.registry.client import load, verify
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import LocalStore
+from fair_distill.registry.store import LocalStore, Store, open_store
 
 OLD, NEW = package(1), package(2)
 # object, predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
@@ -84,6 +86,51 @@ def test_a_killed_release_is_before_or_after_and_the_same_command_completes_it(
     assert events(read_ledger(store, NAME)) == [event for made in [*before, NEW] for event in shipped(made)]
     assert load(f"{NAME}@production", registry=str(root)).images.tobytes() == NEW.set.images.tobytes()
     assert verify(NAME, registry=str(root))
+
+
+class DyingAfter:
+    """Kills its process after the create that `step` counts to, of any store."""
+
+    def __init__(self, store: Store, step: int) -> None:
+        self.store, self.left = store, step
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self.store, verb)
+
+    def create(self, key: str, content: bytes) -> bool:
+        created = self.store.create(key, content)
+        self.left -= 1
+        if self.left == 0:
+            die()
+        return created
+
+
+def _ship_there_and_die(url: str, environment: dict[str, str], step: int) -> None:
+    os.environ.update(environment)
+    ship(DyingAfter(open_store(url), step), NEW)
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1) if REAL else [5, 8])
+def test_a_release_to_a_server_that_is_killed_is_before_or_after_and_the_same_command_completes_it(
+    server: Bucket, step: int
+):
+    ship(server.store(), OLD)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+    process = processes().Process(target=_ship_there_and_die, args=(server.url, environment, step))
+    process.start()
+    process.join(120)
+
+    assert process.exitcode == -signal.SIGKILL
+    whole = [*shipped(OLD), *shipped(NEW)]
+    done = events(read_ledger(server.store(), NAME))
+    assert done == whole[: len(done)]
+    in_force = NEW if done == whole else OLD
+    assert load(f"{NAME}@production", registry=server.url).images.tobytes() == in_force.set.images.tobytes()
+    assert verify(NAME, registry=server.url)
+    ship(server.store(), NEW)
+    assert events(read_ledger(server.store(), NAME)) == whole
+    assert load(f"{NAME}@production", registry=server.url).images.tobytes() == NEW.set.images.tobytes()
 
 
 def test_the_steps_above_are_all_there_are(root: Path):

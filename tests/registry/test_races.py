@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
+from places import REAL, Bucket
 from small_registry import NAME, NOW, ORDER, events, package, processes, promote, publish
 
 from fair_distill.errors import Refused
@@ -20,9 +22,9 @@ from fair_distill.registry.store import LocalStore, Store
 RACERS = 16
 
 
-def at_once(work: Callable[[int], Any]) -> list[Any]:
+def at_once(work: Callable[[int], Any], racers: int = RACERS) -> list[Any]:
     """Call `work` of 0, 1, … from as many threads, started together; return the results or what was raised."""
-    barrier = Barrier(RACERS)
+    barrier = Barrier(racers)
 
     def run(i: int) -> Any:
         barrier.wait()
@@ -31,8 +33,8 @@ def at_once(work: Callable[[int], Any]) -> list[Any]:
         except Exception as error:
             return error
 
-    with ThreadPoolExecutor(RACERS) as pool:
-        return list(pool.map(run, range(RACERS)))
+    with ThreadPoolExecutor(racers) as pool:
+        return list(pool.map(run, range(racers)))
 
 
 def by_nonce(entries: tuple[Entry, ...], nonce: str) -> list[tuple[str | None, int]]:
@@ -125,6 +127,30 @@ def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused
     assert [type(result) for result in results].count(Entry) == 1
     assert [type(result) for result in results].count(Refused) == RACERS - 1
     assert current(read_ledger(store, NAME), "production") == package(1).version
+
+
+@pytest.mark.skipif(not REAL, reason="sixty-four at once are for a real server (make test-s3); here sixteen race")
+def test_sixty_four_promoters_on_a_server_make_one_line_of_entries_and_each_is_told(server: Bucket):
+    made = [package(seed) for seed in range(8)]
+    for one in made:
+        publish(server.store(), one)
+    stores = [server.store() for _ in range(64)]
+    promoted = partial(release.promote, name=NAME, channel="candidate", order=ORDER, who="ada", now=NOW)
+
+    def race(i: int) -> release.Promotion:
+        one = made[i % 8]
+        grounds = {"verdict": one.verdict, "verdict_bytes": one.verdict_bytes}
+        return promoted(stores[i], version=one.version, **grounds, nonce=str(i))
+
+    results = at_once(race, 64)
+
+    assert {type(result) for result in results} == {release.Promotion}
+    entries = read_ledger(server.store(), NAME)[8:]
+    told = {entry.number: entry for result in results for entry in result.entries}
+    assert sum(len(result.entries) for result in results) == len(told) == len(entries)
+    assert [told[entry.number] for entry in entries] == list(entries)
+    assert all(told[entry.number] in results[int(entry.nonce)].entries for entry in entries)
+    assert len(entries) > 8
 
 
 def _promote_in_a_process(root: str, seed: int, start: Any) -> None:

@@ -1,0 +1,124 @@
+"""Which S3 calls are made, all of them, and that the IAM policies that ship allow those and no more."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from places import Bucket
+from small_registry import NAME, NOW, package, promote, publish, ship
+
+from fair_distill import objects
+from fair_distill.registry import release
+from fair_distill.registry.client import load, verify
+from fair_distill.registry.store import Store
+
+ONE, TWO = package(1), package(2)
+POLICIES = Path(__file__).parents[2] / "examples" / "registry"
+# What AWS asks leave for, by call.
+NEEDS = {
+    "PutObject": "s3:PutObject",
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+
+
+@pytest.fixture
+def calls(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Every call that a client of the package makes from here on, with its parameters."""
+    made: list[tuple[str, dict[str, Any]]] = []
+    client_of = objects._client
+
+    def watched(*arguments: Any) -> Any:
+        client = client_of(*arguments)
+        client.meta.events.register(
+            "provide-client-params.s3", lambda params, model, **_: made.append((model.name, params))
+        )
+        return client
+
+    monkeypatch.setattr(objects, "_client", watched)
+    monkeypatch.setenv("FAIR_DISTILL_CACHE", "")
+    return made
+
+
+def back(store: Store) -> None:
+    release.rollback(store, NAME, "production", reason="worse", who="ada", now=NOW, nonce="back")
+
+
+def off(store: Store) -> None:
+    release.demote(store, NAME, ONE.version, "production", reason="worse", who="ada", now=NOW, nonce="off")
+
+
+def away(store: Store) -> None:
+    release.revoke(store, NAME, TWO.version, reason="labels", who="ada", now=NOW, nonce="gone")
+
+
+def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
+    def made_by(act: Callable[[], object]) -> Counter[str]:
+        calls.clear()
+        act()
+        return Counter(name for name, _ in calls)
+
+    probe = {"PutObject": 2}
+    # The set, predictions, provenance, manifest, entry; the ledger before and after.
+    assert made_by(lambda: publish(server.store(), ONE)) == Counter(probe) + Counter(
+        PutObject=5, ListObjectsV2=3, GetObject=1
+    )
+    # The verdict and three entries, each after a look at the ledger, of which what is known is not read again.
+    assert made_by(lambda: promote(server.store(), ONE)) == Counter(probe) + Counter(
+        PutObject=4, ListObjectsV2=4, GetObject=1 + 0 + 1 + 2, HeadObject=1
+    )
+    # Four entries, the verdict of the three promotions, manifest, set.
+    assert made_by(lambda: load(f"{NAME}@production", registry=server.url)) == Counter(
+        ListObjectsV2=1, GetObject=4 + 1 + 2
+    )
+    ship(server.store(), TWO)
+    for act in (back, off, away):
+        made = made_by(lambda act=act: act(server.store()))
+        assert made["PutObject"] == 3
+        assert set(made) <= {"PutObject", "GetObject", "ListObjectsV2"}
+    assert set(made_by(lambda: verify(NAME, registry=server.url))) == {"GetObject", "HeadObject", "ListObjectsV2"}
+
+
+def allowed(policy: str) -> set[str]:
+    statements = json.loads((POLICIES / policy).read_text())["Statement"]
+    given = [one["Action"] for one in statements if one["Effect"] == "Allow"]
+    return {action for actions in given for action in ([actions] if isinstance(actions, str) else actions)}
+
+
+def test_the_policies_that_ship_allow_what_is_called_and_no_more(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]]
+):
+    ship(server.store(), ONE)
+    ship(server.store(), TWO)
+    for act in (back, off, away):
+        act(server.store())
+    assert {NEEDS[name] for name, _ in calls} == allowed("iam-publisher.json")
+
+    calls.clear()
+    load(f"{NAME}@v1", registry=server.url)
+    verify(NAME, registry=server.url)
+    assert {NEEDS[name] for name, _ in calls} == allowed("iam-consumer.json")
+
+
+def test_every_write_is_create_only_and_within_the_prefix(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
+    ship(server.store(), ONE)
+    load(f"{NAME}@production", registry=server.url)
+    verify(NAME, registry=server.url)
+
+    assert {params["IfNoneMatch"] for name, params in calls if name == "PutObject"} == {"*"}
+    for _, params in calls:
+        assert params["Bucket"] == server.bucket
+        assert (params.get("Key") or params["Prefix"]).startswith(f"{server.prefix}/")
+
+
+def test_the_publisher_s_policy_denies_what_would_lose_a_version():
+    statements = json.loads((POLICIES / "iam-publisher.json").read_text())["Statement"]
+    denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
+
+    assert set(denied["NeverRemove"]["Action"]) == {"s3:DeleteObject", "s3:DeleteObjectVersion"}
+    assert denied["NeverOverwrite"]["Action"] == "s3:PutObject"
+    assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
