@@ -29,6 +29,7 @@ def hand(now: datetime) -> stages.Hand:
 
 
 @task(
+    task_run_name="publish",
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=3,
@@ -63,7 +64,7 @@ def promote(workspace: Path, registry: str, channel: str) -> str:
     return done.version
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)
+@task(task_run_name="show", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)
 def show(workspace: Path) -> None:
     """Put the release candidate and the table of all sets on the run's page."""
     place = Workspace(workspace)
