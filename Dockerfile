@@ -15,7 +15,7 @@ COPY constraints.txt /src/
 # torch first and by pip: its index has builds for one kind of device, and the constraints say which version.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/venv/bin/pip install --quiet --constraint /src/constraints.txt \
-        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} torch uv
+        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} pip torch uv
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY fair_distill fair_distill

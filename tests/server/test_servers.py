@@ -99,6 +99,7 @@ def prefect(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "AWS_ACCESS_KEY_ID": "somebody",
             "AWS_SECRET_ACCESS_KEY": PLANTED["aws"],
+            "PREFECT_CLIENT_MAX_RETRIES": "10",
             "OMP_NUM_THREADS": "1",
         },
     )
