@@ -43,11 +43,11 @@ test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's p
 test-flows: .venv/.ready  # refresh, regate, sweep and run-stage against a server; about 6 minutes
 	FAIR_DISTILL_FLOWS=1 python -m pytest tests/flows
 
-test-containers: .venv/.ready  # the image, and a flow run in a container; podman, as root; about 15 minutes
+test-containers: .venv/.ready  # the image, and a flow run in a container; podman, as root; about 10 minutes
 	tests/containers/image.sh
 	FAIR_DISTILL_CONTAINERS=1 python -m pytest tests/containers
 
-test-server: .venv/.ready  # servers, workers and a database that are killed and come back; as root; about 15 minutes
+test-server: .venv/.ready  # servers, workers and a database that are killed and come back; as root; about 10 minutes
 	FAIR_DISTILL_SERVER=1 python -m pytest tests/server
 
 lint: .venv/.ready
