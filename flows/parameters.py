@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Stage = Literal["prepare", "validate", "experts", "distill", "references", "evaluate", "judge"]
+Stage = Literal["prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge"]
 
 # A URL with at most a user in it, git's host:path, or a path: a parameter is shown to everybody who sees the run.
 NO_PASSWORD = r"^(?:[A-Za-z0-9+]+://(?:[^/@:]+@)?[^/@]*(?:/.*)?|[^:]+(?::[^/].*)?)$"

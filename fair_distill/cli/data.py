@@ -97,8 +97,8 @@ def _validate(arguments: Arguments) -> None:
         print_json(outcome)
     else:
         _show_outcome(outcome)
-    if arguments.docs is not None:
-        print(f"pages: {arguments.docs / 'index.html'}", file=sys.stderr)
+        if arguments.docs is not None:
+            print(f"pages: {arguments.docs / 'index.html'}")
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:

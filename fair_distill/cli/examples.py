@@ -11,6 +11,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fair-distill data describe", "cells and imbalance, before anything is run"),
         ("fair-distill data describe --json | jq .success", "whether the contract holds"),
     ),
+    "data reference": (
+        ("fair-distill data reference digits@production > reference.json", "for validate.drift.reference to name"),
+    ),
     "experts": (("fair-distill experts barycentric --device cuda", "trajectories for matcher mtt, on a GPU"),),
     "distill": (
         ("fair-distill distill barycentric", "distil the candidate of that name; stop and repeat as you like"),
@@ -26,6 +29,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "explain": (("fair-distill explain pooled", "which cells decide, and what would help"),),
     "gate plan": (("fair-distill gate plan --accuracy 0.95 0.8 --seed-sd 0.03", "what limits this split can show"),),
+    "gate reserve": (("fair-distill gate reserve", "enter this attempt, before anybody looks at predictions"),),
     "gate replay": (("fair-distill gate replay --policy strict.yaml", "what another policy would have said"),),
     "table": (("fair-distill table --json | jq .barycentric", "one set's figures and verdict"),),
     "where": (("fair-distill where", "the table, and where everything lies"),),
@@ -40,10 +44,18 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fair-distill verify digits", "every byte of every version"),
         ("fair-distill verify digits@production --json", "of what is in force, for a script"),
     ),
+    "head": (("fair-distill head digits > head.json", "to keep elsewhere, for `verify --anchor head.json`"),),
+    "key": (("fair-distill key ~/.config/fair-distill.key", "a key of one's own; the public half is printed"),),
+    "pin": (("fair-distill pin digits@production", "the version in force, into the lock file"),),
+    "outdated": (("fair-distill outdated", "which pins have a newer version"),),
+    "diff": (("fair-distill diff digits@v3 digits@v4 --picture both.png", "data, params, groups; both sets drawn"),),
+    "card": (("fair-distill card digits@production > CARD.md", "what to tell who uses it"),),
+    "gc": (("fair-distill gc look.json", "the first time look; a day later remove"),),
+    "demote": (('fair-distill demote digits@production --reason "drift"', "take it off one channel"),),
     "rollback": (('fair-distill rollback digits@production --reason "complaints"', "to what was there before"),),
     "revoke": (('fair-distill revoke digits@v3 --reason "a leak"', "withdraw a version from everybody"),),
     "reproduce": (
-        ("fair-distill reproduce --data data --datasets c-mnist-fg --budget small", "a row of the papers' tables"),
+        ("fair-distill reproduce --data data --datasets c_mnist_fg --budget small", "a row of the papers' tables"),
     ),
     "doctor": (
         ("fair-distill doctor", "what is missing here, and how to mend it"),

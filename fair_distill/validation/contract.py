@@ -19,7 +19,6 @@ from fair_distill.validation.ids import Ids
 from fair_distill.validation.own import OwnRule, own_expectations
 from fair_distill.validation.result import Failure, Validation
 from fair_distill.validation.rules import Rule
-from fair_distill.validation.table import optional
 from fair_distill.validation.tables import TRAIN, Tables, tables_of
 
 __all__ = ["Contract", "Failure", "Validation", "contract_of", "outcome_of", "validate"]
@@ -114,7 +113,7 @@ def contract_of(
     own = own_expectations(rules, root)
     reference, digest = _reference(rules, root)
     tables = tables_of(splits, rules, reference)
-    word = "pair" if optional(splits[TRAIN], "ids") is None else "example"
+    word = "pair" if splits[TRAIN].ids is None else "example"
     ids = Ids(word, salt if rules.privacy == "restricted" else None)
 
     parts = [

@@ -49,13 +49,12 @@ def examples_of(dataset: GroupedDataset) -> Examples:
     batches = [_pixel_facts(dataset.images[start : start + size]) for start in starts]
     facts = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     sketches, seen = facts.pop("sketches"), facts.pop("seen")
-    ids, clusters = (optional(dataset, name) for name in ("ids", "clustered"))
     table = pd.DataFrame(
         {
             "example": np.arange(len(dataset)),
-            "id": dataset.pairs if ids is None else np.asarray(ids, dtype=object),
+            "id": dataset.pairs if dataset.ids is None else np.asarray(dataset.ids, dtype=object),
             "pair": dataset.pairs,
-            **({} if clusters is None else {"cluster": clusters}),
+            **({} if dataset.clustered is None else {"cluster": dataset.clustered}),
             "class": _named(dataset.labels, dataset.classes),
             "group": _named(dataset.groups, dataset.group_names),
             **facts,
@@ -66,12 +65,6 @@ def examples_of(dataset: GroupedDataset) -> Examples:
     table = table.sort_values(["pair", "group", "class", "pixels"], ignore_index=True)
     order = table["example"].to_numpy()
     return Examples(table, sketches[order], seen[order])
-
-
-def optional(dataset: GroupedDataset, name: str) -> Array | None:
-    """Return what a source may give of each example or not."""
-    found: Array | None = getattr(dataset, name, None)
-    return found
 
 
 def with_overlaps(
