@@ -70,4 +70,4 @@ def show(workspace: Path) -> None:
     place = Workspace(workspace)
     config = load_config(place.params)
     tell_table(place, list(config.sets))
-    tell_set(place, config.release.candidate, pictures=True)
+    tell_set(place, config.release.candidate, pictures=config.validate_.privacy != "restricted")

@@ -67,7 +67,7 @@ def judge_choice(repository: str, revision: str, point: stages.Point) -> str:
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
         place, _ = _at_point(repository, revision, point, Path(folder))
         versioning.repro_stage(place.root, f"judge@{point.candidate}", say=Telling(get_run_logger().info))
-        tell_set(place, point.candidate, pictures=True)
+        tell_set(place, point.candidate, pictures=load_config(place.params).validate_.privacy != "restricted")
         return stages.outcome(place, point.candidate)
 
 

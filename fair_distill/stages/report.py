@@ -46,12 +46,14 @@ def material(workspace: Workspace, config: Config, name: str, *, registry: str) 
     told = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}")
     predictions = Predictions.from_parquet(told.read_bytes(), name=str(told))
     provenance = workspace.set(name) / PROVENANCE_FILE
+    # What is distilled may resemble what it was distilled from.
+    shown = SET_FILE in files and config.validate_.privacy != "restricted"
     return Material(
         dataset=config.dataset,
         name=name,
         verdict=verdict_of(workspace, config, name),
         manifest=manifest,
-        distilled=DistilledSet.from_parquet(files[SET_FILE], name=name) if SET_FILE in files else None,
+        distilled=DistilledSet.from_parquet(files[SET_FILE], name=name) if shown else None,
         provenance=parse_json(provenance.read_bytes(), name=str(provenance)) if provenance.exists() else {},
         policy=config.gate,
         answers=tuple(answers(predictions, network) for network in range(len(predictions.networks))),

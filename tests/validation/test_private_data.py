@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,14 @@ def test_predictions_are_published_apart_or_not_at_all(workspace: Path, monkeypa
     assert not list((workspace / "registry").rglob("predictions"))
     verify = ("verify", "digits@v1", "--registry", str(workspace / "registry"))
     assert run(workspace, *verify).code == 0
+
+
+def test_the_report_shows_no_images_of_it(finished: Path, tmp_path: Path) -> None:
+    open_to_all = Path(shutil.copytree(finished, tmp_path / "open"))
+    page = Workspace(open_to_all).report("barycentric")
+    assert run(open_to_all, "report", "barycentric").code == 0
+    assert "data:image/png" in page.read_text()
+
+    write_params(open_to_all, small_params() | {"validate": RESTRICTED})
+    assert run(open_to_all, "report", "barycentric").code == 0
+    assert "data:image/png" not in page.read_text()
