@@ -14,7 +14,7 @@ from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
 
-CACHE = "FAIR_DISTILL_CACHE"
+CACHE = "FAIR_DISTILL_DVC_CACHE"
 # How often a push that lost the race is tried on top of what won it.
 _PUSHES = 5
 # DVC's own codes say little; what the stage ended with stands in its last line.
@@ -91,8 +91,8 @@ def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Pat
     """Clone a workspace's repository into `folder`, to run in; return the folder.
 
     The clone shares its DVC cache with all other runs on this machine, so what one has made no other makes again: the
-    folder that FAIR_DISTILL_CACHE names, else the cache of the repository, where that is a folder here. Remotes that
-    are folders stay where they are. A clone of a folder here pushes to where the folder would.
+    folder that FAIR_DISTILL_DVC_CACHE names, else the cache of the repository, where that is a folder here. Remotes
+    that are folders stay where they are. A clone of a folder here pushes to where the folder would.
 
     Parameters
     ----------
