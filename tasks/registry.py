@@ -1,5 +1,6 @@
 """Acting on the registry, as Prefect tasks. A refusal is a result: it is not retried. A lost answer is."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from prefect.tasks import exponential_backoff
 from fair_distill import stages
 from fair_distill.artifacts import Workspace
 from fair_distill.config import load_config
+from fair_distill.registry.statements import SIGNING_KEY, signer
 from fair_distill.registry.store import Unanswered
 from tasks.telling import tell_set, tell_table
 
@@ -24,8 +26,12 @@ async def unanswered(task: Any, run: TaskRun, state: State[Any]) -> bool:
 
 
 def hand(now: datetime) -> stages.Hand:
-    """The task run's own id is the nonce: a retry after a lost answer finds what it wrote."""
-    return stages.Hand("prefect", now, str(task_run.id).replace("-", ""))
+    """The task run's own id is the nonce: a retry after a lost answer finds what it wrote.
+
+    Signs with the key that the worker's environment names, as the command line does.
+    """
+    key = os.environ.get(SIGNING_KEY)
+    return stages.Hand("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
 
 
 @task(

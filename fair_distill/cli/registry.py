@@ -277,7 +277,10 @@ def _demote(arguments: Arguments) -> None:
     if version is None:
         raise Refused(f"{name}: nothing is demoted from {channel}: nothing is in force there")
     hand = _hand(arguments)
-    demote(store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    entry = demote(store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    if arguments.json:
+        print(entry.to_json().decode(), end="")
+        return
     print(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
 
 

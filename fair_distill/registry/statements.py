@@ -23,6 +23,8 @@ from fair_distill.artifacts import parse_json, to_json
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry.store import is_sha256
 
+# Names the file of the private key that the registry's acts are signed with.
+SIGNING_KEY = "FAIR_DISTILL_SIGNING_KEY"
 TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 # What a statement may be about, and the type of the predicate that says so. `head` is of a ledger, not of a version.

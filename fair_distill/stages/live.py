@@ -100,6 +100,7 @@ def regate(
         files,
         predictions=workspace.predictions(of.name).read_bytes(),
         verdicts=[verdict.to_json()],
+        sign=hand.sign,
         who=hand.who,
         now=hand.now,
         nonce=hand.nonce,

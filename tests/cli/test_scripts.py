@@ -103,8 +103,10 @@ def test_the_registry_speaks_json(workspace: Path) -> None:
     published = json.loads(run(workspace, "publish", "--json").out)
     promoted = json.loads(run(workspace, "promote", "--to", "production", "--json").out)
     checked = json.loads(run(workspace, "verify", "digits@production", "--json", *registry).out)
+    off = json.loads(run(workspace, "demote", "digits@production", "--reason", "x", "--json", *registry).out)
     gone = json.loads(run(workspace, "revoke", "digits@v1", "--reason", "x", "--json", *registry).out)
 
+    assert (off["event"], off["channel"]) == ("demote", "production")
     assert (published["number"], published["new"]) == (1, True)
     assert promoted["version"] == published["version"] == gone["version"]
     assert {"manifest", "set.parquet", "verdicts"} <= {one["what"] for one in checked}
