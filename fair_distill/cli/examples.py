@@ -49,7 +49,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "pin": (("fair-distill pin digits@production", "the version in force, into the lock file"),),
     "outdated": (("fair-distill outdated", "which pins have a newer version"),),
     "diff": (("fair-distill diff digits@v3 digits@v4 --picture both.png", "data, params, groups; both sets drawn"),),
-    "card": (("fair-distill card digits@production > CARD.md", "what to tell who uses it"),),
+    "card": (
+        ("fair-distill card digits@production > CARD.md", "what to tell who uses it"),
+        ("fair-distill card digits@production --croissant > croissant.json", "what to tell a catalogue"),
+    ),
+    "evidence": (("fair-distill evidence digits@v3 --out digits-v3.zip", "for an auditor, who needs nothing else"),),
     "gc": (("fair-distill gc look.json", "the first time look; a day later remove"),),
     "demote": (('fair-distill demote digits@production --reason "drift"', "take it off one channel"),),
     "rollback": (('fair-distill rollback digits@production --reason "complaints"', "to what was there before"),),

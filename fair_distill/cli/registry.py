@@ -43,6 +43,11 @@ def add_commands(commands: Commands) -> None:
     add_registry(sub)
     sub = add_command(commands, "card", _card, "print the dataset card of a version, in Markdown")
     sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    sub.add_argument("--croissant", action="store_true", help="as Croissant metadata (JSON-LD), for catalogues")
+    add_registry(sub)
+    sub = add_command(commands, "evidence", _evidence, "pack all that is known of a version into one file, verified")
+    sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="a ZIP archive (default: named by the reference, here)")
     add_registry(sub)
     sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
     sub.add_argument("look", type=Path, metavar="FILE", help="what was found the first time; removed the second")
@@ -194,9 +199,25 @@ def _rate(value: Any) -> str:
 
 def _card(arguments: Arguments) -> None:
     from fair_distill.registry.client import look_up
+    from fair_distill.registry.croissant import croissant
     from fair_distill.registry.page import dataset_card
+    from fair_distill.registry.store import locate
 
-    print(dataset_card(look_up(arguments.reference, registry=arguments.registry)), end="")
+    found = look_up(arguments.reference, registry=arguments.registry)
+    if arguments.croissant:
+        print_json(croissant(found, base=locate(arguments.registry).rstrip("/")))
+        return
+    print(dataset_card(found), end="")
+
+
+def _evidence(arguments: Arguments) -> None:
+    from fair_distill.artifacts import sha256, write_bytes
+    from fair_distill.registry.evidence import evidence
+
+    content = evidence(arguments.reference, registry=arguments.registry)
+    out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")
+    write_bytes(out, content)
+    print(f"{out}: {len(content):,} bytes, SHA-256 {sha256(content)}")
 
 
 def _gc(arguments: Arguments) -> None:

@@ -60,6 +60,7 @@ class Found:
     Attributes
     ----------
     number : N of the version's short name vN
+    published : the entry that published it
     entry : the entry that put it in the channel; None if it was asked for by number or digest
     verdict : the ground of that entry
     verdicts : the grounds of every promotion of the version
@@ -69,6 +70,7 @@ class Found:
     reference: str
     version: str
     number: int
+    published: Entry
     set: DistilledSet
     manifest: Manifest
     entry: Entry | None
@@ -162,6 +164,7 @@ def look_up(
         reference=reference,
         version=version,
         number=version_number(entries, version),
+        published=next(one for one in entries if (one.event, one.version) == ("publish", version)),
         set=set_of(manifest, files_of(store, manifest), name=reference),
         manifest=manifest,
         entry=entry,
@@ -177,6 +180,7 @@ def verify(
     registry: str | None = None,
     trust: Sequence[str] | None = None,
     anchor: Path | None = None,
+    revoked: bool = False,
 ) -> list[Checked]:
     """Return everything that was checked of a version, or of all versions of a dataset (`name` alone); or refuse.
 
@@ -186,6 +190,7 @@ def verify(
     Parameters
     ----------
     anchor : a file with a head of the ledger, kept elsewhere (see `head`); with `trust`, a signed one
+    revoked : check a version that was revoked too, where one is named
 
     Raises what `load` raises.
     """
@@ -195,7 +200,7 @@ def verify(
     if anchor is not None:
         _check_anchor(anchor, name, entries, keys)
     checked = [_checked("ledger entry", entry_key(name, entry.number), entry.to_json()) for entry in entries]
-    for version in published(entries) if selector is None else (_select(entries, selector),):
+    for version in published(entries) if selector is None else (_select(entries, selector, revoked=revoked),):
         grounds = grounds_of(store, entries, version)
         for _, verdict in grounds:
             key = evidence_key(version, "predictions", verdict.predictions)
@@ -324,7 +329,8 @@ def _open(
     return store, entries
 
 
-def _select(entries: Sequence[Entry], selector: str) -> str:
+def _select(entries: Sequence[Entry], selector: str, *, revoked: bool = False) -> str:
     version = resolve(entries, selector)
-    refuse_revoked(entries, version)
+    if not revoked:
+        refuse_revoked(entries, version)
     return version

@@ -11,15 +11,15 @@ def dataset_card(found: Found) -> str:
     verdict = found.verdict or (found.verdicts[-1] if found.verdicts else None)
     parts = [
         f"# {found.reference}",
-        _what(found),
+        what(found),
         "## How its groups are served",
         *_served(verdict),
         "## Limits that it was held to",
         *_limits(verdict),
         "## Intended use",
-        _use(found),
+        use(found),
         "## What was not tested",
-        _bullets(_untested(found, verdict)),
+        _bullets(untested(found, verdict)),
         "## How it was made",
         _made(found),
         "## How to train on it",
@@ -28,7 +28,8 @@ def dataset_card(found: Found) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _what(found: Found) -> str:
+def what(found: Found) -> str:
+    """What a version is, in two sentences."""
     card = found.manifest.card
     unit = "images" if card.schema is None else "rows"
     place = f"in force since entry {found.entry.number} of {found.entry.time}" if found.entry else "named by version"
@@ -77,7 +78,8 @@ def _outcome(finding: Finding) -> str:
     return f"{finding.outcome}; {finding.waiver}" if finding.waiver else finding.outcome
 
 
-def _use(found: Found) -> str:
+def use(found: Found) -> str:
+    """What a version is for, and what it is not for."""
     card = found.manifest.card
     return (
         f"To train classifiers of {', '.join(card.classes)} by the recipe below, for people like those the examples "
@@ -86,7 +88,8 @@ def _use(found: Found) -> str:
     )
 
 
-def _untested(found: Found, verdict: Verdict | None) -> list[str]:
+def untested(found: Found, verdict: Verdict | None) -> list[str]:
+    """What nobody looked at, a sentence each."""
     card = found.manifest.card
     lines = ["Examples from another source, time or camera than the training examples."]
     lines.append("Groups that the data do not name, and any crossing of groups that is not listed above.")
