@@ -17,6 +17,7 @@ from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import in_force, published, refuse_revoked, resolve, version_number
 from fair_distill.registry.checks import (
+    check_beside,
     check_evidence,
     check_signatures,
     fetch,
@@ -208,13 +209,16 @@ def verify(
         files = files_of(store, manifest)
         set_of(manifest, files, name=f"{name}@sha256:{version[:12]}")
         checked.append(_checked("manifest", manifest_key(version), manifest.to_json()))
-        checked += [_checked(entry.path, object_key(entry.sha256), files[entry.path]) for entry in manifest.files]
-        checked += [
-            _checked(key.split("/")[2], key, check_evidence(store, version, key))
-            for key in store.list(f"versions/{version}/")
-            if key != manifest_key(version)
-        ]
-    return checked
+        checked += [_checked(entry.path, object_key(entry.md5), files[entry.path]) for entry in manifest.files]
+        for key in store.list(f"versions/{version}/"):
+            if key == manifest_key(version):
+                continue
+            kind, content = key.split("/")[2], check_evidence(store, version, key)
+            checked.append(_checked(kind, key, content))
+            if kind == "provenance":
+                checked += [_checked("for DVC", *there) for there in check_beside(store, manifest, content)]
+    # What two versions have in common lies there once.
+    return list({one.key: one for one in checked}.values())
 
 
 def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest, list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from fair_distill.artifacts import parse_json, sha256, to_json, write_bytes
 from fair_distill.errors import ConfigError, DataError, IntegrityError
 from fair_distill.registry.ledger import Entry
-from fair_distill.registry.store import Absent, Store, check_folder, check_key, digest_in
+from fair_distill.registry.store import Absent, Store, check_folder, check_key, is_named_so
 
 ENVIRONMENT = "FAIR_DISTILL_CACHE"
 
@@ -73,7 +73,7 @@ def _seen(path: Path) -> tuple[int, str]:
 class Cached:
     """A store before another: what was read once is read from a folder. What lies under a key never changes.
 
-    Contents of versions come from the folder first. Their keys name their SHA-256, by which a damaged copy is fetched
+    Contents of versions come from the folder first. Their keys say what they are, by which a damaged copy is fetched
     anew, and what the store itself has damaged is not kept. The ledger and listings are always asked for, unless there
     is no store behind: then all there is, is the folder.
     """
@@ -95,7 +95,7 @@ class Cached:
                 f"{key} is not in the cache {self.folder}, and offline nothing else is asked; load it once online"
             )
         content = self.behind.read(key)
-        if digest_in(key) in (None, sha256(content)):
+        if is_named_so(key, content):
             write_bytes(self.folder / key, content)
         return content
 
@@ -116,6 +116,6 @@ class Cached:
     def _kept(self, key: str) -> bytes | None:
         with suppress(OSError):
             kept = (self.folder / key).read_bytes()
-            if digest_in(key) in (None, sha256(kept)):
+            if is_named_so(key, kept):
                 return kept
         return None

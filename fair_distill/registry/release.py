@@ -27,6 +27,7 @@ from fair_distill.registry.channels import (
 from fair_distill.registry.checks import check_signatures
 from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
+from fair_distill.registry.remote import beside_files
 from fair_distill.registry.statements import PREDICATES, Signer, Statement
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
 
@@ -96,8 +97,9 @@ def publish(
     known = read_ledger(store, name)
     refuse_revoked(known, version)
 
-    for entry in manifest.files:
-        _put(store, object_key(entry.sha256), files[entry.path])
+    objects = {object_key(entry.md5): files[entry.path] for entry in manifest.files}
+    for key, content in (objects | (beside_files(manifest, provenance) if provenance else {})).items():
+        _put(store, key, content)
     for kind, content in evidence:
         _put(store, evidence_key(version, kind, sha256(content)), content)
     _put(store, manifest_key(version), manifest.to_json())

@@ -6,7 +6,8 @@ object stores both promise this much. Not for: what the bytes mean.
 
 A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that of the file it names:
 
-    objects/sha256/<first 2>/<other 62>              the files of versions, each once however many versions have it
+    objects/files/md5/<first 2>/<other 30>           the files of versions, each once however many versions have it:
+                                                     a DVC remote, see `remote`
     versions/<version>/manifest.json                 written last: a version with a manifest is whole
     versions/<version>/verdicts/<sha256>.json        what was judged of it; judging again adds one
     versions/<version>/predictions/<sha256>.parquet  what the verdicts were made from
@@ -23,14 +24,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from fair_distill.artifacts import md5, sha256
 from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
 from fair_distill.objects import open_bucket
-
-if TYPE_CHECKING:
-    pass
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
@@ -41,6 +40,7 @@ EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", 
 _ASIDE = ".aside"
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Absent(DataError):
@@ -81,6 +81,10 @@ def is_sha256(text: object) -> bool:
     return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
 
+def is_md5(text: object) -> bool:
+    return isinstance(text, str) and _MD5.fullmatch(text) is not None
+
+
 def key_fault(key: object) -> str | None:
     """Say what is wrong with a key, or with a path in a manifest; None if nothing is."""
     if not isinstance(key, str) or not key:
@@ -106,8 +110,8 @@ def check_folder(key: str) -> None:
         raise ConfigError(f"not a folder of a registry: {fault}")
 
 
-def object_key(digest: str) -> str:
-    return f"objects/sha256/{digest[:2]}/{digest[2:]}"
+def object_key(md5: str) -> str:
+    return f"objects/files/md5/{md5[:2]}/{md5[2:]}"
 
 
 def manifest_key(version: str) -> str:
@@ -118,14 +122,15 @@ def evidence_key(version: str, kind: str, digest: str) -> str:
     return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
 
 
-def digest_in(key: str) -> str | None:
-    """Return the SHA-256 that a key says its content has; None for the ledger's, which are named by number."""
-    parts = key.split("/")
-    if parts[0] == "objects":
-        return "".join(parts[2:])
-    return (
-        (parts[1] if parts[2] == "manifest.json" else parts[-1].partition(".")[0]) if parts[0] == "versions" else None
-    )
+def is_named_so(key: str, content: bytes) -> bool:
+    """Say whether a content is what its key says; the ledger's keys are numbers, and say nothing."""
+    kind, *rest = key.split("/")
+    name = rest[-1].partition(".")[0]
+    if kind == "objects":
+        return rest[-2] + name == md5(content)
+    if kind == "versions":
+        return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)
+    return True
 
 
 def locate(registry: str | None, *, beside: Path = Path()) -> str:

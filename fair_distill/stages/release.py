@@ -8,12 +8,12 @@ from fair_distill.errors import ConfigError
 from fair_distill.registry import release
 from fair_distill.registry.channels import version_number
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.manifest import read_version
+from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Promotion, Publication
 from fair_distill.registry.store import APART, open_store
 from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.gate import floor_at, verdict_of
-from fair_distill.stages.record import PROVENANCE_FILE, made_by
+from fair_distill.stages.record import made_by
 
 
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:

@@ -239,7 +239,7 @@ def test_what_was_loaded_once_loads_without_a_network(server: Bucket, cache: Pat
 def test_a_second_load_fetches_the_ledger_and_no_content(server: Bucket, cache: Path):
     ship(server.store(), ONE)
     load(PRODUCTION, registry=server.url)
-    for key in (manifest_key(ONE.version), object_key(ONE.manifest.files[0].sha256)):
+    for key in (manifest_key(ONE.version), object_key(ONE.manifest.files[0].md5)):
         server.remove(key)
 
     assert is_of(ONE, load(PRODUCTION, registry=server.url))
@@ -251,7 +251,7 @@ def test_a_second_load_fetches_the_ledger_and_no_content(server: Bucket, cache: 
 def test_a_damaged_copy_is_fetched_anew(server: Bucket, cache: Path):
     ship(server.store(), ONE)
     load(PRODUCTION, registry=server.url)
-    (copy,) = (path for path in cache.rglob("objects/sha256/*/*") if path.is_file())
+    (copy,) = (path for path in cache.rglob("objects/files/md5/*/*") if path.is_file())
     whole = copy.read_bytes()
     copy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
 

@@ -16,8 +16,8 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import LocalStore, Store, open_store
 
 OLD, NEW = package(1), package(2)
-# object, predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
-STEPS = 9
+# the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
+STEPS = 12
 
 
 class Dying(LocalStore):
@@ -110,7 +110,7 @@ def _ship_there_and_die(url: str, environment: dict[str, str], step: int) -> Non
     ship(DyingAfter(open_store(url), step), NEW)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1) if REAL else [5, 8])
+@pytest.mark.parametrize("step", range(1, STEPS + 1) if REAL else [8, 11])
 def test_a_release_to_a_server_that_is_killed_is_before_or_after_and_the_same_command_completes_it(
     server: Bucket, step: int
 ):
