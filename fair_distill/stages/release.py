@@ -47,7 +47,14 @@ def _kept_apart(config: Config) -> None:
 
 
 def promote(
-    workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand, floor: str | None = None
+    workspace: Workspace,
+    config: Config,
+    channel: str,
+    *,
+    registry: str,
+    hand: Hand,
+    floor: str | None = None,
+    reason: str = "",
 ) -> Promotion:
     """Judge the release candidate again, as the attempt that it is, and promote it to `channel` if it passes.
 
@@ -56,6 +63,7 @@ def promote(
     Parameters
     ----------
     floor : the address of an organisation's policy, see `floor_at`
+    reason : why the channel moves, for who reads the ledger
     """
     name = config.release.candidate
     _kept_apart(config)
@@ -84,6 +92,7 @@ def promote(
         order=config.release.channels,
         verdict=verdict,
         verdict_bytes=verdict.to_json(),
+        reason=reason,
         sign=hand.sign,
         signed_by=config.release.signed_by,
         who=hand.who,

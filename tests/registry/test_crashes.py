@@ -10,10 +10,12 @@ from places import REAL, Bucket
 from small_registry import NAME, ORDER, events, files_of, package, processes, ship
 
 from fair_distill.errors import ConfigError
-from fair_distill.registry import store as stores
-from fair_distill.registry.client import load, verify
+from fair_distill.registry import folder
+from fair_distill.registry.audit import verify
+from fair_distill.registry.client import load
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import LocalStore, Store, open_store
+from fair_distill.registry.store import Store, open_store
 
 OLD, NEW = package(1), package(2)
 # the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
@@ -30,7 +32,7 @@ class Dying(LocalStore):
     def create(self, key: str, content: bytes) -> bool:
         self.left -= 1
         if self.left == 0 and self.moment == "written aside":
-            stores._link = lambda aside, path: die()
+            folder._link = lambda aside, path: die()
         created = super().create(key, content)
         if self.left == 0:
             die()

@@ -10,11 +10,12 @@ from small_registry import NAME, NOW, package, put_in_place, ship
 
 from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry import release
-from fair_distill.registry.client import verify
+from fair_distill.registry import retraction
+from fair_distill.registry.audit import verify
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.garbage import Look, garbage, remove
 from fair_distill.registry.remote import beside_files
-from fair_distill.registry.store import LocalStore, evidence_key, manifest_key, object_key
+from fair_distill.registry.store import evidence_key, manifest_key, object_key
 
 OLD, NEW = package(1), package(2)
 LOST = replace(package(3), provenance=to_json({"commit": "1" * 40}))
@@ -37,7 +38,7 @@ def crash(place: Place) -> set[str]:
 def test_only_what_nothing_names_goes_and_only_at_the_second_look(place: Place):
     ship(place.store(), OLD)
     ship(place.store(), NEW)
-    release.revoke(place.store(), NAME, OLD.version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, OLD.version, reason="labels", who="ada", now=NOW, nonce="gone")
     before = place.files()
     left = crash(place)
     store = place.store()

@@ -21,11 +21,12 @@ from small_registry import (
 )
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
-from fair_distill.registry import release
+from fair_distill.registry import release, retraction
 from fair_distill.registry.channels import Withdrawn, current
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, FileEntry
-from fair_distill.registry.store import LocalStore, Store, object_key
+from fair_distill.registry.store import Store, object_key
 
 ONE, TWO, THREE = package(1), package(2), package(3)
 
@@ -35,15 +36,15 @@ def ledger(store: Store) -> list[tuple[str, str | None, str]]:
 
 
 def go_back(store: Store, *, nonce: str = "back") -> Entry:
-    return release.rollback(store, NAME, "production", reason="worse in the field", who="ada", now=NOW, nonce=nonce)
+    return retraction.rollback(store, NAME, "production", reason="worse in the field", who="ada", now=NOW, nonce=nonce)
 
 
 def take_off(store: Store, made: Package, *, nonce: str = "off", reason: str = "fails the new policy") -> Entry:
-    return release.demote(store, NAME, made.version, "production", reason=reason, who="ada", now=NOW, nonce=nonce)
+    return retraction.demote(store, NAME, made.version, "production", reason=reason, who="ada", now=NOW, nonce=nonce)
 
 
 def withdraw(store: Store, made: Package, *, nonce: str = "gone", reason: str = "labels are wrong") -> Entry:
-    return release.revoke(store, NAME, made.version, reason=reason, who="ada", now=NOW, nonce=nonce)
+    return retraction.revoke(store, NAME, made.version, reason=reason, who="ada", now=NOW, nonce=nonce)
 
 
 class Ordered(MemoryStore):

@@ -11,8 +11,9 @@ from small_registry import NAME, package, promote, publish, ship
 
 from fair_distill.artifacts import md5, sha256, to_json
 from fair_distill.errors import IntegrityError
+from fair_distill.registry.audit import verify
 from fair_distill.registry.checks import MOST_JSON_MB
-from fair_distill.registry.client import load, verify
+from fair_distill.registry.client import load
 from fair_distill.registry.ledger import Draft, Entry, append, entry_key
 from fair_distill.registry.manifest import FileEntry, Manifest
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
