@@ -171,6 +171,11 @@ def parse_json(content: bytes, *, name: str, error: Callable[[str], Exception] =
     return value
 
 
+def md5(content: bytes) -> str:
+    """Return what DVC and S3 call a content, in hexadecimal. A name and a checksum of transport: nothing trusts it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def sha256(content: bytes | Path) -> str:
     """Return the SHA-256 of bytes or of a file, in hexadecimal."""
     if isinstance(content, bytes):

@@ -142,7 +142,7 @@ def replay() -> str:
     """What `gate replay` says of three published versions under a stricter policy."""
     from small_registry import package, publish
 
-    from fair_distill.registry.store import LocalStore
+    from fair_distill.registry.folder import LocalStore
 
     with TemporaryDirectory() as folder:
         root = Path(folder)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_workspace import SETS, Ended, run, small_params, tree, write_params
 
-from fair_distill.artifacts import Workspace, sha256, to_json
+from fair_distill.artifacts import Workspace, to_json
 from fair_distill.data.grouped import GroupedDataset
 from fair_distill.data.schema import read_split, write_split
 from fair_distill.gate.predictions import Predictions
@@ -306,7 +306,7 @@ def resigned(root: Path, content: bytes) -> None:
     """Put another file in the place of the pooled set, with a manifest that fits it."""
     folder = Workspace(root).set("pooled")
     manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
-    entry = FileEntry(SET_FILE, len(content), sha256(content))
+    entry = FileEntry.of(SET_FILE, content)
     write_version(folder, replace(manifest, files=(entry,)), {SET_FILE: content})
 
 

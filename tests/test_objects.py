@@ -8,7 +8,8 @@ import pytest
 from moto.core import set_initial_no_auth_action_count
 
 from fair_distill.errors import ConfigError
-from fair_distill.objects import Bucket, Objects, open_objects
+from fair_distill.objects import Objects, open_objects
+from fair_distill.s3 import Bucket
 
 SAID_BY = "--checkpoints"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fair_distill.cli import (
     completion,
+    consumer,
     data,
     doctor,
     estimate,
@@ -73,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, init, estimate, doctor, completion)
-    for group in groups:  # the order that --help shows
+    # In the order that --help shows.
+    making = (run, data, sets, evaluation, gate, table, report)
+    for group in (*making, registry, consumer, reproduce, init, estimate, doctor, completion):
         group.add_commands(commands)
     show_examples(parser)
     return parser

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -43,3 +44,14 @@ def open_workspace(arguments: Arguments) -> "tuple[Workspace, Config]":
 
     workspace = Workspace(arguments.workspace)
     return workspace, load_config(workspace.params)
+
+
+def add_key(sub: argparse.ArgumentParser) -> None:
+    default = os.environ.get("FAIR_DISTILL_SIGNING_KEY")
+    sub.add_argument(
+        "--key", type=Path, default=default, metavar="FILE", help="signs with it (default: FAIR_DISTILL_SIGNING_KEY)"
+    )
+
+
+def add_lock(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--lock", type=Path, default=Path("fair-distill.lock"), metavar="FILE", help="the lock file")

@@ -202,7 +202,8 @@ def _nearest(folder: Path) -> Path:
 
 def _writes(registry: str) -> Check:
     """See whether the registry writes once and never again, by trying: everything in it rests on that."""
-    from fair_distill.registry.store import LocalStore, open_store
+    from fair_distill.registry.folder import LocalStore
+    from fair_distill.registry.store import open_store
 
     fix = "publishing needs it, consumers do not; change --registry or FAIR_DISTILL_REGISTRY"
     try:

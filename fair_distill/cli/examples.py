@@ -39,10 +39,17 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fair-distill report --json | jq .gaps", "the numbers that the page is drawn from"),
     ),
     "publish": (("fair-distill publish --registry /srv/registry", "put the release candidate there, for good"),),
-    "promote": (("fair-distill promote --to production", "judge it again and put it into force"),),
+    "promote": (
+        ("fair-distill promote --to production", "judge it again and put it into force"),
+        ('fair-distill promote --to production --reason "labels of March mended"', "and say why, for the log"),
+    ),
     "verify": (
         ("fair-distill verify digits", "every byte of every version"),
         ("fair-distill verify digits@production --json", "of what is in force, for a script"),
+    ),
+    "log": (
+        ("fair-distill log digits", "what happened to its versions, when, by whom and why"),
+        ("fair-distill log digits --json | jq '.[-1]'", "the newest entry"),
     ),
     "head": (("fair-distill head digits > head.json", "to keep elsewhere, for `verify --anchor head.json`"),),
     "key": (("fair-distill key ~/.config/fair-distill.key", "a key of one's own; the public half is printed"),),

@@ -1,11 +1,20 @@
-"""The registry's commands: publish, promote, demote, roll back, revoke; verify, pin, look and compare."""
+"""The commands that write to a registry: publish, promote, demote, roll back, revoke, collect garbage."""
 
 import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
+from fair_distill.cli.arguments import (
+    Arguments,
+    Commands,
+    add_command,
+    add_json,
+    add_key,
+    add_lock,
+    add_registry,
+    open_workspace,
+)
 from fair_distill.cli.gate import add_floor
 from fair_distill.cli.show import print_json
 
@@ -19,42 +28,15 @@ def add_commands(commands: Commands) -> None:
     text = "judge the release candidate again and promote it, if the gate lets it"
     sub = add_command(commands, "promote", _promote, text)
     sub.add_argument("--to", required=True, metavar="CHANNEL", help="a channel under release in params.yaml")
+    sub.add_argument("--reason", default="", help="why the channel moves, for who reads the ledger")
     add_floor(sub)
     _add_acting(sub)
-    sub = add_command(commands, "verify", _verify, "check every byte that the registry has of a dataset or a version")
-    sub.add_argument("reference", help="a dataset, or dataset@channel, dataset@v3, dataset@sha256:...")
-    sub.add_argument("--anchor", type=Path, metavar="FILE", help="a head of the ledger, kept elsewhere by `head`")
-    add_registry(sub)
-    add_json(sub)
-    sub = add_command(commands, "head", _head, "print the ledger's newest entry by digest, to be kept elsewhere")
-    sub.add_argument("name", help="a dataset")
-    _add_key(sub)
-    add_registry(sub)
     sub = add_command(commands, "key", _key, "make a key to sign with; print the public key to declare")
     sub.add_argument("file", type=Path, help="where the private key goes")
-    sub = add_command(commands, "pin", _pin, "write what a reference means now into the lock file")
-    sub.add_argument("reference", help="dataset@channel, dataset@v3")
-    _add_lock(sub)
-    add_registry(sub)
-    sub = add_command(commands, "diff", _diff, "say what differs between two versions: data, params, groups")
-    for letter in "ab":
-        sub.add_argument(letter, metavar=letter.upper(), help="dataset@channel, dataset@v3")
-    sub.add_argument("--picture", type=Path, metavar="FILE", help="also draw both sets, side by side, into a PNG")
-    add_registry(sub)
-    sub = add_command(commands, "card", _card, "print the dataset card of a version, in Markdown")
-    sub.add_argument("reference", help="dataset@channel, dataset@v3")
-    sub.add_argument("--croissant", action="store_true", help="as Croissant metadata (JSON-LD), for catalogues")
-    add_registry(sub)
-    sub = add_command(commands, "evidence", _evidence, "pack all that is known of a version into one file, verified")
-    sub.add_argument("reference", help="dataset@channel, dataset@v3")
-    sub.add_argument("--out", type=Path, metavar="FILE", help="a ZIP archive (default: named by the reference, here)")
-    add_registry(sub)
     sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
     sub.add_argument("look", type=Path, metavar="FILE", help="what was found the first time; removed the second")
-    _add_lock(sub)
+    add_lock(sub)
     add_registry(sub)
-    sub = add_command(commands, "outdated", _outdated, "say which pins mean another version now; 1 if any does")
-    _add_lock(sub)
     for name, run, text in (
         ("rollback", _rollback, "return a channel to the version it had before"),
         ("revoke", _revoke, "withdraw a version from every consumer, for good"),
@@ -71,21 +53,10 @@ def add_commands(commands: Commands) -> None:
     _add_acting(sub)
 
 
-def _add_key(sub: argparse.ArgumentParser) -> None:
-    default = os.environ.get("FAIR_DISTILL_SIGNING_KEY")
-    sub.add_argument(
-        "--key", type=Path, default=default, metavar="FILE", help="signs with it (default: FAIR_DISTILL_SIGNING_KEY)"
-    )
-
-
-def _add_lock(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--lock", type=Path, default=Path("fair-distill.lock"), metavar="FILE", help="the lock file")
-
-
 def _add_acting(sub: argparse.ArgumentParser) -> None:
     add_registry(sub)
     add_json(sub)
-    _add_key(sub)
+    add_key(sub)
     sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
 
 
@@ -108,34 +79,20 @@ def _promote(arguments: Arguments) -> None:
 
     workspace, config = open_workspace(arguments)
     where = locate(arguments.registry, beside=workspace.root)
-    hand, floor = _hand(arguments), arguments.policy_floor
-    done = stages.promote(workspace, config, arguments.to, registry=where, hand=hand, floor=floor)
+    done = stages.promote(
+        workspace,
+        config,
+        arguments.to,
+        registry=where,
+        hand=_hand(arguments),
+        floor=arguments.policy_floor,
+        reason=arguments.reason,
+    )
     if arguments.json:
         said = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
         print_json({"dataset": config.dataset, **said})
         return
     print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
-
-
-def _verify(arguments: Arguments) -> None:
-    from dataclasses import asdict
-
-    from fair_distill.registry.client import verify
-
-    checked = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
-    if arguments.json:
-        print_json([asdict(one) for one in checked])
-        return
-    print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
-
-
-def _head(arguments: Arguments) -> None:
-    from fair_distill.registry.client import head
-    from fair_distill.registry.statements import signer
-
-    statement = head(arguments.name, registry=arguments.registry)
-    content = signer(Path(arguments.key))(statement) if arguments.key else statement.to_json()
-    print(content.decode(), end="")
 
 
 def _key(arguments: Arguments) -> None:
@@ -150,74 +107,6 @@ def _key(arguments: Arguments) -> None:
     except OSError as error:
         raise ConfigError(f"cannot write the key {arguments.file}: {error.strerror}") from None
     print(public)
-
-
-def _pin(arguments: Arguments) -> None:
-    from fair_distill.registry.client import look_up
-    from fair_distill.registry.pins import pin
-    from fair_distill.registry.store import locate
-
-    found = look_up(arguments.reference, registry=arguments.registry)
-    pin(arguments.lock, arguments.reference, found.version, registry=locate(arguments.registry))
-    print(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
-
-
-def _diff(arguments: Arguments) -> None:
-    from fair_distill.artifacts import write_bytes
-    from fair_distill.registry.client import look_up
-    from fair_distill.registry.compare import compare
-
-    a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
-    if a.version == b.version:
-        print(f"{arguments.a} and {arguments.b} are both v{a.number}; nothing differs")
-        return
-    found = compare(a, b)
-    print(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
-    for change in found.changed:
-        print(f"  {change.what}: {change.a} → {change.b}")
-    for pair in found.groups:
-        print(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.apart else ''}")
-    for change in found.metrics:
-        print(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
-    if any(pair.apart for pair in found.groups):
-        print("  * the intervals do not meet")
-    if arguments.picture:
-        from fair_distill.report.pair import pair_png
-
-        write_bytes(arguments.picture, pair_png(a.set, b.set))
-
-
-def _interval(group: Any) -> str:
-    if group is None or group.accuracy is None:
-        return "not measured"
-    return _rate(group.accuracy) + (f" ({_rate(group.low)} to {_rate(group.high)})" if group.low is not None else "")
-
-
-def _rate(value: Any) -> str:
-    return "not measured" if value is None else f"{100 * value:.1f} %"
-
-
-def _card(arguments: Arguments) -> None:
-    from fair_distill.registry.client import look_up
-    from fair_distill.registry.croissant import croissant
-    from fair_distill.registry.page import dataset_card
-    from fair_distill.registry.store import locate
-
-    found = look_up(arguments.reference, registry=arguments.registry)
-    if arguments.croissant:
-        print_json(croissant(found, base=locate(arguments.registry).rstrip("/")))
-        return
-    print(dataset_card(found), end="")
-
-
-def _evidence(arguments: Arguments) -> None:
-    from fair_distill.artifacts import sha256, write_bytes
-    from fair_distill.registry.evidence import evidence
-
-    content = evidence(arguments.reference, registry=arguments.registry)
-    out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")
-    write_bytes(out, content)
-    print(f"{out}: {len(content):,} bytes, SHA-256 {sha256(content)}")
 
 
 def _gc(arguments: Arguments) -> None:
@@ -242,23 +131,10 @@ def _gc(arguments: Arguments) -> None:
         print(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
 
 
-def _outdated(arguments: Arguments) -> int:
-    from fair_distill.registry.pins import outdated, read_pins
-
-    pins = read_pins(arguments.lock)
-    found = outdated(pins)
-    for one in found:
-        now = f"v{one.now} now" if one.now else "nothing now"
-        print(f"{one.pin.reference} is pinned to v{one.number}, and is {now}{f': {one.why}' if one.why else ''}")
-    if not found:
-        print(f"{len(pins)} pins, all up to date")
-    return 1 if found else 0
-
-
 def _rollback(arguments: Arguments) -> None:
     from fair_distill.registry.channels import version_number
     from fair_distill.registry.ledger import read_ledger
-    from fair_distill.registry.release import rollback
+    from fair_distill.registry.retraction import rollback
 
     store, name, channel = _named(arguments)
     hand = _hand(arguments)
@@ -272,7 +148,7 @@ def _rollback(arguments: Arguments) -> None:
 def _revoke(arguments: Arguments) -> None:
     from fair_distill.registry.channels import resolve, version_number
     from fair_distill.registry.ledger import read_ledger
-    from fair_distill.registry.release import revoke
+    from fair_distill.registry.retraction import revoke
 
     store, name, selector = _named(arguments)
     entries = read_ledger(store, name)
@@ -290,7 +166,7 @@ def _demote(arguments: Arguments) -> None:
     from fair_distill.errors import Refused
     from fair_distill.registry.channels import current, version_number
     from fair_distill.registry.ledger import read_ledger
-    from fair_distill.registry.release import demote
+    from fair_distill.registry.retraction import demote
 
     store, name, channel = _named(arguments)
     entries = read_ledger(store, name)

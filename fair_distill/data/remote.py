@@ -21,7 +21,8 @@ from fair_distill.artifacts import write_bytes, written_aside
 from fair_distill.data.formats import File
 from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.objects import Bucket, Entry, open_objects
+from fair_distill.objects import open_objects
+from fair_distill.s3 import Bucket, Entry
 
 _SAID_BY = "params.yaml: data.source.path"
 _AT_ONCE = 16  # requests under way; S3 answers one in tens of milliseconds, whatever it is for

@@ -14,8 +14,8 @@ from threading import Event
 from typing import TypeVar
 
 from fair_distill.errors import ConfigError
-from fair_distill.objects import Bucket, NotThere, Passing
 from fair_distill.registry.store import Absent, Unanswered, check_folder, check_key
+from fair_distill.s3 import Bucket, NotThere, Passing
 
 T = TypeVar("T")
 
@@ -63,6 +63,7 @@ class BucketStore:
         self.bucket = bucket
         self.patience = patience or patience_here()
         self._probed = False
+        self._entries: dict[str, bytes] = {}
 
     def create(self, key: str, content: bytes) -> bool:
         check_key(key)
@@ -71,10 +72,16 @@ class BucketStore:
 
     def read(self, key: str) -> bytes:
         check_key(key)
+        if key in self._entries:
+            return self._entries[key]
         try:
-            return self._patiently(lambda: self.bucket.fetch(key))
+            content = self._patiently(lambda: self.bucket.fetch(key))
         except NotThere as error:
             raise Absent(str(error)) from None
+        # A command looks at the ledger again and again, as it grows; what an entry says it has read.
+        if key.startswith("ledger/"):
+            self._entries[key] = content
+        return content
 
     def exists(self, key: str) -> bool:
         check_key(key)

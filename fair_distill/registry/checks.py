@@ -12,6 +12,7 @@ from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.ledger import ON_GROUNDS, Entry
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
+from fair_distill.registry.remote import beside_files
 from fair_distill.registry.statements import Statement, read_envelope, require
 from fair_distill.registry.store import EVIDENCE, Absent, Store, evidence_key, is_sha256, manifest_key, object_key
 
@@ -49,10 +50,19 @@ def manifest_of(store: Store, version: str) -> Manifest:
 def files_of(store: Store, manifest: Manifest) -> dict[str, bytes]:
     files = {}
     for entry in manifest.files:
-        key = object_key(entry.sha256)
+        key = object_key(entry.md5)
         files[entry.path] = read(store, key)
         check_file(entry, files[entry.path], name=f"{key} ({entry.path})")
     return files
+
+
+def check_beside(store: Store, manifest: Manifest, provenance: bytes) -> list[tuple[str, bytes]]:
+    """Return key and content of what lies beside a version's files for DVC, once it is what was written there."""
+    beside = beside_files(manifest, provenance)
+    for key, content in beside.items():
+        if read(store, key) != content:
+            raise IntegrityError(f"{key} is not what was written there; it was damaged or exchanged")
+    return list(beside.items())
 
 
 def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> DistilledSet:

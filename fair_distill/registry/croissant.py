@@ -43,7 +43,7 @@ def croissant(found: Found, *, base: str) -> dict[str, Any]:
     """
     card = found.manifest.card
     (file,) = (entry for entry in found.manifest.files if entry.path == SET_FILE)
-    place = f"{base}/{object_key(file.sha256)}"
+    place = f"{base}/{object_key(file.md5)}"
     verdict = found.verdict or (found.verdicts[-1] if found.verdicts else None)
     judged = (
         "Never judged."

@@ -13,7 +13,8 @@ from datetime import date
 
 from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import IntegrityError
-from fair_distill.registry.client import look_up, verify
+from fair_distill.registry.audit import verify
+from fair_distill.registry.client import look_up
 from fair_distill.registry.croissant import croissant
 from fair_distill.registry.page import dataset_card
 from fair_distill.registry.store import locate, open_store

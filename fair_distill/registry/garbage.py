@@ -11,13 +11,15 @@ down what it found, and only what is still garbage at a second look, a day or mo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from fair_distill.artifacts import parse_json, to_json
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry.channels import published
-from fair_distill.registry.checks import manifest_of
+from fair_distill.registry.checks import fetch, manifest_of
 from fair_distill.registry.ledger import names, read_ledger
-from fair_distill.registry.store import Store, object_key
+from fair_distill.registry.remote import object_keys
+from fair_distill.registry.store import Store
 
 LEAST = timedelta(hours=24)
 _FORMAT = 1
@@ -60,9 +62,7 @@ def garbage(store: Store, *, pinned: Sequence[str] = ()) -> tuple[str, ...]:
     kept = {version for name in names(store) for version in published(read_ledger(store, name))} | set(pinned)
     keys = store.list("objects/") + store.list("versions/")
     there = {key.split("/")[1] for key in keys if key.startswith("versions/")}
-    objects = {
-        object_key(entry.sha256) for version in sorted(kept & there) for entry in manifest_of(store, version).files
-    }
+    objects = set[str]().union(*(_objects_of(store, version, keys) for version in sorted(kept & there)))
     lost = sorted(kept - there - set(pinned))
     if lost:
         raise IntegrityError(f"version {lost[0][:12]}… is in a ledger and not in the registry; nothing is removed here")
@@ -74,6 +74,12 @@ def garbage(store: Store, *, pinned: Sequence[str] = ()) -> tuple[str, ...]:
             or (key.startswith("versions/") and key.split("/")[1] not in kept)
         )
     )
+
+
+def _objects_of(store: Store, version: str, keys: Sequence[str]) -> set[str]:
+    """Return the keys of a version's objects; of versions that evidence of another day lies beside, all of them."""
+    provenances = [key for key in keys if key.startswith(f"versions/{version}/provenance/")]
+    return object_keys(manifest_of(store, version), [fetch(store, key, Path(key).stem) for key in provenances])
 
 
 def remove(

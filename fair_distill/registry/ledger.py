@@ -147,9 +147,12 @@ def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tu
         if not match or int(match[1]) == 0:
             raise IntegrityError(f"{key} has no place in the ledger of {name}")
         last = max(last, int(match[1]))
-    entries = list(known)
+    entries, shown = list(known), set(files)
     # By number and not by listing: while others append, a listing may show the newest but not the one before.
     for number in range(len(known) + 1, last + 1):
+        key = entry_key(name, number)
+        if key not in shown and not store.exists(key):
+            raise IntegrityError(f"entry {number} of {name}'s ledger is missing, though later ones are there")
         entries.append(_read_entry(store, name, number, entries))
     return tuple(entries)
 
@@ -158,20 +161,14 @@ def append(
     store: Store,
     name: str,
     make: Callable[[tuple[Entry, ...]], Draft | None],
-    *,
-    known: tuple[Entry, ...] = (),
 ) -> Entry | None:
     """Add what `make` returns for the ledger as it is; None, and nothing is written, if that is None.
 
     If another writer was first, `make` is asked again with the ledger that now is: it decides on the state its
     entry will follow, whatever the race. `make` may raise to give up.
-
-    Parameters
-    ----------
-    known : entries read before, which are not read again
     """
     check_name(name)
-    entries = known
+    entries: tuple[Entry, ...] = ()
     for _ in range(_TRIES):
         entries = read_ledger(store, name, known=entries)
         draft = make(entries)

@@ -9,32 +9,46 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import needed, parse_json, sha256, to_json, write_bytes
+from fair_distill.artifacts import md5, needed, parse_json, sha256, to_json, write_bytes
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, IntegrityError
-from fair_distill.registry.store import is_sha256, key_fault
+from fair_distill.registry.store import is_md5, is_sha256, key_fault
 
 SET_FILE = "set.parquet"
 MANIFEST_FILE = "manifest.json"
+PROVENANCE_FILE = "provenance.json"
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file of a version. Its path stays within the version's folder, wherever that is."""
+    """A file of a version. Its path stays within the version's folder, wherever that is.
+
+    Attributes
+    ----------
+    sha256 : what is trusted
+    md5 : what DVC calls the content, and so where it lies; see `registry.remote`
+    """
 
     path: str
     size: int
     sha256: str
+    md5: str
 
     def __post_init__(self) -> None:
         fault = key_fault(self.path)
         if fault:
             raise IntegrityError(f"a manifest names a file that it must not: {fault}")
-        if type(self.size) is not int or self.size < 0 or not is_sha256(self.sha256):
+        sound = is_sha256(self.sha256) and is_md5(self.md5) and type(self.size) is int and self.size >= 0
+        if not sound:
             raise IntegrityError(
-                f"{self.path}: a manifest gives a size and a SHA-256; got {self.size!r} and {self.sha256!r}"
+                f"{self.path}: a manifest gives a size, a SHA-256 and an MD5; "
+                f"got {self.size!r}, {self.sha256!r} and {self.md5!r}"
             )
+
+    @classmethod
+    def of(cls, path: str, content: bytes) -> "FileEntry":
+        return cls(path, len(content), sha256(content), md5(content))
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ class Manifest:
 
 def check_file(entry: FileEntry, content: bytes, *, name: str) -> None:
     """Raise IntegrityError unless `content` is what the manifest says."""
-    if len(content) != entry.size or sha256(content) != entry.sha256:
+    if FileEntry.of(entry.path, content) != entry:
         raise IntegrityError(
             f"{name} is not the file of its manifest: wanted {entry.size} bytes with SHA-256 {entry.sha256[:12]}…, "
             f"got {len(content)} with {sha256(content)[:12]}…"

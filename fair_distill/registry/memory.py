@@ -7,14 +7,14 @@ FAIR_DISTILL_CACHE turns remembering off.
 
 import builtins
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from fair_distill.artifacts import parse_json, sha256, to_json, write_bytes
 from fair_distill.errors import ConfigError, DataError, IntegrityError
-from fair_distill.registry.ledger import Entry
-from fair_distill.registry.store import Absent, Store, check_folder, check_key, digest_in
+from fair_distill.registry.ledger import Entry, entry_key
+from fair_distill.registry.store import Absent, Store, check_folder, check_key, is_named_so
 
 ENVIRONMENT = "FAIR_DISTILL_CACHE"
 
@@ -34,6 +34,12 @@ def place_of(folder: Path, url: str) -> Path:
     return folder / "registries" / sha256(known.encode())[:24]
 
 
+def settled(folder: Path, name: str, *, url: str) -> frozenset[str]:
+    """Return the keys of the ledger's entries before the last that was seen: read, checked and kept here."""
+    number, _ = _seen(_head(folder, name, url))
+    return frozenset(entry_key(name, before) for before in range(1, number))
+
+
 def remember(folder: Path, name: str, entries: Sequence[Entry], *, url: str) -> None:
     """See that a ledger goes on from what was seen of it before, and keep how far it goes now.
 
@@ -42,7 +48,7 @@ def remember(folder: Path, name: str, entries: Sequence[Entry], *, url: str) -> 
     IntegrityError
         If the ledger has fewer entries than were seen, or another entry under the number of the last one.
     """
-    path = place_of(folder, url) / "heads" / f"{name}.json"
+    path = _head(folder, name, url)
     number, digest = _seen(path)
     if number > len(entries):
         raise IntegrityError(
@@ -56,6 +62,10 @@ def remember(folder: Path, name: str, entries: Sequence[Entry], *, url: str) -> 
         )
     if len(entries) > number:
         write_bytes(path, to_json({"number": entries[-1].number, "digest": entries[-1].digest, "registry": url}))
+
+
+def _head(folder: Path, name: str, url: str) -> Path:
+    return place_of(folder, url) / "heads" / f"{name}.json"
 
 
 def _seen(path: Path) -> tuple[int, str]:
@@ -73,21 +83,23 @@ def _seen(path: Path) -> tuple[int, str]:
 class Cached:
     """A store before another: what was read once is read from a folder. What lies under a key never changes.
 
-    Contents of versions come from the folder first. Their keys name their SHA-256, by which a damaged copy is fetched
-    anew, and what the store itself has damaged is not kept. The ledger and listings are always asked for, unless there
-    is no store behind: then all there is, is the folder.
+    Contents of versions come from the folder first. Their keys say what they are, by which a damaged copy is fetched
+    anew, and what the store itself has damaged is not kept. Listings, and entries of the ledger that are not settled,
+    are always asked for, unless there is no store behind: then all there is, is the folder.
     """
 
-    def __init__(self, folder: Path, behind: Store | None) -> None:
+    def __init__(self, folder: Path, behind: Store | None, *, settled: Container[str] = ()) -> None:
         self.folder = folder / "contents"
         self.behind = behind
+        self.settled = settled
 
     def create(self, key: str, content: bytes) -> bool:
         raise ConfigError(f"a consumer writes nothing into a registry, not {key} either")
 
     def read(self, key: str) -> bytes:
         check_key(key)
-        kept = self._kept(key) if self.behind is None or not key.startswith("ledger/") else None
+        here = self.behind is None or not key.startswith("ledger/") or key in self.settled
+        kept = self._kept(key) if here else None
         if kept is not None:
             return kept
         if self.behind is None:
@@ -95,7 +107,7 @@ class Cached:
                 f"{key} is not in the cache {self.folder}, and offline nothing else is asked; load it once online"
             )
         content = self.behind.read(key)
-        if digest_in(key) in (None, sha256(content)):
+        if is_named_so(key, content):
             write_bytes(self.folder / key, content)
         return content
 
@@ -116,6 +128,6 @@ class Cached:
     def _kept(self, key: str) -> bytes | None:
         with suppress(OSError):
             kept = (self.folder / key).read_bytes()
-            if digest_in(key) in (None, sha256(kept)):
+            if is_named_so(key, kept):
                 return kept
         return None

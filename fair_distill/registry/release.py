@@ -1,11 +1,11 @@
-"""The verbs that write to a registry: publish, promote, rollback, demote, revoke.
+"""The verbs that put a version forward: publish and promote. Those that take one back are in `retraction`.
 
 Each writes the bytes first and the ledger entry last, by creating keys that were free. So a crash between any
 two steps leaves what was there before, plus bytes that nothing names yet; and the same command again finds
 what is done, does the rest, and does nothing twice. Who, when and the nonce are arguments.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -18,15 +18,14 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.channels import (
     current,
     holds,
-    previous,
     published,
     refuse_revoked,
-    revocation,
     version_number,
 )
 from fair_distill.registry.checks import check_signatures
-from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
+from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
+from fair_distill.registry.remote import beside_files
 from fair_distill.registry.statements import PREDICATES, Signer, Statement
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
 
@@ -93,11 +92,11 @@ def publish(
             for kind, content in evidence
             if kind in PREDICATES
         ]
-    known = read_ledger(store, name)
-    refuse_revoked(known, version)
+    refuse_revoked(read_ledger(store, name), version)
 
-    for entry in manifest.files:
-        _put(store, object_key(entry.sha256), files[entry.path])
+    objects = {object_key(entry.md5): files[entry.path] for entry in manifest.files}
+    for key, content in (objects | (beside_files(manifest, provenance) if provenance else {})).items():
+        _put(store, key, content)
     for kind, content in evidence:
         _put(store, evidence_key(version, kind, sha256(content)), content)
     _put(store, manifest_key(version), manifest.to_json())
@@ -107,8 +106,8 @@ def publish(
             return None
         return Draft(event="publish", version=version, who=who, time=timestamp(now), nonce=nonce)
 
-    written = append(store, name, make, known=known)
-    return Publication(version, version_number(read_ledger(store, name, known=known), version), written is not None)
+    written = append(store, name, make)
+    return Publication(version, version_number(read_ledger(store, name), version), written is not None)
 
 
 def promote(
@@ -174,83 +173,8 @@ def promote(
         check_signatures(store, name, version, [digest], signed_by, what=what)
 
     steps = order[: order.index(channel) + 1]
-    written = [append(store, name, partial(draft, step=step), known=entries) for step in steps]
+    written = [append(store, name, partial(draft, step=step)) for step in steps]
     return Promotion(version, number, channel, tuple(entry for entry in written if entry))
-
-
-def rollback(store: Store, name: str, channel: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
-    """Return a channel to the version it had before, passing over those revoked or demoted; one entry.
-
-    Raises
-    ------
-    Refused
-        If there is nothing to go back to, or another writer changed the channel meanwhile: two who roll back
-        the same bad version are not to go back two.
-    """
-    seen = _last(read_ledger(store, name), channel)
-
-    def make(entries: tuple[Entry, ...]) -> Draft:
-        last = _last(entries, channel)
-        if last != seen:
-            raise Refused(
-                f"{name}: {channel} is not rolled back: entry {last} changed it meanwhile; "
-                "look, and repeat the command if it is still wanted"
-            )
-        target = previous(entries, channel)
-        if target is None:
-            raise Refused(f"{name}: {channel} is not rolled back: there is no earlier version that may be used")
-        return Draft(
-            event="rollback",
-            version=target.version,
-            channel=channel,
-            verdict=target.verdict,
-            reason=reason,
-            who=who,
-            time=timestamp(now),
-            nonce=nonce,
-        )
-
-    return _once(store, name, make, event="rollback", nonce=nonce)
-
-
-def demote(
-    store: Store, name: str, version: str, channel: str, *, reason: str, who: str, now: datetime, nonce: str
-) -> Entry:
-    """Take a version off a channel. The channel then has none, and tells its consumers why."""
-
-    def make(entries: tuple[Entry, ...]) -> Draft:
-        number, there = version_number(entries, version), current(entries, channel)
-        if there != version:
-            has = f"v{version_number(entries, there)}" if there else "nothing"
-            raise Refused(f"{name}: v{number} is not demoted from {channel}: {has} is in force there")
-        return Draft(
-            event="demote",
-            version=version,
-            channel=channel,
-            reason=_given(reason),
-            who=who,
-            time=timestamp(now),
-            nonce=nonce,
-        )
-
-    return _once(store, name, make, event="demote", nonce=nonce)
-
-
-def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
-    """Withdraw a version from every consumer, for good, with a reason that they see; return the tombstone.
-
-    Channels are left as they are: what they get instead is a decision, `rollback` or `promote`.
-    """
-
-    def make(entries: tuple[Entry, ...]) -> Draft | None:
-        version_number(entries, version)
-        if revocation(entries, version):
-            return None
-        return Draft(event="revoke", version=version, reason=_given(reason), who=who, time=timestamp(now), nonce=nonce)
-
-    entry = append(store, name, make) or revocation(read_ledger(store, name), version)
-    assert entry is not None
-    return entry
 
 
 def _check_package(manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -301,24 +225,3 @@ def _put(store: Store, key: str, content: bytes) -> None:
     """See that `content` lies under `key`, written now or before."""
     if not store.create(key, content) and store.read(key) != content:
         raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")
-
-
-def _once(store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft], *, event: Event, nonce: str) -> Entry:
-    """Append for a command that the state does not show to be done: its nonce does."""
-    for entry in read_ledger(store, name):
-        if (entry.event, entry.nonce) == (event, nonce):
-            return entry
-    written = append(store, name, make)
-    assert written is not None
-    return written
-
-
-def _last(entries: Sequence[Entry], channel: str) -> int:
-    """Return the number of the last entry about a channel, 0 if there is none."""
-    return max((entry.number for entry in entries if entry.channel == channel), default=0)
-
-
-def _given(reason: str) -> str:
-    if not reason:
-        raise ConfigError("a reason is needed: consumers will read it")
-    return reason

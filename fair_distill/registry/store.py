@@ -6,7 +6,8 @@ object stores both promise this much. Not for: what the bytes mean.
 
 A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that of the file it names:
 
-    objects/sha256/<first 2>/<other 62>              the files of versions, each once however many versions have it
+    objects/files/md5/<first 2>/<other 30>           the files of versions, each once however many versions have it:
+                                                     a DVC remote, see `remote`
     versions/<version>/manifest.json                 written last: a version with a manifest is whole
     versions/<version>/verdicts/<sha256>.json        what was judged of it; judging again adds one
     versions/<version>/predictions/<sha256>.parquet  what the verdicts were made from
@@ -18,19 +19,14 @@ A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that
 import builtins
 import os
 import re
-import secrets
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
-from fair_distill.objects import open_bucket
-
-if TYPE_CHECKING:
-    pass
+from fair_distill.artifacts import md5, sha256
+from fair_distill.errors import ConfigError, DataError, FairDistillError
+from fair_distill.s3 import open_bucket
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
@@ -38,9 +34,9 @@ FOLDER = "registry"
 APART = "FAIR_DISTILL_PREDICTIONS"
 # The kinds of evidence that lie beside a version, and what their files end in.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
-_ASIDE = ".aside"
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Absent(DataError):
@@ -81,6 +77,10 @@ def is_sha256(text: object) -> bool:
     return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
 
+def is_md5(text: object) -> bool:
+    return isinstance(text, str) and _MD5.fullmatch(text) is not None
+
+
 def key_fault(key: object) -> str | None:
     """Say what is wrong with a key, or with a path in a manifest; None if nothing is."""
     if not isinstance(key, str) or not key:
@@ -106,8 +106,8 @@ def check_folder(key: str) -> None:
         raise ConfigError(f"not a folder of a registry: {fault}")
 
 
-def object_key(digest: str) -> str:
-    return f"objects/sha256/{digest[:2]}/{digest[2:]}"
+def object_key(md5: str) -> str:
+    return f"objects/files/md5/{md5[:2]}/{md5[2:]}"
 
 
 def manifest_key(version: str) -> str:
@@ -118,14 +118,15 @@ def evidence_key(version: str, kind: str, digest: str) -> str:
     return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
 
 
-def digest_in(key: str) -> str | None:
-    """Return the SHA-256 that a key says its content has; None for the ledger's, which are named by number."""
-    parts = key.split("/")
-    if parts[0] == "objects":
-        return "".join(parts[2:])
-    return (
-        (parts[1] if parts[2] == "manifest.json" else parts[-1].partition(".")[0]) if parts[0] == "versions" else None
-    )
+def is_named_so(key: str, content: bytes) -> bool:
+    """Say whether a content is what its key says; the ledger's keys are numbers, and say nothing."""
+    kind, *rest = key.split("/")
+    name = rest[-1].partition(".")[0]
+    if kind == "objects":
+        return rest[-2] + name == md5(content)
+    if kind == "versions":
+        return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)
+    return True
 
 
 def locate(registry: str | None, *, beside: Path = Path()) -> str:
@@ -144,11 +145,12 @@ def open_store(url: str) -> Removing:
 
 
 def _at(url: str, said_by: str) -> Removing:
+    from fair_distill.registry.bucket import BucketStore
+    from fair_distill.registry.folder import LocalStore
+
     address = urlsplit(url)
     if address.scheme == "s3":
-        from fair_distill.registry.bucket import BucketStore
-
-        return BucketStore(open_bucket(url, said_by=said_by))
+        return BucketStore(open_bucket(url, said_by=said_by, attempts=1))
     if "://" not in url:
         return LocalStore(Path(url))
     if address.scheme == "file" and address.netloc in ("", "localhost"):
@@ -183,122 +185,3 @@ class Apart:
 
     def _of(self, key: str) -> Removing:
         return self.private if "/predictions/" in key else self.public
-
-
-class LocalStore:
-    """A store in a local folder.
-
-    A content is written aside and flushed to the disk, then linked to its name: linking fails if the name is
-    taken, whoever took it, and shows the whole file or none. A crash leaves at most a file in `.aside`, which
-    nothing reads. Needs a file system with hard links.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def create(self, key: str, content: bytes) -> bool:
-        path = self._path(key)
-        aside = self.root / _ASIDE / secrets.token_hex(16)
-        try:
-            _make_folder(aside.parent)
-            _make_folder(path.parent)
-            try:
-                _write(aside, content)
-                created = _link(aside, path)
-            finally:
-                aside.unlink(missing_ok=True)
-            # Also where the key was taken: its writer may have crashed before the name reached the disk.
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; mend the folder or change --registry") from None
-        return created
-
-    def read(self, key: str) -> bytes:
-        path = self._path(key)
-        try:
-            if not stat.S_ISREG(path.lstat().st_mode):
-                raise IntegrityError(f"{path} is not an ordinary file; a registry has no links")
-            return path.read_bytes()
-        except FileNotFoundError:
-            raise Absent(f"{path} is not there") from None
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-
-    def exists(self, key: str) -> bool:
-        return os.path.lexists(self._path(key))
-
-    def list(self, prefix: str) -> builtins.list[str]:
-        start = self._folder(prefix.rpartition("/")[0])
-        try:
-            keys = [path.relative_to(self.root).as_posix() for path in _files(start)]
-        except OSError as error:
-            raise ConfigError(f"cannot read {start}: {error.strerror}; change --registry or mend it") from None
-        return sorted(key for key in keys if key.startswith(prefix))
-
-    def remove(self, key: str) -> None:
-        """Remove a content. For `garbage` alone: no other command of a registry removes anything."""
-        path = self._path(key)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot remove {path}: {error.strerror}") from None
-
-    def _path(self, key: str) -> Path:
-        folder, _, name = key.rpartition("/")
-        check_key(key)
-        return self._folder(folder) / name
-
-    def _folder(self, key: str) -> Path:
-        check_folder(key)
-        # A folder that is a link would lead out of the registry, for reading and for writing.
-        if Path(os.path.realpath(self.root / key)) != Path(os.path.realpath(self.root)) / key:
-            raise IntegrityError(f"{self.root / key} is reached through a link; a registry has no links")
-        return self.root / key
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below `folder` but those whose name begins with '.'."""
-    try:
-        entries = builtins.list(os.scandir(folder))
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
-        else:
-            yield Path(entry.path)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that they outlive a loss of power."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    # Readable and not writable: what is in a registry never changes.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _link(aside: Path, path: Path) -> bool:
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

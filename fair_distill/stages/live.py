@@ -11,7 +11,7 @@ from fair_distill.config import Config
 from fair_distill.errors import Refused
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry import release
+from fair_distill.registry import release, retraction
 from fair_distill.registry.channels import channels, current, version_number
 from fair_distill.registry.checks import fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
@@ -113,7 +113,7 @@ def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand)
     taken = []
     for channel in of.channels:
         with suppress(Refused):  # somebody changed the channel meanwhile: what was judged is not in force any more
-            release.demote(
+            retraction.demote(
                 store,
                 dataset,
                 of.version,

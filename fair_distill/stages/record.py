@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from fair_distill.distillation.unknown import Resolved
 
 
-PROVENANCE_FILE = "provenance.json"
-
-
 def known(config: Config, name: str) -> None:
     if name not in config.sets:
         raise ConfigError(f"params.yaml: sets has no {name!r}; choose one of {', '.join(config.sets)}")
@@ -128,7 +125,7 @@ def write_set(
 ) -> Manifest:
     files = {} if distilled is None else {SET_FILE: distilled.to_parquet()}
     manifest = Manifest(
-        files=tuple(FileEntry(path, len(content), sha256(content)) for path, content in files.items()),
+        files=tuple(FileEntry.of(path, content) for path, content in files.items()),
         card=card,
         source=sha256(workspace.split("train")),
         params=params,

@@ -8,12 +8,12 @@ from fair_distill.errors import ConfigError
 from fair_distill.registry import release
 from fair_distill.registry.channels import version_number
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.manifest import read_version
+from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Promotion, Publication
 from fair_distill.registry.store import APART, open_store
 from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.gate import floor_at, verdict_of
-from fair_distill.stages.record import PROVENANCE_FILE, made_by
+from fair_distill.stages.record import made_by
 
 
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
@@ -47,7 +47,14 @@ def _kept_apart(config: Config) -> None:
 
 
 def promote(
-    workspace: Workspace, config: Config, channel: str, *, registry: str, hand: Hand, floor: str | None = None
+    workspace: Workspace,
+    config: Config,
+    channel: str,
+    *,
+    registry: str,
+    hand: Hand,
+    floor: str | None = None,
+    reason: str = "",
 ) -> Promotion:
     """Judge the release candidate again, as the attempt that it is, and promote it to `channel` if it passes.
 
@@ -56,6 +63,7 @@ def promote(
     Parameters
     ----------
     floor : the address of an organisation's policy, see `floor_at`
+    reason : why the channel moves, for who reads the ledger
     """
     name = config.release.candidate
     _kept_apart(config)
@@ -84,6 +92,7 @@ def promote(
         order=config.release.channels,
         verdict=verdict,
         verdict_bytes=verdict.to_json(),
+        reason=reason,
         sign=hand.sign,
         signed_by=config.release.signed_by,
         who=hand.who,

@@ -12,13 +12,13 @@ from fair_distill.errors import DataError
 from fair_distill.gate.answers import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, read_version
+from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
 from fair_distill.registry.store import open_store
 from fair_distill.report.history import read_history
 from fair_distill.report.material import Compared, Material, Point, gated
 from fair_distill.report.page import numbers, page
 from fair_distill.stages.gate import verdict_of
-from fair_distill.stages.record import PROVENANCE_FILE, known, made_by
+from fair_distill.stages.record import known, made_by
 
 
 def report(workspace: Workspace, config: Config, name: str, *, registry: str, out: Path | None = None) -> Path:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
 from fair_distill.config import Candidate, Config
 from fair_distill.distilled import DistilledSet
-from fair_distill.registry.manifest import Manifest
+from fair_distill.registry.manifest import PROVENANCE_FILE, Manifest
 from fair_distill.stages.data import of_data, of_known_groups, validated
 from fair_distill.stages.device import peak_memory_mb, provenance_of, torch_device
 from fair_distill.stages.experts import followed
 from fair_distill.stages.looks import looks
 from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.record import PROVENANCE_FILE, card_of, group_labels_of, params_of, recipe_of, write_set
+from fair_distill.stages.record import card_of, group_labels_of, params_of, recipe_of, write_set
 from fair_distill.stages.seeds import torch_generator
 
 

@@ -17,7 +17,7 @@ from fair_distill.artifacts import Workspace
 from fair_distill.data.remote import Remote
 from fair_distill.data.sources import CACHE, read_source
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.objects import Bucket
+from fair_distill.s3 import Bucket
 
 Asked = Callable[[], list[str]]
 

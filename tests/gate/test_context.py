@@ -16,8 +16,8 @@ from fair_distill.errors import ConfigError
 from fair_distill.gate.policy import alpha_at, policy_digest, read_context
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempts import attempt_number
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import LocalStore
 
 SET = "barycentric"
 LOOSE = {"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}

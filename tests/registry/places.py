@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fair_distill.registry.store import LocalStore, Store, open_store
+from fair_distill.registry.folder import LocalStore
+from fair_distill.registry.store import Store, open_store
 
 _SAID = os.environ.get("FAIR_DISTILL_S3")
 REAL = _SAID if _SAID != "moto" else None

@@ -13,8 +13,9 @@ from fair_distill.errors import ConfigError
 from fair_distill.gate.policy import alpha_at
 from fair_distill.registry.attempts import attempt_number, reserve
 from fair_distill.registry.channels import channels, published
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import append, entry_key, read_ledger
-from fair_distill.registry.store import LocalStore, Store
+from fair_distill.registry.store import Store
 
 SETS = [digit * 64 for digit in "123456"]
 OLD, GROWN, NEW = "a" * 64, "b" * 64, "c" * 64

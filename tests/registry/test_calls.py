@@ -10,9 +10,10 @@ import pytest
 from places import Bucket
 from small_registry import NAME, NOW, package, promote, publish, ship
 
-from fair_distill import objects
-from fair_distill.registry import release
-from fair_distill.registry.client import load, verify
+from fair_distill import s3
+from fair_distill.registry import retraction
+from fair_distill.registry.audit import verify
+from fair_distill.registry.client import load
 from fair_distill.registry.store import Store
 
 ONE, TWO = package(1), package(2)
@@ -30,7 +31,7 @@ NEEDS = {
 def calls(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Every call that a client of the package makes from here on, with its parameters."""
     made: list[tuple[str, dict[str, Any]]] = []
-    client_of = objects._client
+    client_of = s3._client
 
     def watched(*arguments: Any) -> Any:
         client = client_of(*arguments)
@@ -39,21 +40,21 @@ def calls(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, di
         )
         return client
 
-    monkeypatch.setattr(objects, "_client", watched)
+    monkeypatch.setattr(s3, "_client", watched)
     monkeypatch.setenv("FAIR_DISTILL_CACHE", "")
     return made
 
 
 def back(store: Store) -> None:
-    release.rollback(store, NAME, "production", reason="worse", who="ada", now=NOW, nonce="back")
+    retraction.rollback(store, NAME, "production", reason="worse", who="ada", now=NOW, nonce="back")
 
 
 def off(store: Store) -> None:
-    release.demote(store, NAME, ONE.version, "production", reason="worse", who="ada", now=NOW, nonce="off")
+    retraction.demote(store, NAME, ONE.version, "production", reason="worse", who="ada", now=NOW, nonce="off")
 
 
 def away(store: Store) -> None:
-    release.revoke(store, NAME, TWO.version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(store, NAME, TWO.version, reason="labels", who="ada", now=NOW, nonce="gone")
 
 
 def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
@@ -63,13 +64,13 @@ def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list
         return Counter(name for name, _ in calls)
 
     probe = {"PutObject": 2}
-    # The set, predictions, provenance, manifest, entry; the ledger before and after.
+    # The set and three files for DVC; predictions, provenance, manifest, entry; the ledger before and after.
     assert made_by(lambda: publish(server.store(), ONE)) == Counter(probe) + Counter(
-        PutObject=5, ListObjectsV2=3, GetObject=1
+        PutObject=8, ListObjectsV2=3, GetObject=1
     )
-    # The verdict and three entries, each after a look at the ledger, of which what is known is not read again.
+    # The verdict and three entries, each after a look at the ledger, of which what was read is not read again.
     assert made_by(lambda: promote(server.store(), ONE)) == Counter(probe) + Counter(
-        PutObject=4, ListObjectsV2=4, GetObject=1 + 0 + 1 + 2, HeadObject=1
+        PutObject=4, ListObjectsV2=4, GetObject=3, HeadObject=1
     )
     # Four entries, the verdict of the three promotions, manifest, set.
     assert made_by(lambda: load(f"{NAME}@production", registry=server.url)) == Counter(
@@ -122,3 +123,25 @@ def test_the_publisher_s_policy_denies_what_would_lose_a_version():
     assert set(denied["NeverRemove"]["Action"]) == {"s3:DeleteObject", "s3:DeleteObjectVersion"}
     assert denied["NeverOverwrite"]["Action"] == "s3:PutObject"
     assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
+
+
+def test_of_a_ledger_that_was_read_only_the_last_entry_and_what_is_new_are_asked_for(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("FAIR_DISTILL_CACHE", str(tmp_path / "cache"))
+    ship(server.store(), ONE)
+    ship(server.store(), TWO)
+    back(server.store())
+
+    def entries_asked_for() -> list[int]:
+        calls.clear()
+        load(f"{NAME}@v1", registry=server.url)
+        keys = [params["Key"] for name, params in calls if name == "GetObject"]
+        assert [name for name, _ in calls].count("ListObjectsV2") == 1
+        return [int(Path(key).stem) for key in keys if "/ledger/" in key]
+
+    assert entries_asked_for() == list(range(1, 10))
+    assert entries_asked_for() == [9]
+    off(server.store())
+    away(server.store())
+    assert entries_asked_for() == [9, 10, 11]

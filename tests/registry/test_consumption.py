@@ -15,7 +15,7 @@ import fair_distill
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.policy import Waiver
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry import release
+from fair_distill.registry import release, retraction
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.ledger import entry_key, read_ledger
@@ -72,7 +72,7 @@ def test_a_day_that_is_none_is_refused(place: Place, as_of: str):
 
 def test_what_was_revoked_since_is_refused_for_the_past_too_unless_asked_for(place: Place):
     ship_on(place, ONE, 0)
-    release.revoke(
+    retraction.revoke(
         place.store(), NAME, ONE.version, reason="labels are wrong", who="ada", now=NOW + 5 * DAY, nonce="gone"
     )
 
@@ -144,7 +144,7 @@ def test_a_pin_does_not_outlive_a_revocation(place: Place, tmp_path: Path):
     ship_on(place, ONE, 0)
     ship_on(place, TWO, 1)
     pin(lock, f"{NAME}@v1", ONE.version, registry=place.url)
-    release.revoke(place.store(), NAME, ONE.version, reason="labels are wrong", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, ONE.version, reason="labels are wrong", who="ada", now=NOW, nonce="gone")
 
     with pytest.raises(Withdrawn, match="labels are wrong"):
         load(f"{NAME}@v1", registry=place.url, lock=lock)
@@ -239,7 +239,7 @@ def test_what_was_loaded_once_loads_without_a_network(server: Bucket, cache: Pat
 def test_a_second_load_fetches_the_ledger_and_no_content(server: Bucket, cache: Path):
     ship(server.store(), ONE)
     load(PRODUCTION, registry=server.url)
-    for key in (manifest_key(ONE.version), object_key(ONE.manifest.files[0].sha256)):
+    for key in (manifest_key(ONE.version), object_key(ONE.manifest.files[0].md5)):
         server.remove(key)
 
     assert is_of(ONE, load(PRODUCTION, registry=server.url))
@@ -248,10 +248,49 @@ def test_a_second_load_fetches_the_ledger_and_no_content(server: Bucket, cache: 
         load(PRODUCTION, registry=server.url)
 
 
+def test_a_kept_entry_that_is_damaged_is_fetched_anew(server: Bucket, cache: Path):
+    ship(server.store(), ONE)
+    ship(server.store(), TWO)
+    load(PRODUCTION, registry=server.url)
+    (copy,) = cache.rglob("000000000003.json")
+    whole = copy.read_bytes()
+    for damage in (b"", whole[:-2] + b" \n", whole.replace(b"ada", b"eve")):
+        copy.write_bytes(damage)
+
+        assert is_of(TWO, load(PRODUCTION, registry=server.url))
+        assert copy.read_bytes() == whole
+
+
+@pytest.mark.parametrize("gone", [1, 3, 8])
+def test_a_bucket_s_ledger_that_goes_back_or_another_way_is_refused_by_who_keeps_its_entries(
+    server: Bucket, cache: Path, gone: int
+):
+    ship(server.store(), ONE)
+    ship(server.store(), TWO)
+    load(PRODUCTION, registry=server.url)
+    contents = server.files()
+    for number in range(9 - gone, 9):
+        server.remove(entry_key(NAME, number))
+
+    with pytest.raises(IntegrityError, match=f"has {8 - gone} entries, and had 8 when it was last read here"):
+        load(PRODUCTION, registry=server.url)
+    for key in server.files():
+        server.remove(key)
+    ship(server.store(), TWO)
+    ship(server.store(), ONE)
+    with pytest.raises(IntegrityError, match=r"entry 8 .* the ledger was rewritten.*on purpose, remove"):
+        load(PRODUCTION, registry=server.url)
+    for key, content in contents.items():
+        server.put(key, content)
+    server.remove(entry_key(NAME, 3))
+    with pytest.raises(IntegrityError, match="entry 3 of digits's ledger is missing"):
+        load(PRODUCTION, registry=server.url)
+
+
 def test_a_damaged_copy_is_fetched_anew(server: Bucket, cache: Path):
     ship(server.store(), ONE)
     load(PRODUCTION, registry=server.url)
-    (copy,) = (path for path in cache.rglob("objects/sha256/*/*") if path.is_file())
+    (copy,) = (path for path in cache.rglob("objects/files/md5/*/*") if path.is_file())
     whole = copy.read_bytes()
     copy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
 

@@ -10,14 +10,16 @@ from places import REAL, Bucket
 from small_registry import NAME, ORDER, events, files_of, package, processes, ship
 
 from fair_distill.errors import ConfigError
-from fair_distill.registry import store as stores
-from fair_distill.registry.client import load, verify
+from fair_distill.registry import folder
+from fair_distill.registry.audit import verify
+from fair_distill.registry.client import load
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import LocalStore, Store, open_store
+from fair_distill.registry.store import Store, open_store
 
 OLD, NEW = package(1), package(2)
-# object, predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
-STEPS = 9
+# the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
+STEPS = 12
 
 
 class Dying(LocalStore):
@@ -30,7 +32,7 @@ class Dying(LocalStore):
     def create(self, key: str, content: bytes) -> bool:
         self.left -= 1
         if self.left == 0 and self.moment == "written aside":
-            stores._link = lambda aside, path: die()
+            folder._link = lambda aside, path: die()
         created = super().create(key, content)
         if self.left == 0:
             die()
@@ -110,7 +112,7 @@ def _ship_there_and_die(url: str, environment: dict[str, str], step: int) -> Non
     ship(DyingAfter(open_store(url), step), NEW)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1) if REAL else [5, 8])
+@pytest.mark.parametrize("step", range(1, STEPS + 1) if REAL else [8, 11])
 def test_a_release_to_a_server_that_is_killed_is_before_or_after_and_the_same_command_completes_it(
     server: Bucket, step: int
 ):

@@ -13,10 +13,12 @@ from small_registry import NAME, NOW, ORDER, package
 
 from fair_distill.artifacts import sha256
 from fair_distill.errors import IntegrityError
-from fair_distill.registry.client import load, look_up, verify
+from fair_distill.registry.audit import verify
+from fair_distill.registry.client import load, look_up
 from fair_distill.registry.croissant import croissant
 from fair_distill.registry.evidence import evidence
-from fair_distill.registry.release import promote, publish, revoke
+from fair_distill.registry.release import promote, publish
+from fair_distill.registry.retraction import revoke
 from fair_distill.registry.store import LocalStore, object_key
 
 ONE, TWO = package(1), package(2)
@@ -46,7 +48,7 @@ def test_what_is_unpacked_is_a_registry_that_verifies_and_loads(registry: Path, 
     found = look_up(f"{NAME}@production", registry=there)
     assert (found.version, found.verdict) == (ONE.version, ONE.verdict)
     assert np.array_equal(found.set.images, ONE.set.images)
-    assert not (folder / "registry" / object_key(TWO.manifest.files[0].sha256)).exists()
+    assert not (folder / "registry" / object_key(TWO.manifest.files[0].md5)).exists()
 
 
 def test_it_is_checked_with_nothing_but_coreutils(registry: Path, tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_the_same_registry_gives_the_same_bytes(registry: Path) -> None:
 
 
 def test_a_damaged_version_is_not_packed(registry: Path) -> None:
-    path = registry / object_key(ONE.manifest.files[0].sha256)
+    path = registry / object_key(ONE.manifest.files[0].md5)
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(IntegrityError):
@@ -96,6 +98,6 @@ def test_croissant_names_the_file_by_digest_and_says_what_the_verdict_says(regis
     metadata = croissant(found, base="https://store.example/registry")
     (file,) = metadata["distribution"]
     assert file["sha256"] == sha256(ONE.files["set.parquet"])
-    assert file["contentUrl"] == f"https://store.example/registry/{object_key(file['sha256'])}"
+    assert file["contentUrl"] == f"https://store.example/registry/{object_key(ONE.manifest.files[0].md5)}"
     assert ONE.verdict.digest in metadata["rai:dataBiases"]
     assert json.loads(json.dumps(metadata)) == metadata

@@ -1,5 +1,6 @@
 """What gc takes: what crashed publications left, at the second look, and nothing that anything names."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,21 +8,26 @@ import pytest
 from places import Place
 from small_registry import NAME, NOW, package, put_in_place, ship
 
+from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry import release
-from fair_distill.registry.client import verify
+from fair_distill.registry import retraction
+from fair_distill.registry.audit import verify
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.garbage import Look, garbage, remove
-from fair_distill.registry.store import LocalStore, evidence_key, manifest_key, object_key
+from fair_distill.registry.remote import beside_files
+from fair_distill.registry.store import evidence_key, manifest_key, object_key
 
-OLD, NEW, LOST = package(1), package(2), package(3)
+OLD, NEW = package(1), package(2)
+LOST = replace(package(3), provenance=to_json({"commit": "1" * 40}))
 DAY = timedelta(days=1)
 
 
 def crash(place: Place) -> set[str]:
     """Leave what a publication leaves that died before its ledger entry; return the keys."""
     left = {
-        object_key(LOST.manifest.files[0].sha256): LOST.files["set.parquet"],
-        evidence_key(LOST.version, "provenance", "0" * 64): b"{}",
+        object_key(LOST.manifest.files[0].md5): LOST.files["set.parquet"],
+        **beside_files(LOST.manifest, LOST.provenance),
+        evidence_key(LOST.version, "provenance", sha256(LOST.provenance)): LOST.provenance,
         manifest_key(LOST.version): LOST.manifest.to_json(),
     }
     for key, content in left.items():
@@ -32,7 +38,7 @@ def crash(place: Place) -> set[str]:
 def test_only_what_nothing_names_goes_and_only_at_the_second_look(place: Place):
     ship(place.store(), OLD)
     ship(place.store(), NEW)
-    release.revoke(place.store(), NAME, OLD.version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, OLD.version, reason="labels", who="ada", now=NOW, nonce="gone")
     before = place.files()
     left = crash(place)
     store = place.store()
@@ -52,7 +58,6 @@ def test_what_was_published_after_the_first_look_stays(place: Place):
     store = place.store()
     look = Look(NOW, garbage(store))
     assert set(look.keys) == left
-    place.remove(evidence_key(LOST.version, "provenance", "0" * 64))
 
     ship(place.store(), LOST)
 

@@ -12,8 +12,9 @@ from small_registry import NAME, MemoryStore, put_in_place
 from fair_distill.artifacts import to_json
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.registry import ledger
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Draft, Entry, append, entry_key, names, read_ledger, timestamp
-from fair_distill.registry.store import LocalStore, Store, Unanswered
+from fair_distill.registry.store import Store, Unanswered
 
 VERSION = "ab" * 32
 VERDICT = "cd" * 32

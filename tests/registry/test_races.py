@@ -13,11 +13,13 @@ from places import REAL, Bucket
 from small_registry import NAME, NOW, ORDER, events, package, processes, promote, publish
 
 from fair_distill.errors import Refused
-from fair_distill.registry import release
+from fair_distill.registry import release, retraction
+from fair_distill.registry.audit import verify
 from fair_distill.registry.channels import current, version_number
-from fair_distill.registry.client import load, verify
+from fair_distill.registry.client import load
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Entry, read_ledger
-from fair_distill.registry.store import LocalStore, Store
+from fair_distill.registry.store import Store
 
 RACERS = 16
 
@@ -121,7 +123,7 @@ def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused
             return store.create(key, content)
 
     results = at_once(
-        lambda i: release.rollback(Together(), NAME, "production", reason="", who="ada", now=NOW, nonce=str(i))
+        lambda i: retraction.rollback(Together(), NAME, "production", reason="", who="ada", now=NOW, nonce=str(i))
     )
 
     assert [type(result) for result in results].count(Entry) == 1

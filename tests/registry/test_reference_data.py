@@ -9,7 +9,7 @@ from small_registry import package, publish
 from small_workspace import run
 
 from fair_distill.artifacts import to_json
-from fair_distill.registry.store import LocalStore
+from fair_distill.registry.folder import LocalStore
 from fair_distill.validation.drift import Profile
 
 CELLS = {"0": {"red": 9, "cyan": 1}, "1": {"red": 1, "cyan": 9}}

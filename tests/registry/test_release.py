@@ -1,7 +1,7 @@
 """The verbs that write: what each puts into the registry, what it refuses, and that it does nothing twice."""
 
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,12 @@ from small_registry import (
 )
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
-from fair_distill.registry import release
+from fair_distill.registry import release, retraction
 from fair_distill.registry.channels import Withdrawn, current
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Entry, read_ledger
-from fair_distill.registry.manifest import SET_FILE, FileEntry
-from fair_distill.registry.store import LocalStore, Store
+from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, FileEntry
+from fair_distill.registry.store import Store, object_key
 
 ONE, TWO, THREE = package(1), package(2), package(3)
 
@@ -35,15 +36,15 @@ def ledger(store: Store) -> list[tuple[str, str | None, str]]:
 
 
 def go_back(store: Store, *, nonce: str = "back") -> Entry:
-    return release.rollback(store, NAME, "production", reason="worse in the field", who="ada", now=NOW, nonce=nonce)
+    return retraction.rollback(store, NAME, "production", reason="worse in the field", who="ada", now=NOW, nonce=nonce)
 
 
 def take_off(store: Store, made: Package, *, nonce: str = "off", reason: str = "fails the new policy") -> Entry:
-    return release.demote(store, NAME, made.version, "production", reason=reason, who="ada", now=NOW, nonce=nonce)
+    return retraction.demote(store, NAME, made.version, "production", reason=reason, who="ada", now=NOW, nonce=nonce)
 
 
 def withdraw(store: Store, made: Package, *, nonce: str = "gone", reason: str = "labels are wrong") -> Entry:
-    return release.revoke(store, NAME, made.version, reason=reason, who="ada", now=NOW, nonce=nonce)
+    return retraction.revoke(store, NAME, made.version, reason=reason, who="ada", now=NOW, nonce=nonce)
 
 
 class Ordered(MemoryStore):
@@ -61,13 +62,21 @@ class Ordered(MemoryStore):
 def test_a_version_lies_where_its_digests_say(store: Store):
     publish(store, ONE)
 
-    version, digest = sha256(ONE.manifest.to_json()).hexdigest(), sha256(ONE.files[SET_FILE]).hexdigest()
-    assert store.read(f"objects/sha256/{digest[:2]}/{digest[2:]}") == ONE.files[SET_FILE]
+    version = sha256(ONE.manifest.to_json()).hexdigest()
+    contents = {SET_FILE: ONE.files[SET_FILE], MANIFEST_FILE: ONE.manifest.to_json(), PROVENANCE_FILE: ONE.provenance}
+    named = {path: md5(content).hexdigest() for path, content in contents.items()}
+    listing = b'[{"md5": "%b", "relpath": "manifest.json"}, ' % named[MANIFEST_FILE].encode()
+    listing += b'{"md5": "%b", "relpath": "provenance.json"}, ' % named[PROVENANCE_FILE].encode()
+    listing += b'{"md5": "%b", "relpath": "set.parquet"}]' % named[SET_FILE].encode()
+    objects = {f"objects/files/md5/{named[path][:2]}/{named[path][2:]}": contents[path] for path in contents}
+    folder = md5(listing).hexdigest()
+    objects[f"objects/files/md5/{folder[:2]}/{folder[2:]}.dir"] = listing
+    assert {key: store.read(key) for key in store.list("objects/")} == objects
     assert store.read(f"versions/{version}/manifest.json") == ONE.manifest.to_json()
     assert store.list("") == sorted(
         [
             f"ledger/{NAME}/000000000001.json",
-            f"objects/sha256/{digest[:2]}/{digest[2:]}",
+            *objects,
             f"versions/{version}/manifest.json",
             f"versions/{version}/predictions/{sha256(ONE.predictions).hexdigest()}.parquet",
             f"versions/{version}/provenance/{sha256(ONE.provenance).hexdigest()}.json",
@@ -81,7 +90,7 @@ def test_bytes_come_before_the_manifest_and_the_ledger_last():
     ship(store, ONE)
 
     assert store.order == [
-        "objects",
+        *4 * ["objects"],
         "predictions",
         "provenance",
         "manifest.json",
@@ -112,11 +121,12 @@ def test_versions_are_numbered_as_they_are_published(store: Store):
 
 def test_equal_files_are_stored_once(store: Store):
     publish(store, ONE)
+    before = store.list("objects/")
     other = replace(ONE, manifest=replace(ONE.manifest, engine=2))
 
     release.publish(store, NAME, other.manifest, other.files, who="ada", now=NOW, nonce="other engine")
 
-    assert len(store.list("objects/")) == 1
+    assert store.list("objects/") == before
     assert len(read_ledger(store, NAME)) == 2
 
 
@@ -134,7 +144,7 @@ def test_publishing_again_restores_what_was_lost_but_not_what_was_damaged(root: 
     store = LocalStore(root)
     publish(store, ONE)
     before = files_of(root)
-    lost = next(root.glob("objects/sha256/*/*"))
+    lost = root / object_key(ONE.manifest.files[0].md5)
     lost.unlink()
 
     publish(store, ONE)
@@ -158,7 +168,7 @@ def _other_bytes(made: Package) -> Package:
 
 
 def _no_parquet(made: Package) -> Package:
-    entry = FileEntry(SET_FILE, 4, sha256(b"text").hexdigest())
+    entry = FileEntry.of(SET_FILE, b"text")
     return replace(made, manifest=replace(made.manifest, files=(entry,)), files={SET_FILE: b"text"})
 
 

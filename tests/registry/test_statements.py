@@ -13,9 +13,10 @@ from small_registry import NAME, NOW, ORDER, package, promote, publish, ship
 
 from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry import release
+from fair_distill.registry import release, retraction
+from fair_distill.registry.audit import head, verify
 from fair_distill.registry.channels import current
-from fair_distill.registry.client import head, load, verify
+from fair_distill.registry.client import load
 from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.statements import Signer, Statement, new_key, read_envelope, signed_by, signer
 from fair_distill.registry.store import evidence_key
@@ -221,7 +222,7 @@ def test_an_anchor_finds_a_ledger_that_goes_back_or_another_way(
     with pytest.raises(IntegrityError, match="has 3 entries, and had 4 when"):
         verify(NAME, registry=place.url, anchor=anchor, trust=trust)
 
-    release.demote(
+    retraction.demote(
         place.store(), NAME, ONE.version, "staging", reason="another way", who="eve", now=NOW, nonce="forged"
     )
     with pytest.raises(IntegrityError, match=r"is not the one .* names: the ledger was rewritten"):

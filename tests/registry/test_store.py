@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from small_registry import MemoryStore, files_of
 
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry.store import Absent, LocalStore, Store, locate, open_store
+from fair_distill.registry.folder import LocalStore
+from fair_distill.registry.store import Absent, Store, locate, open_store
 
 KEY = "ledger/digits/000000000001.json"
 

@@ -59,7 +59,7 @@ bluestore fsck on mount = false
 osd memory target = 939524096
 [client.gateway]
 rgw data = $DIR
-rgw frontends = beast endpoint=127.0.0.1:$PORT
+rgw frontends = beast endpoint=127.0.0.1:$PORT tcp_nodelay=1
 rgw run sync thread = false
 rgw crypt require ssl = false
 CONF

@@ -1,0 +1,163 @@
+"""The commands that read a registry: verify, log, compare, pin, card, evidence. They need no workspace."""
+
+from pathlib import Path
+from typing import Any
+
+from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_key, add_lock, add_registry
+from fair_distill.cli.show import print_json
+
+
+def add_commands(commands: Commands) -> None:
+    sub = add_command(commands, "verify", _verify, "check every byte that the registry has of a dataset or a version")
+    sub.add_argument("reference", help="a dataset, or dataset@channel, dataset@v3, dataset@sha256:...")
+    sub.add_argument("--anchor", type=Path, metavar="FILE", help="a head of the ledger, kept elsewhere by `head`")
+    add_registry(sub)
+    add_json(sub)
+    sub = add_command(commands, "log", _log, "print what happened to a dataset's versions: when, by whom and why")
+    sub.add_argument("name", help="a dataset")
+    add_registry(sub)
+    add_json(sub)
+    sub = add_command(commands, "head", _head, "print the ledger's newest entry by digest, to be kept elsewhere")
+    sub.add_argument("name", help="a dataset")
+    add_key(sub)
+    add_registry(sub)
+    sub = add_command(commands, "diff", _diff, "say what differs between two versions: data, params, groups")
+    for letter in "ab":
+        sub.add_argument(letter, metavar=letter.upper(), help="dataset@channel, dataset@v3")
+    sub.add_argument("--picture", type=Path, metavar="FILE", help="also draw both sets, side by side, into a PNG")
+    add_registry(sub)
+    sub = add_command(commands, "card", _card, "print the dataset card of a version, in Markdown")
+    sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    sub.add_argument("--croissant", action="store_true", help="as Croissant metadata (JSON-LD), for catalogues")
+    add_registry(sub)
+    sub = add_command(commands, "evidence", _evidence, "pack all that is known of a version into one file, verified")
+    sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="a ZIP archive (default: named by the reference, here)")
+    add_registry(sub)
+    sub = add_command(commands, "pin", _pin, "write what a reference means now into the lock file")
+    sub.add_argument("reference", help="dataset@channel, dataset@v3")
+    add_lock(sub)
+    add_registry(sub)
+    sub = add_command(commands, "outdated", _outdated, "say which pins mean another version now; 1 if any does")
+    add_lock(sub)
+
+
+def _verify(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
+    from fair_distill.registry.audit import verify
+
+    checked = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
+    if arguments.json:
+        print_json([asdict(one) for one in checked])
+        return
+    print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
+
+
+def _log(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
+    from fair_distill.registry.audit import log
+    from fair_distill.registry.channels import published
+
+    entries = log(arguments.name, registry=arguments.registry)
+    if arguments.json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    numbers = {version: number for number, version in enumerate(published(entries), start=1)}
+    for entry in entries:
+        what = f"{entry.event} v{numbers[entry.version]}" if entry.version in numbers else entry.event
+        place = f" {'from' if entry.event == 'demote' else 'to'} {entry.channel}" if entry.channel else ""
+        print(
+            f"{entry.number:>4}  {entry.time}  {entry.who}: {what}{place}{f': {entry.reason}' if entry.reason else ''}"
+        )
+
+
+def _head(arguments: Arguments) -> None:
+    from fair_distill.registry.audit import head
+    from fair_distill.registry.statements import signer
+
+    statement = head(arguments.name, registry=arguments.registry)
+    content = signer(Path(arguments.key))(statement) if arguments.key else statement.to_json()
+    print(content.decode(), end="")
+
+
+def _diff(arguments: Arguments) -> None:
+    from fair_distill.artifacts import write_bytes
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.compare import compare
+
+    a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
+    if a.version == b.version:
+        print(f"{arguments.a} and {arguments.b} are both v{a.number}; nothing differs")
+        return
+    found = compare(a, b)
+    print(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
+    for change in found.changed:
+        print(f"  {change.what}: {change.a} → {change.b}")
+    for pair in found.groups:
+        print(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.apart else ''}")
+    for change in found.metrics:
+        print(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
+    if any(pair.apart for pair in found.groups):
+        print("  * the intervals do not meet")
+    if arguments.picture:
+        from fair_distill.report.pair import pair_png
+
+        write_bytes(arguments.picture, pair_png(a.set, b.set))
+
+
+def _interval(group: Any) -> str:
+    if group is None or group.accuracy is None:
+        return "not measured"
+    return _rate(group.accuracy) + (f" ({_rate(group.low)} to {_rate(group.high)})" if group.low is not None else "")
+
+
+def _rate(value: Any) -> str:
+    return "not measured" if value is None else f"{100 * value:.1f} %"
+
+
+def _card(arguments: Arguments) -> None:
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.croissant import croissant
+    from fair_distill.registry.page import dataset_card
+    from fair_distill.registry.store import locate
+
+    found = look_up(arguments.reference, registry=arguments.registry)
+    if arguments.croissant:
+        print_json(croissant(found, base=locate(arguments.registry).rstrip("/")))
+        return
+    print(dataset_card(found), end="")
+
+
+def _evidence(arguments: Arguments) -> None:
+    from fair_distill.artifacts import sha256, write_bytes
+    from fair_distill.registry.evidence import evidence
+
+    content = evidence(arguments.reference, registry=arguments.registry)
+    out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")
+    write_bytes(out, content)
+    print(f"{out}: {len(content):,} bytes, SHA-256 {sha256(content)}")
+
+
+def _pin(arguments: Arguments) -> None:
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.pins import pin
+    from fair_distill.registry.store import locate
+
+    found = look_up(arguments.reference, registry=arguments.registry)
+    pin(arguments.lock, arguments.reference, found.version, registry=locate(arguments.registry))
+    print(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
+
+
+def _outdated(arguments: Arguments) -> int:
+    from fair_distill.registry.pins import outdated, read_pins
+
+    pins = read_pins(arguments.lock)
+    found = outdated(pins)
+    for one in found:
+        now = f"v{one.now} now" if one.now else "nothing now"
+        print(f"{one.pin.reference} is pinned to v{one.number}, and is {now}{f': {one.why}' if one.why else ''}")
+    if not found:
+        print(f"{len(pins)} pins, all up to date")
+    return 1 if found else 0

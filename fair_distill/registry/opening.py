@@ -1,0 +1,87 @@
+"""How a reader comes to a registry: what it asks for, whose word it takes, and the ledger, held against what was seen.
+
+A reference is `name@production` (or another channel), `name@v12`, or `name@sha256:…`; a name is `dataset` or
+`team/dataset`.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.registry.channels import refuse_revoked, resolve
+from fair_distill.registry.ledger import Entry, check_name, names, read_ledger
+from fair_distill.registry.memory import Cached, cache_folder, place_of, remember, settled
+from fair_distill.registry.statements import check_keys
+from fair_distill.registry.store import ENVIRONMENT, Store, locate, open_store
+
+TRUST = "FAIR_DISTILL_TRUST"
+
+
+def parse(reference: str) -> tuple[str, str | None]:
+    """Return the name and what stands after the @, if anything."""
+    name, at, selector = reference.partition("@")
+    if at and not selector:
+        raise ConfigError(f"{reference!r} ends in '@'; a channel, v1 or sha256:… was wanted after it")
+    return check_name(name), selector or None
+
+
+def trusted(trust: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the public keys that are to have signed: as given, else those in FAIR_DISTILL_TRUST."""
+    if trust is not None:
+        return check_keys(trust, said_by="trust")
+    return check_keys(os.environ.get(TRUST, "").replace(",", " ").split(), said_by=TRUST)
+
+
+def opened(
+    name: str, registry: str | None, *, offline: bool = False, cached: bool = True
+) -> tuple[Store, tuple[Entry, ...]]:
+    """Return a registry's store and the ledger of a dataset, which goes on from what was seen of it here before.
+
+    Parameters
+    ----------
+    offline : from what is kept alone
+    cached : False to ask the registry itself for everything
+    """
+    url = locate(registry)
+    store: Store = open_store(url)
+    folder = cache_folder()
+    far = "://" in url and not url.startswith("file:")
+    if far and offline and folder is None:
+        raise ConfigError("offline needs the cache, and FAIR_DISTILL_CACHE is empty")
+    if far and folder and cached:
+        store, entries = _kept(place_of(folder, url), None if offline else store, name, settled(folder, name, url=url))
+    else:
+        entries = read_ledger(store, name)
+    # Also where nothing is left of it.
+    if folder:
+        remember(folder, name, entries, url=url)
+    if not entries:
+        there = ", ".join(names(store)) or "nothing"
+        raise ConfigError(
+            f"the registry {url!r} has nothing published as {name!r}; it has {there}. "
+            f"Change the name, --registry or {ENVIRONMENT}"
+        )
+    return store, entries
+
+
+def _kept(place: Path, behind: Store | None, name: str, known: frozenset[str]) -> tuple[Store, tuple[Entry, ...]]:
+    """Return a store that keeps what it reads, and the ledger: the entries seen before from what was kept.
+
+    The last of them is asked for all the same. By its digest, the ledger is the one that was seen or another.
+    """
+    try:
+        store = Cached(place, behind, settled=known)
+        return store, read_ledger(store, name)
+    except IntegrityError:
+        # What was kept and what is there do not fit. Which of them is damaged, the registry itself says.
+        store = Cached(place, behind)
+        return store, read_ledger(store, name)
+
+
+def selected(entries: Sequence[Entry], selector: str, *, revoked: bool = False) -> str:
+    """Return the version that a selector names; one that was revoked only if asked for."""
+    version = resolve(entries, selector)
+    if not revoked:
+        refuse_revoked(entries, version)
+    return version
