@@ -4,13 +4,16 @@ What belongs together (the examples of a pair, the images of one person) is neve
 an example of another. Dealing is stratified by cell: a rare group is in every split by its share.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError
+
+_BLOCK = 2**16  # units as Python numbers at a time
 
 
 def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.random.Generator) -> dict[str, Array]:
@@ -57,7 +60,7 @@ def deal(strata: Array, units: Array, shares: Mapping[str, float], rng: np.rando
 
     Every row is in exactly one split: the last takes what rounding leaves.
     """
-    if len(np.unique(units)) < len(units):
+    if np.bincount(units, minlength=1).max() > 1:
         return _deal_units(strata, units, shares, rng)
     names = list(shares)
     parts: dict[str, list[Array]] = {name: [] for name in names}
@@ -74,20 +77,53 @@ def _deal_units(strata: Array, units: Array, shares: Mapping[str, float], rng: n
 
     A lack counts as a share of its stratum, so a rare stratum weighs as much as a common one.
     """
-    names = list(shares)
-    _, unit_of, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    _, stratum_of, totals = np.unique(strata, return_inverse=True, return_counts=True)
-    rows_by_unit = np.split(np.argsort(unit_of, kind="stable"), np.cumsum(sizes)[:-1])
+    unit_of, sizes = _numbered(units)
+    stratum_of, totals = _numbered(strata)
     shuffled = rng.permutation(len(sizes))
-    lacking = np.array([[shares[name]] for name in names]) * totals  # (splits, strata)
-    parts: dict[str, list[Array]] = {name: [] for name in names}
-    for unit in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
-        rows = rows_by_unit[unit]
-        held, counts = np.unique(stratum_of[rows], return_counts=True)
-        chosen = int(np.argmax((lacking[:, held] / totals[held] * counts).sum(axis=1)))
-        lacking[chosen, held] -= counts
-        parts[names[chosen]].append(rows)
-    return {name: np.sort(np.concatenate([np.arange(0), *part])) for name, part in parts.items()}
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    lacking = [[share * total for share in shares.values()] for total in totals.tolist()]
+    chosen = np.empty(len(sizes), dtype=np.int16)
+    for unit, held in zip(_lists(order), _holdings(unit_of, stratum_of, totals, order), strict=True):
+        # One choice hangs on the one before, so this is a loop; over numbers, since there may be millions of units.
+        best, most = 0, -math.inf
+        for split in range(len(shares)):
+            lack = 0.0
+            for stratum, count, total in held:
+                lack += lacking[stratum][split] / total * count
+            if lack > most:
+                best, most = split, lack
+        for stratum, count, _ in held:
+            lacking[stratum][best] -= count
+        chosen[unit] = best
+    split_of = chosen[unit_of]
+    return {name: np.flatnonzero(split_of == i) for i, name in enumerate(shares)}
+
+
+def _holdings(unit_of: Array, stratum_of: Array, totals: Array, order: Array) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield for each unit, in this order, what it holds: each stratum, its rows of the unit, its rows in all."""
+    cells, counts = np.unique(unit_of * len(totals) + stratum_of, return_counts=True)
+    starts = np.searchsorted(cells, np.arange(len(order) + 1) * len(totals))
+    strata = cells % len(totals)
+    for some in np.array_split(order, len(order) // _BLOCK + 1):
+        sizes = starts[some + 1] - starts[some]
+        ends = np.cumsum(sizes)
+        places = np.arange(ends[-1]) + np.repeat(starts[some] - (ends - sizes), sizes)
+        found = strata[places]
+        held = list(zip(found.tolist(), counts[places].tolist(), totals[found].tolist(), strict=True))
+        yield from (held[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True))
+
+
+def _lists(values: Array) -> Iterator[int]:
+    """Yield the numbers of an array as Python has them, and never all of them at once."""
+    for some in np.array_split(values, len(values) // _BLOCK + 1):
+        yield from some.tolist()
+
+
+def _numbered(keys: Array) -> tuple[Array, Array]:
+    """Return for each key its place among those that occur, and how often each of these does."""
+    counts = np.bincount(keys)
+    there = counts > 0
+    return (np.cumsum(there) - 1)[keys], counts[there]
 
 
 def _by_name(source: Labelled, named: Mapping[str, str]) -> dict[str, Array]:

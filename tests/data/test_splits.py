@@ -68,6 +68,26 @@ def test_units_of_many_cells_still_come_out_by_share() -> None:
         assert np.abs(np.bincount(strata[parts[name]]) / totals - share).max() < 0.03
 
 
+@given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 10**6))
+def test_units_are_dealt_as_one_would_by_hand(n_strata: int, n_units: int, seed: int) -> None:
+    strata, units = rng(seed).integers(0, n_strata, 120), rng(seed + 1).integers(0, n_units, 120)
+    shares = {"train": 0.55, "tune": 0.15, "gate": 0.3}
+
+    parts = deal(strata, units, shares, rng(seed))
+
+    totals = np.bincount(strata, minlength=n_strata)
+    lacking = np.array([[share] for share in shares.values()]) * totals
+    there = np.unique(units)
+    shuffled = rng(seed).permutation(len(there))
+    for unit in sorted(shuffled, key=lambda unit: -np.sum(units == there[unit])):
+        rows = np.flatnonzero(units == there[unit])
+        held = np.bincount(strata[rows], minlength=n_strata)
+        lacks = [sum(row[y] / totals[y] * held[y] for y in range(n_strata) if held[y]) for row in lacking]
+        chosen = lacks.index(max(lacks))
+        lacking[chosen] -= held
+        assert set(rows) <= set(parts[list(shares)[chosen]])
+
+
 def test_one_large_unit_goes_where_there_is_room() -> None:
     units = np.array([0] * 50 + list(range(1, 51)))
 
