@@ -5,10 +5,11 @@ an example of another. Dealing is stratified by cell: a rare group is in every s
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from fair_distill.data.coded import numbered
 from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError
@@ -41,7 +42,7 @@ def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.rand
         parts |= {split: rest[rows] for split, rows in dealt.items()}
     elif len(rest):
         raise DataError(
-            f"{len(rest)} examples, of split {str(source.splits[rest[0]])!r} for one, go to no split; "  # type: ignore[index]
+            f"{len(rest)} examples, of split {_name(source, rest[0])!r} for one, go to no split; "
             "name theirs in params.yaml: data.splits, or leave them out of the source"
         )
     for split in splits:
@@ -77,8 +78,8 @@ def _deal_units(strata: Array, units: Array, shares: Mapping[str, float], rng: n
 
     A lack counts as a share of its stratum, so a rare stratum weighs as much as a common one.
     """
-    unit_of, sizes = _numbered(units)
-    stratum_of, totals = _numbered(strata)
+    unit_of, sizes = numbered(units)
+    stratum_of, totals = numbered(strata)
     shuffled = rng.permutation(len(sizes))
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     lacking = [[share * total for share in shares.values()] for total in totals.tolist()]
@@ -101,7 +102,7 @@ def _deal_units(strata: Array, units: Array, shares: Mapping[str, float], rng: n
 
 def _holdings(unit_of: Array, stratum_of: Array, totals: Array, order: Array) -> Iterator[list[tuple[int, int, int]]]:
     """Yield for each unit, in this order, what it holds: each stratum, its rows of the unit, its rows in all."""
-    cells, counts = np.unique(unit_of * len(totals) + stratum_of, return_counts=True)
+    cells, counts = np.unique(unit_of.astype(np.int64) * len(totals) + stratum_of, return_counts=True)
     starts = np.searchsorted(cells, np.arange(len(order) + 1) * len(totals))
     strata = cells % len(totals)
     for some in np.array_split(order, len(order) // _BLOCK + 1):
@@ -119,19 +120,12 @@ def _lists(values: Array) -> Iterator[int]:
         yield from some.tolist()
 
 
-def _numbered(keys: Array) -> tuple[Array, Array]:
-    """Return for each key its place among those that occur, and how often each of these does."""
-    counts = np.bincount(keys)
-    there = counts > 0
-    return (np.cumsum(there) - 1)[keys], counts[there]
-
-
 def _by_name(source: Labelled, named: Mapping[str, str]) -> dict[str, Array]:
     if not named:
         if source.splits is not None:
             raise ConfigError(
-                f"the source names splits ({_shown(source.splits)}), and params.yaml: data.splits uses none of them; "
-                "name them there, or take the names out of data.source"
+                f"the source names splits ({_shown(source.splits.values)}), and params.yaml: data.splits uses none of "
+                "them; name them there, or take the names out of data.source"
             )
         return {}
     if source.splits is None:
@@ -141,16 +135,21 @@ def _by_name(source: Labelled, named: Mapping[str, str]) -> dict[str, Array]:
             "give it columns.split or a file for each split, or say a share"
         )
     for split, name in named.items():
-        if name not in source.splits:
+        if name not in source.splits.values:
             raise DataError(
-                f"params.yaml: data.splits.{split} is {name!r}; the source has splits {_shown(source.splits)}"
+                f"params.yaml: data.splits.{split} is {name!r}; the source has splits {_shown(source.splits.values)}"
             )
-    return {split: np.flatnonzero(source.splits == name) for split, name in named.items()}
+    return {split: source.splits.rows(name) for split, name in named.items()}
 
 
-def _shown(splits: Array) -> str:
-    names = np.unique(splits)
-    return ", ".join(names[:10].tolist()) + (" and more" if len(names) > 10 else "")
+def _name(source: Labelled, row: int) -> str:
+    assert source.splits is not None  # or nothing could be left over
+    return source.splits.values[source.splits.codes[row]]
+
+
+def _shown(splits: Sequence[str]) -> str:
+    names = sorted(splits)
+    return ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
 
 
 def _units(source: Labelled) -> Array:

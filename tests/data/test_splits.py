@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fair_distill.data.coded import Coded
 from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array
 from fair_distill.data.splits import deal, split_rows
@@ -119,7 +120,7 @@ def test_the_deal_follows_its_generator_and_nothing_else() -> None:
 
 
 def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
-    made = source(200, splits=np.array(["learn"] * 120 + ["test"] * 80))
+    made = source(200, splits=Coded.of(["learn"] * 120 + ["test"] * 80))
 
     parts = split_rows(made, {"train": 0.9, "tune": 0.1, "gate": "test"}, rng())
 
@@ -129,7 +130,7 @@ def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
     assert max(parts["train"].max(), parts["tune"].max()) < 120
 
 
-NAMES = np.array(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+NAMES = Coded.of(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
 NAMED: dict[str, float | str] = {"train": "a", "tune": "b", "gate": "c"}
 
 
@@ -145,7 +146,12 @@ def test_all_splits_may_have_names() -> None:
         (source(60), NAMED, ConfigError, r"data\.splits\.train is 'a', but the source names no splits"),
         (source(60, splits=NAMES), SHARES, ConfigError, r"names splits \(a, b, c\), and .* uses none of them"),
         (source(60, splits=NAMES), NAMED | {"gate": "d"}, DataError, r"gate is 'd'; the source has splits a, b, c"),
-        (source(80, splits=np.append(NAMES, ["z"] * 20)), NAMED, DataError, "20 examples, of split 'z' .* to no split"),
+        (
+            source(80, splits=Coded.of([*NAMES.tolist(), *["z"] * 20])),
+            NAMED,
+            DataError,
+            "20 examples, of split 'z' .* to no split",
+        ),
         (source(60, splits=NAMES), {"train": "a", "tune": 1.0, "gate": "z"}, DataError, "gate is 'z'"),
         (
             source(60, splits=NAMES, clusters=np.arange(60) // 8),
