@@ -6,10 +6,10 @@ A number stays in its column's own unit and a category becomes one-hot, so that 
 N rows, D encoded numbers a row; encoded rows are float32 (N, D, 1, 1), so that all that works on images works on them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial, reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,12 +49,12 @@ class Numeric:
     def width(self) -> int:
         return 1
 
-    def encode(self, values: Array) -> Array:
-        numbers = numbers_of(values, self.name)
+    def encode(self, values: Array, *, first: int = 0) -> Array:
+        numbers = numbers_of(values, self.name, first=first)
         if self.whole and (broken := np.flatnonzero(numbers != np.rint(numbers))).size:
             raise DataError(
-                f"column {self.name!r} is {numbers[broken[0]]:g} in row {broken[0] + 1}; all are whole in the training "
-                "data. Round it, or add rows that are not whole to the training data"
+                f"column {self.name!r} is {numbers[broken[0]]:g} in row {first + broken[0] + 1}; all are whole in the "
+                "training data. Round it, or add rows that are not whole to the training data"
             )
         return numbers[:, None]
 
@@ -93,16 +93,17 @@ class Categorical:
     def width(self) -> int:
         return len(self.values)
 
-    def encode(self, values: Array) -> Array:
-        text = text_of(values, self.name, missing=self.missing)
+    def encode(self, values: Array, *, first: int = 0) -> Array:
+        text = text_of(values, self.name, missing=self.missing, first=first)
         place = {value: i for i, value in enumerate(self.values)}
         found, of = np.unique(text, return_inverse=True)
         places = np.array([place.get(value, -1) for value in found.tolist()], dtype=np.int64)[of]
         if self.other is None and (unseen := np.flatnonzero(places < 0)).size:
             shown = ", ".join(map(repr, self.values[:10])) + (" and more" if len(self.values) > 10 else "")
             raise DataError(
-                f"column {self.name!r} is {text[unseen[0]][:80]!r} in row {unseen[0] + 1}, and never in the training "
-                f"data, which have {shown}. Mend it, or name such values in params.yaml: data.source.rows.unseen"
+                f"column {self.name!r} is {text[unseen[0]][:80]!r} in row {first + unseen[0] + 1}, and never in the "
+                f"training data, which have {shown}. Mend it, or name such values in params.yaml: "
+                "data.source.rows.unseen"
             )
         hot: Array = places[:, None] == np.arange(len(self.values))
         return hot.astype(np.float32)
@@ -141,15 +142,15 @@ class RowSchema:
         """Which encoded numbers are numeric, bool (D,): a one-hot value is 0 or 1 already."""
         return np.repeat([isinstance(column, Numeric) for column in self.columns], self.widths)
 
-    def encode(self, table: Table) -> Array:
-        """Return the rows of a table as float32 (N, D, 1, 1).
+    def encode(self, table: Table, *, first: int = 0) -> Array:
+        """Return the rows of a table as float32 (N, D, 1, 1); `first` is the number of the first, for messages.
 
         Raises
         ------
         DataError
             If a column is not there, or a value is missing or unseen in training and no name was declared for that.
         """
-        blocks = [column.encode(column_of(table, column.name)) for column in self.columns]
+        blocks = [column.encode(column_of(table, column.name), first=first) for column in self.columns]
         for column, block in zip(self.columns, blocks, strict=True):
             if len(block) != len(blocks[0]):
                 raise ShapeError(
@@ -238,21 +239,50 @@ def schema_of(
     for name in numeric:
         numbers = numbers_of(column_of(table, name), name)
         whole = bool((numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) <= _WHOLE)
-        columns.append(Numeric(name, float(numbers.min()), float(numbers.max()), whole))
+        low, high = float(numbers.min()) + 0.0, float(numbers.max()) + 0.0  # of -0.0 and 0.0, whichever came first, 0.0
+        columns.append(Numeric(name, low, high, whole))
     for name in categorical:
         values = np.unique(text_of(column_of(table, name), name, missing=missing)).tolist()
-        if len(values) > MOST_VALUES:
-            raise DataError(
-                f"column {name!r} has {len(values)} values in the training data; a category has at most {MOST_VALUES}. "
-                "Name it among the numeric columns, or leave it out"
-            )
-        if unseen in values:
-            raise DataError(
-                f"column {name!r} has the value {unseen!r} in the training data; "
-                "what is unseen needs a name of its own in params.yaml: data.source.rows.unseen"
-            )
-        columns.append(Categorical(name, tuple(values), missing, unseen))
+        columns.append(_category(Categorical(name, tuple(values), missing, unseen)))
     return RowSchema(tuple(columns))
+
+
+def schema_of_batches(
+    batches: Iterable[Table],
+    *,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    missing: str | None = None,
+    unseen: str | None = None,
+) -> RowSchema:
+    """Return the schema of training data that come in batches, of at least one row each: the one of all together."""
+    of_one = partial(schema_of, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
+    return reduce(_of_both, map(of_one, batches))
+
+
+def _of_both(one: RowSchema, other: RowSchema) -> RowSchema:
+    columns: list[Numeric | Categorical] = []
+    for a, b in zip(one.columns, other.columns, strict=True):
+        if isinstance(a, Numeric) and isinstance(b, Numeric):
+            columns.append(Numeric(a.name, min(a.low, b.low), max(a.high, b.high), a.whole and b.whole))
+        elif isinstance(a, Categorical) and isinstance(b, Categorical):
+            columns.append(_category(replace(a, values=tuple(sorted({*a.values, *b.values})))))
+    return RowSchema(tuple(columns))
+
+
+def _category(column: Categorical) -> Categorical:
+    """Return a column of training data, if it can be one."""
+    if len(column.values) > MOST_VALUES:
+        raise DataError(
+            f"column {column.name!r} has {len(column.values)} values in the training data; a category has at most "
+            f"{MOST_VALUES}. Name it among the numeric columns, or leave it out"
+        )
+    if column.other in column.values:
+        raise DataError(
+            f"column {column.name!r} has the value {column.other!r} in the training data; "
+            "what is unseen needs a name of its own in params.yaml: data.source.rows.unseen"
+        )
+    return column
 
 
 def column_of(table: Table, name: str) -> Array:
@@ -263,8 +293,11 @@ def column_of(table: Table, name: str) -> Array:
         raise DataError(f"there is no column {name!r}; mend params.yaml: data.source.columns, or the table") from None
 
 
-def text_of(values: Array, name: str, *, missing: str | None) -> Array:
-    """Return the values of a category as text, with `missing` for what is null, NaN or empty. Raises DataError."""
+def text_of(values: Array, name: str, *, missing: str | None, first: int = 0) -> Array:
+    """Return the values of a category as text, with `missing` for what is null, NaN or empty. Raises DataError.
+
+    `first` is the number of the first row, for messages; those before it were fine.
+    """
     column = _arrow(values, name)
     if pa.types.is_floating(column.type):  # whole numbers that had gaps: 1.0 is 1
         with suppress(pa.ArrowInvalid):
@@ -276,13 +309,14 @@ def text_of(values: Array, name: str, *, missing: str | None) -> Array:
     absent = text == ""
     if missing is None and absent.any():
         raise DataError(
-            f"column {name!r} is missing in {absent.sum()} of {len(values)} rows, the first of them row "
-            f"{np.flatnonzero(absent)[0] + 1}; name what is missing in params.yaml: data.source.rows.missing"
+            f"column {name!r} is missing in {absent.sum()} of {first + len(values)} rows, the first of them row "
+            f"{first + np.flatnonzero(absent)[0] + 1}; name what is missing in params.yaml: data.source.rows.missing"
         )
     return np.where(absent, missing or "", text)
 
 
-def numbers_of(values: Array, name: str) -> Array:
+def numbers_of(values: Array, name: str, *, first: int = 0) -> Array:
+    """Return a column of numbers as float32, all of them finite. Raises DataError; `first` as in `text_of`."""
     column = _arrow(values, name)
     try:
         numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -292,8 +326,9 @@ def numbers_of(values: Array, name: str) -> Array:
         single: Array = numbers.astype(np.float32)
     if (absent := np.flatnonzero(~np.isfinite(single))).size:
         raise DataError(
-            f"column {name!r} is missing or not finite in {len(absent)} of {len(values)} rows, the first of them row "
-            f"{absent[0] + 1}; a number is needed in every row. Mend the rows, or leave them or the column out"
+            f"column {name!r} is missing or not finite in {len(absent)} of {first + len(values)} rows, the first of "
+            f"them row {first + absent[0] + 1}; a number is needed in every row. Mend the rows, or leave them or the "
+            "column out"
         )
     return single
 

@@ -4,7 +4,7 @@ Values are text here, whatever type they had, so that 1, "1" and a category call
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import pyarrow.compute
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
+from fair_distill.data.coded import Coded, numbered
 from fair_distill.data.grouped import Array, Attributes
 from fair_distill.data.stream import Stream
 from fair_distill.errors import ConfigError, DataError, ShapeError
@@ -21,6 +22,7 @@ from fair_distill.rows import RowSchema
 
 _MOST_NAMES = 1000
 _WHOLE = re.compile(r"-?[0-9]+")
+_GROUPS = "groups", "data.source.columns.groups"
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -73,6 +75,11 @@ class Columns(Section):
         named = [self.label, *self.attributes, self.split, self.pair, self.cluster, self.example_id, self.weight]
         return list(dict.fromkeys(name for name in named if name is not None))
 
+    @property
+    def of_few_values(self) -> set[str]:
+        """The columns that name classes, groups or splits."""
+        return {name for name in (self.label, *self.attributes, self.split) if name is not None}
+
     def missing_as(self, column: str) -> str | None:
         """What stands for what is missing in a column, if it may be."""
         return self.unknown if column in self.attributes else None
@@ -98,14 +105,14 @@ class Labelled:
 
     Attributes
     ----------
-    images : uint8 array (N, channels, height, width), or a stream of such; or of rows a structured array (N,), a field
-        for each column
-    schema : of rows; given the training rows, returns their schema
-    labels, groups : int arrays (N,); indices into `classes` and `group_names`
+    images : uint8 array (N, channels, height, width), or a stream of such; or of rows a stream of structured arrays,
+        a field for each column
+    schema : of rows; given the training rows, batch by batch, returns their schema
+    labels, groups : int32 arrays (N,); indices into `classes` and `group_names`
     attributes : for each group the values that make it up; None for one that is not known
     attribute_names : what each of these values is a value of
-    pairs, clusters : int arrays (N,); what belongs together shares a number
-    splits : array (N,) of text; the source's own names of its parts
+    pairs, clusters : int32 arrays (N,); what belongs together shares a number
+    splits : the source's own names of its parts
     ids, weights : as in `GroupedDataset`
     """
 
@@ -118,8 +125,8 @@ class Labelled:
     attribute_names: tuple[str, ...] = ()
     pairs: Array | None = None
     clusters: Array | None = None
-    splits: Array | None = None
-    schema: Callable[[Array], RowSchema] | None = None
+    splits: Coded | None = None
+    schema: Callable[[Iterable[Array]], RowSchema] | None = None
     ids: pa.Array | None = None
     weights: Array | None = None
 
@@ -133,30 +140,30 @@ class Labelled:
 
 def labelled(
     images: Array | Stream,
-    facts: Mapping[str, pa.Array],
+    facts: Mapping[str, Any],
     columns: Columns,
     classes: Sequence[str] | None,
     *,
-    labels: pa.Array | None = None,
-    splits: Array | None = None,
-    schema: Callable[[Array], RowSchema] | None = None,
+    labels: Coded | None = None,
+    splits: Coded | None = None,
+    schema: Callable[[Iterable[Array]], RowSchema] | None = None,
 ) -> Labelled:
-    """Name classes and groups, number pairs and clusters; `labels` and `splits` may come apart from the columns."""
+    """Name classes and groups, number pairs and clusters; `labels` and `splits` may come apart from the columns.
+
+    Parameters
+    ----------
+    facts : of each column what it says of each example: Coded for those of few values, else an Arrow array
+    """
     label = facts[columns.label] if labels is None and columns.label else labels
-    split = _text(facts[columns.split]) if columns.split else splits
     assert label is not None
-    for name, values in {"the labels": label, **facts}.items():
-        if len(values) != len(images):
-            raise ShapeError(f"{name}: one entry per image is needed, got {(len(values),)} for {len(images)} images")
-    numbers, names = class_indices(_text(label), classes)
-    attributes = {name: _text(facts[name]) for name in columns.attributes}
+    numbers, names = class_indices(label, classes)
     groups: Array | None = None
     made_of: tuple[Attributes, ...] = ()
     group_names: tuple[str, ...] = ()
-    if attributes:
-        groups, made_of = group_indices(attributes, columns.unknown)
+    if columns.attributes:
+        groups, made_of = group_indices({name: facts[name] for name in columns.attributes}, columns.unknown)
         group_names = tuple("×".join(str(columns.unknown) if v is None else v for v in row) for row in made_of)
-        _several(group_names, "groups", "data.source.columns.groups")
+        _several(group_names, *_GROUPS)
     return Labelled(
         images=images,
         labels=numbers,
@@ -165,23 +172,22 @@ def labelled(
         group_names=group_names,
         attributes=made_of,
         attribute_names=columns.attributes,
-        pairs=_numbered(facts[columns.pair]) if columns.pair else None,
-        clusters=_numbered(facts[columns.cluster]) if columns.cluster else None,
-        splits=split,
+        pairs=_ranked(facts[columns.pair]) if columns.pair else None,
+        clusters=_ranked(facts[columns.cluster]) if columns.cluster else None,
+        splits=facts[columns.split] if columns.split else splits,
         schema=schema,
-        ids=facts[columns.example_id] if columns.example_id else None,
+        ids=_text(facts[columns.example_id]) if columns.example_id else None,
         weights=facts[columns.weight].to_numpy() if columns.weight else None,
     )
 
 
-def as_names(values: Any, *, where: str, missing_as: str | None = None) -> pa.Array:
+def as_names(values: Any, *, where: str, missing_as: str | None = None, first: int = 0) -> pa.Array:
     """Return a column as text, refusing what is neither a whole number nor a name, and what is missing if it may not.
-
-    It stays in Arrow, where a text takes its letters and no more: there may be millions.
 
     Parameters
     ----------
     missing_as : what stands for what is missing, if it may be
+    first : the number of the first row, for messages; those before it were fine
     """
     column, kind = _column(values, where)
     if not any(accepts(kind) for accepts in _NAMING):
@@ -191,15 +197,15 @@ def as_names(values: Any, *, where: str, missing_as: str | None = None) -> pa.Ar
     count = pa.compute.sum(absent).as_py()
     if count and missing_as is None:
         raise DataError(
-            f"{where} is missing in {count} of {len(text)} rows, the first of them row "
-            f"{pa.compute.index(absent, True).as_py() + 1}; "
+            f"{where} is missing in {count} of {first + len(text)} rows, the first of them row "
+            f"{first + pa.compute.index(absent, True).as_py() + 1}; "
             "name what is not known, for example `unknown`, or leave the rows out"
         )
     return pa.compute.if_else(absent, pa.scalar(missing_as, pa.large_string()), text) if count else text
 
 
-def as_weights(values: Any, *, where: str) -> pa.Array:
-    """Return a column as numbers from 0, refusing what is none and what is missing."""
+def as_weights(values: Any, *, where: str, first: int = 0) -> pa.Array:
+    """Return a column as numbers from 0, refusing what is none and what is missing; `first` as in `as_names`."""
     column, kind = _column(values, where)
     try:
         numbers = column.cast(pa.float32()).combine_chunks()
@@ -211,7 +217,9 @@ def as_weights(values: Any, *, where: str) -> pa.Array:
         )
     )
     if (row := pa.compute.index(bad, True).as_py()) >= 0:
-        raise DataError(f"{where} is {numbers[row].as_py()} in row {row + 1}; a weight is a finite number from 0")
+        raise DataError(
+            f"{where} is {numbers[row].as_py()} in row {first + row + 1}; a weight is a finite number from 0"
+        )
     return numbers
 
 
@@ -224,12 +232,10 @@ def _column(values: Any, where: str) -> tuple[pa.ChunkedArray, pa.DataType]:
     return column, column.type.value_type if pa.types.is_dictionary(column.type) else column.type
 
 
-def _text(names: pa.Array) -> Array:
-    """Return text as NumPy has it, by its values: they are few where the rows are many."""
-    encoded = names.dictionary_encode()
-    values = np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=object).astype(str)
-    text: Array = values[encoded.indices.to_numpy()]
-    return text
+def _text(fact: Any) -> pa.Array:
+    if isinstance(fact, Coded):
+        return pa.DictionaryArray.from_arrays(fact.codes, pa.array(fact.values, pa.large_string())).dictionary_decode()
+    return fact
 
 
 def _arrow(values: Array, where: str) -> pa.Array:
@@ -241,74 +247,84 @@ def _arrow(values: Array, where: str) -> pa.Array:
         raise DataError(f"{where}: whole numbers or names are wanted, got {values.dtype}") from None
 
 
-def class_indices(labels: Array, declared: Sequence[str] | None) -> tuple[Array, tuple[str, ...]]:
+def class_indices(labels: Coded, declared: Sequence[str] | None) -> tuple[Array, tuple[str, ...]]:
     """Return an index for each label, and the names: the declared ones, or else those that occur.
 
     A label is a declared name or, if all labels are whole numbers, the position of one.
     """
-    values, indices = np.unique(labels, return_inverse=True)
+    values = sorted(labels.values)
     numbers = all(_WHOLE.fullmatch(value) for value in values)
     if declared is None:
         if numbers:
             _bounded(values, labels, _MOST_NAMES)
-            order = np.argsort(values.astype(np.int64), kind="stable")
-            values, indices = values[order], np.argsort(order)[indices]
-        names = tuple(values.tolist())
+            values.sort(key=int)
+        names = tuple(values)
     else:
         names = tuple(declared)
         if numbers and not set(values) <= set(names):
             _bounded(values, labels, len(names))
-            return values.astype(np.int64)[indices], names
+            return np.array([int(value) for value in labels.values], dtype=np.int32)[labels.codes], names
         unknown = [value for value in values if value not in names]
         if unknown:
             raise DataError(
-                f"label {unknown[0][:80]!r} of example {np.flatnonzero(labels == unknown[0])[0]} is none of "
+                f"label {unknown[0][:80]!r} of example {labels.rows(unknown[0])[0]} is none of "
                 f"{', '.join(names[:10])}; mend the data, or params.yaml: data.source.classes"
             )
-        indices = np.array([names.index(value) for value in values])[indices]
     _several(names, "classes", "data.source.columns.label")
-    return indices.astype(np.int64), names
+    return np.array([names.index(value) for value in labels.values], dtype=np.int32)[labels.codes], names
 
 
-def group_indices(attributes: Mapping[str, Array], unknown: str | None) -> tuple[Array, tuple[Attributes, ...]]:
+def group_indices(attributes: Mapping[str, Coded], unknown: str | None) -> tuple[Array, tuple[Attributes, ...]]:
     """Return a group for each example, and the values that make each up, for every combination that occurs.
 
     An attribute of numbers says which it is: `student=1`. The value `unknown` is None, and comes after the others.
     """
-    # Each combination as one number, the first attribute leading: sorting numbers is far cheaper than sorting rows.
-    code: Array = np.zeros(len(next(iter(attributes.values()))), dtype=np.int64)
-    names: list[list[str | None]] = []
-    for attribute, values in attributes.items():
-        found = [value for value in np.unique(values).tolist() if value != unknown]
+    # Each combination as one number, the first attribute leading; after each, those that occur are numbered anew.
+    made: list[Attributes] = [()]
+    indices: Array = np.zeros(len(next(iter(attributes.values()))), dtype=np.int32)
+    for attribute, coded in attributes.items():
+        found = sorted(value for value in coded.values if value != unknown)
+        _bearable(len(found), *_GROUPS)
         numbers = all(_WHOLE.fullmatch(value) for value in found)
-        places = np.searchsorted(np.array(found, dtype=values.dtype), values)
-        code = code * (len(found) + 1) + np.where(values == unknown, len(found), places)
-        names.append([*(f"{attribute}={value}" if numbers else value for value in found), None])
-    combinations, indices = np.unique(code, return_inverse=True)
-    each = zip(*np.unravel_index(combinations, [len(name) for name in names]), strict=True)
-    made = tuple(tuple(name[i] for name, i in zip(names, row, strict=True)) for row in each)
-    return indices.astype(np.int64), made
+        names = [*(f"{attribute}={value}" if numbers else value for value in found), None]
+        place = {value: i for i, value in enumerate(found)}
+        places = np.array([place.get(value, len(found)) for value in coded.values], dtype=np.int64)
+        codes = indices * len(names) + places[coded.codes]
+        there = np.flatnonzero(np.bincount(codes))
+        _bearable(len(there), *_GROUPS)
+        indices, _ = numbered(codes)
+        made = [(*made[code // len(names)], names[code % len(names)]) for code in there.tolist()]
+    return indices, tuple(made)
 
 
-def _bounded(values: Array, labels: Array, count: int) -> None:
+def _bounded(values: Sequence[str], labels: Coded, count: int) -> None:
     for value in values:
         if len(value) > 9 or not 0 <= int(value) < count:
-            row = np.flatnonzero(labels == value)[0]
             raise DataError(
-                f"label {value[:80]} of example {row} is outside 0 to {count - 1}; "
+                f"label {value[:80]} of example {labels.rows(value)[0]} is outside 0 to {count - 1}; "
                 "mend the data, or name all classes in params.yaml: data.source.classes"
             )
 
 
 def _several(names: Sequence[str], what: str, where: str) -> None:
-    if not 2 <= len(names) <= _MOST_NAMES:
-        which = f": {names[0]!r}" if len(names) == 1 else ""
-        raise DataError(
-            f"2 to {_MOST_NAMES} {what} are wanted, got {len(names)}{which}; mend the data or params.yaml: {where}"
-        )
+    if len(names) == 1:
+        raise DataError(f"{_wanted(what)}, got 1: {names[0]!r}; mend the data or params.yaml: {where}")
+    _bearable(len(names), what, where)
 
 
-def _numbered(names: pa.Array) -> Array:
+def _bearable(count: int, what: str, where: str) -> None:
+    if count > _MOST_NAMES:
+        raise DataError(f"{_wanted(what)}, got {count}; mend the data or params.yaml: {where}")
+
+
+def _wanted(what: str) -> str:
+    return f"2 to {_MOST_NAMES} {what} are wanted"
+
+
+def _ranked(fact: Any) -> Array:
     """Return a number for each row, equal where the names are, in the order of the names."""
-    ranks: Array = pa.compute.rank(names, tiebreaker="dense").to_numpy().astype(np.int64)
-    return ranks - 1
+    if isinstance(fact, Coded):
+        return np.argsort(np.argsort(fact.values)).astype(np.int32)[fact.codes]
+    ranks: Array = pa.compute.rank(fact, tiebreaker="dense").to_numpy().astype(np.int32)
+    ranks -= 1
+    return ranks

@@ -4,7 +4,7 @@ In two passes: what is known of each example says where it will stand (a `Plan`)
 order of the source, and each goes to its places. So pixels are never in memory together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ import pyarrow as pa
 from fair_distill.artifacts import SPLITS
 from fair_distill.config import Data
 from fair_distill.config.data import Merge
+from fair_distill.data.coded import Texts
 from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array, Attributes, GroupedDataset, stand_in
 from fair_distill.data.schema import split_to_fill
@@ -29,6 +30,8 @@ from fair_distill.rows import RowSchema
 Finish = Callable[[Array, Array], Array]
 Progress = Callable[[int, int], None]
 
+_TEXTS = 2**18  # taken at a time
+
 
 def quiet(done: int, of: int) -> None:
     """Tell nobody."""
@@ -40,12 +43,14 @@ class Plan:
 
     Attributes
     ----------
-    split : with a stand-in for its images
-    rows : for each of its examples the row of the source, (N,); one row may have several
+    rows, groups : int32 arrays (N,); for each of its examples the row of the source, and the group that it stands in.
+        One row may have several examples
+    split : makes the split with a stand-in for its images; when asked for, since it is most of what is in memory
     """
 
-    split: GroupedDataset
     rows: Array
+    groups: Array
+    split: Callable[[], GroupedDataset]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +76,18 @@ class Preparation:
         """
         with ExitStack() as files:
             pixels = {
-                name: files.enter_context(split_to_fill(plan.split, paths[name])) for name, plan in self.plans.items()
+                name: files.enter_context(split_to_fill(plan.split(), paths[name])) for name, plan in self.plans.items()
             }
             self._fill(pixels, size, progress)
 
     def in_memory(self) -> dict[str, GroupedDataset]:
-        pixels = {name: np.empty(plan.split.images.shape, plan.split.images.dtype) for name, plan in self.plans.items()}
+        splits = {name: plan.split() for name, plan in self.plans.items()}
+        pixels = {name: np.empty(split.images.shape, split.images.dtype) for name, split in splits.items()}
         self._fill(pixels, BATCH_BYTES, quiet)
-        return {name: replace(plan.split, images=pixels[name]) for name, plan in self.plans.items()}
+        return {name: _for_computing(split, pixels[name]) for name, split in splits.items()}
 
     def _fill(self, pixels: Mapping[str, Array], size: int, progress: Progress) -> None:
-        by_row = {name: np.argsort(plan.rows, kind="stable") for name, plan in self.plans.items()}
+        by_row = {name: np.argsort(plan.rows, kind="stable").astype(np.int32) for name, plan in self.plans.items()}
         start = 0
         for batch in in_batches(self.images, size):
             stop = start + len(batch)
@@ -90,9 +96,16 @@ class Preparation:
                 some = max(1, size * len(plan.rows) // pixels[name].nbytes)
                 for at in range(first, last, some):
                     places = by_row[name][at : min(last, at + some)]
-                    pixels[name][places] = self.finish(batch[plan.rows[places] - start], plan.split.groups[places])
+                    pixels[name][places] = self.finish(batch[plan.rows[places] - start], plan.groups[places])
             start = stop
             progress(start, len(self.images))
+
+
+def _for_computing(split: GroupedDataset, images: Array) -> GroupedDataset:
+    """Return a split with its images, and with indices as wide as those of other data sets in memory."""
+    wide = {name: getattr(split, name).astype(np.int64) for name in ("labels", "groups", "pairs")}
+    clustered = None if split.clustered is None else split.clustered.astype(np.int64)
+    return replace(split, images=images, clustered=clustered, **wide)
 
 
 def make_splits(
@@ -241,9 +254,20 @@ def _content(
         return source.images, finish, ((3, *source.images.shape[2:]), np.uint8), None
     if source.schema is None:
         return source.images, _as_they_are, (source.images.shape[1:], np.uint8), None
-    rows = np.asarray(source.images)
-    schema = source.schema(rows[train])
-    return schema.encode(rows), _as_they_are, (schema.shape, np.float32), schema
+    assert isinstance(source.images, Stream)  # what has a schema is read so
+    schema = source.schema(_chosen(source.images, train))
+    encoded = source.images.changed(lambda rows, first: schema.encode(rows, first=first))
+    return encoded, _as_they_are, (schema.shape, np.float32), schema
+
+
+def _chosen(images: Stream, rows: Array) -> Iterator[Array]:
+    """Yield those of these rows, which are sorted, batch by batch."""
+    start = 0
+    for batch in images.batches():
+        first, last = np.searchsorted(rows, [start, start + len(batch)])
+        if first < last:
+            yield batch[rows[first:last] - start]
+        start += len(batch)
 
 
 def _as_they_are(images: Array, groups: Array) -> Array:
@@ -263,23 +287,37 @@ def _plan(
 ) -> Plan:
     # Where all labels are known, "not known" is no group that the split lacks examples of.
     kept = [a for a, values in enumerate(attributes) if None not in values or (part.groups == a).any()]
-    groups = np.searchsorted(kept, part.groups)
-    order = np.argsort(part.labels * len(kept) + groups, kind="stable")
-    rows = part.rows[order]
+    cells = part.labels * len(kept) + np.searchsorted(kept, part.groups)
+    order = np.argsort(cells, kind="stable")
+    counts = np.bincount(cells, minlength=len(classes) * len(kept))
+    cells = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    rows, groups = part.rows[order].astype(np.int32), cells % len(kept)
     shape, dtype = one
-    split = GroupedDataset.from_arrays(
-        stand_in((len(rows), *shape), dtype),
-        part.labels[order],
-        groups[order],
-        classes=classes,
-        group_names=[names[a] for a in kept],
-        pairs=rows if source.pairs is None else source.pairs[rows],
-        attributes=[attributes[a] for a in kept],
-        schema=schema,
-        clusters=None if source.clusters is None else source.clusters[rows],
-        ids=None if source.ids is None else source.ids.take(pa.array(rows)),
-        weights=None if source.weights is None else source.weights[rows],
-        missing_cells=missing_cells,
-        attribute_names=attribute_names,
-    )
-    return Plan(split, rows)
+
+    def split() -> GroupedDataset:
+        return GroupedDataset(
+            images=stand_in((len(rows), *shape), dtype),
+            labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts.reshape(len(classes), -1).sum(axis=1)),
+            groups=groups,
+            pairs=rows if source.pairs is None else source.pairs[rows],
+            classes=classes,
+            group_names=tuple(names[a] for a in kept),
+            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            attributes=tuple(attributes[a] for a in kept),
+            schema=schema,
+            attribute_names=attribute_names,
+            clustered=None if source.clusters is None else source.clusters[rows],
+            ids=None if source.ids is None else _taken(source.ids, rows),
+            weights=None if source.weights is None else source.weights[rows],
+            missing_cells=missing_cells,
+        )
+
+    return Plan(rows, groups, split)
+
+
+def _taken(text: pa.Array, rows: Array) -> pa.Array:
+    """Return these rows of text, on disk."""
+    taken = Texts()
+    for start in range(0, len(rows), _TEXTS):
+        taken.add(text.take(pa.array(rows[start : start + _TEXTS])))
+    return taken.whole()

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from fair_distill.artifacts import write_bytes, written_aside
-from fair_distill.data.formats import File
+from fair_distill.data.files.file import File
 from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.objects import open_objects

@@ -4,13 +4,17 @@ What belongs together (the examples of a pair, the images of one person) is neve
 an example of another. Dealing is stratified by cell: a rare group is in every split by its share.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from fair_distill.data.coded import numbered
 from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array
 from fair_distill.errors import ConfigError, DataError
+
+_BLOCK = 2**16  # units as Python numbers at a time
 
 
 def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.random.Generator) -> dict[str, Array]:
@@ -38,7 +42,7 @@ def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.rand
         parts |= {split: rest[rows] for split, rows in dealt.items()}
     elif len(rest):
         raise DataError(
-            f"{len(rest)} examples, of split {str(source.splits[rest[0]])!r} for one, go to no split; "  # type: ignore[index]
+            f"{len(rest)} examples, of split {_name(source, rest[0])!r} for one, go to no split; "
             "name theirs in params.yaml: data.splits, or leave them out of the source"
         )
     for split in splits:
@@ -57,7 +61,7 @@ def deal(strata: Array, units: Array, shares: Mapping[str, float], rng: np.rando
 
     Every row is in exactly one split: the last takes what rounding leaves.
     """
-    if len(np.unique(units)) < len(units):
+    if np.bincount(units, minlength=1).max() > 1:
         return _deal_units(strata, units, shares, rng)
     names = list(shares)
     parts: dict[str, list[Array]] = {name: [] for name in names}
@@ -74,28 +78,54 @@ def _deal_units(strata: Array, units: Array, shares: Mapping[str, float], rng: n
 
     A lack counts as a share of its stratum, so a rare stratum weighs as much as a common one.
     """
-    names = list(shares)
-    _, unit_of, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    _, stratum_of, totals = np.unique(strata, return_inverse=True, return_counts=True)
-    rows_by_unit = np.split(np.argsort(unit_of, kind="stable"), np.cumsum(sizes)[:-1])
+    unit_of, sizes = numbered(units)
+    stratum_of, totals = numbered(strata)
     shuffled = rng.permutation(len(sizes))
-    lacking = np.array([[shares[name]] for name in names]) * totals  # (splits, strata)
-    parts: dict[str, list[Array]] = {name: [] for name in names}
-    for unit in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
-        rows = rows_by_unit[unit]
-        held, counts = np.unique(stratum_of[rows], return_counts=True)
-        chosen = int(np.argmax((lacking[:, held] / totals[held] * counts).sum(axis=1)))
-        lacking[chosen, held] -= counts
-        parts[names[chosen]].append(rows)
-    return {name: np.sort(np.concatenate([np.arange(0), *part])) for name, part in parts.items()}
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    lacking = [[share * total for share in shares.values()] for total in totals.tolist()]
+    chosen = np.empty(len(sizes), dtype=np.int16)
+    for unit, held in zip(_lists(order), _holdings(unit_of, stratum_of, totals, order), strict=True):
+        # One choice hangs on the one before, so this is a loop; over numbers, since there may be millions of units.
+        best, most = 0, -math.inf
+        for split in range(len(shares)):
+            lack = 0.0
+            for stratum, count, total in held:
+                lack += lacking[stratum][split] / total * count
+            if lack > most:
+                best, most = split, lack
+        for stratum, count, _ in held:
+            lacking[stratum][best] -= count
+        chosen[unit] = best
+    split_of = chosen[unit_of]
+    return {name: np.flatnonzero(split_of == i) for i, name in enumerate(shares)}
+
+
+def _holdings(unit_of: Array, stratum_of: Array, totals: Array, order: Array) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield for each unit, in this order, what it holds: each stratum, its rows of the unit, its rows in all."""
+    cells, counts = np.unique(unit_of.astype(np.int64) * len(totals) + stratum_of, return_counts=True)
+    starts = np.searchsorted(cells, np.arange(len(order) + 1) * len(totals))
+    strata = cells % len(totals)
+    for some in np.array_split(order, len(order) // _BLOCK + 1):
+        sizes = starts[some + 1] - starts[some]
+        ends = np.cumsum(sizes)
+        places = np.arange(ends[-1]) + np.repeat(starts[some] - (ends - sizes), sizes)
+        found = strata[places]
+        held = list(zip(found.tolist(), counts[places].tolist(), totals[found].tolist(), strict=True))
+        yield from (held[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True))
+
+
+def _lists(values: Array) -> Iterator[int]:
+    """Yield the numbers of an array as Python has them, and never all of them at once."""
+    for some in np.array_split(values, len(values) // _BLOCK + 1):
+        yield from some.tolist()
 
 
 def _by_name(source: Labelled, named: Mapping[str, str]) -> dict[str, Array]:
     if not named:
         if source.splits is not None:
             raise ConfigError(
-                f"the source names splits ({_shown(source.splits)}), and params.yaml: data.splits uses none of them; "
-                "name them there, or take the names out of data.source"
+                f"the source names splits ({_shown(source.splits.values)}), and params.yaml: data.splits uses none of "
+                "them; name them there, or take the names out of data.source"
             )
         return {}
     if source.splits is None:
@@ -105,16 +135,21 @@ def _by_name(source: Labelled, named: Mapping[str, str]) -> dict[str, Array]:
             "give it columns.split or a file for each split, or say a share"
         )
     for split, name in named.items():
-        if name not in source.splits:
+        if name not in source.splits.values:
             raise DataError(
-                f"params.yaml: data.splits.{split} is {name!r}; the source has splits {_shown(source.splits)}"
+                f"params.yaml: data.splits.{split} is {name!r}; the source has splits {_shown(source.splits.values)}"
             )
-    return {split: np.flatnonzero(source.splits == name) for split, name in named.items()}
+    return {split: source.splits.rows(name) for split, name in named.items()}
 
 
-def _shown(splits: Array) -> str:
-    names = np.unique(splits)
-    return ", ".join(names[:10].tolist()) + (" and more" if len(names) > 10 else "")
+def _name(source: Labelled, row: int) -> str:
+    assert source.splits is not None  # or nothing could be left over
+    return source.splits.values[source.splits.codes[row]]
+
+
+def _shown(splits: Sequence[str]) -> str:
+    names = sorted(splits)
+    return ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
 
 
 def _units(source: Labelled) -> Array:

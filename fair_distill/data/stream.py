@@ -5,7 +5,7 @@ Not for: what a file is like. A part knows how to read itself; see `formats` and
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ class Part:
     ----------
     name : what to call it in a message
     count : how many images it has
-    read : given a number of bytes, yields uint8 arrays (n, channels, height, width) of about that size, in order
+    read : given a number of bytes, yields arrays (n, channels, height, width) of about that size, in order; uint8, or
+        float32 if they are encoded rows. Rows that are not are structured arrays (n,)
     """
 
     name: str
@@ -41,14 +42,28 @@ class Stream:
     def __len__(self) -> int:
         return sum(part.count for part in self.parts)
 
-    @cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
         """Images, channels, height, width; the first image is read for it."""
-        return (len(self), *next(self.batches(1)).shape[1:])
+        return (len(self), *self._first.shape[1:])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.uint8)
+        return self._first.dtype
+
+    @cached_property
+    def _first(self) -> Array:
+        return next(self.batches(1))
+
+    def changed(self, change: Callable[[Array, int], Array]) -> "Stream":
+        """Return what becomes of the images, a batch at a time; `change` is also given the batch's place in its part.
+
+        Raises
+        ------
+        DataError
+            When it is read: what `change` raised, with the part's name.
+        """
+        return Stream(tuple(Part(part.name, part.count, partial(_changed, part, change)) for part in self.parts))
 
     def batches(self, size: int = BATCH_BYTES) -> Iterator[Array]:
         """Yield the images in order, about `size` bytes at a time.
@@ -74,7 +89,18 @@ class Stream:
                 raise DataError(f"{part.name}: {part.count} images were counted, and {seen} read; run again")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.concatenate(list(self.batches())).astype(dtype or np.uint8, copy=False)
+        whole = np.concatenate(list(self.batches()))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+
+def _changed(part: Part, change: Callable[[Array, int], Array], size: int) -> Iterator[Array]:
+    first = 0
+    for batch in part.read(size):
+        try:
+            yield change(batch, first)
+        except DataError as error:
+            raise DataError(f"{part.name}: {error}") from None
+        first += len(batch)
 
 
 def in_batches(images: Array | Stream, size: int = BATCH_BYTES) -> Iterator[Array]:

@@ -173,7 +173,7 @@ def _rows(source: Labelled) -> tuple[Array, Array]:
         shares = {"train": 1 - _OWN_TEST, "test": _OWN_TEST}
         dealt = deal(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "split"))
         return dealt["train"], dealt["test"]
-    return np.flatnonzero(source.splits == "train"), np.flatnonzero(source.splits == "test")
+    return source.splits.rows("train"), source.splits.rows("test")
 
 
 def _few(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -> Array:

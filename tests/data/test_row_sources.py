@@ -93,7 +93,7 @@ def test_the_training_split_alone_makes_the_schema(tmp_path: Path) -> None:
     source: dict[str, Any] = {"name": "table", "columns": COLUMNS, "path": {"learn": "learn.csv", "test": "test.csv"}}
     shares = {"train": 0.5, "tune": 0.5, "gate": "test"}
 
-    with pytest.raises(DataError, match=r"column 'work' is 'moon' in row 42, and never in the training data"):
+    with pytest.raises(DataError, match=r"test\.csv: column 'work' is 'moon' in row 2, and never in the training data"):
         splits(tmp_path, source, shares)
     made = splits(tmp_path, source | {"rows": {"unseen": "other"}}, shares)
     schema = made["train"].schema

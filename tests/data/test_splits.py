@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fair_distill.data.coded import Coded
 from fair_distill.data.columns import Labelled
 from fair_distill.data.grouped import Array
 from fair_distill.data.splits import deal, split_rows
@@ -68,6 +69,26 @@ def test_units_of_many_cells_still_come_out_by_share() -> None:
         assert np.abs(np.bincount(strata[parts[name]]) / totals - share).max() < 0.03
 
 
+@given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 10**6))
+def test_units_are_dealt_as_one_would_by_hand(n_strata: int, n_units: int, seed: int) -> None:
+    strata, units = rng(seed).integers(0, n_strata, 120), rng(seed + 1).integers(0, n_units, 120)
+    shares = {"train": 0.55, "tune": 0.15, "gate": 0.3}
+
+    parts = deal(strata, units, shares, rng(seed))
+
+    totals = np.bincount(strata, minlength=n_strata)
+    lacking = np.array([[share] for share in shares.values()]) * totals
+    there = np.unique(units)
+    shuffled = rng(seed).permutation(len(there))
+    for unit in sorted(shuffled, key=lambda unit: -np.sum(units == there[unit])):
+        rows = np.flatnonzero(units == there[unit])
+        held = np.bincount(strata[rows], minlength=n_strata)
+        lacks = [sum(row[y] / totals[y] * held[y] for y in range(n_strata) if held[y]) for row in lacking]
+        chosen = lacks.index(max(lacks))
+        lacking[chosen] -= held
+        assert set(rows) <= set(parts[list(shares)[chosen]])
+
+
 def test_one_large_unit_goes_where_there_is_room() -> None:
     units = np.array([0] * 50 + list(range(1, 51)))
 
@@ -99,7 +120,7 @@ def test_the_deal_follows_its_generator_and_nothing_else() -> None:
 
 
 def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
-    made = source(200, splits=np.array(["learn"] * 120 + ["test"] * 80))
+    made = source(200, splits=Coded.of(["learn"] * 120 + ["test"] * 80))
 
     parts = split_rows(made, {"train": 0.9, "tune": 0.1, "gate": "test"}, rng())
 
@@ -109,7 +130,7 @@ def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
     assert max(parts["train"].max(), parts["tune"].max()) < 120
 
 
-NAMES = np.array(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+NAMES = Coded.of(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
 NAMED: dict[str, float | str] = {"train": "a", "tune": "b", "gate": "c"}
 
 
@@ -125,7 +146,12 @@ def test_all_splits_may_have_names() -> None:
         (source(60), NAMED, ConfigError, r"data\.splits\.train is 'a', but the source names no splits"),
         (source(60, splits=NAMES), SHARES, ConfigError, r"names splits \(a, b, c\), and .* uses none of them"),
         (source(60, splits=NAMES), NAMED | {"gate": "d"}, DataError, r"gate is 'd'; the source has splits a, b, c"),
-        (source(80, splits=np.append(NAMES, ["z"] * 20)), NAMED, DataError, "20 examples, of split 'z' .* to no split"),
+        (
+            source(80, splits=Coded.of([*NAMES.tolist(), *["z"] * 20])),
+            NAMED,
+            DataError,
+            "20 examples, of split 'z' .* to no split",
+        ),
         (source(60, splits=NAMES), {"train": "a", "tune": 1.0, "gate": "z"}, DataError, "gate is 'z'"),
         (
             source(60, splits=NAMES, clusters=np.arange(60) // 8),

@@ -1,0 +1,28 @@
+"""A folder of PNG and JPEG files, here or in a bucket, and a table that names them."""
+
+from pathlib import Path
+
+from fair_distill.data.columns import Classes, Columns, Labelled, Name
+from fair_distill.data.pixels import Pixels
+from fair_distill.data.sources.facts import gathered, joined, of_table
+from fair_distill.data.sources.pictures import pictures
+from fair_distill.data.sources.places import Files, folder_at, one_by_one, tables_of
+
+
+def image_folder(
+    root: Path,
+    /,
+    *,
+    path: Name,
+    metadata: Files,
+    columns: Columns,
+    pixels: Pixels | None = None,
+    classes: Classes | None = None,
+) -> Labelled:
+    """Return the PNG and JPEG files of a folder that a table names; `columns.image` has their names."""
+    columns.needed("image", "label", by="image_folder")
+    files, by_file = one_by_one(tables_of(root, metadata))
+    folder = folder_at(root, path)
+    facts = gathered((of_table(file, columns, None) for file in files), columns)
+    images = pictures(files, facts, columns, pixels or Pixels(), None, folder=folder)
+    return joined(images, facts, columns, classes, by_file=by_file)
