@@ -20,7 +20,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY fair_distill fair_distill
 RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --constraint constraints.txt \
-        '.[distill,validate,pipeline]'
+        '.[distill,validate,report,pipeline]'
 
 FROM ${PYTHON}
 # The base image is pinned by its tag; git is what Debian has of it.

@@ -1,13 +1,13 @@
 """The only file that runs git and dvc."""
 
 import configparser
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ CACHE = "FAIR_DISTILL_DVC_CACHE"
 _PUSHES = 5
 # DVC's own codes say little; what the stage ended with stands in its last line.
 _ENDED = re.compile(r".*exited with (-?\d+)")
+# What `serve` says after a command, before its exit code: no line of DVC's or of a stage's starts so.
+_END = "\x1d"
 
 
 class Stopped(FairDistillError):
@@ -41,33 +43,52 @@ def repro(workspace: Path) -> None:
     FairDistillError
         If a stage fails, or another process holds the workspace; why stands on stderr.
     """
-    with _started(workspace, [*_DVC, "repro"]) as dvc:
+    with _start(workspace, [*_DVC, "repro"]) as dvc:
         if dvc.wait() != 0:
             raise FairDistillError("dvc repro did not end well: what stopped it stands above")
 
 
-def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None], pull: bool = False) -> tuple[str, ...]:
-    """Bring one stage, all rows of a matrix and what they depend on, up to date; return the names of what ran.
+class Dvc:
+    """DVC for one workspace: what Prefect's tasks run, one command after the other, with every line they print.
 
-    If this is interrupted, by whatever exception, the stage is asked to stop (SIGTERM), and waited for: a distillation
-    keeps its state first.
-
-    Parameters
-    ----------
-    say : given every line that DVC and the stage print
-    pull : take from the DVC remote what another machine has made already
-
-    Raises
-    ------
-    Stopped
-        If the stage, or DVC, went down without a word.
-    FairDistillError
-        If the stage refused or failed; with its own words.
+    Starting DVC takes two and a half CPU-seconds, nearly all of them imports. So it is started once (`serve`), with
+    the first command, and each command runs in a fork of that process, which takes a fifth of a second. It is started
+    anew if it went down; leaving the context ends it.
     """
-    ran, own_words, dvcs, code = [], "", "", None
-    flags = ["--pull"] if pull and _remotes(workspace / ".dvc" / "config") else []
-    with _started(workspace, [*_DVC, "repro", *flags, stage], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
-        for line in _lines(dvc):
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Dvc":
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        if self._process is not None:
+            self._process.__exit__(None, None, None)
+
+    def repro(self, stage: str, *, say: Callable[[str], None], pull: bool = False) -> tuple[str, ...]:
+        """Bring one stage, all rows of a matrix and what they depend on, up to date; return the names of what ran.
+
+        If this is interrupted, by whatever exception, the stage is asked to stop (SIGTERM), and waited for: a
+        distillation keeps its state first.
+
+        Parameters
+        ----------
+        say : given every line that DVC and the stage print
+        pull : take from the DVC remote what another machine has made already
+
+        Raises
+        ------
+        Stopped
+            If the stage, or DVC, went down without a word.
+        FairDistillError
+            If the stage refused or failed; with its own words.
+        """
+        ran, own_words, dvcs, ended = [], "", "", None
+
+        def hear(line: str) -> None:
+            nonlocal own_words, dvcs, ended
             say(line)
             if started := re.fullmatch(r"Running stage '(.+)':", line):
                 ran.append(started[1])
@@ -75,16 +96,89 @@ def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None], pull
                 own_words = line.removeprefix("fair-distill: ")
             if line.startswith("ERROR: "):
                 dvcs = dvcs or line.removeprefix("ERROR: ")
-            if ended := _ENDED.match(line):
-                code = int(ended[1])
-        went_down = dvc.wait() != 0
-    if went_down:
-        # A shell says 128 and the signal for a command that was killed; DVC's lock is held by another run.
-        killed = dvc.returncode < 0 or (code is not None and (code < 0 or code > 128))
-        locked = "lock" in dvcs and code is None
-        kind = Stopped if killed or locked else FairDistillError
-        raise kind(f"stage {stage} did not end well: {own_words or dvcs or 'what stopped it stands above'}")
-    return tuple(ran)
+            if found := _ENDED.match(line):
+                ended = int(found[1])
+
+        code = self._run("repro", *(["--pull"] if pull and self._remotes else []), stage, hear=hear)
+        if code != 0:
+            # A shell says 128 and the signal for a command that was killed; DVC's lock is held by another run.
+            killed = code < 0 or (ended is not None and (ended < 0 or ended > 128))
+            locked = "lock" in dvcs and ended is None
+            kind = Stopped if killed or locked else FairDistillError
+            raise kind(f"stage {stage} did not end well: {own_words or dvcs or 'what stopped it stands above'}")
+        return tuple(ran)
+
+    def push(self, *, say: Callable[[str], None]) -> None:
+        """Push what the stages made, and the record of what they were made from, to the DVC remote, if there is one.
+
+        Raises
+        ------
+        Stopped
+            If it does not end well.
+        """
+        if not self._remotes:
+            return
+        lines = ["it said nothing"]
+
+        def hear(line: str) -> None:
+            lines.append(line)
+            say(line)
+
+        if self._run("push", "--run-cache", hear=hear) != 0:
+            raise Stopped(f"dvc push did not end well: {lines[-1]}")
+
+    @property
+    def _remotes(self) -> dict[str, str]:
+        return _remotes(self.workspace / ".dvc" / "config")
+
+    def _run(self, *command: str, hear: Callable[[str], None]) -> int:
+        """Run a command; return its exit code, below 0 if it was killed."""
+        process = self._ready()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(command) + "\n")
+            process.stdin.flush()
+            for line in _lines(process):
+                if line.startswith(_END):
+                    return int(line.removeprefix(_END))
+                hear(line)
+        except BaseException:
+            _stop(process)
+            raise
+        return process.wait() or -signal.SIGKILL  # it went down, and what ran with it
+
+    def _ready(self) -> "subprocess.Popen[str]":
+        if self._process is None or self._process.poll() is not None:
+            serving = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+            self._process = _start(
+                self.workspace, serving, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            for line in _lines(self._process):
+                if line.startswith(_END):
+                    break
+        return self._process
+
+
+def serve() -> None:
+    """Be DVC in this folder: read a command a line, run each in a fork of this process, and say how it ended.
+
+    In a fork, because a command changes the process that it runs in, and DVC is made for one a process.
+    """
+    from dvc.cli import main
+
+    main(["dag"])  # changes nothing, and imports nearly all that any command needs
+    print(f"{_END}0", flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                code = main(json.loads(line))
+                sys.stdout.flush()
+                os._exit(code)
+            finally:
+                os._exit(255)  # whatever was raised: this is not to become a second server
+        print(f"{_END}{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}", flush=True)
 
 
 def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Path:
@@ -124,7 +218,7 @@ def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Pat
     return folder
 
 
-def keep_lock(workspace: Path, *, message: str) -> Kept | None:
+def keep_lock(dvc: Dvc, *, message: str) -> Kept | None:
     """Commit dvc.lock, push the data and then the commit, where there are remotes; None if there is nothing new.
 
     Data go first: a lock that anybody can see names nothing that is not there. A push that lost a race is repeated on
@@ -135,10 +229,11 @@ def keep_lock(workspace: Path, *, message: str) -> Kept | None:
     Stopped
         If data or commit cannot be pushed for another reason.
     """
+    workspace = dvc.workspace
     _git(workspace, "add", "dvc.lock", fault="cannot add dvc.lock")
     if _asked(workspace, "diff", "--cached", "--quiet") is not None:
         return None
-    push_data(workspace)
+    dvc.push(say=lambda line: None)
     who = () if _asked(workspace, "config", "user.email") else ("-c", "user.name=fair-distill", "-c", "user.email=")
     _git(workspace, *who, "commit", "--quiet", "-m", message, fault="cannot commit dvc.lock")
     commit, branch = _asked(workspace, "rev-parse", "HEAD") or "", _asked(workspace, "symbolic-ref", "--short", "HEAD")
@@ -156,19 +251,6 @@ def keep_lock(workspace: Path, *, message: str) -> Kept | None:
     raise Stopped(f"dvc.lock could not be pushed: origin/{branch} was changed {_PUSHES} times meanwhile")
 
 
-def push_data(workspace: Path, *, say: Callable[[str], None] = lambda line: None) -> None:
-    """Push what the stages made, and the record of what they were made from, to the DVC remote, if there is one."""
-    if not _remotes(workspace / ".dvc" / "config"):
-        return
-    arguments = [*_DVC, "push", "--run-cache"]
-    last = ""
-    with _started(workspace, arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
-        for last in _lines(dvc):
-            say(last)
-        if dvc.wait() != 0:
-            raise Stopped(f"dvc push did not end well: {last or 'it said nothing'}")
-
-
 def dvc_settings(workspace: Path) -> dict[str, str]:
     """Return DVC's settings as they hold in a workspace, by dotted key (`remote.local.url`).
 
@@ -178,7 +260,7 @@ def dvc_settings(workspace: Path) -> dict[str, str]:
         If the workspace is no DVC repository.
     """
     arguments = [*_DVC, "config", "--list"]
-    with _started(workspace, arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
+    with _start(workspace, arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
         told = list(_lines(dvc))
         if dvc.wait() != 0:
             raise FairDistillError(f"dvc config did not end well: {told[0].removeprefix('ERROR: ') if told else ''}")
@@ -212,33 +294,24 @@ def revision(workspace: Path) -> str | None:
 _DVC = (sys.executable, "-m", "dvc")
 
 
-@contextmanager
-def _started(workspace: Path, arguments: Sequence[str], **pipes: Any) -> "Iterator[subprocess.Popen[str]]":
+def _start(workspace: Path, arguments: Sequence[str], **pipes: Any) -> "subprocess.Popen[str]":
     """Start a command, with this environment's `fair-distill` first, whether or not it is activated.
 
-    It leads a group of its own, so that all of it can be asked to stop, stage and all, if this process is told to.
+    With pipes it leads a group of its own, so that all of it can be asked to stop, stage and all, if this process is
+    told to; on a terminal, Ctrl-C must reach it.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    grouped = bool(pipes)  # on a terminal, Ctrl-C must reach it
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             arguments,
             cwd=workspace,
             env={**os.environ, "PATH": path},
             text=True,
-            start_new_session=grouped,
+            start_new_session=bool(pipes),
             **pipes,
         )
     except OSError as error:
         raise ConfigError(f"dvc cannot be run in {workspace}: {error.strerror}") from None
-    try:
-        yield process
-    except BaseException:
-        if grouped:
-            _stop(process)
-        raise
-    finally:
-        process.__exit__(None, None, None)
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
@@ -247,6 +320,7 @@ def _stop(process: "subprocess.Popen[str]") -> None:
         os.killpg(process.pid, signal.SIGTERM)
     if process.stdout is not None:
         process.stdout.read()  # ends when nobody is left who could write
+    process.wait()
 
 
 def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:

@@ -8,7 +8,8 @@ from prefect.states import Failed
 
 from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
-from tasks.placement import placed, run_elsewhere
+from tasks.fan import evaluate_everywhere
+from tasks.placement import cluster, placed, run_elsewhere, task_runner
 from tasks.registry import promote, publish, show
 from tasks.stages import keep_lock
 from tasks.workspace import graph_of, open_clone, say_what_runs
@@ -16,7 +17,7 @@ from tasks.workspace import graph_of, open_clone, say_what_runs
 STAGES = ("prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge")
 
 
-@flow(name="refresh", persist_result=False)
+@flow(name="refresh", persist_result=False, task_runner=task_runner())
 def refresh(
     repository: Repository = ".",
     registry: Registry = None,
@@ -42,18 +43,20 @@ def refresh(
     Returns:
         The version: SHA-256 of the set's manifest.
     """
-    with open_clone(repository, in_place=in_place) as (workspace, address):
-        say_what_runs(workspace)
-        for stage in graph_of(workspace, STAGES):
+    with open_clone(repository, registry=registry, in_place=in_place) as clone:
+        say_what_runs(clone)
+        for stage in graph_of(clone, STAGES):
             if stage in elsewhere:
-                run_elsewhere(stage, elsewhere[stage], workspace, repository)
-            placed(stage)(stage, workspace, pull=stage in elsewhere)
-        show(workspace)
+                run_elsewhere(stage, elsewhere[stage], clone)
+            elif stage == "evaluate" and cluster() and not in_place:
+                evaluate_everywhere(clone)
+            placed(stage)(stage, clone.dvc, pull=stage in elsewhere)
+        show(clone)
         if not in_place:
-            keep_lock(workspace, "Refresh dvc.lock")
-        publish(workspace, registry or address)
+            keep_lock(clone.dvc, "Refresh dvc.lock")
+        publish(clone)
         try:
-            return promote(workspace, registry or address, channel)
+            return promote(clone, channel)
         except (Refused, Undecided) as refusal:
             return Failed(name="Blocked", message=str(refusal), data=refusal)
 

@@ -26,14 +26,14 @@ def regate(repository: Repository = ".", registry: Registry = None) -> State[str
     Returns:
         What became of each version, in a sentence.
     """
-    with open_clone(repository) as (workspace, address):
-        say_what_runs(workspace)
-        found = what_is_live(workspace, registry or address)
+    with open_clone(repository, registry=registry) as clone:
+        say_what_runs(clone)
+        found = what_is_live(clone)
         if not found:
             return Completed(name="NothingLive", message="no channel gives any version")
-        for stage in stages_to_judge_by(workspace):
-            placed(stage)(stage, workspace)
-        judged = [judge_again(workspace, registry or address, version) for version in found]
+        for stage in stages_to_judge_by(clone):
+            placed(stage)(stage, clone.dvc)
+        judged = [judge_again(clone, version) for version in found]
     told = "; ".join(result.sentence for result in judged)
     for name, applies in (("Demoted", any(r.demoted for r in judged)), ("Undecided", any(r.undecided for r in judged))):
         if applies:

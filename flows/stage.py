@@ -24,7 +24,7 @@ def run_stage(
             belong into git's credential helper, never here.
         revision: A commit, tag or branch; else the newest.
     """
-    with open_clone(repository, revision=revision) as (workspace, _):
-        say_what_runs(workspace)
-        placed(stage)(stage, workspace, pull=True)
-        push_data(workspace)
+    with open_clone(repository, revision=revision) as clone:
+        say_what_runs(clone)
+        placed(stage)(stage, clone.dvc, pull=True)
+        push_data(clone.dvc)

@@ -1,28 +1,18 @@
 """Find the smallest set that should pass: over ipc, backbone, alignment and seed, ranked on the tune split."""
 
-import os
 from typing import Annotated, Any
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from fair_distill.stages.sweep import Point, points
+from fair_distill.config import load_config
+from fair_distill.stages.sweep import Point, compared_at, points
 from flows.parameters import Repository
-from tasks.sweep import choose, judge_choice, tune_point
-from tasks.workspace import open_clone, revision_of, say_what_runs
-
-
-def task_runner() -> TaskRunner[Any]:
-    """Threads here; where FAIR_DISTILL_DASK names a scheduler, the workers of that cluster, or `local` for one here."""
-    address = os.environ.get("FAIR_DISTILL_DASK")
-    if not address:
-        return ThreadPoolTaskRunner(max_workers=2)
-    from prefect_dask.task_runners import DaskTaskRunner
-
-    return DaskTaskRunner() if address == "local" else DaskTaskRunner(address=address)
+from tasks.placement import task_runner
+from tasks.sweep import choose, judge_choice, tune_point, tune_reference
+from tasks.workspace import open_clone, say_what_runs
 
 
 @flow(name="sweep", persist_result=False, task_runner=task_runner())
@@ -52,12 +42,20 @@ def sweep(
     Returns:
         The settings to put into params.yaml. What they need is made already.
     """
-    with open_clone(repository) as (workspace, _):
-        say_what_runs(workspace)
-        revision = revision_of(workspace)
+    with open_clone(repository) as clone:
+        say_what_runs(clone)
+        revision = clone.revision
         all_points = {point.name: point for point in points(ipc, matchers, candidates, seeds)}
-        ran = tune_point.map(unmapped(repository), unmapped(revision), list(all_points.values()))
-        best = choose(workspace, ran.result())
+        compared = {name: compared_at(load_config(clone.workspace.params), of) for name, of in all_points.items()}
+        needed_by = {of: all_points[name] for name, them in compared.items() for of in them}
+        said: dict[Any, Any] = {
+            of: tune_reference.submit(repository, revision, point, of) for of, point in needed_by.items()
+        }
+        ran = [
+            tune_point.submit(repository, revision, point, {of.name: said[of] for of in compared[name]})
+            for name, point in all_points.items()
+        ]
+        best = choose(clone, [run.result() for run in ran])
     if best is None:
         return Completed(name="NoneFits", message=f"of {len(all_points)} candidates none should pass: add larger ipc")
     outcome = judge_choice(repository, revision, all_points[best])

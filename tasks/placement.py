@@ -1,19 +1,17 @@
 """Where a stage runs: here, or as a flow run of its own on another work pool, which a container belongs to."""
 
 import os
-from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from fair_distill import versioning
-from tasks.stages import HOUR, bring_up_to_date
-from tasks.workspace import revision_of
+from tasks.kinds import step
+from tasks.stages import bring_up_to_date
+from tasks.workspace import Clone
 
 # What computes on the device that FAIR_DISTILL_DEVICE names.
 COMPUTING = ("experts", "distill", "evaluate")
@@ -21,12 +19,31 @@ COMPUTING = ("experts", "distill", "evaluate")
 
 def placed(stage: str) -> Any:
     """Return the task that runs a stage; on a GPU it has the tag `gpu`, which a concurrency limit may count."""
-    on_gpu = stage in COMPUTING and os.environ.get("FAIR_DISTILL_DEVICE", "cpu") != "cpu"
-    return bring_up_to_date.with_options(tags={"gpu"} if on_gpu else set())
+    return bring_up_to_date.with_options(tags={"gpu"} if stage in COMPUTING and device() != "cpu" else set())
 
 
-@task(task_run_name="{stage} on {deployment}", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=48 * HOUR)
-def run_elsewhere(stage: str, deployment: str, workspace: Path, repository: str) -> None:
+def device() -> str:
+    """The device that stages compute on."""
+    return os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
+
+
+def cluster() -> str | None:
+    """The scheduler of a Dask cluster that tasks fan out over; `local` for one that is started here; None for none."""
+    return os.environ.get("FAIR_DISTILL_DASK") or None
+
+
+def task_runner() -> TaskRunner[Any]:
+    """What runs tasks that are submitted: the workers of the cluster, or two threads here."""
+    address = cluster()
+    if address is None:
+        return ThreadPoolTaskRunner(max_workers=2)
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    return DaskTaskRunner() if address == "local" else DaskTaskRunner(address=address)
+
+
+@step("{stage} on {deployment}", hours=48)
+def run_elsewhere(stage: str, deployment: str, clone: Clone) -> None:
     """Run a stage as a run of another deployment and wait for it. The two meet in the DVC remote and nowhere else.
 
     Raises
@@ -34,8 +51,8 @@ def run_elsewhere(stage: str, deployment: str, workspace: Path, repository: str)
     FailedRun
         If it did not complete; with its own last words.
     """
-    versioning.push_data(workspace, say=get_run_logger().info)
-    parameters = {"repository": repository, "stage": stage, "revision": revision_of(workspace)}
+    clone.dvc.push(say=get_run_logger().info)
+    parameters = {"repository": clone.repository, "stage": stage, "revision": clone.revision}
     run: Any = run_deployment(deployment, parameters=parameters, timeout=None)
     state: State[Any] = run.state
     if not state.is_completed():

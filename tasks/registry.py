@@ -3,26 +3,16 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
-from prefect.tasks import exponential_backoff
 
 from fair_distill import stages
-from fair_distill.artifacts import Workspace
 from fair_distill.config import load_config
 from fair_distill.registry.statements import SIGNING_KEY, signer
-from fair_distill.registry.store import Unanswered
-from tasks.telling import tell_set, tell_table
-
-
-async def unanswered(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Say whether the store left us without an answer, or could not be reached; all else would be the same again."""
-    return isinstance(await state.aresult(raise_on_failure=False), (Unanswered, OSError))
+from tasks.kinds import step, unanswered
+from tasks.telling import tell_report, tell_set, tell_table
+from tasks.workspace import Clone
 
 
 def hand(now: datetime) -> stages.Hand:
@@ -34,46 +24,29 @@ def hand(now: datetime) -> stages.Hand:
     return stages.Hand("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
 
 
-@task(
-    task_run_name="publish",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=unanswered,
-    timeout_seconds=3600,
-)
-def publish(workspace: Path, registry: str) -> str:
+@step(hours=1, again=unanswered)
+def publish(clone: Clone) -> str:
     """Publish the release candidate and return its version."""
-    place = Workspace(workspace)
-    done = stages.publish(place, load_config(place.params), registry=registry, hand=hand(datetime.now(UTC)))
+    place, now = clone.workspace, datetime.now(UTC)
+    done = stages.publish(place, load_config(place.params), registry=clone.registry, hand=hand(now))
     get_run_logger().info("v%d %s: %s", done.number, "published" if done.new else "was published already", done.version)
     return done.version
 
 
-@task(
-    task_run_name="promote to {channel}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=unanswered,
-    timeout_seconds=3600,
-)
-def promote(workspace: Path, registry: str, channel: str) -> str:
+@step("promote to {channel}", hours=1, again=unanswered)
+def promote(clone: Clone, channel: str) -> str:
     """Promote the release candidate to a channel, if the gate lets it; return its version."""
-    place = Workspace(workspace)
-    done = stages.promote(place, load_config(place.params), channel, registry=registry, hand=hand(datetime.now(UTC)))
+    place, now = clone.workspace, datetime.now(UTC)
+    done = stages.promote(place, load_config(place.params), channel, registry=clone.registry, hand=hand(now))
     get_run_logger().info("%s %s v%d", channel, "is now" if done.new else "is already", done.number)
     return done.version
 
 
-@task(task_run_name="show", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)
-def show(workspace: Path) -> None:
+@step(hours=1)
+def show(clone: Clone) -> None:
     """Put the release candidate and the table of all sets on the run's page."""
-    place = Workspace(workspace)
+    place = clone.workspace
     config = load_config(place.params)
     tell_table(place, list(config.sets))
     tell_set(place, config.release.candidate, pictures=config.validate_.privacy != "restricted")
+    tell_report(clone, config, config.release.candidate)

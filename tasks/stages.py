@@ -1,53 +1,22 @@
-"""Stages as Prefect tasks: a name, a log line, one call. DVC decides what has to run; Prefect caches nothing."""
+"""Stages as Prefect tasks: a name, a log line, one call. DVC decides what has to run."""
 
-from pathlib import Path
-from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
-from prefect.tasks import exponential_backoff
 
 from fair_distill import versioning
+from tasks.kinds import step, went_down
 from tasks.telling import Telling
 
-HOUR = 3600
 
-
-async def went_down(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Say whether a stage may be tried again: it was killed. What refused, or failed with a word, would do so again."""
-    return isinstance(await state.aresult(raise_on_failure=False), versioning.Stopped)
-
-
-@task(
-    task_run_name="{stage}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=10),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=went_down,
-    timeout_seconds=24 * HOUR,
-)
-def bring_up_to_date(stage: str, workspace: Path, *, pull: bool = False) -> tuple[str, ...]:
+@step("{stage}", hours=24, again=went_down)
+def bring_up_to_date(stage: str, dvc: versioning.Dvc, *, pull: bool = False) -> tuple[str, ...]:
     """Run one DVC stage (all rows of a matrix), and what it needs, if out of date; return the names of what ran."""
-    return versioning.repro_stage(workspace, stage, say=Telling(get_run_logger().info), pull=pull)
+    return dvc.repro(stage, say=Telling(get_run_logger().info), pull=pull)
 
 
-@task(
-    task_run_name="keep the lock",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=went_down,
-    timeout_seconds=6 * HOUR,
-)
-def keep_lock(workspace: Path, message: str) -> str | None:
+@step("keep the lock", hours=6, again=went_down)
+def keep_lock(dvc: versioning.Dvc, message: str) -> str | None:
     """Commit dvc.lock and push data and commit, where there are remotes; return the commit, None if nothing is new."""
-    kept, log = versioning.keep_lock(workspace, message=message), get_run_logger()
+    kept, log = versioning.keep_lock(dvc, message=message), get_run_logger()
     if kept is None:
         log.info("dvc.lock is as it was")
         return None
@@ -55,16 +24,7 @@ def keep_lock(workspace: Path, message: str) -> str | None:
     return kept.commit
 
 
-@task(
-    task_run_name="push what was made",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=went_down,
-    timeout_seconds=6 * HOUR,
-)
-def push_data(workspace: Path) -> None:
+@step("push what was made", hours=6, again=went_down)
+def push_data(dvc: versioning.Dvc) -> None:
     """Push what the stages made to the DVC remote."""
-    versioning.push_data(workspace, say=get_run_logger().info)
+    dvc.push(say=get_run_logger().info)

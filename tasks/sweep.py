@@ -1,52 +1,52 @@
 """The points of a sweep, as Prefect tasks: each in a clone of its own, on whatever worker it lands."""
 
-import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.tasks import exponential_backoff
 
 from fair_distill import versioning
 from fair_distill.artifacts import Workspace
-from fair_distill.config import load_config
+from fair_distill.config import Config, load_config
 from fair_distill.config.files import read_params
 from fair_distill.gate.choose import Tuned, margin, shrinkage, smallest_that_should_pass
 from fair_distill.stages import sweep as stages
-from tasks.stages import HOUR, went_down
+from tasks.kinds import step, went_down
+from tasks.placement import device
 from tasks.telling import Telling, tell_set
+from tasks.workspace import Clone
 
 
-@task(
-    task_run_name="{point.name}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=10),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=went_down,
-    timeout_seconds=24 * HOUR,
-)
-def tune_point(repository: str, revision: str, point: stages.Point) -> tuple[Tuned, float]:
+@step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down)
+def tune_reference(repository: str, revision: str, point: stages.Point, of: stages.Compared) -> bytes:
+    """Make what points are compared to, as one of them needs it, and return what the tune split says of it."""
+    with _at(repository, revision, point) as here:
+        here.bring_up_to_date(f"references@{of.name}")
+        return stages.on_tune(here.workspace, here.config, of.name, scratch=here.scratch / "tune", device=device())
+
+
+@step("{point.name}", hours=24, again=went_down)
+def tune_point(
+    repository: str, revision: str, point: stages.Point, compared: Mapping[str, bytes]
+) -> tuple[Tuned, float]:
     """Distil one candidate and ask the tune split about it; return that, and how bounds shrink from tune to gate."""
-    with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place, config = _at_point(repository, revision, point, Path(folder))
-        say = Telling(get_run_logger().info)
-        for stage in (f"distill@{point.candidate}", *(f"references@{name}" for name in stages.compared_to(config))):
-            versioning.repro_stage(place.root, stage, say=say)
-        device = os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
-        found = stages.tuned(place, config, point, scratch=Path(folder) / "tune", device=device)
+    with _at(repository, revision, point) as here:
+        here.bring_up_to_date(f"distill@{point.candidate}")
+        place, scratch = here.workspace, here.scratch
+        own = stages.on_tune(place, here.config, point.candidate, scratch=scratch / "tune", device=device())
+        predictions = {**compared, point.candidate: own}
+        found = stages.tuned(place, here.config, point, predictions, scratch=scratch / "judge")
         return found, shrinkage(*stages.sizes(place))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=HOUR)
-def choose(workspace: Path, found: list[tuple[Tuned, float]]) -> str | None:
+@step(hours=1)
+def choose(clone: Clone, found: list[tuple[Tuned, float]]) -> str | None:
     """Show what tune says of every point, and return the name of the smallest that should pass; None if none should."""
-    limits = stages.ranked_by(load_config(Workspace(workspace).params).gate)
+    limits = stages.ranked_by(load_config(clone.workspace.params).gate)
     rows = [
         {
             "point": tuned.name,
@@ -61,20 +61,38 @@ def choose(workspace: Path, found: list[tuple[Tuned, float]]) -> str | None:
     return best.name if best else None
 
 
-@task(task_run_name="judge {point.name}", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=24 * HOUR)
+@step("judge {point.name}", hours=24, again=went_down)
 def judge_choice(repository: str, revision: str, point: stages.Point) -> str:
     """Judge the one candidate that was chosen on the gate split; return the outcome."""
+    with _at(repository, revision, point) as here:
+        here.bring_up_to_date(f"judge@{point.candidate}")
+        tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")
+        return stages.outcome(here.workspace, point.candidate)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A clone that is a point's, its settings, and a folder for what is not to be kept."""
+
+    dvc: versioning.Dvc
+    config: Config
+    scratch: Path
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.dvc.workspace)
+
+    def bring_up_to_date(self, stage: str) -> None:
+        self.dvc.repro(stage, say=Telling(get_run_logger().info))
+
+
+@contextmanager
+def _at(repository: str, revision: str, point: stages.Point) -> Iterator[_Place]:
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place, _ = _at_point(repository, revision, point, Path(folder))
-        versioning.repro_stage(place.root, f"judge@{point.candidate}", say=Telling(get_run_logger().info))
-        tell_set(place, point.candidate, pictures=load_config(place.params).validate_.privacy != "restricted")
-        return stages.outcome(place, point.candidate)
-
-
-def _at_point(repository: str, revision: str, point: stages.Point, folder: Path) -> tuple[Workspace, Any]:
-    clone = versioning.cloned(repository, folder / "workspace", revision=revision)
-    place = Workspace(clone)
-    return place, stages.write_point(place, read_params(place.params), point)
+        place = Workspace(versioning.cloned(repository, Path(folder) / "workspace", revision=revision))
+        config = stages.write_point(place, read_params(place.params), point)
+        with versioning.Dvc(place.root) as dvc:
+            yield _Place(dvc, config, Path(folder))
 
 
 def _shown(value: float | None) -> str:

@@ -5,24 +5,33 @@ Of data that params.yaml calls restricted there are no pictures.
 
 import base64
 import json
+import os
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import (
     create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.runtime import flow_run
 
+from fair_distill import stages
 from fair_distill.artifacts import Workspace, parse_json
+from fair_distill.config import Config
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
+from fair_distill.objects import open_objects
 from fair_distill.report.bars import bars_svg, read_rates
+from tasks.workspace import REPORTS, Clone
 
 # A picture travels inside its artifact; the server keeps it in a row of its database.
 _MOST_BYTES = 1_000_000
@@ -96,6 +105,25 @@ def tell_rates(rates: bytes, name: str) -> None:
         description=f"{name}: the share of each class that is recognised, in each group",
     )
     _image(bars_svg(rows, title=name).encode(), "svg+xml", key(f"groups {name}"), f"{name}: recall of each group")
+
+
+def tell_report(clone: Clone, config: Config, name: str) -> None:
+    """Keep the report on a set where people find it, and link to it.
+
+    An artifact is a row of the server's database, and its Markdown is shown without styles and scripts: it cannot be a
+    page. FAIR_DISTILL_REPORTS_URL says at which address browsers have what lies there, if they do.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "report.html"
+        page = stages.report(clone.workspace, config, name, registry=clone.registry, out=out).read_bytes()
+    # Called after the run: the page also tells the registry's history, which goes on.
+    called = f"{config.dataset}/{name}-{str(flow_run.id)[:8]}.html"
+    place = open_objects(clone.reports, said_by=REPORTS)
+    place.put(called, page)
+    served = os.environ.get(f"{REPORTS}_URL")
+    address = f"{served.rstrip('/')}/{called}" if served else place.address(called)
+    link = address if "://" in address else Path(address).absolute().as_uri()
+    create_link_artifact(link, link_text=address, key=key(f"report {name}"), description=f"{name}: the report")
 
 
 def tell_table(workspace: Workspace, sets: list[str]) -> None:

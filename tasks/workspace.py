@@ -1,8 +1,10 @@
 """A run's own clone of a workspace, and what the run is called after it."""
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
@@ -16,40 +18,71 @@ from fair_distill.config.files import stages_of
 from fair_distill.errors import ConfigError
 from fair_distill.registry.store import locate
 
+REPORTS = "FAIR_DISTILL_REPORTS"
+
+
+@dataclass(frozen=True, eq=False)
+class Clone:
+    """What a run works in.
+
+    Attributes
+    ----------
+    repository : what was cloned, for runs elsewhere to clone too
+    registry : the address of the registry that belongs to it
+    reports : where reports on its sets are kept for people, an address too
+    dvc : what brings its stages up to date
+    """
+
+    repository: str
+    registry: str
+    reports: str
+    dvc: versioning.Dvc
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.dvc.workspace)
+
+    @property
+    def revision(self) -> str:
+        """The commit that other runs are to work on."""
+        found = versioning.revision(self.dvc.workspace)
+        if found is None:
+            raise ConfigError(f"{self.dvc.workspace} has no commit that other runs could clone")
+        return found.removesuffix("+")
+
 
 @contextmanager
-def open_clone(repository: str, *, revision: str | None = None, in_place: bool = False) -> Iterator[tuple[Path, str]]:
-    """Give a workspace to run in and the registry's address; a clone is removed at the end, whatever the end is.
+def open_clone(
+    repository: str, *, revision: str | None = None, registry: str | None = None, in_place: bool = False
+) -> Iterator[Clone]:
+    """Give a clone to run in, or with `in_place` the folder itself; a clone is removed at the end, whatever the end is.
 
     Checkpoints outlive it, as `versioning.cloned` says.
     """
     home = Path(repository).absolute()
-    if in_place:
-        yield home, locate(None, beside=home)
-        return
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        clone = versioning.cloned(repository, Path(folder) / "workspace", revision=revision)
-        get_run_logger().info("a clone of %s", versioning.revision(clone))
-        yield clone, locate(None, beside=home if home.is_dir() else Path())
+        at = home if in_place else versioning.cloned(repository, Path(folder) / "workspace", revision=revision)
+        if not in_place:
+            get_run_logger().info("a clone of %s", versioning.revision(at))
+        with versioning.Dvc(at) as dvc:
+            beside = home if home.is_dir() else Path()
+            yield Clone(
+                repository=str(home) if home.is_dir() else repository,
+                registry=locate(registry, beside=beside),
+                reports=os.environ.get(REPORTS) or str(beside / "reports"),
+                dvc=dvc,
+            )
 
 
-def graph_of(workspace: Path, order: Iterable[str]) -> list[str]:
+def graph_of(clone: Clone, order: Iterable[str]) -> list[str]:
     """Return those stages, in this order, that the workspace's dvc.yaml has."""
-    there = stages_of(workspace / "dvc.yaml")
+    there = stages_of(clone.workspace.root / "dvc.yaml")
     return [stage for stage in order if stage in there]
 
 
-def say_what_runs(workspace: Path) -> None:
+def say_what_runs(clone: Clone) -> None:
     """Name the flow run by what it makes: dataset, backbone and ipc, and the start of its id."""
-    config = load_config(Workspace(workspace).params)
+    config = load_config(clone.workspace.params)
     name = f"{config.dataset} · {config.distill.matcher.name} · ipc {config.distill.ipc} · {str(flow_run.id)[:8]}"
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, name=name)
-
-
-def revision_of(workspace: Path) -> str:
-    """Return the commit that other runs are to work on."""
-    found = versioning.revision(workspace)
-    if found is None:
-        raise ConfigError(f"{workspace} has no commit that other runs could clone")
-    return found.removesuffix("+")

@@ -34,6 +34,16 @@ def add_device(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--device", default=default, help=f"torch device (default: {default})")
 
 
+def add_checkpoints(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--checkpoints",
+        default=os.environ.get("FAIR_DISTILL_CHECKPOINTS"),
+        metavar="URL",
+        help="where runs are taken up from: a folder, or s3://bucket/prefix[?endpoint=URL] "
+        "(default: FAIR_DISTILL_CHECKPOINTS, else the folder `.checkpoints`)",
+    )
+
+
 def add_registry(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else the folder `registry`")
 

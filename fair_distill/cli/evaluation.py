@@ -1,6 +1,13 @@
 """The command that trains on a set and measures what comes of it."""
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, open_workspace
+from fair_distill.cli.arguments import (
+    Arguments,
+    Commands,
+    add_checkpoints,
+    add_command,
+    add_device,
+    open_workspace,
+)
 from fair_distill.cli.progress import add_quiet, shown
 from fair_distill.cli.show import METRICS, percent
 
@@ -8,6 +15,7 @@ from fair_distill.cli.show import METRICS, percent
 def add_commands(commands: Commands) -> None:
     sub = add_command(commands, "evaluate", _evaluate, "train on a set as it lies on disk and predict the gate split")
     sub.add_argument("set", help="a name under sets in params.yaml")
+    add_checkpoints(sub)
     add_device(sub)
     add_quiet(sub)
 
@@ -16,7 +24,13 @@ def _evaluate(arguments: Arguments) -> None:
     from fair_distill import stages
 
     with shown("evaluate", arguments.set, quiet=arguments.quiet) as progress:
-        report = stages.evaluate(*open_workspace(arguments), arguments.set, device=arguments.device, progress=progress)
+        report = stages.evaluate(
+            *open_workspace(arguments),
+            arguments.set,
+            device=arguments.device,
+            checkpoints=arguments.checkpoints,
+            progress=progress,
+        )
     for network, of in report.items():
         figures = ", ".join(f"{title} {percent(of[name])}" for name, title in METRICS.items())
         print(f"{arguments.set}, {network}: {figures}")

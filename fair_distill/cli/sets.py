@@ -7,7 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, open_workspace
+from fair_distill.cli.arguments import (
+    Arguments,
+    Commands,
+    add_checkpoints,
+    add_command,
+    add_device,
+    open_workspace,
+)
 from fair_distill.cli.progress import add_quiet, shown
 
 if TYPE_CHECKING:
@@ -32,13 +39,7 @@ def add_commands(commands: Commands) -> None:
 
 def _add_candidate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("candidate", help="a name under candidates in params.yaml")
-    sub.add_argument(
-        "--checkpoints",
-        default=os.environ.get("FAIR_DISTILL_CHECKPOINTS"),
-        metavar="URL",
-        help="where runs are taken up from: a folder, or s3://bucket/prefix[?endpoint=URL] "
-        "(default: FAIR_DISTILL_CHECKPOINTS, else the folder `.checkpoints`)",
-    )
+    add_checkpoints(sub)
 
 
 def _experts(arguments: Arguments) -> None:

@@ -5,7 +5,7 @@ Torch and Great Expectations are imported by the stages that use them, so judgin
 
 from fair_distill.stages.context import Hand, Known, reserve
 from fair_distill.stages.data import describe, prepare, reference, validate
-from fair_distill.stages.evaluation import evaluate
+from fair_distill.stages.evaluation import evaluate, evaluate_part, parts
 from fair_distill.stages.experts import experts
 from fair_distill.stages.gate import floor_at, judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
@@ -22,9 +22,11 @@ __all__ = [
     "describe",
     "distill",
     "evaluate",
+    "evaluate_part",
     "experts",
     "floor_at",
     "judge",
+    "parts",
     "plan_gate",
     "prepare",
     "project",

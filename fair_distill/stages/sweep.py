@@ -3,7 +3,7 @@
 The gate split is not looked at here. Networks are asked about the tune split in its place, in a folder of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,6 @@ from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import read_version
 from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.gate import verdict_of
-from fair_distill.stages.progress import Progress, quiet
 from fair_distill.stages.record import made_by
 
 
@@ -74,28 +73,59 @@ def ranked_by(policy: Gate) -> tuple[Limit, ...]:
     return tuple(limit for limit in policy.limits if limit.over != PROMOTED)
 
 
-def compared_to(config: Config) -> list[str]:
-    """The references that those clauses need."""
-    return sorted({limit.over for limit in ranked_by(config.gate) if limit.over})
+@dataclass(frozen=True)
+class Compared:
+    """A reference that points of a sweep are compared to. Points that differ in nothing that makes it share it.
+
+    Attributes
+    ----------
+    ipc : None where the reference is all real images, whatever the point
+    """
+
+    name: str
+    seed: int
+    ipc: int | None
 
 
-def tuned(
-    workspace: Workspace, config: Config, point: Point, *, scratch: Path, device: str, progress: Progress = quiet
-) -> Tuned:
-    """Train on the point's set, ask the networks about the tune split, and hold that against the policy.
+def compared_at(config: Config, point: Point) -> tuple[Compared, ...]:
+    """Return what a point is compared to."""
+    every = {name for name, reference in config.references.items() if reference.select == "all"}
+    return tuple(
+        Compared(name, point.seed, None if name in every else point.ipc)
+        for name in sorted({limit.over for limit in ranked_by(config.gate) if limit.over})
+    )
+
+
+def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> bytes:
+    """Train on a set and ask the networks about the tune split; return their predictions.
 
     Parameters
     ----------
     scratch : an empty folder
     """
     aside = Workspace(scratch)
-    for name, split in (("train", "train"), ("tune", "tune"), ("gate", "tune")):
-        _link(aside.split(name), workspace.split(split))
+    for split, role in (("train", "train"), ("tune", "gate")):
+        _link(aside.split(role), workspace.split(split))
+    _link(aside.set(name), workspace.set(name))
+    evaluate(aside, config, name, device=device)
+    return aside.predictions(name).read_bytes()
+
+
+def tuned(
+    workspace: Workspace, config: Config, point: Point, predictions: Mapping[str, bytes], *, scratch: Path
+) -> Tuned:
+    """Hold what the tune split says of a point's set against the policy.
+
+    Parameters
+    ----------
+    predictions : on the tune split, of the point's candidate and of what it is compared to
+    scratch : an empty folder
+    """
+    aside = Workspace(scratch)
     write_bytes(aside.context, b"{}\n")
-    names = [point.candidate, *compared_to(config)]
-    for name in names:
-        _link(aside.set(name), workspace.set(name))
-        evaluate(aside, config, name, device=device, progress=progress)
+    for name, content in predictions.items():
+        write_bytes(aside.predictions(name), content)
+    _link(aside.set(point.candidate), workspace.set(point.candidate))
     # The tune split is small: what it cannot show for certain it can still rank.
     update: dict[str, Any] = {"limits": ranked_by(config.gate)}
     policy = config.gate.model_copy(update=update | ({"minimum_per_cell": 2} if config.gate.mode == "bounds" else {}))

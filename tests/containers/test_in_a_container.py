@@ -117,7 +117,8 @@ def test_a_flow_run_distils_in_a_container_and_who_asked_runs_nothing(
 
     state = run(prefect, "run-stage/container", shared, digest, repository=str(shared / "there"), stage="distill")
     said: list[str] = []
-    ran = versioning.repro_stage(asking.root, "distill", say=said.append, pull=True)
+    with versioning.Dvc(asking.root) as dvc:
+        ran = dvc.repro("distill", say=said.append, pull=True)
 
     assert state == "Completed", prefect.logged()["worker.log"][-3000:]
     assert ran == ()

@@ -81,7 +81,7 @@ def test_two_runs_at_once_end_well_and_with_the_same_version(refreshed: Any) -> 
 
     assert [state.name for state in states] == ["Completed", "Completed"]
     assert versions == {current(entries, "production")}
-    assert [entry.event for entry in entries] == ["publish", "promote"]
+    assert [entry.event for entry in entries] == ["publish", "attempt", "promote"]
 
 
 def test_the_lock_is_pushed_once_and_the_workspace_is_as_it_was(refreshed: Any) -> None:
@@ -222,7 +222,8 @@ def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) ->
 
     run_stage("distill", str(tmp_path / "there"))
     said: list[str] = []
-    ran = versioning.repro_stage(workspace.root, "distill", say=said.append, pull=True)
+    with versioning.Dvc(workspace.root) as dvc:
+        ran = dvc.repro("distill", say=said.append, pull=True)
 
     assert ran == ()
     assert any("is cached - skipping run" in line for line in said)

@@ -12,8 +12,7 @@ from small_repository import commit, git
 from fair_distill import versioning
 from fair_distill.errors import ConfigError, FairDistillError, Refused
 from fair_distill.registry.store import Unanswered
-from tasks.registry import unanswered
-from tasks.stages import went_down
+from tasks.kinds import unanswered, went_down
 
 
 def stage(folder: Path, command: str) -> Path:
@@ -29,15 +28,41 @@ def stage(folder: Path, command: str) -> Path:
 def test_a_stage_that_refuses_is_told_in_its_own_words(tmp_path: Path) -> None:
     folder = stage(tmp_path, "echo 'fair-distill: too few' >&2; exit 2")
 
-    with pytest.raises(FairDistillError, match="stage only did not end well: too few") as refused:
-        versioning.repro_stage(folder, "only", say=lambda line: None)
+    with (
+        versioning.Dvc(folder) as dvc,
+        pytest.raises(FairDistillError, match="stage only did not end well: too few") as refused,
+    ):
+        dvc.repro("only", say=lambda line: None)
 
     assert not isinstance(refused.value, versioning.Stopped)
 
 
 def test_a_stage_that_was_killed_may_be_tried_again(tmp_path: Path) -> None:
-    with pytest.raises(versioning.Stopped):
-        versioning.repro_stage(stage(tmp_path, "kill -9 $$"), "only", say=lambda line: None)
+    with versioning.Dvc(stage(tmp_path, "kill -9 $$")) as dvc, pytest.raises(versioning.Stopped):
+        dvc.repro("only", say=lambda line: None)
+
+
+def test_dvc_is_started_once_for_many_commands_and_anew_after_it_was_killed(tmp_path: Path) -> None:
+    folder = stage(
+        tmp_path, "ps -o ppid= -p $PPID > made; test ! -e die || kill -9 -$(ps -o pgid= -p $$)"
+    )
+    text = (folder / "dvc.yaml").read_text()
+    (folder / "dvc.yaml").write_text(text + "    always_changed: true\n")
+
+    def started_by() -> str:
+        assert dvc.repro("only", say=lambda line: None) == ("only",)
+        return (folder / "made").read_text()
+
+    with versioning.Dvc(folder) as dvc:
+        first, second = started_by(), started_by()
+        (folder / "die").touch()
+        with pytest.raises(versioning.Stopped):
+            dvc.repro("only", say=lambda line: None)
+        (folder / "die").unlink()
+        third = started_by()
+
+    assert first == second
+    assert third != second
 
 
 def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Path) -> None:
@@ -49,8 +74,8 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
         if line == "ready":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        versioning.repro_stage(folder, "only", say=say)
+    with versioning.Dvc(folder) as dvc, pytest.raises(KeyboardInterrupt):
+        dvc.repro("only", say=say)
 
     assert (folder / "kept").read_text() == "kept\n"
 
@@ -96,8 +121,8 @@ def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) 
     (one / "dvc.lock").write_text("of: one\n")
     (other / "dvc.lock").write_text("of: other\n")
 
-    first = versioning.keep_lock(one, message="lock")
-    second = versioning.keep_lock(other, message="lock")
+    first = versioning.keep_lock(versioning.Dvc(one), message="lock")
+    second = versioning.keep_lock(versioning.Dvc(other), message="lock")
 
     assert first is not None
     assert first.unpushed is None
