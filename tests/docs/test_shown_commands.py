@@ -12,6 +12,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ RUN_ELSEWHERE = {
     "fair-distill distill trimmed": "tests/docs/test_own_barycenter.py: it needs the page's own file",
     "fair-distill estimate": "tests/cli/test_estimate.py: it times real steps in processes of their own",
     "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: no split that was asked is fresh",
+    "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: there is no such bucket",
     "fair-distill reproduce": "tests/reproduce: it needs the papers' data",
 }
 # A command that may end in another way than well, and how.
@@ -49,6 +51,7 @@ ENDS = {"enforce": {0, 1}, "doctor": {0, 2}}
 # Programs whose commands are neither run nor parsed here.
 NOT_CHECKED = {
     "git": "git's own words; that a clone works is what CI does first",
+    "kubectl": "there is no cluster here",
     "cd": "the shell's",
     ".": "the shell's",
 }
@@ -71,6 +74,8 @@ def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "params.yaml", root / "base")
     (root / "stricter.yaml").write_text(yaml.safe_dump(params["gate"]))
     (root / "reference.json").write_text(_well(root, "data", "reference", "digits@production"))
+    pinned = ["--lock", str(root / "fair-distill.lock"), "--registry", str(root / "registry")]
+    _well(root, "pin", "digits@production", *pinned)
     (root / "head.json").write_text(_well(root, "head", "digits", "--registry", str(root / "registry")))
     return root
 
@@ -177,8 +182,11 @@ def _prefect(words: list[str]) -> None:
 
     without = [word for word in words if word != "--no-prompt"]  # the one word that belongs to the program itself
     _app.parse_args(without, exit_on_error=False, print_error=False)
-    for word in words:
+    deployed = {one["name"] for one in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
+    for before, word in pairwise(words):
         assert not word.startswith("flows/") or (REPOSITORY / word).is_file(), word
+        assert before != "--name" or word in deployed, word
+        assert before != "run" or word.partition("/")[2] in deployed, word
 
 
 def _pip(words: list[str]) -> None:
