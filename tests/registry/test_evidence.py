@@ -17,9 +17,10 @@ from fair_distill.registry.audit import verify
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.croissant import croissant
 from fair_distill.registry.evidence import evidence
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
-from fair_distill.registry.store import LocalStore, object_key
+from fair_distill.registry.store import object_key
 
 ONE, TWO = package(1), package(2)
 
