@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 # What a consumer remembers of the demo's registry goes with it.
 export FAIR_DISTILL_CACHE := $(CURDIR)/.cache
 
-.PHONY: demo test test-kills test-report test-gate test-s3 test-flows test-containers test-server lint docs clean
+.PHONY: demo test test-kills test-report test-gate test-s3 test-light test-flows test-containers test-server lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -32,13 +32,17 @@ test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
 
+export CEPH_PORT ?= 7480
 test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's packages), and its faults; about 4 minutes
 	tests/s3/ceph.sh install
 	tests/s3/ceph.sh new .ceph
-	FAIR_DISTILL_S3=http://127.0.0.1:7480 FAIR_DISTILL_CEPH=$(CURDIR)/.ceph python -m pytest tests/registry -k ceph \
-		|| { tests/s3/ceph.sh stop .ceph; exit 1; }
+	FAIR_DISTILL_S3=http://127.0.0.1:$(CEPH_PORT) FAIR_DISTILL_CEPH=$(CURDIR)/.ceph \
+		python -m pytest tests/registry -k ceph || { tests/s3/ceph.sh stop .ceph; exit 1; }
 	tests/s3/ceph.sh stop .ceph
 	rm -rf .ceph
+
+test-light: .venv/.ready  # a consumer's new environment: the wheel without extras, from a folder and a bucket; a minute
+	FAIR_DISTILL_LIGHT=1 python -m pytest tests/registry/test_fresh_environment.py
 
 test-flows: .venv/.ready  # refresh, regate, sweep and run-stage against a server; about 6 minutes
 	FAIR_DISTILL_FLOWS=1 python -m pytest tests/flows

@@ -82,8 +82,8 @@ class Package:
         return self.verdict.to_json()
 
 
-def package(seed: int, *, mistakes: int = 0) -> Package:
-    """Return a set of four images that differs by seed; each mistake of ten in one cell opens a gap of 0.1."""
+def package(seed: int, *, mistakes: int = 0, examples: int = 4, shape: tuple[int, int, int] = (1, 2, 2)) -> Package:
+    """Return a set of a few images that differs by seed; each mistake of ten in one cell opens a gap of 0.1."""
     recipe = TrainingRecipe(
         network={"name": "convnet", "width": 4, "depth": 1},
         steps=2,
@@ -93,8 +93,8 @@ def package(seed: int, *, mistakes: int = 0) -> Package:
         weight_decay=0.0,
         augment=("crop",),
         formation=1,
-        mean=(0.5,),
-        std=(0.25,),
+        mean=(0.5,) * shape[0],
+        std=(0.25,) * shape[0],
     )
     card = DatasetCard(
         dataset=NAME,
@@ -102,14 +102,14 @@ def package(seed: int, *, mistakes: int = 0) -> Package:
         kind="distilled",
         classes=("0", "1"),
         groups=("red", "cyan"),
-        shape=(1, 2, 2),
-        examples=4,
+        shape=shape,
+        examples=examples,
         train_counts=((9, 1), (1, 9)),
         recipe=recipe,
         diagnostics={"last_loss": 0.5},
     )
-    images = np.random.default_rng(seed).normal(size=(4, 1, 2, 2)).astype(np.float32)
-    distilled = DistilledSet(images, np.array([0, 0, 1, 1]), card)
+    images = np.random.default_rng(seed).normal(size=(examples, *shape)).astype(np.float32)
+    distilled = DistilledSet(images, np.repeat([0, 1], examples // 2), card)
     files = {SET_FILE: distilled.to_parquet()}
     manifest = Manifest(
         files=tuple(FileEntry.of(path, content) for path, content in files.items()),

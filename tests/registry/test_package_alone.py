@@ -1,5 +1,6 @@
 """A consumer with nothing but the published set trains a network as good as the gate measured, group by group."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,8 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     unsigned = run(workspace, "promote", "--to", "production", *place)
     assert unsigned.code == 5
     assert "is not signed, and a signature is required" in unsigned.err
-    assert run(workspace, "promote", "--to", "production", *place, *key).code == 0
+    why = ["--reason", "labels mended"]
+    assert run(workspace, "promote", "--to", "production", *why, *place, *key).code == 0
     assert "is v1 in" in run(workspace, "pin", "digits@production", "--lock", lock, *place).out
     assert run(workspace, "outdated", "--lock", lock).out == "1 pins, all up to date\n"
     anchor = tmp_path / "anchor"
@@ -81,6 +83,12 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     assert run(workspace, "gc", str(look), "--lock", lock, *place).code == 2  # not yet a day later
     off = run(workspace, "demote", "digits@production", "--reason", "a test", *place)
     assert off.out == "digits@production is nothing now: v1 was demoted: a test\n"
+    log = run(workspace, "log", "digits", *place).out.splitlines()
+    assert log[0].endswith(": publish v1")
+    assert [line for line in log if line.endswith(": promote v1 to production: labels mended")]
+    assert log[-1].endswith(": demote v1 from production: a test")
+    entries = json.loads(run(workspace, "log", "digits", "--json", *place).out)
+    assert [entry["number"] for entry in entries] == list(range(1, len(log) + 1))
     assert run(workspace, "demote", "digits@production", "--reason", "a test", *place).code == 1
     gone = run(workspace, "outdated", "--lock", lock)
     assert gone.code == 1

@@ -1,22 +1,27 @@
 #!/usr/bin/env bash
 # A real S3 server on loopback, for tests: Ceph's gateway over one monitor and one object daemon, in a folder.
 #
-#   ceph.sh install            Debian's packages, if they are not there
+#   ceph.sh install            Debian's packages, if they are not there; says why where it cannot
 #   ceph.sh new DIR            make a cluster in DIR and start it
 #   ceph.sh start|stop|kill DIR
 #
-# It keeps everything on disk, outlives `kill` (kill -9 of all three), and checks credentials.
+# It keeps everything on disk, outlives `kill` (kill -9 of all three), and checks credentials. CEPH_PORT (7480) and the
+# two after it are its own: clusters with ports apart run beside each other.
 set -euo pipefail
 
 PORT=${CEPH_PORT:-7480}
+MONITOR="[v2:127.0.0.1:$((PORT + 1)),v1:127.0.0.1:$((PORT + 2))]"
 export AWS_ACCESS_KEY_ID=${CEPH_ACCESS_KEY:-tester} AWS_SECRET_ACCESS_KEY=${CEPH_SECRET_KEY:-secret-of-tester}
 verb=$1
 
 install() {
-    command -v radosgw ceph-osd ceph-mon >/dev/null && return
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-        ceph-mon ceph-osd radosgw ceph-common curl >/dev/null
+    command -v radosgw ceph-osd ceph-mon ceph curl >/dev/null && return
+    local quick=(-qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20)
+    [ "$(id -u)" = 0 ] || { echo "ceph.sh: Ceph is not installed, and installing it needs root" >&2; exit 1; }
+    command -v apt-get >/dev/null || { echo "ceph.sh: Ceph is not installed, and there is no apt-get" >&2; exit 1; }
+    apt-get update "${quick[@]}" && DEBIAN_FRONTEND=noninteractive apt-get install "${quick[@]}" -y \
+        --no-install-recommends ceph-mon ceph-osd radosgw ceph-common curl >/dev/null ||
+        { echo "ceph.sh: apt-get could not install Ceph" >&2; exit 1; }
 }
 
 wait_for() { # seconds, then a command that is to succeed
@@ -32,7 +37,7 @@ configure() {
     cat >"$CEPH_CONF" <<CONF
 [global]
 fsid = $FSID
-mon host = [v2:127.0.0.1:3300,v1:127.0.0.1:6789]
+mon host = $MONITOR
 public network = 127.0.0.0/8
 keyring = $DIR/keyring
 run dir = $DIR
@@ -59,6 +64,7 @@ bluestore fsck on mount = false
 osd memory target = 939524096
 [client.gateway]
 rgw data = $DIR
+# Without it every answer waits 40 ms for an acknowledgement that is being delayed.
 rgw frontends = beast endpoint=127.0.0.1:$PORT tcp_nodelay=1
 rgw run sync thread = false
 rgw crypt require ssl = false
@@ -74,7 +80,7 @@ make() {
     for who in client.admin osd.0 client.gateway; do
         ceph-authtool "$DIR/keyring" --gen-key -n $who --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *' >/dev/null
     done
-    monmaptool --create --fsid "$FSID" --addv a '[v2:127.0.0.1:3300,v1:127.0.0.1:6789]' "$DIR/monmap" >/dev/null
+    monmaptool --create --fsid "$FSID" --addv a "$MONITOR" "$DIR/monmap" >/dev/null
     # The monitor takes its keyring for its own; others go on reading the first.
     cp "$DIR/keyring" "$DIR/monitors"
     ceph-mon --mkfs -i a --monmap "$DIR/monmap" --keyring "$DIR/monitors" >/dev/null

@@ -1,0 +1,140 @@
+"""`import fair_distill`, and `load` of a small set: cold and cached, from a folder and from S3, with what S3 is asked.
+
+Each load is in a process of its own, as a training script's is: Python's start is not in its seconds, the imports that
+`load` makes are. The set is 100 images of 3×32×32 in float32, and its ledger is as long as is asked. `--python` is the
+interpreter of a light install, in which there is less to import than in this one.
+
+    python benchmarks/load.py --python light/bin/python --s3 moto http://127.0.0.1:7480
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from statistics import median
+
+import torch
+from measure import RESULTS, report
+
+from fair_distill.artifacts import sha256
+from fair_distill.registry.attempts import reserve
+from fair_distill.registry.store import open_store
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "registry")]
+
+from small_registry import NAME, NOW, package, ship  # noqa: E402 (where it is, the line above says)
+
+BUCKET = "load-benchmark"
+CHILD = """
+import json, sys, time
+def clock(): return time.perf_counter(), time.process_time()
+began = clock()
+import fair_distill
+imported = clock()
+digits = fair_distill.load(sys.argv[1], registry=sys.argv[2])
+loaded = clock()
+again = fair_distill.load(sys.argv[1], registry=sys.argv[2])
+done = clock()
+names = ("import", "load", "load_again")
+steps = zip((began, imported, loaded), (imported, loaded, done))
+said = {name: [b - a for a, b in zip(*step)] for name, step in zip(names, steps)}
+print(json.dumps(said))
+"""
+# Counted in a process of its own: the counting is not in the seconds.
+COUNTED = """
+import json, sys
+from collections import Counter
+import botocore.client
+asked, made = Counter(), botocore.client.BaseClient._make_api_call
+def counted(self, name, arguments):
+    asked[name] += 1
+    return made(self, name, arguments)
+botocore.client.BaseClient._make_api_call = counted
+import fair_distill
+fair_distill.load(sys.argv[1], registry=sys.argv[2])
+print(json.dumps(asked))
+"""
+
+
+def fill(url: str, entries: int) -> None:
+    """Ship a set, after as many attempts at the gate as make the ledger long."""
+    store, made = open_store(url), package(1, examples=100, shape=(3, 32, 32))
+    for number in range(entries - 4):
+        split = sha256(b"split %d" % number)
+        reserve(store, NAME, made.version, split, fresh="", who="ada", now=NOW, nonce=str(number))
+    ship(store, made)
+
+
+def child(python: str, code: str, url: str, cache: Path) -> dict[str, list[float]]:
+    environment = {**os.environ, "FAIR_DISTILL_CACHE": str(cache)}
+    command = [python, "-c", code, f"{NAME}@production", url]
+    done = subprocess.run(command, env=environment, cwd=cache.parent, check=True, capture_output=True)
+    said: dict[str, list[float]] = json.loads(done.stdout)
+    return said
+
+
+def measured(python: str, url: str, rounds: int) -> dict[str, object]:
+    """Median seconds on the wall and of the processor; with an empty cache, and with one that has the set."""
+    taken: dict[str, list[list[float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds):
+            for state in ("cold", "cached"):
+                said = child(python, CHILD, url, Path(folder) / str(number))
+                taken.setdefault("import", []).append(said["import"])
+                taken.setdefault(f"load, {state}", []).append(said["load"])
+                taken.setdefault("load again in the same process", []).append(said["load_again"])
+        asked = {state: child(python, COUNTED, url, Path(folder) / "counted") for state in ("cold", "cached")}
+    found: dict[str, object] = {}
+    for name, rows in taken.items():
+        wall, cpu = zip(*rows, strict=True)
+        found[name] = {"wall": median(wall), "wall_high": max(wall), "cpu": median(cpu)}
+    return found | {f"S3 is asked, {state}": calls for state, calls in asked.items() if calls}
+
+
+def bucket(endpoint: str) -> str:
+    """Make a bucket, or take it as it is; return an empty place in it. Credentials are a test server's."""
+    import boto3
+
+    os.environ |= {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret-of-tester"}
+    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=BUCKET)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}?endpoint={endpoint}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that loads")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--entries", type=int, default=200, help="how long the ledger is")
+    parser.add_argument("--s3", nargs="*", default=["moto"], metavar="ENDPOINT", help="servers; `moto` is in process")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    found: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"folder": str(Path(folder) / "registry")}
+        for endpoint in asked.s3:
+            if endpoint == "moto":
+                import logging
+
+                from moto.server import ThreadedMotoServer
+
+                logging.getLogger("werkzeug").setLevel(logging.WARNING)
+
+                server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+                server.start()
+                places["moto"] = bucket("http://{}:{}".format(*server.get_host_and_port()))
+            else:
+                places[endpoint] = bucket(endpoint)
+        for place, url in places.items():
+            fill(url, asked.entries)
+            found[place] = measured(asked.python, url, asked.rounds)
+    result = {"entries": asked.entries, "rounds": asked.rounds, **found}
+    report("load", result, device=torch.device("cpu"), out=asked.out)
+
+
+if __name__ == "__main__":
+    main()
