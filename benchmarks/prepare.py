@@ -1,21 +1,27 @@
 """What `prepare` takes: memory and time for a source of many gigabytes, and rates for many small images in a bucket.
 
-    python benchmarks/prepare.py [--gigabytes 10] [--images 20000] [--folder /tmp]
+    python benchmarks/prepare.py [--gigabytes 10] [--side 28 --channels 1] [--images 20000] [--folder /tmp]
 
 Anonymous memory is what counts: pages of files are the system's to take back. It is sampled in a process of its own,
-which does nothing but `prepare`. The source, and the bucket (moto, on the loopback), are made for this and removed.
+which does nothing but `prepare`. The source, and the bucket, are made for this and removed. The bucket is moto's, on
+the loopback, which answers a few hundred times a second and no more; or another server's, whose CPU seconds are told
+apart from ours if it runs on this machine:
+
+    AWS_ENDPOINT_URL=http://127.0.0.1:7480 python benchmarks/prepare.py --gigabytes 0 --server $(pidof radosgw ceph-osd)
 """
 
 import argparse
 import io
 import json
+import math
 import multiprocessing
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +30,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+Shape = tuple[int, int, int]
+
 RESULTS = Path(__file__).parent / "results"
-SHAPE = (3, 32, 32)
 ROWS = 10_000  # of a record batch, or a row group, of the source
 SPLITS = {"train": 0.8, "tune": 0.1, "gate": 0.1}
 
@@ -33,19 +40,24 @@ SPLITS = {"train": 0.8, "tune": 0.1, "gate": 0.1}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=10, help="of Arrow files; a fifth as much in Parquet")
+    parser.add_argument("--side", type=int, default=32, help="pixels of an image's side")
+    parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--images", type=int, default=20_000, help="in the bucket")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the source")
+    parser.add_argument("--server", type=int, nargs="+", metavar="PID", help="of the S3 at AWS_ENDPOINT_URL")
     parser.add_argument("--out", type=Path, default=RESULTS / "prepare.json")
     arguments = parser.parse_args()
     found = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    for name, gigabytes in (("arrow", arguments.gigabytes), ("parquet", arguments.gigabytes / 5)):
+    shape = (arguments.channels, arguments.side, arguments.side)
+    for form, gigabytes in (("arrow", arguments.gigabytes), ("parquet", arguments.gigabytes / 5)):
         if gigabytes:
             with scratch(arguments.folder) as root:
-                found[name] = large(root, name, int(gigabytes * 1e9))
+                found[f"{form} of {'×'.join(map(str, shape))}"] = large(root, form, int(gigabytes * 1e9), shape)
             save(arguments.out, found)
     if arguments.images:
-        with scratch(arguments.folder) as root, bucket() as address:
-            found["objects"] = objects(root, address, arguments.images)
+        with scratch(arguments.folder) as root, bucket(arguments.server) as (address, server):
+            name = "objects" if arguments.server is None else "objects of another server"
+            found[name] = objects(root, address, arguments.images, server)
         save(arguments.out, found)
 
 
@@ -66,21 +78,21 @@ def scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(root)
 
 
-def large(root: Path, form: str, size: int) -> dict[str, Any]:
+def large(root: Path, form: str, size: int, shape: Shape) -> dict[str, Any]:
     """Make a folder of tables with about `size` bytes of pixels; prepare it."""
-    count = write_tables(root / "source", form, size)
+    count = write_tables(root / "source", form, size, shape)
     columns = {"image": "image", "label": "label", "groups": "group", "cluster": "person", "example_id": "name"}
     prepared = measured({"name": "table", "path": "source", "columns": columns}, root)
-    return {"images": count, "pixel_bytes": count * int(np.prod(SHAPE)), **prepared}
+    return {"images": count, "pixel_bytes": count * math.prod(shape), **prepared}
 
 
-def write_tables(folder: Path, form: str, size: int, files: int = 8) -> int:
+def write_tables(folder: Path, form: str, size: int, shape: Shape, files: int = 8) -> int:
     folder.mkdir()
-    rng, per_file, written = np.random.default_rng(0), size // int(np.prod(SHAPE)) // files // ROWS, 0
+    rng, per_file, written = np.random.default_rng(0), size // math.prod(shape) // files // ROWS, 0
     for i in range(files):
         schema: pa.Schema | None = None
         for _ in range(max(1, per_file)):
-            pixels = rng.integers(0, 256, (ROWS, *SHAPE), dtype=np.uint8)
+            pixels = rng.integers(0, 256, (ROWS, *shape), dtype=np.uint8)
             numbers = np.arange(written, written + ROWS)
             batch = pa.record_batch(
                 {
@@ -130,14 +142,14 @@ def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
     done = threading.Event()
     sampler = threading.Thread(target=_sample, args=(most, done))
     sampler.start()
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     data = Data.model_validate({"source": source, "splits": SPLITS})
     read = read_source(data.source.name, data.source.options, root=root)
     planned = plan(read, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
     keys = time.perf_counter() - began
     paths = {name: root / "prepared" / f"{name}.arrow" for name in NAMES}
     planned.write(paths)
-    seconds = time.perf_counter() - began
+    seconds, spent = time.perf_counter() - began, time.process_time() - spent
     done.set()
     sampler.join()
     size = sum(path.stat().st_size for path in paths.values())
@@ -147,6 +159,7 @@ def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
         {
             "seconds": round(seconds, 1),
             "seconds_before_pixels": round(keys, 1),
+            "cpu_seconds": round(spent, 1),
             "images_per_second": round(len(read) / seconds),
             "megabytes_per_second": round(size / seconds / 1e6, 1),
             "peak_anonymous_mb": round(most["RssAnon"] / 1024),
@@ -165,12 +178,15 @@ def _sample(most: dict[str, int], done: threading.Event) -> None:
 
 
 @contextmanager
-def bucket() -> Iterator[str]:
-    """A bucket of a server in another process."""
+def bucket(server: Sequence[int] | None) -> Iterator[tuple[str, Sequence[int]]]:
+    """A bucket, and the processes of its server: another one's, or moto's in a process of its own."""
+    if server is not None:
+        yield "s3://fair-distill-images", server
+        return
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe()
-    server = context.Process(target=_serve, args=(ours,), daemon=True)
-    server.start()
+    process = context.Process(target=_serve, args=(ours,), daemon=True)
+    process.start()
     os.environ |= {
         "AWS_ENDPOINT_URL": theirs.recv(),
         "AWS_ACCESS_KEY_ID": "somebody",
@@ -178,15 +194,19 @@ def bucket() -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     try:
-        yield "s3://images"
+        assert process.pid is not None
+        yield "s3://images", [process.pid]
     finally:
-        server.terminate()
-        server.join()
+        process.terminate()
+        process.join()
 
 
 def _serve(out: Any) -> None:
     from moto.server import ThreadedMotoServer
 
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # or it would tell of every request
+        os.dup2(nowhere, stream)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -194,24 +214,21 @@ def _serve(out: Any) -> None:
     threading.Event().wait()
 
 
-def objects(root: Path, address: str, count: int) -> dict[str, Any]:
+def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict[str, Any]:
     """Put small PNGs into a bucket; list them, prepare them, and prepare them again."""
-    from PIL import Image
-
+    from fair_distill.data.coded import Texts
     from fair_distill.data.pixels import Pixels, decode
-    from fair_distill.data.remote import Remote
+    from fair_distill.data.remote import Remote, _cuts
     from fair_distill.objects import open_objects
 
     store: Any = open_objects(address, said_by="here")
     store.client.create_bucket(Bucket=store.name)
-    rng, lines, sample = np.random.default_rng(0), ["file_name,kind,sex"], []
-    for i in range(count):
-        sink = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(sink, "PNG")
-        store.put(f"pictures/{i}.png", sink.getvalue())
-        sample.append(sink.getvalue())
-        lines.append(f"{i}.png,{'cat' if i % 2 else 'dog'},{'f' if i % 3 else 'm'}")
-    store.put("about.csv", "\n".join(lines).encode())
+    sample = [png(i) for i in range(min(count, 2000))]
+    filling = seconds(lambda: fill(store, count))
+    lines = [f"{i}.png,{'cat' if i % 2 else 'dog'},{'f' if i % 3 else 'm'}" for i in range(count)]
+    store.put("about.csv", "\n".join(["file_name,kind,sex", *lines]).encode())
+    names = Texts()
+    names.add(pa.array([f"{i}.png" for i in range(count)], pa.large_string()))
     source = {
         "name": "image_folder",
         "path": f"{address}/pictures",
@@ -219,21 +236,51 @@ def objects(root: Path, address: str, count: int) -> dict[str, Any]:
         "columns": {"image": "file_name", "label": "kind", "groups": "sex"},
     }
     remote = Remote.at(f"{address}/pictures", cache=root / "unused")
-    listing = seconds(remote._listing)
-    decoding = seconds(lambda: [decode(content, Pixels(), where="") for content in sample[:2000]])
-    first, again = measured(source, root), measured(source, root)
+    one_by_one = seconds(remote._listing)
+    listing = seconds(lambda: remote._listing(_cuts(names.whole())))
+    decoding = seconds(lambda: [decode(content, Pixels(), where="") for content in sample])
+    before = cpu_seconds(server)
+    first = measured(source, root)
+    of_server = cpu_seconds(server) - before
+    again = measured(source, root)
     store.put("pictures/0.png", sample[1])
     refreshed = measured(source, root)
     assert first["digests"] == again["digests"] != refreshed["digests"]
     return {
         "images": count,
-        "bytes_each": round(sum(map(len, sample)) / count),
+        "bytes_each": round(sum(map(len, sample)) / len(sample)),
+        "put_per_second": round(count / filling),
         "listed_per_second": round(count / listing),
-        "decoded_per_second_of_one_core": round(min(count, 2000) / decoding),
-        "first": first,
+        "listed_per_second_in_one_part": round(count / one_by_one),
+        "decoded_per_second_of_one_core": round(len(sample) / decoding),
+        "first": {**first, "cpu_seconds_of_the_server": round(of_server, 1)},
         "again": again,
         "one_changed": refreshed,
     }
+
+
+def png(number: int) -> bytes:
+    from PIL import Image
+
+    sink = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def fill(store: Any, count: int) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        for done in pool.map(lambda i: store.put(f"pictures/{i}.png", png(i)), range(count)):
+            assert done is None
+
+
+def cpu_seconds(processes: Sequence[int]) -> float:
+    """What they took so far, threads and all."""
+    spent = 0
+    for process in processes:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        spent += int(fields[11]) + int(fields[12])
+    return spent / os.sysconf("SC_CLK_TCK")
 
 
 def seconds(run: Callable[[], object]) -> float:

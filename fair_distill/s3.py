@@ -108,11 +108,15 @@ class Bucket:
             found = [entry["Key"].removeprefix(below) for page in pages for entry in page.get("Contents", ())]
         return sorted(f"{folder}/{name}" for name in found)
 
-    def entries(self, start: str = "") -> Iterator[builtins.list[Entry]]:
-        """Yield all objects whose keys start so, in folders or not, a page of the listing at a time."""
+    def entries(self, start: str = "", *, after: str = "") -> Iterator[builtins.list[Entry]]:
+        """Yield all objects whose keys start so, in folders or not, a page of the listing at a time, in their order.
+
+        `after` is a key: those up to it, in the order of their bytes, are left out.
+        """
         below = f"{self.prefix}/" if self.prefix else ""
         with self._spoken_for(start, "list"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=below + start)
+            where = {"Prefix": below + start, **({"StartAfter": below + after} if after else {})}
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, **where)
             for page in pages:
                 yield [
                     Entry(entry["Key"].removeprefix(below), entry["ETag"], entry["Size"])

@@ -42,7 +42,7 @@ def splits_of(workspace: Workspace, config: Config, *, progress: Progress = quie
 
 def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path], progress: Progress = quiet) -> None:
     from fair_distill.data.prepare import plan
-    from fair_distill.data.sources import read_source
+    from fair_distill.data.sources import read_source, tidy_up
 
     source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
     planned = plan(
@@ -53,6 +53,7 @@ def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path
     )
     told = progress if len(source) >= _WORTH_TELLING else quiet
     planned.write(paths, progress=lambda done, of: told(Reached(done, of, images=1)))
+    tidy_up(workspace.root)
 
 
 def describe(

@@ -340,7 +340,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "npz: shapes that do not fit": (
         "npz",
-        arrays("age: one entry per image is needed, got (39,)", age=facts()["age"][1:]),
+        arrays("x: 40 images, but 39 entries in age", age=facts()["age"][1:]),
     ),
     "npz: seven channels": ("npz", arrays("images of 1 or 3 channels are wanted", x=np.zeros((N, 7, 9, 8), np.uint8))),
     "npz: 16 bits without a range": (

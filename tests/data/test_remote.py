@@ -14,7 +14,7 @@ from small_workspace import Ended, run, small_params, write_params
 
 from fair_distill.artifacts import SPLITS as NAMES
 from fair_distill.artifacts import Workspace
-from fair_distill.data.remote import Remote
+from fair_distill.data.remote import Remote, prune
 from fair_distill.data.sources import CACHE, read_source
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.s3 import Bucket
@@ -181,9 +181,9 @@ def test_an_interrupted_prepare_goes_on_where_it_was(
     put(bucket, "data/pictures/deep/20.png", png(images()[20]))
     assert prepared(tmp_path / "remote", source).code == 0
 
-    # Of the pack that broke off nothing is lost but what was changed.
-    assert len(before) == 1 + 24
-    assert asked() == sorted(f"data/pictures/{'deep/' if i % 3 else ''}{i}.png" for i in [20, *range(24, N)])
+    # Nothing is lost but what was changed: not of the pack that broke off, nor of the one that was on its way.
+    assert len(before) == 1 + 32
+    assert asked() == sorted(f"data/pictures/{'deep/' if i % 3 else ''}{i}.png" for i in [20, *range(32, N)])
 
 
 def test_a_broken_copy_is_read_again(bucket: str, asked: Asked, tmp_path: Path) -> None:
@@ -198,6 +198,57 @@ def test_a_broken_copy_is_read_again(bucket: str, asked: Asked, tmp_path: Path) 
 
     assert len(asked()) == N
     assert contents(tmp_path / "remote") == first
+
+
+def test_a_listing_in_parts_is_the_listing(bucket: str, tmp_path: Path) -> None:
+    names = ["a", "a.b", "a/b", "é", "z", "Z", "日本", "0"]
+    for name in names:
+        put(bucket, f"data/{name}", name.encode())
+    put(bucket, "data-of-others/a", b"-")
+    remote = Remote.at(f"{bucket}/data", cache=tmp_path)
+
+    whole = remote._listing()
+
+    assert sorted(whole[0].to_pylist()) == sorted(names)
+    for cuts in (["a/b"], ["b", "y"], ["0", "Z", "a", "z", "é"], ["zz", "日本", "日本語"]):
+        assert all(
+            part.tolist() == of_whole.tolist() for part, of_whole in zip(remote._listing(cuts), whole, strict=True)
+        )
+
+
+def test_what_was_not_used_for_longest_is_removed_first(tmp_path: Path) -> None:
+    for age, name in enumerate(["images/new", "tables/c.csv", "images/b", "tables/a.csv"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, ns=(0, 10**9 - age))
+
+    prune(tmp_path, most=250)
+
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["c.csv", "new"]
+    prune(tmp_path / "not-there", most=0)
+
+
+def test_prepare_keeps_its_copies_within_bounds_and_says_which_it_used(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIR_DISTILL_SOURCE_CACHE", str(tmp_path / "shared"))
+    source = uploaded("folder", bucket, tmp_path / "local")
+    assert prepared(tmp_path / "remote", source).code == 0
+    copies = sorted(path for path in (tmp_path / "shared").rglob("*") if path.is_file())
+    assert {path.parent.name for path in copies} == {"images", "tables"}
+    assert not (tmp_path / "remote" / CACHE).exists()
+    for path in copies:
+        os.utime(path, ns=(0, 0))
+
+    assert prepared(tmp_path / "remote", source).code == 0
+    assert all(path.stat().st_mtime_ns > 0 for path in copies)
+
+    monkeypatch.setenv("FAIR_DISTILL_SOURCE_CACHE_GB", "0")
+    assert prepared(tmp_path / "remote", source).code == 0
+    assert not any(path.exists() for path in copies)
+    monkeypatch.setenv("FAIR_DISTILL_SOURCE_CACHE_GB", "much")
+    ended = prepared(tmp_path / "remote", source)
+    assert (ended.code, "FAIR_DISTILL_SOURCE_CACHE_GB is 'much'" in ended.err) == (2, True)
 
 
 def gone(bucket: str, source: dict[str, Any]) -> str:
@@ -299,8 +350,8 @@ def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:
     remote = Remote.at(f"{bucket}/data/a.csv", cache=tmp_path)
     entries = Bucket.entries
 
-    def vanishing(self: Bucket, start: str = "") -> Any:
-        found = list(entries(self, start))
+    def vanishing(self: Bucket, start: str = "", *, after: str = "") -> Any:
+        found = list(entries(self, start, after=after))
         remove(bucket, "data/a.csv")
         yield from found
 

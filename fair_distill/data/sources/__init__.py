@@ -17,11 +17,11 @@ from fair_distill.data.sources.digits import digits
 from fair_distill.data.sources.idx import idx
 from fair_distill.data.sources.image_folder import image_folder
 from fair_distill.data.sources.npz import npz
-from fair_distill.data.sources.places import CACHE
+from fair_distill.data.sources.places import CACHE, tidy_up
 from fair_distill.data.sources.table import table
 from fair_distill.errors import ConfigError
 
-__all__ = ["CACHE", "SOURCES", "Labelled", "idx", "npz", "read_source"]
+__all__ = ["CACHE", "SOURCES", "Labelled", "idx", "npz", "read_source", "tidy_up"]
 
 # The one place a source is added: write the function, add its line.
 SOURCES: dict[str, Callable[..., Labelled]] = {

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from fair_distill.data.columns import Classes, Columns, Labelled, Name
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.sources.facts import gathered, joined, of_table
 from fair_distill.data.sources.pictures import pictures
 from fair_distill.data.sources.places import Files, folder_at, one_by_one, tables_of
 
@@ -23,6 +22,4 @@ def image_folder(
     columns.needed("image", "label", by="image_folder")
     files, by_file = one_by_one(tables_of(root, metadata))
     folder = folder_at(root, path)
-    facts = gathered((of_table(file, columns, None) for file in files), columns)
-    images = pictures(files, facts, columns, pixels or Pixels(), None, folder=folder)
-    return joined(images, facts, columns, classes, by_file=by_file)
+    return pictures(files, columns, pixels or Pixels(), None, classes, by_file=by_file, folder=folder)

@@ -9,34 +9,36 @@ import pyarrow as pa
 import pyarrow.compute
 
 from fair_distill.data.coded import Texts
-from fair_distill.data.columns import Columns
+from fair_distill.data.columns import Classes, Columns, Labelled
 from fair_distill.data.files.file import File, inside
 from fair_distill.data.files.tables import Csv, column_type, table_batches
 from fair_distill.data.grouped import Array
 from fair_distill.data.pixels import Pixels, decode, to_images
 from fair_distill.data.remote import Remote
-from fair_distill.data.sources.facts import Facts
+from fair_distill.data.sources.facts import gathered, joined, of_table
 from fair_distill.data.stream import BATCH_BYTES, Part, Stream
 from fair_distill.errors import DataError, ShapeError
 
 
 def pictures(
     files: Sequence[File],
-    facts: Facts,
     columns: Columns,
     pixels: Pixels,
     csv: Csv | None,
+    classes: Classes | None,
     *,
+    by_file: Sequence[str] | None,
     folder: Path | Remote | None = None,
-) -> Stream:
+) -> Labelled:
     """Return the images of tables, or those that tables name: of a folder, or of the one that each table is in."""
     image, label = str(columns.image), str(columns.label)
-    return Stream(
-        tuple(
-            _part(file, image, counts[label], pixels, csv, folder or file.path.parent)
-            for file, counts in zip(files, facts.counts, strict=True)
-        )
-    )
+    kinds = [column_type(file, image, csv) for file in files]
+    facts = gathered((of_table(file, columns, csv) for file in files), columns)
+    parts = [
+        _part(file, image, kind, counts[label], pixels, csv, folder or file.path.parent)
+        for file, kind, counts in zip(files, kinds, facts.counts, strict=True)
+    ]
+    return joined(Stream(tuple(parts)), facts, columns, classes, by_file=by_file)
 
 
 def in_pixels(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[Array]:
@@ -47,8 +49,10 @@ def in_pixels(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[
         first += len(batch)
 
 
-def _part(file: File, image: str, count: int, pixels: Pixels, csv: Csv | None, folder: Path | Remote) -> Part:
-    name, where, kind = str(file), f"{file}: {image}", column_type(file, image, csv)
+def _part(
+    file: File, image: str, kind: pa.DataType, count: int, pixels: Pixels, csv: Csv | None, folder: Path | Remote
+) -> Part:
+    name, where = str(file), f"{file}: {image}"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         names = _names(file, image, where, csv)
         if isinstance(folder, Remote):

@@ -1,5 +1,6 @@
 """Where the files of a source are: in the workspace, or in a bucket. One file for all, or files for each split."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,13 @@ from pydantic import Field
 from fair_distill.data.columns import Name
 from fair_distill.data.files.file import File
 from fair_distill.data.files.tables import TABLES
-from fair_distill.data.remote import Remote
+from fair_distill.data.remote import Remote, prune
 from fair_distill.errors import ConfigError, DataError
 
-CACHE = Path(".cache") / "prepare"  # in the workspace: what was read of buckets; it may be removed at any time
+# What was read of buckets, in the workspace or in the folder that the environment names. It may go at any time.
+CACHE = Path(".cache") / "prepare"
+_FOLDER, _GB = "FAIR_DISTILL_SOURCE_CACHE", "FAIR_DISTILL_SOURCE_CACHE_GB"
+_MOST_GB = "100"
 
 # One file, or a file for each of the source's splits.
 Files = Name | Annotated[dict[Name, Name], Field(min_length=1)]
@@ -44,7 +48,7 @@ def alike(root: Path, files: Files, images: Files, what: str) -> dict[str, File]
 def folder_at(root: Path, name: str) -> Path | Remote:
     """A folder of images."""
     if "://" in name:
-        return Remote.at(name, cache=root / CACHE)
+        return Remote.at(name, cache=_cache(root))
     if not (root / name).is_dir():
         raise DataError(f"{root / name} is no folder; mend params.yaml: data.source.path, or put the images there")
     return root / name
@@ -60,12 +64,12 @@ def _named(files: Files) -> dict[str, str]:
 
 
 def _file_at(root: Path, name: str) -> File:
-    return Remote.at(name, cache=root / CACHE).file() if "://" in name else File.at(root / name)
+    return Remote.at(name, cache=_cache(root)).file() if "://" in name else File.at(root / name)
 
 
 def _tables_at(root: Path, name: str) -> list[File]:
     if "://" in name:
-        return Remote.at(name, cache=root / CACHE).tables(TABLES)
+        return Remote.at(name, cache=_cache(root)).tables(TABLES)
     path = root / name
     if not path.is_dir():
         return [File.at(path)]
@@ -73,3 +77,17 @@ def _tables_at(root: Path, name: str) -> list[File]:
     if not found:
         raise DataError(f"{path} has no files of {', '.join(TABLES)}; mend params.yaml: data.source.path")
     return [File.at(file) for file in found]
+
+
+def tidy_up(root: Path) -> None:
+    """Remove copies of what lies in buckets, those not used for longest, beyond FAIR_DISTILL_SOURCE_CACHE_GB."""
+    said = os.environ.get(_GB, _MOST_GB)
+    try:
+        most = int(float(said) * 1e9)
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{_GB} is {said!r}; how many gigabytes copies of a bucket may take was wanted") from None
+    prune(_cache(root), most)
+
+
+def _cache(root: Path) -> Path:
+    return Path(os.environ.get(_FOLDER) or root / CACHE)

@@ -36,9 +36,7 @@ def table(
         columns.needed("image", by="table")
         if rows is not None:
             raise ConfigError("params.yaml: data.source.rows goes with columns.numeric and categorical")
-        facts = gathered((of_table(file, columns, csv) for file in files), columns)
-        images = pictures(files, facts, columns, pixels or Pixels(), csv)
-        return joined(images, facts, columns, classes, by_file=by_file)
+        return pictures(files, columns, pixels or Pixels(), csv, classes, by_file=by_file)
     if columns.label in columns.row:
         raise ConfigError(f"params.yaml: data.source.columns: {columns.label!r} is the label; no row may tell it")
     if columns.image is not None or pixels is not None:
