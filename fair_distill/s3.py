@@ -73,6 +73,11 @@ def open_bucket(url: str, *, said_by: str, attempts: int | None = None) -> "Buck
             f"{said_by} is {shown!r}; a folder or s3://bucket/prefix, with ?endpoint=URL if need be, was wanted"
         )
     endpoint = options["endpoint"][-1] if options else _endpoint()
+    if endpoint and "@" in urlsplit(endpoint).netloc:  # it would stand in every message
+        raise ConfigError(
+            f"{said_by}: the endpoint of {parts.netloc} names a user; give credentials by AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and leave them out of the address"
+        )
     return Bucket(parts.netloc, unquote(parts.path).strip("/"), _client(endpoint, said_by, attempts), said_by)
 
 

@@ -18,10 +18,11 @@ ERRORS = {
     "expired credentials": (400, "ExpiredToken"),
     "access denied": (403, "AccessDenied"),
     "bucket gone": (404, "NoSuchBucket"),
+    "412": (412, "PreconditionFailed"),
 }
 # What may pass, and is asked again; what may not, and is said at once.
 PASSING = ["500", "503", "409", "time-out", "reset", "reset in mid-body", "truncated body", "lost answer"]
-LASTING = ["clock skew", "expired credentials", "access denied", "bucket gone"]
+LASTING = ["clock skew", "expired credentials", "access denied", "bucket gone", "412"]
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import REAL, Bucket
+from places import FULLY, Bucket
 from small_registry import NAME, ORDER, events, files_of, package, processes, ship
 
 from fair_distill.errors import ConfigError
@@ -112,7 +112,7 @@ def _ship_there_and_die(url: str, environment: dict[str, str], step: int) -> Non
     ship(DyingAfter(open_store(url), step), NEW)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1) if REAL else [8, 11])
+@pytest.mark.parametrize("step", range(1, STEPS + 1) if FULLY else [8, 11])
 def test_a_release_to_a_server_that_is_killed_is_before_or_after_and_the_same_command_completes_it(
     server: Bucket, step: int
 ):

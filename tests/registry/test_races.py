@@ -9,7 +9,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from places import REAL, Bucket
+from places import FULLY, Bucket
 from small_registry import NAME, NOW, ORDER, events, package, processes, promote, publish
 
 from fair_distill.errors import Refused
@@ -131,7 +131,7 @@ def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused
     assert current(read_ledger(store, NAME), "production") == package(1).version
 
 
-@pytest.mark.skipif(not REAL, reason="sixty-four at once are for a real server (make test-s3); here sixteen race")
+@pytest.mark.skipif(not FULLY, reason="sixty-four race where FAIR_DISTILL_S3 names a server (make test-s3)")
 def test_sixty_four_promoters_on_a_server_make_one_line_of_entries_and_each_is_told(server: Bucket):
     made = [package(seed) for seed in range(8)]
     for one in made:

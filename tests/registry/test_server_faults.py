@@ -20,7 +20,7 @@ from fair_distill.registry.bucket import BucketStore, Patience
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import Unanswered
+from fair_distill.registry.store import Unanswered, open_store
 from fair_distill.s3 import open_bucket
 
 OLD, NEW = package(1), package(2)
@@ -69,12 +69,17 @@ def test_a_release_of_which_every_request_goes_wrong_once_is_a_release(
     ("at", "fault"), [case for case in product(["PUT", "GET"], [*PASSING, *LASTING]) if case not in ANSWERED]
 )
 def test_what_stays_is_one_line_and_the_channel_is_as_it_was(
-    server: Bucket, faulty: tuple[BucketStore, Plan, list[float]], at: str, fault: str
+    server: Bucket,
+    faulty: tuple[BucketStore, Plan, list[float]],
+    at: str,
+    fault: str,
+    caplog: pytest.LogCaptureFixture,
 ):
     ship(server.store(), OLD)
     publish(server.store(), NEW)
     before = server.files()
     store, plan, waits = faulty
+    caplog.set_level("DEBUG")
     plan.fault = fault
     plan.spoils = lambda number, method, path: method == at
 
@@ -84,6 +89,7 @@ def test_what_stays_is_one_line_and_the_channel_is_as_it_was(
     assert refusal.value.exit_code == 2
     line = str(refusal.value)
     assert "\n" not in line
+    assert "secret-of-tester" not in line + caplog.text
     assert "s3://" in line
     assert len(waits) <= 2 * (ATTEMPTS - 1)
     if fault in LASTING:
@@ -166,8 +172,19 @@ def test_the_probe_is_made_once_a_command(server: Bucket):
 def test_a_wrong_key_is_one_line(server: Bucket, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
 
-    with pytest.raises(ConfigError, match="the credentials are wrong"):
+    with pytest.raises(ConfigError, match="the credentials are wrong") as refusal:
         load(f"{NAME}@production", registry=server.url)
+    assert "another" not in str(refusal.value)
+
+
+def test_an_endpoint_with_a_password_in_it_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ConfigError, match="names a user") as refusal:
+        open_store("s3://sets/registry?endpoint=https://ada:word@s3.example.org")
+    assert "word" not in str(refusal.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://ada:word@s3.example.org")
+    with pytest.raises(ConfigError, match="names a user") as refusal:
+        open_store("s3://sets/registry")
+    assert "word" not in str(refusal.value)
 
 
 def test_a_bucket_that_is_gone_is_one_line(server: Bucket):
