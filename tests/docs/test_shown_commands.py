@@ -24,6 +24,7 @@ from small_workspace import run, small_params, write_params
 import fair_distill
 from fair_distill.cli import _parser
 from fair_distill.cli.examples import EXAMPLES
+from fair_distill.config import load_config
 
 SHOWN: dict[str, Command] = {str(command): command for page in PAGES for command in commands(page)}
 # What a page calls something that its reader has a name for.
@@ -171,10 +172,12 @@ def _make(words: list[str]) -> None:
 def _dvc(words: list[str]) -> None:
     from dvc.cli import parse_args
 
-    assert parse_args(words).func
+    parsed = parse_args(words)
+    assert parsed.func
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     if words[0] in ("repro", "pull"):
-        assert {word for word in words[1:] if not word.startswith("-")} <= set(stages)
+        made = {f"artifacts/sets/{name}" for name in load_config(REPOSITORY / "params.yaml").sets}
+        assert set(parsed.targets) <= set(stages) | made
 
 
 def _prefect(words: list[str]) -> None:
