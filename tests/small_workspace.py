@@ -66,7 +66,7 @@ def small_params() -> dict[str, Any]:
             {"metric": "accuracy", "at_least": 0.85, "why": "a test"},
         ],
     }
-    params["release"] = {"candidate": "barycentric", "channels": ["production"], "signed_by": []}
+    params["release"] = {"candidate": "barycentric", "channels": ["production"], "signed_by": [], "approvals": {}}
     return params
 
 

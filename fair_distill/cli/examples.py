@@ -51,6 +51,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fair-distill log digits", "what happened to its versions, when, by whom and why"),
         ("fair-distill log digits --json | jq '.[-1]'", "the newest entry"),
     ),
+    "approve": (
+        ("fair-distill approve digits@v3 --key ~/.config/fair-distill.key", "under the policy of params.yaml here"),
+    ),
     "head": (("fair-distill head digits > head.json", "to keep elsewhere, for `verify --anchor head.json`"),),
     "key": (("fair-distill key ~/.config/fair-distill.key", "a key of one's own; the public half is printed"),),
     "pin": (("fair-distill pin digits@production", "the version in force, into the lock file"),),

@@ -1,4 +1,4 @@
-"""The commands that write to a registry: publish, promote, demote, roll back, revoke, collect garbage."""
+"""The commands that write to a registry: publish, approve, promote, demote, roll back, revoke, collect garbage."""
 
 import argparse
 import os
@@ -19,6 +19,7 @@ from fair_distill.cli.gate import add_floor
 from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
+    from fair_distill.registry.statements import Signer
     from fair_distill.stages import Hand
 
 
@@ -31,6 +32,11 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("--reason", default="", help="why the channel moves, for who reads the ledger")
     add_floor(sub)
     _add_acting(sub)
+    sub = add_command(commands, "approve", _approve, "sign that you agree to a version, for a channel that asks for it")
+    sub.add_argument("reference", help="dataset@v3, dataset@sha256:...")
+    sub.add_argument("--policy", type=Path, metavar="FILE", help="that it is approved under (default: params.yaml)")
+    add_registry(sub)
+    add_key(sub)
     sub = add_command(commands, "key", _key, "make a key to sign with; print the public key to declare")
     sub.add_argument("file", type=Path, help="where the private key goes")
     sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
@@ -93,6 +99,26 @@ def _promote(arguments: Arguments) -> None:
         print_json({"dataset": config.dataset, **said})
         return
     print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
+
+
+def _approve(arguments: Arguments) -> None:
+    from fair_distill.artifacts import Workspace
+    from fair_distill.config import load_gate
+    from fair_distill.errors import ConfigError
+    from fair_distill.gate.policy import policy_digest
+    from fair_distill.registry.approvals import approve
+    from fair_distill.registry.channels import resolve, version_number
+    from fair_distill.registry.ledger import read_ledger
+
+    sign = _signer(arguments)
+    if sign is None:
+        raise ConfigError("an approval is signed; name your key with --key or FAIR_DISTILL_SIGNING_KEY")
+    store, name, selector = _named(arguments)
+    policy = policy_digest(load_gate(arguments.policy or Workspace(arguments.workspace).params))
+    entries = read_ledger(store, name)
+    version = resolve(entries, selector)
+    approve(store, name, version, policy=policy, sign=sign)
+    print(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
 
 
 def _key(arguments: Arguments) -> None:
@@ -181,18 +207,21 @@ def _demote(arguments: Arguments) -> None:
     print(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
 
 
+def _signer(arguments: Arguments) -> "Signer | None":
+    if not arguments.key:
+        return None
+    from fair_distill.registry.statements import signer
+
+    return signer(Path(arguments.key))
+
+
 def _hand(arguments: Arguments) -> "Hand":
     from datetime import UTC, datetime
     from uuid import uuid4
 
     from fair_distill.stages import Hand
 
-    sign = None
-    if arguments.key:
-        from fair_distill.registry.statements import signer
-
-        sign = signer(Path(arguments.key))
-    return Hand(arguments.who, datetime.now(UTC), uuid4().hex, sign)
+    return Hand(arguments.who, datetime.now(UTC), uuid4().hex, _signer(arguments))
 
 
 def _named(arguments: Arguments) -> Any:

@@ -20,10 +20,11 @@ from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.files import load_config, load_floor, load_gate, parse_config
 from fair_distill.config.gate import Gate, Limit
 from fair_distill.config.validate import CHECKS, Severity, Validate
-from fair_distill.config.whole import Config, Release
+from fair_distill.config.whole import Approvals, Config, Release
 
 __all__ = [
     "CHECKS",
+    "Approvals",
     "Candidate",
     "Config",
     "Data",

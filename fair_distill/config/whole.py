@@ -12,13 +12,43 @@ from fair_distill.config.gate import Gate
 from fair_distill.config.validate import Validate
 from fair_distill.errors import ConfigError
 
+PublicKey = Annotated[str, Field(pattern="^ed25519:[0-9a-f]{64}$")]
+
+
+class Approvals(Section):
+    """How many people must have approved a version before a channel has it, and by whose keys."""
+
+    at_least: Positive
+    by: Annotated[list[PublicKey], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> "Approvals":
+        if len(set(self.by)) != len(self.by):
+            raise ValueError("by names a key twice; a person approves once")
+        if self.at_least > len(self.by):
+            raise ValueError(f"at_least is {self.at_least}, and by names {len(self.by)} keys")
+        return self
+
 
 class Release(Section):
-    """What is released, through which channels, and by whose keys: with keys, the unsigned is not promoted."""
+    """What is released, through which channels, and by whose keys: with keys, the unsigned is not promoted.
+
+    Attributes
+    ----------
+    approvals : by channel, whose consent it needs besides the gate's; a channel that is not named needs none
+    """
 
     candidate: Slug
     channels: Annotated[list[Slug], Field(min_length=1)]
-    signed_by: list[Annotated[str, Field(pattern="^ed25519:[0-9a-f]{64}$")]]
+    signed_by: list[PublicKey]
+    approvals: dict[Slug, Approvals]
+
+    @model_validator(mode="after")
+    def _of_channels(self) -> "Release":
+        unknown = sorted(self.approvals.keys() - set(self.channels))
+        if unknown:
+            raise ValueError(f"approvals names {unknown[0]!r}; the channels are {', '.join(self.channels)}")
+        return self
 
 
 class Config(Section):

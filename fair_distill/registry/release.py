@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 
 from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.config import Approvals
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
 from fair_distill.gate.judge import Verdict
 from fair_distill.gate.predictions import Predictions
+from fair_distill.registry.approvals import check_approvals
 from fair_distill.registry.channels import (
     current,
     holds,
@@ -125,6 +128,7 @@ def promote(
     reason: str = "",
     sign: Signer | None = None,
     signed_by: Sequence[str] = (),
+    approvals: Mapping[str, Approvals] = MappingProxyType({}),
 ) -> Promotion:
     """Put a version in a channel, by way of the channels before it in `order` that it never held; one entry each.
 
@@ -132,11 +136,12 @@ def promote(
     ----------
     sign : signs a statement on the verdict
     signed_by : public keys; if there are any, one of them must have signed the verdict and the provenance
+    approvals : by channel, whose consent is needed; for the channels on the way too
 
     Raises
     ------
     Refused, Undecided
-        If the verdict does not let it pass, with its reasons; nothing is written.
+        If the verdict does not let it pass, or approvals are missing, with the reasons; no channel moves.
     IntegrityError
         If the verdict is of another version, the version was revoked, or a signature is missing or not of those keys.
     """
@@ -144,7 +149,8 @@ def promote(
         raise ConfigError(f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(order)}")
     entries = read_ledger(store, name)
     number = version_number(entries, version)
-    _check_verdict(store, version, verdict, verdict_bytes, what=f"v{number} of {name} is not promoted to {channel}")
+    what = f"v{number} of {name} is not promoted to {channel}"
+    _check_verdict(store, version, verdict, verdict_bytes, what=what)
 
     def draft(entries: tuple[Entry, ...], step: str) -> Draft | None:
         refuse_revoked(entries, version)
@@ -169,10 +175,11 @@ def promote(
         envelope = sign(Statement("verdicts", name, version, digest))
         _put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
     if signed_by:
-        what = f"v{number} of {name} is not promoted to {channel}"
         check_signatures(store, name, version, [digest], signed_by, what=what)
-
     steps = order[: order.index(channel) + 1]
+    due = [step for step in steps if draft(entries, step)]
+    check_approvals(store, name, version, due, approvals, policy=verdict.policy, what=what)
+
     written = [append(store, name, partial(draft, step=step)) for step in steps]
     return Promotion(version, number, channel, tuple(entry for entry in written if entry))
 

@@ -31,6 +31,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PREDICATES = {
     "verdicts": "urn:fair-distill:verdict:v1",
     "provenance": "urn:fair-distill:provenance:v1",
+    "approvals": "urn:fair-distill:approval:v1",
     "head": "urn:fair-distill:ledger-head:v1",
 }
 _KEY = re.compile(r"ed25519:[0-9a-f]{64}")
@@ -45,7 +46,7 @@ class Statement:
     kind : a key of PREDICATES
     name : what the subject is called: a dataset
     subject : the SHA-256 of the subject: a version, or for a head the digest of a ledger's entry
-    about : the SHA-256 of the evidence; for a head the entry's number
+    about : the SHA-256 of the evidence; for an approval that of the policy; for a head the entry's number
     """
 
     kind: str

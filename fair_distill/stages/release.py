@@ -95,6 +95,7 @@ def promote(
         reason=reason,
         sign=hand.sign,
         signed_by=config.release.signed_by,
+        approvals=config.release.approvals,
         who=hand.who,
         now=hand.now,
         nonce=hand.nonce,
