@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    groups = (run, data, sets, evaluation, gate, table, report, registry, reproduce, init, estimate, doctor, completion)
+    groups = (init, doctor, estimate, run, data, sets, evaluation, gate, table, report, registry, reproduce, completion)
     for group in groups:  # the order that --help shows
         group.add_commands(commands)
     show_examples(parser)
