@@ -84,6 +84,7 @@ def test_every_section_is_frozen() -> None:
         "drift": {"reference": "validation.json", "maximum_psi": 0.2},
     }
     params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
+    params["release"]["approvals"] = {"production": {"at_least": 1, "by": [f"ed25519:{'0' * 64}"]}}
     seen = list(sections(parse_config(params)))
 
     for section in seen:

@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     # In the order that --help shows.
-    making = (run, data, sets, evaluation, gate, table, report)
-    for group in (*making, registry, consumer, reproduce, init, estimate, doctor, completion):
+    making = (init, doctor, estimate, run, data, sets, evaluation, gate, table, report)
+    for group in (*making, registry, consumer, reproduce, completion):
         group.add_commands(commands)
     show_examples(parser)
     return parser

@@ -87,13 +87,28 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 _TITLE = "examples:"
+# The command above which a heading stands; argparse knows headings for options alone.
+HEADINGS = {
+    "init": "begin",
+    "run": "make sets, stage by stage",
+    "judge": "judge them",
+    "publish": "publish and use them",
+    "reproduce": "besides",
+}
 
 
 class Formatter(argparse.HelpFormatter):
-    """Wraps prose as ever and leaves examples as they are."""
+    """Wraps prose as ever, leaves examples as they are, and sets commands apart under their headings."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if text.startswith(_TITLE) else super()._fill_text(text, width, indent)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        text = super()._format_action(action)
+        title = (
+            HEADINGS.get(action.dest) if isinstance(action, argparse._SubParsersAction._ChoicesPseudoAction) else None
+        )
+        return text if title is None else f"\n    {title}:\n{text}"
 
 
 def show_examples(parser: argparse.ArgumentParser, name: str = "") -> None:

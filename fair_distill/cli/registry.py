@@ -26,37 +26,33 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     text = "put the release candidate into the registry, under its digest, for good"
     _add_acting(add_command(commands, "publish", _publish, text))
+    text = "sign that you agree to a version, for a channel that asks for it"
+    sub = add_command(commands, "approve", _approve, text)
+    sub.add_argument("reference", help="dataset@v3, dataset@sha256:...")
+    sub.add_argument("--policy", type=Path, metavar="FILE", help="that it is approved under (default: params.yaml)")
+    add_registry(sub)
+    add_key(sub)
     text = "judge the release candidate again and promote it, if the gate lets it"
     sub = add_command(commands, "promote", _promote, text)
     sub.add_argument("--to", required=True, metavar="CHANNEL", help="a channel under release in params.yaml")
     sub.add_argument("--reason", default="", help="why the channel moves, for who reads the ledger")
     add_floor(sub)
     _add_acting(sub)
-    sub = add_command(commands, "approve", _approve, "sign that you agree to a version, for a channel that asks for it")
-    sub.add_argument("reference", help="dataset@v3, dataset@sha256:...")
-    sub.add_argument("--policy", type=Path, metavar="FILE", help="that it is approved under (default: params.yaml)")
-    add_registry(sub)
-    add_key(sub)
+    for name, run, reference, text in (
+        ("rollback", _rollback, "dataset@channel", "return a channel to the version it had before"),
+        ("demote", _demote, "dataset@channel", "take a version off a channel, which then has none"),
+        ("revoke", _revoke, "dataset@v3, dataset@sha256:...", "withdraw a version from every consumer, for good"),
+    ):
+        sub = add_command(commands, name, run, text)
+        sub.add_argument("reference", help=reference)
+        sub.add_argument("--reason", required=True, help="what consumers will read")
+        _add_acting(sub)
     sub = add_command(commands, "key", _key, "make a key to sign with; print the public key to declare")
     sub.add_argument("file", type=Path, help="where the private key goes")
     sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
     sub.add_argument("look", type=Path, metavar="FILE", help="what was found the first time; removed the second")
     add_lock(sub)
     add_registry(sub)
-    for name, run, text in (
-        ("rollback", _rollback, "return a channel to the version it had before"),
-        ("revoke", _revoke, "withdraw a version from every consumer, for good"),
-    ):
-        sub = add_command(commands, name, run, text)
-        sub.add_argument(
-            "reference", help="dataset@channel" if name == "rollback" else "dataset@v3, dataset@sha256:..."
-        )
-        sub.add_argument("--reason", required=True, help="what consumers will read")
-        _add_acting(sub)
-    sub = add_command(commands, "demote", _demote, "take a version off a channel, which then has none")
-    sub.add_argument("reference", help="dataset@channel")
-    sub.add_argument("--reason", required=True, help="what consumers will read")
-    _add_acting(sub)
 
 
 def _add_acting(sub: argparse.ArgumentParser) -> None:

@@ -110,6 +110,7 @@ class _Asked:
         from fair_distill.distillation.names import digests_of_own
 
         known(config, name)
+        torch_device(device, threads=1)  # one that is not there is refused before anything is read
         own = digests_of_own(
             config.evaluate.model_dump()
         )  # now: a file of one's own may be changed while networks train

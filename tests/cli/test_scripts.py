@@ -12,7 +12,7 @@ from small_workspace import SETS, run, small_params, write_params
 
 from fair_distill.cli import _parser
 from fair_distill.cli.completion import SHELLS
-from fair_distill.cli.examples import EXAMPLES, subcommands
+from fair_distill.cli.examples import EXAMPLES, HEADINGS, subcommands
 
 
 def commands(parser: Any, before: str = "") -> list[str]:
@@ -142,3 +142,10 @@ def test_colours_are_off_when_asked(finished: Path) -> None:
     assert "\x1b[3" in shown()  # or the rest would show nothing
     for plain in (shown("--no-color"), shown(NO_COLOR="1")):
         assert not any(f"\x1b[{code}" in plain for code in range(30, 50))
+
+
+def test_help_sets_the_commands_apart_in_the_order_they_are_used(tmp_path: Path) -> None:
+    shown = run(tmp_path, "--help").out
+
+    places = [shown.index(f"\n\n    {title}:\n    {command} ") for command, title in HEADINGS.items()]
+    assert places == sorted(places)

@@ -42,6 +42,7 @@ STANDS_FOR = {
 RUN_ELSEWHERE = {
     "fair-distill run": "tests/flows/test_three_doors.py: it is `dvc repro`",
     "fair-distill distill trimmed": "tests/docs/test_own_barycenter.py: it needs the page's own file",
+    "fair-distill approve": "tests/registry/test_package_alone.py: it needs a key",
     "fair-distill estimate": "tests/cli/test_estimate.py: it times real steps in processes of their own",
     "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: no split that was asked is fresh",
     "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: there is no such bucket",

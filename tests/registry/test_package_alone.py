@@ -10,6 +10,7 @@ import yaml
 from small_workspace import run
 
 import fair_distill
+from fair_distill.artifacts import sha256
 from fair_distill.data.schema import read_split
 from fair_distill.registry.client import look_up
 
@@ -66,6 +67,15 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     unsigned = run(workspace, "promote", "--to", "production", *place)
     assert unsigned.code == 5
     assert "is not signed, and a signature is required" in unsigned.err
+    params["release"]["approvals"] = {"production": {"at_least": 1, "by": [made.out.strip()]}}
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    alone = run(workspace, "promote", "--to", "production", *place, *key)
+    assert alone.code == 3
+    assert "production asks for 1 approvals" in alone.err
+    assert run(workspace, "approve", "digits@v1", *place).code == 2  # with whose key?
+    assert run(workspace, "approve", "digits@v1", *place, *key).out.startswith(
+        "digits@v1 is approved under the policy "
+    )
     why = ["--reason", "labels mended"]
     assert run(workspace, "promote", "--to", "production", *why, *place, *key).code == 0
     assert "is v1 in" in run(workspace, "pin", "digits@production", "--lock", lock, *place).out
@@ -78,6 +88,10 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     for heading in ("How its groups are served", "Intended use", "What was not tested", "How it was made"):
         assert f"## {heading}\n" in card
     assert "| cyan |" in card or "| red |" in card
+    metadata = json.loads(run(workspace, "card", "digits@production", "--croissant", *place).out)
+    assert metadata["distribution"][0]["contentUrl"].startswith(f"{registry}/objects/")
+    packed = run(workspace, "evidence", "digits@production", "--out", str(tmp_path / "all.zip"), *place).out
+    assert packed.endswith(f"SHA-256 {sha256(tmp_path / 'all.zip')}\n")
     look = tmp_path / "look.json"
     assert run(workspace, "gc", str(look), "--lock", lock, *place).out.startswith("0 contents belong to nothing")
     assert run(workspace, "gc", str(look), "--lock", lock, *place).code == 2  # not yet a day later
