@@ -4,7 +4,7 @@ Each load is in a process of its own, as a training script's is: Python's start 
 `load` makes are. The set is 100 images of 3×32×32 in float32, and its ledger is as long as is asked. `--python` is the
 interpreter of a light install, in which there is less to import than in this one.
 
-    python benchmarks/load.py --python light/bin/python --s3 moto http://127.0.0.1:7480
+    python benchmarks/load.py --python light/bin/python --s3 moto ceph=http://127.0.0.1:7480
 """
 
 import argparse
@@ -110,14 +110,15 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter that loads")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--entries", type=int, default=200, help="how long the ledger is")
-    parser.add_argument("--s3", nargs="*", default=["moto"], metavar="ENDPOINT", help="servers; `moto` is in process")
+    parser.add_argument("--s3", nargs="*", default=["moto"], metavar="NAME=URL", help="servers; `moto` is in process")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     found: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         places = {"folder": str(Path(folder) / "registry")}
-        for endpoint in asked.s3:
-            if endpoint == "moto":
+        for said in asked.s3:
+            name, _, endpoint = said.partition("=")
+            if name == "moto":
                 import logging
 
                 from moto.server import ThreadedMotoServer
@@ -126,9 +127,8 @@ def main() -> None:
 
                 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
                 server.start()
-                places["moto"] = bucket("http://{}:{}".format(*server.get_host_and_port()))
-            else:
-                places[endpoint] = bucket(endpoint)
+                endpoint = "http://{}:{}".format(*server.get_host_and_port())
+            places[name] = bucket(endpoint)
         for place, url in places.items():
             fill(url, asked.entries)
             found[place] = measured(asked.python, url, asked.rounds)

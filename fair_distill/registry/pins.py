@@ -11,8 +11,8 @@ from pathlib import Path
 from fair_distill.artifacts import parse_json, to_json, write_bytes
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.registry.channels import published, resolve, revocation, version_number
-from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import is_sha256, open_store
+from fair_distill.registry.opening import opened
+from fair_distill.registry.store import is_sha256
 
 LOCK_FILE = "fair-distill.lock"
 _FORMAT = 1
@@ -74,7 +74,7 @@ def outdated(pins: Sequence[Pin]) -> list[Outdated]:
     found = []
     for one in pins:
         name, _, selector = one.reference.partition("@")
-        entries = read_ledger(open_store(one.registry), name)
+        _, entries = opened(name, one.registry)
         if one.version not in published(entries):
             raise ConfigError(f"{one.registry} has no version {one.version[:12]}… of {name}; change the lock file")
         number = version_number(entries, one.version)

@@ -9,7 +9,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from places import FULLY, Bucket
+from places import Place
 from small_registry import NAME, NOW, ORDER, events, package, processes, promote, publish
 
 from fair_distill.errors import Refused
@@ -131,12 +131,11 @@ def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused
     assert current(read_ledger(store, NAME), "production") == package(1).version
 
 
-@pytest.mark.skipif(not FULLY, reason="sixty-four race where FAIR_DISTILL_S3 names a server (make test-s3)")
-def test_sixty_four_promoters_on_a_server_make_one_line_of_entries_and_each_is_told(server: Bucket):
+def test_sixty_four_promoters_make_one_line_of_entries_and_each_is_told(place: Place):
     made = [package(seed) for seed in range(8)]
     for one in made:
-        publish(server.store(), one)
-    stores = [server.store() for _ in range(64)]
+        publish(place.store(), one)
+    stores = [place.store() for _ in range(64)]
     promoted = partial(release.promote, name=NAME, channel="candidate", order=ORDER, who="ada", now=NOW)
 
     def race(i: int) -> release.Promotion:
@@ -147,7 +146,7 @@ def test_sixty_four_promoters_on_a_server_make_one_line_of_entries_and_each_is_t
     results = at_once(race, 64)
 
     assert {type(result) for result in results} == {release.Promotion}
-    entries = read_ledger(server.store(), NAME)[8:]
+    entries = read_ledger(place.store(), NAME)[8:]
     told = {entry.number: entry for result in results for entry in result.entries}
     assert sum(len(result.entries) for result in results) == len(told) == len(entries)
     assert [told[entry.number] for entry in entries] == list(entries)

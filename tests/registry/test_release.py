@@ -1,9 +1,11 @@
 """The verbs that write: what each puts into the registry, what it refuses, and that it does nothing twice."""
 
+import io
 from dataclasses import replace
 from hashlib import md5, sha256
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from small_registry import (
     NAME,
@@ -82,6 +84,12 @@ def test_a_version_lies_where_its_digests_say(store: Store):
             f"versions/{version}/provenance/{sha256(ONE.provenance).hexdigest()}.json",
         ]
     )
+
+
+def test_a_published_set_does_not_say_of_which_group_an_example_is():
+    table = pq.read_table(io.BytesIO(ONE.files[SET_FILE]))
+
+    assert table.column_names == ["image", "label"]
 
 
 def test_bytes_come_before_the_manifest_and_the_ledger_last():
