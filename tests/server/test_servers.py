@@ -233,10 +233,9 @@ def test_a_worker_that_is_told_to_stop_hands_its_run_on(prefect: Prefect, worksp
     params["distill"]["steps"] = 3000
     workspace.params.write_text(json.dumps(params))
     commit(workspace.root, "another seed")
+    for earlier in [it for it in prefect.processes if "worker" in it.args]:
+        stop(earlier, signal.SIGKILL)
     first = worker(prefect, "leaving")
-    others = [it for it in prefect.processes[1:] if it is not first and "other" in str(it.args)]
-    for it in others:
-        stop(it, signal.SIGTERM)
     prefect.do("prefect", "deployment", "run", "refresh/soon", "--job-variable",
                'env={"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}')  # fmt: skip
     until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
