@@ -17,10 +17,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/venv/bin/pip install --quiet --constraint /src/constraints.txt \
         ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} pip torch uv
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
-COPY fair_distill fair_distill
+# What the package needs comes first: it changes seldom, and is most of the image.
+COPY pyproject.toml ./
 RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --constraint constraints.txt \
-        '.[distill,validate,report,pipeline]'
+        --requirement pyproject.toml --extra distill --extra validate --extra report --extra pipeline
+COPY README.md LICENSE ./
+COPY fair_distill fair_distill
+RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --no-deps .
 
 FROM ${PYTHON}
 # The base image is pinned by its tag; git is what Debian has of it.

@@ -1,8 +1,7 @@
 """What the flow `refresh` costs over `dvc repro`, where neither has anything to do: what is left is the overhead.
 
-`PREFECT_API_URL=http://127.0.0.1:4200/api python benchmarks/flow.py`, with a server that is up. The workspace is a
-small one that every stage ran in once; the two take turns. CPU seconds stand beside the wall clock: on a busy machine
-only they mean something.
+The server is up already; the workspace is a small one that every stage ran in once; the two take turns. CPU seconds
+stand beside the wall clock: on a busy machine only they mean something.
 """
 
 import json
@@ -12,25 +11,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measure import arguments
+import torch
+from measure import arguments, machine
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-from small_repository import fewest_stages, repository  # noqa: E402 (where it is, the line above says)
+from running_prefect import REPOSITORY, Prefect  # noqa: E402 (where it is, the line above says)
+from small_repository import fewest_stages, repository  # noqa: E402
 
-STAGES = 6
+from fair_distill.config.files import stages_of  # noqa: E402
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Prefect]:
+    prefect = Prefect(home, {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"})
+    try:
+        prefect.serve()
+        yield prefect
+    finally:
+        prefect.close()
 
 
 def main() -> None:
     asked = arguments(__doc__, rounds=3)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "prefect") as prefect:
         root = repository(Path(folder) / "workspace", fewest_stages()).root
+        stages = len(stages_of(root / "dvc.yaml"))
         doors = {
             "dvc repro": [sys.executable, "-m", "dvc", "repro"],
             "refresh": [sys.executable, "-m", "flows.refresh", str(root)],
@@ -38,7 +50,7 @@ def main() -> None:
 
         def taken(door: str) -> dict[str, float]:
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            subprocess.run(doors[door], cwd=root, env=environment, check=True, capture_output=True)
+            subprocess.run(doors[door], cwd=root, env=prefect.env, check=True, capture_output=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             return {"wall_seconds": time.perf_counter() - began, "cpu_seconds": cpu}
@@ -50,7 +62,8 @@ def main() -> None:
         for door in doors
     }
     over = {kind: found["refresh"][kind] - found["dvc repro"][kind] for kind in ("wall_seconds", "cpu_seconds")}
-    found |= {"overhead": over, "allowed_wall_seconds": 5 + STAGES, "rounds": asked.rounds, "load": os.getloadavg()[0]}
+    found |= {"machine": machine(torch.device("cpu"))}
+    found |= {"overhead": over, "allowed_wall_seconds": 5 + stages, "rounds": asked.rounds, "load": os.getloadavg()[0]}
     (asked.out / "flow_cpu.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

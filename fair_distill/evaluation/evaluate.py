@@ -113,4 +113,5 @@ def evaluate(
         attributes=gate.attributes,
         attribute_names=gate.attribute_names,
         own=own,
+        options=networks,
     )

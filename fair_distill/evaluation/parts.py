@@ -51,7 +51,8 @@ def joined(found: Mapping[Part, Predictions]) -> Predictions:
         for part, of in found.items()
     ]
     columns = {name: np.concatenate([of[name] for of in numbered]) for name in numbered[0]}
-    return replace(next(iter(found.values())), networks=tuple(networks), columns=columns)
+    options = {name: of for table in found.values() for name, of in table.options.items()}
+    return replace(next(iter(found.values())), networks=tuple(networks), columns=columns, options=options)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Predictions:
     attributes : for each group the values that make it up, None where one is not known; without them, its name
     attribute_names : what these are values of
     own : SHA-256 of the source of every network of one's own (`package.module:callable`), by its name
+    options : of every network, by its name: two of one name and other widths are other networks
     """
 
     set: str
@@ -57,6 +58,7 @@ class Predictions:
     attributes: tuple[tuple[str | None, ...], ...] = ()
     attribute_names: tuple[str, ...] = ()
     own: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         attributes = self.attributes or tuple((name,) for name in self.groups)
@@ -107,6 +109,7 @@ class Predictions:
             "attributes": self.attributes,
             "attribute_names": self.attribute_names,
             "own": dict(self.own),
+            "options": {name: dict(of) for name, of in self.options.items()},
         }
         schema = _SCHEMA.with_metadata({_KEY: to_json(about)})
         arrays = [pa.array(self.columns[name], kind) for name, kind in _COLUMNS.items()]
@@ -140,6 +143,7 @@ class Predictions:
                 attributes=tuple(tuple(values) for values in about.get("attributes", ())),
                 attribute_names=tuple(about.get("attribute_names", ())),
                 own=dict(about.get("own", {})),
+                options=dict(about.get("options", {})),
             )
             many = len(read.attribute_names)
             if len(read.attributes) != len(read.groups) or any(len(values) != many for values in read.attributes):

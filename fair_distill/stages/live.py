@@ -6,7 +6,7 @@ from datetime import date
 from itertools import product
 from pathlib import Path
 
-from fair_distill.artifacts import Workspace, needed, sha256, write_bytes
+from fair_distill.artifacts import Workspace, needed, sha256, to_json, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import Refused
 from fair_distill.gate.predictions import Predictions
@@ -129,12 +129,17 @@ def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand)
 
 def _known(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
     """Return published predictions of this set by these networks on this split, if there are any."""
+    from fair_distill.distillation.names import digests_of_own
+
     split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
+    options = to_json({network.name: network.options for network in config.evaluate.networks})
+    own = digests_of_own(config.evaluate.model_dump())
     runs = list(product(range(len(networks)), range(config.evaluate.seeds)))
     for key in store.list(f"versions/{version}/predictions/"):
         content = fetch(store, key, Path(key).stem)
         table = Predictions.from_parquet(content, name=key)
-        if (table.split, table.networks) == (split, networks) and table.runs() == runs:
+        same = (table.split, table.networks, table.own, to_json(table.options)) == (split, networks, own, options)
+        if same and table.runs() == runs:
             return content
     return None

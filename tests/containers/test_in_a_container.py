@@ -10,14 +10,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from running_prefect import REPOSITORY, Prefect, until
+from running_prefect import REPOSITORY, Prefect, free_port, until
 from small_repository import commit, fewest_stages, git, repository
 
 from fair_distill import versioning
-from fair_distill.artifacts import parse_json
+from fair_distill.registry.client import provenance
 
 IMAGE = "localhost/fair-distill:latest"
 
@@ -99,46 +98,67 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, digest: str) -> Iterator[P
         running.close()
 
 
-def test_a_flow_run_distils_in_a_container_and_who_asked_runs_nothing(
-    prefect: Prefect, digest: str, tmp_path: Path
+@pytest.fixture
+def git_server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address at which its repositories are served to parent and container."""
+    served, port = tmp_path / "served", free_port()
+    served.mkdir()
+    options = ("--reuseaddr", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1")
+    daemon = subprocess.Popen(["git", "daemon", *options, f"--port={port}", f"--base-path={served}"])
+    yield served, f"git://127.0.0.1:{port}"
+    daemon.kill()
+    daemon.wait()
+
+
+def test_refresh_has_a_container_distil_and_runs_nothing_of_it_itself(
+    prefect: Prefect, digest: str, git_server: tuple[Path, str], tmp_path: Path
 ) -> None:
-    shared = tmp_path / "shared"
-    asking = repository(tmp_path / "asking", fewest_stages())
-    config = asking.root / ".dvc" / "config"
-    config.write_text(config.read_text().replace("../dvc-remote", str(shared / "remote")))
-    commit(asking.root, "one remote for both")
-    (shared / "remote").mkdir(parents=True)
-    git(tmp_path, "clone", "--quiet", str(asking.root), str(shared / "there"))
-    for folder in (tmp_path, *tmp_path.parents):  # the container's user has to come through
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(0o755)
-    for path in (shared, *shared.rglob("*")):
-        shutil.chown(path, 1000, 1000)
+    """Parent and container share no folder but the DVC remote: the one in the test's place of an object store."""
+    served, address = git_server
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    workspace = repository(tmp_path / "workspace", fewest_stages())
+    config = workspace.root / ".dvc" / "config"
+    config.write_text(config.read_text().replace("../dvc-remote", str(remote)))
+    commit(workspace.root, "one remote for both")
+    git(tmp_path, "clone", "--quiet", "--bare", str(workspace.root), str(served / "digits.git"))
+    open_to(remote, 1000)
+    deploy(prefect, "container", digest, remote)
 
-    state = run(prefect, "run-stage/container", shared, digest, repository=str(shared / "there"), stage="distill")
-    said: list[str] = []
-    with versioning.Dvc(asking.root) as dvc:
-        ran = dvc.repro("distill", say=said.append, pull=True)
+    code = (
+        "import os, sys; from flows.refresh import refresh\n"
+        "os.umask(0)  # what it pushes to the remote the container's user has to add to\n"
+        "refresh(sys.argv[1], registry=sys.argv[2], elsewhere={'distill': 'run-stage/container'})"
+    )
+    registry = str(tmp_path / "registry")
+    flow = prefect.start("python", "-c", code, f"{address}/digits.git", registry, log="flow.log",
+                         FAIR_DISTILL_REPORTS=str(tmp_path / "reports"), PYTHONPATH=str(REPOSITORY))  # fmt: skip
+    ended = flow.wait(timeout=1500)
 
-    assert state == "Completed", prefect.logged()["worker.log"][-3000:]
-    assert ran == ()
-    assert any("is cached - skipping run" in line for line in said)
-    provenance = asking.set("barycentric") / "provenance.json"
-    assert parse_json(provenance.read_bytes(), name="provenance")["image"] == digest
+    said = prefect.logged()["flow.log"]
+    assert ended == 0, said[-3000:] + prefect.logged()["worker.log"][-3000:]
+    # What the container needed and was not there, it made; so the parent makes nothing up to there.
+    assert "Task run 'distill' - Stage 'distill@barycentric' is cached - skipping run" in said
+    assert "Running stage 'distill@barycentric'" not in said
+    _, (made_in,) = provenance("digits@production", registry=registry)
+    assert made_in["image"] == digest
 
 
-def run(prefect: Prefect, deployment: str, shared: Path, digest: str, **parameters: Any) -> str:
-    """Run a deployment in a container that sees `shared`; return the name of the state it ended in."""
+def open_to(folder: Path, user: int) -> None:
+    """Give a folder to the user of the image, and let it come there."""
+    shutil.chown(folder, user, user)
+    for above in folder.parents:
+        if above.is_relative_to("/tmp") and above != Path("/tmp"):
+            above.chmod(0o755)
+
+
+def deploy(prefect: Prefect, name: str, digest: str, remote: Path) -> None:
+    """Deploy what prefect.yaml has under a name, with the image of this machine and a volume for the remote."""
     variables = {
         "image": IMAGE,
         "network_mode": "host",
-        "volumes": [f"{shared}:{shared}"],
+        "volumes": [f"{remote}:{remote}"],
         "env": {"FAIR_DISTILL_IMAGE": digest, "PREFECT_API_URL": prefect.env["PREFECT_API_URL"]},
     }
-    code = (
-        "import json, sys; from prefect.deployments import run_deployment\n"
-        "name, parameters, variables = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])\n"
-        "run = run_deployment(name, parameters=parameters, job_variables=variables, timeout=900)\n"
-        "print(run.state.name)"
-    )
-    return prefect.do("python", "-c", code, deployment, json.dumps(parameters), json.dumps(variables)).split()[-1]
+    said = [word for of in variables.items() for word in ("--job-variable", "=".join((of[0], json.dumps(of[1]))))]
+    prefect.do("prefect", "--no-prompt", "deploy", "--name", name, *said)

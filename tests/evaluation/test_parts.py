@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_workspace import run, small_params, write_params
 
 from fair_distill import stages
 from fair_distill.artifacts import Workspace
@@ -15,33 +14,31 @@ from fair_distill.evaluation import evaluate as evaluation
 from fair_distill.evaluation.parts import Part, parts_of
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    root: Path = tmp_path_factory.mktemp("parts")
-    write_params(root, small_params())
-    for command in (("prepare",), ("validate",), ("references", "random")):
-        assert run(root, *command).code == 0
-    return Workspace(root)
+@pytest.fixture
+def place(workspace: Path) -> Workspace:
+    return Workspace(workspace)
 
 
-@pytest.fixture(scope="module")
-def config(workspace: Workspace) -> Config:
-    return load_config(workspace.params)
+@pytest.fixture
+def config(place: Workspace) -> Config:
+    return load_config(place.params)
 
 
-def written(workspace: Workspace) -> list[bytes]:
-    places = (workspace.predictions("random"), workspace.evaluation("random"), workspace.rates("random"))
-    return [place.read_bytes() for place in places]
+def written(place: Workspace) -> list[bytes]:
+    files = (place.predictions("random"), place.evaluation("random"), place.rates("random"))
+    return [file.read_bytes() for file in files]
 
 
-@pytest.fixture(scope="module")
-def at_once(workspace: Workspace, config: Config) -> list[bytes]:
-    stages.evaluate(workspace, config, "random")
-    return written(workspace)
+@pytest.fixture
+def at_once(place: Workspace) -> list[bytes]:
+    """What the stage wrote that did all itself; it is gone afterwards."""
+    found = written(place)
+    place.predictions("random").unlink()
+    return found
 
 
-def kept(workspace: Workspace) -> list[Path]:
-    return sorted(workspace.checkpoints.rglob("*.parquet"))
+def kept(place: Workspace) -> list[Path]:
+    return sorted(place.checkpoints.rglob("*.parquet"))
 
 
 def no_training(*arguments: Any, **more: Any) -> Any:
@@ -49,50 +46,50 @@ def no_training(*arguments: Any, **more: Any) -> Any:
 
 
 def test_parts_in_any_order_make_the_very_bytes_and_nothing_is_trained_again(
-    workspace: Workspace, config: Config, at_once: list[bytes], monkeypatch: pytest.MonkeyPatch
+    place: Workspace, config: Config, at_once: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = stages.parts(config, device="cpu")
-    did = [stages.evaluate_part(workspace, config, "random", part) for part in reversed(parts)]
-    assert len(kept(workspace)) == len(parts) == 4
+    did = [stages.evaluate_part(place, config, "random", part) for part in reversed(parts)]
+    assert len(kept(place)) == len(parts) == 4
     monkeypatch.setattr(evaluation, "train", no_training)
-    again = [stages.evaluate_part(workspace, config, "random", part) for part in parts]
+    again = [stages.evaluate_part(place, config, "random", part) for part in parts]
 
-    stages.evaluate(workspace, config, "random")
+    stages.evaluate(place, config, "random")
 
     assert all(did)
     assert not any(again)
-    assert written(workspace) == at_once
-    assert not kept(workspace)
+    assert written(place) == at_once
+    assert not kept(place)
 
 
-def test_where_a_part_is_missing_all_is_measured(workspace: Workspace, config: Config, at_once: list[bytes]) -> None:
+def test_where_a_part_is_missing_all_is_measured(place: Workspace, config: Config, at_once: list[bytes]) -> None:
     for part in stages.parts(config, device="cpu")[1:]:
-        stages.evaluate_part(workspace, config, "random", part)
+        stages.evaluate_part(place, config, "random", part)
 
-    stages.evaluate(workspace, config, "random")
+    stages.evaluate(place, config, "random")
 
-    assert written(workspace) == at_once
-    assert not kept(workspace)
+    assert written(place) == at_once
+    assert not kept(place)
 
 
-def test_parts_of_another_seed_are_not_taken(workspace: Workspace, config: Config, at_once: list[bytes]) -> None:
+def test_parts_of_another_seed_are_not_taken(place: Workspace, config: Config, at_once: list[bytes]) -> None:
     for part in stages.parts(config, device="cpu"):
-        stages.evaluate_part(workspace, config.model_copy(update={"seed": 1}), "random", part)
+        stages.evaluate_part(place, config.model_copy(update={"seed": 1}), "random", part)
 
-    stages.evaluate(workspace, config, "random")
+    stages.evaluate(place, config, "random")
 
-    assert written(workspace) == at_once
-    assert len(kept(workspace)) == 4
+    assert written(place) == at_once
+    assert len(kept(place)) == 4
 
 
-def test_a_damaged_part_is_refused(workspace: Workspace, config: Config) -> None:
+def test_a_damaged_part_is_refused(place: Workspace, config: Config) -> None:
     for part in stages.parts(config, device="cpu"):
-        stages.evaluate_part(workspace, config, "random", part)
-    damaged = next(path for path in kept(workspace) if path.name.startswith("0002-"))
+        stages.evaluate_part(place, config, "random", part)
+    damaged = next(path for path in kept(place) if path.name.startswith("0002-"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
 
     with pytest.raises(IntegrityError, match="is damaged"):
-        stages.evaluate(workspace, config, "random")
+        stages.evaluate(place, config, "random")
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -3,6 +3,9 @@
 import importlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +129,23 @@ def test_every_variable_of_the_kubernetes_pool_is_used() -> None:
     used = set(re.findall(r"{{ (\w+) }}", json.dumps(pool["job_configuration"])))
 
     assert used == set(pool["variables"]["properties"])
+
+
+def test_the_dockerfile_has_no_fault_that_a_linter_knows() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if hadolint is None:
+        pytest.skip("hadolint has no wheel for this machine")
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+
+    def faults(text: str) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [hadolint, "--format", "json", "-"], input=text, capture_output=True, text=True, check=False
+        )
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    assert faults(dockerfile) == []
+    assert faults(dockerfile.replace("USER 1000", "USER root"))
 
 
 def test_compose_has_no_secret_of_its_own_and_starts_nothing_without() -> None:

@@ -6,6 +6,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -115,7 +116,7 @@ def test_a_run_is_called_after_what_it_makes(refreshed: Any) -> None:
 
 
 def test_the_page_has_progress_table_bars_images_and_verdict(refreshed: Any) -> None:
-    _, _, states = refreshed
+    workspace, _, states = refreshed
     pages = [artifacts_of(state) for state in states]
     page = pages[0] | pages[1]
 
@@ -125,7 +126,11 @@ def test_the_page_has_progress_table_bars_images_and_verdict(refreshed: Any) -> 
         "rates-barycentric",
         "groups-barycentric",
         "images-barycentric",
+        "report-barycentric",
     } <= page.keys()
+    report = Path(urlsplit(page["report-barycentric"].data.rpartition("(")[2].rstrip(")")).path)
+    assert report.parent == workspace.root / "reports" / "digits"
+    assert "<h1" in report.read_text()
     assert page["distill-barycentric"].type == "progress"
     assert page["distill-barycentric"].data == 100.0
     assert "5 of 5" in page["distill-barycentric"].description
@@ -187,13 +192,16 @@ def test_new_evaluation_data_are_measured_anew(refreshed: Any) -> None:
 def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: Any, tmp_path: Path) -> None:
     from flows.sweep import sweep
 
-    workspace = repository(tmp_path / "swept", fewest_stages())
+    params = fewest_stages() | {"references": {"full": {"select": "all"}}, "sets": ["full", "barycentric"]}
+    params["gate"]["limits"].append({"metric": "accuracy", "over": "full", "at_least": -1.0, "why": "a test"})
+    workspace = repository(tmp_path / "swept", params)
 
     state = sweep(str(workspace.root), ipc=[2, 1], return_state=True)
 
     assert state.name == "Completed"
     assert "distill.ipc: 1" in state.result()
     assert sum(name.startswith("judge ") for name in task_runs_of(state)) == 1
+    assert sum(name.startswith("full ") for name in task_runs_of(state)) == 1
     assert len(json.loads(artifacts_of(state)["sweep"].data)) == 2
 
 

@@ -43,7 +43,7 @@ def test_a_stage_that_was_killed_may_be_tried_again(tmp_path: Path) -> None:
 
 
 def test_dvc_is_started_once_for_many_commands_and_anew_after_it_was_killed(tmp_path: Path) -> None:
-    folder = stage(tmp_path, "ps -o ppid= -p $PPID > made; test ! -e die || kill -9 -$(ps -o pgid= -p $$)")
+    folder = stage(tmp_path, "ps -o ppid= -p $PPID > made; test ! -e die || kill -9 0")
     text = (folder / "dvc.yaml").read_text()
     (folder / "dvc.yaml").write_text(text + "    always_changed: true\n")
 

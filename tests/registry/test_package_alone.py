@@ -88,10 +88,6 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     for heading in ("How its groups are served", "Intended use", "What was not tested", "How it was made"):
         assert f"## {heading}\n" in card
     assert "| cyan |" in card or "| red |" in card
-    metadata = json.loads(run(workspace, "card", "digits@production", "--croissant", *place).out)
-    assert metadata["distribution"][0]["contentUrl"].startswith(f"{registry}/objects/")
-    packed = run(workspace, "evidence", "digits@production", "--out", str(tmp_path / "all.zip"), *place).out
-    assert packed.endswith(f"SHA-256 {sha256(tmp_path / 'all.zip')}\n")
     look = tmp_path / "look.json"
     assert run(workspace, "gc", str(look), "--lock", lock, *place).out.startswith("0 contents belong to nothing")
     assert run(workspace, "gc", str(look), "--lock", lock, *place).code == 2  # not yet a day later
@@ -107,6 +103,29 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     gone = run(workspace, "outdated", "--lock", lock)
     assert gone.code == 1
     assert "is pinned to v1, and is nothing now" in gone.out
+
+
+def test_who_must_agree_agrees_and_an_auditor_gets_it_all(workspace: Path, tmp_path: Path):
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    params["gate"]["limits"] = [{"metric": "accuracy", "at_least": 0.001, "why": "a test"}]
+    place, key = ["--registry", str(tmp_path / "registry")], ["--key", str(tmp_path / "key.pem")]
+    public = run(workspace, "key", key[1]).out.strip()
+    params["release"] |= {"signed_by": [], "approvals": {"production": {"at_least": 1, "by": [public]}}}
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert run(workspace, "publish", *place).code == 0
+
+    alone = run(workspace, "promote", "--to", "production", *place)
+    assert alone.code == 3
+    assert "production asks for 1 approvals" in alone.err
+    assert run(workspace, "approve", "digits@v1", *place).code == 2  # with whose key?
+    agreed = run(workspace, "approve", "digits@v1", *place, *key)
+    assert agreed.out.startswith("digits@v1 is approved under the policy ")
+    assert run(workspace, "promote", "--to", "production", *place).code == 0
+
+    metadata = json.loads(run(workspace, "card", "digits@production", "--croissant", *place).out)
+    assert metadata["distribution"][0]["contentUrl"].startswith(f"{place[1]}/objects/")
+    packed = run(workspace, "evidence", "digits@production", "--out", str(tmp_path / "all.zip"), *place).out
+    assert packed.endswith(f"SHA-256 {sha256(tmp_path / 'all.zip')}\n")
 
 
 def test_importing_the_package_takes_next_to_nothing():

@@ -1,0 +1,114 @@
+"""How an evaluation scales over the workers of a Dask cluster: one and two of them, by turns, on this machine.
+
+`python benchmarks/fan_out.py` starts a Prefect server and the clusters by itself. What is timed is the fan-out alone:
+from the first part that is handed out to the last that is kept. Every part starts with a clone of the repository and
+DVC; CPU seconds, the workers' and all they started, say what that and the training cost together.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+import torch
+from measure import arguments, machine
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
+
+from running_prefect import REPOSITORY, Prefect, free_port, until  # noqa: E402 (where it is, the line above says)
+from small_repository import command, fewest_stages, repository  # noqa: E402
+
+from fair_distill.artifacts import Workspace  # noqa: E402
+
+FLOW = """
+import sys, time
+from prefect import flow
+from tasks.fan import evaluate_everywhere
+from tasks.placement import task_runner
+from tasks.workspace import open_clone
+
+@flow(name="fan-out", task_runner=task_runner())
+def fan_out(repository):
+    with open_clone(repository) as clone:
+        clone.dvc.repro("references", say=print)
+        clone.dvc.repro("distill", say=print)
+        began = time.perf_counter()
+        evaluate_everywhere(clone)
+        print("SECONDS", time.perf_counter() - began)
+
+fan_out(sys.argv[1])
+"""
+
+
+def main() -> None:
+    asked = arguments(__doc__, rounds=2)
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = _prepared(Path(folder) / "workspace")
+        rounds = [
+            {workers: _taken(workspace, workers, Path(folder) / f"{number}-{workers}") for workers in (1, 2)}
+            for number in range(asked.rounds)
+        ]
+    found: dict[str, Any] = {
+        f"{n} workers": {kind: median(one[n][kind] for one in rounds) for kind in ("wall_seconds", "cpu_seconds")}
+        for n in (1, 2)
+    }
+    speedups = [one[1]["wall_seconds"] / one[2]["wall_seconds"] for one in rounds]
+    found |= {"speedup": median(speedups), "speedups": speedups, "parts": PARTS, "rounds": asked.rounds}
+    found |= {"machine": machine(torch.device("cpu")), "load": os.getloadavg()[0]}
+    (asked.out / "fan_out_cpu.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+PARTS = 8
+
+
+def _prepared(root: Path) -> Workspace:
+    """A workspace whose sets are made, and whose networks take some seconds each."""
+    params = fewest_stages()
+    params["recipe"] |= {"steps": 600, "batch_size": 64}
+    params["evaluate"] |= {"seeds": PARTS // 4}
+    workspace = repository(root, params)
+    command(workspace, "dvc", "repro", "references", "distill")
+    shutil.rmtree(workspace.artifacts)
+    (root / "dvc.lock").unlink()
+    return workspace
+
+
+def _taken(workspace: Workspace, workers: int, home: Path) -> dict[str, float]:
+    scheduler = f"tcp://127.0.0.1:{free_port()}"
+    environment = {"FAIR_DISTILL_DASK": scheduler, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    prefect = Prefect(home, environment)
+    try:
+        prefect.serve()
+        host, port = scheduler.removeprefix("tcp://").split(":")
+        prefect.start("dask", "scheduler", "--host", host, "--port", port, "--no-dashboard", log="scheduler.log")
+        started = [
+            prefect.start(
+                *("dask", "worker", scheduler, "--nthreads", "1", "--no-nanny", "--no-dashboard"), log="worker.log"
+            )
+            for _ in range(workers)
+        ]
+        until(lambda: prefect.logged()["worker.log"].count("Registered to") == workers, what="the workers")
+        before = sum(map(_cpu_seconds, started))
+        said = prefect.do("python", "-c", FLOW, str(workspace.root))
+        wall = float(next(line for line in said.splitlines() if line.startswith("SECONDS")).split()[1])
+        spent = sum(map(_cpu_seconds, started)) - before
+    finally:
+        prefect.close()
+    shutil.rmtree(workspace.root / ".checkpoints")
+    return {"wall_seconds": wall, "cpu_seconds": spent}
+
+
+def _cpu_seconds(process: "subprocess.Popen[bytes]") -> float:
+    used = psutil.Process(process.pid).cpu_times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What the points of a sweep are compared to is measured once for all that share it, and never on the gate split."""
+
+from pathlib import Path
+
+from small_workspace import small_params, write_params
+
+from fair_distill.artifacts import Workspace, sha256
+from fair_distill.config import load_config
+from fair_distill.gate.predictions import Predictions
+from fair_distill.stages.sweep import Compared, compared_at, on_tune, outcome, points, tuned
+
+LIMITS = [
+    {"metric": "accuracy", "over": "full", "at_least": -1.0, "why": "a test"},
+    {"metric": "accuracy", "over": "balanced", "at_least": -1.0, "why": "a test"},
+    {"metric": "accuracy", "at_least": 0.0, "why": "a test"},
+]
+
+
+def test_points_share_the_references_that_they_do_not_change(tmp_path: Path) -> None:
+    params = small_params()
+    params["gate"]["limits"] = LIMITS
+    write_params(tmp_path, params)
+    config = load_config(tmp_path / "params.yaml")
+    every = list(points([10, 1], ["dm", "dc"], ["pooled", "barycentric"], [0, 1]))
+
+    needed = {of for point in every for of in compared_at(config, point)}
+
+    assert len(every) == 16
+    full = {Compared("full", seed, None) for seed in (0, 1)}
+    assert needed == full | {Compared("balanced", seed, ipc) for seed in (0, 1) for ipc in (1, 10)}
+
+
+def test_a_point_is_held_against_the_policy_on_the_tune_split(workspace: Path, tmp_path: Path) -> None:
+    params = small_params()
+    params["gate"]["limits"] = LIMITS
+    write_params(workspace, params)
+    place, config = Workspace(workspace), load_config(workspace / "params.yaml")
+    (point,) = points([2], ["dm"], ["barycentric"], [0])
+    gate = place.split("gate")
+    before = gate.read_bytes()
+    gate.unlink()  # nothing may look at it
+
+    said = {
+        name: on_tune(place, config, name, scratch=tmp_path / name, device="cpu")
+        for name in ("full", "balanced", "barycentric")
+    }
+    found = tuned(place, config, point, said, scratch=tmp_path / "judge")
+
+    assert {Predictions.from_parquet(content).split for content in said.values()} == {sha256(place.split("tune"))}
+    assert found.examples == 20
+    assert found.verdict.outcome == "pass"
+    gate.write_bytes(before)
+    assert outcome(place, "barycentric") == "fail"  # what the gate split said stays as it was
