@@ -96,9 +96,10 @@ def _outcome(
     rules = config.validate_
     salt = salt_of(environment) if rules.privacy == "restricted" else None
     contract = contract_of(splits, rules, root=workspace.root, salt=salt)
+    outcome = outcome_of(contract)
     if pages is not None:
-        write_pages([part.suite for part in contract.parts], pages, restricted=salt is not None)
-    return outcome_of(contract).to_dict()
+        write_pages([part.suite for part in contract.parts], outcome, pages, restricted=salt is not None)
+    return outcome.to_dict()
 
 
 def validated(workspace: Workspace) -> dict[str, Any]:

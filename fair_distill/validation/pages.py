@@ -8,12 +8,13 @@ stylesheet and an index of ours are put in, and the pages need nothing but thems
 import html
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError
 from fair_distill.validation.expectations import Suite, context, suite_of
+from fair_distill.validation.result import Failure, Validation
 
 _SHOWN = 5
 _MARK = '<meta name="generator" content="fair-distill validate --docs">'
@@ -26,7 +27,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem 2rem; color: #222; }
 a { color: #0b5cad; }
 nav ol { list-style: none; display: flex; gap: .8rem; padding: 0; }
-h1 { font-size: 1.5rem; } h4, h5 { margin: 1rem 0 .4rem; } h6 { margin: .6rem 0 .2rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; } h3 { font-size: 1rem; margin: 1rem 0 0; }
+h4, h5 { margin: 1rem 0 .4rem; } h6 { margin: .6rem 0 .2rem; }
 .row { display: flex; gap: 2rem; } .row .row { display: block; }
 .col-lg-2 { flex: 0 0 13rem; font-size: .9rem; } .col-lg-10, .col-md-8 { flex: 1; min-width: 0; }
 .sticky { position: sticky; top: 1rem; }
@@ -44,13 +46,14 @@ th { background: #f2f2f2; }
 """
 
 
-def write_pages(suites: Sequence[Suite], folder: Path, *, restricted: bool) -> None:
+def write_pages(suites: Sequence[Suite], outcome: Validation, folder: Path, *, restricted: bool) -> None:
     """Evaluate every suite once more and write pages of what came, with `index.html` to start from.
 
     Unlike validation.json they have the time in them: they are of a run, not of the data.
 
     Parameters
     ----------
+    outcome : the index says it in sentences, and has the cells
     folder : empty, not there yet, or with the pages of another time, which are replaced
     restricted : leave out the values that did not meet an expectation
 
@@ -68,7 +71,7 @@ def write_pages(suites: Sequence[Suite], folder: Path, *, restricted: bool) -> N
     for page in sorted(folder.rglob("*.html")):
         text = _TAKEN_OUT.sub("", page.read_text(encoding="utf-8"))
         page.write_text(text.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
-    (folder / "index.html").write_text(_index(results, folder), encoding="utf-8")
+    (folder / "index.html").write_text(_index(results, outcome, folder), encoding="utf-8")
 
 
 def _cleared(folder: Path) -> None:
@@ -117,23 +120,64 @@ def _built(suites: Sequence[Suite], folder: Path, *, restricted: bool) -> list[t
     return results
 
 
-def _index(results: Sequence[tuple[str, Any]], folder: Path) -> str:
-    rows = []
-    for name, result in results:
-        page = next(iter(sorted((folder / "validations" / name).rglob("*.html"))), None)
-        title = html.escape(name)
-        link = title if page is None else f'<a href="{html.escape(page.relative_to(folder).as_posix())}">{title}</a>'
-        failed = [it.expectation_config for it in result.results if not it.success]
-        said = "".join(
-            f'<br><span class="{"error" if it.severity == "critical" else "warn"}">'
-            f"{html.escape(it.type)}: {html.escape(str(it.kwargs.get('column', '')))}</span>"
-            for it in failed
-        )
-        state = f"{len(failed)} of {len(result.results)} not met" if failed else f"all {len(result.results)} met"
-        rows.append(f'<tr><td>{link}</td><td class="{"" if failed else "held"}">{state}{said}</td></tr>')
+def _index(results: Sequence[tuple[str, Any]], outcome: Validation, folder: Path) -> str:
+    ends = "Nothing refuses the data." if outcome.success else "These data are refused: `distill` will not take them."
+    body = [
+        "<h1>Data contract</h1>",
+        f"<p>{ends} Red refuses, yellow warns.</p>",
+        *(_sentence(failure) for failure in outcome.failures),
+        "<h2>Cells</h2>",
+        *(_cells(split, cells, outcome.imbalance[split]) for split, cells in outcome.cells.items()),
+        "<h2>Expectations</h2>",
+        "<p>What each table was held against, by Great Expectations.</p>",
+        _table(["table", "expectations"], [_results(name, result, folder) for name, result in results]),
+    ]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{_MARK}<title>Data contract</title>'
-        f"<style>{_STYLE}</style></head><body><h1>Data contract</h1>"
-        "<p>What each table was held against, by Great Expectations. Red refuses the data, yellow warns.</p>"
-        f"<table><tr><th>table</th><th>expectations</th></tr>{''.join(rows)}</table></body></html>\n"
+        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _sentence(failure: Failure) -> str:
+    kind = html.escape(f"{failure.severity} ({failure.check})")
+    return f'<p><span class="{failure.severity}">{kind}</span>: {html.escape(failure.sentence)}</p>'
+
+
+def _cells(split: str, cells: Mapping[str, Mapping[str, int]], imbalance: Mapping[str, float | None]) -> str:
+    groups = list(next(iter(cells.values()), {}))
+    total = sum(sum(counts.values()) for counts in cells.values())
+    rows = [
+        [html.escape(label), *(_count(counts[group]) for group in groups), _ratio(imbalance[label])]
+        for label, counts in cells.items()
+    ]
+    title = f"<h3>{html.escape(split)}: {total:,} examples</h3>"
+    return title + _table([html.escape(name) for name in ("class", *groups, "imbalance")], rows)
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count else '<span class="error">0</span>'
+
+
+def _ratio(imbalance: float | None) -> str:
+    return "–" if imbalance is None else f"{imbalance:.1f}"
+
+
+def _results(name: str, result: Any, folder: Path) -> list[str]:
+    page = next(iter(sorted((folder / "validations" / name).rglob("*.html"))), None)
+    title = html.escape(name)
+    link = title if page is None else f'<a href="{html.escape(page.relative_to(folder).as_posix())}">{title}</a>'
+    failed = [it.expectation_config for it in result.results if not it.success]
+    said = "".join(
+        f'<br><span class="{"error" if it.severity == "critical" else "warn"}">'
+        f"{html.escape(it.type)}: {html.escape(str(it.kwargs.get('column', '')))}</span>"
+        for it in failed
+    )
+    if failed:
+        return [link, f"{len(failed)} of {len(result.results)} not met{said}"]
+    return [link, f'<span class="held">all {len(result.results)} met</span>']
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are HTML already."""
+    lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    return f"<table><tr>{''.join(f'<th>{title}</th>' for title in header)}</tr>{''.join(lines)}</table>"

@@ -110,7 +110,8 @@ def _parquet_batches(file: File, columns: Sequence[str], size: int, _: Csv) -> I
     # Buffered, and nothing ahead of time: or a row group would be in memory as a whole.
     with pa.parquet.ParquetFile(file.path, buffer_size=2**20, pre_buffer=False) as opened:
         wanted = _expanded(opened.schema_arrow.names, columns, file)
-        rows = _rows_of(size, [opened.schema_arrow.field(name).type for name in wanted])
+        # Numbers in lists are unpacked with what says where each list ends, in eight times their bytes.
+        rows = _rows_of(size // 8, [opened.schema_arrow.field(name).type for name in wanted])
         for batch in opened.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
             yield batch.select(wanted)
 
