@@ -38,7 +38,7 @@ def train(
     generator : draws weights, order and augmentation
     """
     network = build(recipe.network["name"], recipe.network["options"], shape, classes, generator).to(labels.device)
-    descend = _descent(recipe, list(network.train().parameters()))
+    descend = descent(recipe, list(network.train().parameters()))
     for order in _batches(recipe, len(labels), generator):
         picked = order.to(labels.device)
         images = augment(rows(picked), draw(recipe.augment, len(picked), generator))
@@ -64,7 +64,7 @@ def train_together(
     networks = [build(*named, shape, classes, generator).to(labels.device) for generator in generators]
     structure = copy.deepcopy(networks[0]).to("meta")
     weights, _ = torch.func.stack_module_state(list(networks))
-    descend = _descent(recipe, list(weights.values()))
+    descend = descent(recipe, list(weights.values()))
 
     def logits(of: dict[str, Tensor], images: Tensor) -> Tensor:
         found: Tensor = torch.func.functional_call(structure, of, images)
@@ -81,7 +81,7 @@ def train_together(
     return [network.eval() for network in networks]
 
 
-def _descent(recipe: TrainingRecipe, weights: list[Tensor]) -> Callable[[Tensor], None]:
+def descent(recipe: TrainingRecipe, weights: list[Tensor]) -> Callable[[Tensor], None]:
     """Return what takes a step down a loss: torch.optim.SGD with its momentum and weight decay, to the bit.
 
     Not torch.optim, whose first optimiser imports torch's compiler: half of the time in which a process starts.
