@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fair_distill import arrow
 from fair_distill.artifacts import parse_json, to_json
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError
@@ -80,10 +81,10 @@ class DistilledSet:
     def to_arrow(self) -> pa.Table:
         """Return the table that is stored, with the card, and so the recipe, in the metadata of its schema."""
         if self.card.schema is None:
-            content = {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(self.images))}
+            content = {"image": arrow.tensors(self.images)}
         else:
             content = {name: pa.array(values) for name, values in self.columns.items()}
-        columns = content | {"label": pa.array(self.labels, pa.int32())}
+        columns = content | {"label": arrow.array(self.labels, pa.int32())}
         schema = pa.schema(
             [(name, column.type) for name, column in columns.items()],
             metadata={_KEY: to_json(self.card.to_dict())},
@@ -103,7 +104,8 @@ class DistilledSet:
     def from_parquet(cls, content: bytes, *, name: str = "the set") -> "DistilledSet":
         """Read what `to_parquet` wrote. Raises DataError, with `name` in the message, for anything else."""
         try:
-            table = pq.read_table(pa.BufferReader(content))
+            # Not read_table, which imports pandas where it is installed.
+            table = pq.ParquetFile(pa.BufferReader(content)).read()
             about = (table.schema.metadata or {})[_KEY]
             if any(column.null_count for column in table.columns):
                 raise ValueError("a value is null")
@@ -112,7 +114,7 @@ class DistilledSet:
                 images = table.column("image").combine_chunks().to_numpy_ndarray()
             else:
                 images = _encoded(table, card.schema, name)
-            labels = table.column("label").to_numpy().astype(np.int64)
+            labels = arrow.view(table.column("label").combine_chunks()).astype(np.int64)
         except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{name} is not a distilled set: {error}") from None
         return cls(images, labels, card)

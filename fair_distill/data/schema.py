@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from fair_distill import arrow
 from fair_distill.artifacts import written_aside
 from fair_distill.data.grouped import Array, GroupedDataset
 from fair_distill.errors import ConfigError, DataError
@@ -174,12 +175,9 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
 
 
 def _view(column: pa.ChunkedArray) -> Array:
-    """Return a column's numbers where they lie. Not `to_numpy`, which imports pandas where it is installed."""
     if column.num_chunks != 1:
         raise ValueError("one record batch was wanted")  # several would have to be copied together
-    chunk = column.chunk(0)
-    numbers: Array = np.from_dlpack(chunk.storage.flatten() if isinstance(chunk, pa.ExtensionArray) else chunk)
-    return numbers
+    return arrow.view(column.chunk(0))
 
 
 def _in_order(offsets: Array) -> bool:

@@ -57,7 +57,11 @@ class Fast(Embedding):
         torch._foreach_copy_(list(self._copy.parameters()), list(network.parameters()))
         if what not in self._run:
             method = getattr(self._copy, what)
-            self._run[what] = torch.compile(method, dynamic=False) if images.is_cuda else method
+            if images.is_cuda:
+                # The compiler has a switch of its own, which only this call sets along with torch's.
+                torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
+                method = torch.compile(method, dynamic=False)
+            self._run[what] = method
         return self._run[what](images.to(dtype=torch.bfloat16, memory_format=torch.channels_last))
 
 

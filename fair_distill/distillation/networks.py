@@ -243,9 +243,18 @@ def made(
     """Return `factory(shape, classes, **options)`, on the generator's device, with weights drawn from it alone."""
     with torch.device("meta"):  # no weights yet: torch would draw them from its global generator
         network = factory(shape, classes, **options)
-    network.to_empty(device=generator.device)
+    _to_empty(network, generator.device)
     draw_weights(network, generator)
     return network
+
+
+def _to_empty(network: nn.Module, device: torch.device) -> None:
+    """Give every weight memory on a device. Not `network.to_empty`, which imports SymPy to do so."""
+    for module in network.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device=device)))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
 
 
 def _instance_norm(channels: int) -> nn.GroupNorm:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fair_distill import arrow
 from fair_distill.artifacts import parse_json, to_json
 from fair_distill.errors import MeasurementError
 from fair_distill.gate.metrics import Confusion, confusion
@@ -112,7 +113,7 @@ class Predictions:
             "options": {name: dict(of) for name, of in self.options.items()},
         }
         schema = _SCHEMA.with_metadata({_KEY: to_json(about)})
-        arrays = [pa.array(self.columns[name], kind) for name, kind in _COLUMNS.items()]
+        arrays = [arrow.array(self.columns[name], kind) for name, kind in _COLUMNS.items()]
         sink = io.BytesIO()
         pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd")
         return sink.getvalue()
@@ -121,14 +122,14 @@ class Predictions:
     def from_parquet(cls, content: bytes, *, name: str = "predictions") -> "Predictions":
         """Read what `to_parquet` wrote. Raises MeasurementError, with `name` in the message, for anything else."""
         try:
-            # Not read_table and to_numpy: both import pandas where it is installed, and the gate is to start at once.
+            # Not read_table, which imports pandas where it is installed: the gate is to start at once.
             table = pq.ParquetFile(pa.BufferReader(content)).read()
             known = table.schema.equals(_SCHEMA) or table.schema.equals(_BEFORE_CLUSTERS)
             if not known or any(column.null_count for column in table.columns):
                 wanted = ", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())
                 raise ValueError(f"wanted the columns {wanted} without nulls")
             about = parse_json((table.schema.metadata or {})[_KEY], name=name, error=MeasurementError)
-            columns = {key: np.from_dlpack(table.column(key).combine_chunks()) for key in table.column_names}
+            columns = {key: arrow.view(table.column(key).combine_chunks()) for key in table.column_names}
             spoken, named = np.unique(columns["network"]).tolist(), len(about["networks"])
             # A row of a network that has no name would be judged by nobody, and so would a network without rows.
             if spoken and spoken != list(range(named)):
