@@ -46,7 +46,9 @@ def repro(workspace: Path) -> None:
             raise FairDistillError("dvc repro did not end well: what stopped it stands above")
 
 
-def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None], pull: bool = False) -> tuple[str, ...]:
+def repro_stage(
+    workspace: Path, stage: str, *, say: Callable[[str], None], pull: bool = False, force: bool = False
+) -> tuple[str, ...]:
     """Bring one stage, all rows of a matrix and what they depend on, up to date; return the names of what ran.
 
     If this is interrupted, by whatever exception, the stage is asked to stop (SIGTERM), and waited for: a distillation
@@ -56,6 +58,7 @@ def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None], pull
     ----------
     say : given every line that DVC and the stage print
     pull : take from the DVC remote what another machine has made already
+    force : run it even if nothing changed that DVC can see
 
     Raises
     ------
@@ -65,7 +68,7 @@ def repro_stage(workspace: Path, stage: str, *, say: Callable[[str], None], pull
         If the stage refused or failed; with its own words.
     """
     ran, own_words, dvcs, code = [], "", "", None
-    flags = ["--pull"] if pull and _remotes(workspace / ".dvc" / "config") else []
+    flags = [*(["--pull"] if pull and _remotes(workspace / ".dvc" / "config") else []), *(["--force"] if force else [])]
     with _started(workspace, [*_DVC, "repro", *flags, stage], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as dvc:
         for line in _lines(dvc):
             say(line)
@@ -117,10 +120,12 @@ def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Pat
     cache = os.environ.get(CACHE) or (here / ".dvc" / "cache" if here.is_dir() else None)
     _share(folder, cache, here if here.is_dir() else None)
     if here.is_dir():
-        # A run that was cut off is taken up by the next, which has another clone.
-        kept = here / ".checkpoints"
-        kept.mkdir(exist_ok=True)
-        (folder / ".checkpoints").symlink_to(kept)
+        # What one run leaves the next takes up, which has another clone: where it was, and what it read of a bucket.
+        for name in (".checkpoints", ".cache/prepare"):
+            kept = here / name
+            kept.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).symlink_to(kept)
     return folder
 
 

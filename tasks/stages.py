@@ -11,6 +11,7 @@ from prefect.tasks import exponential_backoff
 
 from fair_distill import versioning
 from tasks.telling import Telling
+from tasks.workspace import out_of_sight
 
 HOUR = 3600
 
@@ -32,7 +33,8 @@ async def went_down(task: Any, run: TaskRun, state: State[Any]) -> bool:
 )
 def bring_up_to_date(stage: str, workspace: Path, *, pull: bool = False) -> tuple[str, ...]:
     """Run one DVC stage (all rows of a matrix), and what it needs, if out of date; return the names of what ran."""
-    return versioning.repro_stage(workspace, stage, say=Telling(get_run_logger().info), pull=pull)
+    say, force = Telling(get_run_logger().info), out_of_sight(workspace, stage)
+    return versioning.repro_stage(workspace, stage, say=say, pull=pull, force=force)
 
 
 @task(
