@@ -67,7 +67,9 @@ class Dvc:
         if self._process is not None:
             self._process.__exit__(None, None, None)
 
-    def repro(self, stage: str, *, say: Callable[[str], None], pull: bool = False) -> tuple[str, ...]:
+    def repro(
+        self, stage: str, *, say: Callable[[str], None], pull: bool = False, force: bool = False
+    ) -> tuple[str, ...]:
         """Bring one stage, all rows of a matrix and what they depend on, up to date; return the names of what ran.
 
         If this is interrupted, by whatever exception, the stage is asked to stop (SIGTERM), and waited for: a
@@ -77,6 +79,7 @@ class Dvc:
         ----------
         say : given every line that DVC and the stage print
         pull : take from the DVC remote what another machine has made already
+        force : run it even if nothing changed that DVC can see
 
         Raises
         ------
@@ -99,7 +102,8 @@ class Dvc:
             if found := _ENDED.match(line):
                 ended = int(found[1])
 
-        code = self._run("repro", *(["--pull"] if pull and self._remotes else []), stage, hear=hear)
+        flags = [*(["--pull"] if pull and self._remotes else []), *(["--force"] if force else [])]
+        code = self._run("repro", *flags, stage, hear=hear)
         if code != 0:
             # A shell says 128 and the signal for a command that was killed; DVC's lock is held by another run.
             killed = code < 0 or (ended is not None and (ended < 0 or ended > 128))
@@ -211,10 +215,12 @@ def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Pat
     cache = os.environ.get(CACHE) or (here / ".dvc" / "cache" if here.is_dir() else None)
     _share(folder, cache, here if here.is_dir() else None)
     if here.is_dir():
-        # A run that was cut off is taken up by the next, which has another clone.
-        kept = here / ".checkpoints"
-        kept.mkdir(exist_ok=True)
-        (folder / ".checkpoints").symlink_to(kept)
+        # What one run leaves the next takes up, which has another clone: where it was, and what it read of a bucket.
+        for name in (".checkpoints", ".cache/prepare"):
+            kept = here / name
+            kept.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).symlink_to(kept)
     return folder
 
 

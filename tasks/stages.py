@@ -5,12 +5,14 @@ from prefect.logging import get_run_logger
 from fair_distill import versioning
 from tasks.kinds import step, went_down
 from tasks.telling import Telling
+from tasks.workspace import out_of_sight
 
 
 @step("{stage}", hours=24, again=went_down)
 def bring_up_to_date(stage: str, dvc: versioning.Dvc, *, pull: bool = False) -> tuple[str, ...]:
     """Run one DVC stage (all rows of a matrix), and what it needs, if out of date; return the names of what ran."""
-    return dvc.repro(stage, say=Telling(get_run_logger().info), pull=pull)
+    say, force = Telling(get_run_logger().info), out_of_sight(dvc.workspace, stage)
+    return dvc.repro(stage, say=say, pull=pull, force=force)
 
 
 @step("keep the lock", hours=6, again=went_down)

@@ -80,6 +80,11 @@ def graph_of(clone: Clone, order: Iterable[str]) -> list[str]:
     return [stage for stage in order if stage in there]
 
 
+def out_of_sight(workspace: Path, stage: str) -> bool:
+    """Say whether a stage reads a bucket, which DVC does not look into: then only running it tells what has changed."""
+    return stage == "prepare" and load_config(Workspace(workspace).params).data.in_a_bucket
+
+
 def say_what_runs(clone: Clone) -> None:
     """Name the flow run by what it makes: dataset, backbone and ipc, and the start of its id."""
     config = load_config(clone.workspace.params)

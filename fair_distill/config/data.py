@@ -113,6 +113,13 @@ class Data(Section):
     owners: Annotated[tuple[Slug, ...], Field(strict=False)] | None = None
     missing_cells: MissingCells | None = None
 
+    @property
+    def in_a_bucket(self) -> bool:
+        """Whether something of the source lies at a URL, where DVC does not look for changes."""
+        named = self.source.options.values()
+        places = [place for value in named for place in (value.values() if isinstance(value, dict) else [value])]
+        return any(isinstance(place, str) and "://" in place for place in places)
+
     @model_validator(mode="after")
     def _colouring(self) -> "Data":
         keys = ("colours", "own_share", "paint")
