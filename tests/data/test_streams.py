@@ -16,6 +16,8 @@ from small_files import COLUMNS, FORMS, SPLITS, N, facts, images, written
 
 from fair_distill.artifacts import SPLITS as NAMES
 from fair_distill.config import Data
+from fair_distill.data.files.file import File
+from fair_distill.data.files.tables import Csv, table_batches
 from fair_distill.data.grouped import Array, GroupedDataset, stand_in
 from fair_distill.data.prepare import Preparation, plan
 from fair_distill.data.schema import read_split, split_to_fill, write_split
@@ -210,3 +212,13 @@ def test_a_weight_is_a_finite_number_from_0(weight: float | None, says: str, tmp
 
     with pytest.raises(DataError, match=says):
         planned(tmp_path, {"name": "table", "path": "all.parquet", "columns": COLUMNS | {"image": "x", "weight": "w"}})
+
+
+def test_lines_that_are_passed_over_do_not_cut_a_table_into_small_batches(tmp_path: Path) -> None:
+    lines = ["a,b", *(f"{i},{i % 7}" if i % 3 else f"# {i}" for i in range(5000))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+
+    batches = list(table_batches(File.at(tmp_path / "a.csv"), ["a"], 2**20, csv=Csv(comment="#")))
+
+    assert len(batches) == 1
+    assert batches[0].column("a").to_pylist() == [str(i) for i in range(5000) if i % 3]

@@ -169,7 +169,7 @@ def _csv_columns(file: File, columns: Sequence[str], form: Csv) -> list[str]:
     if form.names is not None:
         return _expanded(list(form.names), columns, file)
     # Nothing converted yet: in the header alone, columns that are not wanted cannot be at fault.
-    with io.BufferedReader(_csv_content(file, form)) as opened:
+    with _csv_content(file, form) as opened:
         first = opened.readline(2**24)
     return _expanded(pa.csv.read_csv(pa.BufferReader(first), parse_options=_parsing(form)).column_names, columns, file)
 
@@ -178,9 +178,10 @@ def _parsing(form: Csv) -> pa.csv.ParseOptions:
     return pa.csv.ParseOptions(newlines_in_values=True, delimiter=form.delimiter)
 
 
-def _csv_content(file: File, form: Csv) -> io.RawIOBase:
+def _csv_content(file: File, form: Csv) -> io.BufferedReader:
     raw = io.FileIO(file.path)
-    return raw if form.comment is None else _Uncommented(raw, form.comment.encode())
+    # Buffered: or it would be read a line at a time, since a reader takes what it is given for a block.
+    return io.BufferedReader(raw if form.comment is None else _Uncommented(raw, form.comment.encode()))
 
 
 class _Uncommented(io.RawIOBase):
