@@ -9,7 +9,7 @@ from prefect.states import Failed
 from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
 from tasks.placement import placed, run_elsewhere
-from tasks.registry import promote, publish, show
+from tasks.registry import promote, publish, reserve, show
 from tasks.stages import keep_lock
 from tasks.workspace import graph_of, open_clone, say_what_runs
 
@@ -45,6 +45,8 @@ def refresh(
     with open_clone(repository, in_place=in_place) as (workspace, address):
         say_what_runs(workspace)
         for stage in graph_of(workspace, STAGES):
+            if stage == "evaluate":  # whose predictions nobody is to have seen
+                reserve(workspace, registry or address)
             if stage in elsewhere:
                 run_elsewhere(stage, elsewhere[stage], workspace, repository)
             placed(stage)(stage, workspace, pull=stage in elsewhere)

@@ -16,7 +16,7 @@ from fair_distill import stages
 from fair_distill.artifacts import Workspace
 from fair_distill.config import load_config
 from fair_distill.registry.statements import SIGNING_KEY, signer
-from fair_distill.registry.store import Unanswered
+from fair_distill.registry.store import Unanswered, open_store
 from tasks.telling import tell_set, tell_table
 
 
@@ -32,6 +32,30 @@ def hand(now: datetime) -> stages.Hand:
     """
     key = os.environ.get(SIGNING_KEY)
     return stages.Hand("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
+
+
+@task(
+    task_run_name="reserve the attempt",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=unanswered,
+    timeout_seconds=3600,
+)
+def reserve(workspace: Path, registry: str) -> int:
+    """Enter the release candidate's attempt at the gate split in the registry; return its number.
+
+    context.json stays as it is in git: promotion makes the context that counts for itself.
+    """
+    place = Workspace(workspace)
+    config = load_config(place.params)
+    _, number = stages.reserve_attempt(
+        place, config, config.release.candidate, store=open_store(registry), hand=hand(datetime.now(UTC))
+    )
+    get_run_logger().info("attempt %d at this gate split", number)
+    return number
 
 
 @task(
