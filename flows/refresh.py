@@ -10,7 +10,7 @@ from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
 from tasks.fan import evaluate_everywhere
 from tasks.placement import cluster, placed, run_elsewhere, task_runner
-from tasks.registry import promote, publish, show
+from tasks.registry import promote, publish, reserve, show
 from tasks.stages import keep_lock
 from tasks.workspace import graph_of, open_clone, say_what_runs
 
@@ -46,6 +46,8 @@ def refresh(
     with open_clone(repository, registry=registry, in_place=in_place) as clone:
         say_what_runs(clone)
         for stage in graph_of(clone, STAGES):
+            if stage == "evaluate":  # whose predictions nobody is to have seen
+                reserve(clone)
             if stage in elsewhere:
                 run_elsewhere(stage, elsewhere[stage], clone)
             elif stage == "evaluate" and cluster() and not in_place:

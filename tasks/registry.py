@@ -10,6 +10,7 @@ from prefect.runtime import task_run
 from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.registry.statements import SIGNING_KEY, signer
+from fair_distill.registry.store import open_store
 from tasks.kinds import step, unanswered
 from tasks.telling import tell_report, tell_set, tell_table
 from tasks.workspace import Clone
@@ -22,6 +23,21 @@ def hand(now: datetime) -> stages.Hand:
     """
     key = os.environ.get(SIGNING_KEY)
     return stages.Hand("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
+
+
+@step("reserve the attempt", hours=1, again=unanswered)
+def reserve(clone: Clone) -> int:
+    """Enter the release candidate's attempt at the gate split in the registry; return its number.
+
+    context.json stays as it is in git: promotion makes the context that counts for itself.
+    """
+    place, store = clone.workspace, open_store(clone.registry)
+    config = load_config(place.params)
+    _, number = stages.reserve_attempt(
+        place, config, config.release.candidate, store=store, hand=hand(datetime.now(UTC))
+    )
+    get_run_logger().info("attempt %d at this gate split", number)
+    return number
 
 
 @step(hours=1, again=unanswered)

@@ -3,7 +3,7 @@
 Torch and Great Expectations are imported by the stages that use them, so judging stays light.
 """
 
-from fair_distill.stages.context import Hand, Known, reserve
+from fair_distill.stages.context import Hand, Known, reserve, reserve_attempt
 from fair_distill.stages.data import describe, prepare, reference, validate
 from fair_distill.stages.evaluation import evaluate, evaluate_part, parts
 from fair_distill.stages.experts import experts
@@ -38,6 +38,7 @@ __all__ = [
     "report",
     "report_numbers",
     "reserve",
+    "reserve_attempt",
     "validate",
     "verdict_of",
 ]

@@ -76,10 +76,29 @@ def known_of(
     workspace: Workspace, config: Config, name: str, channel: str, *, store: Store, hand: Hand, fresh: str = ""
 ) -> Known:
     """Reserve the attempt and return what the registry then knows; context.json itself where it says the same."""
-    known(config, name)
-    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
     content = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
     said = read_context(content)
+    version, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
+    promoted, predictions = None, None
+    if any(limit.over == PROMOTED for limit in config.gate.limits):
+        entry = _in_force(read_ledger(store, config.dataset), channel, version)
+        if entry is not None:
+            predictions = _judged_by(store, entry)
+            promoted = Promoted(version=entry.version, predictions=sha256(predictions))
+    made = said.model_copy(update={"attempt": number, "promoted": promoted})
+    same = content if made == said else to_json(made.model_dump(mode="json", exclude_none=True))
+    return Known(number, same, predictions)
+
+
+def reserve_attempt(
+    workspace: Workspace, config: Config, name: str, *, store: Store, hand: Hand, fresh: str = ""
+) -> tuple[str, int]:
+    """Enter the attempt at the gate split, once for a set however often; return the version and the attempt's number.
+
+    To be called when the set is there and nobody has looked at its predictions.
+    """
+    known(config, name)
+    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
     number = attempts.reserve(
         store,
         config.dataset,
@@ -90,15 +109,7 @@ def known_of(
         now=hand.now,
         nonce=hand.nonce,
     )
-    promoted, predictions = None, None
-    if any(limit.over == PROMOTED for limit in config.gate.limits):
-        entry = _in_force(read_ledger(store, config.dataset), channel, manifest.version)
-        if entry is not None:
-            predictions = _judged_by(store, entry)
-            promoted = Promoted(version=entry.version, predictions=sha256(predictions))
-    made = said.model_copy(update={"attempt": number, "promoted": promoted})
-    same = content if made == said else to_json(made.model_dump(mode="json", exclude_none=True))
-    return Known(number, same, predictions)
+    return manifest.version, number
 
 
 def _split(workspace: Workspace, name: str) -> str:

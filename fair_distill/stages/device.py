@@ -18,9 +18,10 @@ def torch_device(device: str, *, threads: int) -> "torch.device":
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS sums in no fixed order; read at its start
     torch.set_num_threads(threads)
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports torch's compiler too
-    # Deterministic torch writes NaN into all memory that it takes, up to a tenth of a training step; what reads only
-    # what it has written gives the same bytes without.
+    # What use_deterministic_algorithms does, but for importing torch's compiler.
+    torch.set_deterministic_debug_mode("error")
+    # Torch would write NaN into all memory that it takes, up to a tenth of a training step; what reads only what it has
+    # written gives the same bytes without.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     try:

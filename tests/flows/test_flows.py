@@ -82,7 +82,7 @@ def test_two_runs_at_once_end_well_and_with_the_same_version(refreshed: Any) -> 
 
     assert [state.name for state in states] == ["Completed", "Completed"]
     assert versions == {current(entries, "production")}
-    assert [entry.event for entry in entries] == ["publish", "attempt", "promote"]
+    assert [entry.event for entry in entries] == ["attempt", "publish", "promote"]
 
 
 def test_the_lock_is_pushed_once_and_the_workspace_is_as_it_was(refreshed: Any) -> None:

@@ -1,0 +1,36 @@
+"""What `refresh` calls in which order; what each call does is tested elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.pipeline
+
+
+def test_the_attempt_is_reserved_when_the_set_is_there_and_before_its_predictions_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from flows import refresh as module
+
+    called: list[str] = []
+
+    def noting(name: str) -> Callable[..., None]:
+        return lambda *_, **__: called.append(name)
+
+    @contextmanager
+    def clone(*_: Any, **__: Any) -> Iterator[tuple[Path, str]]:
+        yield tmp_path, "registry"
+
+    monkeypatch.setattr(module, "open_clone", clone)
+    monkeypatch.setattr(module, "graph_of", lambda _, stages: stages)
+    monkeypatch.setattr(module, "placed", noting)
+    for name in ("say_what_runs", "show", "keep_lock", "reserve", "publish", "promote"):
+        monkeypatch.setattr(module, name, noting(name))
+
+    module.refresh.fn(str(tmp_path))
+
+    assert called.index("distill") < called.index("reserve") == called.index("evaluate") - 1
+    assert called[-2:] == ["publish", "promote"]
