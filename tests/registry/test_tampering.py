@@ -405,6 +405,20 @@ def predictions_that_are_none(registry: Place) -> None:
     registry.put(evidence_key(NEW.version, "predictions", sha256(b"text")), b"text")
 
 
+def edit_the_predictions(registry: Place) -> None:
+    key = evidence_key(NEW.version, "predictions", sha256(NEW.predictions))
+    registry.put(key, package(2, mistakes=1).predictions)
+
+
+def listing_of_another_for_dvc(registry: Place) -> None:
+    listings = [key for key in registry.files() if key.endswith(".dir")]
+    swap(registry, *listings[:2])
+
+
+def no_manifest_for_dvc(registry: Place) -> None:
+    registry.remove(object_key(md5(NEW.manifest.to_json())))
+
+
 def verdict_of_another(registry: Place) -> None:
     registry.put(evidence_key(OLD.version, "verdicts", sha256(NEW.verdict_bytes)), NEW.verdict_bytes)
 
@@ -426,6 +440,9 @@ def evidence_under_a_name_of_its_own(registry: Place) -> None:
     [
         predictions_of_another,
         predictions_that_are_none,
+        edit_the_predictions,
+        listing_of_another_for_dvc,
+        no_manifest_for_dvc,
         verdict_of_another,
         provenance_that_is_no_json,
         stranger_beside_the_version,

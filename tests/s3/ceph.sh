@@ -5,12 +5,12 @@
 #   ceph.sh new DIR            make a cluster in DIR and start it
 #   ceph.sh start|stop|kill DIR
 #
-# It keeps everything on disk, outlives `kill` (kill -9 of all three), and checks credentials. CEPH_PORT (7480) and the
-# two after it are its own: clusters with ports apart run beside each other.
+# It keeps everything on disk, outlives `kill` (kill -9 of all three), and checks credentials. CEPH_PORT is the
+# gateway's (7480), and with it go those 10000 and 20000 above: clusters of other ports run beside each other.
 set -euo pipefail
 
 PORT=${CEPH_PORT:-7480}
-MONITOR="[v2:127.0.0.1:$((PORT + 1)),v1:127.0.0.1:$((PORT + 2))]"
+MONITOR="[v2:127.0.0.1:$((PORT + 10000)),v1:127.0.0.1:$((PORT + 20000))]"
 export AWS_ACCESS_KEY_ID=${CEPH_ACCESS_KEY:-tester} AWS_SECRET_ACCESS_KEY=${CEPH_SECRET_KEY:-secret-of-tester}
 verb=$1
 
