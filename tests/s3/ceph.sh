@@ -15,7 +15,9 @@ export AWS_ACCESS_KEY_ID=${CEPH_ACCESS_KEY:-tester} AWS_SECRET_ACCESS_KEY=${CEPH
 verb=$1
 
 install() {
-    command -v radosgw ceph-osd ceph-mon ceph curl >/dev/null && return
+    local one missing=
+    for one in radosgw ceph-osd ceph-mon ceph curl; do command -v $one >/dev/null || missing=$one; done
+    [ -z "$missing" ] && return
     local quick=(-qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20)
     [ "$(id -u)" = 0 ] || { echo "ceph.sh: Ceph is not installed, and installing it needs root" >&2; exit 1; }
     command -v apt-get >/dev/null || { echo "ceph.sh: Ceph is not installed, and there is no apt-get" >&2; exit 1; }
