@@ -78,7 +78,7 @@ class BucketStore:
             content = self._patiently(lambda: self.bucket.fetch(key))
         except NotThere as error:
             raise Absent(str(error)) from None
-        # A command looks at the ledger again and again, as it grows; what an entry says it has read.
+        # A command looks at the ledger again and again as it grows, and an entry never changes.
         if key.startswith("ledger/"):
             self._entries[key] = content
         return content

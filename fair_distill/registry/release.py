@@ -98,7 +98,9 @@ def publish(
     refuse_revoked(read_ledger(store, name), version)
 
     objects = {object_key(entry.md5): files[entry.path] for entry in manifest.files}
-    for key, content in (objects | (beside_files(manifest, provenance) if provenance else {})).items():
+    if provenance is not None:
+        objects |= beside_files(manifest, provenance)
+    for key, content in objects.items():
         _put(store, key, content)
     for kind, content in evidence:
         _put(store, evidence_key(version, kind, sha256(content)), content)

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from places import REAL, Folder, Place
+from places import FULLY, Folder, Place
 from small_registry import NAME, package, promote, publish, ship
 
 from fair_distill.artifacts import md5, sha256, to_json
@@ -55,7 +55,7 @@ def test_an_untouched_registry_loads_and_verifies(registry: Place):
 
 
 # What is found does not depend on the place, and a real server takes its time.
-@pytest.mark.parametrize("where", ["middle"] if REAL else ["first", "middle", "last"])
+@pytest.mark.parametrize("where", ["middle"] if FULLY else ["first", "middle", "last"])
 def test_a_flipped_bit_in_any_file_is_found_and_never_loaded(registry: Place, where: str):
     contents = registry.files()
     for number, (key, content) in enumerate(contents.items()):
@@ -405,6 +405,20 @@ def predictions_that_are_none(registry: Place) -> None:
     registry.put(evidence_key(NEW.version, "predictions", sha256(b"text")), b"text")
 
 
+def edit_the_predictions(registry: Place) -> None:
+    key = evidence_key(NEW.version, "predictions", sha256(NEW.predictions))
+    registry.put(key, package(2, mistakes=1).predictions)
+
+
+def listing_of_another_for_dvc(registry: Place) -> None:
+    listings = [key for key in registry.files() if key.endswith(".dir")]
+    swap(registry, *listings[:2])
+
+
+def no_manifest_for_dvc(registry: Place) -> None:
+    registry.remove(object_key(md5(NEW.manifest.to_json())))
+
+
 def verdict_of_another(registry: Place) -> None:
     registry.put(evidence_key(OLD.version, "verdicts", sha256(NEW.verdict_bytes)), NEW.verdict_bytes)
 
@@ -426,6 +440,9 @@ def evidence_under_a_name_of_its_own(registry: Place) -> None:
     [
         predictions_of_another,
         predictions_that_are_none,
+        edit_the_predictions,
+        listing_of_another_for_dvc,
+        no_manifest_for_dvc,
         verdict_of_another,
         provenance_that_is_no_json,
         stranger_beside_the_version,

@@ -5,17 +5,19 @@
 #   ceph.sh new DIR            make a cluster in DIR and start it
 #   ceph.sh start|stop|kill DIR
 #
-# It keeps everything on disk, outlives `kill` (kill -9 of all three), and checks credentials. CEPH_PORT (7480) and the
-# two after it are its own: clusters with ports apart run beside each other.
+# It keeps everything on disk, outlives `kill` (kill -9 of all three), and checks credentials. CEPH_PORT is the
+# gateway's (7480), and with it go those 10000 and 20000 above: clusters of other ports run beside each other.
 set -euo pipefail
 
 PORT=${CEPH_PORT:-7480}
-MONITOR="[v2:127.0.0.1:$((PORT + 1)),v1:127.0.0.1:$((PORT + 2))]"
+MONITOR="[v2:127.0.0.1:$((PORT + 10000)),v1:127.0.0.1:$((PORT + 20000))]"
 export AWS_ACCESS_KEY_ID=${CEPH_ACCESS_KEY:-tester} AWS_SECRET_ACCESS_KEY=${CEPH_SECRET_KEY:-secret-of-tester}
 verb=$1
 
 install() {
-    command -v radosgw ceph-osd ceph-mon ceph curl >/dev/null && return
+    local one missing=
+    for one in radosgw ceph-osd ceph-mon ceph curl; do command -v $one >/dev/null || missing=$one; done
+    [ -z "$missing" ] && return
     local quick=(-qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20)
     [ "$(id -u)" = 0 ] || { echo "ceph.sh: Ceph is not installed, and installing it needs root" >&2; exit 1; }
     command -v apt-get >/dev/null || { echo "ceph.sh: Ceph is not installed, and there is no apt-get" >&2; exit 1; }
