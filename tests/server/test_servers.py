@@ -9,13 +9,15 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 import pytest
+import yaml
 from running_prefect import Prefect, free_port, stop, until
 from small_repository import command, commit, fewest_stages, git, repository
 
@@ -223,20 +225,22 @@ def test_a_password_in_a_parameter_is_refused(prefect: Prefect) -> None:
 
 
 def test_nobody_gets_in_without_the_password(prefect: Prefect) -> None:
-    done = subprocess.run(
-        ["prefect", "deployment", "ls"],
-        env={**prefect.env, "PREFECT_API_AUTH_STRING": "admin:guess"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    stranger = replace(prefect, environment={**prefect.environment, "PREFECT_API_AUTH_STRING": "admin:guess"})
 
-    assert done.returncode != 0
+    with pytest.raises(HTTPError, match="401"):
+        stranger.ask("flow_runs/filter")
+    assert prefect.ask("flow_runs/filter")
+
+
+def with_seed(workspace: Workspace, seed: int) -> None:
+    """Commit another seed, so that there is something to distil again."""
+    params = yaml.safe_load(workspace.params.read_text())
+    workspace.params.write_text(json.dumps(params | {"seed": seed}))
+    commit(workspace.root, "another seed")
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_run_on(prefect: Prefect, workspace: Workspace) -> None:
-    params = fewest_stages()
-    params["seed"] = 7
-    params["distill"]["steps"] = 3000
-    workspace.params.write_text(json.dumps(params))
-    commit(workspace.root, "another seed")
+    with_seed(workspace, 7)
     for earlier in [it for it in prefect.processes if "worker" in it.args]:
         stop(earlier, signal.SIGKILL)
     first = worker(prefect, "leaving")
@@ -251,3 +255,15 @@ def test_a_worker_that_is_told_to_stop_hands_its_run_on(prefect: Prefect, worksp
     until(lambda: in_state(prefect, "AwaitingRetry"), what="a handing back")
     worker(prefect, "coming")
     until(lambda: not checkpoints(workspace), what="the end of the distillation", seconds=900)
+
+
+def test_a_cancelled_run_keeps_its_state(prefect: Prefect, workspace: Workspace) -> None:
+    with_seed(workspace, 8)
+    deployment = prefect.ask("deployments/name/refresh/soon", method="GET")["id"]
+    run = prefect.ask(f"deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"]
+    until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
+
+    prefect.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    until(lambda: prefect.ask(f"flow_runs/{run}", method="GET")["state_name"] == "Cancelled", what="the run's end")
+    assert checkpoints(workspace)
