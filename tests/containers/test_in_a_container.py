@@ -123,7 +123,7 @@ def test_refresh_has_a_container_distil_and_runs_nothing_of_it_itself(
     commit(workspace.root, "one remote for both")
     git(tmp_path, "clone", "--quiet", "--bare", str(workspace.root), str(served / "digits.git"))
     open_to(remote, 1000)
-    deploy(prefect, "container", digest, remote)
+    in_this_image(prefect, digest, remote)
 
     code = (
         "import os, sys; from flows.refresh import refresh\n"
@@ -152,13 +152,14 @@ def open_to(folder: Path, user: int) -> None:
             above.chmod(0o755)
 
 
-def deploy(prefect: Prefect, name: str, digest: str, remote: Path) -> None:
-    """Deploy what prefect.yaml has under a name, with the image of this machine and a volume for the remote."""
-    variables = {
+def in_this_image(prefect: Prefect, digest: str, remote: Path) -> None:
+    """Have the deployment that prefect.yaml made run the image of this machine, with a volume for the remote."""
+    deployment = prefect.ask("deployments/name/run-stage/container", method="GET")
+    variables = deployment["job_variables"]
+    here = {
         "image": IMAGE,
         "network_mode": "host",
         "volumes": [f"{remote}:{remote}"],
-        "env": {"FAIR_DISTILL_IMAGE": digest, "PREFECT_API_URL": prefect.env["PREFECT_API_URL"]},
+        "env": variables["env"] | {"FAIR_DISTILL_IMAGE": digest, "PREFECT_API_URL": prefect.env["PREFECT_API_URL"]},
     }
-    said = [word for of in variables.items() for word in ("--job-variable", "=".join((of[0], json.dumps(of[1]))))]
-    prefect.do("prefect", "--no-prompt", "deploy", "--name", name, *said)
+    prefect.ask(f"deployments/{deployment['id']}", {"job_variables": variables | here}, method="PATCH")

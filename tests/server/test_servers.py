@@ -9,13 +9,15 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 import pytest
+import yaml
 from running_prefect import Prefect, free_port, stop, until
 from small_repository import command, commit, fewest_stages, git, repository
 
@@ -128,6 +130,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
+def deployment(prefect: Prefect, workspace: Workspace) -> str:
+    """The id of `refresh/soon`, which has no schedule yet."""
+    prefect.do(
+        "prefect", "--no-prompt", "deploy", "flows/refresh.py:refresh", "--name", "soon", "--pool", "here",
+        "--tag", "fair-distill", "--params", json.dumps({"repository": str(workspace.root)}),
+    )  # fmt: skip
+    found = prefect.ask("deployments/name/refresh/soon", method="GET")["id"]
+    return str(found)
+
+
+@pytest.fixture(scope="module")
 def undisturbed(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the manifest that a plain `dvc repro` of the same commit gives."""
     folder = tmp_path_factory.mktemp("undisturbed") / "workspace"
@@ -162,16 +175,11 @@ def checkpoints(workspace: Workspace) -> list[Path]:
 
 
 def test_a_run_outlives_its_worker_its_server_and_its_database_and_ends_with_the_same_digest(
-    prefect: Prefect, database: Database, workspace: Workspace, undisturbed: str
+    prefect: Prefect, database: Database, workspace: Workspace, undisturbed: str, deployment: str
 ) -> None:
-    prefect.do(
-        "prefect", "--no-prompt", "deploy", "flows/refresh.py:refresh", "--name", "soon", "--pool", "here",
-        "--tag", "fair-distill", "--params", json.dumps({"repository": str(workspace.root)}),
-    )  # fmt: skip
     both = {name: worker(prefect, name) for name in ("one", "other")}
 
     # A schedule that fires by itself.
-    deployment = prefect.ask("deployments/name/refresh/soon", method="GET")["id"]
     soon = (datetime.now(UTC) + timedelta(seconds=15)).isoformat()
     daily = {"active": True, "schedule": {"interval": 86400, "anchor_date": soon}}
     prefect.ask(f"deployments/{deployment}/schedules", [daily])
@@ -223,31 +231,61 @@ def test_a_password_in_a_parameter_is_refused(prefect: Prefect) -> None:
 
 
 def test_nobody_gets_in_without_the_password(prefect: Prefect) -> None:
-    done = subprocess.run(
-        ["prefect", "deployment", "ls"],
-        env={**prefect.env, "PREFECT_API_AUTH_STRING": "admin:guess"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    stranger = replace(prefect, environment={**prefect.environment, "PREFECT_API_AUTH_STRING": "admin:guess"})
 
-    assert done.returncode != 0
+    with pytest.raises(HTTPError, match="401"):
+        stranger.ask("flow_runs/filter")
+    assert prefect.ask("flow_runs/filter")
 
 
-def test_a_worker_that_is_told_to_stop_hands_its_run_on(prefect: Prefect, workspace: Workspace) -> None:
-    params = fewest_stages()
-    params["seed"] = 7
-    params["distill"]["steps"] = 3000
-    workspace.params.write_text(json.dumps(params))
+def with_seed(workspace: Workspace, seed: int) -> None:
+    """Commit another seed, so that there is something to distil again."""
+    params = yaml.safe_load(workspace.params.read_text())
+    workspace.params.write_text(json.dumps(params | {"seed": seed}))
     commit(workspace.root, "another seed")
+
+
+def begun(prefect: Prefect, deployment: str) -> str:
+    """Have the deployment run now; return the run's id."""
+    asked = prefect.ask(f"deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+    return str(asked["id"])
+
+
+def state_of(prefect: Prefect, run: str) -> dict[str, Any]:
+    found: dict[str, Any] = prefect.ask(f"flow_runs/{run}", method="GET")["state"]
+    return found
+
+
+def test_a_run_that_is_told_to_stop_goes_back_at_once_and_another_goes_on(
+    prefect: Prefect, workspace: Workspace, deployment: str
+) -> None:
+    """What runs here is what a container runs. A process worker that is told to stop kills its runs: see above."""
+    with_seed(workspace, 7)
     for earlier in [it for it in prefect.processes if "worker" in it.args]:
         stop(earlier, signal.SIGKILL)
-    first = worker(prefect, "leaving")
-    prefect.do("prefect", "deployment", "run", "refresh/soon", "--job-variable",
-               'env={"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}')  # fmt: skip
+    run = begun(prefect, deployment)
+    executing = prefect.start("prefect", "flow-run", "execute", run, log="executing.log",
+                              PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR="reschedule")  # fmt: skip
     until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
 
-    first.send_signal(signal.SIGTERM)
-    first.wait(timeout=300)
+    executing.send_signal(signal.SIGTERM)
+    executing.wait(timeout=300)
 
+    assert state_of(prefect, run)["name"] == "AwaitingRetry"
+    assert "heartbeat" not in (state_of(prefect, run)["message"] or "")
     assert checkpoints(workspace)
-    until(lambda: in_state(prefect, "AwaitingRetry"), what="a handing back")
     worker(prefect, "coming")
     until(lambda: not checkpoints(workspace), what="the end of the distillation", seconds=900)
+
+
+def test_a_cancelled_run_keeps_its_state(prefect: Prefect, workspace: Workspace, deployment: str) -> None:
+    with_seed(workspace, 8)
+    if not any("coming" in it.args for it in prefect.processes):
+        worker(prefect, "coming")
+    run = begun(prefect, deployment)
+    until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
+
+    prefect.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    until(lambda: state_of(prefect, run)["name"] == "Cancelled", what="the run's end")
+    assert checkpoints(workspace)
