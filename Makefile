@@ -1,6 +1,8 @@
 # make demo: from real images to a promoted, loadable distilled set.  make test: everything a change must pass.
 
 PYTHON ?= python3
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu is 4 GB less, where there is no GPU.
+TORCH_INDEX ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 # What a consumer remembers of the demo's registry goes with it.
@@ -62,7 +64,7 @@ lint: .venv/.ready
 
 .venv/.ready: constraints.txt pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt torch uv
+	.venv/bin/pip install --quiet --constraint constraints.txt $(TORCH_INDEX:%=--extra-index-url %) torch uv
 	.venv/bin/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

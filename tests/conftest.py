@@ -25,7 +25,7 @@ settings.load_profile("repeatable")
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small workspace in which every stage ran once. Read only: `workspace` is a copy to break."""
-    root = tmp_path_factory.mktemp("finished")
+    root = tmp_path_factory.mktemp("mit Leerzeichen, größer")  # paths of users have both
     write_params(root, small_params())
     (root / "context.json").write_text("{}\n")
     stages = (("distill", CANDIDATES), ("references", REFERENCES), ("evaluate", SETS), ("judge", SETS))
@@ -38,7 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished workspace."""
-    return Path(shutil.copytree(finished, tmp_path / "workspace"))
+    return Path(shutil.copytree(finished, tmp_path / "espace à moi"))
 
 
 @pytest.fixture(scope="session")

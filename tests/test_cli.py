@@ -80,7 +80,7 @@ def test_wrong_usage_exits_2(tmp_path: Path, argv: list[str]) -> None:
     ended = run(tmp_path, *argv)
 
     assert ended.code == 2
-    assert "usage: fair-distill" in ended.err
+    assert "See fair-distill" in ended.err
 
 
 # --- good input -------------------------------------------------------------------------------------------------------

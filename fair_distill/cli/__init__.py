@@ -29,8 +29,8 @@ from fair_distill.cli import (
     sets,
     table,
 )
-from fair_distill.cli.examples import show_examples
 from fair_distill.cli.own import modules_beside
+from fair_distill.cli.parser import Parser, show_examples
 from fair_distill.errors import FairDistillError
 
 __all__ = ["main"]
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fair-distill",
         description="Distil group-labelled data towards the barycenter of its groups; gate, version, load.",
         epilog="Exit codes: 0 done or passed · 1 failed the gate · 2 usage or bad input · 3 inconclusive or "

@@ -1,7 +1,4 @@
-"""What to type: examples for the help of every command, and how help shows them. Each is a command that parses."""
-
-import argparse
-from typing import Any
+"""What to type: examples for the help of every command. Each is a command that parses."""
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (("fair-distill run", "bring the workspace here up to date"),),
@@ -86,45 +83,3 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fair-distill completion fish > ~/.config/fish/completions/fair-distill.fish", "for fish"),
     ),
 }
-_TITLE = "examples:"
-# The command above which a heading stands; argparse knows headings for options alone.
-HEADINGS = {
-    "init": "begin",
-    "run": "make sets, stage by stage",
-    "judge": "judge them",
-    "publish": "publish and use them",
-    "reproduce": "besides",
-}
-
-
-class Formatter(argparse.HelpFormatter):
-    """Wraps prose as ever, leaves examples as they are, and sets commands apart under their headings."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith(_TITLE) else super()._fill_text(text, width, indent)
-
-    def _format_action(self, action: argparse.Action) -> str:
-        text = super()._format_action(action)
-        title = (
-            HEADINGS.get(action.dest) if isinstance(action, argparse._SubParsersAction._ChoicesPseudoAction) else None
-        )
-        return text if title is None else f"\n    {title}:\n{text}"
-
-
-def show_examples(parser: argparse.ArgumentParser, name: str = "") -> None:
-    """Give a command's help, and that of the commands below it, their examples."""
-    parser.formatter_class = Formatter
-    if name in EXAMPLES:
-        lines = [f"  {command}\n      {meaning}" for command, meaning in EXAMPLES[name]]
-        parser.epilog = "\n".join([_TITLE, *lines])
-    for below, sub in subcommands(parser).items():
-        show_examples(sub, f"{name} {below}".strip())
-
-
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """Return the parsers directly below one, by name."""
-    found: dict[str, Any] = {}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            found |= action.choices
-    return found

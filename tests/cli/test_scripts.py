@@ -12,7 +12,8 @@ from small_workspace import SETS, run, small_params, write_params
 
 from fair_distill.cli import _parser
 from fair_distill.cli.completion import SHELLS
-from fair_distill.cli.examples import EXAMPLES, HEADINGS, subcommands
+from fair_distill.cli.examples import EXAMPLES
+from fair_distill.cli.parser import HEADINGS, subcommands
 
 
 def commands(parser: Any, before: str = "") -> list[str]:
@@ -149,3 +150,21 @@ def test_help_sets_the_commands_apart_in_the_order_they_are_used(tmp_path: Path)
 
     places = [shown.index(f"\n\n    {title}:\n    {command} ") for command, title in HEADINGS.items()]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["distil", "pooled"], "did you mean 'distill'?"),
+        (["gate", "paln"], "did you mean 'plan'?"),
+        (["completion", "ksh93"], "choose from bash, zsh, fish"),
+        (["distill"], "required: candidate. See fair-distill distill --help"),
+        (["table", "--workspace", "."], "--workspace and --no-color stand before the command"),
+        (["evaluate", "pooled", "--fast"], "unrecognized arguments: --fast. See fair-distill --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_a_way_out(tmp_path: Path, argv: list[str], says: str) -> None:
+    ended = run(tmp_path, *argv)
+
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert says in ended.err

@@ -196,6 +196,8 @@ def _prefect(words: list[str]) -> None:
 def _pip(words: list[str]) -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert words[0] == "install"
+    if words[-1] == "torch":
+        return
     named = re.fullmatch(r"fair-distill(?:\[([\w,]+)\])?", words[-1])
     assert named is not None
     assert set(filter(None, (named[1] or "").split(","))) <= set(extras)
