@@ -79,8 +79,10 @@ class GroupedDataset:
             )
         for name in ("labels", "groups", "pairs", "clustered", "ids", "weights"):
             column = getattr(self, name)
-            if column is not None and np.shape(column) != (n,):
-                raise ShapeError(f"one entry in {name} per image is needed: got {np.shape(column)} for {n} images")
+            # Not NumPy's shape, which would make a Python object of every id.
+            shape = (n,) if column is None else getattr(column, "shape", (len(column),))
+            if shape != (n,):
+                raise ShapeError(f"one entry in {name} per image is needed: got {shape} for {n} images")
         if len(self.offsets) != len(self.classes) * len(self.group_names) + 1 or self.offsets[-1] != n:
             raise ShapeError(
                 f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.group_names)} groups"
