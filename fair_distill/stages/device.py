@@ -22,7 +22,7 @@ def torch_device(device: str, *, threads: int) -> "torch.device":
     torch.set_deterministic_debug_mode("error")
     # Torch would write NaN into all memory that it takes, up to a tenth of a training step; what reads only what it has
     # written gives the same bytes without.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     try:
         chosen = torch.device(device)
