@@ -1,7 +1,7 @@
 """What one network, trained with several seeds, answered to every example: aligned, so that rows can be paired."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,21 @@ _FACTS = ("label", "group", "pair", "cluster")
 _ASKED = ("examples", "labels", "of_groups", "pairs")
 # How a value that is not known is called where it is one of a group's.
 _UNKNOWN = "?"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some of the examples, in their order.
+
+    Attributes
+    ----------
+    clusters : the cluster of each; None where each is its own
+    distinct : how many clusters there are
+    """
+
+    at: Ints
+    clusters: Ints | None
+    distinct: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +57,27 @@ class Answers:
     by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
+    _found: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
+
+    def rows(self, classes: tuple[int, ...], groups: tuple[int, ...]) -> "Rows":
+        """The examples of some classes in some groups; every clause asks for the same ones again, so they are kept."""
+        key = classes, groups
+        if key not in self._found:
+            ends, many = self.counts.cumsum(), len(self.groups)
+            cells = [c * many + g for c in classes for g in groups]
+            at = np.concatenate([self.by_cell[ends[cell] - self.counts.flat[cell] : ends[cell]] for cell in cells])
+            if len(cells) > 1:
+                at.sort()
+            clusters = self.clusters[at]
+            distinct = len(np.unique(clusters)) if len(cells) > 1 else int(self.evidence[classes[0], groups[0]])
+            self._found[key] = Rows(at, None if distinct == len(at) else clusters, distinct)
+        return self._found[key]
+
+    @cached_property
+    def counts(self) -> Ints:
+        """Examples per class and group, (C, G)."""
+        shape = (len(self.classes), len(self.groups))
+        return np.bincount(self.labels * shape[1] + self.of_groups, minlength=shape[0] * shape[1]).reshape(shape)
 
     @cached_property
     def by_cell(self) -> Ints:

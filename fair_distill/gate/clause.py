@@ -7,10 +7,11 @@ import numpy as np
 
 from fair_distill.config import Limit
 from fair_distill.gate.answers import Answers
-from fair_distill.gate.evidence import Evidence, Place, value_of
+from fair_distill.gate.evidence import Evidence, value_of
 from fair_distill.gate.explain import measured, remedy, sentence
 from fair_distill.gate.metrics import GAPS, METRICS, Floats
 from fair_distill.gate.noise import Floor
+from fair_distill.gate.scope import Place
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
 
 # The limit itself is kept: 9 of 10 against 6 of 10 is a gap of 0.3, which floats call 0.30000000000000004.

@@ -7,27 +7,17 @@ one-sided bounds at any level, so that `judge` need not know which metric it is.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.config import Limit
-from fair_distill.errors import ConfigError
-from fair_distill.gate.answers import Answers
+from fair_distill.gate.answers import Answers, Rows
 from fair_distill.gate.bounds import Contrasts, bend, level, minus, on_the_same, stacked
-from fair_distill.gate.metrics import GAP_RATES, Confusion, Floats, Ints, Rate, diagonal
+from fair_distill.gate.metrics import GAP_RATES, Confusion, Floats, Ints, Rate
+from fair_distill.gate.scope import Place, Scope, scope
 
 Bound = Callable[[float], Floats]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A rate in the groups `first`, or its difference to the groups `second`; None is the rate of calibration."""
-
-    rate: Rate | None
-    first: tuple[int, ...]
-    second: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,84 +45,6 @@ class Evidence:
     parts: Callable[[float], tuple[Floats, Floats]]
     tests: int = 1
     around: Bound | None = None
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What of the answers a clause looks at: its rates, and the groups or pairs of groups it compares."""
-
-    rates: tuple[Rate, ...]
-    sides: tuple[tuple[tuple[int, ...], tuple[int, ...] | None], ...]
-
-    @property
-    def distinct(self) -> list[tuple[int, ...]]:
-        """The groups that are looked at, alone or taken together, each once."""
-        return list(dict.fromkeys(side for pair in self.sides for side in pair if side is not None))
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        return tuple(Place(rate, *side) for rate in self.rates for side in self.sides)
-
-
-def scope(limit: Limit, classes: Sequence[str], groups: Sequence[str]) -> Scope:
-    """Resolve a clause's selectors. Raises ConfigError for a name that the predictions do not have."""
-    of_classes = _indices(limit.classes, classes, "class", limit)
-    of_groups = _indices(limit.groups, groups, "group", limit)
-    if limit.metric in GAP_RATES:
-        rates = GAP_RATES[limit.metric](len(classes))
-        said = limit.metric in ("eo_ovr_max", "dpd_max")
-        rates = [rate for rate in rates if (rate.says if said else rate.of[0]) in of_classes]
-    elif limit.metric == "worst_cell_accuracy":
-        rates = [diagonal(len(classes))[c] for c in of_classes]
-    else:
-        rates = [Rate(of_classes, None)]
-    if limit.metric == "accuracy":
-        return Scope(tuple(rates), ((of_groups, None),))
-    if limit.metric in ("worst_group_accuracy", "worst_cell_accuracy"):
-        return Scope(tuple(rates), tuple(((g,), None) for g in of_groups))
-    return Scope(tuple(rates), tuple(_pairs(of_groups, limit.against == "rest")))
-
-
-def _pairs(groups: tuple[int, ...], rest: bool) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    if not rest or len(groups) == 2:
-        return [((a,), (b,)) for a, b in combinations(groups, 2)]
-    return [((a,), tuple(b for b in groups if b != a)) for a in groups]
-
-
-def _indices(wanted: tuple[str, ...] | None, known: Sequence[str], what: str, limit: Limit) -> tuple[int, ...]:
-    for name in wanted or ():
-        if name not in known:
-            raise ConfigError(
-                f"params.yaml: gate.limits: {limit.name}: there is no {what} {name!r}; choose from {', '.join(known)}"
-            )
-    return tuple(i for i, name in enumerate(known) if wanted is None or name in wanted)
-
-
-def lacking(own: Answers, limit: Limit, of: Scope, minimum: int) -> str | None:
-    """Say what has too few independent examples to be measured, if anything has; the fewest first."""
-    found: list[tuple[int, str]] = []
-    for rate in of.rates:
-        for side in of.distinct:
-            if len(rate.of) == len(side) == 1:
-                count = int(own.evidence[rate.of[0], side[0]])
-            else:
-                count = len(np.unique(own.clusters[_rows(own, rate, side)]))
-            if count < minimum:
-                found.append((count, _few(own, rate, side, count, minimum)))
-    if limit.metric == "worst_group_accuracy" and not found:
-        empty = own.table().empty_cell()
-        return empty
-    return min(found)[1] if found else None
-
-
-def _few(own: Answers, rate: Rate, side: tuple[int, ...], count: int, minimum: int) -> str:
-    groups = f"group {own.groups[side[0]]!r}" if len(side) == 1 else f"groups {', '.join(own.groups[g] for g in side)}"
-    one = f"class {own.classes[rate.of[0]]!r} has" if len(rate.of) == 1 else None
-    if count == 0:
-        return f"{one} no examples of {groups} to measure on" if one else f"{groups} has no examples to measure on"
-    number = f"{count} independent examples"
-    need = f"{minimum} are needed"
-    return f"{one} {number} of {groups}, {need}" if one else f"{groups} has {number}, {need}"
 
 
 def gather(limit: Limit, own: Answers, other: Answers | None) -> Evidence:
@@ -178,48 +90,55 @@ def _says(own: Answers, rate: Rate) -> Floats:
     return np.asarray(own.predicted == (own.labels if rate.says is None else rate.says), dtype=float)
 
 
-def _rows(own: Answers, rate: Rate, side: tuple[int, ...]) -> Ints:
-    return np.flatnonzero(_among(own.labels, rate.of) & _among(own.of_groups, side))
-
-
 def _among(values: Ints, wanted: tuple[int, ...]) -> NDArray[np.bool_]:
     """`np.isin` for few values."""
     return np.logical_or.reduce([values == one for one in wanted])
 
 
-def _clusters(own: Answers, rows: Ints) -> Ints | None:
-    clusters = own.clusters[rows]
-    return None if len(np.unique(clusters)) == len(clusters) else clusters
+def _levels(own: Answers, of: Scope, values: Callable[[Rate], Floats], *, lowest: int = 0) -> Contrasts:
+    """The means of values (S, N) over what every rate is of, in all sides of its own, one side after another."""
+    rows: list[Rows] = []
+    taken: list[Floats] = []
+    for rate in of.rates:
+        value = values(rate)
+        of_rate = [own.rows(rate.of, side) for side in of.distinct]
+        rows += of_rate
+        taken += [value[:, cell.at] for cell in of_rate]
+    # Cells of equal size, without clusters, are alike but for their numbers: one pass for all of them.
+    alike: dict[int, list[int]] = {}
+    for i, cell in enumerate(rows):
+        alike.setdefault(len(cell.at) if cell.clusters is None else -1 - i, []).append(i)
+    parts = [
+        level(np.stack([taken[i] for i in of_size]), rows[of_size[0]].clusters, lowest=lowest)
+        for of_size in alike.values()
+    ]
+    return stacked(parts)[np.argsort([i for of_size in alike.values() for i in of_size])]
 
 
 def _differences(
     own: Answers, of: Scope, values: Callable[[Rate], Floats], *, lowest: int = 0, scale: float = 1.0
 ) -> Contrasts:
     """Differences between sides of a value (S, N) in [lowest, scale]; by pairs of examples where all are paired."""
-    parts = []
-    for rate in of.rates:
-        value = values(rate)
-        if own.by_pair is not None:
-            parts.append(_paired(own, rate, of, value, scale=scale * (1 - lowest)))
-            continue
-        rows = {side: _rows(own, rate, side) for side in of.distinct}
-        levels = {
-            side: level(value[None][..., at] / scale, _clusters(own, at), lowest=lowest) for side, at in rows.items()
-        }
-        first = stacked([levels[a] for a, _ in of.sides])
-        second = stacked([levels[b] for _, b in of.sides if b])
-        apart = minus(first, second)
-        parts.append(Contrasts(apart.first, apart.second, apart.seeds * scale, apart.bend, scale))
-    return stacked(parts)
+    if own.by_pair is not None:
+        return stacked([_paired(own, rate, of, values(rate), scale=scale * (1 - lowest)) for rate in of.rates])
+    levels = _levels(own, of, lambda rate: values(rate) / scale, lowest=lowest)
+    starts = np.arange(len(of.rates))[:, None] * len(of.distinct)
+    place = {side: i for i, side in enumerate(of.distinct)}
+    first = levels[(starts + [place[a] for a, _ in of.sides]).ravel()]
+    second = levels[(starts + [place[b] for _, b in of.sides if b]).ravel()]
+    apart = minus(first, second)
+    return replace(apart, seeds=apart.seeds * scale, scale=scale)
 
 
 def _paired(own: Answers, rate: Rate, of: Scope, value: Floats, *, scale: float) -> Contrasts:
     assert own.by_pair is not None
     pairs = own.by_pair[_among(own.labels[own.by_pair[:, 0]], rate.of)]
+    clusters = own.clusters[pairs[:, 0]]
+    alone = len(np.unique(clusters)) == len(clusters)
     of_pair = value[:, pairs]
     sides = {side: of_pair[..., list(side)].mean(axis=-1) for side in of.distinct}
     apart = np.stack([sides[a] - sides[b or ()] for a, b in of.sides])
-    found = on_the_same(apart, _clusters(own, pairs[:, 0]), scale=scale)
+    found = on_the_same(apart, None if alone else clusters, scale=scale)
     if scale != 1:  # not the values of a rate, but of a difference of rates
         return found
     count = np.asarray(found.first.freedom[0] + 1)
@@ -285,13 +204,7 @@ def _mean_gap(own: Answers, of: Scope, contrasts: Contrasts) -> Evidence:
 
 def _smallest(own: Answers, of: Scope) -> Evidence:
     """The smallest of some rates: accuracy (one), of groups, of cells."""
-    found = []
-    for place in of.places:
-        assert place.rate is not None
-        rows = _rows(own, place.rate, place.first)
-        found.append(level(_says(own, place.rate)[None][..., rows], _clusters(own, rows)))
-    rates = stacked(found)
-    return _floor(own, of, rates)
+    return _floor(own, of, _levels(own, of, lambda rate: _says(own, rate)))
 
 
 def _floor(own: Answers, of: Scope, rates: Contrasts) -> Evidence:
@@ -308,9 +221,9 @@ def _uplift(own: Answers, other: Answers, of: Scope) -> Evidence:
     """How much more accurate, example by example."""
     (place,) = of.places
     assert place.rate is not None
-    rows = _rows(own, place.rate, place.first)
-    right, theirs = (_says(one, place.rate)[None][..., rows] for one in (own, other))
-    found = on_the_same(right - theirs, _clusters(own, rows))
+    rows = own.rows(place.rate.of, place.first)
+    right, theirs = (_says(one, place.rate)[None][..., rows.at] for one in (own, other))
+    found = on_the_same(right - theirs, rows.clusters)
     bends = [bend(one.mean(axis=-1), found.first.freedom + 1) for one in (right, theirs)]
     return _floor(own, of, replace(found, bend=bends[0] - bends[1]))
 
@@ -368,11 +281,7 @@ def _calibration(own: Answers, of: Scope) -> Evidence:
 
     signed = _differences(own, of, error, lowest=-1)
     sides = of.distinct
-    levels = []
-    for side in sides:
-        rows = _rows(own, of.rates[0], side)
-        levels.append(level(error(of.rates[0])[None][..., rows], _clusters(own, rows), lowest=-1))
-    biases = stacked(levels)
+    biases = _levels(own, of, error, lowest=-1)
     first = np.array([sides.index(a) for a, _ in of.sides])
     second = np.array([sides.index(b) for _, b in of.sides if b])
     each = np.abs(np.abs(biases.value)[first] - np.abs(biases.value)[second])

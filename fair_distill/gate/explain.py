@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from fair_distill.config import Limit
 from fair_distill.gate.answers import Answers
-from fair_distill.gate.evidence import Place
 from fair_distill.gate.quantiles import t_quantile
+from fair_distill.gate.scope import Place
 from fair_distill.gate.verdict import Outcome, Verdict
 
 # Beyond this a number of seeds is no advice.

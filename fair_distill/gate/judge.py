@@ -18,7 +18,7 @@ from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.gate.answers import Answers, answers, grouped_by, same_examples
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clause import decide, undecided
-from fair_distill.gate.evidence import gather, lacking, scope
+from fair_distill.gate.evidence import gather
 from fair_distill.gate.metrics import GAPS, METRICS, Confusion, measure
 from fair_distill.gate.noise import Floor, noise_floor
 from fair_distill.gate.policy import (
@@ -35,6 +35,7 @@ from fair_distill.gate.policy import (
 )
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.published import NEAR_COPIES, card_of, found_in
+from fair_distill.gate.scope import lacking, scope
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
 
 __all__ = ["Verdict", "judge", "policy_digest"]

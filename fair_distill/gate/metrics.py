@@ -81,6 +81,10 @@ class Confusion:
     def parts(self, rates: Sequence[Rate]) -> tuple[Floats, Floats]:
         """What the rates are quotients of, (R, G) each: answers that say so, and examples."""
         support = self.support
+        if all(len(rate.of) == 1 for rate in rates):  # most are of one class: looked up, not added up
+            of = [rate.of[0] for rate in rates]
+            says = [c if rate.says is None else rate.says for c, rate in zip(of, rates, strict=True)]
+            return self.counts[:, of, says].T, support[:, of].T
         return (
             np.stack([self._says(rate) for rate in rates]),
             np.stack([support[:, list(rate.of)].sum(axis=1) for rate in rates]),

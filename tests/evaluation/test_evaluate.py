@@ -248,15 +248,16 @@ def test_descent_is_torchs_own_to_the_bit(steps: int) -> None:
 
 def test_no_byte_hangs_on_memory_that_nobody_wrote() -> None:
     """Stages do not have torch fill it, which costs them a tenth of their time."""
-    filled, mode = torch.utils.deterministic.fill_uninitialized_memory, torch.get_deterministic_debug_mode()
+    deterministic: Any = torch.utils.deterministic
+    filled, mode = deterministic.fill_uninitialized_memory, torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")
     found = []
     try:
         for fill in (True, False):
-            torch.utils.deterministic.fill_uninitialized_memory = fill
+            deterministic.fill_uninitialized_memory = fill
             found.append(evaluated(replace(RECIPE, augment=("crop", "cutout", "colour"))).to_parquet())
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        deterministic.fill_uninitialized_memory = filled
         torch.set_deterministic_debug_mode(mode)
 
     assert found[0] == found[1]

@@ -11,8 +11,9 @@ from fair_distill.config import Limit
 from fair_distill.errors import ConfigError
 from fair_distill.gate.answers import Answers, answers
 from fair_distill.gate.bounds import level, minus, on_the_same
-from fair_distill.gate.evidence import gather, lacking, scope, value_of
+from fair_distill.gate.evidence import gather, value_of
 from fair_distill.gate.metrics import GAPS, METRICS, measure
+from fair_distill.gate.scope import lacking, scope
 
 ALPHA = 0.05
 RATES = [[0.9, 0.7, 0.8], [0.6, 0.95, 0.9], [0.85, 0.8, 0.5]]
@@ -245,3 +246,32 @@ def test_uplift_is_paired_by_example() -> None:
     # answered alike, so far surer than either accuracy
     alone = gather(clause("accuracy"), own, None)
     assert found.value - found.lower(ALPHA)[0] < (alone.value - alone.lower(ALPHA)[0]) / 2
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_cells_of_any_sizes_are_bounded_as_each_alone(clustered: bool) -> None:
+    """Cells of equal size are taken in one pass; which go together is nobody's affair."""
+    sizes = [7, 4, 7, 5, 4, 7]  # of class and group, in order
+    label, group = (np.repeat(axis.ravel(), sizes) for axis in np.indices((2, 3)))
+    rng, n = np.random.default_rng(0), sum(sizes)
+    cluster = np.arange(n) - np.arange(n) % 2 if clustered else np.arange(n)
+    own = replace(
+        some(paired=False),
+        classes=("0", "1"),
+        groups=("a", "b", "c"),
+        examples=np.arange(n),
+        labels=label,
+        of_groups=group,
+        pairs=np.arange(n),
+        clusters=np.unique(cluster, return_inverse=True)[1],
+        predicted=rng.integers(0, 2, (3, n)),
+        probability=np.ones((3, n)),
+    )
+
+    found = gather(Limit(metric="worst_cell_accuracy", at_least=0.1, why="x"), own, None)
+
+    for place, value, low in zip(found.places, found.each, found.lower(ALPHA), strict=True):
+        assert place.rate is not None
+        at = (label == place.rate.of[0]) & (group == place.first[0])
+        alone = level((own.predicted == label)[None, :, at].astype(float), own.clusters[at])
+        assert (value, low) == (alone.value[0], alone.lower(ALPHA)[0])
