@@ -35,7 +35,7 @@ test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
 
 export CEPH_PORT ?= 7480
-test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's packages), and its faults; about 4 minutes
+test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's packages), and its faults; 8 minutes on two busy cores
 	tests/s3/ceph.sh install
 	tests/s3/ceph.sh new .ceph
 	FAIR_DISTILL_S3=http://127.0.0.1:$(CEPH_PORT) FAIR_DISTILL_CEPH=$(CURDIR)/.ceph \
