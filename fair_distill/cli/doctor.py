@@ -29,6 +29,7 @@ EXTRAS = {
     "validate": ("great-expectations", "pandas"),
     "report": ("jinja2", "pillow"),
     "pipeline": ("prefect", "dvc"),
+    "sign": ("securesystemslib",),
 }
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 2.0
 _PROBE = "doctor/create-only"

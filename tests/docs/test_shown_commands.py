@@ -260,17 +260,20 @@ def _looked_up(node: ast.expr, names: dict[str, Any]) -> Any:
     return None
 
 
-def test_the_readmes_consumer_gets_what_it_shows(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (text,) = (
-        block.text for block in blocks(Path("README.md")) if block.language == "python" and "load(" in block.text
-    )
-    monkeypatch.chdir(published)
+@pytest.mark.parametrize(
+    "block", [block for block in PYTHON if "fair_distill.load(" in block.text], ids=lambda block: str(block.page)
+)
+def test_a_consumer_gets_what_a_page_shows(block: Block, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of it, on the one set that there is here; what is asked for is checked by the test above."""
+    place = str(published / "registry")
+    for name in ("load", "look_up"):
+        found = getattr(fair_distill, name)("digits@production", registry=place)
+        monkeypatch.setattr(fair_distill, name, lambda *_, found=found, **__: found)
     names: dict[str, Any] = {}
 
-    exec(text, names)
+    exec(block.text, names)
 
-    assert names["digits"].images.shape[0] == len(names["digits"].labels) == 20
-    assert names["model"] is not None
+    assert "fair_distill" in names
 
 
 # The reader itself
