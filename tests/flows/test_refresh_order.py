@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ def test_the_attempt_is_reserved_when_the_set_is_there_and_before_its_prediction
         return lambda *_, **__: called.append(name)
 
     @contextmanager
-    def clone(*_: Any, **__: Any) -> Iterator[tuple[Path, str]]:
-        yield tmp_path, "registry"
+    def clone(*_: Any, **__: Any) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(dvc=None)
 
     monkeypatch.setattr(module, "open_clone", clone)
     monkeypatch.setattr(module, "graph_of", lambda _, stages: stages)
