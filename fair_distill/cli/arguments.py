@@ -45,7 +45,9 @@ def add_checkpoints(sub: argparse.ArgumentParser) -> None:
 
 
 def add_registry(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else the folder `registry`")
+    sub.add_argument(
+        "--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else `registry` in the workspace"
+    )
 
 
 def open_workspace(arguments: Arguments) -> "tuple[Workspace, Config]":

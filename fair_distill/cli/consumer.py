@@ -121,11 +121,10 @@ def _card(arguments: Arguments) -> None:
     from fair_distill.registry.client import look_up
     from fair_distill.registry.croissant import croissant
     from fair_distill.registry.page import dataset_card
-    from fair_distill.registry.store import locate
 
     found = look_up(arguments.reference, registry=arguments.registry)
     if arguments.croissant:
-        print_json(croissant(found, base=locate(arguments.registry).rstrip("/")))
+        print_json(croissant(found, base=arguments.registry.rstrip("/")))
         return
     print(dataset_card(found), end="")
 
@@ -143,10 +142,9 @@ def _evidence(arguments: Arguments) -> None:
 def _pin(arguments: Arguments) -> None:
     from fair_distill.registry.client import look_up
     from fair_distill.registry.pins import pin
-    from fair_distill.registry.store import locate
 
     found = look_up(arguments.reference, registry=arguments.registry)
-    pin(arguments.lock, arguments.reference, found.version, registry=locate(arguments.registry))
+    pin(arguments.lock, arguments.reference, found.version, registry=arguments.registry)
     print(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
 
 

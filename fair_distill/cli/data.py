@@ -83,9 +83,8 @@ def _data_describe(arguments: Arguments) -> None:
 def _data_reference(arguments: Arguments) -> None:
     from fair_distill import stages
     from fair_distill.artifacts import to_json
-    from fair_distill.registry.store import locate
 
-    where = locate(arguments.registry, beside=arguments.workspace)
+    where = arguments.registry
     print(to_json(stages.reference(arguments.reference, where)).decode(), end="")
 
 

@@ -58,9 +58,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _doctor(arguments: Arguments) -> int:
-    from fair_distill.registry.store import locate
 
-    registry = locate(arguments.registry, beside=arguments.workspace)
+    registry = arguments.registry
     checks = list(examine(arguments.workspace, registry=registry, device=arguments.device))
     failed = sum(check.state == "fail" for check in checks)
     if arguments.json:

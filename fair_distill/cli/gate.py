@@ -177,7 +177,6 @@ def _gate_reserve(arguments: Arguments) -> None:
 
     from fair_distill import stages
     from fair_distill.gate.policy import alpha_at
-    from fair_distill.registry.store import locate
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
@@ -186,7 +185,7 @@ def _gate_reserve(arguments: Arguments) -> None:
         config,
         name,
         arguments.to or config.release.channels[-1],
-        registry=locate(arguments.registry, beside=workspace.root),
+        registry=arguments.registry,
         hand=stages.Hand(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
@@ -199,11 +198,10 @@ def _gate_replay(arguments: Arguments) -> None:
     from dataclasses import asdict
 
     from fair_distill import stages
-    from fair_distill.registry.store import locate
 
     workspace, config = _open_gate(arguments)
     floor = stages.floor_at(arguments.policy_floor)
-    where = locate(arguments.registry, beside=workspace.root)
+    where = arguments.registry
     rows = stages.replay_gate(workspace, config, config.gate, registry=where, floor=floor, now=_today(arguments))
     if arguments.json:
         print_json([{**asdict(row), "changed": row.changed} for row in rows])

@@ -64,10 +64,9 @@ def _add_acting(sub: argparse.ArgumentParser) -> None:
 
 def _publish(arguments: Arguments) -> None:
     from fair_distill import stages
-    from fair_distill.registry.store import locate
 
     workspace, config = open_workspace(arguments)
-    where = locate(arguments.registry, beside=workspace.root)
+    where = arguments.registry
     done = stages.publish(workspace, config, registry=where, hand=_hand(arguments))
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
@@ -77,10 +76,9 @@ def _publish(arguments: Arguments) -> None:
 
 def _promote(arguments: Arguments) -> None:
     from fair_distill import stages
-    from fair_distill.registry.store import locate
 
     workspace, config = open_workspace(arguments)
-    where = locate(arguments.registry, beside=workspace.root)
+    where = arguments.registry
     done = stages.promote(
         workspace,
         config,
@@ -137,9 +135,9 @@ def _gc(arguments: Arguments) -> None:
     from fair_distill.artifacts import write_bytes
     from fair_distill.registry.garbage import Look, garbage, remove
     from fair_distill.registry.pins import read_pins
-    from fair_distill.registry.store import locate, open_store
+    from fair_distill.registry.store import open_store
 
-    store = open_store(locate(arguments.registry))
+    store = open_store(arguments.registry)
     pinned = [one.version for one in read_pins(arguments.lock)]
     now = datetime.now(UTC)
     if arguments.look.exists():
@@ -223,9 +221,9 @@ def _hand(arguments: Arguments) -> "Hand":
 def _named(arguments: Arguments) -> Any:
     """The store, the dataset and what stands after the @."""
     from fair_distill.errors import ConfigError
-    from fair_distill.registry.store import locate, open_store
+    from fair_distill.registry.store import open_store
 
     name, _, selector = arguments.reference.partition("@")
     if not selector:
         raise ConfigError(f"{arguments.reference!r}: something after an @ was wanted")
-    return open_store(locate(arguments.registry)), name, selector
+    return open_store(arguments.registry), name, selector

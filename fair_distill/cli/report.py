@@ -16,11 +16,10 @@ def add_commands(commands: Commands) -> None:
 
 def _report(arguments: Arguments) -> None:
     from fair_distill import stages
-    from fair_distill.registry.store import locate
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
-    where = locate(arguments.registry, beside=workspace.root)
+    where = arguments.registry
     if arguments.json:
         print_json(stages.report_numbers(workspace, config, name, registry=where))
         return

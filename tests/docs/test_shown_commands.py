@@ -76,9 +76,8 @@ def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "params.yaml", root / "base")
     (root / "stricter.yaml").write_text(yaml.safe_dump(params["gate"]))
     (root / "reference.json").write_text(_well(root, "data", "reference", "digits@production"))
-    pinned = ["--lock", str(root / "fair-distill.lock"), "--registry", str(root / "registry")]
-    _well(root, "pin", "digits@production", *pinned)
-    (root / "head.json").write_text(_well(root, "head", "digits", "--registry", str(root / "registry")))
+    _well(root, "pin", "digits@production", "--lock", str(root / "fair-distill.lock"))
+    (root / "head.json").write_text(_well(root, "head", "digits"))
     return root
 
 

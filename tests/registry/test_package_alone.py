@@ -124,6 +124,7 @@ def test_who_must_agree_agrees_and_an_auditor_gets_it_all(workspace: Path, tmp_p
 
     metadata = json.loads(run(workspace, "card", "digits@production", "--croissant", *place).out)
     assert metadata["distribution"][0]["contentUrl"].startswith(f"{place[1]}/objects/")
+    assert run(workspace, "verify", "digits").code == 2  # nothing lies in the workspace's own
     packed = run(workspace, "evidence", "digits@production", "--out", str(tmp_path / "all.zip"), *place).out
     assert packed.endswith(f"SHA-256 {sha256(tmp_path / 'all.zip')}\n")
 
