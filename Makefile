@@ -46,14 +46,14 @@ test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's p
 test-light: .venv/.ready  # a consumer's new environment: the wheel without extras, from a folder and a bucket; a minute
 	FAIR_DISTILL_LIGHT=1 python -m pytest tests/registry/test_fresh_environment.py
 
-test-flows: .venv/.ready  # refresh, regate, sweep and run-stage against a server; about 6 minutes
+test-flows: .venv/.ready  # refresh, regate, sweep and run-stage and a Dask cluster, against a server; about 12 minutes
 	FAIR_DISTILL_FLOWS=1 python -m pytest tests/flows
 
-test-containers: .venv/.ready  # the image, and a flow run in a container; podman, as root; about 10 minutes
+test-containers: .venv/.ready  # the image, and a flow run in a container; podman, as root; about 15 minutes
 	tests/containers/image.sh
 	FAIR_DISTILL_CONTAINERS=1 python -m pytest tests/containers
 
-test-server: .venv/.ready  # servers, workers and a database that are killed and come back; as root; about 10 minutes
+test-server: .venv/.ready  # servers, workers and a database that are killed and come back; as root; about 15 minutes
 	FAIR_DISTILL_SERVER=1 python -m pytest tests/server
 
 lint: .venv/.ready

@@ -11,9 +11,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[1]
@@ -106,8 +109,14 @@ class Prefect:
         return {path.name: path.read_text(errors="replace") for path in self.home.glob("*.log")}
 
     def close(self) -> None:
+        """Kill what was started, and what that started in groups of its own: a worker its runs, a run its stages."""
+        alive = [psutil.Process(process.pid) for process in self.processes if process.poll() is None]
+        started = [child for process in alive for child in process.children(recursive=True)]
         for process in reversed(self.processes):
             stop(process, signal.SIGKILL)
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def stop(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:

@@ -7,12 +7,13 @@ without control groups ignores without a word.
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_prefect import REPOSITORY, Prefect, free_port, until
+from running_prefect import REPOSITORY, Prefect, free_port, stop, until
 from small_repository import commit, fewest_stages, git, repository
 
 from fair_distill import versioning
@@ -104,10 +105,11 @@ def git_server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     served, port = tmp_path / "served", free_port()
     served.mkdir()
     options = ("--reuseaddr", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1")
-    daemon = subprocess.Popen(["git", "daemon", *options, f"--port={port}", f"--base-path={served}"])
+    daemon = subprocess.Popen(
+        ["git", "daemon", *options, f"--port={port}", f"--base-path={served}"], start_new_session=True
+    )
     yield served, f"git://127.0.0.1:{port}"
-    daemon.kill()
-    daemon.wait()
+    stop(daemon, signal.SIGKILL)
 
 
 def test_refresh_has_a_container_distil_and_runs_nothing_of_it_itself(
