@@ -14,7 +14,7 @@ PAGES = tuple(
     for page in sorted((REPOSITORY / folder).glob("*.md"))
     if page.name not in ("commands.md", "params.md")
 )
-PROGRAMS = ("docker", "dvc", "fair-distill", "git", "kubectl", "make", "pip", "prefect", "python", "python3")
+PROGRAMS = ("dask", "docker", "dvc", "fair-distill", "git", "kubectl", "make", "pip", "prefect", "python", "python3")
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(rf"`((?:{'|'.join(PROGRAMS)}) [^`]+)`")
 

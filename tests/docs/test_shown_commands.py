@@ -180,6 +180,13 @@ def _dvc(words: list[str]) -> None:
         assert set(parsed.targets) <= set(stages) | made
 
 
+def _dask(words: list[str]) -> None:
+    from distributed.cli import dask_scheduler, dask_worker
+
+    of = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
+    of[words[0]].make_context(f"dask {words[0]}", words[1:])
+
+
 def _prefect(words: list[str]) -> None:
     from prefect.cli._app import _app
 
@@ -222,6 +229,7 @@ def _docker(words: list[str]) -> None:
 
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "dask": _dask,
     "docker": _docker,
     "dvc": _dvc,
     "make": _make,
