@@ -65,7 +65,7 @@ lint: .venv/.ready
 .venv/.ready: constraints.txt pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --constraint constraints.txt $(TORCH_INDEX:%=--extra-index-url %) torch uv
-	.venv/bin/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[dev]'
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 clean:

@@ -243,6 +243,8 @@ def test_a_change_that_loosens_its_own_policy_is_blocked_and_shown(tmp_path: Pat
     )
 
     assert done.returncode == 1, done.stdout + done.stderr
+    place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))  # by hand, with the base's policy and context
+    assert told_digest(done.stdout) == told_digest(run(tmp_path, "enforce", SET).out)
     summary = (root / "gate.md").read_text()
     assert summary.startswith(f"## {SET}: FAIL")
     assert "+    why: I would like to merge" in summary or "+  - metric: eo_diag_max" in summary
