@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that
     # does other work too, spinning made a stage five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "registry" in arguments:
+    if "registry" in arguments:  # beside the workspace, for every command that is told none
         from fair_distill.registry.store import locate
 
         arguments.registry = locate(arguments.registry, beside=arguments.workspace)

@@ -124,7 +124,7 @@ def _card(arguments: Arguments) -> None:
 
     found = look_up(arguments.reference, registry=arguments.registry)
     if arguments.croissant:
-        print_json(croissant(found, base=arguments.registry.rstrip("/")))
+        print_json(croissant(found, base=arguments.registry.partition("?")[0].rstrip("/")))
         return
     print(dataset_card(found), end="")
 

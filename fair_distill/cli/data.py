@@ -84,8 +84,7 @@ def _data_reference(arguments: Arguments) -> None:
     from fair_distill import stages
     from fair_distill.artifacts import to_json
 
-    where = arguments.registry
-    print(to_json(stages.reference(arguments.reference, where)).decode(), end="")
+    print(to_json(stages.reference(arguments.reference, arguments.registry)).decode(), end="")
 
 
 def _validate(arguments: Arguments) -> None:

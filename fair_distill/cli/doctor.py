@@ -58,9 +58,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _doctor(arguments: Arguments) -> int:
-
-    registry = arguments.registry
-    checks = list(examine(arguments.workspace, registry=registry, device=arguments.device))
+    checks = list(examine(arguments.workspace, registry=arguments.registry, device=arguments.device))
     failed = sum(check.state == "fail" for check in checks)
     if arguments.json:
         print_json([asdict(check) for check in checks])

@@ -201,8 +201,9 @@ def _gate_replay(arguments: Arguments) -> None:
 
     workspace, config = _open_gate(arguments)
     floor = stages.floor_at(arguments.policy_floor)
-    where = arguments.registry
-    rows = stages.replay_gate(workspace, config, config.gate, registry=where, floor=floor, now=_today(arguments))
+    rows = stages.replay_gate(
+        workspace, config, config.gate, registry=arguments.registry, floor=floor, now=_today(arguments)
+    )
     if arguments.json:
         print_json([{**asdict(row), "changed": row.changed} for row in rows])
         return

@@ -66,8 +66,7 @@ def _publish(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    where = arguments.registry
-    done = stages.publish(workspace, config, registry=where, hand=_hand(arguments))
+    done = stages.publish(workspace, config, registry=arguments.registry, hand=_hand(arguments))
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
         return
@@ -78,12 +77,11 @@ def _promote(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    where = arguments.registry
     done = stages.promote(
         workspace,
         config,
         arguments.to,
-        registry=where,
+        registry=arguments.registry,
         hand=_hand(arguments),
         floor=arguments.policy_floor,
         reason=arguments.reason,

@@ -19,8 +19,7 @@ def _report(arguments: Arguments) -> None:
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
-    where = arguments.registry
     if arguments.json:
-        print_json(stages.report_numbers(workspace, config, name, registry=where))
+        print_json(stages.report_numbers(workspace, config, name, registry=arguments.registry))
         return
-    print(f"report on {name}: {stages.report(workspace, config, name, registry=where, out=arguments.out)}")
+    print(f"report on {name}: {stages.report(workspace, config, name, registry=arguments.registry, out=arguments.out)}")

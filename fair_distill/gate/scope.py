@@ -79,8 +79,7 @@ def lacking(own: Answers, limit: Limit, of: Scope, minimum: int) -> str | None:
             if count < minimum:
                 found.append((count, _few(own, rate, side, count, minimum)))
     if limit.metric == "worst_group_accuracy" and not found:
-        empty = own.table().empty_cell()
-        return empty
+        return own.table().empty_cell()
     return min(found)[1] if found else None
 
 

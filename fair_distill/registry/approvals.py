@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from fair_distill.artifacts import sha256
 from fair_distill.config import Approvals
-from fair_distill.errors import IntegrityError, Undecided
+from fair_distill.errors import Undecided
 from fair_distill.registry.channels import refuse_revoked, version_number
 from fair_distill.registry.checks import read
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.statements import Signer, Statement, read_envelope, signed_by
-from fair_distill.registry.store import Store, evidence_key
+from fair_distill.registry.store import Store, evidence_key, put
 
 
 def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer) -> None:
@@ -34,9 +34,7 @@ def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer)
     version_number(entries, version)
     refuse_revoked(entries, version)
     envelope = sign(Statement("approvals", name, version, policy))
-    key = evidence_key(version, "statements", sha256(envelope))
-    if not store.create(key, envelope) and store.read(key) != envelope:
-        raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")
+    put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
 
 
 def approved_by(store: Store, name: str, version: str, *, policy: str, keys: Sequence[str]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, time
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
 from fair_distill.registry.statements import PREDICATES, Signer, Statement
-from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
+from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, put
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def publish(
     if provenance is not None:
         objects |= beside_files(manifest, provenance)
     for key, content in objects.items():
-        _put(store, key, content)
+        put(store, key, content)
     for kind, content in evidence:
-        _put(store, evidence_key(version, kind, sha256(content)), content)
-    _put(store, manifest_key(version), manifest.to_json())
+        put(store, evidence_key(version, kind, sha256(content)), content)
+    put(store, manifest_key(version), manifest.to_json())
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         if version in published(entries):
@@ -172,10 +172,10 @@ def promote(
     if draft(entries, channel) is None:
         return Promotion(version, number, channel, ())
     digest = sha256(verdict_bytes)
-    _put(store, evidence_key(version, "verdicts", digest), verdict_bytes)
+    put(store, evidence_key(version, "verdicts", digest), verdict_bytes)
     if sign is not None:
         envelope = sign(Statement("verdicts", name, version, digest))
-        _put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
+        put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
     if signed_by:
         check_signatures(store, name, version, [digest], signed_by, what=what)
     steps = order[: order.index(channel) + 1]
@@ -228,9 +228,3 @@ def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes,
         raise refusal(f"{what}: {'; '.join(verdict.reasons) or verdict.outcome}")
     if not store.exists(evidence_key(version, "predictions", verdict.predictions)):
         raise DataError(f"{what}: the predictions it was judged from are not in the registry; publish them with it")
-
-
-def _put(store: Store, key: str, content: bytes) -> None:
-    """See that `content` lies under `key`, written now or before."""
-    if not store.create(key, content) and store.read(key) != content:
-        raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")

@@ -25,7 +25,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from fair_distill.artifacts import md5, sha256
-from fair_distill.errors import ConfigError, DataError, FairDistillError
+from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
 from fair_distill.s3 import open_bucket
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
@@ -127,6 +127,12 @@ def is_named_so(key: str, content: bytes) -> bool:
     if kind == "versions":
         return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)
     return True
+
+
+def put(store: Store, key: str, content: bytes) -> None:
+    """See that `content` lies under `key`, written now or before. Raises IntegrityError if something else does."""
+    if not store.create(key, content) and store.read(key) != content:
+        raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")
 
 
 def locate(registry: str | None, *, beside: Path = Path()) -> str:

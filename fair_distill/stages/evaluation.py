@@ -111,9 +111,8 @@ class _Asked:
 
         known(config, name)
         torch_device(device, threads=1)  # one that is not there is refused before anything is read
-        own = digests_of_own(
-            config.evaluate.model_dump()
-        )  # now: a file of one's own may be changed while networks train
+        # Now: a file of one's own may be changed while networks train.
+        own = digests_of_own(config.evaluate.model_dump())
         manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
         split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
         _unseen(workspace, split, manifest.source)
