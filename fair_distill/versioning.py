@@ -168,8 +168,10 @@ def serve() -> None:
 
     In a fork, because a command changes the process that it runs in, and DVC is made for one a process.
     """
+    import psutil
     from dvc.cli import main
 
+    psutil.pid_exists = _lives
     main(["dag"])  # changes nothing, and imports nearly all that any command needs
     print(f"{_END}0", flush=True)
     for line in sys.stdin:
@@ -183,6 +185,20 @@ def serve() -> None:
             finally:
                 os._exit(255)  # whatever was raised: this is not to become a second server
         print(f"{_END}{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}", flush=True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process can still be doing something, which DVC asks of whoever holds a lock on a file.
+
+    Its own question is also answered yes for a process that was killed and that nobody has waited for: soon past where
+    there is an init, and never in a container without one.
+    """
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Path:

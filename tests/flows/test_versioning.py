@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -61,6 +62,20 @@ def test_dvc_is_started_once_for_many_commands_and_anew_after_it_was_killed(tmp_
 
     assert first == second
     assert third != second
+
+
+def test_a_killed_process_that_nobody_has_waited_for_holds_no_lock(tmp_path: Path) -> None:
+    folder = stage(tmp_path, "touch made")
+    killed = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    holder = {"pid": killed.pid, "cmd": "dvc repro only"}
+    (folder / ".dvc" / "tmp").mkdir()
+    (folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps({"read": {}, "write": {str(folder / "made"): holder}}))
+
+    with versioning.Dvc(folder) as dvc:
+        assert dvc.repro("only", say=lambda line: None) == ("only",)
+
+    killed.wait()
 
 
 def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Path) -> None:
