@@ -11,7 +11,7 @@ from fair_distill.config import load_config
 from fair_distill.stages.sweep import Point, compared_at, points
 from flows.parameters import Repository
 from tasks.placement import task_runner
-from tasks.sweep import choose, judge_choice, tune_point, tune_reference
+from tasks.sweep import choose, judge_choice, tell, tune_point, tune_reference
 from tasks.workspace import open_clone, say_what_runs
 
 
@@ -55,10 +55,12 @@ def sweep(
             tune_point.submit(repository, revision, point, {of.name: said[of] for of in compared[name]})
             for name, point in all_points.items()
         ]
-        best = choose(clone, [run.result() for run in ran])
+        tried = [run.result() for run in ran]
+        best = choose(clone, tried)
+        outcome = judge_choice(clone, all_points[best]) if best else None
+        tell(clone, tried, best, outcome)
     if best is None:
         return Completed(name="NoneFits", message=f"of {len(all_points)} candidates none should pass: add larger ipc")
-    outcome = judge_choice(repository, revision, all_points[best])
     told = _told(all_points[best])
     if outcome != "pass":
         return Failed(name="Blocked", message=f"{best} should have passed, and the gate says: {outcome}")

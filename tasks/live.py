@@ -10,7 +10,7 @@ from fair_distill.stages import live as stages
 from tasks.kinds import step, unanswered
 from tasks.placement import device
 from tasks.registry import hand
-from tasks.telling import tell_set
+from tasks.telling import tell_report, tell_set
 from tasks.workspace import Clone
 
 
@@ -39,11 +39,11 @@ def what_is_live(clone: Clone) -> tuple[stages.Live, ...]:
 @step("judge v{version.number} again", hours=24, again=unanswered)
 def judge_again(clone: Clone, version: stages.Live) -> Judged:
     """Judge one version, demote it if it fails, and show the verdict."""
-    place = clone.workspace
-    now = datetime.now(UTC)
+    place, now = clone.workspace, datetime.now(UTC)
+    config = load_config(place.params)
     done = stages.regate(
         place,
-        load_config(place.params),
+        config,
         version,
         registry=clone.registry,
         hand=hand(now),
@@ -54,4 +54,5 @@ def judge_again(clone: Clone, version: stages.Live) -> Judged:
     told += f", taken off {', '.join(done.demoted)}" if done.demoted else f", stays in {', '.join(version.channels)}"
     get_run_logger().info("%s%s", told, " (measured anew)" if done.measured else "")
     tell_set(place, version.name, pictures=False)
+    tell_report(clone, place, stages.with_live(config, version), version.name)
     return Judged(told, bool(done.demoted), done.verdict.outcome in ("inconclusive", "insufficient"))

@@ -65,4 +65,4 @@ def show(clone: Clone) -> None:
     config = load_config(place.params)
     tell_table(place, list(config.sets))
     tell_set(place, config.release.candidate, pictures=config.validate_.privacy != "restricted")
-    tell_report(clone, config, config.release.candidate)
+    tell_report(clone, place, config, config.release.candidate)

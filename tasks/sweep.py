@@ -13,17 +13,17 @@ from fair_distill import versioning
 from fair_distill.artifacts import Workspace
 from fair_distill.config import Config, load_config
 from fair_distill.config.files import read_params
-from fair_distill.gate.choose import Tuned, margin, shrinkage, smallest_that_should_pass
+from fair_distill.gate.choose import margin, smallest_that_should_pass
 from fair_distill.stages import sweep as stages
 from tasks.kinds import step, went_down
 from tasks.placement import device
-from tasks.telling import Telling, tell_set
+from tasks.telling import Telling, keep_page, tell_report, tell_set
 from tasks.workspace import Clone
 
 
 @step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down)
-def tune_reference(repository: str, revision: str, point: stages.Point, of: stages.Compared) -> bytes:
-    """Make what points are compared to, as one of them needs it, and return what the tune split says of it."""
+def tune_reference(repository: str, revision: str, point: stages.Point, of: stages.Compared) -> stages.OnTune:
+    """Make what points are compared to, as one of them needs it, and ask the tune split about it."""
     with _at(repository, revision, point) as here:
         here.bring_up_to_date(f"references@{of.name}")
         return stages.on_tune(here.workspace, here.config, of.name, scratch=here.scratch / "tune", device=device())
@@ -31,43 +31,51 @@ def tune_reference(repository: str, revision: str, point: stages.Point, of: stag
 
 @step("{point.name}", hours=24, again=went_down)
 def tune_point(
-    repository: str, revision: str, point: stages.Point, compared: Mapping[str, bytes]
-) -> tuple[Tuned, float]:
-    """Distil one candidate and ask the tune split about it; return that, and how bounds shrink from tune to gate."""
+    repository: str, revision: str, point: stages.Point, compared: Mapping[str, stages.OnTune]
+) -> stages.Tried:
+    """Distil one candidate and ask the tune split about it."""
     with _at(repository, revision, point) as here:
         here.bring_up_to_date(f"distill@{point.candidate}")
         place, scratch = here.workspace, here.scratch
         own = stages.on_tune(place, here.config, point.candidate, scratch=scratch / "tune", device=device())
-        predictions = {**compared, point.candidate: own}
-        found = stages.tuned(place, here.config, point, predictions, scratch=scratch / "judge")
-        return found, shrinkage(*stages.sizes(place))
+        said = {**compared, point.candidate: own}
+        shrink = stages.shrink_of(place)
+        return stages.tuned(place, here.config, point, said, shrink=shrink, scratch=scratch / "judge")
 
 
 @step(hours=1)
-def choose(clone: Clone, found: list[tuple[Tuned, float]]) -> str | None:
+def choose(clone: Clone, tried: list[stages.Tried]) -> str | None:
     """Show what tune says of every point, and return the name of the smallest that should pass; None if none should."""
     limits = stages.ranked_by(load_config(clone.workspace.params).gate)
     rows = [
         {
-            "point": tuned.name,
-            "images": tuned.examples,
-            "margin": "–" if (of := margin(tuned, limits, shrink=shrink)) is None else f"{of:+.3f}",
-            **{f"{finding.clause}": _shown(finding.value) for finding in tuned.verdict.findings},
+            "point": one.point.name,
+            "images": one.tuned.examples,
+            "margin": "–" if (of := margin(one.tuned, limits, shrink=one.shrink)) is None else f"{of:+.3f}",
+            **{f"{finding.clause}": _shown(finding.value) for finding in one.tuned.verdict.findings},
         }
-        for tuned, shrink in found
+        for one in tried
     ]
     create_table_artifact(rows, key="sweep", description="every candidate on tune; margin: to the nearest limit")
-    best = smallest_that_should_pass([tuned for tuned, _ in found], limits, shrink=found[0][1])
+    best = smallest_that_should_pass([one.tuned for one in tried], limits, shrink=tried[0].shrink)
     return best.name if best else None
 
 
 @step("judge {point.name}", hours=24, again=went_down)
-def judge_choice(repository: str, revision: str, point: stages.Point) -> str:
-    """Judge the one candidate that was chosen on the gate split; return the outcome."""
-    with _at(repository, revision, point) as here:
+def judge_choice(clone: Clone, point: stages.Point) -> str:
+    """Judge the one candidate that was chosen on the gate split, show it, and return the outcome."""
+    with _at(clone.repository, clone.revision, point) as here:
         here.bring_up_to_date(f"judge@{point.candidate}")
         tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")
+        tell_report(clone, here.workspace, here.config, point.candidate)
         return stages.outcome(here.workspace, point.candidate)
+
+
+@step(hours=1)
+def tell(clone: Clone, tried: list[stages.Tried], chosen: str | None, outcome: str | None) -> None:
+    """Keep the page on the whole sweep where people find it, and link to it."""
+    config = load_config(clone.workspace.params)
+    keep_page(clone, config, "sweep", stages.told(config, tried, chosen=chosen, outcome=outcome))
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,15 +107,20 @@ def tell_rates(rates: bytes, name: str) -> None:
     _image(bars_svg(rows, title=name).encode(), "svg+xml", key(f"groups {name}"), f"{name}: recall of each group")
 
 
-def tell_report(clone: Clone, config: Config, name: str) -> None:
-    """Keep the report on a set where people find it, and link to it.
+def tell_report(clone: Clone, workspace: Workspace, config: Config, name: str) -> None:
+    """Keep the report on a set of a workspace where people find it, and link to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "report.html"
+        page = stages.report(workspace, config, name, registry=clone.registry, out=out).read_bytes()
+    keep_page(clone, config, name, page)
+
+
+def keep_page(clone: Clone, config: Config, name: str, page: bytes) -> None:
+    """Keep a page where people find it, and link to it.
 
     An artifact is a row of the server's database, and its Markdown is shown without styles and scripts: it cannot be a
     page. FAIR_DISTILL_REPORTS_URL says at which address browsers have what lies there, if they do.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "report.html"
-        page = stages.report(clone.workspace, config, name, registry=clone.registry, out=out).read_bytes()
     # Called after the run: the page also tells the registry's history, which goes on.
     called = f"{config.dataset}/{name}-{str(flow_run.id)[:8]}.html"
     place = open_objects(clone.reports, said_by=REPORTS)

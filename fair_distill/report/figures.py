@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fair_distill.card import DatasetCard
 from fair_distill.gate.verdict import Finding
 from fair_distill.report.cells import CellRate, ClassGap
 from fair_distill.report.history import Moment
-from fair_distill.report.material import Compared, Point
+from fair_distill.report.material import Compared, Point, Swept
 from fair_distill.report.plot import Axis, Band, Dot, Key, Line, Path, Plot, Tick, axis, hue_of, middle, shape_of
 from fair_distill.report.words import is_gap, metric, number, percent
 
@@ -91,48 +92,81 @@ def cells(rates: Sequence[CellRate], gaps: Sequence[ClassGap], network: str) -> 
     )
 
 
+@dataclass(frozen=True)
+class _Spot:
+    accuracy: float
+    gap: float
+    hue: int
+    shape: str
+    chosen: bool
+    title: str
+
+
 def pareto(sets: Sequence[Compared], gated: str, limit: float | None, floor: float | None, shown: str) -> Plot:
     """Accuracy against the gap, a mark per set and network. Down and to the right is better."""
+    networks = list(dict.fromkeys(network for one in sets for network in one.metrics or {}))
     spots = [
-        (index, one.name, network, of["accuracy"], of[gated])
+        _Spot(of["accuracy"], of[gated], hue_of(index), shape_of(networks.index(network)), one.name == shown, title)
         for index, one in enumerate(sets)
         for network, of in (one.metrics or {}).items()
         if of.get("accuracy") is not None and of.get(gated) is not None
+        for title in (f"{one.name}, {network}: {_both(of['accuracy'], of[gated])}",)
     ]
-    networks = list(dict.fromkeys(spot[2] for spot in spots))
-    across = axis([*(spot[3] for spot in spots), *([floor] if floor is not None else [])], end=1.0)
-    up = axis([0.0, *(spot[4] for spot in spots), *([limit] if limit is not None else [])], start=0.0)
+    legend = [Key(one.name, hue_of(index)) for index, one in enumerate(sets) if one.metrics]
+    says = f"Accuracy against {metric(gated).lower()}, for {len(legend)} sets and {len(networks)} networks."
+    legend += [Key(network, -1, shape_of(i)) for i, network in enumerate(networks)]
+    return _trade_off(spots, says, legend, gated, limit, floor)
+
+
+def swept(points: Sequence[Swept], gated: str, limit: float | None, floor: float | None, chosen: str | None) -> Plot:
+    """Accuracy against the gap on tune, a mark per candidate of a sweep: a colour per kind, a shape per size."""
+    kinds, sizes = list(dict.fromkeys(one.kind for one in points)), sorted({one.ipc for one in points})
+    spots = [
+        _Spot(one.accuracy, one.gap, hue_of(kinds.index(one.kind)), shape_of(sizes.index(one.ipc)), own, title)
+        for one in points
+        if one.accuracy is not None and one.gap is not None
+        for own, title in ((one.name == chosen, f"{one.name}: {_both(one.accuracy, one.gap)}"),)
+    ]
+    legend = [Key(kind, hue_of(i)) for i, kind in enumerate(kinds)]
+    legend += [Key(f"{size:,} a class", -1, shape_of(i)) for i, size in enumerate(sizes)]
+    says = f"Accuracy against {metric(gated).lower()} on the tune split, for {len(points)} candidates."
+    return _trade_off(spots, says, legend, gated, limit, floor)
+
+
+def _both(accuracy: float, gap: float) -> str:
+    return f"accuracy {percent(accuracy)}, gap {percent(gap)}"
+
+
+def _trade_off(
+    spots: Sequence[_Spot], says: str, legend: Sequence[Key], gated: str, limit: float | None, floor: float | None
+) -> Plot:
+    """Accuracy to the right, the gap upwards; what the policy admits is shaded."""
+    across = axis([*(spot.accuracy for spot in spots), *([floor] if floor is not None else [])] or [0.0], end=1.0)
+    up = axis([0.0, *(spot.gap for spot in spots), *([limit] if limit is not None else [])], start=0.0)
     marks: list[Dot | Line | Path | Band] = []
     if limit is not None:
         left = 0.0 if floor is None else across(floor)
         marks.append(Band(left, up.down(limit), 100 - left, up(limit), "within"))
     marks += [Line(0, tick.at, 100, tick.at, "grid") for tick in up.up(_in_percent)]
-    for index, name, network, accuracy, gap in spots:
-        marks.append(
-            Dot(
-                across(accuracy),
-                up.down(gap),
-                hue_of(index),
-                shape_of(networks.index(network)),
-                "chosen" if name == shown else "solid",
-                f"{name}, {network}: accuracy {percent(accuracy)}, gap {percent(gap)}",
-            )
+    marks += [
+        Dot(
+            across(spot.accuracy),
+            up.down(spot.gap),
+            spot.hue,
+            spot.shape,
+            "chosen" if spot.chosen else "solid",
+            spot.title,
         )
-    names = [one.name for one in sets if one.metrics]
-    legend = [Key(name, hue_of([one.name for one in sets].index(name)), "circle") for name in names]
-    legend += [Key(network, -1, shape_of(i)) for i, network in enumerate(networks)]
-    own = [spot for spot in spots if spot[1] == shown]
-    says = f"Accuracy against {metric(gated).lower()}, for {len(names)} sets and {len(networks)} networks."
-    for _, _, network, accuracy, gap in own:
-        says += f" {shown} with {network}: accuracy {percent(accuracy)}, gap {percent(gap)}."
+        for spot in spots
+    ]
     return Plot(
-        says,
+        " ".join([says, *(f"{spot.title}." for spot in spots if spot.chosen)]),
         17,
         tuple(marks),
         across.ticks(_in_percent),
         up.up(_in_percent),
         "accuracy",
-        f"{metric(gated).lower()}",
+        metric(gated).lower(),
         legend=tuple(legend),
     )
 

@@ -34,6 +34,29 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """A candidate of a sweep, as the tune split shows it.
+
+    Attributes
+    ----------
+    kind : its alignment and backbone
+    examples : how large the set is; `ipc` of them a class
+    accuracy, gap : of the network that fares worst in each
+    margin : how far the limit that is nearest should be from being broken on the gate split; None if unknown
+    values : what each clause of the policy came to
+    """
+
+    name: str
+    kind: str
+    ipc: int
+    examples: int
+    accuracy: float | None
+    gap: float | None
+    margin: float | None
+    values: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class Point:
     """A point of a class's plane; see `distillation.projection`."""
 
@@ -82,10 +105,16 @@ class Material:
     @property
     def limit(self) -> float | None:
         """The policy's limit on it."""
-        return next((one.at_most for one in self.policy.limits if one.name == self.gated), None)
+        return limit_on(self.policy, self.gated)
 
 
 def gated(policy: Gate) -> str:
     """The metric that comparisons and history are drawn by: the first gap that the policy limits as such."""
     gaps = [limit.metric for limit in policy.limits if limit.metric in GAP_RATES and limit.name == limit.metric]
     return gaps[0] if gaps else "eo_diag_max"
+
+
+def limit_on(policy: Gate, name: str) -> float | None:
+    """The policy's limit on a metric as such, if it has one."""
+    found = (one.at_least if one.at_most is None else one.at_most for one in policy.limits if one.name == name)
+    return next(found, None)

@@ -1,32 +1,19 @@
-"""One static page from what was measured: no script, no network, no clock. The only file that knows Jinja.
-
-The page is a function of the material: equal material gives equal bytes.
-"""
+"""The page on one set, from what was measured. It is a function of the material: equal material gives equal bytes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from fair_distill.errors import ConfigError
 from fair_distill.gate.answers import Answers
 from fair_distill.report import figures, pictures, words
 from fair_distill.report.cells import cell_rates, class_gaps
 from fair_distill.report.history import Moment
-from fair_distill.report.material import Compared, Material
+from fair_distill.report.material import Compared, Material, limit_on
+from fair_distill.report.render import Table, render
 
 # Without a policy's alpha (`mode: point`), intervals are the customary ones.
 _ALPHA = 0.05
 _SHORT = 12
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a header; `words` columns at the left are text, the rest are numbers."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int = 1
 
 
 def page(material: Material) -> bytes:
@@ -37,20 +24,7 @@ def page(material: Material) -> bytes:
     ConfigError
         If Jinja or Pillow is not installed.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise ConfigError("a report needs Jinja and Pillow: pip install 'fair-distill[report]'") from None
-    environment = Environment(
-        loader=PackageLoader("fair_distill.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": words.percent, "metric": words.metric, "after": str.removeprefix}
-    template = environment.get_template("page.html.j2")
-    return template.render(_context(material)).encode()
+    return render("page.html.j2", _context(material))
 
 
 def numbers(of: Material) -> dict[str, Any]:
@@ -78,12 +52,11 @@ def _context(of: Material) -> dict[str, Any]:
     alpha = _ALPHA if verdict.alpha is None else verdict.alpha
     own = _shown(of)
     rates, gaps = cell_rates(own, alpha), class_gaps(own, alpha)
-    floor = next((one.at_least for one in of.policy.limits if one.name == "accuracy"), None)
     return {
         "m": of,
         "card": card,
         "verdict": verdict,
-        "headline": words.headline(of.name, verdict),
+        "title": f"{of.dataset}: {words.headline(of.name, verdict)}",
         "lead": words.lead(verdict),
         "sure": words.sure(verdict),
         "confidence": words.percent(1 - alpha),
@@ -96,7 +69,7 @@ def _context(of: Material) -> dict[str, Any]:
         "cell_tables": [_cell_table(one, alpha) for one in of.answers],
         "gap_table": _gap_table(of.answers, alpha),
         "group_table": _group_table(of),
-        "pareto": figures.pareto(of.sets, of.gated, of.limit, floor, of.name),
+        "pareto": figures.pareto(of.sets, of.gated, of.limit, limit_on(of.policy, "accuracy"), of.name),
         "sets": _sets(of.sets),
         "set_header": tuple(words.SHORT_WORDS.values()),
         "strips": pictures.strips(of.distilled) if of.distilled is not None and card.schema is None else [],

@@ -63,6 +63,11 @@ def live(config: Config, *, registry: str) -> tuple[Live, ...]:
     )
 
 
+def with_live(config: Config, of: Live) -> Config:
+    """Return the settings with a live version as a set like any other: so it is measured, judged and shown."""
+    return config.model_copy(update={"sets": [*config.sets, of.name]})
+
+
 def regate(
     workspace: Workspace,
     config: Config,
@@ -83,8 +88,7 @@ def regate(
     store = open_store(registry)
     manifest = manifest_of(store, of.version)
     files = files_of(store, manifest)
-    # A set of the workspace like any other, so that it is measured and judged like any other.
-    config = config.model_copy(update={"sets": [*config.sets, of.name]})
+    config = with_live(config, of)
     write_version(workspace.set(of.name), manifest, files)
     known = _known(store, workspace, config, of.version)
     if known is None:

@@ -96,6 +96,8 @@ def _how(config: Config, name: str) -> str:
             "herding": "real, by herding",
             "k_centre": "real, by k-centre",
         }[config.references[name].select]
+    if name not in config.candidates:
+        return "as it was published"
     candidate = config.candidates[name]
     center = f", {candidate.barycenter.name} barycenter" if candidate.barycenter else ""
     return f"distilled, {candidate.alignment.name.replace('_', ' ')}{center}"

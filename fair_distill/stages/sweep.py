@@ -12,10 +12,12 @@ from typing import Any
 from fair_distill.artifacts import Workspace, to_json, write_bytes
 from fair_distill.config import Config, Gate, Limit
 from fair_distill.config.files import parse_config
-from fair_distill.gate.choose import Tuned
+from fair_distill.gate.choose import Tuned, margin, shrinkage
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import read_version
+from fair_distill.report.material import Metrics, Swept, gated
+from fair_distill.report.sweep import sweep_page
 from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.gate import verdict_of
 from fair_distill.stages.record import made_by
@@ -37,9 +39,13 @@ class Point:
     seed: int
 
     @property
-    def name(self) -> str:
+    def kind(self) -> str:
         backbone = self.matcher if isinstance(self.matcher, str) else self.matcher.get("name", "?")
-        return f"{self.candidate} · {backbone} · ipc {self.ipc} · seed {self.seed}"
+        return f"{self.candidate} · {backbone}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} · ipc {self.ipc} · seed {self.seed}"
 
 
 def points(
@@ -96,8 +102,16 @@ def compared_at(config: Config, point: Point) -> tuple[Compared, ...]:
     )
 
 
-def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> bytes:
-    """Train on a set and ask the networks about the tune split; return their predictions.
+@dataclass(frozen=True)
+class OnTune:
+    """What networks that were trained on a set say of the tune split."""
+
+    predictions: bytes
+    metrics: Metrics
+
+
+def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> OnTune:
+    """Train on a set and ask the networks about the tune split.
 
     Parameters
     ----------
@@ -107,31 +121,77 @@ def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, d
     for split, role in (("train", "train"), ("tune", "gate")):
         _link(aside.split(role), workspace.split(split))
     _link(aside.set(name), workspace.set(name))
-    evaluate(aside, config, name, device=device)
-    return aside.predictions(name).read_bytes()
+    metrics = evaluate(aside, config, name, device=device)
+    return OnTune(aside.predictions(name).read_bytes(), metrics)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A point of a sweep and what the tune split says of it.
+
+    Attributes
+    ----------
+    shrink : how bounds shrink from the tune split to the gate split
+    """
+
+    point: Point
+    tuned: Tuned
+    shrink: float
+    metrics: Metrics
 
 
 def tuned(
-    workspace: Workspace, config: Config, point: Point, predictions: Mapping[str, bytes], *, scratch: Path
-) -> Tuned:
+    workspace: Workspace,
+    config: Config,
+    point: Point,
+    said: Mapping[str, OnTune],
+    *,
+    shrink: float,
+    scratch: Path,
+) -> Tried:
     """Hold what the tune split says of a point's set against the policy.
 
     Parameters
     ----------
-    predictions : on the tune split, of the point's candidate and of what it is compared to
+    said : of the point's candidate and of what it is compared to
+    shrink : what `shrink_of` says of the workspace
     scratch : an empty folder
     """
     aside = Workspace(scratch)
     write_bytes(aside.context, b"{}\n")
-    for name, content in predictions.items():
-        write_bytes(aside.predictions(name), content)
+    for name, one in said.items():
+        write_bytes(aside.predictions(name), one.predictions)
     _link(aside.set(point.candidate), workspace.set(point.candidate))
     # The tune split is small: what it cannot show for certain it can still rank.
     update: dict[str, Any] = {"limits": ranked_by(config.gate)}
     policy = config.gate.model_copy(update=update | ({"minimum_per_cell": 2} if config.gate.mode == "bounds" else {}))
     verdict = verdict_of(aside, config.model_copy(update={"gate": policy}), point.candidate)
     manifest, _ = read_version(aside.set(point.candidate), made_by=made_by(config, point.candidate))
-    return Tuned(point.name, manifest.card.examples, verdict)
+    found = Tuned(point.name, manifest.card.examples, verdict)
+    return Tried(point, found, shrink, said[point.candidate].metrics)
+
+
+def told(config: Config, tried: Sequence[Tried], *, chosen: str | None, outcome: str | None) -> bytes:
+    """Return the page on a sweep; its parameters are those of `report.sweep_page`."""
+    gap, limits = gated(config.gate), ranked_by(config.gate)
+    points = [
+        Swept(
+            name=one.point.name,
+            kind=one.point.kind,
+            ipc=one.point.ipc,
+            examples=one.tuned.examples,
+            accuracy=min(_known(one.metrics, "accuracy"), default=None),
+            gap=max(_known(one.metrics, gap), default=None),
+            margin=margin(one.tuned, limits, shrink=one.shrink),
+            values={finding.clause: finding.value for finding in one.tuned.verdict.findings},
+        )
+        for one in tried
+    ]
+    return sweep_page(config.dataset, points, config.gate, chosen=chosen, outcome=outcome)
+
+
+def _known(metrics: Metrics, name: str) -> list[float]:
+    return [of[name] for of in metrics.values() if of.get(name) is not None]
 
 
 def outcome(workspace: Workspace, name: str) -> str:
@@ -139,11 +199,11 @@ def outcome(workspace: Workspace, name: str) -> str:
     return Verdict.from_json(workspace.verdict(name).read_bytes(), name=str(workspace.verdict(name))).outcome
 
 
-def sizes(workspace: Workspace) -> tuple[int, int]:
-    """How many examples tune and gate have."""
+def shrink_of(workspace: Workspace) -> float:
+    """Return how bounds shrink from the tune split to the gate split, of which only its size counts."""
     from fair_distill.data.schema import read_split
 
-    return len(read_split(workspace.split("tune"))), len(read_split(workspace.split("gate")))
+    return shrinkage(len(read_split(workspace.split("tune"))), len(read_split(workspace.split("gate"))))
 
 
 def _link(place: Path, to: Path) -> None:

@@ -7,7 +7,7 @@ from small_workspace import small_params, write_params
 from fair_distill.artifacts import Workspace, sha256
 from fair_distill.config import load_config
 from fair_distill.gate.predictions import Predictions
-from fair_distill.stages.sweep import Compared, compared_at, on_tune, outcome, points, tuned
+from fair_distill.stages.sweep import Compared, compared_at, on_tune, outcome, points, told, tuned
 
 LIMITS = [
     {"metric": "accuracy", "over": "full", "at_least": -1.0, "why": "a test"},
@@ -44,10 +44,14 @@ def test_a_point_is_held_against_the_policy_on_the_tune_split(workspace: Path, t
         name: on_tune(place, config, name, scratch=tmp_path / name, device="cpu")
         for name in ("full", "balanced", "barycentric")
     }
-    found = tuned(place, config, point, said, scratch=tmp_path / "judge")
+    found = tuned(place, config, point, said, shrink=1.0, scratch=tmp_path / "judge")
 
-    assert {Predictions.from_parquet(content).split for content in said.values()} == {sha256(place.split("tune"))}
-    assert found.examples == 20
-    assert found.verdict.outcome == "pass"
+    assert {Predictions.from_parquet(one.predictions).split for one in said.values()} == {sha256(place.split("tune"))}
+    assert found.tuned.examples == 20
+    assert found.tuned.verdict.outcome == "pass"
+    worst = min(of["accuracy"] for of in found.metrics.values())
+    shown = told(config, [found], chosen=point.name, outcome="pass").decode()
+    assert f"{100 * worst:.1f}\u202f%" in shown
+    assert "It has 20 examples" in shown
     gate.write_bytes(before)
     assert outcome(place, "barycentric") == "fail"  # what the gate split said stays as it was

@@ -167,6 +167,7 @@ def test_what_is_live_is_judged_by_the_new_policy_and_demoted_with_the_reason(re
     entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
     assert kept.name == "Completed"
     assert (gone.name, again.name) == ("Demoted", "NothingLive")
+    assert "report-live-v1" in artifacts_of(gone)
     assert entries[-1].event == "demote"
     assert "judged again: accuracy" in entries[-1].reason
     assert current(entries, "production") is None
@@ -203,6 +204,7 @@ def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: An
     assert sum(name.startswith("judge ") for name in task_runs_of(state)) == 1
     assert sum(name.startswith("full ") for name in task_runs_of(state)) == 1
     assert len(json.loads(artifacts_of(state)["sweep"].data)) == 2
+    assert {"report-sweep", "report-barycentric"} <= artifacts_of(state).keys()
 
 
 def test_a_sweep_in_which_none_should_pass_does_not_look_at_the_gate_split(tmp_path: Path) -> None:
@@ -214,6 +216,7 @@ def test_a_sweep_in_which_none_should_pass_does_not_look_at_the_gate_split(tmp_p
     state = sweep(str(workspace.root), ipc=[1], return_state=True)
 
     assert state.name == "NoneFits"
+    assert "report-sweep" in artifacts_of(state)
     assert not any(name.startswith("judge ") for name in task_runs_of(state))
 
 

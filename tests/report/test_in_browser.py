@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_sweep import POLICY, swept
 from small_workspace import run
+
+from fair_distill.report.sweep import sweep_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SIZES = {"phone": 360, "desk": 1440}
@@ -46,9 +49,20 @@ def address(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return (root / "artifacts" / "reports" / "barycentric.html").as_uri()
 
 
+@pytest.fixture(scope="module")
+def of_a_sweep(tmp_path_factory: pytest.TempPathFactory) -> str:
+    chosen = swept()[5].name
+    place = tmp_path_factory.mktemp("browser") / "sweep.html"
+    place.write_bytes(sweep_page("faces", swept(), POLICY, chosen=chosen, outcome="pass"))
+    return place.as_uri()
+
+
+@pytest.mark.parametrize("page_of", ["address", "of_a_sweep"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_it_is_shown_without_a_fault(browser: Any, address: str, size: str, scheme: str) -> None:
+def test_it_is_shown_without_a_fault(
+    browser: Any, page_of: str, size: str, scheme: str, request: pytest.FixtureRequest
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = browser.new_page(viewport={"width": SIZES[size], "height": 900}, color_scheme=scheme, bypass_csp=True)
@@ -57,7 +71,7 @@ def test_it_is_shown_without_a_fault(browser: Any, address: str, size: str, sche
     page.on("pageerror", lambda error: said.append(str(error)))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
+    page.goto(request.getfixturevalue(page_of))
     for summary in page.locator("summary").all():  # what is folded away is part of it
         summary.click()
 

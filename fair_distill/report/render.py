@@ -1,0 +1,41 @@
+"""From values to one static page: no script, no network, no clock. The only file that knows Jinja."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fair_distill.errors import ConfigError
+from fair_distill.report import words
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; `words` columns at the left are text, the rest are numbers."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 1
+
+
+def render(template: str, context: Mapping[str, Any]) -> bytes:
+    """Return a template of this package, filled in.
+
+    Raises
+    ------
+    ConfigError
+        If Jinja is not installed.
+    """
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise ConfigError("a report needs Jinja and Pillow: pip install 'fair-distill[report]'") from None
+    environment = Environment(
+        loader=PackageLoader("fair_distill.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": words.percent, "metric": words.metric, "after": str.removeprefix}
+    return environment.get_template(template).render(context).encode()
