@@ -155,13 +155,13 @@ class _Enough(Exception):
 
 def _distilled(place: Workspace, config: Config, name: str, device: str, meters: Meters, most_seconds: float) -> Work:
     """Time a candidate's steps, and once what comes before and after them."""
+    clock, began = meters.clock, meters.clock()  # before the imports: torch alone takes more than a second
     from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams, distill
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
     from fair_distill.report.grid import grid_png
 
-    clock, began = meters.clock, meters.clock()
     computed_on = torch_device(device, threads=config.threads)
     train = of_known_groups(place, config, computed_on).dataset
     formation = config.distill.formation
@@ -214,11 +214,11 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
 
 def _selected(place: Workspace, config: Config, name: str, meters: Meters) -> Work:
     """Select a reference and look at it, which is all that its stage does."""
+    began = meters.clock()
     from fair_distill.data.schema import read_split
     from fair_distill.evaluation.coresets import CORESETS
     from fair_distill.evaluation.references import embedding, subset
 
-    began = meters.clock()
     device = torch_device("cpu", threads=config.threads)
     train, reference = read_split(place.split("train")), config.references[name]
     if reference.select != "all":
@@ -234,10 +234,10 @@ def _selected(place: Workspace, config: Config, name: str, meters: Meters) -> Wo
 
 def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, device: str, meters: Meters) -> Work:
     """Time training on a set of a size, by all architectures, and asking them; `each` is of one step of all."""
+    clock, began = meters.clock, meters.clock()  # before the imports: torch alone takes more than a second
     from fair_distill.data.schema import read_split
     from fair_distill.evaluation.references import subset
 
-    clock, began = meters.clock, meters.clock()
     computed_on = torch_device(device, threads=1)
     train = read_split(place.split("train"))
     gate = read_split(place.split("gate"))
