@@ -15,6 +15,8 @@ from typing import Any
 from fair_distill.errors import ConfigError, FairDistillError
 
 CACHE = "FAIR_DISTILL_DVC_CACHE"
+# "lines" has stages tell their progress in JSON lines, for who reads what they print; else only a terminal shows it.
+PROGRESS = "FAIR_DISTILL_PROGRESS"
 # How often a push that lost the race is tried on top of what won it.
 _PUSHES = 5
 # DVC's own codes say little; what the stage ended with stands in its last line.
@@ -320,14 +322,14 @@ def _start(workspace: Path, arguments: Sequence[str], **pipes: Any) -> "subproce
     """Start a command, with this environment's `fair-distill` first, whether or not it is activated.
 
     With pipes it leads a group of its own, so that all of it can be asked to stop, stage and all, if this process is
-    told to; on a terminal, Ctrl-C must reach it.
+    told to, and its stages tell their progress in lines; on a terminal, Ctrl-C must reach it.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         return subprocess.Popen(
             arguments,
             cwd=workspace,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path} | ({PROGRESS: "lines"} if pipes else {}),
             text=True,
             start_new_session=bool(pipes),
             **pipes,

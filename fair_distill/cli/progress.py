@@ -1,4 +1,4 @@
-"""How far a stage is, for people and for logs: a bar on a terminal, JSON lines elsewhere. Reads the clock.
+"""How far a stage is: a bar on a terminal, JSON lines where FAIR_DISTILL_PROGRESS=lines asks for them, else nothing.
 
 A line is an object with `stage`, `set`, `step`, `of`, `loss`, `images_per_second`, `seconds_left` and `memory_mb` (the
 process's peak; `device_memory_mb` beside it on a GPU). What is not known, or is no measure of the stage, is null.
@@ -6,6 +6,7 @@ process's peak; `device_memory_mb` beside it on a GPU). What is not known, or is
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fair_distill.versioning import PROGRESS
 
 if TYPE_CHECKING:
     from fair_distill.stages.progress import Progress, Reached
@@ -30,13 +33,13 @@ def add_quiet(sub: argparse.ArgumentParser) -> None:
 def shown(stage: str, of_set: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> "Iterator[Progress]":
     """Give a stage something to tell its progress to, and take the bar away however the stage ends."""
     figures = _figures(clock)
-    if quiet:
-        yield lambda reached: None
-    elif sys.stderr.isatty():
+    if not quiet and os.environ.get(PROGRESS) == "lines":
+        yield lambda reached: _line(stage, of_set, reached, figures)
+    elif not quiet and sys.stderr.isatty():
         with _bar(f"{stage} {of_set}", figures) as told:
             yield told
     else:
-        yield lambda reached: _line(stage, of_set, reached, figures)
+        yield lambda reached: None
 
 
 def _line(stage: str, of_set: str, reached: "Reached", figures: "Callable[[Reached], Figures]") -> None:

@@ -14,6 +14,11 @@ from fair_distill.cli.progress import shown
 from fair_distill.stages import Reached
 
 
+@pytest.fixture
+def asked_for_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIR_DISTILL_PROGRESS", "lines")
+
+
 class Terminal(io.StringIO):
     """A stderr that says it is a terminal."""
 
@@ -34,6 +39,7 @@ def steps(of: int, *, start: int = 1, **other: Any) -> list[Reached]:
     return [Reached(step, of, **other) for step in range(start, of + 1)]
 
 
+@pytest.mark.usefixtures("asked_for_lines")
 def test_rates_are_those_of_the_clock(capsys: pytest.CaptureFixture[str]) -> None:
     told = lines(steps(4, loss=1.23456789, images=600), capsys, moments=[100.0, 100.5, 101.0, 101.5])
 
@@ -52,6 +58,7 @@ def test_rates_are_those_of_the_clock(capsys: pytest.CaptureFixture[str]) -> Non
     }
 
 
+@pytest.mark.usefixtures("asked_for_lines")
 def test_a_run_that_was_taken_up_counts_from_where_it_began(capsys: pytest.CaptureFixture[str]) -> None:
     told = lines(steps(12, start=10, images=10), capsys, moments=[0.0, 2.0, 4.0])
 
@@ -60,6 +67,7 @@ def test_a_run_that_was_taken_up_counts_from_where_it_began(capsys: pytest.Captu
     assert told[1]["seconds_left"] == 2.0
 
 
+@pytest.mark.usefixtures("asked_for_lines")
 def test_a_clock_that_stands_still_gives_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
     told = lines(steps(3, images=10), capsys, moments=[7.0] * 3)
 
@@ -67,6 +75,7 @@ def test_a_clock_that_stands_still_gives_no_rate(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("of", [1, 19, 20, 21, 25, 39, 40, 41, 1000, 12345])
+@pytest.mark.usefixtures("asked_for_lines")
 def test_no_run_writes_more_than_twenty_lines_and_the_last(of: int, capsys: pytest.CaptureFixture[str]) -> None:
     told = lines(steps(of), capsys, moments=map(float, range(of)))
 
@@ -74,6 +83,7 @@ def test_no_run_writes_more_than_twenty_lines_and_the_last(of: int, capsys: pyte
     assert told[-1]["step"] == of
 
 
+@pytest.mark.usefixtures("asked_for_lines")
 def test_memory_of_a_device_is_told_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     told = lines(steps(1, device_memory_mb=512.4), capsys, moments=[0.0])
 
@@ -112,6 +122,7 @@ def test_the_cursor_comes_back_when_a_stage_fails(monkeypatch: pytest.MonkeyPatc
     assert terminal.getvalue().rindex(back) > terminal.getvalue().rindex(hidden)
 
 
+@pytest.mark.usefixtures("asked_for_lines")
 def test_both_stages_write_lines_that_parse_and_none_when_quiet(workspace: Path) -> None:
     for stage, last in (("distill", 5), ("evaluate", 4)):
         told = [json.loads(line) for line in run(workspace, stage, "pooled").err.splitlines()]
@@ -122,3 +133,10 @@ def test_both_stages_write_lines_that_parse_and_none_when_quiet(workspace: Path)
         silent = run(workspace, stage, "pooled", "--quiet")
         assert (silent.code, silent.err) == (0, "")
         assert silent.out
+
+
+def test_a_stage_that_nobody_watches_says_its_answer_and_no_more(workspace: Path) -> None:
+    ended = run(workspace, "evaluate", "pooled")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("pooled, ")

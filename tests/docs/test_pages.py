@@ -40,3 +40,11 @@ def test_every_page_stands_in_the_table_of_contents() -> None:
     listed = set(re.findall(r"^([\w-]+)$", index, flags=re.MULTILINE))
 
     assert listed == {page.stem for page in PAGES} - {"index"}
+
+
+def test_every_variable_that_is_read_has_its_row_and_no_other() -> None:
+    code = (path for folder in ("fair_distill", "flows", "tasks") for path in (DOCS.parent / folder).rglob("*.py"))
+    read = {name for path in code for name in re.findall(r"FAIR_DISTILL_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    rows = re.findall(r"^\| `(FAIR_DISTILL_[A-Z_]+)` \|", (DOCS / "environment.md").read_text(encoding="utf-8"), re.M)
+
+    assert sorted(rows) == sorted(read)
