@@ -10,6 +10,7 @@ wrote them anew, seals and all: that needs a head kept elsewhere, and signatures
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
@@ -32,6 +33,7 @@ _KEY = re.compile(r"([0-9]{12})\.json")
 _ABOUT_VERSIONS = ("publish", "revoke", "attempt")
 # Of N racers that write m entries each, the unluckiest loses (N - 1)·m numbers.
 _TRIES = 1000
+_AT_ONCE = 16  # requests for entries under way
 _UNANSWERED_TRIES = 3
 
 
@@ -148,12 +150,23 @@ def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tu
             raise IntegrityError(f"{key} has no place in the ledger of {name}")
         last = max(last, int(match[1]))
     entries, shown = list(known), set(files)
-    # By number and not by listing: while others append, a listing may show the newest but not the one before.
-    for number in range(len(known) + 1, last + 1):
+
+    def content(number: int) -> bytes:
         key = entry_key(name, number)
-        if key not in shown and not store.exists(key):
-            raise IntegrityError(f"entry {number} of {name}'s ledger is missing, though later ones are there")
-        entries.append(_read_entry(store, name, number, entries))
+        try:
+            if key in shown or store.exists(key):
+                return store.read(key)
+        except Absent:
+            pass
+        raise IntegrityError(f"entry {number} of {name}'s ledger is missing, though later ones are there")
+
+    # By number and not by listing: while others append, a listing may show the newest but not the one before. Some
+    # at a time, since an S3 takes tens of milliseconds for each; not all, since the last number may be a forger's.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for first in range(len(known) + 1, last + 1, _AT_ONCE):
+            numbers = range(first, min(first + _AT_ONCE, last + 1))
+            for number, found in zip(numbers, pool.map(content, numbers), strict=True):
+                entries.append(_next_entry(found, name, number, entries))
     return tuple(entries)
 
 
@@ -216,12 +229,9 @@ def _landed(store: Store, key: str, content: bytes) -> bool:
     raise Unanswered(f"the store did not say whether {key} was written; repeat the command, it does nothing twice")
 
 
-def _read_entry(store: Store, name: str, number: int, before: Sequence[Entry]) -> Entry:
-    key = entry_key(name, number)
-    try:
-        entry = Entry.from_json(store.read(key), name=f"entry {number} of {name}'s ledger ({key})")
-    except Absent:
-        raise IntegrityError(f"entry {number} of {name}'s ledger is missing, though later ones are there") from None
+def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry]) -> Entry:
+    """Return an entry that follows on those before it."""
+    entry = Entry.from_json(content, name=f"entry {number} of {name}'s ledger ({entry_key(name, number)})")
     prev, time = (before[-1].digest, before[-1].time) if before else (_GENESIS, entry.time)
     if (entry.name, entry.number) != (name, number):
         raise IntegrityError(
