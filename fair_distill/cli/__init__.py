@@ -30,7 +30,7 @@ from fair_distill.cli import (
     table,
 )
 from fair_distill.cli.own import modules_beside
-from fair_distill.cli.parser import Parser, show_examples
+from fair_distill.cli.parser import Parser, ShowVersion, show_examples
 from fair_distill.errors import FairDistillError
 
 __all__ = ["main"]
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workspace", type=Path, default=Path(), metavar="DIR", help="where params.yaml lies (default: here)"
     )
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="which release this is")
     parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     # In the order that --help shows.

@@ -34,6 +34,16 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f"there is no {value!r}; {meant}")
 
 
+class ShowVersion(argparse.Action):
+    """Says which release this is, and asks only then: the answer takes longer to find than a parser takes to build."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        import fair_distill
+
+        print(f"fair-distill {fair_distill.__version__}")
+        parser.exit(0)
+
+
 class Formatter(argparse.HelpFormatter):
     """Wraps prose as ever, leaves examples as they are, and sets commands apart under their headings."""
 

@@ -4,12 +4,14 @@ import json
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_workspace import SETS, run, small_params, write_params
 
+import fair_distill
 from fair_distill.cli import _parser
 from fair_distill.cli.completion import SHELLS
 from fair_distill.cli.examples import EXAMPLES
@@ -150,6 +152,13 @@ def test_help_sets_the_commands_apart_in_the_order_they_are_used(tmp_path: Path)
 
     places = [shown.index(f"\n\n    {title}:\n    {command} ") for command, title in HEADINGS.items()]
     assert places == sorted(places)
+
+
+def test_it_says_which_release_it_is(tmp_path: Path) -> None:
+    ended = run(tmp_path, "--version")
+
+    assert (ended.code, ended.out) == (0, f"fair-distill {version('fair-distill')}\n")
+    assert fair_distill.__version__ == version("fair-distill")
 
 
 @pytest.mark.parametrize(
