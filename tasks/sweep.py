@@ -15,6 +15,7 @@ from fair_distill.config import Config, load_config
 from fair_distill.config.files import read_params
 from fair_distill.gate.choose import margin, smallest_that_should_pass
 from fair_distill.stages import sweep as stages
+from fair_distill.stages.gate import by_itself
 from tasks.kinds import step, went_down
 from tasks.placement import device
 from tasks.telling import Telling, keep_page, tell_report, tell_set
@@ -46,7 +47,7 @@ def tune_point(
 @step(hours=1)
 def choose(clone: Clone, tried: list[stages.Tried]) -> str | None:
     """Show what tune says of every point, and return the name of the smallest that should pass; None if none should."""
-    limits = stages.ranked_by(load_config(clone.workspace.params).gate)
+    limits = by_itself(load_config(clone.workspace.params).gate).limits
     rows = [
         {
             "point": one.point.name,

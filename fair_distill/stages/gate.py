@@ -76,6 +76,11 @@ def floor_at(url: str | None) -> Gate | None:
     return load_floor(url) if url else None
 
 
+def by_itself(policy: Gate) -> Gate:
+    """Return a policy without the clauses over the promoted version, for where there is none to compare with."""
+    return policy.model_copy(update={"limits": tuple(limit for limit in policy.limits if limit.over != PROMOTED)})
+
+
 def _manifest(workspace: Workspace, config: Config, name: str) -> bytes:
     return needed(workspace.set(name) / MANIFEST_FILE, made_by=made_by(config, name)).read_bytes()
 

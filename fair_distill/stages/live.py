@@ -17,10 +17,11 @@ from fair_distill.registry.checks import fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
 from fair_distill.registry.store import Store, open_store
-from fair_distill.stages.context import Hand
+from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.evaluation import evaluate
-from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.gate import by_itself, floor_at, verdict_of
 from fair_distill.stages.progress import Progress, quiet
+from fair_distill.stages.release import kept_apart
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,11 @@ def live(config: Config, *, registry: str) -> tuple[Live, ...]:
 
 
 def with_live(config: Config, of: Live) -> Config:
-    """Return the settings with a live version as a set like any other: so it is measured, judged and shown."""
-    return config.model_copy(update={"sets": [*config.sets, of.name]})
+    """Return the settings with a live version as a set like any other: so it is measured, judged and shown.
+
+    Clauses over the promoted version are left out: it is what is promoted, and has no other to be compared with.
+    """
+    return config.model_copy(update={"sets": [*config.sets, of.name], "gate": by_itself(config.gate)})
 
 
 def regate(
@@ -81,21 +85,27 @@ def regate(
 ) -> Regated:
     """Judge one live version by the workspace's policy, on its gate split; demote it where it fails.
 
+    A version that this split was not asked about is an attempt at it, which is entered before it is measured. The
+    organisation's policy holds, and waivers count.
+
     The predictions it was published with serve, if they are of this split and of the networks that params.yaml names;
     else networks are trained on the published set. What is neither kept nor broken is told, and left where it is.
     Predictions and verdict lie beside the version afterwards, whatever the outcome.
     """
-    store = open_store(registry)
+    kept_apart(config)
+    store, floor = open_store(registry), floor_at(None)
+    floor = by_itself(floor) if floor else None
     manifest = manifest_of(store, of.version)
     files = files_of(store, manifest)
     config = with_live(config, of)
     write_version(workspace.set(of.name), manifest, files)
+    context = known_of(workspace, config, of.name, of.channels[0], store=store, hand=hand).context
     known = _known(store, workspace, config, of.version)
     if known is None:
         evaluate(workspace, config, of.name, device=device, progress=progress)
     else:
         write_bytes(workspace.predictions(of.name), known)
-    verdict = verdict_of(workspace, config, of.name, now=now)
+    verdict = verdict_of(workspace, config, of.name, floor=floor, now=now, context=context)
     write_bytes(workspace.verdict(of.name), verdict.to_json())
     release.publish(
         store,

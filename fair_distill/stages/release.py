@@ -19,7 +19,7 @@ from fair_distill.stages.record import made_by
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
     """Publish the release candidate: its set, the predictions it was judged by, and how it came to be."""
     name = config.release.candidate
-    _kept_apart(config)
+    kept_apart(config)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
     predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
     provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
@@ -37,7 +37,7 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
     )
 
 
-def _kept_apart(config: Config) -> None:
+def kept_apart(config: Config) -> None:
     """See that predictions, which name the group of each example, do not go where the set goes."""
     if config.validate_.privacy == "restricted" and not os.environ.get(APART):
         raise ConfigError(
@@ -66,7 +66,7 @@ def promote(
     reason : why the channel moves, for who reads the ledger
     """
     name = config.release.candidate
-    _kept_apart(config)
+    kept_apart(config)
     manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
     if channel not in config.release.channels:
         raise ConfigError(

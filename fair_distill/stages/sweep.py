@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.artifacts import Workspace, to_json, write_bytes
-from fair_distill.config import Config, Gate, Limit
+from fair_distill.config import Config
 from fair_distill.config.files import parse_config
 from fair_distill.gate.choose import Tuned, margin, shrinkage
-from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import read_version
 from fair_distill.report.material import Metrics, Swept, gated
 from fair_distill.report.sweep import sweep_page
 from fair_distill.stages.evaluation import evaluate
-from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.gate import by_itself, verdict_of
 from fair_distill.stages.record import made_by
 
 
@@ -40,8 +39,10 @@ class Point:
 
     @property
     def kind(self) -> str:
-        backbone = self.matcher if isinstance(self.matcher, str) else self.matcher.get("name", "?")
-        return f"{self.candidate} · {backbone}"
+        if isinstance(self.matcher, str):
+            return f"{self.candidate} · {self.matcher}"
+        options = (f"{key} {value}" for key, value in sorted(self.matcher.items()) if key != "name")
+        return " · ".join((self.candidate, " ".join((str(self.matcher.get("name", "?")), *options))))
 
     @property
     def name(self) -> str:
@@ -74,11 +75,6 @@ def write_point(workspace: Workspace, raw: dict[Any, Any], point: Point) -> Conf
     return config
 
 
-def ranked_by(policy: Gate) -> tuple[Limit, ...]:
-    """The clauses that candidates are ranked by: all but those about the promoted version, unknown to tune."""
-    return tuple(limit for limit in policy.limits if limit.over != PROMOTED)
-
-
 @dataclass(frozen=True)
 class Compared:
     """A reference that points of a sweep are compared to. Points that differ in nothing that makes it share it.
@@ -98,7 +94,7 @@ def compared_at(config: Config, point: Point) -> tuple[Compared, ...]:
     every = {name for name, reference in config.references.items() if reference.select == "all"}
     return tuple(
         Compared(name, point.seed, None if name in every else point.ipc)
-        for name in sorted({limit.over for limit in ranked_by(config.gate) if limit.over})
+        for name in sorted({limit.over for limit in by_itself(config.gate).limits if limit.over})
     )
 
 
@@ -163,8 +159,9 @@ def tuned(
         write_bytes(aside.predictions(name), one.predictions)
     _link(aside.set(point.candidate), workspace.set(point.candidate))
     # The tune split is small: what it cannot show for certain it can still rank.
-    update: dict[str, Any] = {"limits": ranked_by(config.gate)}
-    policy = config.gate.model_copy(update=update | ({"minimum_per_cell": 2} if config.gate.mode == "bounds" else {}))
+    policy = by_itself(config.gate)
+    if policy.mode == "bounds":
+        policy = policy.model_copy(update={"minimum_per_cell": 2})
     verdict = verdict_of(aside, config.model_copy(update={"gate": policy}), point.candidate)
     manifest, _ = read_version(aside.set(point.candidate), made_by=made_by(config, point.candidate))
     found = Tuned(point.name, manifest.card.examples, verdict)
@@ -173,7 +170,7 @@ def tuned(
 
 def told(config: Config, tried: Sequence[Tried], *, chosen: str | None, outcome: str | None) -> bytes:
     """Return the page on a sweep; its parameters are those of `report.sweep_page`."""
-    gap, limits = gated(config.gate), ranked_by(config.gate)
+    gap, limits = gated(config.gate), by_itself(config.gate).limits
     points = [
         Swept(
             name=one.point.name,

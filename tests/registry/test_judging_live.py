@@ -1,5 +1,6 @@
 """What is live is judged again by what it was published with, as long as that is about the networks of now."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import pytest
 from small_workspace import run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
+from fair_distill.artifacts import Workspace, sha256
 from fair_distill.config import load_config
+from fair_distill.errors import ConfigError
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import open_store
 from fair_distill.stages import Hand
 from fair_distill.stages.live import Regated, live, regate
 
@@ -52,3 +56,48 @@ def test_other_networks_are_trained(promoted: Workspace, evaluate: dict[str, Any
 
     assert judged(promoted).measured
     assert not judged(promoted).measured  # what was measured lies beside the version now
+
+
+def test_what_is_promoted_is_not_compared_with_itself(promoted: Workspace) -> None:
+    changed = params()
+    clause = {"metric": "accuracy", "over": "promoted", "at_least": 0.0, "first_release": "refuse", "why": "a test"}
+    changed["gate"]["limits"].append(clause)
+    write_params(promoted.root, changed)
+
+    done = judged(promoted)
+
+    assert (done.verdict.outcome, done.demoted) == ("pass", ())
+    assert [finding.clause for finding in done.verdict.findings] == ["accuracy"]
+
+
+def test_the_organisations_policy_holds_for_what_is_live(promoted: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    floor = promoted.root / "floor.yaml"
+    floor.write_text(json.dumps({"mode": "point", "limits": [{"metric": "accuracy", "at_least": 0.5, "why": "ours"}]}))
+    monkeypatch.setenv("FAIR_DISTILL_POLICY_FLOOR", str(floor))
+
+    with pytest.raises(ConfigError, match="the policy floor asks for 'accuracy'"):
+        judged(promoted)
+
+
+def test_judging_on_a_split_that_was_not_asked_before_is_an_attempt(promoted: Workspace) -> None:
+    dataset = load_config(promoted.params).dataset
+
+    def attempts() -> list[str | None]:
+        entries = read_ledger(open_store(str(promoted.root / "registry")), dataset)
+        return [entry.split for entry in entries if entry.event == "attempt"]
+
+    assert judged(promoted).verdict.attempt == 1
+    assert len(attempts()) == 1
+    write_params(promoted.root, params() | {"seed": 7})  # deals the splits anew
+    assert run(promoted.root, "prepare").code == 0
+    assert judged(promoted).verdict.attempt == 2
+    assert attempts()[1:] == [sha256(promoted.split("gate"))]
+
+
+def test_restricted_predictions_do_not_go_where_the_set_goes(promoted: Workspace) -> None:
+    restricted = params()
+    restricted["validate"]["privacy"] = "restricted"
+    write_params(promoted.root, restricted)
+
+    with pytest.raises(ConfigError, match="FAIR_DISTILL_PREDICTIONS"):
+        judged(promoted)
