@@ -104,7 +104,7 @@ class Dvc:
             if found := _ENDED.match(line):
                 ended = int(found[1])
 
-        flags = [*(["--pull"] if pull and self._remotes else []), *(["--force"] if force else [])]
+        flags = [*(["--pull"] if pull and self._has_remote else []), *(["--force"] if force else [])]
         code = self._run("repro", *flags, stage, hear=hear)
         if code != 0:
             # A shell says 128 and the signal for a command that was killed; DVC's lock is held by another run.
@@ -122,7 +122,7 @@ class Dvc:
         Stopped
             If it does not end well.
         """
-        if not self._remotes:
+        if not self._has_remote:
             return
         lines = ["it said nothing"]
 
@@ -134,8 +134,11 @@ class Dvc:
             raise Stopped(f"dvc push did not end well: {lines[-1]}")
 
     @property
-    def _remotes(self) -> dict[str, str]:
-        return _remotes(self.workspace / ".dvc" / "config")
+    def _has_remote(self) -> bool:
+        """Whether DVC has a remote by default; those that it has to be told by name, as `published`, are no such."""
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read([self.workspace / ".dvc" / name for name in ("config", "config.local")])
+        return settings.has_option("core", "remote")
 
     def _run(self, *command: str, hear: Callable[[str], None]) -> int:
         """Run a command; return its exit code, below 0 if it was killed."""
@@ -175,7 +178,7 @@ def serve() -> None:
 
     psutil.pid_exists = _lives
     main(["dag"])  # changes nothing, and imports nearly all that any command needs
-    print(f"{_END}0", flush=True)
+    print(f"\n{_END}0", flush=True)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -186,7 +189,8 @@ def serve() -> None:
                 os._exit(code)
             finally:
                 os._exit(255)  # whatever was raised: this is not to become a second server
-        print(f"{_END}{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}", flush=True)
+        # On a line of its own, whatever a command that was killed had begun to say.
+        print(f"\n{_END}{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}", flush=True)
 
 
 def _lives(pid: int) -> bool:
@@ -255,11 +259,12 @@ def keep_lock(dvc: Dvc, *, message: str) -> Kept | None:
     """
     workspace = dvc.workspace
     _git(workspace, "add", "dvc.lock", fault="cannot add dvc.lock")
-    if _asked(workspace, "diff", "--cached", "--quiet") is not None:
-        return None
-    dvc.push(say=lambda line: None)
     who = () if _asked(workspace, "config", "user.email") else ("-c", "user.name=fair-distill", "-c", "user.email=")
-    _git(workspace, *who, "commit", "--quiet", "-m", message, fault="cannot commit dvc.lock")
+    if _asked(workspace, "diff", "--cached", "--quiet") is None:
+        dvc.push(say=lambda line: None)
+        _git(workspace, *who, "commit", "--quiet", "-m", message, fault="cannot commit dvc.lock")
+    elif not _asked(workspace, "log", "--format=%H", "@{upstream}..HEAD"):  # what was committed before a push failed
+        return None
     commit, branch = _asked(workspace, "rev-parse", "HEAD") or "", _asked(workspace, "symbolic-ref", "--short", "HEAD")
     if not _asked(workspace, "remote"):
         return Kept(commit, "there is no git remote")

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect.artifacts import create_table_artifact
@@ -14,10 +15,13 @@ from fair_distill.artifacts import Workspace
 from fair_distill.config import Config, load_config
 from fair_distill.config.files import read_params
 from fair_distill.gate.choose import margin, smallest_that_should_pass
+from fair_distill.registry.store import open_store
+from fair_distill.stages import reserve_attempt
 from fair_distill.stages import sweep as stages
 from fair_distill.stages.gate import by_itself
 from tasks.kinds import step, went_down
 from tasks.placement import device
+from tasks.registry import hand
 from tasks.telling import Telling, keep_page, tell_report, tell_set
 from tasks.workspace import Clone
 
@@ -64,8 +68,15 @@ def choose(clone: Clone, tried: list[stages.Tried]) -> str | None:
 
 @step("judge {point.name}", hours=24, again=went_down)
 def judge_choice(clone: Clone, point: stages.Point) -> str:
-    """Judge the one candidate that was chosen on the gate split, show it, and return the outcome."""
+    """Judge the one candidate that was chosen on the gate split, show it, and return the outcome.
+
+    It is an attempt at that split, entered before the split is asked, whatever comes of it.
+    """
     with _at(clone.repository, clone.revision, point) as here:
+        here.bring_up_to_date(f"distill@{point.candidate}")
+        store, now = open_store(clone.registry), datetime.now(UTC)
+        _, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, hand=hand(now))
+        get_run_logger().info("attempt %d at this gate split", number)
         here.bring_up_to_date(f"judge@{point.candidate}")
         tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")
         tell_report(clone, here.workspace, here.config, point.candidate)
@@ -92,7 +103,10 @@ class _Place:
         return Workspace(self.dvc.workspace)
 
     def bring_up_to_date(self, stage: str) -> None:
-        self.dvc.repro(stage, say=Telling(get_run_logger().info))
+        """Make what a stage makes, or take it from the DVC remote, and leave it there for the other workers."""
+        ran = self.dvc.repro(stage, say=Telling(get_run_logger().info), pull=True)
+        if ran:
+            self.dvc.push(say=get_run_logger().info)
 
 
 @contextmanager

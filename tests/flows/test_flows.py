@@ -205,6 +205,8 @@ def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: An
     assert sum(name.startswith("full ") for name in task_runs_of(state)) == 1
     assert len(json.loads(artifacts_of(state)["sweep"].data)) == 2
     assert {"report-sweep", "report-barycentric"} <= artifacts_of(state).keys()
+    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    assert [entry.event for entry in entries] == ["attempt"]
 
 
 def test_a_sweep_in_which_none_should_pass_does_not_look_at_the_gate_split(tmp_path: Path) -> None:

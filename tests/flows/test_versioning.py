@@ -123,6 +123,35 @@ def test_a_clone_shares_the_cache_and_keeps_folders_that_are_remotes_where_they_
     assert git(clone, "remote") == ""
 
 
+def test_a_lock_whose_push_failed_is_pushed_when_that_is_tried_again(tmp_path: Path) -> None:
+    upstream, place = tmp_path / "upstream.git", stage(tmp_path / "place", "touch made")
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(upstream)], check=True)
+    commit(place, "first")
+    git(place, "remote", "add", "origin", str(upstream))
+    git(place, "push", "--quiet", "--set-upstream", "origin", "main")
+    (place / "dvc.lock").write_text("schema: '2.0'\n")
+    upstream.rename(tmp_path / "away")
+    with pytest.raises(versioning.Stopped, match="cannot push, nor fetch"):
+        versioning.keep_lock(versioning.Dvc(place), message="lock")
+    (tmp_path / "away").rename(upstream)
+
+    again = versioning.keep_lock(versioning.Dvc(place), message="lock")
+
+    assert again is not None
+    assert git(upstream, "log", "--format=%s", "main").splitlines() == ["lock", "first"]
+    assert versioning.keep_lock(versioning.Dvc(place), message="lock") is None
+
+
+def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
+    place = stage(tmp_path, "touch made")
+    with (place / ".dvc" / "config").open("a") as config:
+        config.write("['remote \"published\"']\n    url = ../published\n")
+
+    with versioning.Dvc(place) as dvc:
+        dvc.push(say=lambda line: None)
+        assert dvc.repro("only", say=lambda line: None, pull=True) == ("only",)
+
+
 def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) -> None:
     home = stage(tmp_path / "home", "true")
     commit(home, "first")
