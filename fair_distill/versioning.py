@@ -21,6 +21,8 @@ PROGRESS = "FAIR_DISTILL_PROGRESS"
 _PUSHES = 5
 # DVC's own codes say little; what the stage ended with stands in its last line.
 _ENDED = re.compile(r".*exited with (-?\d+)")
+_STARTED = re.compile(r"Running stage '(.+)':")
+_CACHED = re.compile(r"Stage '(.+)' is cached - skipping run, checking out outputs")
 # What `serve` says after a command, before its exit code: no line of DVC's or of a stage's starts so.
 _END = "\x1d"
 
@@ -95,7 +97,7 @@ class Dvc:
         def hear(line: str) -> None:
             nonlocal own_words, dvcs, ended
             say(line)
-            if started := re.fullmatch(r"Running stage '(.+)':", line):
+            if started := _STARTED.fullmatch(line):
                 ran.append(started[1])
             if line.startswith("fair-distill: "):
                 own_words = line.removeprefix("fair-distill: ")
@@ -113,6 +115,22 @@ class Dvc:
             kind = Stopped if killed or locked else FairDistillError
             raise kind(f"stage {stage} did not end well: {own_words or dvcs or 'what stopped it stands above'}")
         return tuple(ran)
+
+    def would_run(self, stage: str) -> tuple[str, ...]:
+        """Return the names of what `repro` of a stage would run now, which no cache has; nothing is run.
+
+        Raises
+        ------
+        Stopped
+            If DVC does not say.
+        """
+        lines: list[str] = []
+        if self._run("repro", "--dry", stage, hear=lines.append) != 0:
+            raise Stopped(f"dvc repro --dry {stage} did not end well: {lines[-1] if lines else 'it said nothing'}")
+        # What a cache has DVC names as cached, and then as running too.
+        cached = {found[1] for line in lines if (found := _CACHED.fullmatch(line))}
+        started = [found[1] for line in lines if (found := _STARTED.fullmatch(line))]
+        return tuple(name for name in started if name not in cached)
 
     def push(self, *, say: Callable[[str], None]) -> None:
         """Push what the stages made, and the record of what they were made from, to the DVC remote, if there is one.

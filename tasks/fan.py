@@ -1,6 +1,7 @@
 """One evaluation over many machines: each part a Prefect task, on whatever worker of the Dask cluster it lands."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from prefect import unmapped
@@ -8,6 +9,7 @@ from prefect.logging import get_run_logger
 
 from fair_distill import stages
 from fair_distill.config import Config, load_config
+from fair_distill.errors import ConfigError
 from fair_distill.evaluation.parts import Part
 from tasks.kinds import step, went_down
 from tasks.placement import device
@@ -17,12 +19,12 @@ CHECKPOINTS = "FAIR_DISTILL_CHECKPOINTS"
 
 
 @step("evaluate {name}: {part}", hours=24, again=went_down)
-def evaluate_part(repository: str, revision: str, name: str, part: Part) -> None:
+def evaluate_part(repository: str, revision: str, lock: str | None, name: str, part: Part) -> None:
     """Train the networks of one part on a set, and keep what they say where the stage `evaluate` finds it.
 
     What it is trained on was made already: DVC's shared cache has it, or the remote.
     """
-    with open_clone(repository, revision=revision) as clone:
+    with open_clone(repository, revision=revision, lock=lock) as clone:
         config = load_config(clone.workspace.params)
         clone.dvc.repro(_made_by(config, name), say=get_run_logger().info, pull=True)
         done = stages.evaluate_part(
@@ -32,12 +34,26 @@ def evaluate_part(repository: str, revision: str, name: str, part: Part) -> None
 
 
 def evaluate_everywhere(clone: Clone) -> None:
-    """Have every part of every set's evaluation done by the cluster, and wait. The stage has only to join them then."""
-    clone.dvc.push(say=get_run_logger().info)
+    """Have every part of every evaluation that is out of date done by the cluster, and wait.
+
+    The stage has only to join them then.
+
+    Raises
+    ------
+    ConfigError
+        If what workers keep would be lost with their clones.
+    """
+    if not os.environ.get(CHECKPOINTS) and not Path(clone.repository).is_dir():
+        raise ConfigError(f"{clone.repository} is no folder here: set {CHECKPOINTS} to a place that all workers reach")
     config = load_config(clone.workspace.params)
+    stale = clone.dvc.would_run("evaluate")
+    due = [name for name in config.sets if f"evaluate@{name}" in stale]
+    if not due:
+        return
+    clone.dvc.push(say=get_run_logger().info)
     parts = stages.parts(config, device=device())
-    names, shares = zip(*((name, part) for name in config.sets for part in parts), strict=True)
-    where: Any = unmapped(clone.repository), unmapped(clone.revision)
+    names, shares = zip(*((name, part) for name in due for part in parts), strict=True)
+    where: Any = unmapped(clone.repository), unmapped(clone.revision), unmapped(clone.lock)
     evaluate_part.map(*where, list(names), list(shares)).result()
 
 

@@ -52,7 +52,7 @@ def run_elsewhere(stage: str, deployment: str, clone: Clone) -> None:
         If it did not complete; with its own last words.
     """
     clone.dvc.push(say=get_run_logger().info)
-    parameters = {"repository": clone.repository, "stage": stage, "revision": clone.revision}
+    parameters = {"repository": clone.repository, "stage": stage, "revision": clone.revision, "lock": clone.lock}
     run: Any = run_deployment(deployment, parameters=parameters, timeout=None)
     state: State[Any] = run.state
     if not state.is_completed():

@@ -50,20 +50,37 @@ class Clone:
             raise ConfigError(f"{self.dvc.workspace} has no commit that other runs could clone")
         return found.removesuffix("+")
 
+    @property
+    def lock(self) -> str | None:
+        """What dvc.lock says by now, for other runs to go on from."""
+        path = self.dvc.workspace / "dvc.lock"
+        return path.read_text() if path.exists() else None
+
 
 @contextmanager
 def open_clone(
-    repository: str, *, revision: str | None = None, registry: str | None = None, in_place: bool = False
+    repository: str,
+    *,
+    revision: str | None = None,
+    registry: str | None = None,
+    lock: str | None = None,
+    in_place: bool = False,
 ) -> Iterator[Clone]:
     """Give a clone to run in, or with `in_place` the folder itself; a clone is removed at the end, whatever the end is.
 
     Checkpoints outlive it, as `versioning.cloned` says.
+
+    Parameters
+    ----------
+    lock : the dvc.lock of who asks, in place of the one that is committed: what it has made is taken as it is
     """
     home = Path(repository).absolute()
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
         at = home if in_place else versioning.cloned(repository, Path(folder) / "workspace", revision=revision)
         if not in_place:
             get_run_logger().info("a clone of %s", versioning.revision(at))
+        if lock is not None:
+            (at / "dvc.lock").write_text(lock)
         with versioning.Dvc(at) as dvc:
             beside = home if home.is_dir() else Path()
             yield Clone(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fair_distill.artifacts import sha256
-from fair_distill.errors import IntegrityError
+from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.predictions import Predictions
 from fair_distill.objects import Objects
 
@@ -72,10 +72,10 @@ class KeptParts:
 
     def keep(self, part: Part, found: Predictions) -> None:
         content = found.to_parquet()
-        self.objects.put(f"{self.key}/{self.parts.index(part):04d}-{sha256(content)}{_ENDING}", content)
+        self.objects.put(f"{self.key}/{self._number(part):04d}-{sha256(content)}{_ENDING}", content)
 
     def has(self, part: Part) -> bool:
-        return self.parts.index(part) in self._there()
+        return self._number(part) in self._there()
 
     def joined(self) -> Predictions | None:
         """Return the whole table, or None unless all parts are there."""
@@ -87,6 +87,14 @@ class KeptParts:
     def done(self) -> None:
         """Let go of all parts."""
         self.objects.clear(self.key)
+
+    def _number(self, part: Part) -> int:
+        if part not in self.parts:
+            raise ConfigError(
+                f"{part} was asked for, which is no part of an evaluation on this device; FAIR_DISTILL_DEVICE has to "
+                "be of one kind, the CPU or a GPU, where a run starts and on all its workers"
+            )
+        return self.parts.index(part)
 
     def _there(self) -> dict[int, str]:
         found = [key for key in self.objects.list(self.key) if key.endswith(_ENDING)]

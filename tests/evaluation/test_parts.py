@@ -9,7 +9,7 @@ import pytest
 from fair_distill import stages
 from fair_distill.artifacts import Workspace
 from fair_distill.config import Config, load_config
-from fair_distill.errors import IntegrityError
+from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.evaluation import evaluate as evaluation
 from fair_distill.evaluation.parts import Part, parts_of
 
@@ -90,6 +90,11 @@ def test_a_damaged_part_is_refused(place: Workspace, config: Config) -> None:
 
     with pytest.raises(IntegrityError, match="is damaged"):
         stages.evaluate(place, config, "random")
+
+
+def test_a_part_of_another_kind_of_device_is_refused_before_it_is_trained(place: Workspace, config: Config) -> None:
+    with pytest.raises(ConfigError, match="FAIR_DISTILL_DEVICE has to be of one kind"):
+        stages.evaluate_part(place, config, "random", Part("mlp", (0, 1)))
 
 
 @pytest.mark.parametrize("together", [True, False])

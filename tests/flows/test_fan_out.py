@@ -101,5 +101,9 @@ def test_an_evaluation_that_lost_a_worker_gives_the_lock_of_one_machine(cluster:
     said = "".join(cluster.prefect.logged()[f"{name}.log"] for name in cluster.workers)
     done = re.findall(r" - (\w+: \w+ \d)$", said, re.MULTILINE)
     assert len(done) == len(set(done)) == PARTS
+    again = cluster.prefect.start("python", "-c", code, str(workspace.root), log="again.log")
+    assert again.wait(timeout=300) == 0, cluster.prefect.logged()["again.log"][-3000:]
+    assert len(runs_of_parts(cluster.prefect)) == PARTS  # with nothing to do, nothing was handed out
+    assert not kept(workspace)
     print(f"\n{victim} was killed after {before} parts; begun by Prefect: {[run['run_count'] for run in parts]}")
     print(*re.findall(r".*(?:Remov|lose).*", cluster.prefect.logged()["scheduler.log"]), sep="\n")

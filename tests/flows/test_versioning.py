@@ -78,6 +78,21 @@ def test_a_killed_process_that_nobody_has_waited_for_holds_no_lock(tmp_path: Pat
     killed.wait()
 
 
+def test_what_would_run_is_told_and_not_run(tmp_path: Path) -> None:
+    folder = stage(tmp_path, "touch made")
+    (folder / "asked").touch()
+    (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text() + "    deps: [asked]\n")
+    with versioning.Dvc(folder) as dvc:
+        assert dvc.would_run("only") == ("only",)
+        assert not (folder / "made").exists()
+        dvc.repro("only", say=lambda line: None)
+        assert dvc.would_run("only") == ()
+        (folder / "made").unlink()
+        assert dvc.would_run("only") == ()  # the cache has it
+        with pytest.raises(versioning.Stopped, match="nobody"):
+            dvc.would_run("nobody")
+
+
 def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Path) -> None:
     folder = stage(tmp_path, "sh wait.sh")
     script = ("trap 'echo kept > kept; exit 143' TERM", "echo ready", "while :; do sleep 0.05; done")
