@@ -23,7 +23,7 @@ from tasks.kinds import step, went_down
 from tasks.placement import device
 from tasks.registry import hand
 from tasks.telling import Telling, keep_page, tell_report, tell_set
-from tasks.workspace import Clone
+from tasks.workspace import Clone, out_of_sight
 
 
 @step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down)
@@ -115,6 +115,8 @@ def _at(repository: str, revision: str, point: stages.Point) -> Iterator[_Place]
         place = Workspace(versioning.cloned(repository, Path(folder) / "workspace", revision=revision))
         config = stages.write_point(place, read_params(place.params), point)
         with versioning.Dvc(place.root) as dvc:
+            if out_of_sight(place.root, "prepare"):
+                dvc.repro("prepare", say=get_run_logger().info, force=True)
             yield _Place(dvc, config, Path(folder))
 
 
