@@ -1,5 +1,6 @@
 """The tutorial, up to where the computing begins: its script draws, its YAML reads, and its words are true of both."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +11,9 @@ from small_workspace import REPOSITORY, run
 PAGE = (REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    """The first block of a language on the page."""
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+def block(language: str, *, begins: str = "") -> str:
+    """The first block of a language on the page that begins so."""
+    found = re.search(rf"```{language}\n({begins}.*?)```", PAGE, flags=re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -21,11 +22,15 @@ def test_its_images_are_described_and_planned_for(tmp_path: Path) -> None:
     folder = tmp_path / "shapes"
     assert run(tmp_path, "init", str(folder)).code == 0
     (folder / "draw.py").write_text(block("python"))
-    subprocess.run([sys.executable, "draw.py"], cwd=folder, check=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(["sh", "-c", block("sh", begins="python draw")], cwd=folder, check=True, env=os.environ | {"PATH": path})
     params = (folder / "params.yaml").read_text()
     head, _, rest = params.partition("dataset:")
     (folder / "params.yaml").write_text(f"{head}{block('yaml')}\nvalidate:{rest.partition('validate:')[2]}")
 
+    named = re.search(r"`deps: \[(.*)\]`", PAGE)
+    assert named is not None
+    assert all((folder / name).exists() for name in named[1].split(", "))
     described = run(folder, "data", "describe")
     assert (described.code, described.err) == (0, "")
     assert "train: 1,200 examples" in " ".join(described.out.split())
