@@ -130,6 +130,14 @@ def known(name: str) -> Benchmark:
     return BENCHMARKS[name]
 
 
+def look_for_files(name: str, data: Path) -> None:
+    """Raise ConfigError unless the files of a benchmark are there: before hours of work, and not within them."""
+    for file in FILES[known(name).read]:
+        if not (data / file).is_file():
+            folders = "mnist/, fashion_mnist/ and cifar10_4k/"
+            raise ConfigError(f"--data {data} has no {file}; name the folder that holds {folders}")
+
+
 def _mnist(data: Path, folder: str = "mnist") -> Labelled:
     return idx(data, images=_files(folder, "images-idx3"), labels=_files(folder, "labels-idx1"), pixels=_PADDED)
 
@@ -143,13 +151,15 @@ def _mnist_writers(data: Path) -> Labelled:
         data,
         images=_files("mnist", "images-idx3"),
         labels=_files("mnist", "labels-idx1"),
-        attributes={"train": "mnist/train_groups.npz", "test": "mnist/t10k_groups.npz"},
+        attributes=_WRITERS,
         columns=Columns(groups="student"),
         pixels=_PADDED,
     )
 
 
 _PADDED = Pixels(size=32, resize="pad")
+_WRITERS = {"train": "mnist/train_groups.npz", "test": "mnist/t10k_groups.npz"}
+_CIFAR10 = "cifar10_4k/cifar10_first4000.npz"
 
 
 def _files(folder: str, what: str) -> dict[str, str]:
@@ -157,7 +167,7 @@ def _files(folder: str, what: str) -> dict[str, str]:
 
 
 def _cifar10(data: Path) -> Labelled:
-    return npz(data, path="cifar10_4k/cifar10_first4000.npz", columns=Columns(image="x", label="y"))
+    return npz(data, path=_CIFAR10, columns=Columns(image="x", label="y"))
 
 
 READERS = {
@@ -165,6 +175,17 @@ READERS = {
     "fashion_mnist": _fashion_mnist,
     "mnist_writers": _mnist_writers,
     "cifar10": _cifar10,
+}
+# What each reader opens, below the folder `data`.
+_MNIST, _FASHION = (
+    [file for what in ("images-idx3", "labels-idx1") for file in _files(folder, what).values()]
+    for folder in ("mnist", "fashion_mnist")
+)
+FILES = {
+    "mnist": _MNIST,
+    "fashion_mnist": _FASHION,
+    "mnist_writers": [*_MNIST, *_WRITERS.values()],
+    "cifar10": [_CIFAR10],
 }
 
 

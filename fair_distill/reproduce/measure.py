@@ -45,18 +45,23 @@ class Plan:
 
 
 def measured(job: Job, plan: Plan, clock: Clock) -> dict[str, Any]:
-    """Return a measurement as it stands in the results, or the sentence with which the library refused it.
+    """Return a measurement as it stands in the results, or the sentence with which the library refused the method.
 
     Parameters
     ----------
     clock : seconds of CPU that this process has used
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the benchmark's files are not there, or are not what they should be.
     """
     # One thread a process: many processes share the cores, and a GPU waits for none of them.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(torch.device(plan.device).type == "cpu")
     own = asdict(job)
+    prepared = _prepared(job.benchmark, plan.data, plan.budget.paired_per_class)  # no data is no result, and not kept
     try:
-        prepared = _prepared(job.benchmark, plan.data, plan.budget.paired_per_class)
         began = clock()
         made = method(job.method).make(Task(prepared.train, plan.budget, plan.ipc, job.seed, plan.device))
         then = clock()

@@ -11,7 +11,7 @@ import torch
 
 from fair_distill.artifacts import write_bytes
 from fair_distill.errors import ConfigError
-from fair_distill.reproduce.benchmarks import known
+from fair_distill.reproduce.benchmarks import known, look_for_files
 from fair_distill.reproduce.measure import Clock, Job, Plan
 from fair_distill.reproduce.methods import embedding_on, method
 from fair_distill.reproduce.record import Record, open_record
@@ -51,7 +51,8 @@ def reproduce(
     Raises
     ------
     ConfigError, DataError
-        If there is no such table, data set or method, or `out` holds results of other settings.
+        If there is no such table, data set or method, a data set's files are not there, or `out` holds results of
+        other settings.
     Exception
         The first that was not expected of a measurement, after all others are done.
     """
@@ -71,6 +72,8 @@ def reproduce(
         for name in wanted.methods
     ]
     left = [job for job in jobs if (job.benchmark, job.method, job.seed) not in record.done]
+    for name in dict.fromkeys(job.benchmark for job in left):
+        look_for_files(name, plan.data)
     record = record.begun({"date": today, "workers": workers, "machine": machine(plan.device)})
     unexpected: list[Exception] = []
     for number, (job, outcome) in enumerate(work(left, plan, workers=workers, clock=clock, stopping=stopping), start=1):

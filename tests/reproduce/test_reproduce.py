@@ -9,6 +9,7 @@ import scipy.stats
 from reproduce.small_benchmark import TINY, write_mnist
 from small_workspace import Ended, run
 
+from fair_distill.errors import DataError
 from fair_distill.reproduce.measure import Job, Plan
 from fair_distill.reproduce.record import Record, open_record
 from fair_distill.reproduce.run import Wanted, reproduce
@@ -78,6 +79,11 @@ def test_another_budget_does_not_go_into_the_same_file(data: Path, tmp_path: Pat
         (["--set", "cats=3"], "a budget has no 'cats'"),
         (["--seeds", "0"], "a whole number above 0 is needed"),
         (["--device", "abacus"], "--device abacus"),
+        (
+            ["--data", "nosuch"],
+            "--data nosuch has no mnist/train-images-idx3-ubyte.gz; "
+            "name the folder that holds mnist/, fashion_mnist/ and cifar10_4k/",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_line(more: list[str], says: str, data: Path, tmp_path: Path) -> None:
@@ -117,6 +123,20 @@ def test_what_the_library_refuses_is_a_result_and_does_not_stop_the_others(data:
     assert "failed" not in record.results[0]
     assert "lower distill.ipc" in record.results[1]["failed"].lower()
     assert "| random, group-balanced, 2×2 a picture | 0 of 1 | class '0' has" in (tmp_path / "table.md").read_text()
+
+
+def test_data_that_cannot_be_read_are_no_result(tmp_path: Path) -> None:
+    data, out = write_mnist(tmp_path / "data"), tmp_path / "table.json"
+    images = data / "mnist" / "train-images-idx3-ubyte.gz"
+    sound = images.read_bytes()
+    images.write_bytes(sound[:100])
+
+    with pytest.raises(DataError):
+        made(data, out, "random")
+
+    assert json.loads(out.read_text())["results"] == []
+    images.write_bytes(sound)
+    assert [result["method"] for result in made(data, out, "random").results] == ["random"]
 
 
 def seconds() -> float:
