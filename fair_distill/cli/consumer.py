@@ -5,6 +5,7 @@ from typing import Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_key, add_lock, add_registry
 from fair_distill.cli.show import print_json
+from fair_distill.errors import ConfigError
 
 
 def add_commands(commands: Commands) -> None:
@@ -151,6 +152,10 @@ def _pin(arguments: Arguments) -> None:
 def _outdated(arguments: Arguments) -> int:
     from fair_distill.registry.pins import outdated, read_pins
 
+    if not arguments.lock.exists():
+        raise ConfigError(
+            f"{arguments.lock} is missing; `fair-distill pin REFERENCE` writes it, or name another with --lock"
+        )
     pins = read_pins(arguments.lock)
     found = outdated(pins)
     for one in found:

@@ -80,6 +80,11 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     assert run(workspace, "promote", "--to", "production", *why, *place, *key).code == 0
     assert "is v1 in" in run(workspace, "pin", "digits@production", "--lock", lock, *place).out
     assert run(workspace, "outdated", "--lock", lock).out == "1 pins, all up to date\n"
+    absent = run(workspace, "outdated", "--lock", str(tmp_path / "nosuch.lock"))
+    assert absent.code == 2
+    assert absent.err.endswith(
+        "nosuch.lock is missing; `fair-distill pin REFERENCE` writes it, or name another with --lock\n"
+    )
     anchor = tmp_path / "anchor"
     anchor.write_text(run(workspace, "head", "digits", *place, *key).out)
     assert run(workspace, "verify", "digits", "--anchor", str(anchor), *place).code == 0
