@@ -215,6 +215,18 @@ def test_a_choice_is_a_name_or_a_name_with_options() -> None:
     assert (mapping.name, mapping.options) == ("dm", {"layers": 2})
 
 
+def test_a_clause_compares_to_a_reference_or_to_what_is_promoted() -> None:
+    """Told when params.yaml is read, not by the last stage, when everything was paid for."""
+    clause = {"metric": "eo_diag_max", "at_most": 0.3, "why": "a test"}
+
+    assert refusal(put("gate.limits.0", clause | {"over": "ful"})).endswith(
+        "gate.limits: eo_diag_max over ful: references has no 'ful'; choose one of full, random, balanced, promoted"
+    )
+    assert "no 'pooled'" in refusal(put("gate.limits.0", clause | {"over": "pooled"}))  # a candidate is none
+    parse_config(put("gate.limits.0", clause | {"over": "full"}))
+    parse_config(put("gate.limits.0", clause | {"over": "promoted", "first_release": "accept"}))
+
+
 def test_a_candidate_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match="no 'typo'; choose one of pooled, barycentric"):
         parse_config(small_params()).candidate("typo")

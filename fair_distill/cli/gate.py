@@ -38,16 +38,23 @@ def add_floor(sub: argparse.ArgumentParser, *, environment: bool = True) -> None
 
 
 def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool, environment: bool = True) -> None:
-    from datetime import date
-
     sub.add_argument("--policy", type=Path, metavar="FILE", help="another policy than params.yaml's gate")
     add_floor(sub, environment=environment)
-    sub.add_argument("--now", type=date.fromisoformat, metavar="DATE", help="the day on which waivers count")
+    sub.add_argument("--now", type=_day, metavar="DATE", help="the day on which waivers count")
     if shows:
         add_json(sub)
         sub.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
         sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for a CI server")
         sub.add_argument("--policy-change", type=Path, metavar="FILE", help="a diff of the policy, for the summary")
+
+
+def _day(text: str) -> "date":
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a day as 2027-03-31 was wanted; got {text!r}") from None
 
 
 def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

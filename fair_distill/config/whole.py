@@ -84,6 +84,11 @@ class Config(Section):
             raise ValueError(
                 f"release.candidate is {self.release.candidate!r}; choose one of {', '.join(self.candidates)}"
             )
+        for limit in self.gate.limits:
+            if limit.over is not None and limit.over not in (others := (*self.references, "promoted")):
+                raise ValueError(
+                    f"gate.limits: {limit.name}: references has no {limit.over!r}; choose one of {', '.join(others)}"
+                )
         return self
 
     def candidate(self, name: str) -> Candidate:

@@ -4,11 +4,12 @@ Outside are an organisation's floor, which a team may tighten and never loosen, 
 knows (what is promoted, how often this split was asked, who waived what). Both are in the verdict by digest.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from fair_distill.artifacts import parse_json, sha256, to_json
 from fair_distill.config import Gate, Limit, Section
@@ -123,6 +124,12 @@ def _day(value: object) -> object:
     return date.fromisoformat(value)
 
 
+def _version(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError(f"the SHA-256 of a version was wanted (`fair-distill publish` prints it); got {text!r}")
+    return text
+
+
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -137,7 +144,7 @@ class Promoted(Section):
 class Waiver(Section):
     """Two people's decision to let one clause go unmet, for one version, until a day; both stand by it by name."""
 
-    set: Sha256
+    set: Annotated[str, AfterValidator(_version)]
     clause: Text
     who: Text
     approved_by: Text

@@ -23,7 +23,9 @@ def test_its_images_are_described_and_planned_for(tmp_path: Path) -> None:
     assert run(tmp_path, "init", str(folder)).code == 0
     (folder / "draw.py").write_text(block("python"))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(["sh", "-c", block("sh", begins="python draw")], cwd=folder, check=True, env=os.environ | {"PATH": path})
+    subprocess.run(
+        ["sh", "-c", block("sh", begins="python draw")], cwd=folder, check=True, env=os.environ | {"PATH": path}
+    )
     params = (folder / "params.yaml").read_text()
     head, _, rest = params.partition("dataset:")
     (folder / "params.yaml").write_text(f"{head}{block('yaml')}\nvalidate:{rest.partition('validate:')[2]}")

@@ -105,9 +105,11 @@ def test_each_outcome_has_its_exit_code(tmp_path: Path) -> None:
 
 def test_a_clause_over_nobody_is_told(tmp_path: Path) -> None:
     clause = {"metric": "accuracy", "over": "nobody", "at_least": 0.0, "why": "a test"}
-    place(tmp_path, limits=[clause])
+    _, config = place(tmp_path)
+    policy = config.gate.model_dump(mode="json", exclude_none=True) | {"limits": [clause]}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy))  # stands alone, and knows no references
 
-    ended = run(tmp_path, "enforce", SET)
+    ended = run(tmp_path, "enforce", SET, "--policy", str(tmp_path / "policy.yaml"))
     assert ended.code == 2
     assert "references has no 'nobody'" in ended.err
 
@@ -130,6 +132,13 @@ def test_a_waiver_counts_on_its_day_and_not_in_the_graph(tmp_path: Path) -> None
     assert "waived until 2026-06-30 by Ada, approved by Grace: a trial" in ended.out
     assert run(tmp_path, "enforce", SET, "--now", "2026-07-01").code == 1
     assert "given on no particular day" in run(tmp_path, "judge", SET).out
+
+
+def test_a_day_that_is_none_is_told(tmp_path: Path) -> None:
+    ended = run(tmp_path, "enforce", SET, "--now", "foo")
+
+    assert ended.code == 2
+    assert "argument --now: a day as 2027-03-31 was wanted; got 'foo'" in ended.err
 
 
 def test_explain_says_what_decides(tmp_path: Path) -> None:

@@ -239,6 +239,12 @@ def test_a_context_that_is_not_what_it_should_be_is_one_line(content: bytes) -> 
         read_context(content)
 
 
+def test_a_waiver_is_of_a_version_and_not_of_a_name() -> None:
+    says = r"^context.json: waivers.0.set: the SHA-256 of a version was wanted \(`fair-distill publish` prints it\); "
+    with pytest.raises(ConfigError, match=f"{says}got 'barycentric'"):
+        read_context(context(waivers=[waiver(set="barycentric")]))
+
+
 def test_nobody_waives_for_themselves() -> None:
     with pytest.raises(ConfigError, match="needs a second person; 'Ada' asked for it and approved it"):
         read_context(context(waivers=[waiver(approved_by="Ada")]))
