@@ -64,9 +64,9 @@ def _doctor(arguments: Arguments) -> int:
         print_json([asdict(check) for check in checks])
     else:
         for check in checks:
-            print(f"{_SIGNS[check.state]}  {check.name + ':':18}{check.found}")
+            print(f"{_SIGNS[check.state]}  {check.name + ':':18} {check.found}")
             if check.fix:
-                print(f"      {'':18}→ {check.fix}")
+                print(f"      {'':19}→ {check.fix}")
         print(f"{failed} of {len(checks)} checks failed" if failed else f"{len(checks)} checks, none failed")
     return 2 if failed else 0
 
@@ -161,10 +161,12 @@ def _remotes(workspace: Path) -> Iterator[Check]:
     for name, url in urls.items():
         what = f"DVC remote {name}" + ("*" if name == default else "")
         endpoint = settings.get(f"remote.{name}.endpointurl")
-        yield _reached(what, f"{url}?endpoint={endpoint}" if endpoint else url, at=workspace / ".dvc", shown=url)
+        address = f"{url}?endpoint={endpoint}" if endpoint else url
+        made_by = "fair-distill publish" if name == "published" else "dvc push"
+        yield _reached(what, address, at=workspace / ".dvc", shown=url, made_by=made_by)
 
 
-def _reached(what: str, url: str, *, at: Path, shown: str) -> Check:
+def _reached(what: str, url: str, *, at: Path, shown: str, made_by: str = "dvc push") -> Check:
     """Say whether an address answers: a folder may be written, a bucket lets itself be listed."""
     if url.startswith("s3://"):
         from fair_distill.objects import open_objects
@@ -181,7 +183,7 @@ def _reached(what: str, url: str, *, at: Path, shown: str) -> Check:
         return Check(
             what, "fail", f"{folder} may not be written", "give yourself the right, or change the remote's url"
         )
-    there = "" if (at / url).exists() else ", which `dvc push` makes"
+    there = "" if (at / url).exists() else f", which `{made_by}` makes"
     return Check(what, "ok", f"{(at / url).resolve()}{there}")
 
 
@@ -238,7 +240,7 @@ def _checkpoints() -> Check:
     url = os.environ.get("FAIR_DISTILL_CHECKPOINTS")
     if url is None:
         return Check("checkpoints", "ok", "in the workspace's .checkpoints")
-    return _reached("checkpoints", url, at=Path(), shown=url)
+    return _reached("checkpoints", url, at=Path(), shown=url, made_by="fair-distill distill")
 
 
 def _prefect(url: str | None, *, ask: Callable[[str], int] | None = None) -> Check:

@@ -95,6 +95,26 @@ def test_a_folder_that_may_be_made_is_no_fault(tmp_path: Path) -> None:
     assert doctor._reached("remote", "../dvc-remote", at=tmp_path / "w", shown="x").state == "ok"
 
 
+def test_a_folder_is_made_by_whoever_writes_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new workspace: `published` is a remote that `dvc push` leaves alone."""
+    assert run(tmp_path, "init", str(tmp_path / "w")).code == 0
+    monkeypatch.setenv("FAIR_DISTILL_CHECKPOINTS", str(tmp_path / "checkpoints"))
+
+    told = {check.name: check.found for check in (*doctor._remotes(tmp_path / "w"), doctor._checkpoints())}
+
+    assert told == {
+        "DVC remote local*": f"{tmp_path}/w/dvc-remote, which `dvc push` makes",
+        "DVC remote published": f"{tmp_path}/w/registry/objects, which `fair-distill publish` makes",
+        "checkpoints": f"{tmp_path}/checkpoints, which `fair-distill distill` makes",
+    }
+
+
+def test_a_space_follows_the_longest_name(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda *_, **__: [Check("x" * 18, "ok", "found")])
+
+    assert f"{'x' * 18}: found\n" in run(finished, "doctor").out
+
+
 def test_prefects_answer_decides() -> None:
     def answers(status: int) -> Check:
         return doctor._prefect("http://here/api", ask=lambda url: status if url == "http://here/api/health" else 0)
