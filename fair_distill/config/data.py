@@ -99,7 +99,9 @@ class Data(Section):
     ----------
     colours : the groups to make of a source that has none
     own_share : of each class's training images, how many stand in the class's own colour
-    paint : what takes the colour; see `data.skew`
+    paint : what takes the colour. `foreground`: all that is bright, as bright as it is. `stroke`: what is bright, the
+        rest black. `background`: what is dark, the rest black. `behind`: what is dark, shining through. `around`: what
+        is black, the rest as it is
     owners : for each class the group it mostly stands in; without it, the groups in turn
     missing_cells : what is done where a class lacks a group in a split: `refuse` (as without it: `validate` does),
         `drop_class` from all splits, or `merge` groups before anything is split. The card says what was done

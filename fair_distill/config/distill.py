@@ -35,7 +35,7 @@ class Settled(Section):
 
 
 class Networks(Section):
-    """How the networks that a set is matched under come and age; see `distill.pool`.
+    """How the networks that a set is matched under come and age.
 
     Attributes
     ----------

@@ -133,7 +133,7 @@ class Validate(Section):
     maximum_leak : of a table's column, how much of what there is to know of the class it tells alone
     shape : channels, height, width
     classes, groups : the declared names; those that the data were prepared with, if not given
-    severity : other than CHECKS has it, by the check's name; `off` leaves a check out
+    severity : of a check, by its name, where it is to be other than the contract's own; `off` leaves a check out
     suite : files with suites as Great Expectations writes them, by the table that each is for
     own : further expectations
     privacy : `restricted` salts ids and shows no value of any example

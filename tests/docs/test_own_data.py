@@ -14,6 +14,7 @@ from small_workspace import REPOSITORY, run, small_params, write_params
 from fair_distill.artifacts import SPLITS, Workspace
 from fair_distill.config import Data, parse_config
 from fair_distill.data.columns import Columns
+from fair_distill.data.pixels import Pixels
 from fair_distill.data.schema import read_split
 
 PAGE = (REPOSITORY / "docs/own-data.md").read_text()
@@ -81,8 +82,10 @@ def test_the_recipe_of_colours_is_sound() -> None:
 
 
 def test_every_key_that_a_column_may_have_is_told() -> None:
-    told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE)
+    pixels = PAGE.partition("## Pixels")[2].partition("\n## ")[0]
 
-    assert set(Columns.model_fields) - {"image", "numeric", "categorical"} <= told
+    assert set(Columns.model_fields) <= set(re.findall(r"\w+", " ".join(rows)))
+    assert all(key in pixels for key in Pixels.model_fields)
     assert {"refuse", "drop_class"} <= set(re.findall(r"`(\w+)`", PAGE))
     assert "missing_cells" in Data.model_fields
