@@ -80,11 +80,6 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     assert run(workspace, "promote", "--to", "production", *why, *place, *key).code == 0
     assert "is v1 in" in run(workspace, "pin", "digits@production", "--lock", lock, *place).out
     assert run(workspace, "outdated", "--lock", lock).out == "1 pins, all up to date\n"
-    absent = run(workspace, "outdated", "--lock", str(tmp_path / "nosuch.lock"))
-    assert absent.code == 2
-    assert absent.err.endswith(
-        "nosuch.lock is missing; `fair-distill pin REFERENCE` writes it, or name another with --lock\n"
-    )
     anchor = tmp_path / "anchor"
     anchor.write_text(run(workspace, "head", "digits", *place, *key).out)
     assert run(workspace, "verify", "digits", "--anchor", str(anchor), *place).code == 0
@@ -108,6 +103,15 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     gone = run(workspace, "outdated", "--lock", lock)
     assert gone.code == 1
     assert "is pinned to v1, and is nothing now" in gone.out
+
+
+def test_a_lock_file_that_is_not_there_is_no_pin_that_is_up_to_date(tmp_path: Path):
+    ended = run(tmp_path, "outdated", "--lock", str(tmp_path / "nosuch.lock"))
+
+    assert ended.code == 2
+    assert ended.err.endswith(
+        "nosuch.lock is missing; `fair-distill pin REFERENCE` writes it, or name another with --lock\n"
+    )
 
 
 def test_who_must_agree_agrees_and_an_auditor_gets_it_all(workspace: Path, tmp_path: Path):
