@@ -26,7 +26,8 @@ def commands() -> str:
         "# Commands\n",
         "`fair-distill --help` lists them, `fair-distill COMMAND --help` explains one. `--workspace DIR` before a "
         "command says where `params.yaml` lies, `--no-color` takes the colours away (so does `NO_COLOR` in the "
-        "environment), and `--version` says which release this is. What the exit codes mean: [exit codes](exit-codes.md).\n",
+        "environment), and `--version` says which release this is. What the exit codes mean: "
+        "[exit codes](exit-codes.md).\n",
     ]
     for names, sub in _leaves(_parser(), ()):
         usage = " ".join(sub.format_usage().removeprefix("usage: ").split())
