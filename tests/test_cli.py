@@ -108,7 +108,10 @@ def test_sets_have_the_sizes_that_params_say(finished: Path) -> None:
     assert [examples(name) for name in SETS] == [train, 20, 20, 20, 20]
 
 
-def test_every_stage_says_what_it_did_and_writes_the_same_bytes_again(workspace: Path) -> None:
+def test_every_stage_says_what_it_did_and_writes_the_same_bytes_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIR_DISTILL_PROGRESS", "lines")  # nobody watches a test, so it has to be asked for
     before = tree(workspace)
 
     assert ended_well(run(workspace, "prepare")).count("10 classes × 2 groups") == 3
