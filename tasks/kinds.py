@@ -43,5 +43,8 @@ async def went_down(task: Any, run: TaskRun, state: State[Any]) -> bool:
 
 
 async def unanswered(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Say whether the store left us without an answer, or could not be reached; all else would be the same again."""
-    return isinstance(await state.aresult(raise_on_failure=False), (Unanswered, OSError))
+    """Say whether the store left us without an answer, or could not be reached; all else would be the same again.
+
+    No other OSError is: a file that is not there, a full disk, or a task that ran out of its time (a TimeoutError).
+    """
+    return isinstance(await state.aresult(raise_on_failure=False), (Unanswered, ConnectionError))

@@ -114,7 +114,7 @@ class BucketStore:
             if attempt + 1 < self.patience.attempts:
                 self.patience.pause(attempt)
         if not lost:
-            raise ConfigError(f"{fault} ({self.patience.attempts} attempts)")
+            raise Unanswered(f"{fault} ({self.patience.attempts} attempts)")
         raise Unanswered(
             f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command, "
             "it does nothing twice"
@@ -129,7 +129,7 @@ class BucketStore:
         try:
             return ask()
         except Passing as error:
-            raise ConfigError(f"{error} ({self.patience.attempts} attempts)") from None
+            raise Unanswered(f"{error} ({self.patience.attempts} attempts)") from None
 
     def _probe(self) -> None:
         """See that the store refuses a second create. Raises ConfigError if it does not."""

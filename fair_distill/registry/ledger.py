@@ -223,7 +223,7 @@ def _landed(store: Store, key: str, content: bytes) -> bool:
             try:
                 if not store.exists(key):
                     continue
-            except ConfigError:  # the store is gone altogether: what is not known is whether it wrote
+            except (ConfigError, Unanswered):  # the store is gone altogether: what is not known is whether it wrote
                 raise lost from None
         return store.read(key) == content
     raise Unanswered(f"the store did not say whether {key} was written; repeat the command, it does nothing twice")

@@ -44,7 +44,7 @@ class Absent(DataError):
 
 
 class Unanswered(FairDistillError):
-    """The store did not say whether it wrote. It may have: read back, or repeat the command, which is safe."""
+    """The store gave no answer. If it was to write, it may have: read back, or repeat the command, which is safe."""
 
 
 class Store(Protocol):
@@ -57,7 +57,10 @@ class Store(Protocol):
         """
 
     def read(self, key: str) -> bytes:
-        """Return what lies under `key`. Raises Absent if nothing does, ConfigError if it cannot be read."""
+        """Return what lies under `key`. Raises Absent if nothing does, ConfigError if it cannot be read.
+
+        This and what follows raise Unanswered if the store, asked again and again, does not answer.
+        """
 
     def exists(self, key: str) -> bool:
         """Say whether `key` is taken."""

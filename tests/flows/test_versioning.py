@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import subprocess
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 from prefect.states import Failed
+from prefect.task_engine import TaskRunTimeoutError
 from small_repository import commit, git
 
 from fair_distill import versioning
@@ -116,6 +118,9 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
         (went_down, RuntimeError("a fault of ours"), False),
         (unanswered, Unanswered("no answer"), True),
         (unanswered, ConnectionResetError(), True),
+        (unanswered, TaskRunTimeoutError("after 24 hours"), False),
+        (unanswered, FileNotFoundError("set.parquet"), False),
+        (unanswered, OSError(ENOSPC, "no space left on device"), False),
         (unanswered, Refused("eo_diag_max is over the limit"), False),
         (unanswered, ConfigError("no such channel"), False),
     ],

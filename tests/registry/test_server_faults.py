@@ -134,7 +134,7 @@ def test_waits_grow_and_are_bounded(faulty: tuple[BucketStore, Plan, list[float]
     store.patience = replace(store.patience, attempts=8)
     plan.fault, plan.spoils = "503", lambda number, method, path: True
 
-    with pytest.raises(ConfigError, match=r"503 SlowDown.*\(8 attempts\)"):
+    with pytest.raises(Unanswered, match=r"503 SlowDown.*\(8 attempts\)"):
         store.read("a/b")
 
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
