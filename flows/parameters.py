@@ -9,8 +9,9 @@ from pydantic import Field
 
 Stage = Literal["prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge"]
 
-# A URL with at most a user in it, git's host:path, or a path: a parameter is shown to everybody who sees the run.
-NO_PASSWORD = r"^(?:[A-Za-z0-9+]+://(?:[^/@:]+@)?[^/@]*(?:/.*)?|[^:]+(?::[^/].*)?)$"
+# A path from / or ., what has no "@" in it, or a user of ssh's, where what is before an "@" is never a secret: over
+# https it may be a token. A parameter is shown to everybody who sees the run.
+NO_PASSWORD = r"^(?:[./].*|(?:ssh://[^/@:]+@)?[^@]+|[^/@:]+@[^/@:]+:[^@]+)$"
 
 Repository = Annotated[str, Field(min_length=1, pattern=NO_PASSWORD)]
 Registry = Annotated[str | None, Field(pattern=NO_PASSWORD)]

@@ -15,7 +15,8 @@ def regate(repository: Repository = ".", registry: Registry = None) -> State[str
     """Judge every version that a channel gives by the workspace's policy, on its gate split.
 
     A version that fails is taken off its channels, with the reason that consumers will read, and the run ends in the
-    state `Demoted`. One that can neither be passed nor failed stays, and the run ends in the state `Undecided`.
+    state `Demoted`. One that can neither be passed nor failed stays, and the run ends in the state `Undecided`. Where
+    one cannot be judged at all, the run fails with what was wrong with the first such, after all others were judged.
 
     Args:
         repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
@@ -33,7 +34,9 @@ def regate(repository: Repository = ".", registry: Registry = None) -> State[str
             return Completed(name="NothingLive", message="no channel gives any version")
         for stage in stages_to_judge_by(clone):
             placed(stage)(stage, clone.dvc)
-        judged = [judge_again(clone, version) for version in found]
+        states = [judge_again(clone, version, return_state=True) for version in found]
+    # Only now: a version that cannot be judged, because it is damaged, is no reason not to judge those after it.
+    judged = [state.result() for state in states]
     told = "; ".join(result.sentence for result in judged)
     for name, applies in (("Demoted", any(r.demoted for r in judged)), ("Undecided", any(r.undecided for r in judged))):
         if applies:

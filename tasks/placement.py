@@ -9,7 +9,8 @@ from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.kinds import step
+from tasks.kinds import device as device  # noqa: PLC0414 (those who compute ask here for it)
+from tasks.kinds import step, tags
 from tasks.stages import bring_up_to_date
 from tasks.workspace import Clone
 
@@ -18,13 +19,8 @@ COMPUTING = ("experts", "distill", "evaluate")
 
 
 def placed(stage: str) -> Any:
-    """Return the task that runs a stage; on a GPU it has the tag `gpu`, which a concurrency limit may count."""
-    return bring_up_to_date.with_options(tags={"gpu"} if stage in COMPUTING and device() != "cpu" else set())
-
-
-def device() -> str:
-    """The device that stages compute on."""
-    return os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
+    """Return the task that runs a stage, or one row of its matrix, with the tags of what computes if it does."""
+    return bring_up_to_date.with_options(tags=tags(computes=stage.partition("@")[0] in COMPUTING))
 
 
 def cluster() -> str | None:

@@ -58,7 +58,7 @@ def promote(clone: Clone, channel: str) -> str:
     return done.version
 
 
-@step(hours=1)
+@step(hours=1, again=unanswered)
 def show(clone: Clone) -> None:
     """Put the release candidate and the table of all sets on the run's page."""
     place = clone.workspace

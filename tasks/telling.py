@@ -22,11 +22,13 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from fair_distill import stages
 from fair_distill.artifacts import Workspace, parse_json
 from fair_distill.config import Config
+from fair_distill.errors import FairDistillError
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.objects import open_objects
@@ -116,15 +118,19 @@ def tell_report(clone: Clone, workspace: Workspace, config: Config, name: str) -
 
 
 def keep_page(clone: Clone, config: Config, name: str, page: bytes) -> None:
-    """Keep a page where people find it, and link to it.
+    """Keep a page where people find it, and link to it. Where it cannot be kept the log says so, and the run goes on.
 
     An artifact is a row of the server's database, and its Markdown is shown without styles and scripts: it cannot be a
     page. FAIR_DISTILL_REPORTS_URL says at which address browsers have what lies there, if they do.
     """
     # Called after the run: the page also tells the registry's history, which goes on.
     called = f"{config.dataset}/{name}-{str(flow_run.id)[:8]}.html"
-    place = open_objects(clone.reports, said_by=REPORTS)
-    place.put(called, page)
+    try:
+        place = open_objects(clone.reports, said_by=REPORTS)
+        place.put(called, page)
+    except FairDistillError as error:
+        get_run_logger().warning("the report on %s is not kept: %s", name, error)
+        return
     served = os.environ.get(f"{REPORTS}_URL")
     address = f"{served.rstrip('/')}/{called}" if served else place.address(called)
     link = address if "://" in address else Path(address).absolute().as_uri()

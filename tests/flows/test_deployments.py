@@ -63,11 +63,17 @@ def test_flows_know_every_stage_of_the_graphs() -> None:
     [
         (".", True),
         ("/a/folder", True),
+        ("/a/folder@home", True),
         ("git@example.org:team/it.git", True),
+        ("ssh://git@example.org:22/it.git", True),
         ("https://example.org/it.git", True),
         ("s3://bucket/prefix?endpoint=http://host:9000", True),
         ("https://user:word@example.org/it.git", False),
+        ("https://ghp_token@github.com/x.git", False),
         ("s3://key:word@bucket", False),
+        ("s3://bucket/prefix?endpoint=http://key:word@host", False),
+        ("user:word@example.org:team/it.git", False),
+        ("ssh://user:word@example.org/it.git", False),
         ("", False),
     ],
 )
