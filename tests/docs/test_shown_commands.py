@@ -222,8 +222,9 @@ def _python(words: list[str]) -> None:
 
 def _docker(words: list[str]) -> None:
     if words[0] == "compose":
-        assert words[1:2] == ["up"]
-        assert (REPOSITORY / "compose.yaml").is_file()
+        services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+        assert words[1] in ("up", "exec")
+        assert words[1] == "up" or words[2] in services
         return
     assert words[0] == "build"
     declared = re.findall(r"^ARG (\w+)", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)

@@ -1,5 +1,6 @@
-"""What stands in prefect.yaml, the pools, the automation and compose.yaml is what flows and servers take."""
+"""What stands in prefect.yaml, the pools, the automations and compose.yaml is what flows and servers take."""
 
+import asyncio
 import importlib
 import json
 import re
@@ -7,13 +8,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 from prefect.utilities.callables import parameter_schema
+from prefect.workers.base import BaseJobConfiguration
 from small_workspace import REPOSITORY
 
 from fair_distill.config.files import stages_of
@@ -21,6 +27,7 @@ from flows.parameters import Stage
 from flows.refresh import STAGES
 from tasks.telling import Telling, key
 
+AUTOMATIONS = yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
 DEPLOYED: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 
 
@@ -89,16 +96,55 @@ def test_an_address_with_a_password_is_no_parameter(address: str, fits: bool) ->
             flow.validate_parameters({"repository": address})
 
 
-def test_the_automation_is_one_and_waits_for_every_end_that_flows_name() -> None:
-    (raw,) = yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
-    automation = AutomationCore.model_validate(raw)
+def test_the_automation_for_silent_runs_waits_for_every_end_that_flows_name() -> None:
+    silent, crashed = (AutomationCore.model_validate(raw) for raw in AUTOMATIONS)
     ends = set()
     for path in (REPOSITORY / "flows").glob("*.py"):
         source = path.read_text()
         ends |= set(re.findall(r'name="([A-Z]\w+)"', source)) | set(re.findall(r'\("([A-Z]\w+)", any', source))
 
     assert {"Blocked", "Demoted", "Undecided", "NothingLive", "NoneFits"} == ends
-    assert {f"prefect.flow-run.{end}" for end in ends} <= set(automation.trigger.expect)  # type: ignore[union-attr]
+    assert {f"prefect.flow-run.{end}" for end in ends} <= set(silent.trigger.expect)  # type: ignore[union-attr]
+    assert crashed.trigger.expect == {"prefect.flow-run.Crashed"}  # type: ignore[union-attr]
+
+
+def environment_of(name: str, **of_the_pool: str) -> dict[str, str | None]:
+    """What a worker with a password gives the job of a deployment, with these defaults in the pool's `env`."""
+
+    class Client:
+        async def read_block_document_by_name(self, name: str, block_type_slug: str) -> Any:
+            return SimpleNamespace(data={"value": f"what the {block_type_slug} {name} keeps"})
+
+    (deployment,) = [it for it in DEPLOYED if it["name"] == name]
+    pool = {"containers": "docker.json", "cluster": "kubernetes.json"}[deployment["work_pool"]["name"]]
+    template = json.loads((REPOSITORY / "flows" / "pools" / pool).read_text())
+    template["variables"]["properties"]["env"]["default"] = of_the_pool
+    values, client = deployment["work_pool"]["job_variables"], Client()
+    with temporary_settings({PREFECT_API_AUTH_STRING: "admin:word"}):
+        job: Any = asyncio.run(BaseJobConfiguration.from_template_and_values(template, values, client=client))
+        job.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="a run"))
+    return dict(job.env)
+
+
+def test_a_pool_for_docker_takes_credentials_from_blocks() -> None:
+    found = environment_of("gpu", AWS_SECRET_ACCESS_KEY="{{ prefect.blocks.secret.aws-secret-access-key }}")
+
+    assert found["AWS_SECRET_ACCESS_KEY"] == "what the secret aws-secret-access-key keeps"
+    assert found["FAIR_DISTILL_DEVICE"] == "cuda"
+
+
+def test_the_workers_password_goes_into_a_container_and_into_no_pod() -> None:
+    assert environment_of("gpu")["PREFECT_API_AUTH_STRING"] == "admin:word"  # as docs/containers.md says
+    assert "PREFECT_API_AUTH_STRING" not in environment_of("cluster")
+
+
+@pytest.mark.parametrize("name", ["container", "gpu", "cluster"])
+def test_what_computes_on_a_gpu_runs_in_the_image_for_it(name: str) -> None:
+    (deployment,) = [it["work_pool"]["job_variables"] for it in DEPLOYED if it["name"] == name]
+
+    assert deployment["image"].endswith(":cuda") is (deployment["env"].get("FAIR_DISTILL_DEVICE") == "cuda")
+    assert deployment["env"]["FAIR_DISTILL_IMAGE"] == deployment["image"]
+    assert "FAIR_DISTILL_CHECKPOINTS" in deployment["env"]
 
 
 def filled(template: Any, values: dict[str, Any]) -> Any:
