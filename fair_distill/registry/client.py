@@ -110,6 +110,8 @@ def look_up(
     ------
     ConfigError
         If there is no such registry, dataset, channel or version.
+    Unanswered
+        If the registry's server gave no answer, however often it was asked.
     IntegrityError
         If anything does not belong together; Withdrawn, a kind of it, if the version was revoked or demoted.
     """
