@@ -11,14 +11,13 @@ from fair_distill import stages
 from fair_distill.config import Config, load_config
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.parts import Part
-from tasks.kinds import step, went_down
-from tasks.placement import device
+from tasks.kinds import device, step, went_down
 from tasks.workspace import Clone, open_clone
 
 CHECKPOINTS = "FAIR_DISTILL_CHECKPOINTS"
 
 
-@step("evaluate {name}: {part}", hours=24, again=went_down)
+@step("evaluate {name}: {part}", hours=24, again=went_down, computes=True)
 def evaluate_part(repository: str, revision: str, lock: str | None, name: str, part: Part) -> None:
     """Train the networks of one part on a set, and keep what they say where the stage `evaluate` finds it.
 

@@ -7,8 +7,7 @@ from prefect.logging import get_run_logger
 
 from fair_distill.config import load_config
 from fair_distill.stages import live as stages
-from tasks.kinds import step, unanswered
-from tasks.placement import device
+from tasks.kinds import device, step, unanswered
 from tasks.registry import hand
 from tasks.telling import tell_report, tell_set
 from tasks.workspace import Clone
@@ -36,7 +35,7 @@ def what_is_live(clone: Clone) -> tuple[stages.Live, ...]:
     return stages.live(load_config(clone.workspace.params), registry=clone.registry)
 
 
-@step("judge v{version.number} again", hours=24, again=unanswered)
+@step("judge v{version.number} again", hours=24, again=unanswered, computes=True)
 def judge_again(clone: Clone, version: stages.Live) -> Judged:
     """Judge one version, demote it if it fails, and show the verdict."""
     place, now = clone.workspace, datetime.now(UTC)

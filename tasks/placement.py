@@ -9,8 +9,7 @@ from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.kinds import device as device  # noqa: PLC0414 (those who compute ask here for it)
-from tasks.kinds import step, tags
+from tasks.kinds import step, tags, went_down
 from tasks.stages import bring_up_to_date
 from tasks.workspace import Clone
 
@@ -38,7 +37,7 @@ def task_runner() -> TaskRunner[Any]:
     return DaskTaskRunner() if address == "local" else DaskTaskRunner(address=address)
 
 
-@step("{stage} on {deployment}", hours=48)
+@step("{stage} on {deployment}", hours=48, again=went_down)
 def run_elsewhere(stage: str, deployment: str, clone: Clone) -> None:
     """Run a stage as a run of another deployment and wait for it. The two meet in the DVC remote and nowhere else.
 

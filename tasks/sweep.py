@@ -19,14 +19,13 @@ from fair_distill.registry.store import open_store
 from fair_distill.stages import reserve_attempt
 from fair_distill.stages import sweep as stages
 from fair_distill.stages.gate import by_itself
-from tasks.kinds import step, went_down
-from tasks.placement import device
+from tasks.kinds import device, step, went_down
 from tasks.registry import hand
 from tasks.telling import Telling, keep_page, tell_report, tell_set
 from tasks.workspace import Clone, out_of_sight
 
 
-@step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down)
+@step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down, computes=True)
 def tune_reference(repository: str, revision: str, point: stages.Point, of: stages.Compared) -> stages.OnTune:
     """Make what points are compared to, as one of them needs it, and ask the tune split about it."""
     with _at(repository, revision, point) as here:
@@ -34,7 +33,7 @@ def tune_reference(repository: str, revision: str, point: stages.Point, of: stag
         return stages.on_tune(here.workspace, here.config, of.name, scratch=here.scratch / "tune", device=device())
 
 
-@step("{point.name}", hours=24, again=went_down)
+@step("{point.name}", hours=24, again=went_down, computes=True)
 def tune_point(
     repository: str, revision: str, point: stages.Point, compared: Mapping[str, stages.OnTune]
 ) -> stages.Tried:
@@ -66,7 +65,7 @@ def choose(clone: Clone, tried: list[stages.Tried]) -> str | None:
     return best.name if best else None
 
 
-@step("judge {point.name}", hours=24, again=went_down)
+@step("judge {point.name}", hours=24, again=went_down, computes=True)
 def judge_choice(clone: Clone, point: stages.Point) -> str:
     """Judge the one candidate that was chosen on the gate split, show it, and return the outcome.
 
