@@ -62,7 +62,8 @@ def test_a_release_of_which_every_request_goes_wrong_once_is_a_release(
     assert events(read_ledger(server.store(), NAME)) == shipped(OLD)
     assert load(f"{NAME}@production", registry=server.url).images.tobytes() == OLD.set.images.tobytes()
     assert len(waits) >= 3
-    assert set(waits) == {0.2}
+    # Entries are asked for together: a reset may also meet a connection that the next request was to have.
+    assert {0.2} <= set(waits) <= {0.2, 0.4}
 
 
 @pytest.mark.parametrize(
