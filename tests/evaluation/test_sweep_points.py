@@ -30,6 +30,15 @@ def test_points_share_the_references_that_they_do_not_change(tmp_path: Path) -> 
     assert needed == full | {Compared("balanced", seed, ipc) for seed in (0, 1) for ipc in (1, 10)}
 
 
+def test_points_that_differ_in_a_backbones_options_have_names_of_their_own() -> None:
+    matchers = ["dm", {"name": "dm", "projection": 16}, {"name": "dm", "projection": 64}]
+
+    names = [point.name for point in points([1], matchers, ["pooled"], [0])]
+
+    assert names[0] == "pooled · dm · ipc 1 · seed 0"
+    assert len(set(names)) == 3
+
+
 def test_a_point_is_held_against_the_policy_on_the_tune_split(workspace: Path, tmp_path: Path) -> None:
     params = small_params()
     params["gate"]["limits"] = LIMITS

@@ -1,13 +1,16 @@
 """DVC does not look into a bucket: a run does, each time."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from small_repository import commit, git
 from small_workspace import small_params, write_params
 
 from fair_distill import versioning
+from tasks import workspace
 from tasks.workspace import out_of_sight
 
 FOLDER = {"name": "image_folder", "path": "faces", "metadata": "faces.csv", "columns": {"image": "a", "label": "b"}}
@@ -43,3 +46,30 @@ def test_a_stage_that_is_forced_runs_though_nothing_changed(tmp_path: Path) -> N
         ran = [dvc.repro("only", say=lambda line: None, force=force) for force in (False, False, True)]
 
     assert ran == [("only",), (), ("only",)]
+
+
+def test_a_run_elsewhere_goes_on_from_the_data_of_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "get_run_logger", lambda: SimpleNamespace(info=lambda *said: None))
+    place, bucket = tmp_path / "place", tmp_path / "bucket"
+    bucket.write_text("old")
+    (place / ".dvc").mkdir(parents=True)
+    (place / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (place / "asked").write_text("for this bucket")
+    prepare = {"cmd": f"cat {bucket} > data", "deps": ["asked"], "outs": ["data"]}
+    distill = {"cmd": "cp data set", "deps": ["data"], "outs": ["set"]}
+    (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"prepare": prepare, "distill": distill}}))
+    git(place, "init", "--quiet", "--initial-branch=main")
+    with versioning.Dvc(place) as dvc:
+        dvc.repro("distill", say=lambda line: None)
+    commit(place, "what was made of the old data")
+    bucket.write_text("new")
+
+    def made_elsewhere(lock: str | None) -> str:
+        with workspace.open_clone(str(place), lock=lock) as child:
+            child.dvc.repro("distill", say=lambda line: None, pull=True)
+            return (child.workspace.root / "set").read_text()
+
+    with workspace.open_clone(str(place)) as asking:
+        asking.dvc.repro("prepare", say=lambda line: None, force=True)
+        assert made_elsewhere(asking.lock) == "new"
+        assert made_elsewhere(None) == "old"  # or the above would show nothing
