@@ -117,7 +117,9 @@ class Dvc:
         return tuple(ran)
 
     def would_run(self, stage: str) -> tuple[str, ...]:
-        """Return the names of what `repro` of a stage would run now, which no cache has; nothing is run.
+        """Return the names of what `repro` of a stage would run now; nothing is run.
+
+        What dvc.lock knows and a cache has would not be run. DVC does not look here for what only a cache knows.
 
         Raises
         ------

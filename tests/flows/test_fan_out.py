@@ -101,6 +101,7 @@ def test_an_evaluation_that_lost_a_worker_gives_the_lock_of_one_machine(cluster:
     said = "".join(cluster.prefect.logged()[f"{name}.log"] for name in cluster.workers)
     done = re.findall(r" - (\w+: \w+ \d)$", said, re.MULTILINE)
     assert len(done) == len(set(done)) == PARTS
+    git(workspace.root, "pull", "--quiet", "origin", "main")
     again = cluster.prefect.start("python", "-c", code, str(workspace.root), log="again.log")
     assert again.wait(timeout=300) == 0, cluster.prefect.logged()["again.log"][-3000:]
     assert len(runs_of_parts(cluster.prefect)) == PARTS  # with nothing to do, nothing was handed out
