@@ -62,6 +62,7 @@ def params_at(point: Mapping[str, Any]) -> dict[str, Any]:
         params["distill"]["networks"] |= {"visits": 10, "advance": 5}
     params["candidates"] = {"barycentric": DEMO["candidates"]["barycentric"]}
     params["references"] = {}
+    params["gate"]["limits"] = [limit for limit in params["gate"]["limits"] if "over" not in limit]
     params["sets"] = ["barycentric"]
     params["evaluate"] = {"seeds": 2, "networks": [network]}
     return params
