@@ -39,7 +39,9 @@ def task_runner() -> TaskRunner[Any]:
 
 @step("{stage} on {deployment}", hours=48, again=went_down)
 def run_elsewhere(stage: str, deployment: str, clone: Clone) -> None:
-    """Run a stage as a run of another deployment and wait for it. The two meet in the DVC remote and nowhere else.
+    """Run a stage as a run of another deployment and wait for it.
+
+    It is told the commit and dvc.lock as it is by now; data go through the DVC remote and no other way.
 
     Raises
     ------

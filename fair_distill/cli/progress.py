@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.versioning import PROGRESS
-
 if TYPE_CHECKING:
     from fair_distill.stages.progress import Progress, Reached
 
@@ -32,6 +30,8 @@ def add_quiet(sub: argparse.ArgumentParser) -> None:
 @contextmanager
 def shown(stage: str, of_set: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> "Iterator[Progress]":
     """Give a stage something to tell its progress to, and take the bar away however the stage ends."""
+    from fair_distill.versioning import PROGRESS
+
     figures = _figures(clock)
     if not quiet and os.environ.get(PROGRESS) == "lines":
         yield lambda reached: _line(stage, of_set, reached, figures)
