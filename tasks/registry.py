@@ -9,8 +9,8 @@ from prefect.runtime import task_run
 
 from fair_distill import stages
 from fair_distill.config import load_config
-from fair_distill.registry.statements import SIGNING_KEY, signer
 from fair_distill.registry.store import open_store
+from fair_distill.statements import SIGNING_KEY, signer
 from tasks.kinds import step, unanswered
 from tasks.telling import tell_report, tell_set, tell_table
 from tasks.workspace import Clone

@@ -76,7 +76,7 @@ def _log(arguments: Arguments) -> None:
 
 def _head(arguments: Arguments) -> None:
     from fair_distill.registry.audit import head
-    from fair_distill.registry.statements import signer
+    from fair_distill.statements import signer
 
     statement = head(arguments.name, registry=arguments.registry)
     content = signer(Path(arguments.key))(statement) if arguments.key else statement.to_json()

@@ -19,8 +19,8 @@ from fair_distill.cli.gate import add_floor
 from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
-    from fair_distill.registry.statements import Signer
     from fair_distill.stages import Hand
+    from fair_distill.statements import Signer
 
 
 def add_commands(commands: Commands) -> None:
@@ -115,7 +115,7 @@ def _approve(arguments: Arguments) -> None:
 
 def _key(arguments: Arguments) -> None:
     from fair_distill.errors import ConfigError
-    from fair_distill.registry.statements import new_key
+    from fair_distill.statements import new_key
 
     private, public = new_key()
     try:
@@ -202,7 +202,7 @@ def _demote(arguments: Arguments) -> None:
 def _signer(arguments: Arguments) -> "Signer | None":
     if not arguments.key:
         return None
-    from fair_distill.registry.statements import signer
+    from fair_distill.statements import signer
 
     return signer(Path(arguments.key))
 

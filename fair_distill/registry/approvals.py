@@ -12,8 +12,8 @@ from fair_distill.errors import Undecided
 from fair_distill.registry.channels import refuse_revoked, version_number
 from fair_distill.registry.checks import read
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.statements import Signer, Statement, read_envelope, signed_by
 from fair_distill.registry.store import Store, evidence_key, put
+from fair_distill.statements import Signer, Statement, read_envelope, signed_by
 
 
 def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer) -> None:

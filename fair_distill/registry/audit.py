@@ -21,8 +21,8 @@ from fair_distill.registry.checks import (
 )
 from fair_distill.registry.ledger import Entry, check_name, entry_key
 from fair_distill.registry.opening import opened, parse, selected, trusted
-from fair_distill.registry.statements import Statement, read_envelope, signed_by
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
+from fair_distill.statements import Statement, read_envelope, signed_by
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
-from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.gate.predictions import Predictions
@@ -13,8 +13,8 @@ from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.ledger import ON_GROUNDS, Entry
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
-from fair_distill.registry.statements import Statement, read_envelope, require
-from fair_distill.registry.store import EVIDENCE, Absent, Store, evidence_key, is_sha256, manifest_key, object_key
+from fair_distill.registry.store import EVIDENCE, Absent, Store, evidence_key, manifest_key, object_key
+from fair_distill.statements import Statement, read_envelope, require
 
 # Far above what is written: a reader is not to be drowned. Sets and predictions are bounded by their manifests.
 MOST_JSON_MB = 16

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
-from fair_distill.registry.store import Absent, Store, Unanswered, is_sha256
+from fair_distill.registry.store import Absent, Store, Unanswered
 
 Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
 # The events that put a version in force, on the ground of a verdict that passed.

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import md5, needed, parse_json, sha256, to_json, write_bytes
+from fair_distill.artifacts import is_md5, is_sha256, md5, needed, parse_json, sha256, to_json, write_bytes
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, IntegrityError
-from fair_distill.registry.store import is_md5, is_sha256, key_fault
+from fair_distill.registry.store import key_fault
 
 SET_FILE = "set.parquet"
 MANIFEST_FILE = "manifest.json"

@@ -12,8 +12,8 @@ from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry.channels import refuse_revoked, resolve
 from fair_distill.registry.ledger import Entry, check_name, names, read_ledger
 from fair_distill.registry.memory import Cached, cache_folder, place_of, remember, settled
-from fair_distill.registry.statements import check_keys
 from fair_distill.registry.store import ENVIRONMENT, Store, locate, open_store
+from fair_distill.statements import check_keys
 
 TRUST = "FAIR_DISTILL_TRUST"
 

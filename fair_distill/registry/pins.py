@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fair_distill.artifacts import parse_json, to_json, write_bytes
+from fair_distill.artifacts import is_sha256, parse_json, to_json, write_bytes
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.registry.channels import published, resolve, revocation, version_number
 from fair_distill.registry.opening import opened
-from fair_distill.registry.store import is_sha256
 
 LOCK_FILE = "fair-distill.lock"
 _FORMAT = 1

@@ -29,8 +29,8 @@ from fair_distill.registry.checks import check_signatures
 from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
-from fair_distill.registry.statements import PREDICATES, Signer, Statement
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, put
+from fair_distill.statements import PREDICATES, Signer, Statement
 
 
 @dataclass(frozen=True)

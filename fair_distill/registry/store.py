@@ -35,8 +35,6 @@ APART = "FAIR_DISTILL_PREDICTIONS"
 # The kinds of evidence that lie beside a version, and what their files end in.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Absent(DataError):
@@ -74,14 +72,6 @@ class Removing(Store, Protocol):
 
     def remove(self, key: str) -> None:
         """Remove a content. Raises ConfigError if that fails."""
-
-
-def is_sha256(text: object) -> bool:
-    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
-
-
-def is_md5(text: object) -> bool:
-    return isinstance(text, str) and _MD5.fullmatch(text) is not None
 
 
 def key_fault(key: object) -> str | None:

@@ -17,9 +17,9 @@ from fair_distill.registry.channels import in_force, previous
 from fair_distill.registry.checks import fetch
 from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.manifest import read_version
-from fair_distill.registry.statements import Signer
 from fair_distill.registry.store import Store, evidence_key, open_store
 from fair_distill.stages.record import known, made_by
+from fair_distill.statements import Signer
 
 
 @dataclass(frozen=True)

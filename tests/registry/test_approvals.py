@@ -13,7 +13,7 @@ from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
-from fair_distill.registry.statements import Signer, new_key, signer
+from fair_distill.statements import Signer, new_key, signer
 
 ONE, TWO = package(1), package(2)
 POLICY = ONE.verdict.policy

@@ -18,8 +18,8 @@ from fair_distill.registry.audit import head, verify
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load
 from fair_distill.registry.ledger import entry_key, read_ledger
-from fair_distill.registry.statements import Signer, Statement, new_key, read_envelope, signed_by, signer
 from fair_distill.registry.store import evidence_key
+from fair_distill.statements import Signer, Statement, new_key, read_envelope, signed_by, signer
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

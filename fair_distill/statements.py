@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import parse_json, to_json
+from fair_distill.artifacts import is_sha256, parse_json, to_json
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry.store import is_sha256
 
 # Names the file of the private key that the registry's acts are signed with.
 SIGNING_KEY = "FAIR_DISTILL_SIGNING_KEY"
