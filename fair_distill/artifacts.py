@@ -83,6 +83,10 @@ class Workspace:
         """What a verdict needs from the registry. No stage writes it; absent means empty."""
         return self.root / "context.json"
 
+    def attestation(self, name: str) -> Path:
+        """An evaluator's signed statement on a set's predictions. In git: no stage writes it."""
+        return self.root / "attestations" / f"{name}.json"
+
     def verdict(self, name: str) -> Path:
         return self.artifacts / "verdicts" / f"{name}.json"
 

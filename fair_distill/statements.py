@@ -28,7 +28,9 @@ TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 # What a statement may be about, and the type of the predicate that says so. `head` is of a ledger, not of a version.
 PREDICATES = {
+    "predictions": "urn:fair-distill:predictions:v1",
     "verdicts": "urn:fair-distill:verdict:v1",
+    "waivers": "urn:fair-distill:waiver:v1",
     "provenance": "urn:fair-distill:provenance:v1",
     "approvals": "urn:fair-distill:approval:v1",
     "head": "urn:fair-distill:ledger-head:v1",

@@ -33,7 +33,7 @@ def reserve(clone: Clone) -> int:
     """
     place, store = clone.workspace, open_store(clone.registry)
     config = load_config(place.params)
-    _, number = stages.reserve_attempt(
+    *_, number = stages.reserve_attempt(
         place, config, config.release.candidate, store=store, hand=hand(datetime.now(UTC))
     )
     get_run_logger().info("attempt %d at this gate split", number)

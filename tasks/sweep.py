@@ -74,7 +74,7 @@ def judge_choice(clone: Clone, point: stages.Point) -> str:
     with _at(clone.repository, clone.revision, point) as here:
         here.bring_up_to_date(f"distill@{point.candidate}")
         store, now = open_store(clone.registry), datetime.now(UTC)
-        _, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, hand=hand(now))
+        *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, hand=hand(now))
         get_run_logger().info("attempt %d at this gate split", number)
         here.bring_up_to_date(f"judge@{point.candidate}")
         tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")

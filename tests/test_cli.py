@@ -240,9 +240,6 @@ def test_a_learning_rate_that_diverges_is_a_measurement_error(workspace: Path) -
         (["evaluate", "pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill distill pooled` writes it"),
         (["evaluate", "pooled"], "artifacts/sets/pooled/set.parquet", "`fair-distill distill pooled` writes it"),
         (["evaluate", "random"], "artifacts/sets/random/manifest.json", "`fair-distill references random` writes it"),
-        (["judge", "pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill evaluate pooled` writes it"),
-        (["enforce", "pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill evaluate pooled` writes it"),
-        (["judge", "pooled"], "context.json", "writes it"),
     ],
 )
 def test_a_missing_file_says_which_command_writes_it(
@@ -254,6 +251,26 @@ def test_a_missing_file_says_which_command_writes_it(
 
     assert f"{workspace / missing} is missing; " in line
     assert says in line
+
+
+@pytest.mark.parametrize("command", ["judge", "enforce", "explain"])
+@pytest.mark.parametrize(
+    ("missing", "fix"),
+    [
+        ("artifacts/predictions/pooled.parquet", "run `fair-distill evaluate pooled`"),
+        ("artifacts/sets/pooled/manifest.json", "run `fair-distill distill pooled`"),
+        ("artifacts/prepared/gate.arrow", "run `fair-distill prepare`"),
+        ("context.json", "run `echo {} > context.json`"),
+    ],
+)
+def test_a_verdict_needs_every_file_and_says_how_to_make_it(
+    workspace: Path, command: str, missing: str, fix: str
+) -> None:
+    (workspace / missing).unlink()
+
+    line = refused(workspace, command, "pooled", code=4)
+
+    assert f"{workspace / missing} is missing; {fix}" in line
 
 
 @pytest.mark.parametrize("content", [b"", b"random bytes" * 99, b"PAR1", b"ARROW1\x00\x00"])
@@ -416,7 +433,7 @@ def test_enforce_trusts_no_stored_verdict_and_writes_none(workspace: Path) -> No
     assert tree(workspace) == before
 
 
-def test_enforce_exits_3_where_the_evidence_is_not_there(workspace: Path) -> None:
+def test_enforce_exits_5_where_predictions_leave_examples_of_the_gate_split_out(workspace: Path) -> None:
     limits(workspace, eo_diag_max=1.0)
     path = Workspace(workspace).predictions("pooled")
     whole = Predictions.from_parquet(path.read_bytes())
@@ -425,8 +442,8 @@ def test_enforce_exits_3_where_the_evidence_is_not_there(workspace: Path) -> Non
 
     ended = run(workspace, "enforce", "pooled")
 
-    assert ended.code == 3
-    assert "class '3' has no examples of group 'cyan'" in ended.out
+    assert ended.code == 5
+    assert "one for each example. Evaluate again" in ended.err
 
 
 @pytest.mark.parametrize("keep", [0, 100, -1])

@@ -85,6 +85,7 @@ def test_every_section_is_frozen() -> None:
     }
     params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
     params["release"]["approvals"] = {"production": {"at_least": 1, "by": [f"ed25519:{'0' * 64}"]}}
+    params["gate"]["exam"] = {"networks": params["evaluate"]["networks"], "seeds": 1, "split": {"examples": 10}}
     seen = list(sections(parse_config(params)))
 
     for section in seen:

@@ -1,11 +1,14 @@
 """The command that trains on a set and measures what comes of it."""
 
+from pathlib import Path
+
 from fair_distill.cli.arguments import (
     Arguments,
     Commands,
     add_checkpoints,
     add_command,
     add_device,
+    add_key,
     open_workspace,
 )
 from fair_distill.cli.progress import add_quiet, shown
@@ -18,6 +21,10 @@ def add_commands(commands: Commands) -> None:
     add_checkpoints(sub)
     add_device(sub)
     add_quiet(sub)
+    text = "sign a statement on the predictions of sets, as the machine that evaluated them"
+    sub = add_command(commands, "attest", _attest, text)
+    sub.add_argument("sets", nargs="*", metavar="set", help="names under sets in params.yaml (default: all)")
+    add_key(sub)
 
 
 def _evaluate(arguments: Arguments) -> None:
@@ -34,3 +41,15 @@ def _evaluate(arguments: Arguments) -> None:
     for network, of in report.items():
         figures = ", ".join(f"{title} {percent(of[name])}" for name, title in METRICS.items())
         print(f"{arguments.set}, {network}: {figures}")
+
+
+def _attest(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.errors import ConfigError
+    from fair_distill.statements import signer
+
+    if not arguments.key:
+        raise ConfigError("attest signs, and there is no key; name one with --key or FAIR_DISTILL_SIGNING_KEY")
+    workspace, config = open_workspace(arguments)
+    for path in stages.attest(workspace, config, arguments.sets or config.sets, sign=signer(Path(arguments.key))):
+        print(path)

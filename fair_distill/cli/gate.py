@@ -87,11 +87,12 @@ def _judge(arguments: Arguments) -> None:
 
     workspace, config = _open_gate(arguments)
     floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
-    _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=arguments.now))
+    now = _day_to_come(arguments) if arguments.now else None
+    _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=now))
 
 
 def _enforce(arguments: Arguments) -> int:
-    verdict = _verdict_today(arguments)
+    verdict = _verdict_today(arguments, decides=True)
     _show_verdict(arguments, verdict)
     return int(verdict.exit_code)
 
@@ -101,7 +102,7 @@ def _explain(arguments: Arguments) -> None:
 
     verdict = _verdict_today(arguments)
     print(f"{arguments.set}: {verdict.outcome.upper()}")
-    for line in explain(verdict):
+    for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
         print(f"  {line}")
 
 
@@ -122,12 +123,31 @@ def _today(arguments: Arguments) -> "date":
     return day
 
 
-def _verdict_today(arguments: Arguments) -> "Verdict":
+def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
     from fair_distill import stages
 
     workspace, config = _open_gate(arguments)
     floor = stages.floor_at(arguments.policy_floor)
-    return stages.verdict_of(workspace, config, arguments.set, floor=floor, now=_today(arguments))
+    attested = decides and stages.must_be_attested(config, floor)
+    return stages.verdict_of(
+        workspace, config, arguments.set, floor=floor, now=_day_to_come(arguments), attested=attested
+    )
+
+
+def _day_to_come(arguments: Arguments) -> "date":
+    """Return the day on which waivers count: today, or a later one. An earlier day would revive expired waivers."""
+    from datetime import UTC, datetime
+
+    from fair_distill.errors import ConfigError
+
+    today = datetime.now(UTC).date()
+    day: date = arguments.now or today
+    if day < today:
+        raise ConfigError(
+            f"--now is {day}, which is in the past, when waivers may have counted that have expired; name {today} or a "
+            "later day (`fair-distill gate replay` accepts any day)"
+        )
+    return day
 
 
 def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
@@ -140,6 +160,8 @@ def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
         print(f"{arguments.set}: {verdict.outcome.upper()}")
         for finding in verdict.findings:
             print(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+        for warning in verdict.warnings:
+            print(f"  warning: {warning}")
         print(f"  verdict {verdict.digest}")
     if arguments.markdown:
         diff = arguments.policy_change

@@ -27,56 +27,50 @@ def _table(arguments: Arguments) -> None:
 
 
 def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
-    """Figures and verdict of every set; null where it was not evaluated or judged yet."""
-    from fair_distill.artifacts import parse_json
-    from fair_distill.gate.verdict import Verdict
+    """Figures and verdict of every set, judged again; null where it is not evaluated or cannot be judged."""
+    from fair_distill.stages.overview import status_of
 
-    found: dict[str, Any] = {}
-    for name in config.sets:
-        evaluation, path = workspace.evaluation(name), workspace.verdict(name)
-        verdict = Verdict.from_json(path.read_bytes(), name=str(path)) if path.exists() else None
-        found[name] = {
-            "networks": parse_json(evaluation.read_bytes(), name=str(evaluation)) if evaluation.exists() else None,
-            "verdict": None if verdict is None else verdict.outcome,
-            "reasons": None if verdict is None else list(verdict.reasons),
+    statuses = [status_of(workspace, config, name) for name in config.sets]
+    return {
+        status.name: {
+            "networks": status.networks,
+            "verdict": None if status.verdict is None else status.outcome,
+            "reasons": None if status.outcome == "not evaluated" else list(status.reasons),
         }
-    return found
+        for status in statuses
+    }
 
 
 def show_table(arguments: Arguments) -> None:
-    """Show what is on disk; a set that was not evaluated yet says so."""
+    """Show every set with its verdict, judged again, so that nothing out of date is shown as a result."""
     from rich.console import Console
     from rich.table import Table
 
-    from fair_distill.artifacts import parse_json
-    from fair_distill.gate.verdict import Verdict
+    from fair_distill.stages.overview import status_of
 
     workspace, config = open_workspace(arguments)
+    statuses = [status_of(workspace, config, name) for name in config.sets]
     table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds")
     table.add_column("set")
     table.add_column("network")
     for title in METRICS.values():
         table.add_column(title, justify="right")
     table.add_column("verdict")
-    for name in config.sets:
-        evaluation, verdict = workspace.evaluation(name), workspace.verdict(name)
-        if not evaluation.exists() or not verdict.exists():
-            table.add_row(name, "", *["–"] * len(METRICS), "not evaluated")
+    for status in statuses:
+        if status.networks is None:
+            table.add_row(status.name, "", *["–"] * len(METRICS), status.outcome)
             continue
-        report = parse_json(evaluation.read_bytes(), name=str(evaluation))
-        outcome = Verdict.from_json(verdict.read_bytes(), name=str(verdict)).outcome
-        for row, (network, of) in enumerate(report.items()):
-            said = (name, outcome) if row == 0 else ("", "")
-            table.add_row(said[0], network, *(percent(of.get(key)) for key in METRICS), said[1])
+        for row, (network, metrics) in enumerate(status.networks.items()):
+            name, outcome = (status.name, status.outcome) if row == 0 else ("", "")
+            table.add_row(name, network, *(percent(metrics.get(key)) for key in METRICS), outcome)
     console = Console()
     with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
         console.print(table)
     print(drawn.get(), end="")
-    for name in config.candidates:  # references are there to compare with, not to be released
-        path = workspace.verdict(name)
-        if path.exists():
-            for reason in Verdict.from_json(path.read_bytes(), name=str(path)).reasons:
-                print(f"{name}: {reason}")
+    for status in statuses:
+        # References are there to compare with, not to be released: only their faults are of interest.
+        for reason in status.reasons if status.name in config.candidates else [status.fault] if status.fault else []:
+            print(f"{status.name}: {reason}")
 
 
 def _where(arguments: Arguments) -> None:

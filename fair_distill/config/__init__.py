@@ -18,7 +18,7 @@ from fair_distill.config.distill import (
 )
 from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.files import load_config, load_floor, load_gate, parse_config
-from fair_distill.config.gate import Gate, Limit
+from fair_distill.config.gate import Exam, Gate, GateSplit, Limit, shortfall
 from fair_distill.config.validate import CHECKS, Severity, Validate
 from fair_distill.config.whole import Approvals, Config, Release
 
@@ -31,7 +31,9 @@ __all__ = [
     "Diagnostics",
     "Distill",
     "Evaluate",
+    "Exam",
     "Gate",
+    "GateSplit",
     "Limit",
     "Named",
     "Nearness",
@@ -52,4 +54,5 @@ __all__ = [
     "load_floor",
     "load_gate",
     "parse_config",
+    "shortfall",
 ]

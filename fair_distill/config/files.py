@@ -7,7 +7,9 @@ from typing import Any
 import yaml
 
 from fair_distill.config.base import checked
-from fair_distill.config.gate import Gate
+from fair_distill.config.distill import Recipe
+from fair_distill.config.evaluate import Evaluate
+from fair_distill.config.gate import Exam, Gate
 from fair_distill.config.whole import Config
 from fair_distill.errors import ConfigError
 from fair_distill.objects import open_objects
@@ -76,7 +78,16 @@ def _gate(raw: dict[Any, Any], *, name: str) -> Gate:
     policy = raw.get("gate", raw)
     if not isinstance(policy, dict):
         raise ConfigError(f"{name}: gate: a mapping was wanted, got {type(policy).__name__}")
-    return checked(Gate, policy, name=name)
+    return checked(Gate, policy, name=name).read_from(name, beside=_exam_beside(raw, name=name))
+
+
+def _exam_beside(raw: dict[Any, Any], *, name: str) -> Exam | None:
+    """Return the exam that the sections of a whole params.yaml describe; None for a file that has no such sections."""
+    evaluate, recipe = raw.get("evaluate"), raw.get("recipe")
+    if not isinstance(evaluate, dict) or not isinstance(recipe, dict):
+        return None
+    how = checked(Evaluate, evaluate, name=f"{name}: evaluate")
+    return Exam(networks=how.networks, seeds=how.seeds, recipe=checked(Recipe, recipe, name=f"{name}: recipe"))
 
 
 def stages_of(path: Path) -> tuple[str, ...]:

@@ -2,9 +2,43 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from fair_distill.config.base import Names, Section, Slug
+from fair_distill.config.base import Choice, Names, Positive, Section, Slug
+from fair_distill.config.distill import Recipe
+
+PublicKey = Annotated[str, Field(pattern="^ed25519:[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class GateSplit(Section):
+    """The gate split that a policy requires.
+
+    Attributes
+    ----------
+    sha256 : exactly this file
+    examples : at least this many examples, so that the split may grow and never shrink
+    """
+
+    sha256: Sha256 | None = None
+    examples: Positive | None = None
+
+
+class Exam(Section):
+    """How a set must be evaluated before its predictions count.
+
+    Attributes
+    ----------
+    networks : architectures, with their options, that must be among those evaluated
+    seeds : networks of each architecture, at least
+    recipe : how networks are trained on the set; its `network` is not compared, because `networks` replaces it
+    split : the gate split, or how it may grow; any split if not given
+    """
+
+    networks: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
+    seeds: Positive
+    recipe: Recipe | None = None
+    split: GateSplit | None = None
 
 
 class Limit(Section):
@@ -57,6 +91,10 @@ class Gate(Section):
     alpha : risk of passing a set that breaks a limit, over all attempts at one split
     minimum_seeds : networks of each architecture, at least; two show scatter at all
     minimum_per_cell : independent examples (clusters) under every rate that a clause looks at, at least
+    exam : how a set must be evaluated. Without it, a policy that comes from a whole params.yaml requires that file's
+        `evaluate` and `recipe` sections
+    evaluators : public keys; if there are any, predictions count only with a statement signed by one of them
+    approvers : public keys; if there are any, a waiver counts only with the signature of one of them
     """
 
     mode: Literal["bounds", "point"]
@@ -64,6 +102,28 @@ class Gate(Section):
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
     limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]
+    exam: Exam | None = None
+    evaluators: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
+    approvers: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
+    # Not part of the policy's digest: where it was read, and the sections beside it that serve as the exam.
+    _file: str = PrivateAttr(default="params.yaml")
+    _beside: Exam | None = PrivateAttr(default=None)
+
+    @property
+    def where(self) -> str:
+        """The file and key that messages about this policy name."""
+        return f"{self._file}: gate"
+
+    @property
+    def required_exam(self) -> Exam | None:
+        """The exam that the policy declares, or else the one that its file's other sections describe."""
+        return self.exam or self._beside
+
+    def read_from(self, file: str, *, beside: Exam | None = None) -> "Gate":
+        """Return this policy with the name of its file, and the exam that the file's other sections describe."""
+        policy = self.model_copy()
+        policy._file, policy._beside = file, beside
+        return policy
 
     @model_validator(mode="after")
     def _whole(self) -> "Gate":
@@ -76,3 +136,35 @@ class Gate(Section):
             if names.count(name) > 1:
                 raise ValueError(f"two clauses limit {name!r}; keep the stricter one")
         return self
+
+
+def shortfall(taken: Exam, required: Exam) -> str | None:
+    """Say in which point an evaluation falls short of a required exam; None if it satisfies it.
+
+    More networks, more seeds and a larger split than required satisfy an exam. Another recipe does not.
+    """
+    networks = {network.name: network.options for network in taken.networks}
+    for network in required.networks:
+        if network.name not in networks:
+            return f"network {network.name!r} is required; evaluated: {', '.join(networks)}"
+        if networks[network.name] != network.options:
+            return f"network {network.name!r} needs the options {network.options}; evaluated: {networks[network.name]}"
+    if taken.seeds < required.seeds:
+        return f"{required.seeds} seeds are required; evaluated: {taken.seeds}"
+    if required.recipe is not None and taken.recipe is not None:
+        recipe = required.recipe.model_dump(exclude={"network"})
+        for key, value in taken.recipe.model_dump(exclude={"network"}).items():
+            if value != recipe[key]:
+                return f"recipe.{key} must be {recipe[key]!r}; evaluated: {value!r}"
+    return _other_split(taken.split or GateSplit(), required.split or GateSplit())
+
+
+def _other_split(taken: GateSplit, required: GateSplit) -> str | None:
+    if required.sha256 is not None and taken.sha256 != required.sha256:
+        digest = "none" if taken.sha256 is None else f"{taken.sha256[:12]}…"
+        return f"the gate split {required.sha256[:12]}… is required; evaluated: {digest}"
+    if required.examples is not None and (taken.examples or 0) < required.examples:
+        return (
+            f"a gate split of at least {required.examples:,} examples is required; evaluated: {taken.examples or 0:,}"
+        )
+    return None

@@ -8,11 +8,9 @@ from fair_distill.config.base import DatasetName, Positive, Section, Slug
 from fair_distill.config.data import Data
 from fair_distill.config.distill import Candidate, Diagnostics, Distill, Nearness, Recipe
 from fair_distill.config.evaluate import Evaluate, Reference
-from fair_distill.config.gate import Gate
+from fair_distill.config.gate import Exam, Gate, PublicKey, shortfall
 from fair_distill.config.validate import Validate
 from fair_distill.errors import ConfigError
-
-PublicKey = Annotated[str, Field(pattern="^ed25519:[0-9a-f]{64}$")]
 
 
 class Approvals(Section):
@@ -89,7 +87,16 @@ class Config(Section):
                 raise ValueError(
                     f"gate.limits: {limit.name}: references has no {limit.over!r}; choose one of {', '.join(others)}"
                 )
+        if self.gate.exam is not None:
+            fault = shortfall(self.exam, self.gate.exam.model_copy(update={"split": None}))
+            if fault:
+                raise ValueError(f"evaluate and recipe do not satisfy gate.exam: {fault}. Change one of them")
         return self
+
+    @property
+    def exam(self) -> Exam:
+        """What `evaluate` and `recipe` say about the evaluation of every set."""
+        return Exam(networks=self.evaluate.networks, seeds=self.evaluate.seeds, recipe=self.recipe)
 
     def candidate(self, name: str) -> Candidate:
         return _of(self.candidates, name, "candidates")

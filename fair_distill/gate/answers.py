@@ -211,12 +211,12 @@ def coarser(
     return np.array([kept.index(values) for values in made_of]), tuple("×".join(values) for values in kept)
 
 
-def same_examples(own: Answers, other: Answers, *, name: str) -> None:
-    """Raise MeasurementError unless `other` was asked about the same examples as often."""
+def same_examples(own: Answers, other: Answers, *, name: str, seeds: bool = True) -> None:
+    """Raise MeasurementError unless `other` predicts the same examples and, if `seeds`, has as many seeds."""
     same = own.classes == other.classes and own.groups == other.groups and len(own.examples) == len(other.examples)
     if not same or not all(np.array_equal(getattr(own, fact), getattr(other, fact)) for fact in _ASKED):
         raise MeasurementError(f"{name!r} was not asked about the same examples; evaluate it again")
-    if own.seeds != other.seeds:
+    if seeds and own.seeds != other.seeds:
         raise MeasurementError(
             f"{name!r} was evaluated with {other.seeds} seeds and the set with {own.seeds}; evaluate both alike"
         )

@@ -16,6 +16,7 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.gate.answers import Answers, answers, grouped_by, same_examples
+from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clause import decide, undecided
 from fair_distill.gate.evidence import gather
@@ -26,15 +27,18 @@ from fair_distill.gate.policy import (
     Context,
     alpha_at,
     asks_the_card,
+    attempt_for,
     check,
     check_waivers,
+    plain_policy,
     policy_digest,
     read_context,
     tighten,
+    vacuous,
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
-from fair_distill.gate.published import NEAR_COPIES, card_of, found_in
+from fair_distill.gate.published import NEAR_COPIES, found_in
 from fair_distill.gate.scope import lacking, scope
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
 
@@ -67,7 +71,9 @@ def judge(
     context: bytes,
     engine: int,
     manifest: bytes | None = None,
+    index: GateIndex | None = None,
     references: Mapping[str, bytes] | None = None,
+    reference_manifests: Mapping[str, bytes] | None = None,
     floor: Gate | None = None,
     now: date | None = None,
 ) -> Verdict:
@@ -80,9 +86,11 @@ def judge(
     ----------
     predictions : the bytes of predictions.parquet
     context : the bytes of context.json, or b"" where there is none
-    manifest : the bytes of the set's manifest.json, which clauses on the set itself need
+    manifest : the bytes of the set's manifest.json, which the predictions must name and clauses on the set itself need
+    index : the examples of the gate split, which the predictions must name and answer one by one
     references : the bytes of the predictions that clauses with `over` compare to, by name, on the same split;
         under `promoted` those that context.json names
+    reference_manifests : the manifests of references' sets, by name, where they are at hand
     floor : an organisation's policy, which `policy` may tighten and not loosen
     now : the day, for waivers; on no day no waiver counts
 
@@ -91,31 +99,49 @@ def judge(
     ConfigError
         If the policy or the context cannot be applied as it stands.
     IntegrityError
-        If a reference is of another split, or not the one that was promoted; if the manifest is of another set.
+        If a reference is of another split, or not the one that was promoted; if the manifest is of another set; if
+        the predictions contradict the gate split.
     MeasurementError
-        If there is nothing to judge, or what is there contradicts itself.
+        If there is nothing to judge, what is there contradicts itself, or the evaluation falls short of the exam that
+        the policy or the floor requires.
     """
     check(policy)
+    policies: tuple[Gate, ...] = (policy,)
     if floor is not None:
         tighten(policy, floor)
+        policies = (policy, floor)
     known = read_context(context)
     table = Predictions.from_parquet(predictions)
     if not len(table):
         raise MeasurementError("there are no predictions to judge")
+    bound = bind(table, manifest=manifest, index=index, policies=policies, name="the predictions")
+    if bound.card is None and asks_the_card(policy):
+        raise ConfigError(f"{policy.where}.limits has a clause on the set itself, and the set's manifest was not given")
+    attempt = attempt_for(known, set=table.set, split=table.split)
     check_waivers(known, policy, set=table.set)
     given = dict(sorted((references or {}).items()))
-    others = {name: _reference(name, content, table, known) for name, content in given.items()}
-    card = card_of(manifest, version=table.set) if asks_the_card(policy) else None
+    others = {
+        name: _reference(name, content, table, known, policies, (reference_manifests or {}).get(name))
+        for name, content in given.items()
+    }
     own = [answers(table, network) for network in range(len(table.networks))]
-    seen = {by: _seen(own, by) for by in _groupings(policy, table)}
+    for one in own[1:]:
+        same_examples(own[0], one, name=one.network, seeds=False)
+    seen = {by: _seen(own, by, where=policy.where) for by in _groupings(policy, table)}
     for limit in policy.limits:
         if limit.metric != NEAR_COPIES:
-            scope(limit, table.classes, seen[limit.by or ()].own[0].groups)
-        _referred(limit, others, known)
+            scope(limit, table.classes, seen[limit.by or ()].own[0].groups, where=policy.where)
+        _referred(limit, others, known, policy)
 
-    alpha = None if policy.alpha is None else alpha_at(policy.alpha, known.attempt)
+    alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
     findings = tuple(
-        _waived(_finding(limit, policy, seen[limit.by or ()], others, card, alpha=alpha), known, table.set, now)
+        _waived(
+            _finding(limit, policy, seen[limit.by or ()], others, bound.card, alpha=alpha),
+            known,
+            table.set,
+            now,
+            approvers=policy.approvers,
+        )
         for limit in policy.limits
     )
     return Verdict(
@@ -129,7 +155,7 @@ def judge(
         references={name: sha256(content) for name, content in given.items()},
         engine=engine,
         mode=policy.mode,
-        attempt=known.attempt,
+        attempt=attempt,
         alpha=alpha,
         findings=findings,
         groups=tuple(
@@ -145,6 +171,10 @@ def judge(
             name: {network: _values(one.table()) for network, one in networks.items()}
             for name, networks in others.items()
         },
+        examples=bound.examples,
+        evaluation=bound.evaluation,
+        gate=plain_policy(policy),
+        warnings=vacuous(policy),
     )
 
 
@@ -154,15 +184,26 @@ def _groupings(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:
     return list(dict.fromkeys([(), *marginals, *(limit.by for limit in policy.limits if limit.by)]))
 
 
-def _seen(own: Sequence[Answers], by: tuple[str, ...]) -> Seen:
+def _seen(own: Sequence[Answers], by: tuple[str, ...], *, where: str) -> Seen:
     if by:
-        own = [grouped_by(one, by, where=f"params.yaml: gate.limits: by {', '.join(by)}") for one in own]
+        own = [grouped_by(one, by, where=f"{where}.limits: by {', '.join(by)}") for one in own]
     # The same draws whoever judges: they decide nothing, and a verdict is a function of its inputs.
     return Seen(tuple(own), tuple(noise_floor(one, np.random.default_rng(0)) for one in own))
 
 
-def _reference(name: str, content: bytes, table: Predictions, known: Context) -> dict[str, Answers]:
-    other = Predictions.from_parquet(content, name=f"predictions of {name!r}")
+def _reference(
+    name: str,
+    content: bytes,
+    table: Predictions,
+    known: Context,
+    policies: tuple[Gate, ...],
+    manifest: bytes | None,
+) -> dict[str, Answers]:
+    what = f"predictions of {name!r}"
+    other = Predictions.from_parquet(content, name=what)
+    if not len(other):
+        raise MeasurementError(f"{what} have no rows; evaluate it again")
+    bind(other, manifest=manifest, index=None, policies=policies if name != PROMOTED else (), name=what)
     if other.split != table.split:
         raise IntegrityError(
             f"{name!r} was evaluated on the split {other.split[:12]}…, the set on {table.split[:12]}…; "
@@ -176,14 +217,20 @@ def _reference(name: str, content: bytes, table: Predictions, known: Context) ->
                 f"the predictions given as the promoted version's are {sha256(content)[:12]}… of {other.set[:12]}…; "
                 f"context.json names {known.promoted.predictions[:12]}… of {known.promoted.version[:12]}…"
             )
+    for network in set(table.networks) & set(other.networks):
+        if table.options.get(network) != other.options.get(network):
+            raise MeasurementError(
+                f"{name!r} was evaluated with {network} of the options {other.options.get(network)}, the set with "
+                f"{table.options.get(network)}; evaluate both with the same networks"
+            )
     return {network: answers(other, i) for i, network in enumerate(other.networks)}
 
 
-def _referred(limit: Limit, others: References, known: Context) -> None:
+def _referred(limit: Limit, others: References, known: Context, policy: Gate) -> None:
     first = limit.over == PROMOTED and known.promoted is None
     if limit.over and limit.over not in others and not first:
         raise ConfigError(
-            f"params.yaml: gate.limits: {limit.name}: the predictions of {limit.over!r} were not given; "
+            f"{policy.where}.limits: {limit.name}: the predictions of {limit.over!r} were not given; "
             "it is a reference that was evaluated on this split, or `promoted`"
         )
 
@@ -239,10 +286,10 @@ def _lack(limit: Limit, policy: Gate, own: Answers) -> str:
     return f"too little evidence, {few}; collect more, or compare coarser groups" if few else ""
 
 
-def _waived(finding: Finding, known: Context, version: str, now: date | None) -> Finding:
+def _waived(finding: Finding, known: Context, version: str, now: date | None, *, approvers: Sequence[str]) -> Finding:
     if finding.kept:
         return finding
-    waiver, note = waiver_for(known, finding.clause, set=version, now=now)
+    waiver, note = waiver_for(known, finding.clause, set=version, now=now, approvers=approvers)
     if waiver is not None:
         return replace(finding, waiver=waiver.sentence(), sentence=f"{finding.sentence} [{waiver.sentence()}]")
     return replace(finding, sentence=f"{finding.sentence} [{note}]") if note else finding

@@ -9,39 +9,15 @@ images were has a chance of `expected / images` to count as a near copy. A limit
 A card without the figure is too little evidence, never a pass.
 """
 
-from fair_distill.artifacts import parse_json, sha256
 from fair_distill.card import DatasetCard
 from fair_distill.config import Limit
-from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.errors import MeasurementError
 from fair_distill.gate.clause import ROUNDING, SHOWN, undecided
 from fair_distill.gate.verdict import Culprit, Finding
 
 NEAR_COPIES = "near_copies"
 # What the networks that answered are to a clause that no network has a part in.
 THE_SET = "the set"
-
-
-def card_of(manifest: bytes | None, *, version: str) -> DatasetCard:
-    """Return the card in a set's manifest.
-
-    Raises
-    ------
-    ConfigError
-        If there is none to look at.
-    IntegrityError
-        If it is the manifest of another set than the one that the predictions name, or no manifest.
-    """
-    if manifest is None:
-        raise ConfigError(f"gate.limits has {NEAR_COPIES}, which is read from the set's manifest, and none was given")
-    if sha256(manifest) != version:
-        raise IntegrityError(
-            f"the manifest given is {sha256(manifest)[:12]}…, the predictions are of the set {version[:12]}…"
-        )
-    content = parse_json(manifest, name="the set's manifest", error=IntegrityError)
-    try:
-        return DatasetCard.from_dict(content["card"])
-    except (KeyError, DataError) as error:
-        raise IntegrityError(f"the set's manifest has no card: {error}") from None
 
 
 def found_in(limit: Limit, card: DatasetCard, *, bounds: bool) -> Finding:

@@ -51,7 +51,8 @@ def _head(name: str, verdict: Verdict) -> str:
     waived = [finding for finding in verdict.findings if finding.waiver]
     lines = [f"## {_text(name)}: {verdict.outcome.upper()}", "", sure, ""]
     lines += [f"- **waived**: {_text(finding.clause)}: {_text(finding.waiver or '')}" for finding in waived]
-    return "\n".join([*lines, ""] if waived else lines)
+    lines += [f"- **warning**: {_text(warning)}" for warning in verdict.warnings]
+    return "\n".join([*lines, ""] if waived or verdict.warnings else lines)
 
 
 def _clause(finding: Finding) -> list[str]:

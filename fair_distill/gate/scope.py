@@ -36,10 +36,10 @@ class Scope:
         return tuple(Place(rate, *side) for rate in self.rates for side in self.sides)
 
 
-def scope(limit: Limit, classes: Sequence[str], groups: Sequence[str]) -> Scope:
-    """Resolve a clause's selectors. Raises ConfigError for a name that the predictions do not have."""
-    of_classes = _indices(limit.classes, classes, "class", limit)
-    of_groups = _indices(limit.groups, groups, "group", limit)
+def scope(limit: Limit, classes: Sequence[str], groups: Sequence[str], *, where: str = "params.yaml: gate") -> Scope:
+    """Resolve a clause's selectors. Raises ConfigError, with `where`, for a name that the predictions do not have."""
+    of_classes = _indices(limit.classes, classes, "class", f"{where}.limits: {limit.name}")
+    of_groups = _indices(limit.groups, groups, "group", f"{where}.limits: {limit.name}")
     if limit.metric in GAP_RATES:
         rates = GAP_RATES[limit.metric](len(classes))
         said = limit.metric in ("eo_ovr_max", "dpd_max")
@@ -61,12 +61,10 @@ def _pairs(groups: tuple[int, ...], rest: bool) -> list[tuple[tuple[int, ...], t
     return [((a,), tuple(b for b in groups if b != a)) for a in groups]
 
 
-def _indices(wanted: tuple[str, ...] | None, known: Sequence[str], what: str, limit: Limit) -> tuple[int, ...]:
+def _indices(wanted: tuple[str, ...] | None, known: Sequence[str], what: str, where: str) -> tuple[int, ...]:
     for name in wanted or ():
         if name not in known:
-            raise ConfigError(
-                f"params.yaml: gate.limits: {limit.name}: there is no {what} {name!r}; choose from {', '.join(known)}"
-            )
+            raise ConfigError(f"{where}: there is no {what} {name!r}; choose from {', '.join(known)}")
     return tuple(i for i, name in enumerate(known) if wanted is None or name in wanted)
 
 

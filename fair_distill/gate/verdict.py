@@ -15,6 +15,7 @@ EXIT_CODES = {
     "insufficient": Undecided.exit_code,
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
+_NEWER = ("examples", "evaluation", "gate", "warnings")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class Verdict:
     Attributes
     ----------
     set, split, predictions, policy, policy_floor, context, references : SHA-256 of what the decision was made from
+    examples : rows of the gate split
+    evaluation : how the set was evaluated: `networks` with their options, `seeds`, and `recipe`, the SHA-256 of the
+        card's training recipe. Null, as `examples` and `gate`, in verdicts of releases that did not record it
+    gate : the policy in full; `policy` is its digest
+    warnings : clauses of the policy that every set satisfies
     alpha : the risk this attempt may take of passing a set that breaks a limit; None in `mode: point`
     findings : one per clause, in the policy's order
     groups : every group, and where groups have several attributes, each attribute's (`sex: f`)
@@ -119,6 +125,10 @@ class Verdict:
     marginals: dict[str, Numbers]
     undefined: dict[str, dict[str, str]]
     compared: Numbers
+    examples: int | None = None
+    evaluation: dict[str, Any] | None = None
+    gate: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -139,7 +149,8 @@ class Verdict:
         return sha256(self.to_json())
 
     def to_json(self) -> bytes:
-        return to_json(asdict(self))
+        """Return the verdict as JSON, without the keys that older releases did not have where they have no value."""
+        return to_json({key: value for key, value in asdict(self).items() if key not in _NEWER or value})
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str = "verdict") -> "Verdict":
@@ -147,7 +158,8 @@ class Verdict:
         try:
             findings = tuple(_finding(row) for row in value["findings"])
             value = {"marginals": {}, "undefined": {}, **value}  # as they were before groups had several attributes
-            verdict = cls(**{**value, "findings": findings, "groups": tuple(Group(**row) for row in value["groups"])})
+            groups, warnings = tuple(Group(**row) for row in value["groups"]), tuple(value.get("warnings", ()))
+            verdict = cls(**{**value, "findings": findings, "groups": groups, "warnings": warnings})
             known = verdict.outcome in EXIT_CODES
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{name} is not a verdict: {error!r}") from None

@@ -65,6 +65,8 @@ def publish(
     predictions: bytes | None = None,
     verdicts: Sequence[bytes] = (),
     provenance: bytes | None = None,
+    attestation: bytes | None = None,
+    reason: str = "",
     sign: Signer | None = None,
     who: str,
     now: datetime,
@@ -77,7 +79,9 @@ def publish(
 
     Parameters
     ----------
-    sign : signs a statement on the provenance and on each verdict, which lie beside the version too
+    attestation : an evaluator's signed statement on the predictions
+    reason : what the ledger records with the publication
+    sign : signs a statement on the predictions, on the provenance and on each verdict
 
     Raises
     ------
@@ -89,6 +93,8 @@ def publish(
     version = manifest.version
     _check_package(manifest, files)
     evidence = _check_evidence(version, predictions=predictions, verdicts=verdicts, provenance=provenance)
+    if attestation is not None:
+        evidence.append(("statements", attestation))
     if sign is not None:
         evidence += [
             ("statements", sign(Statement(kind, name, version, sha256(content))))
@@ -109,7 +115,7 @@ def publish(
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         if version in published(entries):
             return None
-        return Draft(event="publish", version=version, who=who, time=timestamp(now), nonce=nonce)
+        return Draft(event="publish", version=version, reason=reason, who=who, time=timestamp(now), nonce=nonce)
 
     written = append(store, name, make)
     return Publication(version, version_number(read_ledger(store, name), version), written is not None)

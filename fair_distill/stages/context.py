@@ -9,7 +9,7 @@ from datetime import datetime
 
 from fair_distill.artifacts import Workspace, needed, sha256, to_json, write_bytes
 from fair_distill.config import Config
-from fair_distill.gate.policy import PROMOTED, Promoted, read_context
+from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
@@ -43,13 +43,16 @@ class Known:
 
     Attributes
     ----------
+    attempt : the number that was reserved
     context : context.json
     promoted : the predictions of what is promoted, where the policy compares to them
+    split : SHA-256 of the gate split that the attempt was reserved on
     """
 
     attempt: int
     context: bytes
     promoted: bytes | None
+    split: str
 
 
 def reserve(
@@ -78,38 +81,46 @@ def known_of(
     """Reserve the attempt and return what the registry then knows; context.json itself where it says the same."""
     content = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
     said = read_context(content)
-    version, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
+    version, split, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
         entry = _in_force(read_ledger(store, config.dataset), channel, version)
         if entry is not None:
             predictions = _judged_by(store, entry)
             promoted = Promoted(version=entry.version, predictions=sha256(predictions))
-    made = said.model_copy(update={"attempt": number, "promoted": promoted})
+    # A first attempt is what an empty context means: the verdict of the graph stays the one that is promoted on.
+    attempt = None if number == 1 else Attempt(set=version, split=split, number=number)
+    made = said.model_copy(update={"attempt": attempt, "promoted": promoted})
     same = content if made == said else to_json(made.model_dump(mode="json", exclude_none=True))
-    return Known(number, same, predictions)
+    return Known(number, same, predictions, split)
 
 
 def reserve_attempt(
     workspace: Workspace, config: Config, name: str, *, store: Store, hand: Hand, fresh: str = ""
-) -> tuple[str, int]:
-    """Enter the attempt at the gate split, once for a set however often; return the version and the attempt's number.
+) -> tuple[str, str, int]:
+    """Enter the attempt on the gate split, once for a set however often it is called.
 
-    To be called when the set is there and nobody has looked at its predictions.
+    Call it when the set exists and nobody has seen its predictions.
+
+    Returns
+    -------
+    tuple
+        The version, the SHA-256 of the gate split, and the attempt's number.
     """
     known(config, name)
     manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
+    split = _split(workspace, name)
     number = attempts.reserve(
         store,
         config.dataset,
         manifest.version,
-        _split(workspace, name),
+        split,
         fresh=fresh,
         who=hand.who,
         now=hand.now,
         nonce=hand.nonce,
     )
-    return manifest.version, number
+    return manifest.version, split, number
 
 
 def _split(workspace: Workspace, name: str) -> str:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from fair_distill.artifacts import Workspace, needed, parse_json, sha256, write_bytes
 from fair_distill.config import Config, Gate, load_floor
-from fair_distill.errors import IntegrityError
+from fair_distill.errors import FairDistillError, IntegrityError, MeasurementError
 from fair_distill.gate.judge import judge as decide
 from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
-from fair_distill.gate.policy import PROMOTED, asks_the_card, read_context
+from fair_distill.gate.policy import PROMOTED, read_context
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import published
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.manifest import MANIFEST_FILE
-from fair_distill.registry.store import manifest_key, open_store
-from fair_distill.stages.record import known, made_by
+from fair_distill.registry.store import Store, manifest_key, open_store
+from fair_distill.stages.attest import require_attested
+from fair_distill.stages.evidence import read_evidence
 from fair_distill.stages.seeds import numpy_generator
 
 FLOOR = "FAIR_DISTILL_POLICY_FLOOR"
@@ -27,7 +27,7 @@ FLOOR = "FAIR_DISTILL_POLICY_FLOOR"
 def judge(
     workspace: Workspace, config: Config, name: str, *, floor: Gate | None = None, now: date | None = None
 ) -> Verdict:
-    """Hold a set's predictions against the policy; write and return the verdict, whatever it is."""
+    """Compare a set's predictions with the policy; write and return the verdict, whatever the outcome."""
     verdict = verdict_of(workspace, config, name, floor=floor, now=now)
     write_bytes(workspace.verdict(name), verdict.to_json())
     return verdict
@@ -42,29 +42,48 @@ def verdict_of(
     now: date | None = None,
     context: bytes | None = None,
     promoted: bytes | None = None,
+    attested: bool = False,
 ) -> Verdict:
-    """Judge without writing: what `enforce` and promotion trust, not the verdict that lies on disk.
+    """Judge without writing: `enforce` and promotion use this, not the verdict that is on disk.
 
-    Without a day (`now`), as in the graph, no waiver counts; a verdict that was to count on one is given on a day.
+    Without a date (`now`), as in the graph, no waiver counts.
 
     Parameters
     ----------
-    context, promoted : in place of context.json, and of the promoted version's predictions beside it
+    context, promoted : instead of context.json, and of the promoted version's predictions next to it
+    attested : predictions count only with a signed statement of one of the policy's evaluators, as in a pull request
+
+    Raises
+    ------
+    IntegrityError
+        If the files in the workspace are of another set or split, or contradict each other.
+    MeasurementError
+        If a file is missing or older than what it was made from.
+    Undecided
+        If predictions must be attested and are not.
     """
-    known(config, name)
-    predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
-    if context is None:
-        context = context_of(workspace)
+    content = context_of(workspace) if context is None else context
+    evidence = read_evidence(workspace, config, name, context=read_context(content), promoted=promoted)
+    if attested:
+        keys = (floor.evaluators if floor else ()) or config.gate.evaluators
+        require_attested(workspace, config, [name, *evidence.references], keys=keys)
     return decide(
-        predictions,
+        evidence.predictions,
         config.gate,
-        context=context,
+        context=content,
         engine=config.engine,
-        manifest=_manifest(workspace, config, name) if asks_the_card(config.gate) else None,
-        references=_compared(workspace, config, config.gate, context, promoted=promoted),
+        manifest=evidence.manifest,
+        index=evidence.index,
+        references=evidence.references,
+        reference_manifests=evidence.reference_manifests,
         floor=floor,
         now=now,
     )
+
+
+def must_be_attested(config: Config, floor: Gate | None) -> bool:
+    """Say whether the policy or the floor names evaluators, so that what decides needs their signature."""
+    return bool(config.gate.evaluators or (floor and floor.evaluators))
 
 
 def floor_at(url: str | None) -> Gate | None:
@@ -81,35 +100,13 @@ def by_itself(policy: Gate) -> Gate:
     return policy.model_copy(update={"limits": tuple(limit for limit in policy.limits if limit.over != PROMOTED)})
 
 
-def _manifest(workspace: Workspace, config: Config, name: str) -> bytes:
-    return needed(workspace.set(name) / MANIFEST_FILE, made_by=made_by(config, name)).read_bytes()
-
-
 def context_of(workspace: Workspace) -> bytes:
-    context = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
+    try:
+        context = workspace.context.read_bytes()
+    except FileNotFoundError:
+        raise MeasurementError(f"{workspace.context} is missing; run `echo {{}} > context.json`") from None
     parse_json(context, name=str(workspace.context))
     return context
-
-
-def _compared(
-    workspace: Workspace, config: Config, policy: Gate, context: bytes, *, promoted: bytes | None = None
-) -> dict[str, bytes]:
-    """Return the predictions that the policy's clauses compare to: references, and what is promoted now."""
-    found = {}
-    for name in sorted({limit.over for limit in policy.limits if limit.over}):
-        if name == PROMOTED:
-            if read_context(context).promoted is None:
-                continue
-            if promoted is not None:
-                found[name] = promoted
-                continue
-            # Whoever writes context.json lays the promoted version's predictions beside it; the digest binds them.
-            path, made_by = workspace.context.with_name("promoted.parquet"), "whoever wrote context.json"
-        else:
-            config.reference(name)
-            path, made_by = workspace.predictions(name), f"fair-distill evaluate {name}"
-        found[name] = needed(path, made_by=made_by).read_bytes()
-    return found
 
 
 def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int) -> Plan:
@@ -117,40 +114,51 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     from fair_distill.data.schema import read_split
 
     split = read_split(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    reserved = read_context(context_of(workspace)).attempt
     return plan(
         cells_of(split, config.gate),
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config, "gate.plan"),
-        attempt=read_context(context_of(workspace)).attempt,
+        attempt=reserved.number if reserved else 1,
     )
 
 
 def replay_gate(
     workspace: Workspace, config: Config, policy: Gate, *, registry: str, floor: Gate | None, now: date
 ) -> Iterator[Replayed]:
-    """Judge every published version anew by `policy`, from the predictions it was published with."""
-    store = open_store(registry)
+    """Judge every published version again by `policy`, from the predictions it was published with.
+
+    A version that is damaged is reported as an error, and the others are judged all the same.
+    """
+    store, context = open_store(registry), context_of(workspace)
     versions: dict[str, bytes] = {}
     manifests: dict[str, bytes] = {}
     before: dict[str, str] = {}
+    damaged: list[Replayed] = []
     for number, version in enumerate(published(read_ledger(store, config.dataset)), start=1):
-        stood = list(_verdicts(store.read(key) for key in store.list(f"versions/{version}/verdicts/")))
-        for key in store.list(f"versions/{version}/predictions/"):
-            predictions = store.read(key)
-            if sha256(predictions) != Path(key).stem:
-                raise IntegrityError(f"{key} is in the registry with other bytes than were written there")
-            name = f"{config.dataset}@v{number} ({Path(key).stem[:12]})"
-            versions[name] = predictions
-            manifests[name] = store.read(manifest_key(version))
-            before.update((name, verdict.outcome) for verdict in stood if verdict.predictions == Path(key).stem)
-    context = context_of(workspace)
-    return replay(
+        short = f"{config.dataset}@v{number}"
+        try:
+            earlier = list(_verdicts(store.read(key) for key in store.list(f"versions/{version}/verdicts/")))
+            keys = store.list(f"versions/{version}/predictions/")
+        except FairDistillError as error:
+            damaged.append(Replayed(short, None, "error", (str(error),)))
+            continue
+        for key in keys:
+            name = f"{short} ({Path(key).stem[:12]})"
+            try:
+                versions[name], manifests[name] = _published(store, version, key)
+            except FairDistillError as error:
+                versions.pop(name, None)
+                damaged.append(Replayed(name, None, "error", (str(error),)))
+            before.update((name, verdict.outcome) for verdict in earlier if verdict.predictions == Path(key).stem)
+    yield from damaged
+    yield from replay(
         policy,
         versions,
         manifests=manifests,
         before=before,
-        references=_compared(workspace, config, policy, context),
+        references=_references(workspace, config, policy, context),
         context=context,
         engine=config.engine,
         floor=floor,
@@ -158,8 +166,29 @@ def replay_gate(
     )
 
 
+def _published(store: Store, version: str, key: str) -> tuple[bytes, bytes]:
+    """Return published predictions and their version's manifest."""
+    predictions, manifest = store.read(key), store.read(manifest_key(version))
+    if sha256(predictions) != Path(key).stem:
+        raise IntegrityError(f"{key} is in the registry with other bytes than were written there")
+    return predictions, manifest
+
+
+def _references(workspace: Workspace, config: Config, policy: Gate, context: bytes) -> dict[str, bytes]:
+    """Return the predictions that the policy's clauses compare published versions with."""
+    names = {limit.over for limit in policy.limits if limit.over}
+    references = {name: workspace.predictions(name) for name in sorted(names - {PROMOTED})}
+    for name in references:
+        config.reference(name)
+    if PROMOTED in names and read_context(context).promoted is not None:
+        references[PROMOTED] = workspace.context.with_name("promoted.parquet")
+    return {
+        name: needed(path, made_by=f"fair-distill evaluate {name}").read_bytes() for name, path in references.items()
+    }
+
+
 def _verdicts(contents: Iterable[bytes]) -> Iterator[Verdict]:
-    """Read what can be read: a verdict of an older form says nothing here, and its predictions are judged anew."""
+    """Read the verdicts that can be read: one of an older form has no outcome here, and is judged again."""
     for content in contents:
         with suppress(IntegrityError):
             yield Verdict.from_json(content)

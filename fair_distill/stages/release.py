@@ -4,32 +4,43 @@ import os
 
 from fair_distill.artifacts import Workspace, needed
 from fair_distill.config import Config
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, IntegrityError, Refused
+from fair_distill.gate.policy import Context, laxer_than
+from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
-from fair_distill.registry.channels import version_number
-from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.channels import in_force, version_number
+from fair_distill.registry.checks import fetch
+from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Promotion, Publication
-from fair_distill.registry.store import APART, open_store
+from fair_distill.registry.store import APART, Store, evidence_key, open_store
+from fair_distill.stages.attest import attested_by
 from fair_distill.stages.context import Hand, known_of
-from fair_distill.stages.gate import floor_at, verdict_of
+from fair_distill.stages.evidence import read_evidence
+from fair_distill.stages.gate import floor_at, must_be_attested, verdict_of
 from fair_distill.stages.record import made_by
 
 
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
-    """Publish the release candidate: its set, the predictions it was judged by, and how it came to be."""
+    """Publish the release candidate: its set, its predictions, and how they were made.
+
+    The ledger records whether the predictions are attested, and the registry keeps the evaluator's statement.
+    """
     name = config.release.candidate
     kept_apart(config)
+    evidence = read_evidence(workspace, config, name, context=Context())
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-    predictions = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
     provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
+    evaluator = attested_by(workspace, config, name, keys=config.gate.evaluators)
     return release.publish(
         open_store(registry),
         config.dataset,
         manifest,
         files,
-        predictions=predictions,
+        predictions=evidence.predictions,
         provenance=provenance,
+        attestation=workspace.attestation(name).read_bytes() if evaluator else None,
+        reason=f"predictions attested by {evaluator}" if evaluator else "predictions not attested",
         sign=hand.sign,
         who=hand.who,
         now=hand.now,
@@ -72,18 +83,30 @@ def promote(
         raise ConfigError(
             f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(config.release.channels)}"
         )
-    store = open_store(registry)
-    version_number(read_ledger(store, config.dataset), manifest.version)  # what is not published is no attempt
-    found = known_of(workspace, config, name, channel, store=store, hand=hand)
+    store, policy_floor = open_store(registry), floor_at(floor)
+    entries = read_ledger(store, config.dataset)
+    version_number(entries, manifest.version)  # a version that is not published cannot be an attempt
+    _refuse_laxer(store, entries, config, channel, manifest.version, reason=reason)
+    # Before the attempt is entered: files that do not belong together are not an attempt.
+    read_evidence(workspace, config, name, context=Context())
+    attested = must_be_attested(config, policy_floor)
+    reserved = known_of(workspace, config, name, channel, store=store, hand=hand)
     verdict = verdict_of(
         workspace,
         config,
         name,
-        floor=floor_at(floor),
+        floor=policy_floor,
         now=hand.now.date(),
-        context=found.context,
-        promoted=found.promoted,
+        context=reserved.context,
+        promoted=reserved.promoted,
+        attested=attested,
     )
+    if (verdict.set, verdict.split, verdict.attempt) != (manifest.version, reserved.split, reserved.attempt):
+        raise IntegrityError(
+            f"attempt {reserved.attempt} is reserved for {manifest.version[:12]}… on the gate split "
+            f"{reserved.split[:12]}…; the verdict is attempt {verdict.attempt} of {verdict.set[:12]}… on "
+            f"{verdict.split[:12]}…. Evaluate {name} again"
+        )
     return release.promote(
         store,
         config.dataset,
@@ -100,3 +123,25 @@ def promote(
         now=hand.now,
         nonce=hand.nonce,
     )
+
+
+def _refuse_laxer(
+    store: Store, entries: tuple[Entry, ...], config: Config, channel: str, version: str, *, reason: str
+) -> None:
+    """Raise Refused if the policy is laxer than the one the channel's version passed, and no reason is given.
+
+    The reason is in the ledger afterwards. Verdicts of releases that did not record their policy are compared by the
+    limits of their clauses.
+    """
+    entry = in_force(entries, channel)
+    if reason or entry is None or entry.version == version or entry.verdict is None:
+        return
+    key = evidence_key(entry.version, "verdicts", entry.verdict)
+    earlier = Verdict.from_json(fetch(store, key, entry.verdict), name=key)
+    difference = laxer_than(config.gate, earlier)
+    if difference:
+        raise Refused(
+            f"v{version_number(entries, version)} of {config.dataset} is not promoted to {channel}: "
+            f"{config.gate.where} is laxer than the policy that v{version_number(entries, entry.version)} passed "
+            f"({difference}). State why with --reason, or restore the limit"
+        )

@@ -11,13 +11,13 @@ from fair_distill.distilled import DistilledSet
 from fair_distill.errors import DataError
 from fair_distill.gate.answers import answers
 from fair_distill.gate.predictions import Predictions
-from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
 from fair_distill.registry.store import open_store
 from fair_distill.report.history import read_history
 from fair_distill.report.material import Compared, Material, Point, gated
 from fair_distill.report.page import numbers, page
 from fair_distill.stages.gate import verdict_of
+from fair_distill.stages.overview import status_of
 from fair_distill.stages.record import known, made_by
 
 
@@ -70,11 +70,7 @@ def material(workspace: Workspace, config: Config, name: str, *, registry: str) 
 
 
 def _compared(workspace: Workspace, config: Config, name: str) -> Compared:
-    evaluation, verdict, manifest = (
-        workspace.evaluation(name),
-        workspace.verdict(name),
-        workspace.set(name) / MANIFEST_FILE,
-    )
+    manifest, status = workspace.set(name) / MANIFEST_FILE, status_of(workspace, config, name)
     card: DatasetCard | None = None
     if manifest.exists():
         card = Manifest.from_json(manifest.read_bytes(), name=str(manifest)).card
@@ -82,8 +78,8 @@ def _compared(workspace: Workspace, config: Config, name: str) -> Compared:
         name,
         _how(config, name),
         card,
-        parse_json(evaluation.read_bytes(), name=str(evaluation)) if evaluation.exists() else None,
-        Verdict.from_json(verdict.read_bytes(), name=str(verdict)).outcome if verdict.exists() else None,
+        status.networks,
+        None if status.outcome == "not evaluated" else status.outcome,
     )
 
 

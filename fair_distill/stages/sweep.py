@@ -14,7 +14,7 @@ from fair_distill.config import Config
 from fair_distill.config.files import parse_config
 from fair_distill.gate.choose import Tuned, margin, shrinkage
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry.manifest import read_version
+from fair_distill.registry.manifest import MANIFEST_FILE, read_version
 from fair_distill.report.material import Metrics, Swept, gated
 from fair_distill.report.sweep import sweep_page
 from fair_distill.stages.evaluation import evaluate
@@ -100,10 +100,11 @@ def compared_at(config: Config, point: Point) -> tuple[Compared, ...]:
 
 @dataclass(frozen=True)
 class OnTune:
-    """What networks that were trained on a set say of the tune split."""
+    """What networks that were trained on a set predict on the tune split, and the manifest of that set."""
 
     predictions: bytes
     metrics: Metrics
+    manifest: bytes
 
 
 def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> OnTune:
@@ -118,7 +119,8 @@ def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, d
         _link(aside.split(role), workspace.split(split))
     _link(aside.set(name), workspace.set(name))
     metrics = evaluate(aside, config, name, device=device)
-    return OnTune(aside.predictions(name).read_bytes(), metrics)
+    manifest = (aside.set(name) / MANIFEST_FILE).read_bytes()
+    return OnTune(aside.predictions(name).read_bytes(), metrics, manifest)
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,16 @@ def tuned(
     """
     aside = Workspace(scratch)
     write_bytes(aside.context, b"{}\n")
+    _link(aside.split("gate"), workspace.split("tune"))
     for name, one in said.items():
         write_bytes(aside.predictions(name), one.predictions)
+        if name != point.candidate:
+            write_bytes(aside.set(name) / MANIFEST_FILE, one.manifest)
     _link(aside.set(point.candidate), workspace.set(point.candidate))
     # The tune split is small: what it cannot show for certain it can still rank.
     policy = by_itself(config.gate)
+    if policy.exam is not None:  # which speaks of the gate split
+        policy = policy.model_copy(update={"exam": policy.exam.model_copy(update={"split": None})})
     if policy.mode == "bounds":
         policy = policy.model_copy(update={"minimum_per_cell": 2})
     verdict = verdict_of(aside, config.model_copy(update={"gate": policy}), point.candidate)

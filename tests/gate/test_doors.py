@@ -8,15 +8,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from small_predictions import drawn
-from small_workspace import REPOSITORY, run, small_params, write_params
+from small_evidence import write_evidence
+from small_workspace import REPOSITORY, run, small_params
 
 from fair_distill import stages
 from fair_distill.artifacts import Workspace, sha256
-from fair_distill.config import Config, load_config, load_gate
+from fair_distill.config import Config, load_gate
 from fair_distill.gate.judge import judge
 from fair_distill.gate.verdict import Verdict
 
@@ -24,8 +23,9 @@ SET = "barycentric"
 
 
 def place(root: Path, *, of: int = 60, rates: Any = ((0.9, 0.9), (0.8, 0.8)), **gate: Any) -> tuple[Workspace, Config]:
-    """A workspace that holds no more than a gate job needs: params, context and predictions."""
+    """A workspace that holds no more than judging needs: params, context, the gate split, manifests and predictions."""
     params = small_params()
+    params["evaluate"] = {"seeds": 3, "networks": [params["evaluate"]["networks"][0]]}
     params["gate"] = {
         "mode": "bounds",
         "alpha": 0.05,
@@ -36,14 +36,7 @@ def place(root: Path, *, of: int = 60, rates: Any = ((0.9, 0.9), (0.8, 0.8)), **
             {"metric": "accuracy", "over": "full", "at_least": -0.2, "why": "a test"},
         ],
     } | gate
-    write_params(root, params)
-    (root / "context.json").write_text("{}\n")
-    workspace = Workspace(root)
-    for seed, name in enumerate((SET, "full")):
-        workspace.predictions(name).parent.mkdir(parents=True, exist_ok=True)
-        content = drawn(rates, of, np.random.default_rng(seed), set=f"{seed}" * 64).to_parquet()
-        workspace.predictions(name).write_bytes(content)
-    return workspace, load_config(workspace.params)
+    return write_evidence(root, params, names=(SET, "full"), rates=rates, of=of)
 
 
 def told_digest(out: str) -> str:
@@ -59,6 +52,7 @@ def test_api_stage_command_line_and_enforce_give_the_same_verdict(tmp_path: Path
         config.gate,
         context=workspace.context.read_bytes(),
         engine=config.engine,
+        manifest=(workspace.set(SET) / "manifest.json").read_bytes(),
         references={"full": workspace.predictions("full").read_bytes()},
         now=date(2026, 1, 1),
     )
@@ -94,12 +88,13 @@ def test_each_outcome_has_its_exit_code(tmp_path: Path) -> None:
     place(tmp_path, minimum_per_cell=61)
     assert run(tmp_path, "enforce", SET).code == 3
     workspace, _ = place(tmp_path)
+    workspace.predictions("full").write_bytes(workspace.predictions(SET).read_bytes())
+    assert run(tmp_path, "enforce", SET).code == 5
     workspace.predictions("full").write_bytes(b"x")
     assert run(tmp_path, "enforce", SET).code == 4
-    other = drawn([[0.9, 0.9]] * 2, 60, np.random.default_rng(0), split="e" * 64)
-    workspace.predictions("full").write_bytes(other.to_parquet())
-    assert run(tmp_path, "enforce", SET).code == 5
     workspace.predictions("full").unlink()
+    assert run(tmp_path, "enforce", SET).code == 4
+    (tmp_path / "params.yaml").unlink()
     assert run(tmp_path, "enforce", SET).code == 2
 
 
@@ -115,23 +110,42 @@ def test_a_clause_over_nobody_is_told(tmp_path: Path) -> None:
 
 
 def test_a_waiver_counts_on_its_day_and_not_in_the_graph(tmp_path: Path) -> None:
-    place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))
+    workspace, _ = place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))
     waiver = {
-        "set": "0" * 64,
+        "set": sha256(workspace.set(SET) / "manifest.json"),
         "clause": "eo_diag_max",
         "who": "Ada",
         "approved_by": "Grace",
         "why": "a trial",
-        "expires": "2026-06-30",
+        "expires": "2126-06-30",
     }
     (tmp_path / "context.json").write_text(json.dumps({"waivers": [waiver]}))
 
-    ended = run(tmp_path, "enforce", SET, "--now", "2026-06-30")
+    ended = run(tmp_path, "enforce", SET, "--now", "2126-06-30")
     assert ended.code == 0
     assert ended.out.startswith(f"{SET}: WAIVED")
-    assert "waived until 2026-06-30 by Ada, approved by Grace: a trial" in ended.out
-    assert run(tmp_path, "enforce", SET, "--now", "2026-07-01").code == 1
-    assert "given on no particular day" in run(tmp_path, "judge", SET).out
+    assert "waived until 2126-06-30 by Ada, approved by Grace: a trial" in ended.out
+    assert run(tmp_path, "enforce", SET, "--now", "2126-07-01").code == 1
+    assert "this verdict has no date" in run(tmp_path, "judge", SET).out
+
+
+def test_a_day_in_the_past_revives_no_waiver(tmp_path: Path) -> None:
+    workspace, _ = place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))
+    waiver = {
+        "set": sha256(workspace.set(SET) / "manifest.json"),
+        "clause": "eo_diag_max",
+        "who": "Ada",
+        "approved_by": "Grace",
+        "why": "a trial",
+        "expires": "2020-06-30",
+    }
+    (tmp_path / "context.json").write_text(json.dumps({"waivers": [waiver]}))
+
+    for command in ("enforce", "explain", "judge"):
+        ended = run(tmp_path, command, SET, "--now", "2020-06-30")
+        assert ended.code == 2, command
+        assert "which is in the past" in ended.err
+    assert run(tmp_path, "enforce", SET).code == 1
 
 
 def test_a_day_that_is_none_is_told(tmp_path: Path) -> None:

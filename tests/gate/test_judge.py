@@ -29,6 +29,11 @@ def policy(**limits: float) -> Gate:
     return Gate.model_validate({"mode": "point", "limits": clauses})
 
 
+def reserved(number: int) -> bytes:
+    """A context that reserves an attempt for the set and split that `predictions_of` names."""
+    return to_json({"attempt": {"set": "a" * 64, "split": "b" * 64, "number": number}})
+
+
 def judged(counts: Any, gate: Gate, *, context: bytes = b"{}", engine: int = 1, **about: str) -> Verdict:
     runs = counts if isinstance(counts, dict) else {(0, 0): counts}
     networks = tuple(f"network{i}" for i in sorted({network for network, _ in runs}))
@@ -165,7 +170,7 @@ def test_a_verdict_names_what_it_was_made_from() -> None:
     [
         ({"gate": policy(eo_diag_max=0.31)}, "policy"),
         ({"gate": policy(eo_diag_max=0.3, accuracy=0.1)}, "policy"),
-        ({"context": b'{"attempt": 2}'}, "context"),
+        ({"context": reserved(2)}, "context"),
         ({"engine": 2}, "engine"),
         ({"set": "c" * 64}, "set"),
         ({"split": "d" * 64}, "split"),
@@ -302,10 +307,7 @@ def test_every_network_has_to_pass() -> None:
 
 def test_a_split_asked_for_the_second_time_is_harder_to_pass() -> None:
     predictions = of_rates([[0.9, 0.9], [0.8, 0.8]], 150)
-    bounds = [
-        decided(predictions, EODM, context=b'{"attempt": %d}' % attempt).findings[0].bound or 0
-        for attempt in range(1, 11)
-    ]
+    bounds = [decided(predictions, EODM, context=reserved(attempt)).findings[0].bound or 0 for attempt in range(1, 11)]
 
     assert bounds == sorted(bounds)
     assert bounds[9] > 1.2 * bounds[0]

@@ -211,7 +211,7 @@ def context(**fields: Any) -> bytes:
 def test_no_context_is_a_first_attempt_with_nothing_promoted() -> None:
     for content in (b"", b"{}", b" {}\n"):
         known = read_context(content)
-        assert (known.promoted, known.attempt, known.waivers) == (None, 1, ())
+        assert (known.promoted, known.attempt, known.waivers) == (None, None, ())
 
 
 @pytest.mark.parametrize(

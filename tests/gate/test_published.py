@@ -160,7 +160,7 @@ def test_no_manifest_another_ones_or_an_edited_one_is_refused() -> None:
     own = manifest_of(NEARNESS)
     better = manifest_of(replace(NEARNESS, near_copies=0, near_copies_per_class=(0, 0)))
 
-    with pytest.raises(ConfigError, match=r"near_copies, which is read from the set's manifest, and none was given"):
+    with pytest.raises(ConfigError, match=r"a clause on the set itself, and the set's manifest was not given"):
         judged(policy(), own, manifest=None)
     for other in (better.to_json(), b"x", own.to_json() + b"\n"):
         with pytest.raises(IntegrityError, match="the manifest given is"):
@@ -317,11 +317,11 @@ def test_without_its_manifest_or_with_another_no_set_is_judged(workspace: Path) 
     assert run(workspace, "enforce", "barycentric").code == 5
     manifest.unlink()
     ended = run(workspace, "enforce", "barycentric")
-    assert ended.code == 2
-    assert "`fair-distill distill barycentric` writes it" in ended.err
+    assert ended.code == 4
+    assert "run `fair-distill distill barycentric`" in ended.err
     assert run(workspace, "enforce", "full").code == 3  # its card has no such figure
     for command in (("judge", "barycentric"), ("explain", "barycentric")):
-        assert run(workspace, *command).code == 2
+        assert run(workspace, *command).code == 4
 
 
 def test_iteration_zero_sets_are_refused_and_said_when_they_are_made(workspace: Path) -> None:

@@ -1,0 +1,158 @@
+"""What a verdict is computed from, checked piece against piece before anything is decided.
+
+Predictions name the set and the gate split by digest. Here the manifest, the split's own index and the required exam
+are compared with them, so that a verdict is never about another set, other examples or an easier evaluation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.card import DatasetCard
+from fair_distill.config import Exam, Gate, GateSplit, Named, Recipe, shortfall
+from fair_distill.config.base import checked
+from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.gate.predictions import Predictions
+
+
+@dataclass(frozen=True, eq=False)
+class GateIndex:
+    """The examples of a gate split without their pixels.
+
+    Attributes
+    ----------
+    digest : SHA-256 of the split's file
+    labels, groups, pairs, clusters : int arrays (N,), as the split has them
+    """
+
+    digest: str
+    classes: tuple[str, ...]
+    group_names: tuple[str, ...]
+    labels: NDArray[np.integer]
+    groups: NDArray[np.integer]
+    pairs: NDArray[np.integer]
+    clusters: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Predictions that belong together with everything else that was given.
+
+    Attributes
+    ----------
+    examples : distinct examples that were predicted
+    card : of the set; None where no manifest was given
+    exam : the evaluation that the predictions come from
+    """
+
+    examples: int
+    card: DatasetCard | None
+    exam: Exam
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """Networks, seeds and the digest of the recipe, as the verdict records them."""
+        recipe = None if self.card is None else sha256(to_json(self.card.to_dict()["recipe"]))
+        networks = {network.name: network.options for network in self.exam.networks}
+        return {"networks": networks, "seeds": self.exam.seeds, "recipe": recipe}
+
+
+def bind(
+    table: Predictions, *, manifest: bytes | None, index: GateIndex | None, policies: tuple[Gate, ...], name: str
+) -> Bound:
+    """Check predictions against the set's manifest, the gate split and the exam of each policy.
+
+    Parameters
+    ----------
+    manifest, index : None where the caller does not have them; what they would show is then not checked
+    name : what messages call the predictions
+
+    Raises
+    ------
+    IntegrityError
+        If the manifest is of another set, or the rows contradict the gate split.
+    MeasurementError
+        If the evaluation falls short of an exam.
+    """
+    card = None if manifest is None else _card(manifest, version=table.set, name=name)
+    count = len(np.unique(table.columns["example"]))
+    if index is not None:
+        _check_rows(table, index, name=name)
+    exam = taken(table, card, count)
+    for policy in policies:
+        required = policy.required_exam
+        fault = None if required is None else shortfall(exam, required)
+        if fault:
+            raise MeasurementError(
+                f"{name} do not satisfy the exam of {policy.where}: {fault}. Evaluate the set as the policy requires"
+            )
+    return Bound(count, card, exam)
+
+
+def _card(manifest: bytes, *, version: str, name: str) -> DatasetCard:
+    if sha256(manifest) != version:
+        raise IntegrityError(
+            f"the manifest given is {sha256(manifest)[:12]}…, but {name} are of the set {version[:12]}…; "
+            "evaluate the set again"
+        )
+    content = parse_json(manifest, name="the set's manifest", error=IntegrityError)
+    try:
+        return DatasetCard.from_dict(content["card"])
+    except (KeyError, DataError) as error:
+        raise IntegrityError(f"the set's manifest has no card: {error}") from None
+
+
+def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
+    """Raise IntegrityError unless every network and seed predicts every example of the split, as the split has it."""
+    if table.split != index.digest:
+        raise IntegrityError(
+            f"{name} are for the gate split {table.split[:12]}…; the file is {index.digest[:12]}…. Evaluate again"
+        )
+    if (table.classes, table.groups) != (index.classes, index.group_names):
+        raise IntegrityError(f"{name} have other classes or groups than the gate split that they name; evaluate again")
+    rows = len(index.labels)
+    runs = len(table.runs())
+    order = np.lexsort((table.columns["example"], table.columns["seed"], table.columns["network"]))
+    examples = table.columns["example"][order]
+    if len(examples) != runs * rows or not np.array_equal(
+        examples.reshape(runs, rows), np.tile(np.arange(rows), (runs, 1))
+    ):
+        raise IntegrityError(
+            f"{name} have {len(examples):,} rows; {runs} networks on a gate split of {rows:,} examples give "
+            f"{runs * rows:,}, one for each example. Evaluate again"
+        )
+    for column, expected in {
+        "label": index.labels,
+        "group": index.groups,
+        "pair": index.pairs,
+        "cluster": index.clusters,
+    }.items():
+        wrong = table.columns[column][order].reshape(runs, rows) != expected
+        if wrong.any():
+            raise IntegrityError(
+                f"{name}: the {column} of example {int(np.argwhere(wrong)[0][1])} is not the one in the gate split; "
+                "evaluate again"
+            )
+
+
+def taken(table: Predictions, card: DatasetCard | None, examples: int | None = None) -> Exam:
+    """Return the evaluation that predictions come from, in the terms of a policy's exam."""
+    networks = [network for network, _ in table.runs()]
+    recipe = None
+    if card is not None:
+        fields = {key: getattr(card.recipe, key) for key in Recipe.model_fields if key != "network"}
+        try:
+            recipe = checked(
+                Recipe, fields | {"network": "recorded", "augment": list(card.recipe.augment)}, name="card"
+            )
+        except ConfigError as error:
+            raise IntegrityError(f"the set's recipe is not one that networks can be trained by: {error}") from None
+    return Exam(
+        networks=tuple(Named(name=name, **table.options.get(name, {})) for name in table.networks),
+        seeds=min(networks.count(network) for network in set(networks)),
+        recipe=recipe,
+        split=GateSplit(sha256=table.split, examples=examples),
+    )

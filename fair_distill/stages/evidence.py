@@ -1,0 +1,238 @@
+"""The files in a workspace that a verdict is computed from, read and checked against each other.
+
+Every interface that says something about a set reads them here: stage, `enforce`, `explain`, `table`, report, publish,
+promotion and flow. Files that contradict each other, or belong to another set, raise IntegrityError (exit 5). Files
+that are missing, or older than what they were made from, raise MeasurementError (exit 4), and the command in the
+message brings them up to date.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fair_distill.artifacts import Workspace, parse_json, sha256, to_json
+from fair_distill.config import Config
+from fair_distill.errors import IntegrityError, MeasurementError
+from fair_distill.gate.binding import GateIndex, bind, taken
+from fair_distill.gate.policy import PROMOTED, Context
+from fair_distill.gate.predictions import Predictions
+from fair_distill.lock import check_lock
+from fair_distill.registry.manifest import MANIFEST_FILE, Manifest, check_file
+from fair_distill.stages.record import known, made_by
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Bytes that belong together.
+
+    Attributes
+    ----------
+    manifest, predictions : of the set
+    index : the examples of the gate split; None where its file is not in the workspace
+    references, reference_manifests : of the sets that clauses compare with, by name
+    """
+
+    manifest: bytes
+    predictions: bytes
+    index: GateIndex | None
+    references: Mapping[str, bytes]
+    reference_manifests: Mapping[str, bytes]
+
+
+def read_evidence(
+    workspace: Workspace, config: Config, name: str, *, context: Context, promoted: bytes | None = None
+) -> Evidence:
+    """Read what a verdict on a set is computed from, and check that it belongs to this workspace as it is now.
+
+    Parameters
+    ----------
+    promoted : the predictions of the promoted version; by default promoted.parquet next to context.json
+
+    Raises
+    ------
+    IntegrityError
+        If files are of another set or split, or contradict each other.
+    MeasurementError
+        If a file is missing, or older than params.yaml or than what it was made from.
+    """
+    known(config, name)
+    compared = sorted({limit.over for limit in config.gate.limits if limit.over} - {PROMOTED})
+    for reference in compared:
+        config.reference(reference)
+    # A live version is not a stage of the graph: it comes from the registry.
+    locked = check_lock(workspace.root, name if _in_params(config, name) else None, references=compared)
+    index = _read_index(workspace)
+    manifest = _read_manifest(workspace, config, name)
+    if manifest is None:
+        raise _missing(workspace.set(name) / MANIFEST_FILE, made_by(config, name))
+    predictions = _read_predictions(workspace, config, name, manifest, index)
+    split = config.gate.required_exam.split if config.gate.required_exam else None
+    if index is None and not locked and split is None:
+        # Nobody could say that no example was left out.
+        raise _missing(workspace.split("gate"), "fair-distill prepare")
+    references, manifests = {}, {}
+    for reference in compared:
+        theirs = _read_manifest(workspace, config, reference)
+        references[reference] = _read_predictions(workspace, config, reference, theirs, index)
+        if theirs is not None:
+            manifests[reference] = theirs.to_json()
+        elif not locked:
+            raise _missing(workspace.set(reference) / MANIFEST_FILE, made_by(config, reference))
+    if context.promoted is not None and any(limit.over == PROMOTED for limit in config.gate.limits):
+        # Whoever writes context.json puts the promoted version's predictions next to it; the digest binds them.
+        path = workspace.context.with_name("promoted.parquet")
+        references[PROMOTED] = _read(path, "fair-distill gate reserve") if promoted is None else promoted
+    return Evidence(manifest.to_json(), predictions, index, references, manifests)
+
+
+def _in_params(config: Config, name: str) -> bool:
+    return name in config.candidates or name in config.references
+
+
+def _missing(path: Path, command: str) -> MeasurementError:
+    return MeasurementError(f"{path} is missing; run `{command}`")
+
+
+def _read(path: Path, command: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _missing(path, command) from None
+    except OSError as error:
+        raise MeasurementError(f"{path} cannot be read ({error.strerror}); run `{command}` again") from None
+
+
+def _read_index(workspace: Workspace) -> GateIndex | None:
+    path = workspace.split("gate")
+    if not path.exists():
+        return None
+    from fair_distill.data.schema import read_split
+
+    split = read_split(path)
+    return GateIndex(
+        digest=sha256(path),
+        classes=split.classes,
+        group_names=split.group_names,
+        labels=split.labels,
+        groups=split.groups,
+        pairs=split.pairs,
+        clusters=split.clusters,
+    )
+
+
+def _read_manifest(workspace: Workspace, config: Config, name: str) -> Manifest | None:
+    """Return a set's manifest, compared with params.yaml and with those of its files that are in the workspace."""
+    path = workspace.set(name) / MANIFEST_FILE
+    if not path.exists():
+        return None
+    command = made_by(config, name)
+    manifest = Manifest.from_json(_read(path, command), name=str(path))
+    for entry in manifest.files:
+        file = workspace.set(name) / entry.path
+        if file.exists():
+            check_file(entry, _read(file, command), name=str(file))
+    if _in_params(config, name):
+        _check_params(config, name, manifest, path=path)
+    return manifest
+
+
+def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) -> None:
+    """Raise MeasurementError unless a set was made with params.yaml as it is now."""
+    command = made_by(config, name)
+    if manifest.card.name != name:
+        raise IntegrityError(
+            f"{path} is the manifest of the set {manifest.card.name!r}, not of {name!r}; run `{command}`"
+        )
+    current = parse_json(to_json(config.model_dump(mode="json", by_alias=True)), name="params.yaml")
+    settings: dict[str, Any] = current | {"engine": config.engine, "ipc": config.distill.ipc}
+    settings["network"] = current["distill"]["network"]
+    settings["candidate"] = current["candidates"].get(name)
+    settings["reference"] = current["references"].get(name)
+    recorded = manifest.params | {"engine": manifest.engine}
+    recorded.pop("own", None)  # digests of custom code: reading them would import it
+    if name in config.references and config.references[name].select == "all":
+        recorded.pop("ipc", None)  # all real examples, however large the synthetic sets are
+    for key, value in recorded.items():
+        different = _difference(value, settings.get(key), key)
+        if different:
+            raise MeasurementError(
+                f"the set {name!r} was made with {different[0]}; params.yaml has {different[1]}. Run `{command}`, "
+                f"then `fair-distill evaluate {name}` (or `dvc repro` for both)"
+            )
+
+
+def _difference(recorded: Any, current: Any, key: str) -> tuple[str, str] | None:
+    """Return the first key whose values differ, as two assignments. A key without a value equals a missing key."""
+    if isinstance(recorded, dict) and isinstance(current, dict):
+        for inner in [*recorded, *(one for one in current if one not in recorded)]:
+            different = _difference(recorded.get(inner), current.get(inner), f"{key}.{inner}")
+            if different:
+                return different
+        return None
+    return None if recorded == current else (f"{key}: {recorded!r}", f"{key}: {current!r}")
+
+
+def _read_predictions(
+    workspace: Workspace, config: Config, name: str, manifest: Manifest | None, index: GateIndex | None
+) -> bytes:
+    """Return a set's predictions, compared with its manifest, the gate split and `evaluate` in params.yaml."""
+    path, command = workspace.predictions(name), f"fair-distill evaluate {name}"
+    content = _read(path, command)
+    table = Predictions.from_parquet(content, name=str(path))
+    if manifest is not None and table.set != manifest.version:
+        raise _of_another_set(workspace, config, name, table.set, path=path)
+    if index is not None and table.split != index.digest:
+        raise _for_another_split(workspace, table.split, index.digest, path=path, command=command)
+    if not len(table):
+        raise MeasurementError(f"{path} has no rows; run `{command}`")
+    exam, required = taken(table, None), config.exam
+    if exam.networks != required.networks or exam.seeds != required.seeds:
+        raise MeasurementError(
+            f"{path} has {exam.seeds} seeds of {_names(exam.networks)}; params.yaml: evaluate has {required.seeds} "
+            f"seeds of {_names(required.networks)}. Run `{command}`"
+        )
+    bind(
+        table,
+        manifest=None if manifest is None else manifest.to_json(),
+        index=index,
+        policies=(config.gate,),
+        name=str(path),
+    )
+    return content
+
+
+def _names(networks: Any) -> str:
+    shown = ({"name": network.name} | network.options for network in networks)
+    return ", ".join(
+        " ".join([str(one.pop("name")), *(f"{key} {value}" for key, value in one.items())]) for one in shown
+    )
+
+
+def _of_another_set(
+    workspace: Workspace, config: Config, name: str, version: str, *, path: Path
+) -> IntegrityError | MeasurementError:
+    for other in config.sets:
+        manifest = workspace.set(other) / MANIFEST_FILE
+        if other != name and manifest.exists() and sha256(manifest) == version:
+            return IntegrityError(
+                f"{path} holds the predictions of the set {other!r}, not of {name!r}; "
+                f"run `fair-distill evaluate {name}`"
+            )
+    return MeasurementError(
+        f"{path} is for the version {version[:12]}… of the set {name!r}, and the set has changed since; run "
+        f"`fair-distill evaluate {name}`"
+    )
+
+
+def _for_another_split(
+    workspace: Workspace, split: str, gate: str, *, path: Path, command: str
+) -> IntegrityError | MeasurementError:
+    for other in ("train", "tune"):
+        file = workspace.split(other)
+        if file.exists() and sha256(file) == split:
+            return IntegrityError(f"{path} was evaluated on the {other} split, not on the gate split; run `{command}`")
+    return MeasurementError(
+        f"{path} was evaluated on the gate split {split[:12]}…, and the gate split has changed to {gate[:12]}… since; "
+        f"run `{command}`"
+    )
