@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "references": (("fair-distill references balanced", "as many real images of each group"),),
     "project": (("fair-distill project", "what the report draws of representation space"),),
     "evaluate": (("fair-distill evaluate barycentric --quiet", "train on it and predict the gate split"),),
+    "attest": (("fair-distill attest --key evaluator.key", "sign what this machine evaluated, for the gate in CI"),),
     "judge": (("fair-distill judge barycentric --markdown gate.md", "with a summary for a pull request"),),
     "enforce": (
         ("fair-distill enforce barycentric", "exit 0 passed, 1 failed, 3 not shown, 4 not measured, 5 tampered"),
@@ -27,6 +28,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "explain": (("fair-distill explain pooled", "which cells decide, and what would help"),),
     "gate plan": (("fair-distill gate plan --accuracy 0.95 0.8 --seed-sd 0.03", "what limits this split can show"),),
     "gate reserve": (("fair-distill gate reserve", "enter this attempt, before anybody looks at predictions"),),
+    "gate waive": (
+        (
+            "fair-distill gate waive barycentric --clause eo_diag_max --who ada --approved-by grace "
+            '--why "pilot in one shop" --expires 2027-03-31 --key grace.key',
+            "accept one violation of this version until a day",
+        ),
+    ),
     "gate replay": (("fair-distill gate replay --policy strict.yaml", "what another policy would have said"),),
     "table": (("fair-distill table --json | jq .barycentric", "one set's figures and verdict"),),
     "where": (("fair-distill where", "the table, and where everything lies"),),

@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
+from fair_distill.cli.arguments import (
+    Arguments,
+    Commands,
+    add_command,
+    add_json,
+    add_key,
+    add_registry,
+    open_workspace,
+)
 from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
@@ -73,6 +81,16 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
     add_registry(sub)
     sub.set_defaults(run=_gate_reserve)
+    text = "Add a waiver of one clause for the present version of a set to context.json, signed by the approver."
+    sub = commands.add_parser("waive", help=text[0].lower() + text[1:-1], description=text)
+    sub.add_argument("set", help="a name under sets in params.yaml")
+    sub.add_argument("--clause", required=True, metavar="NAME", help="a clause of the policy, as enforce names it")
+    sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="who asks for the waiver")
+    sub.add_argument("--approved-by", required=True, metavar="NAME", help="the second person")
+    sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, which every verdict repeats")
+    sub.add_argument("--expires", required=True, type=_day, metavar="DATE", help="the last day on which it counts")
+    add_key(sub)
+    sub.set_defaults(run=_gate_waive)
     text = "Judge every published version anew by a policy, from stored predictions, without a GPU."
     sub = commands.add_parser("replay", help=text[0].lower() + text[1:-1], description=text)
     add_registry(sub)
@@ -128,7 +146,7 @@ def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
 
     workspace, config = _open_gate(arguments)
     floor = stages.floor_at(arguments.policy_floor)
-    attested = decides and stages.must_be_attested(config, floor)
+    attested = decides and bool(config.gate.evaluators)
     return stages.verdict_of(
         workspace, config, arguments.set, floor=floor, now=_day_to_come(arguments), attested=attested
     )
@@ -179,6 +197,7 @@ def _gate_plan(arguments: Arguments) -> None:
 
     from fair_distill import stages
     from fair_distill.errors import ConfigError
+    from fair_distill.gate.policy import vacuous
 
     workspace, config = open_workspace(arguments)
     seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
@@ -196,7 +215,7 @@ def _gate_plan(arguments: Arguments) -> None:
         numbers = (row.limit, row.chance, *row.likely, row.ever)
         table.add_row(row.clause, f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    for sentence in plan.advice:
+    for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):
         print(sentence)
 
 
@@ -221,6 +240,25 @@ def _gate_reserve(arguments: Arguments) -> None:
     told = f"{name}: attempt {found.attempt} at this split; context.json says so"
     alpha = config.gate.alpha
     print(told if alpha is None else f"{told}, and it may take a risk of {alpha_at(alpha, found.attempt):.4f}")
+
+
+def _gate_waive(arguments: Arguments) -> None:
+    from fair_distill import stages
+    from fair_distill.statements import signer
+
+    workspace, config = open_workspace(arguments)
+    waiver = stages.waive(
+        workspace,
+        config,
+        arguments.set,
+        clause=arguments.clause,
+        who=arguments.who,
+        approved_by=arguments.approved_by,
+        why=arguments.why,
+        expires=arguments.expires,
+        sign=signer(Path(arguments.key)) if arguments.key else None,
+    )
+    print(f"{arguments.set}: {waiver.clause} is {waiver.sentence()}")
 
 
 def _gate_replay(arguments: Arguments) -> None:

@@ -4,11 +4,11 @@ Torch and Great Expectations are imported by the stages that use them, so judgin
 """
 
 from fair_distill.stages.attest import attest
-from fair_distill.stages.context import Hand, Known, reserve, reserve_attempt
+from fair_distill.stages.context import Hand, Known, reserve, reserve_attempt, waive
 from fair_distill.stages.data import describe, prepare, reference, validate
 from fair_distill.stages.evaluation import evaluate, evaluate_part, parts
 from fair_distill.stages.experts import experts
-from fair_distill.stages.gate import floor_at, judge, must_be_attested, plan_gate, replay_gate, verdict_of
+from fair_distill.stages.gate import floor_at, judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
 from fair_distill.stages.projection import project
 from fair_distill.stages.release import promote, publish
@@ -28,7 +28,6 @@ __all__ = [
     "experts",
     "floor_at",
     "judge",
-    "must_be_attested",
     "parts",
     "plan_gate",
     "prepare",
@@ -44,4 +43,5 @@ __all__ = [
     "reserve_attempt",
     "validate",
     "verdict_of",
+    "waive",
 ]

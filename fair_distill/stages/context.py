@@ -5,11 +5,12 @@ the same context for itself.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
-from fair_distill.artifacts import Workspace, needed, sha256, to_json, write_bytes
-from fair_distill.config import Config
-from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
+from fair_distill.artifacts import Workspace, needed, parse_json, sha256, to_json, write_bytes
+from fair_distill.config import Config, checked
+from fair_distill.errors import ConfigError
+from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, Waiver, check_waivers, read_context
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
@@ -121,6 +122,51 @@ def reserve_attempt(
         nonce=hand.nonce,
     )
     return manifest.version, split, number
+
+
+def waive(
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    clause: str,
+    who: str,
+    approved_by: str,
+    why: str,
+    expires: date,
+    sign: Signer | None = None,
+) -> Waiver:
+    """Add a waiver of one clause for the present version of a set to context.json, signed by the approver.
+
+    Raises
+    ------
+    ConfigError
+        If the policy has no such clause, the two people are the same, or the policy names approvers and there is no
+        signature.
+    """
+    known(config, name)
+    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
+    fields = {
+        "set": manifest.version,
+        "clause": clause,
+        "who": who,
+        "approved_by": approved_by,
+        "why": why,
+        "expires": str(expires),
+    }
+    waiver = checked(Waiver, fields, name="the waiver")
+    if sign is not None:
+        waiver = waiver.model_copy(update={"envelope": parse_json(sign(waiver.statement), name="the signature")})
+    elif config.gate.approvers:
+        raise ConfigError(
+            f"{config.gate.where}.approvers names keys, so a waiver must be signed; name the approver's key with --key "
+            "or FAIR_DISTILL_SIGNING_KEY"
+        )
+    context = read_context(needed(workspace.context, made_by="echo {} > context.json").read_bytes())
+    context = context.model_copy(update={"waivers": (*context.waivers, waiver)})
+    check_waivers(context, config.gate, set=manifest.version)
+    write_bytes(workspace.context, to_json(context.model_dump(mode="json", exclude_none=True)))
+    return waiver
 
 
 def _split(workspace: Workspace, name: str) -> str:

@@ -205,7 +205,7 @@ def _read_predictions(
 def _names(networks: Any) -> str:
     shown = ({"name": network.name} | network.options for network in networks)
     return ", ".join(
-        " ".join([str(one.pop("name")), *(f"{key} {value}" for key, value in one.items())]) for one in shown
+        " ".join([str(one.pop("name")), *(f"{key} {value}" for key, value in sorted(one.items()))]) for one in shown
     )
 
 

@@ -11,7 +11,7 @@ from fair_distill.config import Config, Gate, load_floor
 from fair_distill.errors import FairDistillError, IntegrityError, MeasurementError
 from fair_distill.gate.judge import judge as decide
 from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
-from fair_distill.gate.policy import PROMOTED, read_context
+from fair_distill.gate.policy import PROMOTED, check, read_context, tighten
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import published
@@ -62,11 +62,13 @@ def verdict_of(
     Undecided
         If predictions must be attested and are not.
     """
+    check(config.gate)
+    if floor is not None:
+        tighten(config.gate, floor)
     content = context_of(workspace) if context is None else context
     evidence = read_evidence(workspace, config, name, context=read_context(content), promoted=promoted)
     if attested:
-        keys = (floor.evaluators if floor else ()) or config.gate.evaluators
-        require_attested(workspace, config, [name, *evidence.references], keys=keys)
+        require_attested(workspace, config, [name, *evidence.references], keys=config.gate.evaluators)
     return decide(
         evidence.predictions,
         config.gate,
@@ -79,11 +81,6 @@ def verdict_of(
         floor=floor,
         now=now,
     )
-
-
-def must_be_attested(config: Config, floor: Gate | None) -> bool:
-    """Say whether the policy or the floor names evaluators, so that what decides needs their signature."""
-    return bool(config.gate.evaluators or (floor and floor.evaluators))
 
 
 def floor_at(url: str | None) -> Gate | None:

@@ -17,7 +17,7 @@ from fair_distill.registry.store import APART, Store, evidence_key, open_store
 from fair_distill.stages.attest import attested_by
 from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.evidence import read_evidence
-from fair_distill.stages.gate import floor_at, must_be_attested, verdict_of
+from fair_distill.stages.gate import floor_at, verdict_of
 from fair_distill.stages.record import made_by
 
 
@@ -89,7 +89,6 @@ def promote(
     _refuse_laxer(store, entries, config, channel, manifest.version, reason=reason)
     # Before the attempt is entered: files that do not belong together are not an attempt.
     read_evidence(workspace, config, name, context=Context())
-    attested = must_be_attested(config, policy_floor)
     reserved = known_of(workspace, config, name, channel, store=store, hand=hand)
     verdict = verdict_of(
         workspace,
@@ -99,7 +98,7 @@ def promote(
         now=hand.now.date(),
         context=reserved.context,
         promoted=reserved.promoted,
-        attested=attested,
+        attested=bool(config.gate.evaluators),
     )
     if (verdict.set, verdict.split, verdict.attempt) != (manifest.version, reserved.split, reserved.attempt):
         raise IntegrityError(
