@@ -11,7 +11,8 @@ who says, by name and in the ledger, that no example of it was ever asked begins
 from collections.abc import Sequence
 from datetime import datetime
 
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, timestamp
 from fair_distill.registry.store import Store
 
@@ -24,6 +25,27 @@ def attempt_number(entries: Sequence[Entry], version: str, split: str) -> int | 
         if (entry.version, entry.split) == (version, split):
             return counts[family]
     return None
+
+
+def check_attempt(entries: Sequence[Entry], verdict: Verdict) -> None:
+    """Raise IntegrityError if the ledger has attempts of a verdict's version, but not this one on this split.
+
+    A version without any attempt in the ledger is of a release that did not record them.
+    """
+    attempts = [entry for entry in entries if (entry.event, entry.version) == ("attempt", verdict.set)]
+    if not attempts:
+        return
+    number = attempt_number(entries, verdict.set, verdict.split)
+    if number is None:
+        raise IntegrityError(
+            f"the verdict on {verdict.set[:12]}… is about the gate split {verdict.split[:12]}…; the ledger of "
+            f"{attempts[0].name} has attempts of this version on other splits only"
+        )
+    if number != verdict.attempt:
+        raise IntegrityError(
+            f"the verdict on {verdict.set[:12]}… is attempt {verdict.attempt}; in the ledger of {attempts[0].name} it "
+            f"is attempt {number}"
+        )
 
 
 def reserve(

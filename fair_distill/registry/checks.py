@@ -9,6 +9,7 @@ from fair_distill.distilled import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
+from fair_distill.registry.attempts import check_attempt
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.ledger import ON_GROUNDS, Entry
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
@@ -92,6 +93,7 @@ def grounds_of(store: Store, entries: Sequence[Entry], version: str) -> list[tup
             raise IntegrityError(f"{key} is a verdict on {verdict.set[:12]}…, not on this version")
         if not verdict.lets_pass:
             raise IntegrityError(f"{key} says {verdict.outcome}, and the ledger gives it as ground for a promotion")
+        check_attempt(entries, verdict)
         if _until(verdict) and entry.time[:10] > _until(verdict):
             raise IntegrityError(
                 f"entry {entry.number} of {entry.name}'s ledger is of {entry.time}, and the waiver it rests on was "

@@ -1,10 +1,12 @@
 """What the registry knows reaches the verdict: attempts, what is promoted, the organisation's floor, waivers."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from small_workspace import run, small_params, write_params
@@ -12,12 +14,16 @@ from small_workspace import run, small_params, write_params
 from fair_distill import stages
 from fair_distill.artifacts import Workspace, sha256
 from fair_distill.config import load_config, load_floor
-from fair_distill.errors import ConfigError
+from fair_distill.data.schema import read_split, write_split
+from fair_distill.errors import ConfigError, Refused
 from fair_distill.gate.policy import alpha_at, policy_digest, read_context
 from fair_distill.gate.verdict import Verdict
+from fair_distill.registry import attempts as attempts_of
+from fair_distill.registry import release
 from fair_distill.registry.attempts import attempt_number
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
+from fair_distill.statements import new_key
 
 SET = "barycentric"
 LOOSE = {"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}
@@ -139,6 +145,114 @@ def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspa
     # the stage judges by the file that was laid beside the context
     assert run(workspace, "enforce", SET).code == 0
     assert stages.verdict_of(place, config, SET).digest == verdict.digest
+
+
+def test_an_attempt_on_another_split_than_the_verdicts_promotes_nothing(workspace: Path) -> None:
+    rewritten(workspace)
+    place = Workspace(workspace)
+    assert run(workspace, "publish").code == 0
+    for _ in range(3):  # so that a fresh split would be worth something
+        run(workspace, "gate", "reserve", "pooled")
+    split = read_split(place.split("gate"))
+    write_split(replace(split, images=split.images + np.uint8(1)), place.split("gate"))
+    assert run(workspace, "gate", "reserve", "--fresh", "new pictures").code == 0
+
+    ended = run(workspace, "promote", "--to", "production")
+
+    assert ended.code == 4
+    assert "the gate split has changed to" in ended.err
+    assert all(entry.event != "promote" for entry in read_ledger(registry(workspace), "digits"))
+
+
+def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_readers(workspace: Path) -> None:
+    rewritten(workspace)
+    place, hand = Workspace(workspace), stages.Hand("eve", datetime(2126, 3, 3, tzinfo=UTC), "n")
+    config = load_config(place.params)
+    assert run(workspace, "publish").code == 0
+    store, version = registry(workspace), sha256(place.set(SET) / "manifest.json")
+    attempt = {"who": "eve", "now": hand.now, "fresh": ""}
+    attempts_of.reserve(store, "digits", version, "f" * 64, nonce="a", **attempt)
+    verdict = stages.verdict_of(place, config, SET)
+    release.promote(
+        store,
+        *("digits", version, "production"),
+        order=["production"],
+        verdict=verdict,
+        verdict_bytes=verdict.to_json(),
+        who="eve",
+        now=hand.now,
+        nonce="b",
+    )
+
+    for command in ("verify digits@v1", "card digits@v1"):
+        ended = run(workspace, *command.split(), "--registry", str(workspace / "registry"))
+        assert ended.code == 5, command
+        assert "has attempts of this version on other splits only" in ended.err
+
+
+def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) -> None:
+    place = Workspace(workspace)
+    limit = LOOSE | {"at_least": 0.01}
+    rewritten(workspace, limits=[limit])
+    config = load_config(place.params)
+    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+
+    def promoted(name: str, reason: str = "") -> None:
+        config = load_config(place.params)
+        config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
+        stages.publish(place, config, registry=where, hand=hand)
+        stages.promote(place, config, "production", registry=where, hand=hand, reason=reason)
+
+    promoted("pooled")
+    rewritten(workspace)
+    with pytest.raises(Refused, match=r"than the policy that v1 passed \(no clause as strict instead of 'accuracy'"):
+        promoted(SET)
+    assert len(attempts(workspace)) == 1  # nothing was attempted
+    promoted(SET, reason="the pilot ended")
+    *_, entry = read_ledger(registry(workspace), "digits")
+    assert (entry.event, entry.reason) == ("promote", "the pilot ended")
+    assert config.gate.limits[0].at_least == 0.01
+
+
+def test_a_publication_records_whether_its_predictions_are_attested(workspace: Path) -> None:
+    rewritten(workspace)
+    assert run(workspace, "publish").code == 0
+    (entry,) = read_ledger(registry(workspace), "digits")
+    assert entry.reason == "predictions not attested"
+    private, public = new_key()
+    (workspace / "key").write_bytes(private)
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    params["gate"]["evaluators"] = [public]
+    write_params(workspace, params | {"dataset": "digits"})
+    assert run(workspace, "attest", SET, "--key", str(workspace / "key")).code == 0
+    other = str(workspace / "another")
+    assert run(workspace, "publish", "--registry", other).code == 0
+    (entry,) = read_ledger(LocalStore(Path(other)), "digits")
+    assert entry.reason == f"predictions attested by {public}"
+    assert len(LocalStore(Path(other)).list(f"versions/{entry.version}/statements/")) == 1
+    assert run(workspace, "verify", "digits@v1", "--registry", other).code == 0
+    assert run(workspace, "promote", "--to", "production", "--registry", other).code == 0
+    Workspace(workspace).attestation(SET).unlink()
+    assert run(workspace, "promote", "--to", "production", "--registry", other).code in (0, 3)
+
+
+def test_replay_reports_a_damaged_version_and_goes_on(workspace: Path) -> None:
+    rewritten(workspace)
+    place = Workspace(workspace)
+    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    for name in ("pooled", SET):
+        config = load_config(place.params)
+        config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
+        stages.publish(place, config, registry=where, hand=hand)
+    version = sha256(place.set("pooled") / "manifest.json")
+    (predictions,) = (workspace / "registry" / "versions" / version / "predictions").iterdir()
+    for damage in (b"", b"x", None):
+        predictions.unlink(missing_ok=True)
+        if damage is not None:
+            predictions.write_bytes(damage)
+        shown = run(workspace, "gate", "replay")
+        assert shown.code == 0
+        assert shown.out.splitlines()[-1] == ("1 error, 1 pass" if damage is not None else "1 pass")
 
 
 def test_waivers_in_the_context_are_kept(workspace: Path) -> None:

@@ -10,7 +10,17 @@ from pydantic import ValidationError
 from fair_distill.config import Gate, load_gate
 from fair_distill.errors import ConfigError
 from fair_distill.gate.metrics import GAPS, METRICS
-from fair_distill.gate.policy import alpha_at, check, check_waivers, policy_digest, read_context, tighten, waiver_for
+from fair_distill.gate.policy import (
+    alpha_at,
+    check,
+    check_waivers,
+    laxer,
+    policy_digest,
+    read_context,
+    tighten,
+    vacuous,
+    waiver_for,
+)
 
 VERSION, OTHER = "a" * 64, "b" * 64
 BOUNDS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell": 50}
@@ -277,3 +287,78 @@ def test_a_waiver_of_a_clause_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigError, match="names the clause 'acuracy'; choose one of eo_diag_max; accuracy"):
         check_waivers(known, FLOOR, set=VERSION)
     check_waivers(known, FLOOR, set=OTHER)
+
+
+# --- limits at the end of the scale, and policies that are laxer than others
+
+
+@pytest.mark.parametrize(
+    ("clause", "warned"),
+    [
+        ({"metric": "eo_diag_max", "at_most": 1.0}, True),
+        ({"metric": "eo_diag_max", "at_most": 0.999}, False),
+        ({"metric": "accuracy", "at_least": 0.0}, True),
+        ({"metric": "accuracy", "at_least": 0.001}, False),
+        ({"metric": "accuracy", "over": "full", "at_least": 0.0}, False),
+        ({"metric": "accuracy", "over": "full", "at_least": -1.0}, True),
+        ({"metric": "eo_diag_max", "over": "full", "at_most": 1.0}, True),
+        ({"metric": "near_copies", "at_most": 1.0}, True),
+    ],
+)
+def test_a_limit_that_every_set_satisfies_is_warned_about(clause: dict[str, Any], warned: bool) -> None:
+    policy = Gate.model_validate({"mode": "point", "limits": [clause | {"why": "a test"}]})
+
+    assert [": every set satisfies" in warning for warning in vacuous(policy)] == ([True] if warned else [])
+
+
+KEY, OTHER = f"ed25519:{'1' * 64}", f"ed25519:{'2' * 64}"
+EXAM = {"networks": [{"name": "convnet", "width": 8}], "seeds": 5}
+TERMS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 5, "minimum_per_cell": 50}
+LIMIT = {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, None),
+        ({"alpha": 0.01, "minimum_seeds": 6, "minimum_per_cell": 51}, None),
+        ({"limits": [LIMIT | {"at_most": 0.1}]}, None),
+        ({"limits": [LIMIT, {"metric": "accuracy", "at_least": 0.5, "why": "more"}]}, None),
+        ({"exam": EXAM | {"seeds": 6}}, None),
+        ({"exam": EXAM | {"networks": [*EXAM["networks"], {"name": "mlp"}]}}, None),
+        ({"alpha": 0.06}, "0.06 instead of alpha of at most 0.05"),
+        ({"minimum_seeds": 4}, "4 instead of minimum_seeds of at least 5"),
+        ({"minimum_per_cell": 49}, "49 instead of minimum_per_cell of at least 50"),
+        ({"limits": [LIMIT | {"at_most": 0.21}]}, "no clause as strict instead of 'eo_diag_max' with at_most 0.2"),
+        ({"limits": [LIMIT | {"classes": ["a"]}]}, "no clause as strict"),
+        ({"evaluators": []}, "instead of evaluators among 1 keys"),
+        ({"evaluators": [KEY, OTHER]}, "instead of evaluators among 1 keys"),
+        ({"approvers": []}, "instead of approvers among 1 keys"),
+        ({"exam": None}, "no exam instead of one"),
+        ({"exam": EXAM | {"seeds": 4}}, "5 seeds are required"),
+        ({"exam": EXAM | {"networks": [{"name": "mlp"}]}}, "network 'convnet' is required"),
+    ],
+)
+def test_a_policy_is_laxer_than_another_in_the_first_point_that_is(change: dict[str, Any], says: str | None) -> None:
+    terms = TERMS | {"limits": [LIMIT], "evaluators": [KEY], "approvers": [KEY], "exam": EXAM}
+    earlier, now = Gate.model_validate(terms), Gate.model_validate(terms | change)
+
+    difference = laxer(now, earlier)
+
+    assert (difference is None) if says is None else (says in (difference or ""))
+
+
+def test_a_mode_without_confidence_is_laxer_than_one_with_it() -> None:
+    earlier = Gate.model_validate(TERMS | {"limits": [LIMIT]})
+    now = Gate.model_validate({"mode": "point", "limits": [LIMIT]})
+
+    assert laxer(now, earlier) == "`mode: point` instead of `mode: bounds`"
+    assert laxer(earlier, now) is None
+
+
+def test_the_digest_of_a_policy_without_the_newer_keys_is_what_it_was() -> None:
+    policy = Gate.model_validate(TERMS | {"limits": [LIMIT]})
+
+    assert policy_digest(policy) == "7cb35d204bc519ad37f2a3e297a9298336faa7428a5709090ad13854e1a39215"
+    assert policy_digest(policy) != policy_digest(policy.model_copy(update={"evaluators": (KEY,)}))
+    assert policy_digest(policy.read_from("elsewhere.yaml")) == policy_digest(policy)
