@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,12 +21,16 @@ import torch
 import yaml
 from measure import arguments, report
 
-from fair_distill.artifacts import Workspace
+from fair_distill.artifacts import Workspace, sha256, write_bytes
 from fair_distill.config import Gate, load_config
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.replay import replay
 
 ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gate")]
+
+from small_evidence import write_gate_split, write_manifest  # noqa: E402 (where it is, the line above says)
+
 SET, FULL, BALANCED = "barycentric", "full", "balanced"
 SEEDS, NETWORKS, CLASSES, ROWS = 5, ("convnet", "mlp"), 10, 100_000
 VERSIONS = 100
@@ -67,16 +72,21 @@ def predictions(groups: int, paired: bool, attributes: int, seed: int) -> Predic
 
 
 def workspace_of(root: Path, groups: int, paired: bool, attributes: int) -> Workspace:
-    """What a gate job has: params, context, and the predictions that the demo's policy looks at."""
+    """A workspace with all that judging checks: params, context, the gate split, and for each set that the demo's
+    policy compares a manifest and predictions."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for limit in params["gate"]["limits"]:  # the numbers are not what is measured
         limit.update({"at_most": 1.0} if "at_most" in limit else {"at_least": -1.0 if "over" in limit else 0.0})
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     (root / "context.json").write_text("{}\n")
     workspace = Workspace(root)
+    config = load_config(workspace.params)
+    options = {network.name: network.options for network in config.evaluate.networks}
     for seed, name in enumerate((SET, FULL, BALANCED), start=VERSIONS):
-        workspace.predictions(name).parent.mkdir(parents=True, exist_ok=True)
-        workspace.predictions(name).write_bytes(predictions(groups, paired, attributes, seed).to_parquet())
+        table = predictions(groups, paired, attributes, seed)
+        version = write_manifest(workspace, config, name, classes=CLASSES, groups=groups)
+        split = write_gate_split(workspace, table)
+        write_bytes(workspace.predictions(name), replace(table, set=version, split=split, options=options).to_parquet())
     return workspace
 
 
@@ -115,7 +125,12 @@ def main() -> None:
             taken = [timed(partial(enforce, workspace), resource.RUSAGE_CHILDREN) for _ in range(asked.rounds)]
             found[case] = {"enforce": spread(taken)}
             policy = load_config(workspace.params).gate
-            versions = {f"v{i}": predictions(groups, paired, attributes, i).to_parquet() for i in range(VERSIONS)}
+            split = sha256(workspace.split("gate"))
+            options = {network.name: network.options for network in load_config(workspace.params).evaluate.networks}
+            versions = {
+                f"v{i}": replace(predictions(groups, paired, attributes, i), split=split, options=options).to_parquet()
+                for i in range(VERSIONS)
+            }
             others = {name: workspace.predictions(name).read_bytes() for name in (FULL, BALANCED)}
 
             judged = partial(outcomes, policy, versions, others)
