@@ -34,6 +34,47 @@ _SCHEMA = pa.schema(list(_COLUMNS.items()))
 _BEFORE_CLUSTERS = _SCHEMA.remove(_SCHEMA.get_field_index("cluster"))
 
 
+@dataclass(frozen=True)
+class Header:
+    """What predictions say about themselves, without their rows.
+
+    Attributes
+    ----------
+    seeds : of the network that has fewest
+    """
+
+    set: str
+    split: str
+    networks: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    seeds: int
+
+
+def read_header(content: bytes, *, name: str) -> Header:
+    """Read the header of predictions, and of their rows only which networks and seeds there are.
+
+    Raises MeasurementError, with `name` in the message, for anything that is not a file of predictions or has no rows.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        about = parse_json((file.schema_arrow.metadata or {})[_KEY], name=name, error=MeasurementError)
+        columns = file.read(columns=["network", "seed"])
+        network, seed = (arrow.view(columns.column(key).combine_chunks()) for key in ("network", "seed"))
+        if not len(network):
+            raise ValueError("it has no rows")
+        counts = np.unique([run for run, _ in _runs(network, seed)], return_counts=True)[1]
+        options = {key: dict(value) for key, value in about.get("options", {}).items()}
+        return Header(about["set"], about["split"], tuple(about["networks"]), options, int(counts.min()))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MeasurementError(f"{name} is not a file of predictions: {error}; evaluate the set again") from None
+
+
+def _runs(network: NDArray[Any], seed: NDArray[Any]) -> list[tuple[int, int]]:
+    """Return the distinct pairs of network and seed, in order."""
+    keys = np.unique(network.astype(np.int64) * 2**16 + (seed.astype(np.int64) + 2**15))
+    return [(int(key) >> 16, (int(key) & 0xFFFF) - 2**15) for key in keys]
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Predictions and what they are predictions of.
@@ -83,7 +124,7 @@ class Predictions:
 
     def runs(self) -> list[tuple[int, int]]:
         """The (network, seed) runs that are here, in order."""
-        return sorted(set(zip(self.columns["network"].tolist(), self.columns["seed"].tolist(), strict=True)))
+        return _runs(self.columns["network"], self.columns["seed"])
 
     def confusion(self, network: int, seed: int) -> Confusion:
         """The counts of one run."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from fair_distill.artifacts import Workspace, sha256, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import IntegrityError, MeasurementError, Undecided
-from fair_distill.gate.policy import PROMOTED, Context
+from fair_distill.gate.policy import PROMOTED
 from fair_distill.registry.manifest import MANIFEST_FILE
-from fair_distill.stages.evidence import read_evidence
+from fair_distill.stages.evidence import read_bound
 from fair_distill.statements import Signer, Statement, read_envelope, signed_by
 
 
@@ -23,7 +23,7 @@ def attest(workspace: Workspace, config: Config, names: Sequence[str], *, sign: 
     """
     paths = []
     for name in names:
-        read_evidence(workspace, config, name, context=Context())
+        read_bound(workspace, config, name)
         path = workspace.attestation(name)
         write_bytes(path, sign(_statement(workspace, config, name)))
         paths.append(path)

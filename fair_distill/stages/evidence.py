@@ -6,7 +6,7 @@ that are missing, or older than what they were made from, raise MeasurementError
 message brings them up to date.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from fair_distill.artifacts import Workspace, parse_json, sha256, to_json
 from fair_distill.config import Config
 from fair_distill.errors import IntegrityError, MeasurementError
-from fair_distill.gate.binding import GateIndex, bind, taken
+from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
-from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.predictions import Predictions, read_header
 from fair_distill.lock import check_lock
 from fair_distill.registry.manifest import MANIFEST_FILE, Manifest, check_file
 from fair_distill.stages.record import known, made_by
@@ -84,6 +84,18 @@ def read_evidence(
         path = workspace.context.with_name("promoted.parquet")
         references[PROMOTED] = _read(path, "fair-distill gate reserve") if promoted is None else promoted
     return Evidence(manifest.to_json(), predictions, index, references, manifests)
+
+
+def read_bound(workspace: Workspace, config: Config, name: str) -> Evidence:
+    """Read the evidence for a set as `read_evidence` does, and check every row of its predictions too.
+
+    For what says nothing about the outcome, as `publish` and `attest`; `judge` checks the rows itself.
+    """
+    evidence = read_evidence(workspace, config, name, context=Context())
+    path = str(workspace.predictions(name))
+    table = Predictions.from_parquet(evidence.predictions, name=path)
+    bind(table, manifest=evidence.manifest, index=evidence.index, policies=(config.gate,), name=path)
+    return evidence
 
 
 def _in_params(config: Config, name: str) -> bool:
@@ -176,36 +188,28 @@ def _difference(recorded: Any, current: Any, key: str) -> tuple[str, str] | None
 def _read_predictions(
     workspace: Workspace, config: Config, name: str, manifest: Manifest | None, index: GateIndex | None
 ) -> bytes:
-    """Return a set's predictions, compared with its manifest, the gate split and `evaluate` in params.yaml."""
+    """Return a set's predictions, whose header is compared with the manifest, the gate split and params.yaml."""
     path, command = workspace.predictions(name), f"fair-distill evaluate {name}"
     content = _read(path, command)
-    table = Predictions.from_parquet(content, name=str(path))
-    if manifest is not None and table.set != manifest.version:
-        raise _of_another_set(workspace, config, name, table.set, path=path)
-    if index is not None and table.split != index.digest:
-        raise _for_another_split(workspace, table.split, index.digest, path=path, command=command)
-    if not len(table):
-        raise MeasurementError(f"{path} has no rows; run `{command}`")
-    exam, required = taken(table, None), config.exam
-    if exam.networks != required.networks or exam.seeds != required.seeds:
+    header = read_header(content, name=str(path))
+    if manifest is not None and header.set != manifest.version:
+        raise _of_another_set(workspace, config, name, header.set, path=path)
+    if index is not None and header.split != index.digest:
+        raise _for_another_split(workspace, header.split, index.digest, path=path, command=command)
+    evaluated = [{"name": network, **header.options.get(network, {})} for network in header.networks]
+    required = [{"name": network.name, **network.options} for network in config.evaluate.networks]
+    if evaluated != required or header.seeds != config.evaluate.seeds:
         raise MeasurementError(
-            f"{path} has {exam.seeds} seeds of {_names(exam.networks)}; params.yaml: evaluate has {required.seeds} "
-            f"seeds of {_names(required.networks)}. Run `{command}`"
+            f"{path} has {header.seeds} seeds of {_names(evaluated)}; params.yaml: evaluate has "
+            f"{config.evaluate.seeds} seeds of {_names(required)}. Run `{command}`"
         )
-    bind(
-        table,
-        manifest=None if manifest is None else manifest.to_json(),
-        index=index,
-        policies=(config.gate,),
-        name=str(path),
-    )
     return content
 
 
-def _names(networks: Any) -> str:
-    shown = ({"name": network.name} | network.options for network in networks)
+def _names(networks: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(
-        " ".join([str(one.pop("name")), *(f"{key} {value}" for key, value in sorted(one.items()))]) for one in shown
+        " ".join([str(network["name"]), *(f"{key} {network[key]}" for key in sorted(network) if key != "name")])
+        for network in networks
     )
 
 

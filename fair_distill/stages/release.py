@@ -5,7 +5,7 @@ import os
 from fair_distill.artifacts import Workspace, needed
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError, Refused
-from fair_distill.gate.policy import Context, laxer_than
+from fair_distill.gate.policy import laxer_than
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
 from fair_distill.registry.channels import in_force, version_number
@@ -16,7 +16,7 @@ from fair_distill.registry.release import Promotion, Publication
 from fair_distill.registry.store import APART, Store, evidence_key, open_store
 from fair_distill.stages.attest import attested_by
 from fair_distill.stages.context import Hand, known_of
-from fair_distill.stages.evidence import read_evidence
+from fair_distill.stages.evidence import read_bound
 from fair_distill.stages.gate import floor_at, verdict_of
 from fair_distill.stages.record import made_by
 
@@ -28,7 +28,7 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
     """
     name = config.release.candidate
     kept_apart(config)
-    evidence = read_evidence(workspace, config, name, context=Context())
+    evidence = read_bound(workspace, config, name)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
     provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
     evaluator = attested_by(workspace, config, name, keys=config.gate.evaluators)
@@ -88,7 +88,7 @@ def promote(
     version_number(entries, manifest.version)  # a version that is not published cannot be an attempt
     _refuse_laxer(store, entries, config, channel, manifest.version, reason=reason)
     # Before the attempt is entered: files that do not belong together are not an attempt.
-    read_evidence(workspace, config, name, context=Context())
+    read_bound(workspace, config, name)
     reserved = known_of(workspace, config, name, channel, store=store, hand=hand)
     verdict = verdict_of(
         workspace,
