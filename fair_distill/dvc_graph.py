@@ -5,7 +5,6 @@ this module does not support are refused by name.
 """
 
 import itertools
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,12 +66,6 @@ def read_graph(path: Path, params: Mapping[Any, Any]) -> dict[str, Stage]:
     return stages
 
 
-def overlap(path: str, other: str) -> bool:
-    """Whether two paths are equal, or one is a folder that contains the other."""
-    path, other = posixpath.normpath(path), posixpath.normpath(other)
-    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
-
-
 def lookup(values: Any, key: str) -> Any:
     """Return the value under a dotted key. Raises LookupError if there is none."""
     for part in key.split("."):
@@ -112,23 +105,31 @@ def _axes(matrix: Any, params: Mapping[Any, Any]) -> dict[str, list[str | int]]:
     if not isinstance(matrix, dict):
         raise _Unsupported(f"matrix: a mapping is needed, got {type(matrix).__name__}")
     axes = {}
-    for axis, values in matrix.items():
-        if isinstance(values, str):
-            expression = _EXPRESSION.fullmatch(values)
-            if not expression:
-                raise _Unsupported(
-                    f"matrix.{_short(axis)}: {_short(values)!r} is not a list or one ${{...}} expression"
-                )
-            values = _value(expression[1], params)
-        elif isinstance(values, list):
-            values = [_text(value, params) if isinstance(value, str) else value for value in values]
-        if not isinstance(values, dict | list):
-            raise _Unsupported(f"matrix.{_short(axis)}: a list or mapping is needed, got {type(values).__name__}")
-        for value in values:
-            if not isinstance(value, str | int) or isinstance(value, bool):
-                raise _Unsupported(f"matrix.{_short(axis)}: {_short(value)!r} is not supported; use text or integers")
-        axes[str(axis)] = list(values)
+    for axis, rows in matrix.items():
+        try:
+            values = _rows(rows, params)
+        except _Unsupported as error:
+            raise _Unsupported(f"matrix.{_short(axis)}: {error}") from None
+        axes[str(axis)] = values
     return axes
+
+
+def _rows(rows: Any, params: Mapping[Any, Any]) -> list[str | int]:
+    if isinstance(rows, str):
+        expression = _EXPRESSION.fullmatch(rows)
+        if not expression:
+            raise _Unsupported(f"{_short(rows)!r} is not supported; use a list or one ${{name}}")
+        values = _value(expression[1], params)
+    else:
+        values = (
+            [_text(row, params) if isinstance(row, str) else row for row in rows] if isinstance(rows, list) else rows
+        )
+    if not isinstance(values, dict | list):
+        raise _Unsupported(f"a list or mapping is needed, got {type(values).__name__}")
+    for value in values:
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise _Unsupported(f"{_short(value)!r} is not supported; use text or integers")
+    return list(values)
 
 
 def _stage(name: str, row: str, definition: dict[Any, Any], scope: Mapping[Any, Any]) -> Stage:

@@ -9,14 +9,13 @@ import hashlib
 import json
 import os
 import posixpath
-import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fair_distill.config.files import read_mapping, read_params
-from fair_distill.dvc_graph import Stage, lookup, overlap, read_graph
+from fair_distill.dvc_graph import Stage, lookup, read_graph
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 
 # Splits above this size are compared by size: hashing them takes seconds.
@@ -163,6 +162,17 @@ class _Check:
     records: Mapping[str, _Record]
     params: Mapping[Any, Any]
     command: str
+    # Stages with the output as dvc.yaml writes it: by the output's path, and by each folder above it.
+    outs: dict[str, list[tuple[Stage, str]]] = field(default_factory=dict)
+    members: dict[str, list[tuple[Stage, str]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for stage in self.graph.values():
+            for out in stage.outs:
+                path = posixpath.normpath(out)
+                self.outs.setdefault(path, []).append((stage, out))
+                for folder in _folders(path):
+                    self.members.setdefault(folder, []).append((stage, out))
 
     def sources(self, judge: Stage, names: tuple[str, ...]) -> None:
         """Check every stage before `judge`."""
@@ -179,7 +189,7 @@ class _Check:
             raise ConfigError(
                 f"dvc.yaml has no stage that evaluates {missing[0]!r}; add the set to 'sets' in params.yaml"
             )
-        self._distinct(judge, names)
+        self._distinct(judge)
         checked: set[str] = set()
         order: list[Stage] = []
         while pending:
@@ -202,13 +212,13 @@ class _Check:
         for dep in judge.deps:
             self._dep(judge, record, dep)
 
-    def _writers(self, dep: str) -> Iterator[tuple[Stage, str]]:
-        for stage in self.graph.values():
-            for out in stage.outs:
-                if overlap(dep, out):
-                    yield stage, out
+    def _writers(self, dep: str) -> list[tuple[Stage, str]]:
+        """Return the stages that write a dependency, files in it or the folder that it is in, with that output."""
+        path = posixpath.normpath(dep)
+        folders = [writer for folder in _folders(path) for writer in self.outs.get(folder, [])]
+        return [*self.outs.get(path, []), *self.members.get(path, []), *folders]
 
-    def _distinct(self, judge: Stage, names: tuple[str, ...]) -> None:
+    def _distinct(self, judge: Stage) -> None:
         """Refuse equal outputs of two sets in a folder that `judge` reads: each of these files names its set."""
         seen: dict[str, str] = {}
         for dep in judge.deps:
@@ -315,7 +325,7 @@ class _Check:
     def _disk(self, stage: Stage) -> None:
         """Compare files that exist with the record: outputs, and dependencies that no stage writes."""
         record = self._recorded(stage)
-        sources = [record.deps[dep] for dep in stage.deps if not any(self._writers(dep))]
+        sources = [record.deps[dep] for dep in stage.deps if not self._writers(dep)]
         for file in [*sources, *(record.outs[out] for out in stage.outs)]:
             path = _resolved(self.root, file.path)
             if path is not None:
@@ -343,35 +353,37 @@ def _resolved(root: Path, path: str) -> Path | None:
     return root / path if os.path.exists(root / path) else None
 
 
+def _folders(path: str) -> list[str]:
+    """Return every folder above a path, the nearest first."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1) if parts[0]]
+
+
 def _difference_on_disk(file: _File, path: Path) -> str | None:
     """Return how a file or folder differs from its record in dvc.lock, or None."""
-    mode = path.stat()
+    if file.is_folder != path.is_dir():
+        return "one is a file and the other a folder"
     if file.is_folder:
-        if not stat.S_ISDIR(mode.st_mode):
-            return "it is a file, and a folder in dvc.lock"
-        hashes, size = {}, 0
-        for parent, _, names in os.walk(path):
-            for name in names:
-                member = Path(parent) / name
-                size += member.stat().st_size
-                hashes[member.relative_to(path).as_posix()] = member
-        if file.count is not None and len(hashes) != file.count:
-            return f"it has {len(hashes)} files instead of {file.count}"
-        if file.size is not None and size != file.size:
-            return f"it has {size} bytes instead of {file.size}"
-        same = _folder_md5({name: _md5(member) for name, member in hashes.items()}) == file.md5
-        return None if same else "the MD5 differs"
-    if not stat.S_ISREG(mode.st_mode):
-        return "it is not a file"
-    if file.size is not None and mode.st_size != file.size:
-        return f"it has {mode.st_size} bytes instead of {file.size}"
-    if (
-        mode.st_size > HASHED_SPLIT_BYTES
-        and posixpath.normpath(file.path).startswith(_SPLITS)
-        and file.size is not None
-    ):
+        members = {member.relative_to(path).as_posix(): member for member in _walk(path)}
+        sizes = [member.stat().st_size for member in members.values()]
+    else:
+        if not path.is_file():
+            return "it is not a file"
+        members, sizes = {}, [path.stat().st_size]
+    if file.count is not None and len(members) != file.count:
+        return f"it has {len(members)} files instead of {file.count}"
+    if file.size is not None and sum(sizes) != file.size:
+        return f"it has {sum(sizes)} bytes instead of {file.size}"
+    is_split = posixpath.normpath(file.path).startswith(_SPLITS)
+    if is_split and file.size is not None and file.size > HASHED_SPLIT_BYTES:
         return None
-    return None if _md5(path) == file.md5 else "the MD5 differs"
+    md5 = _folder_md5({name: _md5(member) for name, member in members.items()}) if file.is_folder else _md5(path)
+    return None if md5 == file.md5 else "the MD5 differs"
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent) / name for name in names)
 
 
 def _md5(path: Path) -> str:
@@ -390,8 +402,8 @@ def _difference(key: str, new: Any, old: Any) -> tuple[str, str, str]:
     if isinstance(new, dict) and isinstance(old, dict):
         for name in [*new, *old]:
             if name not in new or name not in old:
-                sides = (_shown(side[name]) if name in side else "missing" for side in (new, old))
-                return f"{key}.{str(name)[:80]}", *sides
+                sides = [_shown(side[name]) if name in side else "missing" for side in (new, old)]
+                return f"{key}.{str(name)[:80]}", sides[0], sides[1]
             if new[name] != old[name]:
                 return _difference(f"{key}.{str(name)[:80]}", new[name], old[name])
     return key, _shown(new), _shown(old)
