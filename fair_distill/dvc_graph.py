@@ -146,7 +146,7 @@ def _stage(name: str, row: str, definition: dict[Any, Any], scope: Mapping[Any, 
 
 
 def _items(definition: dict[Any, Any], key: str) -> list[Any]:
-    items = definition.get(key) or []
+    items = definition.get(key, [])
     if not isinstance(items, list):
         raise _Unsupported(f"{key}: a list is needed, got {type(items).__name__}")
     return items

