@@ -235,6 +235,17 @@ def test_a_dependency_less_leaves_the_lock_up_to_date(locked: Locked) -> None:
     assert locked.check() is None
 
 
+def test_a_file_that_no_stage_writes_may_be_in_a_folder_that_a_stage_read(locked: Locked) -> None:
+    """The lock does not list it, so the check needs the folder."""
+    locked.change("dvc.yaml", lambda graph: graph["stages"]["prepare"]["outs"].remove("artifacts/prepared/tune.arrow"))
+    assert locked.dvc_is_fresh()
+    assert locked.check() is None
+
+    locked.delete_files()
+
+    assert isinstance(locked.check(), MeasurementError)
+
+
 LOCKS: dict[str, Callable[[Any], object]] = {
     "the MD5 of an out": lambda stages: edit_md5(out(stages, "prepare", "artifacts/prepared/gate.arrow")),
     "the MD5 of an out folder": lambda stages: edit_md5(out(stages, "distill@pooled", "artifacts/sets/pooled")),
