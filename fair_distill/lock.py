@@ -23,7 +23,7 @@ HASHED_SPLIT_BYTES = 16_000_000
 _SPLITS = "artifacts/prepared/"
 
 
-def check_lock(root: Path, set_name: str, *, references: Sequence[str] = (), judged: bool = False) -> bool:
+def check_lock(root: Path, set_name: str | None, *, references: Sequence[str] = (), judged: bool = False) -> bool:
     """Check that everything which `judge@SET` reads is up to date in dvc.lock.
 
     The check covers the stages before `judge@SET`. Of a folder that `judge` reads, only outputs of the set and of
@@ -32,13 +32,14 @@ def check_lock(root: Path, set_name: str, *, references: Sequence[str] = (), jud
 
     Parameters
     ----------
+    set_name : None for a set that is not in the graph, such as a published version; then only `references` are checked
     references : sets whose predictions the policy's clauses compare with
     judged : also compare the record of `judge@SET` with the outputs that it read. The stage `judge` leaves it out,
         because DVC writes that record when the stage has finished.
 
     Returns
     -------
-    False if the workspace has no dvc.yaml or no dvc.lock: there is nothing to check.
+    Whether the lock covers the set: False without `set_name`, and if the workspace has no dvc.yaml or no dvc.lock.
 
     Raises
     ------
@@ -54,14 +55,17 @@ def check_lock(root: Path, set_name: str, *, references: Sequence[str] = (), jud
     params = read_params(root / "params.yaml")
     graph = read_graph(root / "dvc.yaml", params)
     records = _read_lock(root / "dvc.lock")
-    judge = graph.get(f"judge@{set_name}")
+    names = tuple(name for name in (set_name, *references) if name is not None)
+    if not names:
+        return False
+    judge = graph.get(f"judge@{names[0]}")
     if judge is None:
-        raise ConfigError(f"{root / 'dvc.yaml'} has no stage 'judge@{set_name}'; add the set to 'sets' in params.yaml")
-    check = _Check(root, graph, records, params, f"dvc repro evaluate@{set_name}")
-    check.sources(judge, (set_name, *references))
+        raise ConfigError(f"{root / 'dvc.yaml'} has no stage 'judge@{names[0]}'; add the set to 'sets' in params.yaml")
+    check = _Check(root, graph, records, params, f"dvc repro evaluate@{names[0]}")
+    check.sources(judge, names)
     if judged:
         check.judge(judge)
-    return True
+    return set_name is not None
 
 
 def same_graph(root: Path, base: Path) -> None:

@@ -438,6 +438,15 @@ def test_a_malformed_file_ends_in_one_line(locked: Locked, name: str, text: str)
     assert isinstance(locked.check(), ConfigError)
 
 
+def test_for_a_set_outside_the_graph_only_references_are_checked(locked: Locked) -> None:
+    locked.lock(lambda stages: stages.pop("evaluate@pooled"))
+
+    assert not check_lock(locked.root, None)
+    assert not check_lock(locked.root, None, references=REFERENCES)
+    with pytest.raises(MeasurementError, match="'evaluate@pooled' is not in dvc.lock"):
+        check_lock(locked.root, None, references=["pooled"])
+
+
 def test_a_set_that_the_graph_does_not_have_is_named(locked: Locked) -> None:
     with pytest.raises(ConfigError, match="no stage 'judge@another'"):
         check_lock(locked.root, "another")
