@@ -443,7 +443,7 @@ def test_for_a_set_outside_the_graph_only_references_are_checked(locked: Locked)
 
     assert not check_lock(locked.root, None)
     assert not check_lock(locked.root, None, references=REFERENCES)
-    with pytest.raises(MeasurementError, match="'evaluate@pooled' is not in dvc.lock"):
+    with pytest.raises(MeasurementError, match=r"'evaluate@pooled' is not in dvc\.lock"):
         check_lock(locked.root, None, references=["pooled"])
 
 
