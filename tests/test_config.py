@@ -249,10 +249,10 @@ def test_a_file_reads_as_its_mapping_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("seed: 0\nseed: 1\n", "line 1: the key 'seed' stands twice"),
-        ("data: {}\nrecipe:\n  steps: 1\n  steps: 1\n", "line 3: the key 'steps' stands twice"),
-        ("- 1\n", "a mapping of sections was wanted, got list"),
-        ("", "a mapping of sections was wanted, got NoneType"),
+        ("seed: 0\nseed: 1\n", "line 2: the key 'seed' occurs twice"),
+        ("data: {}\nrecipe:\n  steps: 1\n  steps: 1\n", "line 4: the key 'steps' occurs twice"),
+        ("- 1\n", "the document is a list; a mapping of sections is needed"),
+        ("", "the document is empty; a mapping of sections is needed"),
         ("seed: [\n", "not valid YAML"),
         ("seed: *nobody\n", "not valid YAML"),
         ("[1]: 2\n", "not valid YAML"),

@@ -1,38 +1,16 @@
-"""params.yaml and policies as files. The only place that reads YAML."""
+"""params.yaml, policies and DVC's files as files."""
 
-import re
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from fair_distill.config.base import checked
 from fair_distill.config.distill import Recipe
 from fair_distill.config.evaluate import Evaluate
 from fair_distill.config.gate import Exam, Gate
 from fair_distill.config.whole import Config
+from fair_distill.config.yaml_dialect import MAXIMUM_BYTES, YamlError, parse_yaml
 from fair_distill.errors import ConfigError
 from fair_distill.objects import open_objects
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without its traps: a key that stands twice is refused, `1e-3` is a number as everybody means it."""
-
-
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for i, key in enumerate(keys):
-        if key in keys[:i]:
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {key!r} stands twice")
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
 
 
 def load_config(path: Path) -> Config:
@@ -48,12 +26,12 @@ def load_config(path: Path) -> Config:
 
 def read_params(path: Path) -> dict[Any, Any]:
     """Return params.yaml as it stands, unchecked: for what writes a variant of it, and lets that be checked."""
-    return _read(path, missing="run this in a workspace, or name one with --workspace")
+    return read_mapping(path, missing="run this in a workspace, or name one with --workspace")
 
 
 def load_gate(path: Path) -> Gate:
     """Read and check a policy from a file of its own, or from another params.yaml: what stands under `gate` there."""
-    return _gate(_read(path, missing="a policy was named and is not there"), name=str(path))
+    return _gate(read_mapping(path, missing="a policy was named and is not there"), name=str(path))
 
 
 def load_floor(url: str) -> Gate:
@@ -92,31 +70,41 @@ def _exam_beside(raw: dict[Any, Any], *, name: str) -> Exam | None:
 
 def stages_of(path: Path) -> tuple[str, ...]:
     """Return the names of the stages in a dvc.yaml, in its order; whether they can be run is for DVC to say."""
-    stages = _read(path, missing="run this in a workspace that has a graph").get("stages")
+    stages = read_mapping(path, missing="run this in a workspace that has a graph").get("stages")
     if not isinstance(stages, dict):
         raise ConfigError(f"{path}: stages: a mapping was wanted, got {type(stages).__name__}")
     return tuple(map(str, stages))
 
 
-def _read(path: Path, *, missing: str) -> dict[Any, Any]:
+def read_mapping(path: Path, *, missing: str) -> dict[Any, Any]:
+    """Return the mapping in a YAML file as DVC reads it; `missing` ends the message if there is no such file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not readable, has more than 4 MB or is not valid YAML.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; {missing}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} is not readable: {error}") from None
+    if len(content) > MAXIMUM_BYTES:
+        raise ConfigError(f"{path} has more than {MAXIMUM_BYTES:,} bytes, which is the limit; make it smaller")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not readable: {error}") from None
     return _parse(text, name=str(path))
 
 
 def _parse(text: str, *, name: str) -> dict[Any, Any]:
     try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
-    # Not only YAMLError: a date that is none, or a tag that does not fit its value, is a ValueError or a LookupError.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{name}: a mapping of sections was wanted, got {type(raw).__name__}")
-    return raw
+        return parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}") from None
 
 
 def parse_config(raw: dict[Any, Any], *, name: str = "params.yaml") -> Config:
