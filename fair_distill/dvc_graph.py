@@ -38,13 +38,13 @@ class Stage:
     outs: tuple[str, ...]
 
 
-def read_graph(path: Path, params: Mapping[Any, Any]) -> dict[str, Stage]:
-    """Return the stages of a dvc.yaml by name.
+def read_graph(path: Path, params: Mapping[Any, Any]) -> tuple[dict[str, Stage], dict[str, str]]:
+    """Return the stages of a dvc.yaml by name, and what is not supported in each stage that cannot be read here.
 
     Raises
     ------
     ConfigError
-        If the file is not valid, or uses a feature of DVC that is not supported here.
+        If the file is not valid, or uses a feature of DVC for the whole file that is not supported here.
     """
     raw = read_mapping(path, missing="run this in a workspace that has a graph")
     if "vars" in raw:
@@ -53,17 +53,20 @@ def read_graph(path: Path, params: Mapping[Any, Any]) -> dict[str, Stage]:
     if not isinstance(definitions, dict):
         raise ConfigError(f"{path}: stages: a mapping is needed, got {type(definitions).__name__}")
     stages: dict[str, Stage] = {}
+    unsupported: dict[str, str] = {}
     for name, definition in definitions.items():
         try:
-            for stage in _stages(str(name), definition, params):
-                if stage.name in stages:
-                    raise _Unsupported(f"the name {stage.name!r} occurs twice; rename one stage")
-                stages[stage.name] = stage
-                if len(stages) > MAXIMUM_STAGES:
-                    raise _Unsupported(f"the graph has more than {MAXIMUM_STAGES:,} stages; split the workspace")
+            rows = list(itertools.islice(_stages(str(name), definition, params), MAXIMUM_STAGES))
         except _Unsupported as error:
-            raise ConfigError(f"{path}: stages.{_short(name)}: {error}") from None
-    return stages
+            unsupported[_short(name)] = str(error)
+            continue
+        for stage in rows:
+            if stage.name in stages:
+                raise ConfigError(f"{path}: stages.{_short(name)}: {stage.name!r} occurs twice; rename one stage")
+            stages[stage.name] = stage
+        if len(stages) >= MAXIMUM_STAGES:
+            raise ConfigError(f"{path}: the graph has {MAXIMUM_STAGES:,} stages or more; split the workspace")
+    return stages, unsupported
 
 
 def lookup(values: Any, key: str) -> Any:

@@ -53,15 +53,17 @@ def check_lock(root: Path, set_name: str | None, *, references: Sequence[str] = 
     if not ((root / "dvc.yaml").is_file() and (root / "dvc.lock").is_file()):
         return False
     params = read_params(root / "params.yaml")
-    graph = read_graph(root / "dvc.yaml", params)
+    graph, unsupported = read_graph(root / "dvc.yaml", params)
     records = _read_lock(root / "dvc.lock")
     names = tuple(name for name in (set_name, *references) if name is not None)
     if not names:
         return False
     judge = graph.get(f"judge@{names[0]}")
+    if judge is None and "judge" in unsupported:
+        raise ConfigError(f"{root / 'dvc.yaml'}: stages.judge: {unsupported['judge']}")
     if judge is None:
         raise ConfigError(f"{root / 'dvc.yaml'} has no stage 'judge@{names[0]}'; add the set to 'sets' in params.yaml")
-    check = _Check(root, graph, records, params, f"dvc repro evaluate@{names[0]}")
+    check = _Check(root, graph, records, params, f"dvc repro evaluate@{names[0]}", unsupported)
     check.sources(judge, names)
     if judged:
         check.judge(judge)
@@ -166,6 +168,7 @@ class _Check:
     records: Mapping[str, _Record]
     params: Mapping[Any, Any]
     command: str
+    unsupported: Mapping[str, str]
     # Stages with the output as dvc.yaml writes it: by the output's path, and by each folder above it.
     outs: dict[str, list[tuple[Stage, str]]] = field(default_factory=dict)
     members: dict[str, list[tuple[Stage, str]]] = field(default_factory=dict)
@@ -202,6 +205,8 @@ class _Check:
                 checked.add(stage.name)
                 order.append(stage)
                 pending += [writer for dep in stage.deps for writer, _ in self._writers(dep)]
+        for stage in order:
+            self._refuse_unknown_writers(stage)
         # In the graph's order: the first error names the first stage that DVC would run.
         positions = {name: position for position, name in enumerate(self.graph)}
         order.sort(key=lambda stage: positions[stage.name])
@@ -209,6 +214,15 @@ class _Check:
             self._stage(stage)
         for stage in order:
             self._disk(stage)
+
+    def _refuse_unknown_writers(self, stage: Stage) -> None:
+        """Refuse a dependency that no stage writes, if a stage that this check cannot read may write it."""
+        for dep in stage.deps:
+            if self.unsupported and "://" not in dep and not self._writers(dep):
+                name, problem = next(iter(self.unsupported.items()))
+                raise ConfigError(
+                    f"dvc.yaml: stages.{name}: {problem}. Stage {stage.name!r} may read what it writes ({dep!r})"
+                )
 
     def judge(self, judge: Stage) -> None:
         """Check the record of `judge` itself: what it read is what the stages before it wrote."""
@@ -372,17 +386,14 @@ def _folders(path: str) -> list[str]:
 
 def _difference_on_disk(file: _File, path: Path) -> str | None:
     """Return how a file or folder differs from its record in dvc.lock, or None."""
-    if file.is_folder != path.is_dir():
+    if file.is_folder != path.is_dir() or not (path.is_dir() or path.is_file()):
         return "one is a file and the other a folder"
-    if file.is_folder:
-        members = {member.relative_to(path).as_posix(): member for member in _walk(path)}
-        sizes = [member.stat().st_size for member in members.values()]
-    else:
-        if not path.is_file():
-            return "it is not a file"
-        members, sizes = {}, [path.stat().st_size]
-    if file.count is not None and len(members) != file.count:
-        return f"it has {len(members)} files instead of {file.count}"
+    members = {member.relative_to(path).as_posix(): member for member in _walk(path)} if file.is_folder else {"": path}
+    sizes = [member.stat().st_size for member in members.values()]
+    count = file.count if file.is_folder else None
+    if count is not None and len(members) != count:
+        # A CI job has only some of the files, and a set's manifest among them binds the rest.
+        return f"it has {len(members)} files instead of {count}" if len(members) > count else None
     if file.size is not None and sum(sizes) != file.size:
         return f"it has {sum(sizes)} bytes instead of {file.size}"
     is_split = posixpath.normpath(file.path).startswith(_SPLITS)

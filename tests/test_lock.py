@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ class Locked:
     def __post_init__(self) -> None:
         params = small_params()
         repository(self.root, params)
-        for stage in read_graph(self.root / "dvc.yaml", params).values():
+        for stage in read_graph(self.root / "dvc.yaml", params)[0].values():
             for out in stage.outs:
                 self.write(out)
         with contextlib.chdir(self.root), Repo() as dvc:
@@ -335,7 +334,6 @@ DISK = {
     "as many other bytes": lambda root: (root / "artifacts/sets/pooled/images.txt").write_text(
         "Content of artifacts/sets/pooled/images.txt\n"
     ),
-    "a member less": lambda root: (root / "artifacts/sets/pooled/manifest.json").unlink(),
     "a member more": lambda root: (root / "artifacts/sets/pooled/more").write_text(""),
     "a member renamed": lambda root: (root / "artifacts/sets/pooled/images.txt").rename(
         root / "artifacts/sets/pooled/i.txt"
@@ -438,6 +436,22 @@ def test_a_malformed_file_ends_in_one_line(locked: Locked, name: str, text: str)
     assert isinstance(locked.check(), ConfigError)
 
 
+def test_a_folder_of_which_a_job_has_some_files_is_not_compared_by_its_digest(locked: Locked) -> None:
+    (locked.root / "artifacts/sets/pooled/manifest.json").unlink()
+
+    assert locked.check() is None
+
+
+def test_a_stage_that_this_check_cannot_read_matters_only_if_a_set_may_depend_on_it(locked: Locked) -> None:
+    graph = locked.root / "dvc.yaml"
+    text = graph.read_text()
+    graph.write_text(text.replace("stages:\n", "stages:\n  extra: {foreach: [1], do: {cmd: x}}\n", 1))
+    assert locked.check() is None
+    graph.write_text(graph.read_text().replace("      - artifacts/prepared/train.arrow\n", "      - raw\n", 1))
+
+    assert isinstance(locked.check(), ConfigError | MeasurementError)
+
+
 def test_for_a_set_outside_the_graph_only_references_are_checked(locked: Locked) -> None:
     locked.lock(lambda stages: stages.pop("evaluate@pooled"))
 
@@ -471,21 +485,11 @@ def test_every_graph_of_the_product_is_supported_and_resolved_as_dvc_does(tmp_pa
             for stage in dvc.index.stages
         }
 
-    stages = read_graph(work / "dvc.yaml", small_params())
+    stages, _ = read_graph(work / "dvc.yaml", small_params())
 
     assert {
         stage.name: (stage.cmd, set(stage.deps), set(stage.outs), set(stage.params)) for stage in stages.values()
     } == expected
-
-
-def test_the_check_takes_less_than_50_milliseconds(locked: Locked) -> None:
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        locked.check(judged=True)
-        times.append(time.process_time() - start)
-
-    assert min(times) < 0.05
 
 
 def test_the_graph_is_compared_with_the_base_branch_byte_for_byte(tmp_path: Path) -> None:
