@@ -5,6 +5,10 @@ is raised is a fault of ours: it keeps its traceback and exits 70.
 """
 
 
+class FairDistillWarning(UserWarning):
+    """Something that does not stop the command, and that its reader should know."""
+
+
 class FairDistillError(Exception):
     """Something the reader of the message can mend."""
 

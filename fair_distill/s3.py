@@ -97,6 +97,11 @@ class Bucket:
     client: Any
     said_by: str
 
+    @property
+    def identity(self) -> str:
+        """Return the one address of the place, with the server that is used, whether a URL or a setting named it."""
+        return f"s3://{self.name}/{self.prefix}?server={_server(self.client.meta.endpoint_url)}"
+
     def put(self, key: str, content: bytes) -> None:
         with self._spoken_for(key, "write"):
             self.client.put_object(Bucket=self.name, Key=self._full(key), Body=content)
@@ -251,6 +256,22 @@ class _Answer:
 
 def _endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _server(endpoint: str) -> str:
+    """Return one name for a server, whatever the spelling of its URL.
+
+    Amazon has many endpoints, but a bucket's name is unique within a partition. Other servers are their host and port:
+    http and https on their usual ports are one server.
+    """
+    parts = urlsplit(endpoint)
+    host = (parts.hostname or "").rstrip(".")
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        partition = "aws-cn" if host.endswith(".cn") else "aws-us-gov" if "us-gov-" in host else "aws"
+        return partition
+    host = "127.0.0.1" if host in ("localhost", "::1") else host
+    port = "" if parts.port in (None, 80, 443) else f":{parts.port}"
+    return f"{host}{port}{parts.path.rstrip('/')}"
 
 
 @cache

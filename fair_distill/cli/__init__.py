@@ -10,8 +10,10 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from fair_distill.cli import (
     completion,
@@ -31,7 +33,7 @@ from fair_distill.cli import (
 )
 from fair_distill.cli.own import modules_beside
 from fair_distill.cli.parser import Parser, ShowVersion, show_examples
-from fair_distill.errors import FairDistillError
+from fair_distill.errors import FairDistillError, FairDistillWarning
 
 __all__ = ["main"]
 
@@ -49,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         arguments.registry = locate(arguments.registry, beside=arguments.workspace)
     try:
-        with modules_beside(arguments.workspace):
+        with modules_beside(arguments.workspace), warnings.catch_warnings():
+            _show_warnings_as_lines()
             code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code
@@ -64,6 +67,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return 70
+
+
+def _show_warnings_as_lines() -> None:
+    """Print this package's warnings as it prints its errors: one line, without a place in the code."""
+    show = warnings.showwarning
+
+    def as_line(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, FairDistillWarning):
+            print(f"fair-distill: warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = as_line
 
 
 def _parser() -> argparse.ArgumentParser:

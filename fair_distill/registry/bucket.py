@@ -65,6 +65,10 @@ class BucketStore:
         self._probed = False
         self._entries: dict[str, bytes] = {}
 
+    @property
+    def identity(self) -> str:
+        return self.bucket.identity
+
     def create(self, key: str, content: bytes) -> bool:
         check_key(key)
         self._probe()

@@ -24,6 +24,10 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def identity(self) -> str:
+        return os.path.realpath(self.root)
+
     def create(self, key: str, content: bytes) -> bool:
         path = self._path(key)
         aside = self.root / _ASIDE / secrets.token_hex(16)

@@ -11,7 +11,8 @@ from pathlib import Path
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry.channels import refuse_revoked, resolve
 from fair_distill.registry.ledger import Entry, check_name, names, read_ledger
-from fair_distill.registry.memory import Cached, cache_folder, place_of, remember, settled
+from fair_distill.registry.memory import ENVIRONMENT as CACHE
+from fair_distill.registry.memory import Cached, cache_folder, kept_place, place_of, remember, settled
 from fair_distill.registry.store import ENVIRONMENT, Store, locate, open_store
 from fair_distill.statements import check_keys
 
@@ -44,18 +45,20 @@ def opened(
     cached : False to ask the registry itself for everything
     """
     url = locate(registry)
-    store: Store = open_store(url)
-    folder = cache_folder()
-    far = "://" in url and not url.startswith("file:")
+    place = open_store(url)
+    store: Store = place
+    identity, folder = place.identity, cache_folder()
+    far = identity.startswith("s3://")
     if far and offline and folder is None:
-        raise ConfigError("offline needs the cache, and FAIR_DISTILL_CACHE is empty")
+        raise ConfigError(f"offline needs the cache, and {CACHE} is empty; set it to the folder that has the cache")
     if far and folder and cached:
-        store, entries = _kept(place_of(folder, url), None if offline else store, name, settled(folder, name, url=url))
+        kept = kept_place(folder, name, identity) if offline else place_of(folder, identity)
+        store, entries = _kept(kept, None if offline else place, name, settled(folder, name, identity))
     else:
         entries = read_ledger(store, name)
     # Also where nothing is left of it.
     if folder:
-        remember(folder, name, entries, url=url)
+        remember(folder, name, entries, identity=identity, url=url, required=offline)
     if not entries:
         there = ", ".join(names(store)) or "nothing"
         raise ConfigError(

@@ -12,6 +12,7 @@ from fair_distill.artifacts import is_sha256, parse_json, to_json, write_bytes
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.registry.channels import published, resolve, revocation, version_number
 from fair_distill.registry.opening import opened
+from fair_distill.registry.store import open_store, same_place
 
 LOCK_FILE = "fair-distill.lock"
 _FORMAT = 1
@@ -54,7 +55,7 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
 def pin(path: Path, reference: str, version: str, *, registry: str) -> Pin:
     """Write a pin into the lock file, in place of an earlier one for the same reference; return it."""
     made = Pin(reference, registry, version)
-    others = [old for old in read_pins(path) if (old.reference, old.registry) != (reference, registry)]
+    others = [old for old in read_pins(path) if not (old.reference == reference and _same(old.registry, registry))]
     pins = sorted([*others, made], key=lambda one: (one.registry, one.reference))
     write_bytes(path, to_json({"format": _FORMAT, "pins": [asdict(one) for one in pins]}))
     return made
@@ -63,9 +64,14 @@ def pin(path: Path, reference: str, version: str, *, registry: str) -> Pin:
 def pinned(path: Path, reference: str, *, registry: str) -> str:
     """Return the version that a lock file has for a reference. Raises ConfigError if it has none."""
     for one in read_pins(path):
-        if (one.reference, one.registry) == (reference, registry):
+        if one.reference == reference and _same(one.registry, registry):
             return one.version
     raise ConfigError(f"{path} pins no {reference} of {registry}; `fair-distill pin {reference}` does")
+
+
+def _same(registry: str, other: str) -> bool:
+    """Say whether two addresses name one registry, however they are spelled."""
+    return registry == other or same_place(registry, open_store(other).identity)
 
 
 def outdated(pins: Sequence[Pin]) -> list[Outdated]:

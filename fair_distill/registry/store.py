@@ -67,8 +67,16 @@ class Store(Protocol):
         """Return the keys that begin with `prefix`, sorted."""
 
 
-class Removing(Store, Protocol):
-    """A store that can forget, for `garbage` alone: no other command of a registry removes anything."""
+class Located(Store, Protocol):
+    """A store at a place. Stores with the same identity are the same place, however their addresses are spelled."""
+
+    @property
+    def identity(self) -> str:
+        """Return the one name of the place: an absolute path without links, or s3://bucket/prefix with its server."""
+
+
+class Removing(Located, Protocol):
+    """A store that can remove keys, for `garbage` alone: no other command of a registry removes anything."""
 
     def remove(self, key: str) -> None:
         """Remove a content. Raises ConfigError if that fails."""
@@ -143,6 +151,14 @@ def open_store(url: str) -> Removing:
     return Apart(found, _at(apart, APART)) if apart else found
 
 
+def same_place(url: str, identity: str) -> bool:
+    """Say whether an address leads to the place that has an identity; False if it leads nowhere."""
+    try:
+        return _at(url, ENVIRONMENT).identity == identity
+    except FairDistillError:
+        return False
+
+
 def _at(url: str, said_by: str) -> Removing:
     from fair_distill.registry.bucket import BucketStore
     from fair_distill.registry.folder import LocalStore
@@ -166,6 +182,10 @@ class Apart:
 
     public: Removing
     private: Removing
+
+    @property
+    def identity(self) -> str:
+        return self.public.identity
 
     def create(self, key: str, content: bytes) -> bool:
         return self._of(key).create(key, content)
