@@ -178,11 +178,21 @@ class Bucket:
             self.client.head_object(Bucket=self.name, Key=self._full(key))
         return answer.code is None
 
-    def below(self, prefix: str) -> builtins.list[str]:
-        """Return all keys that begin with `prefix`, at any depth, sorted. Raises Passing, or ConfigError for good."""
+    def below(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
+        """Return the keys that begin with `prefix`, at any depth, sorted: those above `after`, the first `at_most`.
+
+        Raises Passing, or ConfigError for good.
+        """
         found: builtins.list[str] = []
+        where: dict[str, Any] = {"Bucket": self.name, "Prefix": self._full(prefix)}
+        if after:
+            where["StartAfter"] = self._full(after)
         with self._told_apart(prefix, "list") as answer:
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self._full(prefix))
+            pages = (
+                self.client.get_paginator("list_objects_v2").paginate(**where)
+                if at_most is None
+                else [self.client.list_objects_v2(**where, MaxKeys=at_most)]
+            )
             found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         if answer.code:
             self._refuse(f"cannot list {self.address(prefix)}: {_ANSWERS.get(answer.code, answer.code)}")

@@ -21,6 +21,7 @@ from fair_distill.registry.checks import (
 )
 from fair_distill.registry.ledger import Entry, check_name, entry_key
 from fair_distill.registry.opening import opened, parse, selected, trusted
+from fair_distill.registry.snapshots import check_snapshots
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
 from fair_distill.statements import Statement, read_envelope, signed_by
 
@@ -61,6 +62,8 @@ def verify(
     if anchor is not None:
         _check_anchor(anchor, name, entries, keys)
     checked = [_checked("ledger entry", entry_key(name, entry.number), entry.to_json()) for entry in entries]
+    snapshots = check_snapshots(store, name, entries)
+    checked += [_checked("snapshot", key, content) for key, content in snapshots]
     for version in published(entries) if selector is None else (selected(entries, selector, revoked=revoked),):
         grounds = grounds_of(store, entries, version)
         for _, verdict in grounds:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fair_distill.errors import ConfigError
 from fair_distill.registry.store import Absent, Unanswered, check_folder, check_key
@@ -63,7 +63,8 @@ class BucketStore:
         self.bucket = bucket
         self.patience = patience or patience_here()
         self._probed = False
-        self._entries: dict[str, bytes] = {}
+        # The entries that `read_ledger` has checked, by dataset: a command reads a ledger again and again.
+        self.checked_entries: dict[str, tuple[Any, ...]] = {}
 
     @property
     def identity(self) -> str:
@@ -76,24 +77,18 @@ class BucketStore:
 
     def read(self, key: str) -> bytes:
         check_key(key)
-        if key in self._entries:
-            return self._entries[key]
         try:
-            content = self._patiently(lambda: self.bucket.fetch(key))
+            return self._patiently(lambda: self.bucket.fetch(key))
         except NotThere as error:
             raise Absent(str(error)) from None
-        # A command looks at the ledger again and again as it grows, and an entry never changes.
-        if key.startswith("ledger/"):
-            self._entries[key] = content
-        return content
 
     def exists(self, key: str) -> bool:
         check_key(key)
         return self._patiently(lambda: self.bucket.holds(key))
 
-    def list(self, prefix: str) -> builtins.list[str]:
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
         check_folder(prefix.rpartition("/")[0])
-        keys = self._patiently(lambda: self.bucket.below(prefix))
+        keys = self._patiently(lambda: self.bucket.below(prefix, after=after, at_most=at_most))
         return [key for key in keys if not any(part.startswith(".") for part in key.split("/"))]
 
     def remove(self, key: str) -> None:

@@ -59,13 +59,13 @@ class LocalStore:
     def exists(self, key: str) -> bool:
         return os.path.lexists(self._path(key))
 
-    def list(self, prefix: str) -> builtins.list[str]:
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
         start = self._folder(prefix.rpartition("/")[0])
         try:
             keys = [path.relative_to(self.root).as_posix() for path in _files(start)]
         except OSError as error:
             raise ConfigError(f"cannot read {start}: {error.strerror}; change --registry or mend it") from None
-        return sorted(key for key in keys if key.startswith(prefix))
+        return sorted(key for key in keys if key.startswith(prefix) and key > after)[:at_most]
 
     def remove(self, key: str) -> None:
         """Remove a content. For `garbage` alone: no other command of a registry removes anything."""

@@ -13,10 +13,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from itertools import chain, islice
 from typing import Literal, get_args
 
 from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.registry.snapshots import (
+    SMALLEST,
+    Snapshot,
+    list_snapshots,
+    plan,
+    read_snapshot,
+    write_missing,
+)
 from fair_distill.registry.store import Absent, Store, Unanswered
 
 Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
@@ -81,25 +91,31 @@ class Entry(Draft):
         # The next entry covers this one's bytes; until there is a next, the seal shows a flipped bit.
         return to_json({**body, "seal": sha256(to_json(body))})
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return sha256(self.to_json())
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str) -> "Entry":
         """Read an entry. Raises IntegrityError unless writing it again gives the same bytes."""
-        value = parse_json(content, name=name, error=IntegrityError)
-        try:
-            entry = cls(**{key: item for key, item in value.items() if key not in ("format", "seal")})
-            fault = _fault(entry)
-            if fault:
-                raise ValueError(fault)
-            same = entry.to_json() == content
-        except (TypeError, ValueError) as error:
-            raise IntegrityError(f"{name} is not a ledger entry of format {_FORMAT}: {error}") from None
-        if not same:
-            raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
-        return entry
+        return _entry_of(content, name)
+
+
+@lru_cache(maxsize=2**14)  # a command reads a ledger several times, and equal bytes are equal entries
+def _entry_of(content: bytes, name: str) -> Entry:
+    value = parse_json(content, name=name, error=IntegrityError)
+    try:
+        entry = Entry(**{key: item for key, item in value.items() if key not in ("format", "seal")})
+        fault = _fault(entry)
+        if fault:
+            raise ValueError(fault)
+        same = entry.to_json() == content
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(f"{name} is not a ledger entry of format {_FORMAT}: {error}") from None
+    if not same:
+        raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
+    vars(entry)["digest"] = sha256(content)  # which `digest` would compute by writing the entry again
+    return entry
 
 
 def timestamp(now: datetime) -> str:
@@ -129,12 +145,13 @@ def entry_key(name: str, number: int) -> str:
     return f"ledger/{name}/{number:012d}.json"
 
 
-def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
+def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = (), snapshots: bool = True) -> tuple[Entry, ...]:
     """Return the entries of a dataset, oldest first; none if nothing was ever published under the name.
 
     Parameters
     ----------
-    known : entries read before; they are not read again, but what follows must follow on them
+    known : entries read before; they are not read again, but the entries after them must continue their chain
+    snapshots : False to read every entry from its own file
 
     Raises
     ------
@@ -142,31 +159,87 @@ def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tu
         Naming the entry that is missing, damaged, out of order or of another ledger.
     """
     prefix = f"ledger/{check_name(name)}/"
-    files = [key for key in store.list(prefix) if "/" not in key.removeprefix(prefix)]
-    last = len(known)
-    for key in files:
+    checked: dict[str, tuple[Entry, ...]] | None = getattr(store, "checked_entries", None) if snapshots else None
+    known = known or (checked or {}).get(name, ())
+    after = entry_key(name, len(known)) if known else ""
+    listed = store.list(prefix, after=after, at_most=SMALLEST if snapshots else None)
+    last = max(len(known), _last_number(name, prefix, listed))
+    taken: tuple[Snapshot, ...] = ()
+    newest = 0
+    if snapshots and (len(listed) == SMALLEST or last - len(known) >= SMALLEST):
+        # Snapshots show how long the ledger is at least: of a long ledger, only the end is listed.
+        taken = list_snapshots(store, name)
+        newest = max((snapshot.last for snapshot in taken), default=0)
+        after = entry_key(name, newest - 1) if newest > len(known) + 1 else after
+        listed = sorted({*listed, *store.list(prefix, after=after)})
+        last = max(last, _last_number(name, prefix, listed))
+    if newest > last:
+        raise IntegrityError(
+            f"the ledger of {name} ends at entry {last}, and there is a snapshot of its entries up to {newest}: its "
+            f"newest entries are missing. Restore them; if the snapshot is wrong, remove it from snapshots/{name}"
+        )
+    listing = Listing(frozenset(listed), before=newest)
+    try:
+        entries = _read_entries(store, name, known, last, listing, taken)
+    except (ConfigError, IntegrityError):
+        if not taken:
+            raise
+        entries = _read_entries(store, name, known, last, listing, ())
+    if checked is not None:
+        checked[name] = entries
+    return entries
+
+
+def _last_number(name: str, prefix: str, keys: Sequence[str]) -> int:
+    """Return the highest number among a ledger's keys; those of a team's datasets are further down."""
+    last = 0
+    for key in keys:
+        if "/" in key.removeprefix(prefix):
+            continue
         match = _KEY.fullmatch(key.removeprefix(prefix))
         if not match or int(match[1]) == 0:
             raise IntegrityError(f"{key} has no place in the ledger of {name}")
         last = max(last, int(match[1]))
-    entries, shown = list(known), set(files)
+    return last
 
-    def content(number: int) -> bytes:
-        key = entry_key(name, number)
+
+@dataclass(frozen=True)
+class Listing:
+    """The keys of a ledger that the store has listed; entries with a number below `before` were not asked for."""
+
+    keys: frozenset[str]
+    before: int
+
+
+def _read_entries(
+    store: Store,
+    name: str,
+    known: tuple[Entry, ...],
+    last: int,
+    listing: Listing,
+    snapshots: Sequence[Snapshot],
+) -> tuple[Entry, ...]:
+    """Return the entries up to `last`, each checked to follow on the one before."""
+
+    def contents(step: Snapshot | int) -> list[bytes]:
+        if isinstance(step, Snapshot):
+            return read_snapshot(store, name, step)
+        key = entry_key(name, step)
         try:
-            if key in shown or store.exists(key):
-                return store.read(key)
+            if step < listing.before or key in listing.keys or store.exists(key):
+                return [store.read(key)]
         except Absent:
             pass
-        raise IntegrityError(f"entry {number} of {name}'s ledger is missing, though later ones are there")
+        raise IntegrityError(f"entry {step} of {name}'s ledger is missing, though later ones are there")
 
+    entries = list(known)
+    steps = plan(snapshots, len(known) + 1, last)
     # By number and not by listing: while others append, a listing may show the newest but not the one before. Some
     # at a time, since an S3 takes tens of milliseconds for each; not all, since the last number may be a forger's.
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for first in range(len(known) + 1, last + 1, _AT_ONCE):
-            numbers = range(first, min(first + _AT_ONCE, last + 1))
-            for number, found in zip(numbers, pool.map(content, numbers), strict=True):
-                entries.append(_next_entry(found, name, number, entries))
+        while batch := list(islice(steps, _AT_ONCE)):
+            for content in chain.from_iterable(pool.map(contents, batch)):
+                entries.append(_next_entry(content, name, len(entries) + 1, entries))
     return tuple(entries)
 
 
@@ -189,6 +262,7 @@ def append(
             return None
         entry = _numbered(draft, name, entries)
         if _landed(store, entry_key(name, entry.number), entry.to_json()):
+            write_missing(store, name, (*entries, entry))
             return entry
     raise FairDistillError(
         f"{name}: other writers were first {_TRIES} times, up to entry {len(entries) + 1}; "

@@ -185,15 +185,16 @@ class Cached:
         check_key(key)
         return self.behind.exists(key) if self.behind else self._kept(key) is not None
 
-    def list(self, prefix: str) -> builtins.list[str]:
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
         if self.behind:
-            return self.behind.list(prefix)
+            return self.behind.list(prefix, after=after, at_most=at_most)
         folder = prefix.rpartition("/")[0]
         check_folder(folder)
         keys = (
             path.relative_to(self.folder).as_posix() for path in (self.folder / folder).rglob("*") if path.is_file()
         )
-        return sorted(key for key in keys if key.startswith(prefix) and "/." not in f"/{key}")
+        shown = sorted(key for key in keys if key.startswith(prefix) and key > after and "/." not in f"/{key}")
+        return shown[:at_most]
 
     def _kept(self, key: str) -> bytes | None:
         with suppress(OSError):

@@ -42,7 +42,7 @@ def opened(
     Parameters
     ----------
     offline : from what is kept alone
-    cached : False to ask the registry itself for everything
+    cached : False to ask the registry itself for everything, and to read every entry from its own file
     """
     url = locate(registry)
     place = open_store(url)
@@ -55,7 +55,7 @@ def opened(
         kept = kept_place(folder, name, identity) if offline else place_of(folder, identity)
         store, entries = _kept(kept, None if offline else place, name, settled(folder, name, identity))
     else:
-        entries = read_ledger(store, name)
+        entries = read_ledger(store, name, snapshots=cached)
     # Also where nothing is left of it.
     if folder:
         remember(folder, name, entries, identity=identity, url=url, required=offline)

@@ -14,6 +14,7 @@ A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that
     versions/<version>/provenance/<sha256>.json      image, commit, device and libraries it was made with
     versions/<version>/statements/<sha256>.json      who stands by a verdict or a provenance: signed envelopes
     ledger/<name>/<number, 12 digits>.json           what happened to the versions of `dataset` or `team/dataset`
+    snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many entries together, see `snapshots`
 """
 
 import builtins
@@ -63,8 +64,8 @@ class Store(Protocol):
     def exists(self, key: str) -> bool:
         """Say whether `key` is taken."""
 
-    def list(self, prefix: str) -> builtins.list[str]:
-        """Return the keys that begin with `prefix`, sorted."""
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
+        """Return the keys that begin with `prefix`, sorted: those after the key `after`, `at_most` of them."""
 
 
 class Located(Store, Protocol):
@@ -196,8 +197,10 @@ class Apart:
     def exists(self, key: str) -> bool:
         return self._of(key).exists(key)
 
-    def list(self, prefix: str) -> builtins.list[str]:
-        return sorted({*self.public.list(prefix), *self.private.list(prefix)})
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
+        stores = (self.public, self.private)
+        keys = {key for store in stores for key in store.list(prefix, after=after, at_most=at_most)}
+        return sorted(keys)[:at_most]
 
     def remove(self, key: str) -> None:
         self._of(key).remove(key)

@@ -51,10 +51,10 @@ class MemoryStore:
         self._check(key)
         return key in self.content
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> list[str]:
         if "/" in prefix:
             self._check(prefix.rpartition("/")[0])
-        return sorted(key for key in tuple(self.content) if key.startswith(prefix))
+        return sorted(key for key in tuple(self.content) if key.startswith(prefix) and key > after)[:at_most]
 
     @staticmethod
     def _check(key: str) -> None:
