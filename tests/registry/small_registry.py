@@ -26,6 +26,20 @@ ORDER = ("candidate", "staging", "production")
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
 POLICY = Gate(mode="point", limits=(Limit(metric="eo_diag_max", at_most=0.3, why="a test's"),))
 
+PRELOADED = [
+    "pytest",
+    "pandas",
+    "pyarrow.dataset",
+    "hypothesis",
+    "boto3.session",
+    "botocore.httpsession",
+    "securesystemslib.signer",
+    "cryptography.hazmat.primitives.serialization",
+    "fair_distill.registry.client",
+    "fair_distill.registry.garbage",
+    "fair_distill.registry.release",
+]
+
 
 class MemoryStore:
     """The contract of a store in its fewest lines."""
@@ -198,7 +212,7 @@ def processes() -> BaseContext:
     """
     context = multiprocessing.get_context("forkserver")
     # pyarrow imports pandas at its first array, where it is installed; that takes a second.
-    context.set_forkserver_preload(["pytest", "pandas", "pyarrow.dataset", "fair_distill.registry.release"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
