@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 # What a consumer remembers of the demo's registry goes with it.
 export FAIR_DISTILL_CACHE := $(CURDIR)/.cache
 
-.PHONY: demo test test-kills test-report test-gate test-s3 test-light test-flows test-containers test-server lint docs clean
+.PHONY: demo test test-kills test-report test-gate test-s3 test-histories test-light test-flows test-containers test-server lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -42,6 +42,16 @@ test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's p
 		python -m pytest tests/registry -k ceph || { tests/s3/ceph.sh stop .ceph; exit 1; }
 	tests/s3/ceph.sh stop .ceph
 	rm -rf .ceph
+
+# 300 random histories on a folder, then 60 on Ceph where it can be installed; about 25 minutes on two cores
+test-histories: .venv/.ready
+	FAIR_DISTILL_HISTORIES=300 python -m pytest tests/registry/test_histories.py
+	tests/s3/ceph.sh install
+	CEPH_PORT=7481 tests/s3/ceph.sh new .ceph-histories
+	FAIR_DISTILL_HISTORIES=60 FAIR_DISTILL_S3=http://127.0.0.1:7481 \
+		python -m pytest tests/registry/test_histories.py || { CEPH_PORT=7481 tests/s3/ceph.sh stop .ceph-histories; exit 1; }
+	CEPH_PORT=7481 tests/s3/ceph.sh stop .ceph-histories
+	rm -rf .ceph-histories
 
 test-light: .venv/.ready  # a consumer's new environment: the wheel without extras, from a folder and a bucket; a minute
 	FAIR_DISTILL_LIGHT=1 python -m pytest tests/registry/test_fresh_environment.py
