@@ -1,6 +1,6 @@
 """The first `load`, `promote` and `rollback` by ledgers of 100, 1,000 and 10,000 entries: S3 requests and CPU seconds.
 
-Each act runs in a process of its own with an empty cache, against moto in this process. The CPU seconds are those of
+Each act runs in a new process with an empty cache, against moto in this process. The CPU seconds are those of
 the act without imports. A GET is GetObject, HeadObject or a page of ListObjectsV2. After each act, the objects that it
 wrote are removed, so that all three start from the same ledger.
 

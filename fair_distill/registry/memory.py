@@ -1,4 +1,4 @@
-"""What a consumer keeps of a registry: the highest ledger entry it ever saw, and contents to work without a network.
+"""The memory of a consumer: the newest ledger entry it has seen, and contents to work without a network.
 
 A chain cannot show that its newest entries were taken away. A consumer can: it remembers how far the ledger went, and
 refuses one that goes less far, or another way. The folder is FAIR_DISTILL_CACHE, else the user's cache folder; an empty
@@ -40,7 +40,7 @@ def cache_folder() -> Path | None:
     try:
         return (Path(base) if base else Path.home() / ".cache") / "fair-distill"
     except RuntimeError:  # a container's user may have no home
-        _warn("there is no home folder, so nothing is remembered")
+        _warn(f"this user has no home folder, so nothing is remembered. Set {ENVIRONMENT} to a folder")
         return None
 
 
@@ -151,11 +151,11 @@ def _warn(line: str) -> None:
 
 
 class Cached:
-    """A store before another: what was read once is read from a folder. What lies under a key never changes.
+    """A store that keeps a copy of what it reads from another store. The content of a key never changes.
 
-    Contents of versions come from the folder first. Their keys say what they are, by which a damaged copy is fetched
-    anew, and what the store itself has damaged is not kept. Listings, and entries of the ledger that are not settled,
-    are always asked for, unless there is no store behind: then all there is, is the folder.
+    Contents of versions and snapshots come from the folder first. Their keys contain a digest, so a damaged copy is
+    fetched again, and a content that is damaged in the store is not kept. Listings, and entries of the ledger that are
+    not settled, always come from the other store. Offline, everything comes from the folder.
     """
 
     def __init__(self, folder: Path, behind: Store | None, *, settled: Container[str] = ()) -> None:

@@ -121,7 +121,7 @@ def blocks(last: int) -> Iterator[tuple[int, int]]:
 def write_missing(store: Store, name: str, entries: Sequence[Written]) -> None:
     """Write the snapshots that a checked ledger lacks.
 
-    A snapshot that cannot be written is left to the next writer: it makes reading faster and nothing else.
+    A snapshot that cannot be written is left to the next writer: it only makes reading faster.
     """
     if len(entries) < SMALLEST:
         return

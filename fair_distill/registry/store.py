@@ -126,6 +126,8 @@ def is_named_so(key: str, content: bytes) -> bool:
     name = rest[-1].partition(".")[0]
     if kind == "objects":
         return rest[-2] + name == md5(content)
+    if kind == "snapshots":
+        return sha256(content) == name
     if kind == "versions":
         return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)
     return True

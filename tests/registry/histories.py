@@ -1,7 +1,7 @@
 """Random histories of a registry: processes that publish, promote, take back, collect garbage and load, and are killed.
 
-A history is a function of its seed, but for the order in which the processes get their turns. Each process writes what
-it does to a file of its own, before and after, so that a kill loses nothing.
+A history is a function of its seed, but for the order in which the processes get their turns. Each process writes
+what it does to a separate file, before and after, so that a kill loses nothing.
 """
 
 import atexit
@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from faulty import PASSING, proxy
 from histories_checker import Record
 from places import Bucket, Place
-from small_registry import NAME, NOW, ORDER, Package, package, processes
+from small_registry import NAME, NOW, ORDER, Package, package, processes, ship
+from test_snapshots import lengthen
 
 from fair_distill.artifacts import sha256
 from fair_distill.config import Approvals
@@ -53,6 +54,7 @@ class Plan:
     workers, steps : how many processes, and how many operations each
     deaths : for each process the store call at which it is killed, or 0
     faults : the share of store calls that are not answered
+    shipped, entries : the versions in production, and the entries of the ledger at least, when the processes begin
     """
 
     seed: int
@@ -61,13 +63,25 @@ class Plan:
     deaths: tuple[int, ...]
     faults: float
     approvals: bool
+    shipped: int
+    entries: int
 
     @classmethod
     def of(cls, seed: int) -> "Plan":
         rng = random.Random(seed)
-        workers = rng.choice([8, 8, 8, 12, 16, 24, 32])
-        deaths = tuple(rng.randrange(1, 120) if rng.random() < 0.4 else 0 for _ in range(workers))
-        return cls(seed, workers, max(2, 48 // workers), deaths, rng.choice([0.0, 0.01, 0.04]), rng.random() < 0.3)
+        workers = rng.choice([8, 8, 8, 8, 12, 16, 24, 32])
+        entries = rng.choice([0, 0, 0, 95, 95, 390])
+        return cls(
+            seed=seed,
+            workers=workers,
+            steps=max(2, 48 // workers),
+            deaths=tuple(rng.randrange(1, 120) if rng.random() < 0.4 else 0 for _ in range(workers)),
+            # A long ledger takes more calls, each of which may fail.
+            faults=rng.choice([0.0, 0.01, 0.04]) / (10 if entries else 1),
+            approvals=rng.random() < 0.3,
+            shipped=rng.choice([0, 2, 2, 3]),
+            entries=entries,
+        )
 
 
 class Perilous:
@@ -113,11 +127,22 @@ def run_history(plan: Plan, place: Place, folder: Path) -> list[Record]:
             spoiling.fault = rng.choice(FAULTS)
             spoiling.spoils = lambda number, method, path: rng.random() < plan.faults
             environment["AWS_ENDPOINT_URL"] = endpoint
+        before = prepare(plan, place, made)
         starter = _starter()
         starter.send((plan, place.url, environment, str(folder), made, not isinstance(place, Bucket)))
         codes = starter.recv()
     assert set(codes) <= {0, -signal.SIGKILL}, codes
-    return [record for i in range(plan.workers) for record in read_records(folder / f"{i}.jsonl")]
+    return before + [record for i in range(plan.workers) for record in read_records(folder / f"{i}.jsonl")]
+
+
+def prepare(plan: Plan, place: Place, made: list[Package]) -> list[Record]:
+    """Ship the first versions and lengthen the ledger as an old client would, without snapshots."""
+    for one in made[: plan.shipped]:
+        ship(place.store(), one)
+    if plan.entries:
+        lengthen(place, plan.entries)
+    nonces = {entry.nonce for entry in read_ledger(place.store(), NAME)}
+    return [Record("prepare", nonce, 0, 1, "done", {}, {}) for nonce in sorted(nonces)]
 
 
 @cache
@@ -130,7 +155,7 @@ def _starter() -> Any:
 
 
 def start_workers(connection: Any) -> None:
-    """Run the processes of one history after another, until there is no more."""
+    """Run the processes of one history after another, until None comes."""
     context = multiprocessing.get_context("fork")
     while (job := connection.recv()) is not None:
         plan, *rest = job
@@ -211,10 +236,10 @@ class Worker:
 
     def step(self, step: int) -> None:
         operation = self.rng.choices(list(OPERATIONS), list(OPERATIONS.values()))[0]
-        if step == 0 and self.number < VERSIONS:
+        if step == 0 and self.plan.shipped <= self.number < VERSIONS:
             operation = "publish"
-        one = self.rng.choice(self.made)
-        channel = self.rng.choice(ORDER)
+        one = self.rng.choices(self.made, [4, 4, 4, 2, 1])[0]
+        channel = self.rng.choices(ORDER, [1, 1, 2])[0]
         arguments: dict[str, Any] = {"version": one.version, "channel": channel}
         if operation == "load":
             selector = self.rng.choice([*ORDER, "production", f"v{self.rng.randrange(1, VERSIONS + 1)}"])

@@ -135,7 +135,7 @@ class Model:
         return None
 
     def answer(self, count: int, selector: str, moment: str | None) -> str:
-        """Return what a consumer must get for a selector after so many entries: a version, or why there is none."""
+        """Return what a consumer must get for a selector after so many entries: a version, or the kind of refusal."""
         seen = count
         if moment is not None:
             count = max((i + 1 for i, entry in enumerate(self.entries[:count]) if entry["time"] <= moment), default=0)
@@ -172,13 +172,13 @@ def check_numbers(entries: Sequence[dict[str, Any]], records: Sequence[Record]) 
     faults = []
     known = {record.nonce: record for record in records}
     acts = Counter((entry["nonce"], entry["event"], entry["channel"], entry["version"]) for entry in entries)
-    faults += [f"{act} stands {count} times in the ledger" for act, count in acts.items() if count > 1]
+    faults += [f"{act} is {count} times in the ledger" for act, count in acts.items() if count > 1]
     faults += [f"entry {entry['number']} is of no operation" for entry in entries if entry["nonce"] not in known]
     for record in records:
         there = [entry["number"] for entry in entries if entry["nonce"] == record.nonce]
         if record.outcome == "done" and not set(record.result.get("entries", ())) <= set(there):
             faults.append(
-                f"{record.operation} {record.nonce} was told of {record.result['entries']}, which are {there}"
+                f"{record.operation} {record.nonce} reported the entries {record.result['entries']}; there are {there}"
             )
         if record.outcome == "refused" and there and record.operation != "promote":
             faults.append(f"{record.operation} {record.nonce} was refused, and wrote {there}")
@@ -224,7 +224,7 @@ def check_snapshots(files: Files, entries: Sequence[dict[str, Any]], name: str) 
 
 
 def check_approvals(files: Files, entries: Sequence[dict[str, Any]], name: str, keys: Sequence[str]) -> list[str]:
-    """What was promoted to production has an approval that one of the keys signed."""
+    """Each version that was promoted to production has an approval that one of the keys signed."""
     faults = []
     promoted = {e["version"] for e in entries if (e["event"], e["channel"]) == ("promote", "production")}
     for version in promoted if keys else ():

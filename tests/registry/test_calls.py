@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import Bucket
 from small_registry import NAME, NOW, package, promote, publish, ship
+from test_snapshots import lengthen
 
 from fair_distill import s3
 from fair_distill.registry import retraction
@@ -103,6 +105,24 @@ def test_the_policies_that_ship_allow_what_is_called_and_no_more(
     load(f"{NAME}@v1", registry=server.url)
     verify(NAME, registry=server.url)
     assert {NEEDS[name] for name, _ in calls} == allowed("iam-consumer.json")
+
+
+def test_a_ledger_with_snapshots_needs_no_other_calls(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
+    ship(server.store(), ONE)
+    lengthen(server, 120)
+    calls.clear()
+    away_with = partial(retraction.demote, reason="worse", who="ada", now=NOW, nonce="off")
+    away_with(server.store(), NAME, ONE.version, "production")
+    written = [params for name, params in calls if name == "PutObject"]
+
+    assert {NEEDS[name] for name, _ in calls} <= allowed("iam-publisher.json")
+    assert {params["IfNoneMatch"] for params in written} == {"*"}
+    assert any("/snapshots/" in params["Key"] for params in written)
+    calls.clear()
+    load(f"{NAME}@v1", registry=server.url)
+    assert {NEEDS[name] for name, _ in calls} <= allowed("iam-consumer.json")
+    for _, params in calls:
+        assert params.get("StartAfter", f"{server.prefix}/").startswith(f"{server.prefix}/")
 
 
 def test_every_write_is_create_only_and_within_the_prefix(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):

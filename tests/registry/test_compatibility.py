@@ -24,7 +24,7 @@ FROZEN = Path(__file__).parent / "fixtures" / "release_0"
 EXPECTED = json.loads((FROZEN / "expected.json").read_text())
 # A waiver of the frozen registry was good until the end of June.
 TODAY = date(2026, 6, 1)
-# Read by the client of the release before, in a process of its own.
+# What a new process with the client of the release before runs.
 _OLD_CLIENT = """
 import json, sys
 import fair_distill

@@ -57,9 +57,9 @@ def test_the_checker_finds_each_kind_of_fault(root: Path):
     nonces = sorted({json.loads(files[key])["nonce"] for key in files if key.startswith("ledger/")})
     written = [Record("ship", nonce, 0, 10, "done", {}, {}) for nonce in nonces]
 
-    def load(version: str, start: int = 20, **result: object) -> Record:
-        told = {"version": version, "images": images[version], "head": 8, **result}
-        return Record("load", "1-1", start, 30, "done", {"selector": "production", "moment": None}, told)
+    def load(version: str, start: int = 20, **changes: object) -> Record:
+        result = {"version": version, "images": images[version], "head": 8, **changes}
+        return Record("load", "1-1", start, 30, "done", {"selector": "production", "moment": None}, result)
 
     def found(*records: Record, without: str = "", **changes: bytes) -> list[str]:
         there = {key: content for key, content in files.items() if not without or without not in key}
@@ -76,7 +76,7 @@ def test_the_checker_finds_each_kind_of_fault(root: Path):
     assert "lost or damaged" in found(without="objects")[0]
     assert "was refused" in found(Record("demote", nonces[0], 0, 10, "refused", {}, {}))[0]
     lost = Record("rollback", "2-2", 0, 10, "done", {}, {"entries": [9]})
-    assert "was told of [9]" in found(lost)[0]
+    assert "reported the entries [9]" in found(lost)[0]
     assert "is of no operation" in violations(files, [], name=NAME, images=images, keys=[])[0]
     assert "failed" in found(Record("load", "1-1", 20, 30, "fault", {}, {"error": "a digest"}))[0]
     assert "without an approval" in violations(files, written, name=NAME, images=images, keys=["ab" * 32])[0]

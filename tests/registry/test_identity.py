@@ -13,6 +13,7 @@ from places import Bucket, Folder
 from small_registry import NAME, package, promote, publish, ship
 
 from fair_distill.artifacts import sha256, to_json
+from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
@@ -222,7 +223,7 @@ def test_a_pin_holds_for_every_spelling_and_is_replaced_by_each(place: Folder | 
 
 
 def unwritable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk, as the system reports it: root, who may run these tests, is stopped by no permission."""
+    """A full disk, as the system reports it: permissions do not stop root."""
 
     def full(path: Path, content: bytes) -> None:
         raise ConfigError(f"cannot write {path}: No space left on device")
@@ -250,6 +251,18 @@ def test_a_cache_that_cannot_be_written_is_one_warning(
     (warning,) = [one for one in given if issubclass(one.category, FairDistillWarning)]
     assert "FAIR_DISTILL_CACHE" in str(warning.message)
     assert "\n" not in str(warning.message)
+
+
+def test_the_command_line_shows_the_warning_as_one_line(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    ship(LocalStore(root), ONE)
+    unwritable(cache, monkeypatch)
+
+    assert main(["log", NAME, "--registry", str(root)]) == 0
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fair-distill: warning: the cache {cache} cannot be written: No space left on device")
 
 
 def test_offline_a_memory_that_cannot_be_written_is_refused(

@@ -1,4 +1,4 @@
-"""A long ledger is read from snapshots, in few requests; and a snapshot that lies changes nothing."""
+"""A long ledger is read from snapshots, in few requests; and a false snapshot changes nothing."""
 
 import json
 from collections import Counter
@@ -169,7 +169,7 @@ def test_the_client_of_release_0_reads_a_ledger_with_snapshots_and_goes_on(root:
     assert load(PRODUCTION, registry=place.url).images.tobytes() == TWO.set.images.tobytes()
 
 
-# A snapshot that lies.
+# A false snapshot.
 
 
 def forge(place: Place, first: int, entries: list[Entry], *, instead: bool = True) -> str:
@@ -242,6 +242,20 @@ def test_the_whole_ledger_in_lying_snapshots_deceives_nobody(revoked: Place):
     assert attempt(revoked.store(), "next").number == 231
 
 
+def test_a_damaged_copy_of_a_snapshot_is_fetched_again(server: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FAIR_DISTILL_CACHE", str(tmp_path / "cache"))
+    ship(server.store(), ONE)
+    lengthen(server, 119)
+    attempt(server.store(), "last")
+    load(PRODUCTION, registry=server.url)
+    (copy,) = (path for path in tmp_path.rglob("contents/snapshots/*/*/*.json"))
+    whole = copy.read_bytes()
+    copy.write_bytes(whole.replace(b"ada", b"eve"))
+
+    assert load(PRODUCTION, registry=server.url).images.tobytes() == ONE.set.images.tobytes()
+    assert copy.read_bytes() == whole
+
+
 def test_of_two_snapshots_of_a_block_neither_is_read(revoked: Place):
     entries = list(read_ledger(revoked.store(), NAME))
     key = forge(revoked, 1, without_the_revocation(entries[:100]), instead=False)
@@ -274,7 +288,7 @@ def test_a_damaged_snapshot_is_read_around(revoked: Place, damage: str):
 JUNK = {
     "not JSON": b"{",
     "no entries": to_json({"format": 1}),
-    "entries that are none": to_json({"entries": [1] * 100}),
+    "numbers as entries": to_json({"entries": [1] * 100}),
     "too few": to_json({"entries": ["{}"] * 99}),
     "not UTF-8 when written": json.dumps({"entries": ["\ud800"] * 100}).encode(),
     "nested": b'{"entries":' + b"[" * 10**5,

@@ -53,6 +53,9 @@ def test_a_listing_is_sorted_and_goes_by_prefix(every_store: Store):
     assert every_store.list("b/") == ["b/10", "b/2", "b/d/e"]
     assert every_store.list("b/1") == ["b/10"]
     assert every_store.list("c/") == []
+    assert every_store.list("b/", after="b/10") == ["b/2", "b/d/e"]
+    assert every_store.list("b/", after="b/1", at_most=2) == ["b/10", "b/2"]
+    assert every_store.list("b/", after="b/d/e") == []
 
 
 @pytest.mark.parametrize(
