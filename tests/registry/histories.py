@@ -36,8 +36,8 @@ from fair_distill.registry.channels import Withdrawn, current, published
 from fair_distill.registry.client import look_up
 from fair_distill.registry.garbage import LEAST, Look, garbage, remove
 from fair_distill.registry.ledger import read_ledger, timestamp
-from fair_distill.registry.statements import signer
 from fair_distill.registry.store import Store, Unanswered, open_store
+from fair_distill.statements import signer
 
 VERSIONS = 5
 # What a process does next, and how often of 100 times.
