@@ -154,19 +154,19 @@ def test_a_reader_writes_nothing(place: Place):
 
 def test_the_client_of_release_0_reads_a_ledger_with_snapshots_and_goes_on(root: Path):
     place = Folder(root)
-    ship(place.store(), ONE)
+    publish(place.store(), ONE)
     lengthen(place, 205)
-    ship(place.store(), TWO)
+    publish(place.store(), TWO)
     assert ranges(place.store())
 
-    old = old_client(root, PRODUCTION, NAME)
+    old = old_client(root, f"{NAME}@v2", NAME)
     lengthen(place, 320)  # an old writer completes the third block, and makes no snapshot of it
     attempt(place.store(), "new")
 
-    assert old[PRODUCTION] == [TWO.version, sha256(TWO.set.images.tobytes())]
+    assert old[f"{NAME}@v2"] == [TWO.version, sha256(TWO.set.images.tobytes())]
     assert isinstance(old[NAME], int)
     assert (201, 300) in ranges(place.store())
-    assert load(PRODUCTION, registry=place.url).images.tobytes() == TWO.set.images.tobytes()
+    assert load(f"{NAME}@v2", registry=place.url).images.tobytes() == TWO.set.images.tobytes()
 
 
 # A false snapshot.
