@@ -11,6 +11,10 @@ class FairDistillError(Exception):
     exit_code = 2
 
 
+class FairDistillWarning(UserWarning):
+    """Something that the user should know and that stops nothing."""
+
+
 class ConfigError(FairDistillError):
     """A key, name or value in params.yaml or on the command line is not usable."""
 

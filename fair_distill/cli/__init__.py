@@ -10,8 +10,11 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fair_distill.cli import (
     completion,
@@ -31,7 +34,7 @@ from fair_distill.cli import (
 )
 from fair_distill.cli.own import modules_beside
 from fair_distill.cli.parser import Parser, ShowVersion, show_examples
-from fair_distill.errors import FairDistillError
+from fair_distill.errors import FairDistillError, FairDistillWarning
 
 __all__ = ["main"]
 
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         arguments.registry = locate(arguments.registry, beside=arguments.workspace)
     try:
-        with modules_beside(arguments.workspace):
+        with _warnings_as_lines(), modules_beside(arguments.workspace):
             code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code
@@ -64,6 +67,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return 70
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show our own warnings like errors, one line without a file name; others as Python does."""
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+            if issubclass(category, FairDistillWarning):
+                print(f"fair-distill: warning: {message}", file=sys.stderr)
+            else:
+                default(message, category, *where, **options)
+
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,6 +52,9 @@ def _verify(arguments: Arguments) -> None:
     if arguments.json:
         print_json([asdict(one) for one in checked])
         return
+    for one in checked:
+        if one.remark:
+            print(f"{one.key}: {one.remark}")
     print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
 
 

@@ -64,9 +64,10 @@ def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list
         return Counter(name for name, _ in calls)
 
     probe = {"PutObject": 2}
-    # The set and three files for DVC; predictions, provenance, manifest, entry; the ledger before and after.
+    # The announcement; the set and three files for DVC; predictions, provenance, manifest, entry. The ledger before and
+    # after, and whether gc is removing any of these.
     assert made_by(lambda: publish(server.store(), ONE)) == Counter(probe) + Counter(
-        PutObject=8, ListObjectsV2=3, GetObject=1
+        PutObject=9, ListObjectsV2=4, GetObject=1
     )
     # The verdict and three entries, each after a look at the ledger, of which what was read is not read again.
     assert made_by(lambda: promote(server.store(), ONE)) == Counter(probe) + Counter(

@@ -264,7 +264,7 @@ def test_what_is_in_force_stays_on_the_verdict_it_came_with(root: Path):
     publish(store, judged_again)
     before = files_of(root)
 
-    assert not promote(store, judged_again).new
+    assert not promote(store, judged_again, nonce="again").new
     assert files_of(root) == before
 
 
