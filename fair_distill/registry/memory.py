@@ -40,6 +40,12 @@ def settled(folder: Path, name: str, *, url: str) -> frozenset[str]:
     return frozenset(entry_key(name, before) for before in range(1, number))
 
 
+def known_names(folder: Path, *, url: str) -> tuple[str, ...]:
+    """Return the datasets of a registry whose ledgers were seen here."""
+    heads = place_of(folder, url) / "heads"
+    return tuple(sorted(path.relative_to(heads).with_suffix("").as_posix() for path in heads.rglob("*.json")))
+
+
 def remember(folder: Path, name: str, entries: Sequence[Entry], *, url: str) -> None:
     """See that a ledger goes on from what was seen of it before, and keep how far it goes now.
 
