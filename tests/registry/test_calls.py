@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from fair_distill import s3
 from fair_distill.registry import retraction
 from fair_distill.registry.audit import verify
 from fair_distill.registry.client import load
-from fair_distill.registry.store import Store
+from fair_distill.registry.garbage import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import Store, object_key
 
 ONE, TWO = package(1), package(2)
 POLICIES = Path(__file__).parents[2] / "examples" / "registry"
@@ -24,6 +27,7 @@ NEEDS = {
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
+    "DeleteObject": "s3:DeleteObject",
 }
 
 
@@ -104,6 +108,39 @@ def test_the_policies_that_ship_allow_what_is_called_and_no_more(
     load(f"{NAME}@v1", registry=server.url)
     verify(NAME, registry=server.url)
     assert {NEEDS[name] for name, _ in calls} == allowed("iam-consumer.json")
+
+
+def test_gc_makes_these_calls_and_the_policy_that_ships_for_it_allows_them_and_no_more(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]]
+):
+    ship(server.store(), ONE)
+    lost = object_key("0" * 32)
+    server.put(lost, b"left by a publication that crashed")
+    entries = read_ledger(server.store(), NAME)
+    vouching = Vouching(server.url, confirmed={NAME: Head(len(entries), entries[-1].digest)})
+    calls.clear()
+
+    store, day = server.store(), NOW + timedelta(days=1)
+    look = Look(day, garbage(store, now=day), check_ledgers(store, vouching, now=day))
+    assert remove(store, look, now=NOW + timedelta(days=2), delete=store.remove) == (lost,)
+
+    made = Counter(name for name, _ in calls)
+    # The plan, after the probe; the content, the announcement, the plan.
+    assert (made["PutObject"], made["DeleteObject"]) == (3, 3)
+    assert {NEEDS[name] for name in made} == allowed("iam-collector.json")
+    for name, params in calls:
+        if name == "DeleteObject":
+            key = params["Key"].removeprefix(f"{server.prefix}/")
+            assert key.startswith(("objects/", "publishing/", "collecting/"))
+
+
+def test_the_collector_s_policy_denies_what_would_lose_a_ledger():
+    statements = json.loads((POLICIES / "iam-collector.json").read_text())["Statement"]
+    denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
+
+    assert denied["NeverTheLedger"]["Action"] == "s3:DeleteObject"
+    assert denied["NeverTheLedger"]["Resource"] == "arn:aws:s3:::BUCKET/PREFIX/ledger/*"
+    assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
 
 
 def test_every_write_is_create_only_and_within_the_prefix(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):

@@ -146,7 +146,7 @@ def test_a_registry_that_was_written_anew_by_somebody_without_the_key_is_refused
     with pytest.raises(IntegrityError, match="is not signed"):
         load(PRODUCTION, registry=place.url, trust=[key[1]])
     remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if one.remark}
-    assert len(remarks) == 2
+    assert len(remarks) == len([one for one in genuine if "/statements/" in one])
     assert all("/statements/" in key and "another version" in remark for key, remark in remarks.items())
 
 
