@@ -1,4 +1,4 @@
-"""What a publication is about to write, stated before it writes anything, so that `gc` leaves it alone.
+"""A publication announces the keys that it will write before it writes anything, so that `gc` leaves them alone.
 
 A publication and `gc` may run at once. Each writes what it is about to do before it reads what the other wrote: so at
 least one of them sees the other. `gc` leaves what is announced; a publication that finds its files in a plan of `gc`

@@ -141,8 +141,8 @@ class BucketStore:
         if not lost:
             raise Unanswered(f"{fault} ({self.patience.attempts} attempts)")
         raise Unanswered(
-            f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command, "
-            "it does nothing twice"
+            f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command "
+            "as the same operation"
         )
 
     def _patiently(self, ask: Callable[[], T]) -> T:

@@ -249,7 +249,7 @@ def statement_fault(key: str, content: bytes, version: str) -> str | None:
 
 
 def check_evidence(store: Store, version: str, key: str) -> bytes:
-    """Return what lies beside a version, once it is what its key says and of that version. Not for statements."""
+    """Return a file of a version's evidence, once it matches its key and names that version. Not for statements."""
     kind, _, file = key.removeprefix(f"versions/{version}/").partition("/")
     digest = file.partition(".")[0]
     if kind not in EVIDENCE or not is_sha256(digest) or key != evidence_key(version, kind, digest):

@@ -1,7 +1,7 @@
-"""What no ledger names: contents left by publications that crashed before their ledger entry, and how they are removed.
+"""Contents that no ledger names, left by publications that crashed before their ledger entry; and their removal.
 
 The ledger names every version that was ever published, for good. So nothing that a channel, a pin or an entry names
-is garbage. What remains are contents of publications that never reached the ledger, and evidence of no version.
+is garbage. Contents of publications that never reached the ledger are, and evidence of unpublished versions.
 
 This holds only if the ledgers are complete: a ledger that is short or missing makes live versions look like garbage.
 So each dataset's ledger must continue a head that is known from elsewhere, see `check_ledgers`.
@@ -34,7 +34,7 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Head:
-    """How far a ledger goes: the number of an entry and the first digits of its SHA-256; 0 is no entry."""
+    """How far a ledger goes: the number of an entry and the first digits of its SHA-256; 0 if there is none."""
 
     number: int
     digest: str
@@ -55,7 +55,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Look:
-    """What was garbage when, and how far each ledger went then."""
+    """The keys that were garbage at a moment, and how far each ledger went then."""
 
     time: datetime
     keys: tuple[str, ...]
@@ -86,7 +86,7 @@ class Vouching:
 
     Attributes
     ----------
-    url, memory : the registry, and the folder of what this machine remembers of it; None is no memory
+    url, memory : the registry, and the folder of what this machine remembers of it; None if it remembers nothing
     anchors : files with heads, as `fair-distill head` writes them
     confirmed : heads by dataset, as the operator gives them
     trust : public keys, one of which must have signed the anchors; empty accepts unsigned ones
@@ -219,7 +219,7 @@ def _garbage(
 
 
 def _objects_of(store: Store, version: str, keys: Sequence[str]) -> set[str]:
-    """Return the keys of a version's objects; of versions that evidence of another day lies beside, all of them."""
+    """Return the keys of a version's objects; if it has several provenances, those of all of them."""
     provenances = [key for key in keys if key.startswith(f"versions/{version}/provenance/")]
     return object_keys(manifest_of(store, version), [fetch(store, key, Path(key).stem) for key in provenances])
 
@@ -243,7 +243,7 @@ def remove(
     """Remove what was garbage at the first run and still is; return its keys.
 
     A publication that was announced after the first run keeps what it announced: it may be the retry of one that had
-    crashed. Manifests go before the objects they name, so that a version that is half removed is none.
+    crashed. Manifests go before the objects they name, so that a version that is half removed cannot be read.
     """
     if now - look.time < LEAST:
         raise ConfigError(

@@ -300,7 +300,7 @@ def _landed(store: Store, key: str, content: bytes) -> bool:
             except (ConfigError, Unanswered):  # the store is gone altogether: what is not known is whether it wrote
                 raise lost from None
         return store.read(key) == content
-    raise Unanswered(f"the store did not say whether {key} was written; repeat the command, it does nothing twice")
+    raise Unanswered(f"the store did not say whether {key} was written; repeat the command as the same operation")
 
 
 def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry]) -> Entry:

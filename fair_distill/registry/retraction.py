@@ -108,7 +108,7 @@ def demote(
 def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
     """Withdraw a version from every consumer, for good, with a reason that they see; return the tombstone.
 
-    Channels are left as they are: what they get instead is a decision, `rollback` or `promote`.
+    Channels are left as they are: `rollback` or `promote` gives them another version.
     """
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:

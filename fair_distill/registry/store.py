@@ -48,7 +48,7 @@ class Absent(DataError):
 
 
 class Unanswered(FairDistillError):
-    """The store gave no answer. If it was to write, it may have: read back, or repeat the command, which is safe."""
+    """The store gave no answer. A write may have taken place: read back, or repeat the operation under the same id."""
 
 
 class Store(Protocol):
