@@ -34,8 +34,10 @@ class Deaf:
         self.store, self.lasting, self.lost = store, lasting, False
 
     def __getattr__(self, verb: str) -> Any:
-        def ask(key: str, *content: bytes) -> Any:
-            answer = getattr(self.store, verb)(key, *content)
+        method = getattr(self.store, verb)
+
+        def ask(key: str, *content: bytes, **options: Any) -> Any:
+            answer = method(key, *content, **options)
             self.lost = self.lost or (verb == "create" and key.startswith(self.lasting))
             if self.lost:
                 raise Unanswered("connection reset")
