@@ -5,14 +5,14 @@ is raised is a fault of ours: it keeps its traceback and exits 70.
 """
 
 
-class FairDistillWarning(UserWarning):
-    """Something that does not stop the command, and that its reader should know."""
-
-
 class FairDistillError(Exception):
     """Something the reader of the message can mend."""
 
     exit_code = 2
+
+
+class FairDistillWarning(UserWarning):
+    """Something that the user should know and that stops nothing."""
 
 
 class ConfigError(FairDistillError):

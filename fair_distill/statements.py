@@ -15,6 +15,7 @@ References
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,12 +135,25 @@ def read_envelope(content: bytes, *, name: str) -> Statement:
     value = parse_json(content, name=name, error=IntegrityError)
     try:
         payload = base64.b64decode(value["payload"], validate=True)
-        fits = value["payloadType"] == PAYLOAD_TYPE and isinstance(value["signatures"], list) and value["signatures"]
+        signatures = value["signatures"]
+        fits = value["payloadType"] == PAYLOAD_TYPE and isinstance(signatures, list) and signatures
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{name} is not a DSSE envelope: {error!r}") from None
     if not fits:
         raise IntegrityError(f"{name} is not a signed DSSE envelope of an in-toto statement")
+    for signature in signatures:
+        if not isinstance(signature, dict) or not all(isinstance(signature.get(key), str) for key in ("keyid", "sig")):
+            raise IntegrityError(f"{name} is not a DSSE envelope: a signature has a text `keyid` and a text `sig`")
     return Statement.from_json(payload, name=name)
+
+
+def readable(envelopes: Sequence[tuple[str, bytes]]) -> list[tuple[Statement, str, bytes]]:
+    """Return the statements of those that are envelopes, each with its name and bytes; others say nothing."""
+    statements = []
+    for name, content in envelopes:
+        with suppress(IntegrityError):
+            statements.append((read_envelope(content, name=name), name, content))
+    return statements
 
 
 def signed_by(content: bytes, keys: Sequence[str], *, name: str) -> bool:
@@ -158,20 +172,23 @@ def require(
 ) -> None:
     """See that each wanted statement is in an envelope that one of the keys signed.
 
+    Other envelopes do not matter, whatever is in them: anybody who may write to the store can add one, and the
+    publisher's policy lets nobody remove it.
+
     Raises
     ------
     IntegrityError
         If one is in no envelope (unsigned), or only in envelopes of other keys or with a wrong signature.
     """
-    said = [(read_envelope(content, name=name), name, content) for name, content in envelopes]
+    statements = readable(envelopes)
     for statement in wanted:
-        found = [(name, content) for other, name, content in said if other == statement]
+        matching = [(name, content) for other, name, content in statements if other == statement]
         noun = statement.kind.removesuffix("s")
-        if not found:
+        if not matching:
             raise IntegrityError(
                 f"{what}: its {noun} {statement.about[:12]}… is not signed, and a signature is required"
             )
-        if not any(signed_by(content, keys, name=name) for name, content in found):
+        if not any(signed_by(content, keys, name=name) for name, content in matching):
             raise IntegrityError(
                 f"{what}: its {noun} {statement.about[:12]}… is signed by none of the {len(keys)} keys declared "
                 f"({', '.join(key[:20] + '…' for key in keys)})"
@@ -193,7 +210,9 @@ def _library() -> _Library:
         from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
     except ImportError:
         raise ConfigError("signatures need securesystemslib; pip install 'fair-distill[sign]'") from None
-    return _Library(Envelope, CryptoSigner, SSlibKey, (Error, FormatError, KeyError, TypeError, ValueError))
+    return _Library(
+        Envelope, CryptoSigner, SSlibKey, (Error, FormatError, AttributeError, KeyError, TypeError, ValueError)
+    )
 
 
 def _public(library: _Library, key: str) -> Any:

@@ -9,7 +9,7 @@ from prefect.runtime import task_run
 
 from fair_distill import stages
 from fair_distill.config import load_config
-from fair_distill.registry.store import open_store
+from fair_distill.registry.writing import open_to_write
 from fair_distill.statements import SIGNING_KEY, signer
 from tasks.kinds import step, unanswered
 from tasks.telling import tell_report, tell_set, tell_table
@@ -31,7 +31,7 @@ def reserve(clone: Clone) -> int:
 
     context.json stays as it is in git: promotion makes the context that counts for itself.
     """
-    place, store = clone.workspace, open_store(clone.registry)
+    place, store = clone.workspace, open_to_write(clone.registry)
     config = load_config(place.params)
     *_, number = stages.reserve_attempt(
         place, config, config.release.candidate, store=store, hand=hand(datetime.now(UTC))

@@ -15,7 +15,7 @@ from fair_distill.artifacts import Workspace
 from fair_distill.config import Config, load_config
 from fair_distill.config.files import read_params
 from fair_distill.gate.choose import margin, smallest_that_should_pass
-from fair_distill.registry.store import open_store
+from fair_distill.registry.writing import open_to_write
 from fair_distill.stages import reserve_attempt
 from fair_distill.stages import sweep as stages
 from fair_distill.stages.gate import by_itself
@@ -73,7 +73,7 @@ def judge_choice(clone: Clone, point: stages.Point) -> str:
     """
     with _at(clone.repository, clone.revision, point) as here:
         here.bring_up_to_date(f"distill@{point.candidate}")
-        store, now = open_store(clone.registry), datetime.now(UTC)
+        store, now = open_to_write(clone.registry), datetime.now(UTC)
         *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, hand=hand(now))
         get_run_logger().info("attempt %d at this gate split", number)
         here.bring_up_to_date(f"judge@{point.candidate}")

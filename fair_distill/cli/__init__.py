@@ -11,9 +11,10 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from fair_distill.cli import (
     completion,
@@ -51,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         arguments.registry = locate(arguments.registry, beside=arguments.workspace)
     try:
-        with modules_beside(arguments.workspace), warnings.catch_warnings():
-            _show_warnings_as_lines()
+        with _warnings_as_lines(), modules_beside(arguments.workspace):
             code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code
@@ -69,24 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 70
 
 
-def _show_warnings_as_lines() -> None:
-    """Print this package's warnings as it prints its errors: one line, without a place in the code."""
-    show = warnings.showwarning
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show our own warnings like errors, one line without a file name; others as Python does."""
+    with warnings.catch_warnings():
+        default = warnings.showwarning
 
-    def as_line(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if issubclass(category, FairDistillWarning):
-            print(f"fair-distill: warning: {message}", file=sys.stderr)
-        else:
-            show(message, category, filename, lineno, file, line)
+        def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+            if issubclass(category, FairDistillWarning):
+                print(f"fair-distill: warning: {message}", file=sys.stderr)
+            else:
+                default(message, category, *where, **options)
 
-    warnings.showwarning = as_line
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,7 +52,14 @@ def _verify(arguments: Arguments) -> None:
     if arguments.json:
         print_json([asdict(one) for one in checked])
         return
-    print(f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, all as they should be")
+    remarks = [one for one in checked if one.remark]
+    for one in remarks:
+        print(f"{one.key}: {one.remark}")
+    noted = f"; see the {len(remarks)} remarks above" if remarks else ""
+    print(
+        f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, "
+        f"all as they should be{noted}"
+    )
 
 
 def _log(arguments: Arguments) -> None:

@@ -69,9 +69,18 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fair-distill card digits@production --croissant > croissant.json", "what to tell a catalogue"),
     ),
     "evidence": (("fair-distill evidence digits@v3 --out digits-v3.zip", "for an auditor, who needs nothing else"),),
-    "gc": (("fair-distill gc look.json", "the first time look; a day later remove"),),
+    "gc": (
+        ("fair-distill gc look.json", "the first time look; a day later remove"),
+        ("fair-distill gc look.json --anchor head.json", "on a machine that does not remember the ledger"),
+    ),
     "demote": (('fair-distill demote digits@production --reason "drift"', "take it off one channel"),),
-    "rollback": (('fair-distill rollback digits@production --reason "complaints"', "to what was there before"),),
+    "rollback": (
+        ('fair-distill rollback digits@production --reason "complaints"', "to what was there before"),
+        (
+            'fair-distill rollback digits@production --reason "complaints" --operation 3f2b8c1d9e0a',
+            "repeat one that was not answered, from another machine",
+        ),
+    ),
     "revoke": (('fair-distill revoke digits@v3 --reason "a leak"', "withdraw a version from everybody"),),
     "reproduce": (
         ("fair-distill reproduce --data data --datasets c_mnist_fg --budget small", "a row of the papers' tables"),

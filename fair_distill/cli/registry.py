@@ -2,8 +2,12 @@
 
 import argparse
 import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import (
     Arguments,
@@ -19,8 +23,12 @@ from fair_distill.cli.gate import add_floor
 from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
+    from fair_distill.registry.pending import Operation
+    from fair_distill.registry.writing import Writer
     from fair_distill.stages import Hand
     from fair_distill.statements import Signer
+
+_OPERATION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 def add_commands(commands: Commands) -> None:
@@ -51,6 +59,21 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("file", type=Path, help="where the private key goes")
     sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
     sub.add_argument("look", type=Path, metavar="FILE", help="what was found the first time; removed the second")
+    sub.add_argument(
+        "--anchor",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="HEAD",
+        help="a head of a ledger, kept elsewhere by `head`; once for each dataset that this machine does not remember",
+    )
+    sub.add_argument(
+        "--confirm-head",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER:DIGEST",
+        help="states that a dataset's ledger is complete up to this entry; NAME=0: nothing was ever published",
+    )
     add_lock(sub)
     add_registry(sub)
 
@@ -60,13 +83,17 @@ def _add_acting(sub: argparse.ArgumentParser) -> None:
     add_json(sub)
     add_key(sub)
     sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
+    sub.add_argument(
+        "--operation", metavar="ID", help="repeat an operation that was not answered; its message names the id"
+    )
 
 
 def _publish(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    done = stages.publish(workspace, config, registry=arguments.registry, hand=_hand(arguments))
+    with _hand(arguments, "publish", config.dataset) as (hand, _):
+        done = stages.publish(workspace, config, registry=arguments.registry, hand=hand)
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
         return
@@ -77,18 +104,19 @@ def _promote(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    done = stages.promote(
-        workspace,
-        config,
-        arguments.to,
-        registry=arguments.registry,
-        hand=_hand(arguments),
-        floor=arguments.policy_floor,
-        reason=arguments.reason,
-    )
+    with _hand(arguments, "promote", config.dataset, arguments.to) as (hand, _):
+        done = stages.promote(
+            workspace,
+            config,
+            arguments.to,
+            registry=arguments.registry,
+            hand=hand,
+            floor=arguments.policy_floor,
+            reason=arguments.reason,
+        )
     if arguments.json:
-        said = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
-        print_json({"dataset": config.dataset, **said})
+        shown = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
+        print_json({"dataset": config.dataset, **shown})
         return
     print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
 
@@ -100,14 +128,14 @@ def _approve(arguments: Arguments) -> None:
     from fair_distill.gate.policy import policy_digest
     from fair_distill.registry.approvals import approve
     from fair_distill.registry.channels import resolve, version_number
-    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.ledger import read_to_write
 
     sign = _signer(arguments)
     if sign is None:
         raise ConfigError("an approval is signed; name your key with --key or FAIR_DISTILL_SIGNING_KEY")
     store, name, selector = _named(arguments)
     policy = policy_digest(load_gate(arguments.policy or Workspace(arguments.workspace).params))
-    entries = read_ledger(store, name)
+    entries = read_to_write(store, name)
     version = resolve(entries, selector)
     approve(store, name, version, policy=policy, sign=sign)
     print(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
@@ -131,20 +159,25 @@ def _gc(arguments: Arguments) -> None:
     from datetime import UTC, datetime
 
     from fair_distill.artifacts import write_bytes
-    from fair_distill.registry.garbage import Look, garbage, remove
+    from fair_distill.registry.garbage import Head, Look, Vouching, check_ledgers, garbage, remove
+    from fair_distill.registry.memory import cache_folder
+    from fair_distill.registry.opening import trusted
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_store
 
     store = open_store(arguments.registry)
+    confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
+    vouching = Vouching(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted(None))
     pinned = [one.version for one in read_pins(arguments.lock)]
     now = datetime.now(UTC)
+    heads = check_ledgers(store, vouching, now=now)
     if arguments.look.exists():
         look = Look.from_json(arguments.look.read_bytes(), name=str(arguments.look))
         gone = remove(store, look, now=now, delete=store.remove, pinned=pinned)
         arguments.look.unlink()
         print(f"{len(gone)} contents that belonged to nothing are removed")
     else:
-        look = Look(now, garbage(store, pinned=pinned))
+        look = Look(now, garbage(store, now=now, pinned=pinned), heads)
         write_bytes(arguments.look, look.to_json())
         print(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
 
@@ -155,25 +188,38 @@ def _rollback(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import rollback
 
     store, name, channel = _named(arguments)
-    hand = _hand(arguments)
-    entry = rollback(store, name, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    passed_over: list[str] = []
+    with _hand(arguments, "rollback", name, channel) as (hand, operation):
+        entry = rollback(
+            store,
+            name,
+            channel,
+            reason=arguments.reason,
+            who=hand.who,
+            now=hand.now,
+            nonce=hand.nonce,
+            passed_over=passed_over.append,
+        )
+        number = version_number(read_ledger(store, name), entry.version)
+    for line in passed_over:
+        print(f"fair-distill: passed over {line}", file=sys.stderr)
+    _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
         print(entry.to_json().decode(), end="")
         return
-    print(f"{name}@{channel} is now v{version_number(read_ledger(store, name), entry.version)}")
+    print(f"{name}@{channel} is now v{number}")
 
 
 def _revoke(arguments: Arguments) -> None:
     from fair_distill.registry.channels import resolve, version_number
-    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.ledger import read_to_write
     from fair_distill.registry.retraction import revoke
 
     store, name, selector = _named(arguments)
-    entries = read_ledger(store, name)
-    hand = _hand(arguments)
-    entry = revoke(
-        store, name, resolve(entries, selector), reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
-    )
+    with _hand(arguments, "revoke", name, selector) as (hand, _):
+        entries = read_to_write(store, name)
+        version = resolve(entries, selector)
+        entry = revoke(store, name, version, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
     if arguments.json:
         print(entry.to_json().decode(), end="")
         return
@@ -182,21 +228,35 @@ def _revoke(arguments: Arguments) -> None:
 
 def _demote(arguments: Arguments) -> None:
     from fair_distill.errors import Refused
-    from fair_distill.registry.channels import current, version_number
-    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.channels import current, version_number, written_by
+    from fair_distill.registry.ledger import read_to_write
     from fair_distill.registry.retraction import demote
 
     store, name, channel = _named(arguments)
-    entries = read_ledger(store, name)
-    version = current(entries, channel)
-    if version is None:
-        raise Refused(f"{name}: nothing is demoted from {channel}: nothing is in force there")
-    hand = _hand(arguments)
-    entry = demote(store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+    with _hand(arguments, "demote", name, channel) as (hand, operation):
+        entries = read_to_write(store, name)
+        done = written_by(entries, hand.nonce, event="demote", channel=channel)
+        version = done.version if done else current(entries, channel)
+        if version is None:
+            raise Refused(f"{name}: nothing is demoted from {channel}: nothing is in force there")
+        entry = demote(
+            store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
+        )
+    _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
         print(entry.to_json().decode(), end="")
         return
     print(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
+
+
+def _show_repeated(operation: "Operation", entry: str) -> None:
+    """Say that a command continued an operation, so that nobody takes it for another one."""
+    if operation.repeated:
+        print(
+            f"fair-distill: this is the operation {operation.id} again, which had no answer: it is {entry}, written "
+            "once. For another operation run the command again",
+            file=sys.stderr,
+        )
 
 
 def _signer(arguments: Arguments) -> "Signer | None":
@@ -207,21 +267,32 @@ def _signer(arguments: Arguments) -> "Signer | None":
     return signer(Path(arguments.key))
 
 
-def _hand(arguments: Arguments) -> "Hand":
+@contextmanager
+def _hand(arguments: Arguments, *act: str) -> "Iterator[tuple[Hand, Operation]]":
+    """Give the hand of a command that acts, under the operation that the command begins or continues."""
     from datetime import UTC, datetime
     from uuid import uuid4
 
+    from fair_distill.errors import ConfigError
+    from fair_distill.registry.memory import cache_folder
+    from fair_distill.registry.pending import operation
     from fair_distill.stages import Hand
 
-    return Hand(arguments.who, datetime.now(UTC), uuid4().hex, _signer(arguments))
+    chosen, now = arguments.operation, datetime.now(UTC)
+    if chosen is not None and not _OPERATION.fullmatch(chosen):
+        raise ConfigError(f"--operation is {chosen!r}; pass the id that the message of the first command names")
+    folder, url = cache_folder(), arguments.registry
+    with operation(folder, act, url=url, now=now, new=uuid4().hex, chosen=chosen) as this:
+        yield Hand(arguments.who, now, this.id, _signer(arguments)), this
 
 
-def _named(arguments: Arguments) -> Any:
+def _named(arguments: Arguments) -> "tuple[Writer, str, str]":
     """The store, the dataset and what stands after the @."""
     from fair_distill.errors import ConfigError
-    from fair_distill.registry.store import open_store
+    from fair_distill.registry.ledger import check_name
+    from fair_distill.registry.writing import open_to_write
 
     name, _, selector = arguments.reference.partition("@")
     if not selector:
         raise ConfigError(f"{arguments.reference!r}: something after an @ was wanted")
-    return open_store(arguments.registry), name, selector
+    return open_to_write(arguments.registry), check_name(name), selector

@@ -10,10 +10,10 @@ from fair_distill.artifacts import sha256
 from fair_distill.config import Approvals
 from fair_distill.errors import Undecided
 from fair_distill.registry.channels import refuse_revoked, version_number
-from fair_distill.registry.checks import read
-from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.checks import envelopes_of
+from fair_distill.registry.ledger import read_to_write
 from fair_distill.registry.store import Store, evidence_key, put
-from fair_distill.statements import Signer, Statement, read_envelope, signed_by
+from fair_distill.statements import Signer, Statement, readable, signed_by
 
 
 def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer) -> None:
@@ -30,7 +30,7 @@ def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer)
     IntegrityError
         If it was revoked.
     """
-    entries = read_ledger(store, name)
+    entries = read_to_write(store, name)
     version_number(entries, version)
     refuse_revoked(entries, version)
     envelope = sign(Statement("approvals", name, version, policy))
@@ -40,8 +40,8 @@ def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer)
 def approved_by(store: Store, name: str, version: str, *, policy: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Return those of the public keys that approved a version under a policy."""
     wanted = Statement("approvals", name, version, policy)
-    said = [(key, read(store, key)) for key in store.list(f"versions/{version}/statements/")]
-    given = [(key, content) for key, content in said if read_envelope(content, name=key) == wanted]
+    statements = readable(envelopes_of(store, version))
+    given = [(key, content) for statement, key, content in statements if statement == wanted]
     return tuple(one for one in keys if any(signed_by(content, [one], name=key) for key, content in given))
 
 

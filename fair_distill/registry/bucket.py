@@ -10,11 +10,13 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import Any, TypeVar
 
 from fair_distill.errors import ConfigError
-from fair_distill.registry.store import Absent, Unanswered, check_folder, check_key
+from fair_distill.registry.store import Absent, Unanswered, carries_time, check_clock, check_folder, check_key
 from fair_distill.s3 import Bucket, NotThere, Passing
 
 T = TypeVar("T")
@@ -57,11 +59,24 @@ def patience_here() -> Patience:
 
 
 class BucketStore:
-    """A store in a bucket, below a prefix. Every failure is asked again a bounded number of times, then is one line."""
+    """A store in a bucket, below a prefix. Every failure is asked again a bounded number of times, then is one line.
 
-    def __init__(self, bucket: Bucket, patience: Patience | None = None) -> None:
+    Parameters
+    ----------
+    clock : the clock of this machine. It is compared with the `Date` of the server's latest answer
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        patience: Patience | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.bucket = bucket
         self.patience = patience or patience_here()
+        self.clock = clock
+        self._clocks: tuple[datetime, datetime] | None = None
+        bucket.client.meta.events.register("after-call.s3", self._read_clocks)
         self._probed = False
         # The entries that `read_ledger` has checked, by dataset: a command reads a ledger again and again.
         self.checked_entries: dict[str, tuple[Any, ...]] = {}
@@ -73,6 +88,8 @@ class BucketStore:
     def create(self, key: str, content: bytes) -> bool:
         check_key(key)
         self._probe()
+        if self._clocks and carries_time(key):
+            check_clock(*self._clocks, store=f"{self.bucket.address('')} ({self.bucket.client.meta.endpoint_url})")
         return self._create(key, content)
 
     def read(self, key: str) -> bytes:
@@ -96,6 +113,14 @@ class BucketStore:
         check_key(key)
         self._patiently(lambda: self.bucket.delete(key))
 
+    def _read_clocks(self, parsed: dict[str, Any], **_: object) -> None:
+        """Note both clocks at the moment of an answer; an answer without a `Date` says nothing."""
+        date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        try:
+            self._clocks = self.clock(), parsedate_to_datetime(date).replace(tzinfo=UTC)
+        except (TypeError, ValueError, OverflowError):
+            return
+
     def _create(self, key: str, content: bytes) -> bool:
         """Create a key, however often its answer is lost.
 
@@ -115,8 +140,8 @@ class BucketStore:
         if not lost:
             raise Unanswered(f"{fault} ({self.patience.attempts} attempts)")
         raise Unanswered(
-            f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command, "
-            "it does nothing twice"
+            f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command "
+            "as the same operation"
         )
 
     def _patiently(self, ask: Callable[[], T]) -> T:

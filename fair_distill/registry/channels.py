@@ -6,10 +6,10 @@ nothing rather than quietly giving what was there before. Revocation is about a 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry.ledger import Entry
+from fair_distill.errors import ConfigError, IntegrityError, Refused
+from fair_distill.registry.ledger import Entry, Event
 
 _NUMBER = re.compile(r"v([1-9][0-9]{0,11})")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12,64})")
@@ -55,10 +55,20 @@ def holds(entries: Sequence[Entry], version: str, channel: str) -> bool:
     return bool(events) and events[-1] != "demote"
 
 
-def previous(entries: Sequence[Entry], channel: str) -> Entry | None:
-    """Return the entry a rollback goes back to: the last below the top whose version may still be used."""
+def previous(
+    entries: Sequence[Entry], channel: str, *, usable: Callable[[Entry], bool] = lambda entry: True
+) -> Entry | None:
+    """Return the entry a rollback goes back to: the last below the top whose version may still be used.
+
+    Parameters
+    ----------
+    usable : says whether the ground of an entry holds; entries alone do not show it, since waivers expire
+    """
+    there = current(entries, channel)
     for entry in reversed(_pile(entries, channel)[:-1]):
-        if holds(entries, entry.version, channel) and not revocation(entries, entry.version):
+        if entry.version == there:  # promoted again, on another verdict
+            continue
+        if holds(entries, entry.version, channel) and not revocation(entries, entry.version) and usable(entry):
             return entry
     return None
 
@@ -66,6 +76,32 @@ def previous(entries: Sequence[Entry], channel: str) -> Entry | None:
 def revocation(entries: Sequence[Entry], version: str) -> Entry | None:
     """Return the entry that revoked a version."""
     return next((entry for entry in entries if (entry.event, entry.version) == ("revoke", version)), None)
+
+
+def last_about(entries: Sequence[Entry], channel: str) -> int:
+    """Return the number of the last entry about a channel, 0 if there is none."""
+    return max((entry.number for entry in entries if entry.channel == channel), default=0)
+
+
+def written_by(
+    entries: Sequence[Entry], nonce: str, *, event: Event, channel: str, version: str | None = None
+) -> Entry | None:
+    """Return the entry that an operation wrote about a channel (and a version, if given); None if it wrote none.
+
+    Raises
+    ------
+    Refused
+        If later entries changed the channel: then the channel is not as the operation left it.
+    """
+    wanted = [one for one in entries if (one.nonce, one.event, one.channel) == (nonce, event, channel)]
+    entry = next((one for one in wanted if version in (None, one.version)), None)
+    if entry is not None and last_about(entries, channel) != entry.number:
+        raise Refused(
+            f"{entry.name}: the operation {nonce} was done, as entry {entry.number}, and entry "
+            f"{last_about(entries, channel)} changed {channel} since; nothing was written. Run the command again, "
+            "without --operation, if it is still wanted"
+        )
+    return entry
 
 
 def refuse_revoked(entries: Sequence[Entry], version: str) -> None:

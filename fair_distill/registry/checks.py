@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from contextlib import suppress
+from datetime import UTC, date, datetime
 
 from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
 from fair_distill.distilled import DistilledSet
@@ -11,15 +12,24 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempts import check_attempt
 from fair_distill.registry.channels import Withdrawn
-from fair_distill.registry.ledger import ON_GROUNDS, Entry
+from fair_distill.registry.ledger import BETWEEN_WRITERS, ON_GROUNDS, Entry, parse_time
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
-from fair_distill.registry.store import EVIDENCE, Absent, Store, evidence_key, manifest_key, object_key
+from fair_distill.registry.store import (
+    EVIDENCE,
+    Absent,
+    Store,
+    evidence_key,
+    key_fault,
+    manifest_key,
+    object_key,
+)
 from fair_distill.statements import Statement, read_envelope, require
 
 # Far above what is written: a reader is not to be drowned. Sets and predictions are bounded by their manifests.
 MOST_JSON_MB = 16
 
+_FIRST = datetime.min.replace(tzinfo=UTC)
 _WAIVED = re.compile(r"waived until ([0-9]{4}-[0-9]{2}-[0-9]{2}) ")
 
 
@@ -79,40 +89,86 @@ def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> Distill
 
 
 def grounds_of(store: Store, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:
-    """Return the entries that put a version in a channel, each with the verdict it gives as its ground, checked."""
+    """Return the entries that put a version in a channel, each with the verdict it gives as its ground, checked.
+
+    A ground that rested on a waiver which had already expired is returned too. It is a fact about one channel at one
+    time, and no later entry removes it. So it must not make every reading of the version fail: `refuse_late` refuses
+    to load through the channel while that entry is in force, `verify` reports it, and a promotion, a rollback or a
+    revocation repairs the channel.
+    """
     grounds = []
     contents: dict[str, bytes] = {}
     for entry in entries:
         if entry.version != version or entry.event not in ON_GROUNDS or entry.verdict is None:
             continue
-        key = evidence_key(version, "verdicts", entry.verdict)
-        if key not in contents:
-            contents[key] = fetch(store, key, entry.verdict)
-        verdict = Verdict.from_json(contents[key], name=key)
-        if verdict.set != version:
-            raise IntegrityError(f"{key} is a verdict on {verdict.set[:12]}…, not on this version")
-        if not verdict.lets_pass:
-            raise IntegrityError(f"{key} says {verdict.outcome}, and the ledger gives it as ground for a promotion")
-        check_attempt(entries, verdict)
-        if _until(verdict) and entry.time[:10] > _until(verdict):
-            raise IntegrityError(
-                f"entry {entry.number} of {entry.name}'s ledger is of {entry.time}, and the waiver it rests on was "
-                f"good until {_until(verdict)}"
-            )
-        grounds.append((entry, verdict))
+        if entry.verdict not in contents:
+            contents[entry.verdict] = fetch(store, evidence_key(version, "verdicts", entry.verdict), entry.verdict)
+        grounds.append((entry, _ground(entry, contents[entry.verdict], entries)))
     return grounds
+
+
+def _ground(entry: Entry, content: bytes, entries: Sequence[Entry]) -> Verdict:
+    """Return the verdict that an entry gives as its ground, if it can be one."""
+    assert entry.verdict is not None
+    key = evidence_key(entry.version, "verdicts", entry.verdict)
+    verdict = Verdict.from_json(content, name=key)
+    if verdict.set != entry.version:
+        raise IntegrityError(f"{key} is a verdict on {verdict.set[:12]}…, not on this version")
+    if not verdict.lets_pass:
+        raise IntegrityError(f"{key} says {verdict.outcome}, and the ledger gives it as ground for a promotion")
+    check_attempt(entries, verdict)
+    waived_until(verdict)
+    return verdict
+
+
+def ground_fault(store: Store, entries: Sequence[Entry], entry: Entry, today: date) -> str | None:
+    """Say why the ground of an entry does not hold on a day; None if it does."""
+    if entry.verdict is None:
+        return None
+    try:
+        content = fetch(store, evidence_key(entry.version, "verdicts", entry.verdict), entry.verdict)
+        expires = waived_until(_ground(entry, content, entries))
+    except IntegrityError as error:
+        return str(error)
+    return f"it rests on a waiver that expired on {expires}" if expires and str(today) > expires else None
+
+
+def late(entry: Entry, verdict: Verdict) -> str | None:
+    """Say that the waiver which an entry rests on had expired when the entry was written; None if it had not.
+
+    The time of the entry may be ahead of the writer's clock by as much as two clocks may differ.
+    """
+    expires, time = waived_until(verdict), parse_time(entry.time)
+    earliest = max(time, _FIRST + BETWEEN_WRITERS) - BETWEEN_WRITERS
+    if not expires or str(earliest.date()) <= expires:
+        return None
+    return (
+        f"entry {entry.number} of {entry.name}'s ledger is of {entry.time}, and the waiver it rests on was "
+        f"good until {expires}"
+    )
+
+
+def refuse_late(entry: Entry, verdict: Verdict) -> None:
+    """Raise Withdrawn if the entry in force rested on a waiver that had already expired."""
+    fault = late(entry, verdict)
+    if fault:
+        raise Withdrawn(
+            f"{entry.name}@{entry.channel} is not loaded: {fault}. Promote a version on a verdict of today, or roll "
+            f"{entry.channel} back"
+        )
 
 
 def refuse_expired(entry: Entry, verdict: Verdict, today: date) -> None:
     """Raise Withdrawn if what is in force rests on a waiver whose day has passed."""
-    if _until(verdict) and str(today) > _until(verdict):
+    expires = waived_until(verdict)
+    if expires and str(today) > expires:
         raise Withdrawn(
-            f"{entry.name}@{entry.channel} rests on a waiver that expired on {_until(verdict)}; "
+            f"{entry.name}@{entry.channel} rests on a waiver that expired on {expires}; "
             "another version, another verdict or another waiver is needed"
         )
 
 
-def _until(verdict: Verdict) -> str:
+def waived_until(verdict: Verdict) -> str:
     """Return the first day on which one of a verdict's waivers ends; empty if it needs none."""
     if verdict.outcome != "waived":
         return ""
@@ -122,23 +178,78 @@ def _until(verdict: Verdict) -> str:
     return min(day[1] for day in days if day)
 
 
+def envelopes_of(store: Store, version: str) -> list[tuple[str, bytes]]:
+    """Return the key and content of each statement file of a version that can be read at all."""
+    envelopes = []
+    for key in store.list(f"versions/{version}/statements/"):
+        with suppress(IntegrityError):
+            if key_fault(key) is None:
+                envelopes.append((key, read(store, key)))
+    return envelopes
+
+
 def check_signatures(
     store: Store, name: str, version: str, verdicts: Sequence[str], keys: Sequence[str], *, what: str
 ) -> None:
-    """See that provenance and verdicts of a version are signed by one of the keys. Raises IntegrityError."""
+    """See that a provenance and the given verdicts of a version are signed by one of the keys.
+
+    One signed provenance is enough: a version that was made again on another machine has several, and anybody who
+    may write can add one. Raises IntegrityError.
+    """
+    envelopes = envelopes_of(store, version)
     provenance = [key.rpartition("/")[2].partition(".")[0] for key in store.list(f"versions/{version}/provenance/")]
     if not provenance:
         raise IntegrityError(f"{what} has no provenance, and a signed one is required")
-    envelopes = [(key, read(store, key)) for key in store.list(f"versions/{version}/statements/")]
-    wanted = [Statement("provenance", name, version, digest) for digest in provenance]
-    wanted += [Statement("verdicts", name, version, digest) for digest in dict.fromkeys(verdicts)]
-    require(envelopes, wanted, keys, what=what)
-    for digest in provenance:
+    for digest in _signed(envelopes, "provenance", name, version, provenance, keys, what=what)[:1]:
         fetch(store, evidence_key(version, "provenance", digest), digest)
+    wanted = [Statement("verdicts", name, version, digest) for digest in dict.fromkeys(verdicts)]
+    require(envelopes, wanted, keys, what=what)
+
+
+def signed_verdicts(
+    store: Store, name: str, version: str, verdicts: Sequence[str], keys: Sequence[str], *, what: str
+) -> list[str]:
+    """Return those of the verdicts that one of the keys signed. Raises IntegrityError if none is."""
+    return _signed(envelopes_of(store, version), "verdicts", name, version, verdicts, keys, what=what)
+
+
+def _signed(
+    envelopes: Sequence[tuple[str, bytes]],
+    kind: str,
+    name: str,
+    version: str,
+    digests: Sequence[str],
+    keys: Sequence[str],
+    *,
+    what: str,
+) -> list[str]:
+    signed, fault = [], None
+    for digest in dict.fromkeys(digests):
+        if not is_sha256(digest):
+            continue
+        try:
+            require(envelopes, [Statement(kind, name, version, digest)], keys, what=what)
+            signed.append(digest)
+        except IntegrityError as error:
+            fault = error
+    if fault and not signed:
+        raise fault
+    return signed
+
+
+def statement_fault(key: str, content: bytes, version: str) -> str | None:
+    """Say why a file among the statements of a version is ignored; None if it is a statement about the version."""
+    if key != evidence_key(version, "statements", sha256(content)):
+        return "its name is not its SHA-256"
+    try:
+        subject = read_envelope(content, name="it").subject
+    except IntegrityError as error:
+        return str(error)
+    return None if subject == version else f"it is about {subject[:12]}…, another version"
 
 
 def check_evidence(store: Store, version: str, key: str) -> bytes:
-    """Return what lies beside a version, once it is what its key says and of that version."""
+    """Return a file of a version's evidence, once it matches its key and names that version. Not for statements."""
     kind, _, file = key.removeprefix(f"versions/{version}/").partition("/")
     digest = file.partition(".")[0]
     if kind not in EVIDENCE or not is_sha256(digest) or key != evidence_key(version, kind, digest):
@@ -152,8 +263,6 @@ def check_evidence(store: Store, version: str, key: str) -> bytes:
             of = Predictions.from_parquet(content, name=key).set
         except MeasurementError as error:
             raise IntegrityError(str(error)) from None
-    elif kind == "statements":
-        of = read_envelope(content, name=key).subject
     else:
         parse_json(content, name=key, error=IntegrityError)
     if of != version:

@@ -1,25 +1,20 @@
 """What a consumer calls: `load` a set by name, checked to the last byte. Light: no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from fair_distill.artifacts import parse_json
+from fair_distill.config import Approvals
 from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry.channels import in_force, refuse_revoked, resolve, version_number
-from fair_distill.registry.checks import (
-    check_signatures,
-    fetch,
-    files_of,
-    grounds_of,
-    manifest_of,
-    refuse_expired,
-    set_of,
-)
+from fair_distill.registry import ledger
+from fair_distill.registry.admission import admit
+from fair_distill.registry.channels import refuse_revoked, resolve, version_number
+from fair_distill.registry.checks import fetch, files_of, manifest_of, set_of
 from fair_distill.registry.ledger import Entry
 from fair_distill.registry.manifest import Manifest
 from fair_distill.registry.opening import opened, parse, selected, trusted
@@ -59,6 +54,7 @@ def load(
     registry: str | None = None,
     as_of: str | None = None,
     trust: Sequence[str] | None = None,
+    approvals: Mapping[str, Approvals] | None = None,
     lock: Path | str | None = None,
     offline: bool = False,
     revoked: bool = False,
@@ -70,6 +66,7 @@ def load(
         registry=registry,
         as_of=as_of,
         trust=trust,
+        approvals=approvals,
         lock=lock,
         offline=offline,
         revoked=revoked,
@@ -84,6 +81,7 @@ def look_up(
     registry: str | None = None,
     as_of: str | None = None,
     trust: Sequence[str] | None = None,
+    approvals: Mapping[str, Approvals] | None = None,
     lock: Path | str | None = None,
     offline: bool = False,
     revoked: bool = False,
@@ -100,11 +98,13 @@ def look_up(
     ----------
     registry : a folder, file:// URL or s3://bucket/prefix; else FAIR_DISTILL_REGISTRY, else the folder `registry` here
     as_of : a day (its end, in UTC) or a moment as in 2026-03-03T12:00:00Z: what the reference named then
-    trust : public keys, one of which must have signed provenance and verdicts; else those in FAIR_DISTILL_TRUST
+    trust : public keys, one of which must have signed provenance and verdict; else those in FAIR_DISTILL_TRUST
+    approvals : by channel, how many of which keys must have approved the version under the policy of its verdict; else
+        those in FAIR_DISTILL_APPROVALS
     lock : a lock file: the version that it pins for the reference, whatever the channel has now
     offline : ask only the cache, which has what was loaded before
     revoked : take a version that was revoked too
-    today : the day, for waivers: what rests on one that has expired is refused
+    today : the day, for waivers: what rests on one that has expired is refused, pinned or not
 
     Raises
     ------
@@ -125,14 +125,17 @@ def look_up(
     version = resolve(entries, wanted)
     if not revoked:
         refuse_revoked(whole, version)
-    grounds = grounds_of(store, entries, version)
-    entry = in_force(entries, wanted)
-    verdict = next((verdict for ground, verdict in grounds if ground == entry), None)
-    if entry and verdict and today:
-        refuse_expired(entry, verdict, today)
-    if keys:
-        verdicts = [ground.verdict for ground, _ in grounds if ground.verdict]
-        check_signatures(store, name, version, verdicts, keys, what=reference)
+    admission = admit(
+        store,
+        entries,
+        version,
+        selector,
+        pinned=lock is not None,
+        keys=keys,
+        approvals=approvals,
+        today=today,
+        what=reference,
+    )
     manifest = manifest_of(store, version)
     return Found(
         reference=reference,
@@ -141,9 +144,9 @@ def look_up(
         published=next(one for one in entries if (one.event, one.version) == ("publish", version)),
         set=set_of(manifest, files_of(store, manifest), name=reference),
         manifest=manifest,
-        entry=entry,
-        verdict=verdict,
-        verdicts=tuple(verdict for _, verdict in grounds),
+        entry=admission.entry,
+        verdict=admission.verdict,
+        verdicts=tuple(verdict for _, verdict in admission.grounds),
         head=entries[-1],
     )
 
@@ -167,7 +170,7 @@ def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest
 
 
 def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
-    """Return the entries that were there at the end of a day, or at a moment; all of them for None."""
+    """Return the entries that were there at the end of a day, or at a moment (see `ledger.until`); all for None."""
     if as_of is None:
         return entries
     try:
@@ -177,9 +180,8 @@ def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
             moment = datetime.strptime(as_of, "%Y-%m-%dT%H:%M:%SZ").strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
         raise ConfigError(f"as_of is {as_of!r}; a day as in 2026-03-03 or 2026-03-03T12:00:00Z was wanted") from None
-    then = tuple(entry for entry in entries if entry.time <= moment)
+    then = ledger.until(entries, moment)
     if not then:
-        raise ConfigError(
-            f"nothing was published as {entries[0].name!r} by {as_of}; the first was at {entries[0].time}"
-        )
+        first = min(entry.time for entry in entries)
+        raise ConfigError(f"nothing was published as {entries[0].name!r} by {as_of}; the first was at {first}")
     return then

@@ -4,11 +4,13 @@ import builtins
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry.store import Absent, check_folder, check_key
+from fair_distill.registry.store import Absent, carries_time, check_clock, check_folder, check_key
 
 _ASIDE = ".aside"
 
@@ -19,10 +21,17 @@ class LocalStore:
     A content is written aside and flushed to the disk, then linked to its name: linking fails if the name is
     taken, whoever took it, and shows the whole file or none. A crash leaves at most a file in `.aside`, which
     nothing reads. Needs a file system with hard links.
+
+    The clock of a folder is the clock of its file server: the modification time of a file that was just written.
+
+    Parameters
+    ----------
+    clock : the clock of this machine, in seconds since 1970
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
         self.root = root
+        self.clock = clock
 
     @property
     def identity(self) -> str:
@@ -36,6 +45,9 @@ class LocalStore:
             _make_folder(path.parent)
             try:
                 _write(aside, content)
+                if carries_time(key):
+                    here, there = self.clock(), aside.stat().st_mtime
+                    check_clock(_utc(here), _utc(there), store=f"the folder {self.root}")
                 created = _link(aside, path)
             finally:
                 aside.unlink(missing_ok=True)
@@ -86,6 +98,10 @@ class LocalStore:
         if Path(os.path.realpath(self.root / key)) != Path(os.path.realpath(self.root)) / key:
             raise IntegrityError(f"{self.root / key} is reached through a link; a registry has no links")
         return self.root / key
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _files(folder: Path) -> Iterator[Path]:

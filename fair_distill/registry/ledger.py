@@ -6,13 +6,18 @@ written by creating the key of its number, so of two writers one gets the number
 The chain shows entries that were edited, removed, exchanged or put in between, and the seal shows damage to
 the newest. It cannot show that the newest entries were taken away, or that somebody who may write to the store
 wrote them anew, seals and all: that needs a head kept elsewhere, and signatures.
+
+The number is the order of the entries. The time is the clock of the writer, so it can be wrong: an entry whose clock
+ran ahead does not change the times of later entries. See `until` for how a moment is resolved.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import Literal, get_args
@@ -27,7 +32,7 @@ from fair_distill.registry.snapshots import (
     read_snapshot,
     write_missing,
 )
-from fair_distill.registry.store import Absent, Store, Unanswered
+from fair_distill.registry.store import MOST_SKEW, Absent, Store, Unanswered
 
 Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
 # The events that put a version in force, on the ground of a verdict that passed.
@@ -43,6 +48,8 @@ _KEY = re.compile(r"([0-9]{12})\.json")
 _ABOUT_VERSIONS = ("publish", "revoke", "attempt")
 # Of N racers that write m entries each, the unluckiest loses (N - 1)·m numbers.
 _TRIES = 1000
+# Two writers whose clocks each differ from the store's by at most `store.MOST_SKEW` differ by at most this.
+BETWEEN_WRITERS = 2 * MOST_SKEW
 _AT_ONCE = 16  # requests for entries under way
 _UNANSWERED_TRIES = 3
 
@@ -123,6 +130,37 @@ def timestamp(now: datetime) -> str:
     if now.tzinfo is None:
         raise ConfigError(f"a time with its zone is needed, such as datetime.now(UTC); got {now!r}")
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(time: str) -> datetime:
+    """Return the moment that a ledger entry states."""
+    return datetime.fromisoformat(time)
+
+
+def until(entries: Sequence[Entry], moment: str) -> tuple[Entry, ...]:
+    """Return the entries that were there at a moment: up to the last one that is dated at or before it.
+
+    Entries are written in the order of their numbers. So an entry was there at the latest when a later entry was
+    written, whatever its own clock said. If one entry is dated 2036 and the next ones are dated properly, the rule
+    places it before the next one. Until a next entry exists, an entry dated in the future is not there yet.
+    """
+    last = max((entry.number for entry in entries if entry.time <= moment), default=0)
+    return tuple(entries[:last])
+
+
+def clock_faults(entries: Sequence[Entry], now: datetime) -> tuple[str, ...]:
+    """Return one line for each entry whose clock was ahead: dated after now, or after an entry that follows it."""
+    faults = []
+    earliest = now
+    for entry in reversed(entries):
+        time = parse_time(entry.time)
+        if time > earliest + BETWEEN_WRITERS:
+            faults.append(
+                f"entry {entry.number} of {entry.name}'s ledger is dated {entry.time}: the clock of its writer "
+                f"({entry.who}) was ahead. The order of the entries is their number"
+            )
+        earliest = min(earliest, time)
+    return tuple(reversed(faults))
 
 
 def check_name(name: str) -> str:
@@ -243,6 +281,30 @@ def _read_entries(
     return tuple(entries)
 
 
+class Witness(ABC):
+    """A store that knows how far this machine saw each ledger go before. See `writing.Writer`."""
+
+    @abstractmethod
+    def see(self, name: str, entries: tuple[Entry, ...]) -> None:
+        """Raise IntegrityError unless the ledger continues what was seen of it before."""
+
+
+def read_to_write(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
+    """Return the ledger for a command that will write, once it continues what this machine saw of it before."""
+    entries = read_ledger(store, name, known=known)
+    if not isinstance(store, Witness):
+        return entries
+    while True:
+        try:
+            store.see(name, entries)
+            return entries
+        except IntegrityError:
+            # Another process of this machine may have appended, and remembered, after this one read the ledger.
+            shorter, entries = len(entries), read_ledger(store, name, known=entries)
+            if len(entries) == shorter:
+                raise
+
+
 def append(
     store: Store,
     name: str,
@@ -256,12 +318,15 @@ def append(
     check_name(name)
     entries: tuple[Entry, ...] = ()
     for _ in range(_TRIES):
-        entries = read_ledger(store, name, known=entries)
+        entries = read_to_write(store, name, known=entries)
         draft = make(entries)
         if draft is None:
             return None
         entry = _numbered(draft, name, entries)
         if _landed(store, entry_key(name, entry.number), entry.to_json()):
+            if isinstance(store, Witness):
+                with suppress(FairDistillError):  # the entry is written, whether or not it can be remembered here
+                    store.see(name, (*entries, entry))
             write_missing(store, name, (*entries, entry))
             return entry
     raise FairDistillError(
@@ -279,8 +344,17 @@ def _numbered(draft: Draft, name: str, entries: Sequence[Entry]) -> Entry:
     if not entries:
         return entry
     before = entries[-1]
-    # Clocks differ between writers; the order of the numbers is the order of the events.
-    return replace(entry, number=before.number + 1, prev=before.digest, time=max(entry.time, before.time))
+    return replace(entry, number=before.number + 1, prev=before.digest, time=_entry_time(entry.time, before.time))
+
+
+def _entry_time(writer: str, before: str) -> str:
+    """Return the writer's time, or the time of the entry before if the two clocks differ by as much as they may.
+
+    So the times of a ledger never go back while all clocks are right to five minutes, which the previous release
+    requires. An entry that is further ahead has a wrong clock: the next entry does not copy its time.
+    """
+    ahead = parse_time(before) - parse_time(writer)
+    return before if timedelta(0) < ahead <= BETWEEN_WRITERS else writer
 
 
 def _landed(store: Store, key: str, content: bytes) -> bool:
@@ -300,13 +374,13 @@ def _landed(store: Store, key: str, content: bytes) -> bool:
             except (ConfigError, Unanswered):  # the store is gone altogether: what is not known is whether it wrote
                 raise lost from None
         return store.read(key) == content
-    raise Unanswered(f"the store did not say whether {key} was written; repeat the command, it does nothing twice")
+    raise Unanswered(f"the store did not say whether {key} was written; repeat the command as the same operation")
 
 
 def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry]) -> Entry:
     """Return an entry that follows on those before it."""
     entry = Entry.from_json(content, name=f"entry {number} of {name}'s ledger ({entry_key(name, number)})")
-    prev, time = (before[-1].digest, before[-1].time) if before else (_GENESIS, entry.time)
+    prev = before[-1].digest if before else _GENESIS
     if (entry.name, entry.number) != (name, number):
         raise IntegrityError(
             f"entry {number} of {name}'s ledger is entry {entry.number} of {entry.name}'s; it has been exchanged"
@@ -315,8 +389,6 @@ def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry])
         raise IntegrityError(
             f"entry {number} of {name}'s ledger follows on {entry.prev[:12]}…, but the entry before it is {prev[:12]}…"
         )
-    if entry.time < time:
-        raise IntegrityError(f"entry {number} of {name}'s ledger is of {entry.time}, before entry {number - 1}")
     return entry
 
 
@@ -342,13 +414,23 @@ def _fault(entry: Entry) -> str | None:
         ),
         "reason": (entry.reason == "" or _fits(_TEXT, entry.reason), "a text, or empty"),
         "who": (_fits(_TEXT, entry.who), "a text"),
-        "time": (_fits(_TIME, entry.time), "UTC as in 2026-03-03T12:00:00Z"),
+        "time": (_is_time(entry.time), "UTC as in 2026-03-03T12:00:00Z"),
         "nonce": (_fits(_TEXT, entry.nonce), "a text"),
     }
     for field, (fits, wanted) in rules.items():
         if not fits:
             return f"{field} is {wanted}; got {getattr(entry, field)!r}"
     return None
+
+
+def _is_time(value: object) -> bool:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        return False
+    try:
+        parse_time(value)
+    except ValueError:  # such as the 30th of February
+        return False
+    return True
 
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:

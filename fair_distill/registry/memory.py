@@ -17,7 +17,7 @@ from pathlib import Path
 from fair_distill.artifacts import parse_json, sha256, to_json, write_bytes
 from fair_distill.errors import ConfigError, DataError, FairDistillError, FairDistillWarning, IntegrityError
 from fair_distill.registry.ledger import Entry, entry_key
-from fair_distill.registry.store import Absent, Store, check_folder, check_key, is_named_so, same_place
+from fair_distill.registry.store import Absent, Store, check_folder, check_key, identity_of, is_named_so, same_place
 
 ENVIRONMENT = "FAIR_DISTILL_CACHE"
 
@@ -62,14 +62,21 @@ def settled(folder: Path, name: str, identity: str) -> frozenset[str]:
     return frozenset(entry_key(name, before) for before in range(1, number))
 
 
+def known_names(folder: Path, *, url: str) -> tuple[str, ...]:
+    """Return the datasets of a registry whose ledgers were seen here."""
+    heads = place_of(folder, identity_of(url)) / "heads"
+    return tuple(sorted(path.relative_to(heads).with_suffix("").as_posix() for path in heads.rglob("*.json")))
+
+
 def remember(
-    folder: Path, name: str, entries: Sequence[Entry], *, identity: str, url: str, required: bool = False
+    folder: Path, name: str, entries: Sequence[Entry], *, url: str, identity: str | None = None, required: bool = False
 ) -> None:
     """See that a ledger goes on from what was seen of it before, and keep how far it goes now.
 
     Parameters
     ----------
-    url : the registry's address as it was given, for messages
+    url : the registry's address as it was given
+    identity : what the address leads to, where the caller knows it
     required : refuse if the memory cannot be written; else that is a warning
 
     Raises
@@ -77,6 +84,7 @@ def remember(
     IntegrityError
         If the ledger has fewer entries than were seen, or another entry under the number of the last one.
     """
+    identity = identity or identity_of(url)
     heads = _heads(folder, name, identity)
     for earlier in heads:
         _check_continues(earlier, name, entries, url=url)

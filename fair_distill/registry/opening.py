@@ -5,12 +5,14 @@ A reference is `name@production` (or another channel), `name@v12`, or `name@sha2
 """
 
 import os
+import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.registry.channels import refuse_revoked, resolve
-from fair_distill.registry.ledger import Entry, check_name, names, read_ledger
+from fair_distill.registry.ledger import Entry, check_name, clock_faults, names, read_ledger
 from fair_distill.registry.memory import ENVIRONMENT as CACHE
 from fair_distill.registry.memory import Cached, cache_folder, kept_place, place_of, remember, settled
 from fair_distill.registry.store import ENVIRONMENT, Store, locate, open_store
@@ -65,7 +67,16 @@ def opened(
             f"the registry {url!r} has nothing published as {name!r}; it has {there}. "
             f"Change the name, --registry or {ENVIRONMENT}"
         )
+    _warn_of_clocks(entries, datetime.now(UTC))
     return store, entries
+
+
+def _warn_of_clocks(entries: Sequence[Entry], now: datetime) -> None:
+    """Warn of entries whose writer had a clock that was ahead. They are read like any other."""
+    faults = clock_faults(entries, now)
+    if faults:
+        more = f" ({len(faults) - 1} more like it)" if len(faults) > 1 else ""
+        warnings.warn(f"{faults[0]}{more}", FairDistillWarning, stacklevel=4)
 
 
 def _kept(place: Path, behind: Store | None, name: str, known: frozenset[str]) -> tuple[Store, tuple[Entry, ...]]:

@@ -7,7 +7,7 @@ what is done, does the rest, and does nothing twice. Who, when and the nonce are
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from types import MappingProxyType
 
@@ -17,16 +17,18 @@ from fair_distill.distilled import DistilledSet
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
 from fair_distill.gate.judge import Verdict
 from fair_distill.gate.predictions import Predictions
+from fair_distill.registry.announcements import announce
 from fair_distill.registry.approvals import check_approvals
 from fair_distill.registry.channels import (
-    current,
     holds,
+    in_force,
     published,
     refuse_revoked,
     version_number,
+    written_by,
 )
-from fair_distill.registry.checks import check_signatures
-from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, timestamp
+from fair_distill.registry.checks import check_signatures, ground_fault, waived_until
+from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, read_to_write, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, put
@@ -44,7 +46,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A version in a channel, and the entries this call wrote for it: none where it was there already."""
+    """A version in a channel, and the entries this operation wrote for it: none where it was there already."""
 
     version: str
     number: int
@@ -101,16 +103,18 @@ def publish(
             for kind, content in evidence
             if kind in PREDICATES
         ]
-    refuse_revoked(read_ledger(store, name), version)
+    entries = read_to_write(store, name)
+    refuse_revoked(entries, version)
 
     objects = {object_key(entry.md5): files[entry.path] for entry in manifest.files}
     if provenance is not None:
         objects |= beside_files(manifest, provenance)
-    for key, content in objects.items():
+    beside = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}
+    contents = {**objects, **beside, manifest_key(version): manifest.to_json()}
+    if version not in published(entries):
+        announce(store, name, version, contents, now=now, nonce=nonce)
+    for key, content in contents.items():
         put(store, key, content)
-    for kind, content in evidence:
-        put(store, evidence_key(version, kind, sha256(content)), content)
-    put(store, manifest_key(version), manifest.to_json())
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         if version in published(entries):
@@ -140,6 +144,9 @@ def promote(
 ) -> Promotion:
     """Put a version in a channel, by way of the channels before it in `order` that it never held; one entry each.
 
+    A version that is in force there on a waiver which has expired is promoted again, on the new verdict. An operation
+    (`nonce`) that was done before writes nothing; if the channel was changed since, it is refused.
+
     Parameters
     ----------
     sign : signs a statement on the verdict
@@ -155,15 +162,27 @@ def promote(
     """
     if channel not in order:
         raise ConfigError(f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(order)}")
-    entries = read_ledger(store, name)
+    entries = read_to_write(store, name)
     number = version_number(entries, version)
+    refuse_revoked(entries, version)
+    done = written_by(entries, nonce, event="promote", channel=channel, version=version)
+    if done is not None:
+        return Promotion(version, number, channel, (done,))
     what = f"v{number} of {name} is not promoted to {channel}"
-    _check_verdict(store, version, verdict, verdict_bytes, what=what)
+    _check_verdict(store, version, verdict, verdict_bytes, today=now.date(), what=what)
+    faults: dict[int, str | None] = {}
 
     def draft(entries: tuple[Entry, ...], step: str) -> Draft | None:
         refuse_revoked(entries, version)
-        if current(entries, step) == version or (step != channel and holds(entries, version, step)):
+        if step != channel and holds(entries, version, step):
             return None
+        there = in_force(entries, step)
+        if there is not None and there.version == version:
+            if there.number not in faults:
+                faults[there.number] = ground_fault(store, entries, there, now.date())
+            # A version whose waiver has expired is promoted again, on a verdict that holds.
+            if there.nonce == nonce or not faults[there.number]:
+                return None
         return Draft(
             event="promote",
             version=version,
@@ -224,7 +243,7 @@ def _check_evidence(
     return evidence
 
 
-def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes, *, what: str) -> None:
+def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes, *, today: date, what: str) -> None:
     if Verdict.from_json(content) != verdict:
         raise IntegrityError(f"{what}: the verdict's bytes say something else than the verdict")
     if verdict.set != version:
@@ -232,5 +251,8 @@ def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes,
     if not verdict.lets_pass:
         refusal = Refused if verdict.outcome == "fail" else Undecided
         raise refusal(f"{what}: {'; '.join(verdict.reasons) or verdict.outcome}")
+    expires = waived_until(verdict)
+    if expires and str(today) > expires:
+        raise Refused(f"{what}: its verdict rests on a waiver that expired on {expires}; judge it again")
     if not store.exists(evidence_key(version, "predictions", verdict.predictions)):
         raise DataError(f"{what}: the predictions it was judged from are not in the registry; publish them with it")

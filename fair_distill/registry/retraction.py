@@ -1,38 +1,70 @@
-"""The verbs that take a version back: rollback, demote, revoke. Each is one entry, with a reason for who reads it.
+"""The commands that take a version back: rollback, demote, revoke. Each writes one entry, with a reason for consumers.
 
-Nothing is removed: the bytes stay for whoever has to look at them.
+Nothing is removed: the bytes stay for audits.
+
+Each takes an operation id, `nonce`, which its entry carries. If the answer to a write was lost, the same operation
+finds its entry and writes no second one. A new id is a new operation.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fair_distill.errors import ConfigError, Refused
-from fair_distill.registry.channels import current, previous, revocation, version_number
+from fair_distill.registry.channels import current, last_about, previous, revocation, version_number, written_by
+from fair_distill.registry.checks import ground_fault
 from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
 from fair_distill.registry.store import Store
 
 
-def rollback(store: Store, name: str, channel: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
-    """Return a channel to the version it had before, passing over those revoked or demoted; one entry.
+def rollback(
+    store: Store,
+    name: str,
+    channel: str,
+    *,
+    reason: str,
+    who: str,
+    now: datetime,
+    nonce: str,
+    passed_over: Callable[[str], object] = lambda line: None,
+) -> Entry:
+    """Return a channel to the version it had before; one entry.
+
+    Versions that were revoked or demoted are passed over. So are versions whose ground does not hold today: their
+    verdict rests on a waiver that has expired, or is missing or damaged. `load` would refuse them.
+
+    Parameters
+    ----------
+    passed_over : receives a line for each version that was passed over because its ground does not hold
 
     Raises
     ------
     Refused
-        If there is nothing to go back to, or another writer changed the channel meanwhile: two who roll back
-        the same bad version are not to go back two.
+        If no earlier version may be used, or another writer changed the channel meanwhile: two people who roll back
+        the same bad version must not go back two versions.
     """
-    seen = _last(read_ledger(store, name), channel)
+    seen: int | None = None
+    faults: dict[int, str] = {}
 
     def make(entries: tuple[Entry, ...]) -> Draft:
-        last = _last(entries, channel)
+        def usable(entry: Entry) -> bool:
+            if entry.number not in faults:
+                faults[entry.number] = ground_fault(store, entries, entry, now.date()) or ""
+            return not faults[entry.number]
+
+        nonlocal seen
+        last = last_about(entries, channel)
+        seen = last if seen is None else seen
         if last != seen:
             raise Refused(
                 f"{name}: {channel} is not rolled back: entry {last} changed it meanwhile; "
                 "look, and repeat the command if it is still wanted"
             )
-        target = previous(entries, channel)
+        target = previous(entries, channel, usable=usable)
         if target is None:
-            raise Refused(f"{name}: {channel} is not rolled back: there is no earlier version that may be used")
+            raise Refused(
+                f"{name}: {channel} is not rolled back: there is no earlier version that may be used"
+                + "".join(f"; {line}" for line in _lines(entries, faults))
+            )
         return Draft(
             event="rollback",
             version=target.version,
@@ -44,7 +76,10 @@ def rollback(store: Store, name: str, channel: str, *, reason: str, who: str, no
             nonce=nonce,
         )
 
-    return _once(store, name, make, event="rollback", nonce=nonce)
+    entry = _once(store, name, make, event="rollback", channel=channel, nonce=nonce)
+    for line in _lines(read_ledger(store, name), faults) if any(faults.values()) else ():
+        passed_over(line)
+    return entry
 
 
 def demote(
@@ -67,13 +102,13 @@ def demote(
             nonce=nonce,
         )
 
-    return _once(store, name, make, event="demote", nonce=nonce)
+    return _once(store, name, make, event="demote", channel=channel, nonce=nonce)
 
 
 def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
     """Withdraw a version from every consumer, for good, with a reason that they see; return the tombstone.
 
-    Channels are left as they are: what they get instead is a decision, `rollback` or `promote`.
+    Channels are left as they are: `rollback` or `promote` gives them another version.
     """
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
@@ -87,19 +122,22 @@ def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now:
     return entry
 
 
-def _once(store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft], *, event: Event, nonce: str) -> Entry:
+def _once(
+    store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft], *, event: Event, channel: str, nonce: str
+) -> Entry:
     """Append for a command that the state does not show to be done: its nonce does."""
-    for entry in read_ledger(store, name):
-        if (entry.event, entry.nonce) == (event, nonce):
-            return entry
-    written = append(store, name, make)
-    assert written is not None
-    return written
+
+    def draft(entries: tuple[Entry, ...]) -> Draft | None:
+        return None if written_by(entries, nonce, event=event, channel=channel) else make(entries)
+
+    entry = append(store, name, draft) or written_by(read_ledger(store, name), nonce, event=event, channel=channel)
+    assert entry is not None
+    return entry
 
 
-def _last(entries: Sequence[Entry], channel: str) -> int:
-    """Return the number of the last entry about a channel, 0 if there is none."""
-    return max((entry.number for entry in entries if entry.channel == channel), default=0)
+def _lines(entries: Sequence[Entry], faults: dict[int, str]) -> list[str]:
+    versions = {entry.number: entry.version for entry in entries}
+    return [f"v{version_number(entries, versions[number])}: {fault}" for number, fault in faults.items() if fault]
 
 
 def _given(reason: str) -> str:

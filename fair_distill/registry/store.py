@@ -14,6 +14,8 @@ A registry lies like this; <version> is the SHA-256 of a manifest, <sha256> that
     versions/<version>/provenance/<sha256>.json      image, commit, device and libraries it was made with
     versions/<version>/statements/<sha256>.json      who stands by a verdict or a provenance: signed envelopes
     ledger/<name>/<number, 12 digits>.json           what happened to the versions of `dataset` or `team/dataset`
+    publishing/<version>-<time>-<operation>.json     the keys that a publication is about to write, see `announcements`
+    collecting/<sha256>.json                         the keys that `gc` is removing; gone when it ends
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many entries together, see `snapshots`
 """
 
@@ -21,6 +23,7 @@ import builtins
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -35,6 +38,9 @@ FOLDER = "registry"
 APART = "FAIR_DISTILL_PREDICTIONS"
 # The kinds of evidence that lie beside a version, and what their files end in.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
+# How far the clock of a writer may be from the store's. What is written under these prefixes carries a time.
+MOST_SKEW = timedelta(minutes=5)
+_TIMED = ("ledger/", "publishing/")
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -43,7 +49,7 @@ class Absent(DataError):
 
 
 class Unanswered(FairDistillError):
-    """The store gave no answer. If it was to write, it may have: read back, or repeat the command, which is safe."""
+    """The store gave no answer. A write may have taken place: read back, or repeat the operation under the same id."""
 
 
 class Store(Protocol):
@@ -139,6 +145,25 @@ def put(store: Store, key: str, content: bytes) -> None:
         raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")
 
 
+def carries_time(key: str) -> bool:
+    """Say whether the content of a key states a time, so that its writer needs a clock that is right."""
+    return key.startswith(_TIMED)
+
+
+def check_clock(here: datetime, there: datetime, *, store: str) -> None:
+    """Compare the clock of this machine with the store's. Raises ConfigError if they differ by more than MOST_SKEW."""
+    if abs(here - there) > MOST_SKEW:
+        raise ConfigError(
+            f"this machine's clock says {_shown(here)} and the clock of {store} says {_shown(there)}; they may differ "
+            f"by {MOST_SKEW.seconds // 60} minutes, because ledger entries carry the time of their writer. Nothing was "
+            "entered. Set the clock that is wrong (NTP), then repeat the command"
+        )
+
+
+def _shown(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def locate(registry: str | None, *, beside: Path = Path()) -> str:
     """Return where the registry is: as given, else FAIR_DISTILL_REGISTRY, else the folder `registry` in `beside`."""
     return registry or os.environ.get(ENVIRONMENT) or str(beside / FOLDER)
@@ -152,6 +177,11 @@ def open_store(url: str) -> Removing:
     found = _at(url, f"--registry or {ENVIRONMENT}")
     apart = os.environ.get(APART)
     return Apart(found, _at(apart, APART)) if apart else found
+
+
+def identity_of(url: str) -> str:
+    """Return the identity of the place that an address leads to; see `Located`."""
+    return _at(url, ENVIRONMENT).identity
 
 
 def same_place(url: str, identity: str) -> bool:
@@ -200,12 +230,14 @@ class Apart:
         return self._of(key).exists(key)
 
     def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
-        stores = (self.public, self.private)
-        keys = {key for store in stores for key in store.list(prefix, after=after, at_most=at_most)}
-        return sorted(keys)[:at_most]
+        private = (key for key in self.private.list(prefix, after=after) if self._of(key) is self.private)
+        return sorted({*self.public.list(prefix, after=after, at_most=at_most), *private})[:at_most]
 
     def remove(self, key: str) -> None:
-        self._of(key).remove(key)
+        # Predictions from before they were kept in a place of their own are on the public side.
+        for side in (self.public, self._of(key)):
+            if side.exists(key):
+                side.remove(key)
 
     def _of(self, key: str) -> Removing:
         return self.private if "/predictions/" in key else self.public

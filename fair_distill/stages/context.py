@@ -18,7 +18,8 @@ from fair_distill.registry.channels import in_force, previous
 from fair_distill.registry.checks import fetch
 from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.manifest import read_version
-from fair_distill.registry.store import Store, evidence_key, open_store
+from fair_distill.registry.store import Store, evidence_key
+from fair_distill.registry.writing import open_to_write
 from fair_distill.stages.record import known, made_by
 from fair_distill.statements import Signer
 
@@ -68,7 +69,7 @@ def reserve(
     channel : what is in force there is what is promoted
     fresh : why no example of the split was ever asked, see `registry.attempts`
     """
-    found = known_of(workspace, config, name, channel, store=open_store(registry), hand=hand, fresh=fresh)
+    found = known_of(workspace, config, name, channel, store=open_to_write(registry), hand=hand, fresh=fresh)
     if found.promoted is not None:
         write_bytes(workspace.context.with_name("promoted.parquet"), found.promoted)
     if found.context != workspace.context.read_bytes():

@@ -17,6 +17,7 @@ from fair_distill.registry.checks import fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
 from fair_distill.registry.store import Store, open_store
+from fair_distill.registry.writing import open_to_write
 from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.gate import by_itself, floor_at, verdict_of
@@ -93,7 +94,7 @@ def regate(
     Predictions and verdict lie beside the version afterwards, whatever the outcome.
     """
     kept_apart(config)
-    store, floor = open_store(registry), floor_at(None)
+    store, floor = open_to_write(registry), floor_at(None)
     floor = by_itself(floor) if floor else None
     manifest = manifest_of(store, of.version)
     files = files_of(store, manifest)

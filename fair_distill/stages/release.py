@@ -10,10 +10,11 @@ from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
 from fair_distill.registry.channels import in_force, version_number
 from fair_distill.registry.checks import fetch
-from fair_distill.registry.ledger import Entry, read_ledger
+from fair_distill.registry.ledger import Entry, read_to_write
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Promotion, Publication
-from fair_distill.registry.store import APART, Store, evidence_key, open_store
+from fair_distill.registry.store import APART, Store, evidence_key
+from fair_distill.registry.writing import open_to_write
 from fair_distill.stages.attest import attested_by
 from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.evidence import read_bound
@@ -33,7 +34,7 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
     provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
     evaluator = attested_by(workspace, config, name, keys=config.gate.evaluators)
     return release.publish(
-        open_store(registry),
+        open_to_write(registry),
         config.dataset,
         manifest,
         files,
@@ -83,8 +84,8 @@ def promote(
         raise ConfigError(
             f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(config.release.channels)}"
         )
-    store, policy_floor = open_store(registry), floor_at(floor)
-    entries = read_ledger(store, config.dataset)
+    store, policy_floor = open_to_write(registry), floor_at(floor)
+    entries = read_to_write(store, config.dataset)
     version_number(entries, manifest.version)  # a version that is not published cannot be an attempt
     _refuse_laxer(store, entries, config, channel, manifest.version, reason=reason)
     # Before the attempt is entered: files that do not belong together are not an attempt.

@@ -12,7 +12,7 @@ import random
 import signal
 import time
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from faulty import PASSING, proxy
 from histories_checker import Record
 from places import Bucket, Place
-from small_registry import NAME, NOW, ORDER, Package, package, processes, ship
+from small_registry import NAME, NOW, ORDER, Package, package, processes, publish, ship
 from test_snapshots import lengthen
 
 from fair_distill.artifacts import sha256
@@ -36,7 +36,9 @@ from fair_distill.registry.channels import Withdrawn, current, published
 from fair_distill.registry.client import look_up
 from fair_distill.registry.garbage import LEAST, Look, garbage, remove
 from fair_distill.registry.ledger import read_ledger, timestamp
+from fair_distill.registry.memory import cache_folder
 from fair_distill.registry.store import Store, Unanswered, open_store
+from fair_distill.registry.writing import Writer
 from fair_distill.statements import signer
 
 VERSIONS = 5
@@ -82,6 +84,21 @@ class Plan:
             shipped=rng.choice([0, 2, 2, 3]),
             entries=entries,
         )
+
+
+class WithoutLedger:
+    """A store in which nothing can be entered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._store, verb)
+
+    def create(self, key: str, content: bytes) -> bool:
+        if key.startswith("ledger/"):
+            raise ConfigError("the process has crashed")
+        return self._store.create(key, content)
 
 
 class Perilous:
@@ -139,6 +156,10 @@ def prepare(plan: Plan, place: Place, made: list[Package]) -> list[Record]:
     """Ship the first versions and lengthen the ledger as an old client would, without snapshots."""
     for one in made[: plan.shipped]:
         ship(place.store(), one)
+    for one in made[plan.shipped :]:
+        if plan.seed % 2:  # a publication that crashed before its entry leaves contents for `gc`
+            with suppress(ConfigError):
+                publish(WithoutLedger(place.store()), one)
     if plan.entries:
         lengthen(place, plan.entries)
     nonces = {entry.nonce for entry in read_ledger(place.store(), NAME)}
@@ -210,7 +231,7 @@ def work(
     rng = random.Random(f"{plan.seed} {number}")
     store = Perilous(open_store(url), rng, plan, plan.deaths[number], lossy=lossy)
     opening.open_store = lambda _: store  # type: ignore[assignment, return-value]
-    worker = Worker(plan, number, url, Path(folder), made, rng, store)
+    worker = Worker(plan, number, url, Path(folder), made, rng, Writer(store, url, cache_folder()))
     start.wait()
     for step in range(plan.steps):
         worker.step(step)
@@ -267,7 +288,7 @@ class Worker:
 
     def now(self) -> datetime:
         """The time of a history: ten seconds a second, the same in all its processes."""
-        return NOW + timedelta(seconds=time.monotonic_ns() // 10**8)
+        return NOW + timedelta(days=10, seconds=time.monotonic_ns() // 10**8)
 
     def load(self, selector: str, moment: str | None) -> dict[str, Any]:
         found = look_up(f"{NAME}@{selector}", registry=self.url, as_of=moment)
@@ -304,7 +325,7 @@ class Worker:
         if self.look is None:
             if not published(read_ledger(self.store, NAME)):
                 return {}
-            self.look = Look(common["now"] - LEAST - timedelta(hours=1), garbage(self.store))
+            self.look = Look(common["now"] - LEAST - timedelta(hours=1), garbage(self.store, now=common["now"]))
             return {"keys": len(self.look.keys)}
         gone = remove(self.store, self.look, now=common["now"], delete=self.store.remove)
         self.look = None

@@ -17,7 +17,7 @@ from fair_distill.errors import ConfigError
 from fair_distill.gate.judge import Verdict, judge
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry import release
-from fair_distill.registry.ledger import Entry
+from fair_distill.registry.ledger import Draft, Entry, append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.registry.store import Absent, Store, key_fault
 
@@ -224,6 +224,19 @@ def events(entries: tuple[Entry, ...]) -> list[tuple[str, str | None, str]]:
 def files_of(root: Path) -> dict[str, bytes]:
     """Every file of a registry in a folder."""
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def lasting(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files of a registry that `verify` answers for: announcements of publications say nothing of a version."""
+    return {key: content for key, content in files.items() if not key.startswith("publishing/")}
+
+
+def enter(store: Store, **fields: object) -> Entry:
+    """Write an entry as somebody would who may write to the store: no verb checks it."""
+    draft = Draft(**{"who": "eve", "time": "2026-03-03T12:00:00Z", "nonce": "forged", **fields})
+    entry = append(store, NAME, lambda _: draft)
+    assert entry is not None
+    return entry
 
 
 def put_in_place(path: Path, content: bytes) -> None:

@@ -1,16 +1,24 @@
 """People who must agree: how many, by whose keys, to which version, under which policy."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from small_registry import NAME, NOW, ORDER, MemoryStore, package
+from small_registry import NAME, NOW, ORDER, MemoryStore, package, ship
 
 from fair_distill.config import Approvals
-from fair_distill.errors import IntegrityError, Undecided
+from fair_distill.errors import ConfigError, IntegrityError, Undecided
+from fair_distill.registry.admission import required
 from fair_distill.registry.approvals import approve, approved_by
+from fair_distill.registry.audit import verify
 from fair_distill.registry.channels import current
+from fair_distill.registry.client import load, look_up
+from fair_distill.registry.evidence import evidence
+from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.pins import pin
 from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
 from fair_distill.statements import Signer, new_key, signer
@@ -110,3 +118,74 @@ def test_a_rule_that_nobody_can_meet_is_none(keys: list[Key]) -> None:
         rule(4, keys)
     with pytest.raises(ValidationError, match="twice"):
         Approvals(at_least=1, by=[keys[0][1]] * 2)
+
+
+# Consumers, who may require approvals too: a registry whose publisher did not ask for any is refused.
+
+
+@pytest.fixture
+def shipped(root: Path) -> str:
+    """v1 in every channel, approved by nobody."""
+    ship(LocalStore(root), ONE)
+    return str(root)
+
+
+@pytest.mark.parametrize("call", [load, look_up, verify, evidence])
+def test_a_consumer_takes_a_channel_only_once_enough_have_agreed(
+    shipped: str, keys: list[Key], call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = f"production=2 {' '.join(public for _, public in keys)}"
+    monkeypatch.setenv("FAIR_DISTILL_APPROVALS", rules)
+    for given in range(2):
+        with pytest.raises(IntegrityError, match=f"digits@production has {given} of the 2 approvals required here"):
+            call(f"{NAME}@production", registry=shipped)
+        approve(LocalStore(Path(shipped)), NAME, ONE.version, policy=POLICY, sign=keys[given][0])
+
+    assert call(f"{NAME}@production", registry=shipped)
+
+
+def test_what_a_consumer_requires_is_of_a_channel_and_may_be_given_in_the_call(
+    shipped: str, keys: list[Key], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = {"production": rule(1, keys)}
+    lock = tmp_path / "lock"
+    pin(lock, f"{NAME}@production", ONE.version, registry=shipped)
+
+    for where in ({}, {"lock": lock}):
+        with pytest.raises(IntegrityError, match="0 of the 1 approvals"):
+            load(f"{NAME}@production", registry=shipped, approvals=asks, **where)
+    assert load(f"{NAME}@staging", registry=shipped, approvals=asks)
+    assert load(f"{NAME}@v1", registry=shipped, approvals=asks)  # a number promises the bytes alone
+
+    approve(LocalStore(Path(shipped)), NAME, ONE.version, policy="0" * 64, sign=keys[0][0])
+    with pytest.raises(IntegrityError, match=f"under the policy {POLICY[:12]}"):
+        load(f"{NAME}@production", registry=shipped, approvals=asks)
+    approve(LocalStore(Path(shipped)), NAME, ONE.version, policy=POLICY, sign=keys[0][0])
+    for where in ({}, {"lock": lock}):
+        assert load(f"{NAME}@production", registry=shipped, approvals=asks, **where)
+
+    monkeypatch.setenv("FAIR_DISTILL_APPROVALS", f"production=3 {' '.join(public for _, public in keys)}")
+    assert load(f"{NAME}@production", registry=shipped, approvals={})  # the argument counts, not the environment
+
+
+def test_the_environment_names_rules_by_channel(keys: list[Key], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (public for _, public in keys)
+    monkeypatch.setenv("FAIR_DISTILL_APPROVALS", f"production = 2 {first},{second} ; staging=1 {third};")
+
+    assert required(None) == {
+        "production": Approvals(at_least=2, by=[first, second]),
+        "staging": Approvals(at_least=1, by=[third]),
+    }
+    monkeypatch.delenv("FAIR_DISTILL_APPROVALS")
+    assert required(None) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["production", "production=", "production=two ed25519:00", "production=1", "=1 x", ","]
+)
+def test_rules_that_are_none_are_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIR_DISTILL_APPROVALS", text)
+
+    with pytest.raises(ConfigError, match="FAIR_DISTILL_APPROVALS: ") as refusal:
+        required(None)
+    assert "\n" not in str(refusal.value)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from fair_distill import s3
 from fair_distill.registry import retraction
 from fair_distill.registry.audit import verify
 from fair_distill.registry.client import load
-from fair_distill.registry.store import Store
+from fair_distill.registry.garbage import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import Store, object_key
 
 ONE, TWO = package(1), package(2)
 POLICIES = Path(__file__).parents[2] / "examples" / "registry"
@@ -26,6 +29,7 @@ NEEDS = {
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
+    "DeleteObject": "s3:DeleteObject",
 }
 
 
@@ -66,9 +70,10 @@ def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list
         return Counter(name for name, _ in calls)
 
     probe = {"PutObject": 2}
-    # The set and three files for DVC; predictions, provenance, manifest, entry; the ledger before and after.
+    # The announcement; the set and three files for DVC; predictions, provenance, manifest, entry. The ledger before and
+    # after, and whether gc is removing any of these.
     assert made_by(lambda: publish(server.store(), ONE)) == Counter(probe) + Counter(
-        PutObject=8, ListObjectsV2=3, GetObject=1
+        PutObject=9, ListObjectsV2=4, GetObject=1
     )
     # The verdict and three entries, each after a look at the ledger, of which what was read is not read again.
     assert made_by(lambda: promote(server.store(), ONE)) == Counter(probe) + Counter(
@@ -123,6 +128,39 @@ def test_a_ledger_with_snapshots_needs_no_other_calls(server: Bucket, calls: lis
     assert {NEEDS[name] for name, _ in calls} <= allowed("iam-consumer.json")
     for _, params in calls:
         assert params.get("StartAfter", f"{server.prefix}/").startswith(f"{server.prefix}/")
+
+
+def test_gc_makes_these_calls_and_the_policy_that_ships_for_it_allows_them_and_no_more(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]]
+):
+    ship(server.store(), ONE)
+    lost = object_key("0" * 32)
+    server.put(lost, b"left by a publication that crashed")
+    entries = read_ledger(server.store(), NAME)
+    vouching = Vouching(server.url, confirmed={NAME: Head(len(entries), entries[-1].digest)})
+    calls.clear()
+
+    store, day = server.store(), NOW + timedelta(days=1)
+    look = Look(day, garbage(store, now=day), check_ledgers(store, vouching, now=day))
+    assert remove(store, look, now=NOW + timedelta(days=2), delete=store.remove) == (lost,)
+
+    made = Counter(name for name, _ in calls)
+    # The plan, after the probe; the content, the announcement, the plan.
+    assert (made["PutObject"], made["DeleteObject"]) == (3, 3)
+    assert {NEEDS[name] for name in made} == allowed("iam-collector.json")
+    for name, params in calls:
+        if name == "DeleteObject":
+            key = params["Key"].removeprefix(f"{server.prefix}/")
+            assert key.startswith(("objects/", "publishing/", "collecting/"))
+
+
+def test_the_collector_s_policy_denies_what_would_lose_a_ledger():
+    statements = json.loads((POLICIES / "iam-collector.json").read_text())["Statement"]
+    denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
+
+    assert denied["NeverTheLedger"]["Action"] == "s3:DeleteObject"
+    assert denied["NeverTheLedger"]["Resource"] == "arn:aws:s3:::BUCKET/PREFIX/ledger/*"
+    assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
 
 
 def test_every_write_is_create_only_and_within_the_prefix(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_registry import NAME, NOW, Package, files_of, package, promote, publish, ship
+from small_registry import NAME, NOW, Package, files_of, lasting, package, promote, publish, ship
 
 from fair_distill.errors import ConfigError
 from fair_distill.registry import retraction
@@ -143,7 +143,7 @@ def test_loading_writes_nothing(registry: str):
 def test_verifying_a_dataset_checks_every_file_there_is(registry: str):
     checked = verify(NAME, registry=registry)
 
-    found = files_of(Path(registry))
+    found = lasting(files_of(Path(registry)))
     assert {item.key: (item.size, item.sha256) for item in checked} == {
         key: (len(content), sha256(content).hexdigest()) for key, content in found.items()
     }

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from places import Bucket, Place
-from small_registry import NAME, NOW, ORDER, Package, package, ship
+from small_registry import NAME, NOW, ORDER, Package, enter, package, ship
 
 import fair_distill
+from fair_distill.artifacts import sha256
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.policy import Waiver
 from fair_distill.gate.verdict import Verdict
@@ -20,7 +21,7 @@ from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.pins import Pin, outdated, pin, read_pins
-from fair_distill.registry.store import manifest_key, object_key
+from fair_distill.registry.store import evidence_key, manifest_key, object_key
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -106,8 +107,17 @@ def test_a_waived_verdict_promotes_and_loads_until_its_day(place: Place):
     assert refusal.value.exit_code == 5
 
 
-def test_a_promotion_on_a_waiver_that_had_expired_is_forged(place: Place):
-    ship_on(place, waived(ONE, "2026-03-02"), 0)
+def force(place: Place, made: Package, *, channel: str = "production", **fields: Any) -> None:
+    """Enter a promotion that the verb refuses, as a ledger of an earlier release may have one."""
+    store = place.store()
+    digest = sha256(made.verdict_bytes)
+    store.create(evidence_key(made.version, "verdicts", digest), made.verdict_bytes)
+    enter(store, event="promote", version=made.version, channel=channel, verdict=digest, **fields)
+
+
+def test_a_channel_on_a_waiver_that_had_expired_is_refused(place: Place):
+    ship(place.store(), ONE)
+    force(place, waived(ONE, "2026-03-02"))
 
     with pytest.raises(IntegrityError, match="the waiver it rests on was good until 2026-03-02"):
         load(PRODUCTION, registry=place.url)
@@ -115,7 +125,8 @@ def test_a_promotion_on_a_waiver_that_had_expired_is_forged(place: Place):
 
 def test_a_waived_verdict_without_a_waiver_is_forged(place: Place):
     made = replace(ONE, verdict=replace(ONE.verdict, outcome="waived"))
-    ship_on(place, made, 0)
+    ship(place.store(), ONE)
+    force(place, made)
 
     with pytest.raises(IntegrityError, match="says waived, and not by whom"):
         load(PRODUCTION, registry=place.url)

@@ -18,8 +18,9 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import Store, open_store
 
 OLD, NEW = package(1), package(2)
-# the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger once a channel
-STEPS = 12
+# the announcement; the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger
+# once a channel
+STEPS = 13
 
 
 class Dying(LocalStore):
@@ -112,7 +113,7 @@ def _ship_there_and_die(url: str, environment: dict[str, str], step: int) -> Non
     ship(DyingAfter(open_store(url), step), NEW)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1) if FULLY else [8, 11])
+@pytest.mark.parametrize("step", range(1, STEPS + 1) if FULLY else [9, 12])
 def test_a_release_to_a_server_that_is_killed_is_before_or_after_and_the_same_command_completes_it(
     server: Bucket, step: int
 ):

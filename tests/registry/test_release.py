@@ -75,7 +75,10 @@ def test_a_version_lies_where_its_digests_say(store: Store):
     objects[f"objects/files/md5/{folder[:2]}/{folder[2:]}.dir"] = listing
     assert {key: store.read(key) for key in store.list("objects/")} == objects
     assert store.read(f"versions/{version}/manifest.json") == ONE.manifest.to_json()
-    assert store.list("") == sorted(
+    announced, *others = sorted(store.list(""), key=lambda key: not key.startswith("publishing/"))
+    digest = sha256(f"publish-{version}".encode()).hexdigest()
+    assert announced == f"publishing/{version}-20260303T120000Z-{digest[:16]}.json"
+    assert others == sorted(
         [
             f"ledger/{NAME}/000000000001.json",
             *objects,
@@ -92,12 +95,13 @@ def test_a_published_set_does_not_say_of_which_group_an_example_is():
     assert table.column_names == ["image", "label"]
 
 
-def test_bytes_come_before_the_manifest_and_the_ledger_last():
+def test_the_announcement_comes_first_and_bytes_before_the_manifest_and_the_ledger_last():
     store = Ordered()
 
     ship(store, ONE)
 
     assert store.order == [
+        "publishing",
         *4 * ["objects"],
         "predictions",
         "provenance",
@@ -264,7 +268,7 @@ def test_what_is_in_force_stays_on_the_verdict_it_came_with(root: Path):
     publish(store, judged_again)
     before = files_of(root)
 
-    assert not promote(store, judged_again).new
+    assert not promote(store, judged_again, nonce="again").new
     assert files_of(root) == before
 
 

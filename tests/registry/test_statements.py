@@ -1,5 +1,6 @@
 """Signatures: who may say that a version passed, to a promotion and to a consumer that declares keys."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -9,17 +10,28 @@ from pathlib import Path
 
 import pytest
 from places import Place
-from small_registry import NAME, NOW, ORDER, package, promote, publish, ship
+from small_registry import NAME, NOW, ORDER, enter, package, promote, publish, ship
 
 from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry import release, retraction
+from fair_distill.registry.approvals import approved_by
 from fair_distill.registry.audit import head, verify
 from fair_distill.registry.channels import current
-from fair_distill.registry.client import load
+from fair_distill.registry.client import load, look_up
+from fair_distill.registry.evidence import evidence
 from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.store import evidence_key
-from fair_distill.statements import Signer, Statement, new_key, read_envelope, signed_by, signer
+from fair_distill.statements import (
+    PAYLOAD_TYPE,
+    TYPE,
+    Signer,
+    Statement,
+    new_key,
+    read_envelope,
+    signed_by,
+    signer,
+)
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -133,8 +145,9 @@ def test_a_registry_that_was_written_anew_by_somebody_without_the_key_is_refused
 
     with pytest.raises(IntegrityError, match="is not signed"):
         load(PRODUCTION, registry=place.url, trust=[key[1]])
-    with pytest.raises(IntegrityError, match="not of the version it lies beside"):
-        verify(NAME, registry=place.url)
+    remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if one.remark}
+    assert len(remarks) == len([one for one in genuine if "/statements/" in one])
+    assert all("/statements/" in key and "another version" in remark for key, remark in remarks.items())
 
 
 def edited(content: bytes, change: Callable[[dict], None]) -> bytes:
@@ -248,13 +261,96 @@ def test_an_anchor_of_another_key_or_dataset_is_refused(
         verify(NAME, registry=place.url, anchor=tmp_path / "nowhere")
 
 
-def test_evidence_that_is_no_statement_is_found_by_verify(place: Place):
-    ship(place.store(), ONE)
-    content = to_json({"payload": "e30="})
-    place.put(evidence_key(ONE.version, "statements", sha256(content)), content)
+def envelope(*signatures: object, payload: str = "e30=") -> bytes:
+    return to_json({"payload": payload, "payloadType": PAYLOAD_TYPE, "signatures": list(signatures)})
 
-    with pytest.raises(IntegrityError, match="not a DSSE envelope"):
-        verify(NAME, registry=place.url)
+
+def payload_of(kind: str = "verdicts") -> str:
+    statement = Statement(kind, NAME, ONE.version, sha256(ONE.verdict_bytes))
+    return base64.b64encode(statement.to_json()).decode()
+
+
+# What anybody who may write to the store can put beside a version, and what `verify` says of it.
+STRAY = {
+    "no JSON": (b"text", "not readable JSON"),
+    "empty": (b"", "not readable JSON"),
+    "a list": (b"[]", "JSON object"),
+    "no envelope": (to_json({"payload": "e30="}), "not a DSSE envelope"),
+    "unsigned": (envelope(payload=payload_of()), "not a signed DSSE envelope"),
+    "a signature that is a number": (envelope({"keyid": "0", "sig": 5}, payload=payload_of()), "a text `sig`"),
+    "a signature that is a text": (envelope("AAAA", payload=payload_of()), "a text `sig`"),
+    "a key id that is a list": (envelope({"keyid": [], "sig": ""}, payload=payload_of()), "a text `keyid`"),
+    "a statement of a kind of the future": (
+        envelope({"keyid": "0", "sig": "AAAA"}, payload=base64.b64encode(to_json({"_type": TYPE})).decode()),
+        "not a statement about a version",
+    ),
+    "signed by nobody": (envelope({"keyid": "0", "sig": "AAAA"}, payload=payload_of()), "signed by none of the 1"),
+    "signed in no alphabet": (envelope({"keyid": "0", "sig": "ä"}, payload=payload_of()), "signed by none of the 1"),
+}
+
+
+@pytest.mark.parametrize("stray", STRAY)
+def test_an_extra_statement_is_ignored_by_consumers_and_listed_by_verify(
+    place: Place, key: tuple[Signer, str], stray: str
+):
+    sign, public = key
+    ship_signed(place, sign, signed_by=(public,))
+    content, reason = STRAY[stray]
+    added = evidence_key(ONE.version, "statements", sha256(content))
+    place.put(added, content)
+
+    assert load(PRODUCTION, registry=place.url, trust=[public])
+    assert approved_by(place.store(), NAME, ONE.version, policy=ONE.verdict.policy, keys=[public]) == ()
+    (ignored,) = [one for one in verify(NAME, registry=place.url, trust=[public]) if one.remark]
+    assert (ignored.key, ignored.sha256) == (added, sha256(content))
+    assert ignored.remark.startswith("ignored: ")
+    assert reason in ignored.remark
+    assert evidence(f"{NAME}@v1", registry=place.url, trust=[public])
+
+
+@pytest.mark.parametrize("name", ["latest.json", "0" * 64 + ".json", "a/b.json"])
+def test_a_file_under_another_name_among_the_statements_is_ignored(place: Place, key: tuple[Signer, str], name: str):
+    sign, public = key
+    ship_signed(place, sign, signed_by=(public,))
+    place.put(f"versions/{ONE.version}/statements/{name}", envelope())
+
+    assert load(PRODUCTION, registry=place.url, trust=[public])
+    (ignored,) = [one for one in verify(NAME, registry=place.url, trust=[public]) if one.remark]
+    assert ignored.remark == "ignored: its name is not its SHA-256"
+
+
+def test_a_statement_that_is_needed_is_not_replaced_by_an_extra_one(place: Place, key: tuple[Signer, str]):
+    ship(place.store(), ONE)
+    for content, _ in STRAY.values():
+        place.put(evidence_key(ONE.version, "statements", sha256(content)), content)
+
+    with pytest.raises(IntegrityError, match="is not signed, and a signature is required"):
+        load(PRODUCTION, registry=place.url, trust=[key[1]])
+
+
+def test_an_extra_provenance_that_nobody_signed_stops_no_consumer(place: Place, key: tuple[Signer, str]):
+    sign, public = key
+    ship_signed(place, sign)
+    place.put(evidence_key(ONE.version, "provenance", sha256(b"{}")), b"{}")
+
+    assert load(PRODUCTION, registry=place.url, trust=[public])
+
+
+def test_an_unsigned_promotion_to_another_channel_stops_no_consumer(place: Place, key: tuple[Signer, str]):
+    sign, public = key
+    ship_signed(place, sign)
+    unsigned = package(1, mistakes=1)
+    publish(place.store(), unsigned)
+    digest = sha256(unsigned.verdict_bytes)
+    place.put(evidence_key(ONE.version, "verdicts", digest), unsigned.verdict_bytes)
+    entry = enter(place.store(), event="promote", version=ONE.version, channel="rogue", verdict=digest)
+
+    found = look_up(PRODUCTION, registry=place.url, trust=[public])
+    assert found.verdicts == (ONE.verdict,) * 3
+    with pytest.raises(IntegrityError, match=f"entry {entry.number} rests on the verdict .* signed by none"):
+        load(f"{NAME}@rogue", registry=place.url, trust=[public])
+    (remark,) = [one.remark for one in verify(NAME, registry=place.url, trust=[public]) if one.remark]
+    assert remark == "ignored: not signed"
 
 
 def test_signatures_are_loaded_where_a_key_is_used_and_nowhere_else():

@@ -1,0 +1,88 @@
+"""A publication announces the keys that it will write before it writes anything, so that `gc` leaves them alone.
+
+A publication and `gc` may run at once. Each writes what it is about to do before it reads what the other wrote: so at
+least one of them sees the other. `gc` leaves what is announced; a publication that finds its files in a plan of `gc`
+stops, because some of them may be removed after it saw that they were there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
+from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.registry.ledger import check_name, parse_time, timestamp
+from fair_distill.registry.store import Store
+
+_FORMAT = 1
+_PUBLISHING, _COLLECTING = "publishing/", "collecting/"
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """The keys that a publication of a version is about to write, and since when."""
+
+    name: str
+    version: str
+    time: datetime
+    keys: tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        stated = {"name": self.name, "version": self.version, "time": timestamp(self.time), "keys": list(self.keys)}
+        return to_json({"format": _FORMAT, **stated})
+
+    @classmethod
+    def from_json(cls, content: bytes, *, name: str) -> "Announcement":
+        """Read an announcement. Raises IntegrityError unless writing it again gives the same bytes."""
+        value = parse_json(content, name=name, error=IntegrityError)
+        try:
+            announcement = cls(
+                check_name(value["name"]), value["version"], parse_time(value["time"]), tuple(map(str, value["keys"]))
+            )
+            if not is_sha256(announcement.version) or announcement.to_json() != content:
+                raise ValueError("it has been edited")
+        except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(
+                f"{name} is not an announcement of a publication: {error}; remove it by hand"
+            ) from None
+        return announcement
+
+
+def announce(store: Store, name: str, version: str, keys: Iterable[str], *, now: datetime, nonce: str) -> None:
+    """State the keys that a publication is about to write.
+
+    Raises
+    ------
+    ConfigError
+        If `gc` is removing some of them at this moment.
+    """
+    announcement = Announcement(name, version, now, tuple(sorted(keys)))
+    time = timestamp(now).replace(":", "").replace("-", "")
+    store.create(f"{_PUBLISHING}{version}-{time}-{sha256(nonce.encode())[:16]}.json", announcement.to_json())
+    for key in store.list(_COLLECTING):
+        planned = set(_planned(store.read(key), name=key))
+        if not planned.isdisjoint(announcement.keys):
+            raise ConfigError(
+                f"`gc` is removing files that version {version[:12]}… needs ({key}); nothing was published. Repeat the "
+                "command when gc has ended. If gc was killed, run it again with the same FILE to end it"
+            )
+
+
+def announcements(store: Store) -> dict[str, Announcement]:
+    """Return the announcements of all publications, by key: those that run, ended or crashed."""
+    return {key: Announcement.from_json(store.read(key), name=key) for key in store.list(_PUBLISHING)}
+
+
+def plan(store: Store, keys: Iterable[str]) -> str:
+    """State the keys that `gc` is about to remove; return the key of the plan, to be removed when it has ended."""
+    content = to_json({"format": _FORMAT, "keys": sorted(keys)})
+    key = f"{_COLLECTING}{sha256(content)}.json"
+    store.create(key, content)
+    return key
+
+
+def _planned(content: bytes, *, name: str) -> list[str]:
+    value = parse_json(content, name=name, error=IntegrityError)
+    if not isinstance(value.get("keys"), list):
+        raise IntegrityError(f"{name} is not a plan of `gc`; remove it by hand")
+    return [str(key) for key in value["keys"]]
