@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,10 @@ def is_one_line_about_the_verdict(outcome: object) -> bool:
     return isinstance(outcome, str) and "is not a verdict" in outcome and "\n" not in outcome
 
 
-def test_a_registry_of_release_0_goes_on_and_the_old_client_reads_what_it_can(frozen: Path):
+def test_a_registry_of_release_0_goes_on_and_the_old_client_reads_what_it_can(
+    frozen: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("small_registry.NOW", NOW + timedelta(days=100))  # after the frozen entries
     store = LocalStore(frozen / "registry")
     ship(store, package(6))
     publish(store, package(7))
