@@ -44,12 +44,13 @@ def violations(
     except ValueError as fault:
         return [str(fault)]
     model = Model(entries)
+    prepared = {record.nonce for record in records if record.operation == "prepare"}
     return [
         *model.faults,
         *check_numbers(entries, records),
         *check_contents(files, entries, images),
         *check_snapshots(files, entries, name),
-        *check_approvals(files, entries, name, list(keys)),
+        *check_approvals(files, entries, prepared, name, list(keys)),
         *check_operations(entries, records, model, images),
     ]
 
@@ -223,10 +224,13 @@ def check_snapshots(files: Files, entries: Sequence[dict[str, Any]], name: str) 
     return faults + [f"block {block} has {count} snapshots" for block, count in seen.items() if count > 1]
 
 
-def check_approvals(files: Files, entries: Sequence[dict[str, Any]], name: str, keys: Sequence[str]) -> list[str]:
-    """Each version that was promoted to production has an approval that one of the keys signed."""
+def check_approvals(
+    files: Files, entries: Sequence[dict[str, Any]], prepared: set[str], name: str, keys: Sequence[str]
+) -> list[str]:
+    """Each version that a history promoted to production has an approval that one of the keys signed."""
     faults = []
-    promoted = {e["version"] for e in entries if (e["event"], e["channel"]) == ("promote", "production")}
+    promotions = [entry for entry in entries if (entry["event"], entry["channel"]) == ("promote", "production")]
+    promoted = {entry["version"] for entry in promotions if entry["nonce"] not in prepared}
     for version in promoted if keys else ():
         envelopes = [json.loads(files[key]) for key in files if key.startswith(f"versions/{version}/statements/")]
         if not any(_approves(envelope, name, version, keys) for envelope in envelopes):
