@@ -193,7 +193,9 @@ def _library() -> _Library:
         from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
     except ImportError:
         raise ConfigError("signatures need securesystemslib; pip install 'fair-distill[sign]'") from None
-    return _Library(Envelope, CryptoSigner, SSlibKey, (Error, FormatError, KeyError, TypeError, ValueError))
+    return _Library(
+        Envelope, CryptoSigner, SSlibKey, (Error, FormatError, AttributeError, KeyError, TypeError, ValueError)
+    )
 
 
 def _public(library: _Library, key: str) -> Any:

@@ -25,7 +25,7 @@ from fair_distill.registry.channels import (
     refuse_revoked,
     version_number,
 )
-from fair_distill.registry.checks import check_signatures
+from fair_distill.registry.checks import check_signatures, fetch
 from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
@@ -232,5 +232,7 @@ def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes,
     if not verdict.lets_pass:
         refusal = Refused if verdict.outcome == "fail" else Undecided
         raise refusal(f"{what}: {'; '.join(verdict.reasons) or verdict.outcome}")
-    if not store.exists(evidence_key(version, "predictions", verdict.predictions)):
+    key = evidence_key(version, "predictions", verdict.predictions)
+    if not store.exists(key):
         raise DataError(f"{what}: the predictions it was judged from are not in the registry; publish them with it")
+    fetch(store, key, verdict.predictions)

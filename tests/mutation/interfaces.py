@@ -6,13 +6,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mutation.scene import REFERENCE, SET, Scene
 from small_workspace import run
 
+from fair_distill import cli
 from fair_distill.config import files as config_files
 from fair_distill.config import load_config, load_gate
 from fair_distill.errors import FairDistillError
@@ -120,19 +122,21 @@ INTERFACES: dict[str, Callable[[Scene], Answer]] = {
 
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
-    """Parse each YAML text once, and draw noise floors, which decide nothing, twice instead of often."""
-    parse, floor = config_files._parse, judging.noise_floor
-    parsed = lru_cache(maxsize=64)(lambda text, name: parse(text, name=name))
+    """Parse each YAML text and build the command line once; draw noise floors, which decide nothing, only twice."""
+    parse, floor, parser = config_files._parse, judging.noise_floor, cli._parser
+
+    @lru_cache(maxsize=64)
+    def parsed(text: str, name: str) -> dict[Any, Any]:
+        return json.loads(text) if text.startswith("{") else parse(text, name=name)
 
     def cached(text: str, *, name: str) -> dict[Any, Any]:
         return deepcopy(parsed(text, name))
 
-    config_files._parse = cached  # type: ignore[assignment]
-    judging.noise_floor = partial(floor, draws=2)  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config_files, "_parse", cached)
+        patch.setattr(judging, "noise_floor", partial(floor, draws=2))
+        patch.setattr(cli, "_parser", cache(parser))
         yield
-    finally:
-        config_files._parse, judging.noise_floor = parse, floor  # type: ignore[assignment]
 
 
 def files_below(folder: Path) -> set[Path]:

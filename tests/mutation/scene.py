@@ -118,7 +118,7 @@ class Scene:
     def make(self, name: str, *, number: int, of: int, rates: float, salt: float = 0.0) -> Manifest:
         """Write a set's folder and its predictions, with an evaluator's statement."""
         card = self._card(name, salt=salt)
-        files = {}
+        files: dict[str, bytes] = {}
         if card.kind == "distilled":
             images = np.random.default_rng(number).normal(size=(card.examples, *card.shape)).astype(np.float32)
             files[SET_FILE] = DistilledSet(images, np.arange(card.examples) % 2, card).to_parquet()
@@ -184,7 +184,7 @@ class Scene:
                 std=(0.25,),
                 **recipe.model_dump(exclude={"network", "augment"}),
             ),
-            diagnostics={"last_loss": 0.5 + salt},
+            diagnostics={"last_loss": 0.5 + salt} if distilled else {},
             nearness=Nearness(60, 100, 0.1, 2, 0, 1.5, (30, 30), (1, 1), (1.0, 1.0), None) if distilled else None,
         )
 
