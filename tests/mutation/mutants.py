@@ -75,8 +75,10 @@ class Files:
         w = self.scene.workspace
         if path in (self.manifests[SET], self.predictions[SET]):
             return tuple(name for name in ALL if name != "replay")
-        if path in (self.manifests[REFERENCE], self.predictions[REFERENCE], self.gate):
+        if path == self.gate:
             return ALL
+        if path in (self.manifests[REFERENCE], self.predictions[REFERENCE]):
+            return tuple(name for name in ALL if name != "publish")  # a reference is not published
         if path in (self.set, self.train, w.params):
             return WORKSPACE
         if path == self.provenance:
@@ -186,7 +188,7 @@ def mutants(scene: Scene, files: Files, *, density: int) -> Iterator[Mutant]:
     rng = np.random.default_rng(0)
     w = scene.workspace
     older = {path: parts for path, parts in files.registered.items() if parts[1] == scene.earlier}
-    for name, path in files.manifests.items():
+    for path in files.manifests.values():
         other = (w.set(OTHER) / "manifest.json").read_bytes()
         rolled = next(path for path, parts in older.items() if parts[2] == "manifest.json").read_bytes()
         yield from _file(path, files, others={"another set's": other, "the earlier version's": rolled})
@@ -509,10 +511,10 @@ def stranger(scene: Scene, predictions: bytes) -> bytes:
 
 def _consistent_manifests(scene: Scene, files: Files) -> Iterator[Mutant]:
     """Alter one field of a manifest, and make the predictions name the new digest."""
-    workspace = tuple(name for name in WORKSPACE)
     for name, path in files.manifests.items():
         table = Predictions.from_parquet(files.honest[files.predictions[name]])
         content = json.loads(files.honest[path])
+        workspace = tuple(one for one in WORKSPACE if name == SET or one != "publish")
         for what, at, new in values(content):
             manifest = to_json(new)
             predictions = replace(table, set=sha256(manifest)).to_parquet()

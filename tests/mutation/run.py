@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "gate")]
-
 from mutation.interfaces import INTERFACES, answer, files_below, quick
 from mutation.mutants import Files, Mutant, mutants, steps
 from mutation.scene import Scene
