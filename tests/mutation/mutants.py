@@ -68,36 +68,37 @@ class Files:
         }
         paths = [*self.manifests.values(), *self.predictions.values(), self.set, self.provenance, self.gate, self.train]
         paths += [self.promoted, *self.attestations.values(), w.params, w.context, *self.ledger, *self.registered]
+        self._known = self._readers()
         self.honest: dict[Path, bytes] = {path: path.read_bytes() for path in paths}
 
     def known_to(self, path: Path) -> tuple[str, ...]:
         """Return the interfaces for which a file is bound to something else that they read."""
-        w = self.scene.workspace
-        if path in (self.manifests[SET], self.predictions[SET]):
-            return tuple(name for name in ALL if name != "replay")
-        if path == self.gate:
-            return ALL
-        if path in (self.manifests[REFERENCE], self.predictions[REFERENCE]):
-            return tuple(name for name in ALL if name != "publish")  # a reference is not published
-        if path in (self.set, self.train, w.params):
-            return WORKSPACE
-        if path == self.provenance:
-            return ("publish",)
-        if path == self.promoted:
-            return tuple(name for name in ALL if name not in ("publish", "promote"))
-        if path == w.context:
-            return tuple(name for name in ALL if name not in ("publish", "promote"))
-        if path in self.attestations.values():
-            return SIGNED
         if path in self.ledger:
             # Nothing after the newest entry names it: a registry that ends earlier is an older registry.
             return () if path == self.ledger[-1] else ("publish", "promote", "replay")
-        version, kind = self.registered[path][1], self.registered[path][2]
-        if version == self.scene.version:
-            return {"manifest.json": ("publish", "replay"), "predictions": ("publish", "promote", "replay")}.get(
-                kind, ()
-            )
-        return ("promote",) if kind in ("predictions", "verdicts") else ()
+        if path in self.registered:
+            _, version, kind = self.registered[path][:3]
+            readers = {
+                (self.scene.version, "manifest.json"): ("publish", "replay"),
+                (self.scene.version, "predictions"): ("publish", "promote", "replay"),
+                (self.scene.earlier, "predictions"): ("promote",),
+                (self.scene.earlier, "verdicts"): ("promote",),
+            }
+            return readers.get((version, kind), ())
+        return self._known[path]
+
+    def _readers(self) -> dict[Path, tuple[str, ...]]:
+        """Return the interfaces that read each file of the workspace."""
+        w = self.scene.workspace
+        compared = tuple(name for name in ALL if name != "publish")  # a reference is not published
+        stored = tuple(name for name in ALL if name not in ("publish", "promote"))  # promotion asks the registry
+        return (
+            {self.gate: ALL, self.provenance: ("publish",), self.promoted: stored, w.context: stored}
+            | {files[SET]: (*UNSIGNED, *SIGNED) for files in (self.manifests, self.predictions)}
+            | {files[REFERENCE]: compared for files in (self.manifests, self.predictions)}
+            | dict.fromkeys((self.set, self.train, w.params), WORKSPACE)
+            | dict.fromkeys(self.attestations.values(), SIGNED)
+        )
 
     def counts(self, mutant: Mutant, interface: str) -> bool:
         """Say whether an interface must not say pass about a mutant."""
