@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 # What a consumer remembers of the demo's registry goes with it.
 export FAIR_DISTILL_CACHE := $(CURDIR)/.cache
 
-.PHONY: demo test test-kills test-report test-gate test-s3 test-histories test-light test-flows test-containers test-server lint docs clean
+.PHONY: demo test test-kills test-report test-gate test-mutants test-s3 test-histories test-light test-flows test-containers test-server lint docs clean
 
 demo: .venv/.ready
 	@dvc repro
@@ -33,6 +33,9 @@ test-report: .venv/.ready  # the report in a headless Chromium (the system's): t
 test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 minutes
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
+
+test-mutants: .venv/.ready  # what a verdict is bound to, altered in every way, against every interface; about 10 minutes
+	PYTHONPATH=tests:tests/gate python -m mutation.run --every 2 --least 5000
 
 export CEPH_PORT ?= 7480
 test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's packages), and its faults; 8 minutes on two busy cores

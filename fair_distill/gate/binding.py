@@ -15,7 +15,7 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Exam, Gate, GateSplit, Named, Recipe, shortfall
 from fair_distill.config.base import checked
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
-from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.predictions import Attributes, Predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +25,15 @@ class GateIndex:
     Attributes
     ----------
     digest : SHA-256 of the split's file
+    attributes, attribute_names : the values that make up each group, as predictions on the split have them
     labels, groups, pairs, clusters : int arrays (N,), as the split has them
     """
 
     digest: str
     classes: tuple[str, ...]
     group_names: tuple[str, ...]
+    attributes: Attributes
+    attribute_names: tuple[str, ...]
     labels: NDArray[np.integer]
     groups: NDArray[np.integer]
     pairs: NDArray[np.integer]
@@ -77,7 +80,7 @@ def bind(
     MeasurementError
         If the evaluation falls short of an exam.
     """
-    card = None if manifest is None else _card(manifest, version=table.set, name=name)
+    card = None if manifest is None else _card(manifest, table, name=name)
     count = len(np.unique(table.columns["example"]))
     if index is not None:
         _check_rows(table, index, name=name)
@@ -92,17 +95,29 @@ def bind(
     return Bound(count, card, exam)
 
 
-def _card(manifest: bytes, *, version: str, name: str) -> DatasetCard:
-    if sha256(manifest) != version:
+def _card(manifest: bytes, table: Predictions, *, name: str) -> DatasetCard:
+    """Return the card of the set that was evaluated, compared with the classes and the split that were predicted."""
+    if sha256(manifest) != table.set:
         raise IntegrityError(
-            f"the manifest given is {sha256(manifest)[:12]}…, but {name} are of the set {version[:12]}…; "
+            f"the manifest given is {sha256(manifest)[:12]}…, but {name} are of the set {table.set[:12]}…; "
             "evaluate the set again"
         )
     content = parse_json(manifest, name="the set's manifest", error=IntegrityError)
     try:
-        return DatasetCard.from_dict(content["card"])
+        card = DatasetCard.from_dict(content["card"])
     except (KeyError, DataError) as error:
         raise IntegrityError(f"the set's manifest has no card: {error}") from None
+    if card.classes != table.classes:
+        raise IntegrityError(
+            f"{name} have the classes {', '.join(table.classes)}; the set's manifest has "
+            f"{', '.join(map(str, card.classes))}. Evaluate the set again"
+        )
+    if content.get("source") == table.split:
+        raise IntegrityError(
+            f"{name} are for the split that the set was made from ({table.split[:12]}…); a gate split is one that "
+            "nothing was made from. Run `fair-distill prepare` again"
+        )
+    return card
 
 
 def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
@@ -113,6 +128,10 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
         )
     if (table.classes, table.groups) != (index.classes, index.group_names):
         raise IntegrityError(f"{name} have other classes or groups than the gate split that they name; evaluate again")
+    if (table.attributes, table.attribute_names) != (index.attributes, index.attribute_names):
+        raise IntegrityError(
+            f"{name} divide the groups into other attributes than the gate split that they name; evaluate again"
+        )
     rows = len(index.labels)
     runs = len(table.runs())
     order = np.lexsort((table.columns["example"], table.columns["seed"], table.columns["network"]))

@@ -121,7 +121,7 @@ def judge(
     check_waivers(known, policy, set=table.set)
     given = dict(sorted((references or {}).items()))
     others = {
-        name: _reference(name, content, table, known, policies, (reference_manifests or {}).get(name))
+        name: _reference(name, content, table, known, policies, (reference_manifests or {}).get(name), index)
         for name, content in given.items()
     }
     own = [answers(table, network) for network in range(len(table.networks))]
@@ -198,12 +198,15 @@ def _reference(
     known: Context,
     policies: tuple[Gate, ...],
     manifest: bytes | None,
+    index: GateIndex | None,
 ) -> dict[str, Answers]:
     what = f"predictions of {name!r}"
     other = Predictions.from_parquet(content, name=what)
     if not len(other):
         raise MeasurementError(f"{what} have no rows; evaluate it again")
-    bind(other, manifest=manifest, index=None, policies=policies if name != PROMOTED else (), name=what)
+    # Predictions of an earlier release may lack attributes; context.json names the promoted version's by digest.
+    promoted = name == PROMOTED
+    bind(other, manifest=manifest, index=None if promoted else index, policies=() if promoted else policies, name=what)
     if other.split != table.split:
         raise IntegrityError(
             f"{name!r} was evaluated on the split {other.split[:12]}…, the set on {table.split[:12]}…; "

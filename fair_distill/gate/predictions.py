@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fair_distill import arrow
-from fair_distill.artifacts import parse_json, to_json
+from fair_distill.artifacts import is_sha256, parse_json, to_json
 from fair_distill.errors import MeasurementError
 from fair_distill.gate.metrics import Confusion, confusion
 
@@ -32,6 +32,35 @@ _COLUMNS = {
 }
 _SCHEMA = pa.schema(list(_COLUMNS.items()))
 _BEFORE_CLUSTERS = _SCHEMA.remove(_SCHEMA.get_field_index("cluster"))
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    """Raise ValueError unless every value that predictions have about themselves has its type."""
+    for key in ("set", "split"):
+        if not is_sha256(about[key]):
+            raise ValueError(f"{key} is {about[key]!r}; a SHA-256 has 64 lower-case hex digits")
+    for key in ("classes", "groups", "networks", "attribute_names"):
+        names = about.get(key, []) if key == "attribute_names" else about[key]
+        if not (isinstance(names, list) and all(map(_is_name, names)) and len(set(names)) == len(names)):
+            raise ValueError(f"{key} is {names!r}; a list of different names is needed")
+    attributes = about.get("attributes", [])
+    if not (
+        isinstance(attributes, list)
+        and all(isinstance(values, list) for values in attributes)
+        and all(value is None or _is_name(value) for values in attributes for value in values)
+    ):
+        raise ValueError(f"attributes is {attributes!r}; a list of names, or null, is needed for each group")
+    for key, kind in (("own", str), ("options", dict)):
+        named = about.get(key, {})
+        if not (isinstance(named, dict) and all(isinstance(value, kind) for value in named.values())):
+            raise ValueError(f"{key} is {named!r}; an object is needed, with a {kind.__name__} for each name")
+    options = about.get("options", {})
+    if not set(options) <= set(about["networks"]) or any("name" in of for of in options.values()):
+        raise ValueError(f"options has {', '.join(options)}; the networks are {', '.join(about['networks'])}")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
 
 
 @dataclass(frozen=True)
@@ -58,6 +87,7 @@ def read_header(content: bytes, *, name: str) -> Header:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         about = parse_json((file.schema_arrow.metadata or {})[_KEY], name=name, error=MeasurementError)
+        _check_about(about)
         columns = file.read(columns=["network", "seed"])
         network, seed = (arrow.view(columns.column(key).combine_chunks()) for key in ("network", "seed"))
         if not len(network):
@@ -73,6 +103,18 @@ def _runs(network: NDArray[Any], seed: NDArray[Any]) -> list[tuple[int, int]]:
     """Return the distinct pairs of network and seed, in order."""
     keys = np.unique(network.astype(np.int64) * 2**16 + (seed.astype(np.int64) + 2**15))
     return [(int(key) >> 16, (int(key) & 0xFFFF) - 2**15) for key in keys]
+
+
+Attributes = tuple[tuple[str | None, ...], ...]
+
+
+def named_attributes(
+    groups: tuple[str, ...], attributes: Attributes, names: tuple[str, ...]
+) -> tuple[Attributes, tuple[str, ...]]:
+    """Return the attributes of groups and the attributes' names, with the defaults where there are none."""
+    attributes = attributes or tuple((name,) for name in groups)
+    many = len(attributes[0]) if attributes else 1
+    return attributes, names or (("group",) if many == 1 else tuple(f"attribute{i}" for i in range(1, many + 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +139,15 @@ class Predictions:
     groups: tuple[str, ...]
     networks: tuple[str, ...]
     columns: dict[str, NDArray[Any]]
-    attributes: tuple[tuple[str | None, ...], ...] = ()
+    attributes: Attributes = ()
     attribute_names: tuple[str, ...] = ()
     own: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        attributes = self.attributes or tuple((name,) for name in self.groups)
-        many = len(attributes[0]) if attributes else 1
-        names = ("group",) if many == 1 else tuple(f"attribute{i}" for i in range(1, many + 1))
+        attributes, names = named_attributes(self.groups, self.attributes, self.attribute_names)
         object.__setattr__(self, "attributes", attributes)
-        object.__setattr__(self, "attribute_names", self.attribute_names or names)
+        object.__setattr__(self, "attribute_names", names)
         if "cluster" not in self.columns:
             object.__setattr__(self, "columns", {**self.columns, "cluster": self.columns["pair"]})
 
@@ -170,6 +210,7 @@ class Predictions:
                 wanted = ", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())
                 raise ValueError(f"wanted the columns {wanted} without nulls")
             about = parse_json((table.schema.metadata or {})[_KEY], name=name, error=MeasurementError)
+            _check_about(about)
             columns = {key: arrow.view(table.column(key).combine_chunks()) for key in table.column_names}
             spoken, named = np.unique(columns["network"]).tolist(), len(about["networks"])
             # A row of a network that has no name would be judged by nobody, and so would a network without rows.

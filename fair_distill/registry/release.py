@@ -27,7 +27,7 @@ from fair_distill.registry.channels import (
     version_number,
     written_by,
 )
-from fair_distill.registry.checks import check_signatures, ground_fault, waived_until
+from fair_distill.registry.checks import check_signatures, fetch, ground_fault, waived_until
 from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, read_to_write, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.remote import beside_files
@@ -254,5 +254,7 @@ def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes,
     expires = waived_until(verdict)
     if expires and str(today) > expires:
         raise Refused(f"{what}: its verdict rests on a waiver that expired on {expires}; judge it again")
-    if not store.exists(evidence_key(version, "predictions", verdict.predictions)):
+    key = evidence_key(version, "predictions", verdict.predictions)
+    if not store.exists(key):
         raise DataError(f"{what}: the predictions it was judged from are not in the registry; publish them with it")
+    fetch(store, key, verdict.predictions)

@@ -6,20 +6,22 @@ that are missing, or older than what they were made from, raise MeasurementError
 message brings them up to date.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fair_distill.artifacts import Workspace, parse_json, sha256, to_json
+from fair_distill.card import DatasetCard
 from fair_distill.config import Config
-from fair_distill.errors import IntegrityError, MeasurementError
+from fair_distill.distilled import DistilledSet
+from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
-from fair_distill.gate.predictions import Predictions, read_header
+from fair_distill.gate.predictions import Predictions, named_attributes, read_header
 from fair_distill.lock import check_lock
-from fair_distill.registry.manifest import MANIFEST_FILE, Manifest, check_file
-from fair_distill.stages.record import known, made_by
+from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
+from fair_distill.stages.record import ALWAYS, MAKES_CANDIDATE, known, made_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +59,11 @@ def read_evidence(
         If a file is missing, or older than params.yaml or than what it was made from.
     """
     known(config, name)
-    compared = sorted({limit.over for limit in config.gate.limits if limit.over} - {PROMOTED})
-    for reference in compared:
-        config.reference(reference)
+    compared = _compared(config)
     # A live version is not a stage of the graph: it comes from the registry.
     locked = check_lock(workspace.root, name if _in_params(config, name) else None, references=compared)
     index = _read_index(workspace)
-    manifest = _read_manifest(workspace, config, name)
+    manifest = _read_manifest(workspace, config, name, locked=locked)
     if manifest is None:
         raise _missing(workspace.set(name) / MANIFEST_FILE, made_by(config, name))
     predictions = _read_predictions(workspace, config, name, manifest, index)
@@ -71,14 +71,7 @@ def read_evidence(
     if index is None and not locked and split is None:
         # Nobody could say that no example was left out.
         raise _missing(workspace.split("gate"), "fair-distill prepare")
-    references, manifests = {}, {}
-    for reference in compared:
-        theirs = _read_manifest(workspace, config, reference)
-        references[reference] = _read_predictions(workspace, config, reference, theirs, index)
-        if theirs is not None:
-            manifests[reference] = theirs.to_json()
-        elif not locked:
-            raise _missing(workspace.set(reference) / MANIFEST_FILE, made_by(config, reference))
+    references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
     if context.promoted is not None and any(limit.over == PROMOTED for limit in config.gate.limits):
         # Whoever writes context.json puts the promoted version's predictions next to it; the digest binds them.
         path = workspace.context.with_name("promoted.parquet")
@@ -96,6 +89,42 @@ def read_bound(workspace: Workspace, config: Config, name: str) -> Evidence:
     table = Predictions.from_parquet(evidence.predictions, name=path)
     bind(table, manifest=evidence.manifest, index=evidence.index, policies=(config.gate,), name=path)
     return evidence
+
+
+def read_references(workspace: Workspace, config: Config) -> dict[str, bytes]:
+    """Return the predictions of the references that clauses compare with, checked as `read_evidence` checks them."""
+    compared = _compared(config)
+    locked = check_lock(workspace.root, None, references=compared)
+    index = _read_index(workspace)
+    references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
+    for name, content in references.items():
+        path = str(workspace.predictions(name))
+        table = Predictions.from_parquet(content, name=path)
+        bind(table, manifest=manifests.get(name), index=index, policies=(config.gate,), name=path)
+    return references
+
+
+def _compared(config: Config) -> list[str]:
+    """Return the references that clauses compare with, without the promoted version."""
+    compared = sorted({limit.over for limit in config.gate.limits if limit.over} - {PROMOTED})
+    for reference in compared:
+        config.reference(reference)
+    return compared
+
+
+def _read_references(
+    workspace: Workspace, config: Config, compared: Sequence[str], *, index: GateIndex | None, locked: bool
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the predictions and the manifests of references, by name."""
+    references, manifests = {}, {}
+    for reference in compared:
+        manifest = _read_manifest(workspace, config, reference, locked=locked)
+        references[reference] = _read_predictions(workspace, config, reference, manifest, index)
+        if manifest is not None:
+            manifests[reference] = manifest.to_json()
+        elif not locked:
+            raise _missing(workspace.set(reference) / MANIFEST_FILE, made_by(config, reference))
+    return references, manifests
 
 
 def _in_params(config: Config, name: str) -> bool:
@@ -122,10 +151,13 @@ def _read_index(workspace: Workspace) -> GateIndex | None:
     from fair_distill.data.schema import read_split
 
     split = read_split(path)
+    attributes, names = named_attributes(split.group_names, split.attributes, split.attribute_names)
     return GateIndex(
         digest=sha256(path),
         classes=split.classes,
         group_names=split.group_names,
+        attributes=attributes,
+        attribute_names=names,
         labels=split.labels,
         groups=split.groups,
         pairs=split.pairs,
@@ -133,7 +165,7 @@ def _read_index(workspace: Workspace) -> GateIndex | None:
     )
 
 
-def _read_manifest(workspace: Workspace, config: Config, name: str) -> Manifest | None:
+def _read_manifest(workspace: Workspace, config: Config, name: str, *, locked: bool) -> Manifest | None:
     """Return a set's manifest, compared with params.yaml and with those of its files that are in the workspace."""
     path = workspace.set(name) / MANIFEST_FILE
     if not path.exists():
@@ -144,17 +176,85 @@ def _read_manifest(workspace: Workspace, config: Config, name: str) -> Manifest 
         file = workspace.set(name) / entry.path
         if file.exists():
             check_file(entry, _read(file, command), name=str(file))
+    _check_set_file(workspace.set(name) / SET_FILE, manifest, command=command)
     if _in_params(config, name):
+        if not locked:  # the lock names the training split, and its check does not hash a large one
+            _check_source(workspace, manifest, path=path, command=command)
         _check_params(config, name, manifest, path=path)
     return manifest
+
+
+def _check_set_file(file: Path, manifest: Manifest, *, command: str) -> None:
+    """Raise IntegrityError unless set.parquet, if it is there, belongs to the manifest and has the same card."""
+    if not file.exists():
+        return
+    if SET_FILE not in [entry.path for entry in manifest.files]:
+        raise IntegrityError(f"{file} is not in the set's manifest; run `{command}`")
+    try:
+        card = DistilledSet.from_parquet(_read(file, command), name=str(file)).card
+    except DataError as error:
+        raise IntegrityError(f"{error}; run `{command}`") from None
+    if to_json(card.to_dict()) != to_json(manifest.card.to_dict()):
+        raise IntegrityError(f"the card in {file} is not the card of the set's manifest; run `{command}`")
+
+
+def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, command: str) -> None:
+    """Raise an error unless the set was made from the training split, where that is in the workspace.
+
+    A set without a file of its own is the training split: then its card describes the split.
+    """
+    from fair_distill.data.schema import read_split
+
+    file = workspace.split("train")
+    if not file.exists():
+        return
+    digest = sha256(file)
+    if manifest.source != digest:
+        raise MeasurementError(
+            f"{path} is of a set that was made from the training split {str(manifest.source)[:12]}…; {file} is "
+            f"{digest[:12]}… now. Run `{command}`"
+        )
+    if not manifest.files:
+        split, card = read_split(file, verify=False), manifest.card
+        described = DatasetCard(
+            dataset=card.dataset,
+            name=card.name,
+            kind="full",
+            classes=split.classes,
+            groups=split.group_names,
+            shape=split.shape,
+            examples=len(split),
+            train_counts=tuple(map(tuple, split.counts.tolist())),
+            recipe=replace(card.recipe, formation=1),
+            diagnostics={},
+            schema=split.schema,
+            missing_cells=dict(split.missing_cells) or None,
+        )
+        if to_json(described.to_dict()) != to_json(card.to_dict()):
+            raise IntegrityError(f"{path} describes another training split than {file}; run `{command}`")
 
 
 def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) -> None:
     """Raise MeasurementError unless a set was made with params.yaml as it is now."""
     command = made_by(config, name)
+    if manifest.card.dataset != config.dataset:
+        raise IntegrityError(
+            f"{path} is of a set of the dataset {manifest.card.dataset!r}, not of {config.dataset!r}; run `{command}`"
+        )
     if manifest.card.name != name:
         raise IntegrityError(
             f"{path} is the manifest of the set {manifest.card.name!r}, not of {name!r}; run `{command}`"
+        )
+    recipe = config.recipe.model_dump(mode="json") | {
+        "network": {"name": config.recipe.network.name, "options": config.recipe.network.options}
+    }
+    described = manifest.card.to_dict()["recipe"]
+    different = _difference(
+        {key: described.get(key) for key in recipe}, parse_json(to_json(recipe), name="recipe"), "recipe"
+    )
+    if different:
+        raise MeasurementError(
+            f"the card of the set {name!r} has {different[0]}; params.yaml has {different[1]}. Run `{command}`"
         )
     current = parse_json(to_json(config.model_dump(mode="json", by_alias=True)), name="params.yaml")
     settings: dict[str, Any] = current | {"engine": config.engine, "ipc": config.distill.ipc}
@@ -165,7 +265,8 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
     recorded.pop("own", None)  # digests of custom code: reading them would import it
     if name in config.references and config.references[name].select == "all":
         recorded.pop("ipc", None)  # all real examples, however large the synthetic sets are
-    for key, value in recorded.items():
+    made_with = [*ALWAYS, *(("reference",) if name in config.references else MAKES_CANDIDATE)]
+    for key, value in (dict.fromkeys(made_with) | recorded).items():
         different = _difference(value, settings.get(key), key)
         if different:
             raise MeasurementError(
@@ -182,7 +283,8 @@ def _difference(recorded: Any, current: Any, key: str) -> tuple[str, str] | None
             if different:
                 return different
         return None
-    return None if recorded == current else (f"{key}: {recorded!r}", f"{key}: {current!r}")
+    # By their JSON: in Python, True equals 1.
+    return None if to_json(recorded) == to_json(current) else (f"{key}: {recorded!r}", f"{key}: {current!r}")
 
 
 def _read_predictions(

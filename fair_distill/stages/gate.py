@@ -18,7 +18,7 @@ from fair_distill.registry.channels import published
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import Store, manifest_key, open_store
 from fair_distill.stages.attest import require_attested
-from fair_distill.stages.evidence import read_evidence
+from fair_distill.stages.evidence import read_evidence, read_references
 from fair_distill.stages.seeds import numpy_generator
 
 FLOOR = "FAIR_DISTILL_POLICY_FLOOR"
@@ -173,15 +173,12 @@ def _published(store: Store, version: str, key: str) -> tuple[bytes, bytes]:
 
 def _references(workspace: Workspace, config: Config, policy: Gate, context: bytes) -> dict[str, bytes]:
     """Return the predictions that the policy's clauses compare published versions with."""
-    names = {limit.over for limit in policy.limits if limit.over}
-    references = {name: workspace.predictions(name) for name in sorted(names - {PROMOTED})}
-    for name in references:
-        config.reference(name)
-    if PROMOTED in names and read_context(context).promoted is not None:
-        references[PROMOTED] = workspace.context.with_name("promoted.parquet")
-    return {
-        name: needed(path, made_by=f"fair-distill evaluate {name}").read_bytes() for name, path in references.items()
-    }
+    references = read_references(workspace, config.model_copy(update={"gate": policy}))
+    compared = any(limit.over == PROMOTED for limit in policy.limits)
+    if compared and read_context(context).promoted is not None:
+        path = workspace.context.with_name("promoted.parquet")
+        references[PROMOTED] = needed(path, made_by="fair-distill gate reserve").read_bytes()
+    return references
 
 
 def _verdicts(contents: Iterable[bytes]) -> Iterator[Verdict]:

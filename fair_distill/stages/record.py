@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from fair_distill.distillation.unknown import Resolved
 
 
+# The sections of params.yaml that every set is made with, and the keys that a candidate's manifest has in addition.
+ALWAYS = ("seed", "threads", "dataset", "data", "recipe")
+MAKES_CANDIDATE = ("distill", "diagnostics", "nearness", "candidate")
+
+
 def known(config: Config, name: str) -> None:
     if name not in config.sets:
         raise ConfigError(f"params.yaml: sets has no {name!r}; choose one of {', '.join(config.sets)}")
@@ -115,8 +120,7 @@ def params_of(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
     """The sections of params.yaml that make a set, as the manifest keeps them, with digests of what is one's own."""
     from fair_distill.distillation.names import digests_of_own
 
-    always = {"seed", "threads", "dataset", "data", "recipe"}
-    params = config.model_dump(include=always | set(sections), by_alias=True) | extra
+    params = config.model_dump(include={*ALWAYS, *sections}, by_alias=True) | extra
     return params | ({"own": own} if (own := digests_of_own(params)) else {})
 
 

@@ -134,3 +134,60 @@ def test_the_cells_of_a_split_are_its_independent_examples() -> None:
 
 def test_the_same_generator_gives_the_same_plan() -> None:
     assert planned(cells(50), policy(EODM)) == planned(cells(50), policy(EODM))
+
+
+Numbers = tuple[str, float, float, float, float, tuple[int | None, int | None]]
+UNEVEN: list[Numbers] = [
+    ("eo_diag_max", 0.1084, 0.1937, 0.2092, 0.8475, (82, 94)),
+    ("eo_diag_mean", 0.0741, 0.1592, 0.1711, 0.9800, (51, 59)),
+    ("eo_ovr_max", 0.1084, 0.2186, 0.2322, 0.6325, (97, 106)),
+    ("dpd_max against the rest", 0.0858, 0.1773, 0.1915, 0.9200, (75, 83)),
+    ("worst_cell_accuracy", 0.8016, 0.7409, 0.7241, 0.9800, (53, 61)),
+    ("accuracy", 0.8739, 0.8568, 0.8486, 1.0000, (18, 22)),
+    ("eo_diag_max over full", 0.1399, 0.2315, 0.2473, 0.9900, (50, 57)),
+    ("accuracy over full", -0.0242, -0.0438, -0.0495, 1.0000, (16, 22)),
+]
+PAIRED: list[Numbers] = [
+    ("eo_diag_max", 0.0685, 0.1443, 0.1565, 0.9900, (54, 58)),
+    ("eo_diag_mean", 0.0485, 0.1182, 0.1257, 1.0000, (34, 38)),
+    ("eo_ovr_max", 0.0685, 0.1582, 0.1692, 0.9875, (59, 67)),
+    ("dpd_max against the rest", 0.0711, 0.1522, 0.1656, 1.0000, (52, 61)),
+    ("worst_cell_accuracy", 0.8237, 0.7523, 0.7405, 0.9950, (53, 61)),
+    ("accuracy", 0.8497, 0.8271, 0.8166, 0.9700, (53, 65)),
+    ("eo_diag_max over full", 0.0899, 0.1742, 0.1851, 1.0000, (36, 41)),
+    ("accuracy over full", -0.0249, -0.0467, -0.0524, 1.0000, (16, 22)),
+]
+
+
+@pytest.mark.parametrize(("paired", "numbers"), [(False, UNEVEN), (True, PAIRED)])
+def test_the_plan_of_a_fixed_split_has_these_numbers(paired: bool, numbers: list[Numbers]) -> None:
+    # Stored numbers: the tests above say what they mean, this one that no operation changes unseen.
+    clauses: list[dict[str, Any]] = [{"metric": m, "at_most": 0.2} for m in ("eo_diag_max", "eo_diag_mean")]
+    clauses += [{"metric": "eo_ovr_max", "at_most": 0.2}, {"metric": "dpd_max", "at_most": 0.2, "against": "rest"}]
+    clauses += [{"metric": "worst_cell_accuracy", "at_least": 0.7}, {"metric": "accuracy", "at_least": 0.8}]
+    clauses += [{"metric": "eo_diag_max", "over": "full", "at_most": 0.3}]
+    clauses += [{"metric": "accuracy", "over": "full", "at_least": -0.1}]
+    uneven = np.array([[60, 90, 120], [150, 80, 70]])
+    counts = np.full((2, 3), 90) if paired else uneven
+    split = Cells(counts, paired, ("class0", "class1"), ("group0", "group1", "group2"))
+
+    found = planned(split, policy(*clauses), seed_sd=0.01)
+
+    for row, (clause, ever, likely, more_likely, chance, needed) in zip(found.rows, numbers, strict=True):
+        assert (row.clause, row.needed) == (clause, needed)
+        assert (row.ever, *row.likely, row.chance) == pytest.approx((ever, likely, more_likely, chance), abs=1e-4)
+    if not paired:
+        assert found.advice[0] == (
+            "eo_ovr_max: at accuracy 0.9 a fair set passes the limit 0.2 with a chance of 63 %; it takes 97 examples a "
+            "cell, or a limit of 0.22"
+        )
+        assert "3 groups make 3 pairs per rate" in found.advice[1]
+        assert "for eo_diag_max that shows 0.17 where pairs show 0.20." in found.advice[1]
+        assert len(found.advice) == 2
+
+
+def test_a_cell_with_as_many_examples_as_are_asked_for_is_not_thin() -> None:
+    gate = policy({"metric": "eo_diag_max", "at_most": 0.9})
+
+    assert planned(cells(20), gate).advice == ()
+    assert "class 'class0' has 19 independent examples" in planned(cells(19), gate).advice[0]

@@ -192,3 +192,80 @@ def test_the_same_verdict_gives_the_same_text(verdict: Verdict) -> None:
     assert markdown("x", again) == markdown("x", verdict)
     assert junit("x", again) == junit("x", verdict)
     assert explain(again) == explain(verdict)
+
+
+def test_a_summary_has_the_numbers_of_the_verdict_to_three_places() -> None:
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    lines = markdown("pooled", UNFAIR).splitlines()
+
+    for finding in UNFAIR.findings:
+        row = (finding.value, finding.bound, finding.limit, finding.noise, finding.per_seed)
+        clause = finding.clause.replace("_", "\\_")
+        assert f"| {clause} | {finding.outcome} | {' | '.join(map(number, row))} |" in lines
+    rows = [line for line in lines if line.startswith("| group")][1:]
+    ordered = sorted(UNFAIR.groups, key=lambda row: row.accuracy or 0)
+    assert rows == [
+        f"| {row.group} | {row.network} | {row.examples} | {row.clusters} | {number(row.accuracy)} | "
+        f"{number(row.low)} to {number(row.high)} |"
+        for row in ordered
+    ]
+    ours, theirs = UNFAIR.numbers["convnet"]["eo_diag_max"]["value"], UNFAIR.compared["full"]["convnet"]["eo_diag_max"]
+    assert ours is not None
+    assert theirs is not None
+    assert f"| eo_diag_max | convnet | {ours:.3f} | {theirs:.3f} | {ours - theirs:+.3f} |" in lines
+    assert lines[-2] == (
+        f"<sub>verdict `{UNFAIR.digest[:12]}` · set `{UNFAIR.set[:12]}` · split `{UNFAIR.split[:12]}` · predictions "
+        f"`{UNFAIR.predictions[:12]}` · policy `{UNFAIR.policy[:12]}` · context `{UNFAIR.context[:12]}` · full "
+        f"`{UNFAIR.references['full'][:12]}` · engine 1</sub>"
+    )
+
+
+def test_other_culprits_follow_the_worst_one_which_the_sentence_has() -> None:
+    both = verdict_on([[0.95, 0.2], [0.9, 0.3]])
+    finding = both.findings[0]
+    worst, second = finding.culprits[:2]
+
+    assert finding.sentence.endswith(f"; {worst.sentence}; {worst.remedy}")
+    assert abs(worst.value) > abs(second.value)
+    shown = markdown("pooled", both)
+    assert shown.count(worst.sentence.replace("_", "\\_")) == 1
+    assert f"- {second.sentence}: " in shown
+    text = ElementTree.fromstring(junit("pooled", both).encode())[0][0][0].text
+    assert text is not None
+    assert text.splitlines() == [finding.sentence, *(f"{c.sentence}; {c.remedy}" for c in finding.culprits[1:])]
+
+
+def test_sixty_groups_are_shown_and_the_others_are_counted() -> None:
+    many = replace(UNFAIR, groups=UNFAIR.groups * 31)
+
+    shown = markdown("pooled", many)
+    assert "\n2 more groups in the verdict's JSON.\n" in shown
+    assert sum(line.startswith("| group") for line in shown.splitlines()) == 1 + 60
+    assert "more groups" not in markdown("pooled", replace(UNFAIR, groups=UNFAIR.groups * 30))
+    told = ElementTree.fromstring(junit("pooled", many).encode())[0].find("system-out")
+    assert told is not None
+    assert len((told.text or "").splitlines()) == 1 + 60
+
+
+@pytest.mark.parametrize(("size", "whole"), [(MOST_BYTES // 3, True), (MOST_BYTES // 3 + 1, False)])
+def test_a_change_of_a_third_of_the_summary_is_shown_whole(size: int, whole: bool) -> None:
+    change = "+" * size
+
+    shown = markdown("barycentric", FAIR, change=change)
+    assert (change in shown) == whole
+    assert shown.count("+" * (MOST_BYTES // 6)) >= 1
+    assert "```diff\n+" in shown
+
+
+def test_no_more_than_the_space_for_the_last_sentence_is_kept_free() -> None:
+    def summary(letters: int) -> str:
+        finding = replace(UNFAIR.findings[0], sentence="x" * letters, culprits=())
+        return markdown("pooled", replace(UNFAIR, findings=(finding,), groups=(), compared={}))
+
+    fixed = len(summary(0).encode())
+    full = summary(MOST_BYTES - 200 - fixed)
+    assert "does not fit" not in full
+    assert MOST_BYTES - 210 <= len(full.encode()) <= MOST_BYTES
+    assert "does not fit" in summary(MOST_BYTES - 190 - fixed)
