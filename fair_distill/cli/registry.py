@@ -16,7 +16,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
 )
 from fair_distill.cli.gate import add_floor
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import print_document, print_json, say
 
 if TYPE_CHECKING:
     from fair_distill.stages import Hand
@@ -70,7 +70,7 @@ def _publish(arguments: Arguments) -> None:
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
         return
-    print(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
+    say(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
 
 
 def _promote(arguments: Arguments) -> None:
@@ -90,7 +90,7 @@ def _promote(arguments: Arguments) -> None:
         said = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
         print_json({"dataset": config.dataset, **said})
         return
-    print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
+    say(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
 
 
 def _approve(arguments: Arguments) -> None:
@@ -110,7 +110,7 @@ def _approve(arguments: Arguments) -> None:
     entries = read_ledger(store, name)
     version = resolve(entries, selector)
     approve(store, name, version, policy=policy, sign=sign)
-    print(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
+    say(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
 
 
 def _key(arguments: Arguments) -> None:
@@ -124,7 +124,7 @@ def _key(arguments: Arguments) -> None:
             file.write(private)
     except OSError as error:
         raise ConfigError(f"cannot write the key {arguments.file}: {error.strerror}") from None
-    print(public)
+    say(public)
 
 
 def _gc(arguments: Arguments) -> None:
@@ -142,11 +142,11 @@ def _gc(arguments: Arguments) -> None:
         look = Look.from_json(arguments.look.read_bytes(), name=str(arguments.look))
         gone = remove(store, look, now=now, delete=store.remove, pinned=pinned)
         arguments.look.unlink()
-        print(f"{len(gone)} contents that belonged to nothing are removed")
+        say(f"{len(gone)} contents that belonged to nothing are removed")
     else:
         look = Look(now, garbage(store, pinned=pinned))
         write_bytes(arguments.look, look.to_json())
-        print(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
+        say(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
 
 
 def _rollback(arguments: Arguments) -> None:
@@ -158,9 +158,9 @@ def _rollback(arguments: Arguments) -> None:
     hand = _hand(arguments)
     entry = rollback(store, name, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
     if arguments.json:
-        print(entry.to_json().decode(), end="")
+        print_document(entry.to_json())
         return
-    print(f"{name}@{channel} is now v{version_number(read_ledger(store, name), entry.version)}")
+    say(f"{name}@{channel} is now v{version_number(read_ledger(store, name), entry.version)}")
 
 
 def _revoke(arguments: Arguments) -> None:
@@ -175,9 +175,9 @@ def _revoke(arguments: Arguments) -> None:
         store, name, resolve(entries, selector), reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
     )
     if arguments.json:
-        print(entry.to_json().decode(), end="")
+        print_document(entry.to_json())
         return
-    print(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
+    say(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
 
 
 def _demote(arguments: Arguments) -> None:
@@ -194,9 +194,9 @@ def _demote(arguments: Arguments) -> None:
     hand = _hand(arguments)
     entry = demote(store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
     if arguments.json:
-        print(entry.to_json().decode(), end="")
+        print_document(entry.to_json())
         return
-    print(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
+    say(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
 
 
 def _signer(arguments: Arguments) -> "Signer | None":

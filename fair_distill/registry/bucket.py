@@ -14,7 +14,7 @@ from threading import Event
 from typing import TypeVar
 
 from fair_distill.errors import ConfigError
-from fair_distill.registry.store import Absent, Unanswered, check_folder, check_key
+from fair_distill.registry.store import Absent, TooLarge, Unanswered, check_folder, check_key, check_size
 from fair_distill.s3 import Bucket, NotThere, Passing
 
 T = TypeVar("T")
@@ -70,12 +70,16 @@ class BucketStore:
         self._probe()
         return self._create(key, content)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         check_key(key)
         if key in self._entries:
             return self._entries[key]
+
+        def check(size: int) -> None:
+            check_size(key, size, at_most=at_most, shown=self.bucket.address(key))
+
         try:
-            content = self._patiently(lambda: self.bucket.fetch(key))
+            content = self._patiently(lambda: self.bucket.fetch(key, check=check))
         except NotThere as error:
             raise Absent(str(error)) from None
         # A command looks at the ledger again and again as it grows, and an entry never changes.
@@ -107,7 +111,7 @@ class BucketStore:
         for attempt in range(self.patience.attempts):
             try:
                 created = self.bucket.create(key, content)
-                return created or (lost and self._patiently(lambda: self.bucket.fetch(key)) == content)
+                return created or (lost and self._holds(key, content))
             except Passing as error:
                 lost = lost or error.done
                 fault = error
@@ -119,6 +123,18 @@ class BucketStore:
             f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command, "
             "it does nothing twice"
         )
+
+    def _holds(self, key: str, content: bytes) -> bool:
+        """Say whether a key has this content; a longer one is not read."""
+
+        def check(size: int) -> None:
+            if size > len(content):
+                raise TooLarge(f"{self.bucket.address(key)} has {size:,} bytes, not {len(content):,}")
+
+        try:
+            return self._patiently(lambda: self.bucket.fetch(key, check=check)) == content
+        except TooLarge:
+            return False
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         for attempt in range(self.patience.attempts - 1):

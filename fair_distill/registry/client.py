@@ -6,9 +6,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import parse_json
 from fair_distill.distilled import DistilledSet
-from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.errors import ConfigError
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import in_force, refuse_revoked, resolve, version_number
 from fair_distill.registry.checks import (
@@ -17,6 +16,7 @@ from fair_distill.registry.checks import (
     files_of,
     grounds_of,
     manifest_of,
+    read_provenance,
     refuse_expired,
     set_of,
 )
@@ -162,7 +162,7 @@ def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest
     found = []
     for key in keys:
         digest = key.rpartition("/")[2].partition(".")[0]
-        found.append(parse_json(fetch(store, key, digest), name=key, error=IntegrityError))
+        found.append(read_provenance(fetch(store, key, digest), name=key))
     return manifest_of(store, version), found
 
 
