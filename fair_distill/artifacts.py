@@ -22,6 +22,10 @@ from fair_distill.errors import ConfigError, DataError
 SPLITS = ("train", "tune", "gate")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
+# Far above what is written. Python needs up to a hundred bytes for a value that is two bytes of JSON.
+_MOST_VALUES, _DEEPEST, _MOST_DIGITS = 1_000_000, 64, 40
+# Texts are skipped whole, so that their brackets do not count for the depth.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -160,22 +164,48 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(content: bytes, *, name: str, error: Callable[[str], Exception] = DataError) -> dict[str, Any]:
-    """Read a JSON object, refusing duplicate keys, NaN and anything that is not an object."""
+    """Read a JSON object of bounded size, depth and numbers.
+
+    Raises `error` for duplicate keys, NaN, text that is not Unicode, and anything that is not an object. Its caller
+    bounds the bytes; the number of values and the depth are bounded here, before Python makes objects of them.
+    """
 
     def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is no JSON number")
+        raise ValueError(f"{constant[:20]} is no JSON number")
 
     def finite(text: str) -> float:
         number = float(text)
-        return number if math.isfinite(number) else refuse(text)
+        return number if len(text) <= _MOST_DIGITS and math.isfinite(number) else refuse(text)
+
+    def whole(text: str) -> int:
+        return int(text) if len(text) <= _MOST_DIGITS else refuse(text)
 
     try:
-        value = json.loads(content, object_pairs_hook=_no_duplicates, parse_constant=refuse, parse_float=finite)
+        _check_structure(content)
+        value = json.loads(
+            content, object_pairs_hook=_no_duplicates, parse_constant=refuse, parse_float=finite, parse_int=whole
+        )
+        if b"\\u" in content:  # the only way to half of a surrogate pair, which no UTF-8 has
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as fault:
         raise error(f"{name} is not readable JSON: {fault}") from None
     if not isinstance(value, dict):
         raise error(f"{name}: a JSON object was wanted, got {type(value).__name__}")
     return value
+
+
+def _check_structure(content: bytes) -> None:
+    """Raise ValueError for more values or a greater depth than any document of ours has.
+
+    Brackets and commas in texts count as values too: a bound needs no better estimate.
+    """
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ValueError(f"it has more than {_MOST_VALUES:,} values")
+    depth = 0
+    for match in _STRUCTURE.finditer(content):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(match[0], 0)
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
 
 
 def md5(content: bytes) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
+from fair_distill.documents import check_fields
 from fair_distill.errors import DataError
 from fair_distill.rows import RowSchema
 
@@ -178,10 +179,16 @@ class DatasetCard:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "DatasetCard":
-        """Read what `to_dict` gave. Raises DataError where it is something else."""
+        """Read what `to_dict` gave. Raises DataError, with the key, its value and the expected type, otherwise."""
+        # The schema is read, and checked, by its own class.
+        check_fields({**value, "schema": None} if isinstance(value, Mapping) else value, cls, name="not a dataset card")
+        # What was not measured has no key, so a null is not what `to_dict` gave.
+        for key in _OPTIONAL:
+            if key in value and value[key] is None:
+                raise DataError(f"not a dataset card: {key} is null; leave the key out")
+        channels, height, width = value["shape"]
         try:
-            channels, height, width = value["shape"]
-            return cls(
+            card = cls(
                 dataset=value["dataset"],
                 name=value["name"],
                 kind=value["kind"],
@@ -192,14 +199,44 @@ class DatasetCard:
                 train_counts=tuple(tuple(row) for row in value["train_counts"]),
                 recipe=TrainingRecipe.from_dict(value["recipe"]),
                 diagnostics=dict(value["diagnostics"]),
-                group_labels=dict(value["group_labels"]),
+                group_labels=dict(value.get("group_labels", {})),
                 schema=RowSchema.from_dict(value["schema"]) if "schema" in value else None,
                 residuals=_measured(Residuals, value, "residuals"),
                 nearness=_measured(Nearness, value, "nearness"),
                 missing_cells=dict(value["missing_cells"]) if "missing_cells" in value else None,
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not a dataset card: {error!r}") from None
+        except (DataError, ValueError) as error:
+            raise DataError(f"not a dataset card: {error}") from None
+        card.check()
+        return card
+
+    def check(self) -> None:
+        """Raise DataError for numbers of the right type that do not fit together or are out of range."""
+        network, recipe = self.recipe.network, self.recipe
+        options = network.get("options", {})
+        rules = {
+            "shape": (min(self.shape) >= 1, self.shape, "three numbers from 1"),
+            "examples": (self.examples >= 0, self.examples, "a number from 0"),
+            "classes": (len(set(self.classes)) == len(self.classes), self.classes, "different names"),
+            "groups": (len(set(self.groups)) == len(self.groups), self.groups, "different names"),
+            "train_counts": (
+                len(self.train_counts) == len(self.classes)
+                and all(len(row) == len(self.groups) and min(row, default=0) >= 0 for row in self.train_counts),
+                self.train_counts,
+                f"counts from 0 of {len(self.classes)} classes × {len(self.groups)} groups",
+            ),
+            "recipe.network": (
+                isinstance(network.get("name"), str) and isinstance(options, Mapping),
+                network,
+                "an object with a text `name` and an object `options`",
+            ),
+            "recipe.steps": (recipe.steps >= 0, recipe.steps, "a number from 0"),
+            "recipe.batch_size": (recipe.batch_size >= 1, recipe.batch_size, "a number from 1"),
+            "recipe.formation": (1 <= recipe.formation <= min(self.shape[1:]), recipe.formation, "from 1 to the side"),
+        }
+        for key, (fits, value, expected) in rules.items():
+            if not fits:
+                raise DataError(f"not a dataset card: {key} is {str(value)[:80]}; expected {expected}")
 
 
 _OPTIONAL = ("schema", "residuals", "nearness", "missing_cells")

@@ -4,6 +4,7 @@ Parquet and not Arrow IPC, because a published set is small and read everywhere.
 """
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,7 +18,7 @@ from fair_distill import arrow
 from fair_distill.artifacts import parse_json, to_json
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.rows import RowSchema
+from fair_distill.rows import Categorical, RowSchema
 
 _KEY = b"fair_distill"
 
@@ -34,11 +35,14 @@ class DistilledSet:
         Rows are (N, D, 1, 1), encoded by `card.schema`, and valid by it; `columns` decodes them.
     labels : int64 array (N,)
         Indices into `card.classes`. There is no group: a distilled image belongs to none.
+    own : for a set from a registry, the SHA-256 of the source of each custom component (`package.module:callable`)
+        that its manifest records; None for a set that was not loaded from a registry
     """
 
     images: NDArray[Any]
     labels: NDArray[Any]
     card: DatasetCard
+    own: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.float32 or self.images.shape != (self.card.examples, *self.card.shape):
@@ -104,12 +108,14 @@ class DistilledSet:
     def from_parquet(cls, content: bytes, *, name: str = "the set") -> "DistilledSet":
         """Read what `to_parquet` wrote. Raises DataError, with `name` in the message, for anything else."""
         try:
-            # Not read_table, which imports pandas where it is installed.
-            table = pq.ParquetFile(pa.BufferReader(content)).read()
-            about = (table.schema.metadata or {})[_KEY]
+            about = arrow.parquet_metadata(content)[_KEY]
+            card = DatasetCard.from_dict(parse_json(about, name=f"{name}: its card"))
+            limit = arrow.decoded_limit(content)
+            if card.schema is not None and 4 * card.examples * sum(card.schema.widths) > 4 * limit:
+                raise ValueError(f"its {card.examples:,} rows encode to more than {4 * limit:,} bytes")
+            table = arrow.read_parquet_bounded(content, _columns(card), rows=card.examples, max_bytes=limit)
             if any(column.null_count for column in table.columns):
                 raise ValueError("a value is null")
-            card = DatasetCard.from_dict(parse_json(about, name=f"{name}: its card"))
             if card.schema is None:
                 images = table.column("image").combine_chunks().to_numpy_ndarray()
             else:
@@ -118,6 +124,22 @@ class DistilledSet:
         except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{name} is not a distilled set: {error}") from None
         return cls(images, labels, card)
+
+
+def _columns(card: DatasetCard) -> dict[str, pa.DataType]:
+    """Return the columns that `to_arrow` stores for such a card."""
+    if card.schema is None:
+        kinds = {"image": arrow.tensor_type(pa.float32(), card.shape)}
+    else:
+        kinds = {
+            column.name: pa.string()
+            if isinstance(column, Categorical)
+            else pa.int64()
+            if column.whole
+            else pa.float32()
+            for column in card.schema.columns
+        }
+    return kinds | {"label": pa.int32()}
 
 
 def _encoded(table: pa.Table, schema: RowSchema, name: str) -> NDArray[Any]:

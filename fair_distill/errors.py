@@ -4,11 +4,19 @@ A message is one line that says what was wanted, what came, and where to change 
 is raised is a fault of ours: it keeps its traceback and exits 70.
 """
 
+from fair_distill.text import printable, without_secrets
+
 
 class FairDistillError(Exception):
-    """Something the reader of the message can mend."""
+    """Something that the reader of the message can fix.
+
+    Whatever a message quotes, it is one line that a terminal can show, and no address in it has credentials.
+    """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return printable(without_secrets(super().__str__()))
 
 
 class FairDistillWarning(UserWarning):

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
+from fair_distill.addresses import path_of, read_address
 from fair_distill.artifacts import write_bytes
 from fair_distill.errors import ConfigError
 from fair_distill.s3 import open_bucket
@@ -41,11 +41,11 @@ def open_objects(url: str, *, said_by: str) -> Objects:
 
     Opening neither reads nor writes. `said_by` is where the URL came from, for messages.
     """
-    parts = urlsplit(url)
     if "://" not in url:
         return Folder(Path(url))
+    parts, _ = read_address(url, said_by=said_by, parameters=("endpoint",) if url.startswith("s3:") else ())
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Folder(Path(unquote(parts.path)))
+        return Folder(Path(path_of(parts)))
     return open_bucket(url, said_by=said_by)
 
 

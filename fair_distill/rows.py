@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fair_distill.documents import check_fields
 from fair_distill.errors import DataError, ShapeError
 
 Array = NDArray[Any]
@@ -196,12 +197,40 @@ class RowSchema:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "RowSchema":
-        """Read what `to_dict` gave. Raises KeyError, TypeError or ValueError where it is something else."""
+        """Read what `to_dict` gave. Raises DataError, with the key, its value and the expected type, otherwise."""
+        rows = value.get("columns") if isinstance(value, Mapping) else None
+        if not isinstance(rows, list | tuple) or not rows or len(value) > 1:
+            raise DataError(f"schema is {str(value)[:80]!r}; expected an object whose `columns` is a list of columns")
         columns: list[Numeric | Categorical] = []
-        for column in value["columns"]:
-            fields: dict[str, Any] = {k: tuple(item) if isinstance(item, list) else item for k, item in column.items()}
-            columns.append(_COLUMNS[fields.pop("kind")](**fields))
+        for i, row in enumerate(rows):
+            kind = row.get("kind") if isinstance(row, Mapping) else None
+            if not isinstance(kind, str) or kind not in _COLUMNS:
+                raise DataError(f"schema.columns[{i}].kind is {str(kind)[:80]!r}; expected {' or '.join(_COLUMNS)}")
+            plain: dict[str, Any] = {key: item for key, item in row.items() if key != "kind"}
+            check_fields(plain, _COLUMNS[kind], name=f"schema.columns[{i}]")
+            frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+            make: Any = _COLUMNS[kind]
+            columns.append(make(**frozen))
+        _check_columns(columns)
         return cls(tuple(columns))
+
+
+def _check_columns(columns: Sequence[Numeric | Categorical]) -> None:
+    """Raise DataError for columns that no training data have."""
+    most = float(np.finfo(np.float32).max)
+    names = [column.name for column in columns]
+    for column in columns:
+        if names.count(column.name) > 1 or column.name == "label":
+            raise DataError(f"schema: the column name {column.name[:80]!r} is used twice, or for the class")
+        if isinstance(column, Numeric) and not -most <= column.low <= column.high <= most:
+            raise DataError(
+                f"schema: column {column.name[:80]!r} is from {column.low} to {column.high}, which is no range"
+            )
+        if isinstance(column, Categorical) and not 0 < len(set(column.values)) == len(column.values) <= MOST_VALUES:
+            raise DataError(
+                f"schema: column {column.name[:80]!r} has {len(column.values)} values; expected 1 to {MOST_VALUES} "
+                "different ones"
+            )
 
 
 _COLUMNS: dict[str, type[Numeric | Categorical]] = {"numeric": Numeric, "categorical": Categorical}

@@ -7,14 +7,16 @@ import base64
 import builtins
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
+from fair_distill.addresses import path_of, read_address, read_endpoint
 from fair_distill.errors import ConfigError
+from fair_distill.text import address_without_secrets
 
 # What S3 answers, in words; another code is shown as it came.
 _ANSWERS = {
@@ -64,21 +66,16 @@ def open_bucket(url: str, *, said_by: str, attempts: int | None = None) -> "Buck
     said_by : where the URL came from, for messages
     attempts : how often S3 is asked before it has failed; None is what AWS_MAX_ATTEMPTS says
     """
-    parts = urlsplit(url)
-    options = parse_qs(parts.query, keep_blank_values=True)
-    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not options.keys() <= {"endpoint"}:
-        # There may be a password.
-        shown = f"{parts.scheme}://...{url[url.index('@') :]}" if "@" in parts.netloc else url
+    parts, options = read_address(url, said_by=said_by, parameters=("endpoint",))
+    if parts.scheme != "s3" or not parts.netloc:
         raise ConfigError(
-            f"{said_by} is {shown!r}; a folder or s3://bucket/prefix, with ?endpoint=URL if need be, was wanted"
+            f"{said_by} is {address_without_secrets(url)!r}; a folder or s3://bucket/prefix, with ?endpoint=URL if "
+            "need be, was wanted"
         )
-    endpoint = options["endpoint"][-1] if options else _endpoint()
-    if endpoint and "@" in urlsplit(endpoint).netloc:  # it would stand in every message
-        raise ConfigError(
-            f"{said_by}: the endpoint of {parts.netloc} names a user; give credentials by AWS_PROFILE or "
-            "AWS_ACCESS_KEY_ID and leave them out of the address"
-        )
-    return Bucket(parts.netloc, unquote(parts.path).strip("/"), _client(endpoint, said_by, attempts), said_by)
+    endpoint = options.get("endpoint") or _endpoint()
+    if endpoint:
+        read_endpoint(endpoint, said_by=f"{said_by}: the endpoint of {parts.netloc}")
+    return Bucket(parts.netloc, path_of(parts).strip("/"), _client(endpoint, said_by, attempts), said_by)
 
 
 @dataclass(frozen=True)
@@ -163,14 +160,29 @@ class Bucket:
             )
         return answer.code is None
 
-    def fetch(self, key: str) -> bytes:
-        """Return a content. Raises NotThere, Passing, or ConfigError for good."""
-        content = b""
+    def fetch(self, key: str, *, check: Callable[[int], object] = lambda size: None) -> bytes:
+        """Return a content. Raises NotThere, Passing, or ConfigError for good.
+
+        Parameters
+        ----------
+        check : raises if this many bytes are too many; called before any are read, and as they arrive
+        """
+        parts: builtins.list[bytes] = []
         with self._told_apart(key, "read") as answer:
-            content = self.client.get_object(Bucket=self.name, Key=self._full(key))["Body"].read()
+            found = self.client.get_object(Bucket=self.name, Key=self._full(key))
+            try:
+                check(found["ContentLength"])
+                arrived = 0
+                # A server's word on the length is not trusted either.
+                for part in found["Body"].iter_chunks(2**20):
+                    arrived += len(part)
+                    check(arrived)
+                    parts.append(part)
+            finally:
+                found["Body"].close()
         if answer.code:
             raise NotThere(f"{self.address(key)} is not there")
-        return content
+        return b"".join(parts)
 
     def holds(self, key: str) -> bool:
         """Say whether a key is taken. Raises Passing, or ConfigError for good."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.artifacts import is_sha256, parse_json, to_json
+from fair_distill.documents import check_fields
 from fair_distill.errors import ConfigError, IntegrityError
 
 # Names the file of the private key that the registry's acts are signed with.
@@ -37,6 +38,7 @@ PREDICATES = {
     "head": "urn:fair-distill:ledger-head:v1",
 }
 _KEY = re.compile(r"ed25519:[0-9a-f]{64}")
+_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Statement:
             (subject,) = value["subject"]
             kind, about = kinds[value["predicateType"]], value["predicate"]["about"]
             statement = cls(kind, subject["name"], subject["digest"]["sha256"], about)
-            sound = is_sha256(statement.subject) and (str(about).isdecimal() if kind == "head" else is_sha256(about))
+            sound = is_sha256(statement.subject) and isinstance(statement.name, str) and isinstance(about, str)
+            sound = sound and (_NUMBER.fullmatch(about) is not None if kind == "head" else is_sha256(about))
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{name} is not a statement about a version: {error!r}") from None
         if not sound or statement.to_json() != content:
@@ -128,11 +131,27 @@ def signer(path: Path) -> Signer:
     return sign
 
 
+@dataclass(frozen=True)
+class _Signature:
+    keyid: str
+    sig: str
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    """An envelope as its JSON has it, for `check_fields`."""
+
+    payload: str
+    payloadType: str
+    signatures: tuple[_Signature, ...]
+
+
 def read_envelope(content: bytes, *, name: str) -> Statement:
     """Return what an envelope says, whoever signed it. Raises IntegrityError if it is no envelope of ours."""
     import base64
 
     value = parse_json(content, name=name, error=IntegrityError)
+    check_fields(value, _Envelope, name=f"{name} is not a DSSE envelope", error=IntegrityError)
     try:
         payload = base64.b64decode(value["payload"], validate=True)
         signatures = value["signatures"]

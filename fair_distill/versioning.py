@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.text import without_secrets
 
 CACHE = "FAIR_DISTILL_DVC_CACHE"
 # "lines" has stages tell their progress in JSON lines, for who reads what they print; else only a terminal shows it.
@@ -244,9 +245,9 @@ def cloned(repository: str, folder: Path, *, revision: str | None = None) -> Pat
     ConfigError
         If it cannot be cloned; with git's words, less any password in the URL.
     """
-    _git(Path(), "clone", "--quiet", repository, str(folder), fault=f"cannot clone {_shown(repository)}")
+    _git(Path(), "clone", "--quiet", repository, str(folder), fault=f"cannot clone {without_secrets(repository)}")
     if revision:
-        _git(folder, "checkout", "--quiet", revision, fault=f"{_shown(repository)} has no {revision}")
+        _git(folder, "checkout", "--quiet", revision, fault=f"{without_secrets(repository)} has no {revision}")
     here = Path(repository).absolute()
     if here.is_dir():
         upstream = _asked(here, "remote", "get-url", "origin")
@@ -408,7 +409,7 @@ def _git(workspace: Path, *arguments: str, fault: str, kind: type[FairDistillErr
     if done is None:
         raise ConfigError(f"{fault}: git is not installed")
     if done.returncode != 0:
-        raise kind(f"{fault}: {_shown(' '.join(done.stderr.split()))[:300]}")
+        raise kind(f"{fault}: {without_secrets(' '.join(done.stderr.split()))[:300]}")
 
 
 def _git_run(workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
@@ -418,8 +419,3 @@ def _git_run(workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[s
         return subprocess.run(command, capture_output=True, text=True, check=False, env=silent)
     except FileNotFoundError:
         return None
-
-
-def _shown(text: str) -> str:
-    """A text without the passwords of the URLs in it."""
-    return re.sub(r"://[^/@\s]+@", "://...@", text)

@@ -34,6 +34,7 @@ from fair_distill.cli import (
 )
 from fair_distill.cli.own import modules_beside
 from fair_distill.cli.parser import Parser, ShowVersion, show_examples
+from fair_distill.cli.show import say
 from fair_distill.errors import FairDistillError, FairDistillWarning
 
 __all__ = ["main"]
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except FairDistillError as error:
-        print(f"fair-distill: {error}", file=sys.stderr)
+        say(f"fair-distill: {error}", error=True)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more

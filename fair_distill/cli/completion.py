@@ -1,6 +1,7 @@
 """`fair-distill completion`: a script by which a shell completes commands and options."""
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command
+from fair_distill.cli.show import say_page
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -15,4 +16,4 @@ def _completion(arguments: Arguments) -> None:
 
     from fair_distill.cli import _parser
 
-    print(shtab.complete(_parser(), arguments.shell))
+    say_page(f"{shtab.complete(_parser(), arguments.shell)}\n")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_key, add_lock, add_registry
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import print_document, print_json, say, say_page
 from fair_distill.errors import ConfigError
 
 
@@ -54,9 +54,9 @@ def _verify(arguments: Arguments) -> None:
         return
     remarks = [one for one in checked if one.remark]
     for one in remarks:
-        print(f"{one.key}: {one.remark}")
+        say(f"{one.key}: {one.remark}")
     noted = f"; see the {len(remarks)} remarks above" if remarks else ""
-    print(
+    say(
         f"{arguments.reference}: {len(checked)} files, {sum(c.size for c in checked):,} bytes, "
         f"all as they should be{noted}"
     )
@@ -76,9 +76,7 @@ def _log(arguments: Arguments) -> None:
     for entry in entries:
         what = f"{entry.event} v{numbers[entry.version]}" if entry.version in numbers else entry.event
         place = f" {'from' if entry.event == 'demote' else 'to'} {entry.channel}" if entry.channel else ""
-        print(
-            f"{entry.number:>4}  {entry.time}  {entry.who}: {what}{place}{f': {entry.reason}' if entry.reason else ''}"
-        )
+        say(f"{entry.number:>4}  {entry.time}  {entry.who}: {what}{place}{f': {entry.reason}' if entry.reason else ''}")
 
 
 def _head(arguments: Arguments) -> None:
@@ -87,7 +85,7 @@ def _head(arguments: Arguments) -> None:
 
     statement = head(arguments.name, registry=arguments.registry)
     content = signer(Path(arguments.key))(statement) if arguments.key else statement.to_json()
-    print(content.decode(), end="")
+    print_document(content)
 
 
 def _diff(arguments: Arguments) -> None:
@@ -97,18 +95,18 @@ def _diff(arguments: Arguments) -> None:
 
     a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
     if a.version == b.version:
-        print(f"{arguments.a} and {arguments.b} are both v{a.number}; nothing differs")
+        say(f"{arguments.a} and {arguments.b} are both v{a.number}; nothing differs")
         return
     found = compare(a, b)
-    print(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
+    say(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
     for change in found.changed:
-        print(f"  {change.what}: {change.a} → {change.b}")
+        say(f"  {change.what}: {change.a} → {change.b}")
     for pair in found.groups:
-        print(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.apart else ''}")
+        say(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.apart else ''}")
     for change in found.metrics:
-        print(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
+        say(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
     if any(pair.apart for pair in found.groups):
-        print("  * the intervals do not meet")
+        say("  * the intervals do not meet")
     if arguments.picture:
         from fair_distill.report.pair import pair_png
 
@@ -134,7 +132,7 @@ def _card(arguments: Arguments) -> None:
     if arguments.croissant:
         print_json(croissant(found, base=arguments.registry.partition("?")[0].rstrip("/")))
         return
-    print(dataset_card(found), end="")
+    say_page(dataset_card(found))
 
 
 def _evidence(arguments: Arguments) -> None:
@@ -144,7 +142,7 @@ def _evidence(arguments: Arguments) -> None:
     content = evidence(arguments.reference, registry=arguments.registry)
     out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")
     write_bytes(out, content)
-    print(f"{out}: {len(content):,} bytes, SHA-256 {sha256(content)}")
+    say(f"{out}: {len(content):,} bytes, SHA-256 {sha256(content)}")
 
 
 def _pin(arguments: Arguments) -> None:
@@ -153,7 +151,7 @@ def _pin(arguments: Arguments) -> None:
 
     found = look_up(arguments.reference, registry=arguments.registry)
     pin(arguments.lock, arguments.reference, found.version, registry=arguments.registry)
-    print(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
+    say(f"{arguments.reference} is v{found.number} in {arguments.lock}: {found.version}")
 
 
 def _outdated(arguments: Arguments) -> int:
@@ -167,7 +165,7 @@ def _outdated(arguments: Arguments) -> int:
     found = outdated(pins)
     for one in found:
         now = f"v{one.now} now" if one.now else "nothing now"
-        print(f"{one.pin.reference} is pinned to v{one.number}, and is {now}{f': {one.why}' if one.why else ''}")
+        say(f"{one.pin.reference} is pinned to v{one.number}, and is {now}{f': {one.why}' if one.why else ''}")
     if not found:
-        print(f"{len(pins)} pins, all up to date")
+        say(f"{len(pins)} pins, all up to date")
     return 1 if found else 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
 from fair_distill.cli.progress import add_quiet, shown
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import cell, print_json, say, say_drawn
 
 
 def add_commands(commands: Commands) -> None:
@@ -37,7 +37,7 @@ def _prepare(arguments: Arguments) -> None:
         splits = stages.prepare(workspace, config, progress=progress)
     for name, dataset in splits.items():
         things = "images" if dataset.schema is None else "rows"
-        print(
+        say(
             f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
         )
@@ -46,9 +46,9 @@ def _prepare(arguments: Arguments) -> None:
 
 def _tell_missing_cells(done: Mapping[str, Any]) -> None:
     for label, counts in done.get("drop_class", {}).items():
-        print(f"dropped: class {label!r}, which lacks a group in a split; it had {sum(counts.values()):,} examples")
+        say(f"dropped: class {label!r}, which lacks a group in a split; it had {sum(counts.values()):,} examples")
     for name, groups in done.get("merge", {}).items():
-        print(f"merged: {', '.join(groups)} are the group {name!r}")
+        say(f"merged: {', '.join(groups)} are the group {name!r}")
 
 
 def _data_describe(arguments: Arguments) -> None:
@@ -64,27 +64,26 @@ def _data_describe(arguments: Arguments) -> None:
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())
-        table = Table(title=f"{split}: {total:,} examples, {len(cells)} classes × {len(groups)} groups")
+        table = Table(title=f"{cell(split)}: {total:,} examples, {len(cells)} classes × {len(groups)} groups")
         table.add_column("class")
         for title in (*groups, "imbalance"):
-            table.add_column(title, justify="right")
+            table.add_column(cell(title), justify="right")
         for label, counts in cells.items():
             imbalance = outcome["imbalance"][split][label]
             numbers = [f"{counts[group]:,}" for group in groups]
-            table.add_row(label, *numbers, "–" if imbalance is None else f"{imbalance:.1f}")
+            table.add_row(cell(label), *numbers, "–" if imbalance is None else f"{imbalance:.1f}")
         width = None if sys.stdout.isatty() else max(120, 16 * (len(groups) + 2))
         console = Console(width=width)
         with console.capture() as drawn:
             console.print(table)
-        print(drawn.get(), end="")
+        say_drawn(drawn.get())
     _show_outcome(outcome)
 
 
 def _data_reference(arguments: Arguments) -> None:
     from fair_distill import stages
-    from fair_distill.artifacts import to_json
 
-    print(to_json(stages.reference(arguments.reference, arguments.registry)).decode(), end="")
+    print_json(stages.reference(arguments.reference, arguments.registry))
 
 
 def _validate(arguments: Arguments) -> None:
@@ -96,11 +95,11 @@ def _validate(arguments: Arguments) -> None:
     else:
         _show_outcome(outcome)
         if arguments.docs is not None:
-            print(f"pages: {arguments.docs / 'index.html'}")
+            say(f"pages: {arguments.docs / 'index.html'}")
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:
     for failure in outcome["failures"]:
-        print(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
+        say(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
     held = f"{outcome['expectations']} expectations held"
-    print(held if outcome["success"] else "refused: `distill` will not take these data")
+    say(held if outcome["success"] else "refused: `distill` will not take these data")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, add_json, add_registry
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import print_json, say
 from fair_distill.errors import FairDistillError
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def _doctor(arguments: Arguments) -> int:
         print_json([asdict(check) for check in checks])
     else:
         for check in checks:
-            print(f"{_SIGNS[check.state]}  {check.name + ':':18} {check.found}")
+            say(f"{_SIGNS[check.state]}  {check.name + ':':18} {check.found}")
             if check.fix:
-                print(f"      {'':19}→ {check.fix}")
-        print(f"{failed} of {len(checks)} checks failed" if failed else f"{len(checks)} checks, none failed")
+                say(f"      {'':19}→ {check.fix}")
+        say(f"{failed} of {len(checks)} checks failed" if failed else f"{len(checks)} checks, none failed")
     return 2 if failed else 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, add_json, open_workspace
 from fair_distill.cli.progress import peak_memory_mb
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import print_json, say
 
 if TYPE_CHECKING:
     from fair_distill.stages.estimate import Estimate
@@ -40,7 +40,7 @@ def _estimate(arguments: Arguments) -> None:
             shown.append("–" if row.device_memory_mb is None else f"{row.device_memory_mb:,.0f} MB")
         table.add_row(row.stage, row.set, *shown)
     Console().print(table)
-    print("Not counted: DVC's own seconds, and validate, project and judge, which take a few each.")
+    say("Not counted: DVC's own seconds, and validate, project and judge, which take a few each.")
 
 
 def _on_a_device(rows: "list[Estimate]") -> bool:

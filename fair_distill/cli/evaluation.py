@@ -12,7 +12,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
 )
 from fair_distill.cli.progress import add_quiet, shown
-from fair_distill.cli.show import METRICS, percent
+from fair_distill.cli.show import METRICS, percent, say
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,7 +40,7 @@ def _evaluate(arguments: Arguments) -> None:
         )
     for network, of in report.items():
         figures = ", ".join(f"{title} {percent(of[name])}" for name, title in METRICS.items())
-        print(f"{arguments.set}, {network}: {figures}")
+        say(f"{arguments.set}, {network}: {figures}")
 
 
 def _attest(arguments: Arguments) -> None:
@@ -52,4 +52,4 @@ def _attest(arguments: Arguments) -> None:
         raise ConfigError("attest signs, and there is no key; name one with --key or FAIR_DISTILL_SIGNING_KEY")
     workspace, config = open_workspace(arguments)
     for path in stages.attest(workspace, config, arguments.sets or config.sets, sign=signer(Path(arguments.key))):
-        print(path)
+        say(str(path))

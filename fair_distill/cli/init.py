@@ -12,6 +12,7 @@ from pathlib import Path
 from unicodedata import combining, normalize
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command
+from fair_distill.cli.show import say
 from fair_distill.errors import ConfigError
 
 # What stands in the package, and what it is called in a workspace.
@@ -51,8 +52,8 @@ def _init(arguments: Arguments) -> None:
     for place, content in contents.items():
         write_bytes(folder / place, content.encode())
     new = ensure_repository(folder)
-    print(f"{folder}: {len(contents)} files{', and a git repository' if new else ''}")
-    print(f"next: cd {shlex.quote(str(folder))} && fair-distill doctor && dvc repro")
+    say(f"{folder}: {len(contents)} files{', and a git repository' if new else ''}")
+    say(f"next: cd {shlex.quote(str(folder))} && fair-distill doctor && dvc repro")
 
 
 def slug(name: str) -> str:

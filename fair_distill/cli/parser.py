@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fair_distill.cli.examples import EXAMPLES
+from fair_distill.cli.show import say
 
 # The command above which a heading stands; argparse knows headings for options alone.
 HEADINGS = {
@@ -40,7 +41,7 @@ class ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         import fair_distill
 
-        print(f"fair-distill {fair_distill.__version__}")
+        say(f"fair-distill {fair_distill.__version__}")
         parser.exit(0)
 
 

@@ -20,7 +20,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
 )
 from fair_distill.cli.gate import add_floor
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import print_document, print_json, say
 
 if TYPE_CHECKING:
     from fair_distill.registry.pending import Operation
@@ -97,7 +97,7 @@ def _publish(arguments: Arguments) -> None:
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
         return
-    print(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
+    say(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
 
 
 def _promote(arguments: Arguments) -> None:
@@ -118,7 +118,7 @@ def _promote(arguments: Arguments) -> None:
         shown = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
         print_json({"dataset": config.dataset, **shown})
         return
-    print(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
+    say(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
 
 
 def _approve(arguments: Arguments) -> None:
@@ -138,7 +138,7 @@ def _approve(arguments: Arguments) -> None:
     entries = read_to_write(store, name)
     version = resolve(entries, selector)
     approve(store, name, version, policy=policy, sign=sign)
-    print(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
+    say(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
 
 
 def _key(arguments: Arguments) -> None:
@@ -152,7 +152,7 @@ def _key(arguments: Arguments) -> None:
             file.write(private)
     except OSError as error:
         raise ConfigError(f"cannot write the key {arguments.file}: {error.strerror}") from None
-    print(public)
+    say(public)
 
 
 def _gc(arguments: Arguments) -> None:
@@ -175,11 +175,11 @@ def _gc(arguments: Arguments) -> None:
         look = Look.from_json(arguments.look.read_bytes(), name=str(arguments.look))
         gone = remove(store, look, now=now, delete=store.remove, pinned=pinned)
         arguments.look.unlink()
-        print(f"{len(gone)} contents that belonged to nothing are removed")
+        say(f"{len(gone)} contents that belonged to nothing are removed")
     else:
         look = Look(now, garbage(store, now=now, pinned=pinned), heads)
         write_bytes(arguments.look, look.to_json())
-        print(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
+        say(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
 
 
 def _rollback(arguments: Arguments) -> None:
@@ -205,9 +205,9 @@ def _rollback(arguments: Arguments) -> None:
         print(f"fair-distill: passed over {line}", file=sys.stderr)
     _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
-        print(entry.to_json().decode(), end="")
+        print_document(entry.to_json())
         return
-    print(f"{name}@{channel} is now v{number}")
+    say(f"{name}@{channel} is now v{number}")
 
 
 def _revoke(arguments: Arguments) -> None:
@@ -221,9 +221,9 @@ def _revoke(arguments: Arguments) -> None:
         version = resolve(entries, selector)
         entry = revoke(store, name, version, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
     if arguments.json:
-        print(entry.to_json().decode(), end="")
+        print_document(entry.to_json())
         return
-    print(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
+    say(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
 
 
 def _demote(arguments: Arguments) -> None:
@@ -244,9 +244,9 @@ def _demote(arguments: Arguments) -> None:
         )
     _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
-        print(entry.to_json().decode(), end="")
+        print_document(entry.to_json())
         return
-    print(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
+    say(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
 
 
 def _show_repeated(operation: "Operation", entry: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import print_json, say
 
 
 def add_commands(commands: Commands) -> None:
@@ -22,4 +22,4 @@ def _report(arguments: Arguments) -> None:
     if arguments.json:
         print_json(stages.report_numbers(workspace, config, name, registry=arguments.registry))
         return
-    print(f"report on {name}: {stages.report(workspace, config, name, registry=arguments.registry, out=arguments.out)}")
+    say(f"report on {name}: {stages.report(workspace, config, name, registry=arguments.registry, out=arguments.out)}")

@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device
+from fair_distill.cli.show import say
 from fair_distill.errors import ConfigError
 
 
@@ -63,7 +63,7 @@ def _reproduce(arguments: Arguments) -> None:
         stopping=_after(arguments.minutes),
         progress=_line,
     )
-    print(f"{len(record.results)} results in {out}, the table in {out.with_suffix('.md')}")
+    say(f"{len(record.results)} results in {out}, the table in {out.with_suffix('.md')}")
 
 
 def cpu_seconds() -> float:
@@ -87,4 +87,4 @@ def _after(minutes: int | None) -> Callable[[], bool]:
 
 
 def _line(done: int, of: int, note: str) -> None:
-    print(f"{done} of {of}: {note}", file=sys.stderr, flush=True)
+    say(f"{done} of {of}: {note}", error=True, now=True)

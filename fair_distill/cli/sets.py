@@ -16,6 +16,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
 )
 from fair_distill.cli.progress import add_quiet, shown
+from fair_distill.cli.show import say
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
@@ -54,7 +55,7 @@ def _experts(arguments: Arguments) -> None:
             stopping=_asked_to_stop(),
             progress=progress,
         )
-    print(f"{arguments.candidate}: {count:,} experts")
+    say(f"{arguments.candidate}: {count:,} experts")
 
 
 def _distill(arguments: Arguments) -> None:
@@ -72,7 +73,7 @@ def _distill(arguments: Arguments) -> None:
             progress=progress,
         )
     made = f"{manifest.card.examples:,} {_things(manifest.card)}"
-    print(f"{arguments.candidate}: {made}, version {manifest.version[:12]}")
+    say(f"{arguments.candidate}: {made}, version {manifest.version[:12]}")
     _show_nearness(arguments.candidate, manifest)
 
 
@@ -88,14 +89,14 @@ def _references(arguments: Arguments) -> None:
     from fair_distill import stages
 
     manifest = stages.references(*open_workspace(arguments), arguments.reference)
-    print(f"{arguments.reference}: {manifest.card.examples:,} real {_things(manifest.card)}")
+    say(f"{arguments.reference}: {manifest.card.examples:,} real {_things(manifest.card)}")
     _show_nearness(arguments.reference, manifest)
 
 
 def _project(arguments: Arguments) -> None:
     from fair_distill import stages
 
-    print(f"{stages.project(*open_workspace(arguments)):,} points")
+    say(f"{stages.project(*open_workspace(arguments)):,} points")
 
 
 def _things(card: "DatasetCard") -> str:
@@ -104,4 +105,4 @@ def _things(card: "DatasetCard") -> str:
 
 def _show_nearness(name: str, manifest: "Manifest") -> None:
     if manifest.card.nearness is not None:
-        print(f"{name}: {manifest.card.nearness.sentence()}")
+        say(f"{name}: {manifest.card.nearness.sentence()}")

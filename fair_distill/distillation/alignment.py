@@ -233,7 +233,7 @@ def build_barycenter(name: str, options: Mapping[str, Any]) -> Callable[..., Ten
     One's own (`package.module:callable`) is of statistics if it takes cells and weights, of clouds if it takes clouds,
     weights and the synthetic cloud. Raises ConfigError for an unknown name or option.
     """
-    function = resolve(name, BARYCENTERS | CLOUD_BARYCENTERS, where="barycenter")
+    function = resolve(name, BARYCENTERS | CLOUD_BARYCENTERS, where="barycenter", custom=True)
     return with_options(function, options, where=f"barycenter {name!r}", given=takes(function))
 
 
@@ -269,7 +269,8 @@ def build_alignment(
     name, options = candidate.alignment.name, candidate.alignment.options
     if candidate.barycenter is not None:
         options = options | {"barycenter": candidate.barycenter}
-    make = with_options(resolve(name, ALIGNMENTS, where="alignment"), options, where=f"alignment {name!r}", given=2)
+    kind = resolve(name, ALIGNMENTS, where="alignment", custom=True)
+    make = with_options(kind, options, where=f"alignment {name!r}", given=2)
     counts = torch.from_numpy(counts_CG).float()
     present = counts_CG if mapped is None else np.ones_like(counts_CG)
     alignment = make(counts.to(device), group_weights(present, groups, candidate.group_weights).to(device))

@@ -198,7 +198,7 @@ def train_experts(
 
     def weights_of(expert: int) -> Iterator[Tensor]:
         draws = generator(expert)
-        taught = build(network.name, network.options, dataset.shape, classes, draws).to(device)
+        taught = build(network.name, network.options, dataset.shape, classes, draws, custom=True).to(device)
         parameters = list(taught.parameters())
         optimiser = torch.optim.SGD(parameters, lr=experts.learning_rate, momentum=experts.momentum)
         yield parameters_to_vector(parameters).detach().cpu()

@@ -227,7 +227,8 @@ def _pool(
         return torch.Generator(device).manual_seed(seed)
 
     def make() -> Network:
-        return build(settings.network.name, settings.network.options, dataset.shape, classes, weights())
+        named = settings.network
+        return build(named.name, named.options, dataset.shape, classes, weights(), custom=True)
 
     def redraw(network: Network) -> None:
         draw_weights(network, weights())

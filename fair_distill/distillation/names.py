@@ -1,15 +1,20 @@
-"""From a name in params.yaml to what it stands for: a row of one of our tables, or one's own `package.module:callable`.
+"""From a name to a component: a row of one of our tables, or a custom component `package.module:callable`.
 
-What is one's own is code that no digest of ours covers, so `digests_of_own` records its source.
+Data are never code. A name imports a module only if the caller passes `custom=True`, and only code that reads the
+operator's params.yaml does. Cards, manifests, sets and predictions can select rows of our tables and nothing else.
+
+No digest of ours covers the code of a custom component, so `digests_of_own` records the digest of its source.
 """
 
 import hashlib
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,10 +24,28 @@ from fair_distill.errors import ConfigError
 T = TypeVar("T")
 
 
-def resolve(name: str | None, table: Mapping[str, Callable[..., T]], *, where: str) -> Callable[..., T]:
-    """Return the row of a table, or what `package.module:callable` names. Raises ConfigError where there is neither."""
+def resolve(
+    name: str | None, table: Mapping[str, Callable[..., T]], *, where: str, custom: bool = False
+) -> Callable[..., T]:
+    """Return the row of a table that a name selects.
+
+    Parameters
+    ----------
+    custom : permission to import `package.module:callable`. Pass True only for a name that comes from params.yaml or
+        from an argument of the caller's own code, never for one that was read from data
+
+    Raises
+    ------
+    ConfigError
+        If the table has no such row, or the name is a custom component and there is no permission to import it.
+    """
     if name is not None and name in table:
         return table[name]
+    if not custom:
+        raise ConfigError(
+            f"{where} is {name!r}; choose one of {', '.join(table) or 'the built-in components'}. "
+            "A custom component is imported only if params.yaml names it"
+        )
     if name is None or ":" not in name:
         raise ConfigError(
             f"params.yaml: {where} is {name!r}; choose one of {', '.join(table)}, "
@@ -30,7 +53,7 @@ def resolve(name: str | None, table: Mapping[str, Callable[..., T]], *, where: s
         )
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(_imported(module), attribute)
     except Exception as error:  # whatever a file that is not ours raises, it is its owner who mends it
         said = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         said = " ".join(str(said).split())
@@ -92,17 +115,43 @@ def takes(function: Callable[..., Any]) -> int:
 def digests_of_own(params: Any) -> dict[str, str]:
     """Return, for every `package.module:callable` that is a name in `params`, the SHA-256 of its module's source file.
 
-    Other modules that it imports are not covered. A name that cannot be imported is left to `resolve`, which knows its
-    place in params.yaml.
+    Imports these modules, so `params` must be sections of the operator's params.yaml. Other modules that a component
+    imports are not covered. A name that cannot be imported is left to `resolve`, which knows its place in params.yaml.
     """
     found = {}
     for name in sorted(set(_own_names(params))):
         try:
-            source = inspect.getsourcefile(importlib.import_module(name.partition(":")[0]))
+            module = _imported(name.partition(":")[0])
         except Exception:  # `resolve` says what, in its place
             continue
-        found[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "no source"
+        found[name] = _digest_of_source(module)
     return found
+
+
+def digest_of_passed(name: str, component: Callable[..., Any]) -> str:
+    """Return the SHA-256 of the source file of a component that the caller passes under a name; imports nothing.
+
+    If the module of that name is already imported and has this very component, its file counts, as it does in
+    `digests_of_own`. Otherwise the file that defines the component counts.
+    """
+    module, _, attribute = name.partition(":")
+    known = sys.modules.get(module)
+    if known is not None and vars(known).get(attribute) is component:
+        return _digest_of_source(known)
+    return _digest_of_source(component)
+
+
+def _digest_of_source(component: Any) -> str:
+    try:
+        source = inspect.getsourcefile(component)
+    except TypeError:  # built in, or an instance of a class
+        source = None
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source and Path(source).exists() else "no source"
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module by a name from params.yaml. No other function of the package imports a name that varies."""
+    return importlib.import_module(module)
 
 
 def _own_names(params: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ gradients, and training and evaluation are one function.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -225,15 +225,29 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
             )
 
 
-def build(name: str, options: dict[str, Any], shape: Shape, classes: int, generator: torch.Generator) -> Network:
-    """Return a new network of NETWORKS, or of one's own, with weights drawn from `generator`.
+def build(
+    name: str,
+    options: dict[str, Any],
+    shape: Shape,
+    classes: int,
+    generator: torch.Generator,
+    *,
+    networks: Mapping[str, Callable[..., Network]] = NETWORKS,
+    custom: bool = False,
+) -> Network:
+    """Return a new network with weights drawn from `generator`.
+
+    Parameters
+    ----------
+    networks : the networks that the name can select
+    custom : permission to import `package.module:callable`; only for a name from params.yaml, see `resolve`
 
     Raises
     ------
     ConfigError
         If there is no such network, or an option it does not have.
     """
-    kind = resolve(name, NETWORKS, where="network.name")
+    kind = resolve(name, networks, where="network.name", custom=custom)
     return made(with_options(kind, options, where=f"network {name!r}", given=2), {}, shape, classes, generator)
 
 

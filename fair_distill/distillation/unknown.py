@@ -202,7 +202,7 @@ def with_known_groups(
         If the method or an option is unknown, or the method refuses.
     """
     resolved = with_options(
-        resolve(method.name, METHODS, where="distill.unknown"),
+        resolve(method.name, METHODS, where="distill.unknown", custom=True),
         method.options,
         where=f"distill.unknown {method.name!r}",
         given=2,
@@ -266,7 +266,8 @@ def _taught(
 ) -> Network:
     """Train a new network to tell the groups of what is seen; every cell is drawn as often as any other."""
     named = learner.network
-    network = build(named.name, named.options, dataset.shape, groups, learner.generator).to(learner.device)
+    network = build(named.name, named.options, dataset.shape, groups, learner.generator, custom=True)
+    network = network.to(learner.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9)
     rows = np.flatnonzero(seen)
     cells = dataset.labels[rows] * groups + truth[rows]

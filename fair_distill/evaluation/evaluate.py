@@ -42,7 +42,8 @@ def evaluate(
     ----------
     images : what the network is trained on, as stored
     version, split : digests that bind the predictions to the set and the gate split
-    seeds, networks : so many networks of each of these architectures, which replace the recipe's own
+    seeds, networks : so many networks of each of these architectures, which replace the recipe's network. They come
+        from params.yaml, so a custom one may be imported; the name in the recipe is never used
     together : whether the networks of an architecture are trained as one (see `train_together`), for GPUs
     workers : else, networks trained at once. With one torch thread each, their number changes no byte, and two networks
         on two cores are done sooner than one after the other with two threads each
@@ -66,9 +67,10 @@ def evaluate(
         name, of = run
         taught = replace(recipe, network={"name": name, "options": networks[name]})
         if len(of) == 1:
-            made = [train(taught, seen, targets, generator=generator(of[0]), **fits)]
+            made = [train(taught, seen, targets, generator=generator(of[0]), custom=True, **fits)]
         else:
-            made = train_together(taught, seen, targets, generators=[generator(seed) for seed in of], **fits)
+            draws = [generator(seed) for seed in of]
+            made = train_together(taught, seen, targets, generators=draws, custom=True, **fits)
         return [asked_of(network, name, seed) for network, seed in zip(made, of, strict=True)]
 
     def asked_of(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,9 @@ def embedding(
     labels = torch.from_numpy(np.asarray(dataset.labels)).long().to(device)
     normalise = Normalisation(recipe.mean, recipe.std)
     seen = reader(dataset.images, normalise, device)
-    network = train(recipe, seen, labels, shape=dataset.shape, classes=len(dataset.classes), generator=generator)
+    network = train(
+        recipe, seen, labels, shape=dataset.shape, classes=len(dataset.classes), generator=generator, custom=True
+    )
 
     @torch.no_grad()
     def embed(images: Array) -> Array:

@@ -1,8 +1,9 @@
 """Training a network on a set by its recipe, and asking it about other images."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +11,15 @@ from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.augment import augment, draw, draw_each
-from fair_distill.distillation.networks import Network, build
+from fair_distill.distillation.names import digest_of_passed
+from fair_distill.distillation.networks import NETWORKS, Network, build
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import decode
 from fair_distill.distilled import DistilledSet
+from fair_distill.errors import ConfigError, IntegrityError
 
 Pixels = Callable[[Tensor], Tensor]
+Networks = Mapping[str, Callable[..., Network]]
 
 
 def train(
@@ -26,6 +30,8 @@ def train(
     shape: tuple[int, int, int],
     classes: int,
     generator: torch.Generator,
+    networks: Networks = NETWORKS,
+    custom: bool = False,
 ) -> Network:
     """Train a new network by the recipe: SGD, every image augmented on its own, rate × 0.1 after half of the steps.
 
@@ -36,8 +42,9 @@ def train(
     rows : given indices (B,), returns those images, normalised
     labels : (N,)
     generator : draws weights, order and augmentation
+    networks, custom : which networks the recipe can name; see `build`. A recipe from a set has no `custom` permission
     """
-    network = build(recipe.network["name"], recipe.network["options"], shape, classes, generator).to(labels.device)
+    network = _built(recipe, shape, classes, generator, networks, custom).to(labels.device)
     descend = descent(recipe, list(network.train().parameters()))
     for order in _batches(recipe, len(labels), generator):
         picked = order.to(labels.device)
@@ -54,16 +61,17 @@ def train_together(
     shape: tuple[int, int, int],
     classes: int,
     generators: Sequence[torch.Generator],
+    networks: Networks = NETWORKS,
+    custom: bool = False,
 ) -> list[Network]:
     """Train a network for each generator, all at once: what `train` returns for each, but for rounding.
 
     Their weights are stacked, and a step of all is one pass: on a GPU, which a single small network leaves idle, many
     times faster; on a CPU slower than one after the other.
     """
-    named = recipe.network["name"], recipe.network["options"]
-    networks = [build(*named, shape, classes, generator).to(labels.device) for generator in generators]
-    structure = copy.deepcopy(networks[0]).to("meta")
-    weights, _ = torch.func.stack_module_state(list(networks))
+    trained = [_built(recipe, shape, classes, one, networks, custom).to(labels.device) for one in generators]
+    structure = copy.deepcopy(trained[0]).to("meta")
+    weights, _ = torch.func.stack_module_state(list(trained))
     descend = descent(recipe, list(weights.values()))
 
     def logits(of: dict[str, Tensor], images: Tensor) -> Tensor:
@@ -75,10 +83,22 @@ def train_together(
         drawn = draw_each(recipe.augment, picked.shape[1], generators)
         images = augment(rows(picked.flatten()), drawn).unflatten(0, picked.shape)
         each = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[picked].flatten())
-        descend(each * len(networks))  # the sum over networks of each one's mean: none moves another
-    for i, network in enumerate(networks):
+        descend(each * len(trained))  # the sum over networks of each one's mean: none moves another
+    for i, network in enumerate(trained):
         network.load_state_dict({name: stacked[i] for name, stacked in weights.items()})
-    return [network.eval() for network in networks]
+    return [network.eval() for network in trained]
+
+
+def _built(
+    recipe: TrainingRecipe,
+    shape: tuple[int, int, int],
+    classes: int,
+    generator: torch.Generator,
+    networks: Networks,
+    custom: bool,
+) -> Network:
+    name, options = recipe.network["name"], recipe.network.get("options", {})
+    return build(name, options, shape, classes, generator, networks=networks, custom=custom)
 
 
 def descent(recipe: TrainingRecipe, weights: list[Tensor]) -> Callable[[Tensor], None]:
@@ -140,9 +160,25 @@ def unpacked(images: Tensor, labels: Tensor, formation: int) -> tuple[Tensor, Te
     return decode(images, formation), labels.repeat_interleave(formation**2)
 
 
-def train_on(distilled: DistilledSet, *, seed: int, device: str = "cpu") -> Normalised:
-    """Train a network on a distilled set by the recipe that travels with it, as the gate did."""
+def train_on(
+    distilled: DistilledSet, *, seed: int, device: str = "cpu", networks: Networks = MappingProxyType({})
+) -> Normalised:
+    """Train a network on a distilled set by the recipe that travels with it, as the gate did.
+
+    Parameters
+    ----------
+    networks : custom networks by the name that the recipe uses, `{"package.module:callable": callable}`. A set cannot
+        cause an import: if its recipe names a custom network, pass your own copy of it here
+
+    Raises
+    ------
+    ConfigError
+        If the recipe names a network that is neither built in nor passed.
+    IntegrityError
+        If the source of the passed network is not the source whose digest the manifest records.
+    """
     recipe = distilled.card.recipe
+    known = _known_to(distilled, networks)
     images, labels = unpacked(
         torch.tensor(distilled.images, device=device), torch.tensor(distilled.labels, device=device), recipe.formation
     )
@@ -154,5 +190,27 @@ def train_on(distilled: DistilledSet, *, seed: int, device: str = "cpu") -> Norm
         shape=distilled.card.shape,
         classes=len(distilled.card.classes),
         generator=torch.Generator().manual_seed(seed),
+        networks=known,
     )
     return Normalised(network, recipe).eval()
+
+
+def _known_to(distilled: DistilledSet, passed: Networks) -> Networks:
+    """Return the networks that a set's recipe can name: ours, and the passed one once its source is checked."""
+    name = distilled.card.recipe.network["name"]
+    if name in NETWORKS or ":" not in name:
+        return NETWORKS
+    if name not in passed:
+        raise ConfigError(
+            f"the recipe of this set trains the custom network {name!r}, and code is never imported because a set "
+            f"names it. Import it yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
+        )
+    # A set that was not loaded from a registry has no manifest: its maker trains on it.
+    if distilled.own is not None:
+        recorded, passed_digest = distilled.own.get(name, "no digest"), digest_of_passed(name, passed[name])
+        if recorded != passed_digest:
+            raise IntegrityError(
+                f"the source of the network passed as {name!r} has SHA-256 {passed_digest}; the manifest of this set "
+                f"records {recorded}. Pass the version of the network that the set was gated with"
+            )
+    return {**NETWORKS, name: passed[name]}

@@ -203,8 +203,7 @@ class Predictions:
     def from_parquet(cls, content: bytes, *, name: str = "predictions") -> "Predictions":
         """Read what `to_parquet` wrote. Raises MeasurementError, with `name` in the message, for anything else."""
         try:
-            # Not read_table, which imports pandas where it is installed: the gate is to start at once.
-            table = pq.ParquetFile(pa.BufferReader(content)).read()
+            table = arrow.read_parquet_bounded(content, _COLUMNS, max_bytes=arrow.decoded_limit(content))
             known = table.schema.equals(_SCHEMA) or table.schema.equals(_BEFORE_CLUSTERS)
             if not known or any(column.null_count for column in table.columns):
                 wanted = ", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())

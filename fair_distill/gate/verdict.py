@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fair_distill.artifacts import parse_json, sha256, to_json
+from fair_distill.documents import check_fields
 from fair_distill.errors import IntegrityError, Refused, Undecided
 
 Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
@@ -156,8 +157,9 @@ class Verdict:
     def from_json(cls, content: bytes, *, name: str = "verdict") -> "Verdict":
         value: dict[str, Any] = parse_json(content, name=name, error=IntegrityError)
         try:
-            findings = tuple(_finding(row) for row in value["findings"])
             value = {"marginals": {}, "undefined": {}, **value}  # as they were before groups had several attributes
+            check_fields(value, cls, name=name, error=IntegrityError)
+            findings = tuple(_finding(row) for row in value["findings"])
             groups, warnings = tuple(Group(**row) for row in value["groups"]), tuple(value.get("warnings", ()))
             verdict = cls(**{**value, "findings": findings, "groups": groups, "warnings": warnings})
             known = verdict.outcome in EXIT_CODES

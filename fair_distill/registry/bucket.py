@@ -16,7 +16,16 @@ from threading import Event
 from typing import Any, TypeVar
 
 from fair_distill.errors import ConfigError
-from fair_distill.registry.store import Absent, Unanswered, carries_time, check_clock, check_folder, check_key
+from fair_distill.registry.store import (
+    Absent,
+    TooLarge,
+    Unanswered,
+    carries_time,
+    check_clock,
+    check_folder,
+    check_key,
+    check_size,
+)
 from fair_distill.s3 import Bucket, NotThere, Passing
 
 T = TypeVar("T")
@@ -92,10 +101,14 @@ class BucketStore:
             check_clock(*self._clocks, store=f"{self.bucket.address('')} ({self.bucket.client.meta.endpoint_url})")
         return self._create(key, content)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         check_key(key)
+
+        def check(size: int) -> None:
+            check_size(key, size, at_most=at_most, shown=self.bucket.address(key))
+
         try:
-            return self._patiently(lambda: self.bucket.fetch(key))
+            return self._patiently(lambda: self.bucket.fetch(key, check=check))
         except NotThere as error:
             raise Absent(str(error)) from None
 
@@ -131,7 +144,7 @@ class BucketStore:
         for attempt in range(self.patience.attempts):
             try:
                 created = self.bucket.create(key, content)
-                return created or (lost and self._patiently(lambda: self.bucket.fetch(key)) == content)
+                return created or (lost and self._holds(key, content))
             except Passing as error:
                 lost = lost or error.done
                 fault = error
@@ -143,6 +156,18 @@ class BucketStore:
             f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command "
             "as the same operation"
         )
+
+    def _holds(self, key: str, content: bytes) -> bool:
+        """Say whether a key has this content; a longer one is not read."""
+
+        def check(size: int) -> None:
+            if size > len(content):
+                raise TooLarge(f"{self.bucket.address(key)} has {size:,} bytes, not {len(content):,}")
+
+        try:
+            return self._patiently(lambda: self.bucket.fetch(key, check=check)) == content
+        except TooLarge:
+            return False
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         for attempt in range(self.patience.attempts - 1):

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
 from fair_distill.distilled import DistilledSet
@@ -26,21 +28,15 @@ from fair_distill.registry.store import (
 )
 from fair_distill.statements import Statement, read_envelope, require
 
-# Far above what is written: a reader is not to be drowned. Sets and predictions are bounded by their manifests.
-MOST_JSON_MB = 16
-
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _WAIVED = re.compile(r"waived until ([0-9]{4}-[0-9]{2}-[0-9]{2}) ")
 
 
-def read(store: Store, key: str) -> bytes:
+def read(store: Store, key: str, *, at_most: int | None = None) -> bytes:
     try:
-        content = store.read(key)
+        return store.read(key, at_most=at_most)
     except Absent:
         raise IntegrityError(f"{key} is missing from the registry, and the ledger or a manifest names it") from None
-    if key.endswith(".json") and len(content) > MOST_JSON_MB * 2**20:
-        raise IntegrityError(f"{key} has {len(content):,} bytes; no JSON of a registry has more than {MOST_JSON_MB} MB")
-    return content
 
 
 def fetch(store: Store, key: str, digest: str) -> bytes:
@@ -58,11 +54,19 @@ def manifest_of(store: Store, version: str) -> Manifest:
     return Manifest.from_json(fetch(store, key, version), name=key)
 
 
+def read_provenance(content: bytes, *, name: str) -> dict[str, Any]:
+    """Return a provenance. What is read of it has its type; the rest is for people, and nothing rests on it."""
+    value = parse_json(content, name=name, error=IntegrityError)
+    if not isinstance(value.get("data") or {}, dict):
+        raise IntegrityError(f"{name}: data is {str(value['data'])[:80]!r}; expected an object")
+    return value
+
+
 def files_of(store: Store, manifest: Manifest) -> dict[str, bytes]:
     files = {}
     for entry in manifest.files:
         key = object_key(entry.md5)
-        files[entry.path] = read(store, key)
+        files[entry.path] = read(store, key, at_most=entry.size)
         check_file(entry, files[entry.path], name=f"{key} ({entry.path})")
     return files
 
@@ -71,7 +75,7 @@ def check_beside(store: Store, manifest: Manifest, provenance: bytes) -> list[tu
     """Return key and content of what lies beside a version's files for DVC, once it is what was written there."""
     beside = beside_files(manifest, provenance)
     for key, content in beside.items():
-        if read(store, key) != content:
+        if read(store, key, at_most=len(content)) != content:
             raise IntegrityError(f"{key} is not what was written there; it was damaged or exchanged")
     return list(beside.items())
 
@@ -85,7 +89,7 @@ def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> Distill
         raise IntegrityError(str(error)) from None
     if to_json(loaded.card.to_dict()) != to_json(manifest.card.to_dict()):
         raise IntegrityError(f"{name}: the card in {SET_FILE} is not the card of its manifest")
-    return loaded
+    return replace(loaded, own=manifest.own)
 
 
 def grounds_of(store: Store, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:
@@ -264,7 +268,7 @@ def check_evidence(store: Store, version: str, key: str) -> bytes:
         except MeasurementError as error:
             raise IntegrityError(str(error)) from None
     else:
-        parse_json(content, name=key, error=IntegrityError)
+        read_provenance(content, name=key)
     if of != version:
         raise IntegrityError(f"{key} is of {of[:12]}…, not of the version it lies beside")
     return content

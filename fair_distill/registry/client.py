@@ -6,15 +6,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import parse_json
 from fair_distill.config import Approvals
 from fair_distill.distilled import DistilledSet
-from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.errors import ConfigError
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import ledger
 from fair_distill.registry.admission import admit
 from fair_distill.registry.channels import refuse_revoked, resolve, version_number
-from fair_distill.registry.checks import fetch, files_of, manifest_of, set_of
+from fair_distill.registry.checks import fetch, files_of, manifest_of, read_provenance, set_of
 from fair_distill.registry.ledger import Entry
 from fair_distill.registry.manifest import Manifest
 from fair_distill.registry.opening import opened, parse, selected, trusted
@@ -165,7 +164,7 @@ def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest
     found = []
     for key in keys:
         digest = key.rpartition("/")[2].partition(".")[0]
-        found.append(parse_json(fetch(store, key, digest), name=key, error=IntegrityError))
+        found.append(read_provenance(fetch(store, key, digest), name=key))
     return manifest_of(store, version), found
 
 

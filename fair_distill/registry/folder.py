@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.registry.store import Absent, carries_time, check_clock, check_folder, check_key
+from fair_distill.registry.store import Absent, carries_time, check_clock, check_folder, check_key, check_size
 
 _ASIDE = ".aside"
 
@@ -57,16 +57,22 @@ class LocalStore:
             raise ConfigError(f"cannot write {path}: {error.strerror}; mend the folder or change --registry") from None
         return created
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         path = self._path(key)
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise IntegrityError(f"{path} is not an ordinary file; a registry has no links")
-            return path.read_bytes()
+            # What is opened may be another file by now: O_NONBLOCK does not wait for the writer of a pipe.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                check_size(key, size, at_most=at_most, shown=str(path))
+                content = file.read(size + 1)  # one more shows a file that grows
         except FileNotFoundError:
             raise Absent(f"{path} is not there") from None
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        check_size(key, len(content), at_most=size, shown=str(path))
+        return content
 
     def exists(self, key: str) -> bool:
         return os.path.lexists(self._path(key))

@@ -11,6 +11,7 @@ from typing import Any
 
 from fair_distill.artifacts import is_md5, is_sha256, md5, needed, parse_json, sha256, to_json, write_bytes
 from fair_distill.card import DatasetCard
+from fair_distill.documents import check_fields
 from fair_distill.errors import DataError, IntegrityError
 from fair_distill.registry.store import key_fault
 
@@ -76,10 +77,25 @@ class Manifest:
         """The SHA-256 that names this version."""
         return sha256(self.to_json())
 
+    @property
+    def own(self) -> dict[str, str]:
+        """The SHA-256 of the source of each custom component (`package.module:callable`) that made the set."""
+        recorded = self.params.get("own", {})
+        texts = isinstance(recorded, dict) and all(isinstance(digest, str) for digest in recorded.values())
+        if not texts:
+            raise IntegrityError(
+                f"manifest: params.own is {str(recorded)[:80]!r}; expected an object of SHA-256 digests"
+            )
+        return dict(recorded)
+
     @classmethod
     def from_json(cls, content: bytes, *, name: str = "manifest") -> "Manifest":
         """Read a manifest. Raises IntegrityError unless writing it again gives the same bytes."""
         value = parse_json(content, name=name, error=IntegrityError)
+        if value.get("format") != _FORMAT or isinstance(value["format"], bool):
+            raise IntegrityError(f"{name}: format is {str(value.get('format'))[:80]!r}; expected {_FORMAT}")
+        del value["format"]
+        check_fields(value, _Written, name=name, error=IntegrityError)
         try:
             manifest = cls(
                 files=tuple(FileEntry(**entry) for entry in value["files"]),
@@ -89,13 +105,24 @@ class Manifest:
                 engine=value["engine"],
             )
             same = manifest.to_json() == content
-        except (KeyError, TypeError, ValueError, DataError) as error:
-            raise IntegrityError(f"{name} is not a manifest of format {_FORMAT}: {error!r}") from None
+        except (DataError, ValueError) as error:
+            raise IntegrityError(f"{name}: {error}") from None
         if len({entry.path for entry in manifest.files}) != len(manifest.files):
             raise IntegrityError(f"{name} names a file twice")
         if not same:
             raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
         return manifest
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A manifest as its JSON has it: the card is read, and checked, by its own class."""
+
+    files: tuple[FileEntry, ...]
+    card: Any
+    source: str
+    params: dict[str, Any]
+    engine: int
 
 
 def check_file(entry: FileEntry, content: bytes, *, name: str) -> None:

@@ -174,7 +174,7 @@ class Cached:
     def create(self, key: str, content: bytes) -> bool:
         raise ConfigError(f"a consumer writes nothing into a registry, not {key} either")
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         check_key(key)
         here = self.behind is None or not key.startswith("ledger/") or key in self.settled
         kept = self._kept(key) if here else None
@@ -184,7 +184,7 @@ class Cached:
             raise Absent(
                 f"{key} is not in the cache {self.folder}, and offline nothing else is asked; load it once online"
             )
-        content = self.behind.read(key)
+        content = self.behind.read(key, at_most=at_most)
         if is_named_so(key, content):
             _keep(self.folder, self.folder / key, content)
         return content

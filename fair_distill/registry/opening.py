@@ -33,7 +33,13 @@ def trusted(trust: Sequence[str] | None) -> tuple[str, ...]:
     """Return the public keys that are to have signed: as given, else those in FAIR_DISTILL_TRUST."""
     if trust is not None:
         return check_keys(trust, said_by="trust")
-    return check_keys(os.environ.get(TRUST, "").replace(",", " ").split(), said_by=TRUST)
+    given = os.environ.get(TRUST, "")
+    keys = check_keys(given.replace(",", " ").split(), said_by=TRUST)
+    if given and not keys:
+        raise ConfigError(
+            f"{TRUST} is {given!r}, which has no key; list public keys, or unset it to take unsigned sets"
+        )
+    return keys
 
 
 def opened(

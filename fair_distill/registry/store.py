@@ -26,11 +26,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
+from fair_distill.addresses import path_of, read_address
 from fair_distill.artifacts import md5, sha256
 from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
 from fair_distill.s3 import open_bucket
+from fair_distill.text import address_without_secrets
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"
@@ -41,11 +42,19 @@ EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", 
 # How far the clock of a writer may be from the store's. What is written under these prefixes carries a time.
 MOST_SKEW = timedelta(minutes=5)
 _TIMED = ("ledger/", "publishing/")
+# Far above what is written. A set is bounded by its manifest as well.
+MOST_ENTRY_BYTES = MOST_STATEMENT_BYTES = 64 * 2**10
+MOST_JSON_BYTES = 16 * 2**20
+MOST_FILE_BYTES = 4 * 2**30
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class Absent(DataError):
     """Nothing is stored under the key."""
+
+
+class TooLarge(IntegrityError):
+    """A content has more bytes than anything that a registry writes under such a key."""
 
 
 class Unanswered(FairDistillError):
@@ -61,10 +70,11 @@ class Store(Protocol):
         Raises ConfigError if it cannot be written, Unanswered if nobody can say whether it was.
         """
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         """Return what lies under `key`. Raises Absent if nothing does, ConfigError if it cannot be read.
 
-        This and what follows raise Unanswered if the store, asked again and again, does not answer.
+        Raises TooLarge, before anything is read, if the content has more than `at_most` bytes, or more than
+        `most_bytes(key)`. This and what follows raise Unanswered if the store does not answer.
         """
 
     def exists(self, key: str) -> bool:
@@ -139,9 +149,30 @@ def is_named_so(key: str, content: bytes) -> bool:
     return True
 
 
+def most_bytes(key: str) -> int:
+    """Return the size that no content under such a key exceeds: the one place that bounds what readers take in."""
+    kind, _, rest = key.partition("/")
+    if kind == "ledger":
+        return MOST_ENTRY_BYTES
+    if kind == "versions" and "/statements/" in rest:
+        return MOST_STATEMENT_BYTES
+    return MOST_JSON_BYTES if key.endswith((".json", ".dir")) else MOST_FILE_BYTES
+
+
+def check_size(key: str, size: int, *, at_most: int | None, shown: str) -> None:
+    """Raise TooLarge unless a content of this size may be read."""
+    most = min(most_bytes(key), most_bytes(key) if at_most is None else at_most)
+    if size > most:
+        raise TooLarge(f"{shown} has {size:,} bytes; at most {most:,} are allowed there. It was damaged or exchanged")
+
+
 def put(store: Store, key: str, content: bytes) -> None:
     """See that `content` lies under `key`, written now or before. Raises IntegrityError if something else does."""
-    if not store.create(key, content) and store.read(key) != content:
+    try:
+        same = store.create(key, content) or store.read(key, at_most=len(content)) == content
+    except TooLarge:
+        same = False
+    if not same:
         raise IntegrityError(f"{key} is in the registry with other bytes than were written there; it was damaged")
 
 
@@ -196,16 +227,16 @@ def _at(url: str, said_by: str) -> Removing:
     from fair_distill.registry.bucket import BucketStore
     from fair_distill.registry.folder import LocalStore
 
-    address = urlsplit(url)
-    if address.scheme == "s3":
-        return BucketStore(open_bucket(url, said_by=said_by, attempts=1))
     if "://" not in url:
         return LocalStore(Path(url))
+    if url.startswith("s3:"):
+        return BucketStore(open_bucket(url, said_by=said_by, attempts=1))
+    address, _ = read_address(url, said_by=said_by)
     if address.scheme == "file" and address.netloc in ("", "localhost"):
-        return LocalStore(Path(unquote(address.path)))
+        return LocalStore(Path(path_of(address)))
     raise ConfigError(
-        f"the registry is {url!r}; the path of a folder, file:///its/path or s3://bucket/prefix is supported. "
-        f"Change {said_by}"
+        f"the registry is {address_without_secrets(url)!r}; the path of a folder, file:///its/path or "
+        f"s3://bucket/prefix is supported. Change {said_by}"
     )
 
 
@@ -223,8 +254,8 @@ class Apart:
     def create(self, key: str, content: bytes) -> bool:
         return self._of(key).create(key, content)
 
-    def read(self, key: str) -> bytes:
-        return self._of(key).read(key)
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
+        return self._of(key).read(key, at_most=at_most)
 
     def exists(self, key: str) -> bool:
         return self._of(key).exists(key)

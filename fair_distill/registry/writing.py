@@ -43,8 +43,8 @@ class Writer(Witness):
     def create(self, key: str, content: bytes) -> bool:
         return self.store.create(key, content)
 
-    def read(self, key: str) -> bytes:
-        return self.store.read(key)
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
+        return self.store.read(key, at_most=at_most)
 
     def exists(self, key: str) -> bool:
         return self.store.exists(key)

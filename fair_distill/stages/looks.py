@@ -65,7 +65,7 @@ def looks(
         )
     named, generator = config.distill.network, torch_generator(config, "diagnostics")
     networks = [
-        build(named.name, named.options, train.shape, len(train.classes), generator)
+        build(named.name, named.options, train.shape, len(train.classes), generator, custom=True)
         for _ in range(config.diagnostics.networks)
     ]
     return {

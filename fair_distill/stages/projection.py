@@ -38,7 +38,12 @@ def project(workspace: Workspace, config: Config) -> int:
         sets,
         normalise=normalisation(train),
         network=build(
-            named.name, named.options, train.shape, len(train.classes), torch_generator(config, "diagnostics")
+            named.name,
+            named.options,
+            train.shape,
+            len(train.classes),
+            torch_generator(config, "diagnostics"),
+            custom=True,
         ),
         rows_per_cell=config.diagnostics.rows_per_cell,
     )

@@ -24,11 +24,13 @@ class Expectation:
     name : its class in Great Expectations, the `expect_…` that a suite's file has, or one's own `package.module:Class`
     arguments : what it is made with
     where : the key in params.yaml that it comes from, for a message that it cannot be made
+    custom : whether params.yaml itself names it, so that `package.module:Class` may be imported. A suite's file is data
     """
 
     name: str
     arguments: dict[str, Any]
     where: str = "validate"
+    custom: bool = False
 
     @property
     def column(self) -> str:
@@ -149,7 +151,7 @@ def _class_of(expectation: Expectation) -> Any:
 
     name = expectation.name
     if ":" in name:
-        found: Any = resolve(name, {}, where=expectation.where)
+        found: Any = resolve(name, {}, where=expectation.where, custom=expectation.custom)
     elif name.startswith("expect_"):
         try:
             found = get_expectation_impl(name)

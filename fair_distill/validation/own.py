@@ -83,7 +83,7 @@ def own_expectations(rules: Validate, root: Path) -> Own:
         If a file is not there, or is no suite.
     """
     found: list[tuple[str, Expectation, Severity]] = [
-        (own.table, Expectation(own.name, own.arguments, f"validate.own.{i}"), own.severity)
+        (own.table, Expectation(own.name, own.arguments, f"validate.own.{i}", custom=True), own.severity)
         for i, own in enumerate(rules.own)
     ]
     sources = digests_of_own([own.model_dump() for own in rules.own])

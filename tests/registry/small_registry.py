@@ -19,7 +19,7 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.registry import release
 from fair_distill.registry.ledger import Draft, Entry, append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
-from fair_distill.registry.store import Absent, Store, key_fault
+from fair_distill.registry.store import Absent, Store, check_size, key_fault
 
 NAME = "digits"
 ORDER = ("candidate", "staging", "production")
@@ -55,10 +55,11 @@ class MemoryStore:
             self.content.setdefault(key, content)
         return free
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         self._check(key)
         if key not in self.content:
             raise Absent(f"{key} is not there")
+        check_size(key, len(self.content[key]), at_most=at_most, shown=key)
         return self.content[key]
 
     def exists(self, key: str) -> bool:

@@ -57,9 +57,9 @@ class Before(MemoryStore):
         self.others = others
         self.reads: list[str] = []
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         self.reads.append(key)
-        return super().read(key)
+        return super().read(key, at_most=at_most)
 
     def create(self, key: str, content: bytes) -> bool:
         if self.others:

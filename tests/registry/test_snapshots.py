@@ -65,9 +65,9 @@ class Counting(MemoryStore):
         super().__init__()
         self.calls: Counter[str] = Counter()
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
         self.calls[key.partition("/")[0]] += 1
-        return super().read(key)
+        return super().read(key, at_most=at_most)
 
     def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> list[str]:
         keys = super().list(prefix, after=after, at_most=at_most)

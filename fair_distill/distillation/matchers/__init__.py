@@ -29,5 +29,5 @@ def experts_of(name: str, options: dict[str, Any]) -> Experts | None:
 
 def build_matcher(name: str, options: dict[str, Any]) -> Matcher:
     """Return a matcher of MATCHERS, or one's own. Raises ConfigError for an unknown name or option."""
-    kind = resolve(name, MATCHERS, where="distill.matcher")
+    kind = resolve(name, MATCHERS, where="distill.matcher", custom=True)
     return with_options(kind, options, where=f"distill.matcher {name!r}", given=0)()

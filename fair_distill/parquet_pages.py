@@ -1,0 +1,137 @@
+"""How much a Parquet file makes of itself: the sizes and counts of its pages, read before anything is decompressed.
+
+The footer says how many values a column has, and a page says how large it becomes. Both are the writer's word, and a
+decoder allocates by the second: one megabyte of Zstandard or of run lengths can ask for ten gigabytes. So the headers
+of all pages are read first, from the bytes as they are, and compared with what the reader expects [1]_.
+
+References
+----------
+.. [1] Apache Parquet, "Page header" and "Thrift compact protocol encoding".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# More than a file of 4 GB has with the usual pages of 1 MB; the headers of more would take seconds to read.
+_MOST_PAGES = 65_536
+_DEEPEST = 8
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+# PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY: each value takes up what its type takes. In DELTA_BYTE_ARRAY a value of
+# two bytes can repeat a megabyte of the value before it.
+_ENCODINGS = {0, 2, 3, 8}
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of one column in one row group.
+
+    Attributes
+    ----------
+    values : values in data pages, nulls and empty lists included
+    size : bytes of all pages after decompression
+    """
+
+    values: int
+    size: int
+
+
+def pages_of(content: bytes, start: int, length: int) -> Pages:
+    """Return what the page headers of a column chunk say. Raises ValueError for one that we never write."""
+    values = size = 0
+    for page in _headers(content, start, length):
+        size += _number(page, 2)
+        kind = _number(page, 1)
+        if kind == _DICTIONARY:
+            continue
+        if kind not in (_DATA, _DATA_V2):
+            raise ValueError(f"a page is of type {kind}; expected data or a dictionary")
+        # The struct of either version has the number of values first; its encoding is the second or the fourth field.
+        about = page.get(5 if kind == _DATA else 8)
+        if not isinstance(about, dict):
+            raise ValueError("a data page has no header")
+        encoding = _number(about, 2 if kind == _DATA else 4)
+        if encoding not in _ENCODINGS:
+            raise ValueError(f"a page has encoding {encoding}; expected plain values, run lengths or a dictionary")
+        values += _number(about, 1)
+    return Pages(values, size)
+
+
+def _headers(content: bytes, start: int, length: int) -> Iterator[dict[int, Any]]:
+    position, end = start, start + length
+    if not 0 <= start <= end <= len(content):
+        raise ValueError("a column begins or ends outside of the file")
+    for _ in range(_MOST_PAGES):
+        if position >= end:
+            return
+        header, position = _struct(content, position, 0)
+        position += _number(header, 3)
+        if position > end:
+            raise ValueError("a page ends outside of its column")
+        yield header
+    raise ValueError(f"a column has more than {_MOST_PAGES:,} pages")
+
+
+def _number(fields: dict[int, Any], key: int) -> int:
+    value = fields.get(key)
+    if type(value) is not int or value < 0:
+        raise ValueError("a page header has no size, type or number of values")
+    return value
+
+
+def _struct(content: bytes, position: int, depth: int) -> tuple[dict[int, Any], int]:
+    """Return the integers and structs of a struct in Thrift's compact protocol, by field, and where it ends."""
+    fields: dict[int, Any] = {}
+    key = 0
+    while True:
+        head, position = _byte(content, position)
+        if head == 0:
+            return fields, position
+        if head >> 4:
+            key += head >> 4
+        else:
+            key, position = _integer(content, position)
+        fields[key], position = _value(content, position, head & 15, depth)
+
+
+def _value(content: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
+    if depth > _DEEPEST:
+        raise ValueError("a page header is nested too deep")
+    if kind in (1, 2):  # a truth value is in the type
+        return None, position
+    if kind == 3:
+        return None, position + 1
+    if kind in (4, 5, 6):
+        return _integer(content, position)
+    if kind == 7:
+        return None, position + 8
+    if kind == 8:
+        length, position = _varint(content, position)
+        if length > len(content) - position:
+            raise ValueError("a page header ends outside of the file")
+        return None, position + length
+    if kind == 12:
+        return _struct(content, position, depth + 1)
+    # Page headers have no lists, sets or maps.
+    raise ValueError("a page header has a field of an unknown type")
+
+
+def _integer(content: bytes, position: int) -> tuple[int, int]:
+    coded, position = _varint(content, position)
+    return (coded >> 1) ^ -(coded & 1), position
+
+
+def _varint(content: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte, position = _byte(content, position)
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+    raise ValueError("a page header has a number of more than 64 bits")
+
+
+def _byte(content: bytes, position: int) -> tuple[int, int]:
+    if not 0 <= position < len(content):
+        raise ValueError("a page header ends outside of the file")
+    return content[position], position + 1

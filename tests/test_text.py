@@ -1,0 +1,108 @@
+"""Foreign text on a terminal, in Markdown and in messages."""
+
+import ast
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fair_distill
+from fair_distill.errors import ConfigError
+from fair_distill.objects import open_objects
+from fair_distill.registry.opening import TRUST, trusted
+from fair_distill.registry.store import open_store
+from fair_distill.text import json_printable, markdown, printable, without_secrets
+
+CLI = Path(fair_distill.__file__).parent / "cli"
+SECRET = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=5, max_size=20)
+
+
+@given(st.text())
+def test_a_printable_text_is_one_line_that_moves_no_cursor_and_turns_no_direction(text: str) -> None:
+    shown = printable(text)
+
+    assert all(unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp", "Co") for c in shown)
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+
+
+def test_what_is_hidden_is_shown_as_an_escape() -> None:
+    assert printable("a\x1b[2J\nb\x9b\u202ec") == r"a\x1b[2J\nb\x9b\u202ec"
+    assert printable("Zoë, 数字, नमस्ते") == "Zoë, 数字, नमस्ते"
+
+
+@given(st.text())
+def test_printable_json_has_the_same_value(text: str) -> None:
+    import json
+
+    content = json.dumps(text, ensure_ascii=False)
+
+    assert json.loads(json_printable(content)) == text
+    assert all(unicodedata.category(c) not in ("Cc", "Cf") or c in "\u200c\u200d" for c in json_printable(content))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<img src=x onerror=alert(1)>", "[a](javascript:x)", "a | b", "`x`", "**b**", "_b_", "&lt;", "@team", "https://x"],
+)
+def test_markdown_has_no_markup_of_a_foreign_text(text: str) -> None:
+    import html
+
+    shown = markdown(text)
+
+    assert not re.search(r"(?<!\\)[\[\]`*]|[<>|@]|://|&(?!lt;|gt;|amp;|#)", shown)
+    assert html.unescape(shown).replace("\\", "") == text
+
+
+def test_markdown_leaves_names_as_they_are() -> None:
+    assert markdown("eo_diag_max, convnet 0.3–0.5 (women)") == "eo_diag_max, convnet 0.3–0.5 (women)"
+
+
+@given(SECRET)
+def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
+    addresses = [
+        f"s3://user:{secret}@bucket/place",
+        f"s3://{secret}@bucket/place",
+        f"s3://bucket/place?private_token={secret}",
+        f"s3://bucket/place?{secret}",
+        f"s3://bucket/place?endpoint=https://user:{secret}@host",
+        f"s3://bucket/place#{secret}",
+        f"file:///place?token={secret}",
+    ]
+    for address in addresses:
+        for call in (open_store, lambda url: open_objects(url, said_by="--checkpoints")):
+            with pytest.raises(ConfigError) as refusal:
+                call(address)
+            assert secret not in str(refusal.value), address
+            assert "AWS_PROFILE" in str(refusal.value) or "is supported" in str(refusal.value)
+        assert secret not in without_secrets(f"cannot clone '{address}': no")
+
+
+def test_a_secret_with_a_slash_is_hidden_whole() -> None:
+    assert without_secrets("at https://me:ab/cd/ef@host/it.git, now") == "at https://...@host/it.git, now"
+
+
+def test_every_error_of_ours_is_one_line_without_secrets() -> None:
+    line = str(ConfigError("a\nb \x1b[2J s3://me:ab/cd@host/x?token=1"))
+
+    assert line == r"a\nb \x1b[2J s3://...@host/x?..."
+
+
+def test_what_commands_print_goes_through_one_module() -> None:
+    """Lines of progress are JSON in ASCII; what the gate prints are sentences of its own verdicts."""
+    for path in sorted(CLI.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        if path.name not in ("show.py", "progress.py", "gate.py", "table.py"):
+            assert not [n.lineno for n in calls if n.func.id == "print"], path.name  # type: ignore[attr-defined]
+
+
+def test_trust_without_a_key_is_refused_and_not_taken_for_no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given_keys in (",", " ", " , ,"):
+        monkeypatch.setenv(TRUST, given_keys)
+        with pytest.raises(ConfigError, match=r"FAIR_DISTILL_TRUST is .* which has no key"):
+            trusted(None)
+    monkeypatch.delenv(TRUST)
+    assert trusted(None) == ()
