@@ -9,13 +9,13 @@ from fair_distill.cli.arguments import (
     Arguments,
     Commands,
     add_command,
+    add_floor,
     add_json,
     add_key,
     add_lock,
     add_registry,
     open_workspace,
 )
-from fair_distill.cli.gate import add_floor
 from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
