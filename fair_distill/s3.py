@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fair_distill.addresses import path_of, read_address, read_endpoint
 from fair_distill.errors import ConfigError
@@ -76,6 +76,37 @@ def open_bucket(url: str, *, said_by: str, attempts: int | None = None) -> "Buck
     if endpoint:
         read_endpoint(endpoint, said_by=f"{said_by}: the endpoint of {parts.netloc}")
     return Bucket(parts.netloc, path_of(parts).strip("/"), _client(endpoint, said_by, attempts), said_by)
+
+
+def open_bucket_read_only(url: str, *, endpoint: str | None, region: str | None, said_by: str) -> "Bucket":
+    """Return the bucket at s3://bucket/prefix, with credentials from the environment and from nowhere else.
+
+    boto3 also looks into files in the home directory, which can name a program to run for credentials. Here no file
+    and no profile is read. Raises ConfigError if the environment has no key.
+
+    Parameters
+    ----------
+    endpoint : the address of the server; None is AWS_ENDPOINT_URL, else Amazon's
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{said_by} has the url {parts.scheme}://...; write s3://bucket/prefix without a user or options"
+        )
+    keys = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
+    if not (keys["AWS_ACCESS_KEY_ID"] and keys["AWS_SECRET_ACCESS_KEY"]):
+        raise ConfigError(
+            f"{said_by} is in S3, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set; "
+            "pass read-only credentials in the environment"
+        )
+    client = _client(
+        endpoint or _endpoint(),
+        said_by,
+        None,
+        from_environment={key.lower(): value for key, value in keys.items()}
+        | {"region_name": region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")},
+    )
+    return Bucket(parts.netloc, unquote(parts.path).strip("/"), client, said_by)
 
 
 @dataclass(frozen=True)
@@ -189,6 +220,15 @@ class Bucket:
         with self._told_apart(key, "look for") as answer:
             self.client.head_object(Bucket=self.name, Key=self._full(key))
         return answer.code is None
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield a content in chunks. Raises NotThere, Passing, or ConfigError for good."""
+        answer: _Answer
+        with self._told_apart(key, "read") as answer:
+            body = self.client.get_object(Bucket=self.name, Key=self._full(key))["Body"]
+            yield from body.iter_chunks(2**20)
+        if answer.code:
+            raise NotThere(f"{self.address(key)} is not there")
 
     def below(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
         """Return the keys that begin with `prefix`, at any depth, sorted: those above `after`, the first `at_most`.
@@ -304,10 +344,21 @@ def _models() -> Any:
     return create_loader()
 
 
-def _client(endpoint: str | None, said_by: str, attempts: int | None) -> Any:
+# A session with these reads no file and no profile.
+_NO_FILES: dict[str, tuple[None, None, str | None, None]] = {
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+    "profile": (None, None, None, None),
+}
+
+
+def _client(
+    endpoint: str | None, said_by: str, attempts: int | None, from_environment: dict[str, str | None] | None = None
+) -> Any:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
+    from botocore.session import Session as BotocoreSession
     from botocore.session import get_session
 
     settings = Config(
@@ -322,8 +373,9 @@ def _client(endpoint: str | None, said_by: str, attempts: int | None) -> Any:
         response_checksum_validation="when_required",
     )
     try:
-        session = get_session()
+        session = get_session() if from_environment is None else BotocoreSession(session_vars=_NO_FILES)
         session.register_component("data_loader", _models())
-        return boto3.Session(botocore_session=session).client("s3", endpoint_url=endpoint, config=settings)
+        chosen = boto3.Session(botocore_session=session, **(from_environment or {}))
+        return chosen.client("s3", endpoint_url=endpoint, config=settings)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"{said_by}: S3 cannot be used: {error}") from None

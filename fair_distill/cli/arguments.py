@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from fair_distill.artifacts import Workspace
     from fair_distill.config import Config
 
@@ -67,3 +69,34 @@ def add_key(sub: argparse.ArgumentParser) -> None:
 
 def add_lock(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--lock", type=Path, default=Path("fair-distill.lock"), metavar="FILE", help="the lock file")
+
+
+def add_floor(sub: argparse.ArgumentParser, *, environment: bool = True) -> None:
+    """Let an organisation's policy be named; by the environment too, but not for a stage of the graph."""
+    text = "a policy that this one may only tighten: a file, a folder with gate.yaml, or s3://bucket/prefix"
+    sub.add_argument("--policy-floor", metavar="URL", help=text + " (default: FAIR_DISTILL_POLICY_FLOOR)" * environment)
+
+
+def day(text: str) -> "date":
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a day as 2027-03-31 was wanted; got {text!r}") from None
+
+
+def day_to_come(arguments: Arguments) -> "date":
+    """Return the day on which waivers count: today, or a later one. An earlier day would revive expired waivers."""
+    from datetime import UTC, datetime
+
+    from fair_distill.errors import ConfigError
+
+    today = datetime.now(UTC).date()
+    chosen: date = arguments.now or today
+    if chosen < today:
+        raise ConfigError(
+            f"--now is {chosen}, when waivers may have counted that have expired since; name {today} or "
+            "a later day (`fair-distill gate replay` accepts any day)"
+        )
+    return chosen

@@ -35,6 +35,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "accept one violation of this version until a day",
         ),
     ),
+    "gate pull-request": (
+        (f"fair-distill gate pull-request barycentric --head {'0' * 40} --markdown gate.md", "in a CI job"),
+        (f"fair-distill gate pull-request barycentric --head {'0' * 40} --evaluate", "train here; needs torch"),
+    ),
     "gate replay": (("fair-distill gate replay --policy strict.yaml", "what another policy would have said"),),
     "table": (("fair-distill table --json | jq .barycentric", "one set's figures and verdict"),),
     "where": (("fair-distill where", "the table, and where everything lies"),),

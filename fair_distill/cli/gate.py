@@ -10,11 +10,15 @@ from fair_distill.cli.arguments import (
     Arguments,
     Commands,
     add_command,
+    add_floor,
     add_json,
     add_key,
     add_registry,
+    day,
+    day_to_come,
     open_workspace,
 )
+from fair_distill.cli.pull_request import add_pull_request
 from fair_distill.cli.show import print_json
 
 if TYPE_CHECKING:
@@ -39,30 +43,15 @@ def add_commands(commands: Commands) -> None:
     _add_gate_commands(gate.add_subparsers(title="commands", metavar="COMMAND", required=True))
 
 
-def add_floor(sub: argparse.ArgumentParser, *, environment: bool = True) -> None:
-    """Let an organisation's policy be named; by the environment too, but not for a stage of the graph."""
-    text = "a policy that this one may only tighten: a file, a folder with gate.yaml, or s3://bucket/prefix"
-    sub.add_argument("--policy-floor", metavar="URL", help=text + " (default: FAIR_DISTILL_POLICY_FLOOR)" * environment)
-
-
 def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool, environment: bool = True) -> None:
     sub.add_argument("--policy", type=Path, metavar="FILE", help="another policy than params.yaml's gate")
     add_floor(sub, environment=environment)
-    sub.add_argument("--now", type=_day, metavar="DATE", help="the day on which waivers count")
+    sub.add_argument("--now", type=day, metavar="DATE", help="the day on which waivers count")
     if shows:
         add_json(sub)
         sub.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
         sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for a CI server")
         sub.add_argument("--policy-change", type=Path, metavar="FILE", help="a diff of the policy, for the summary")
-
-
-def _day(text: str) -> "date":
-    from datetime import date
-
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a day as 2027-03-31 was wanted; got {text!r}") from None
 
 
 def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -88,7 +77,7 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="who asks for the waiver")
     sub.add_argument("--approved-by", required=True, metavar="NAME", help="the second person")
     sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, which every verdict repeats")
-    sub.add_argument("--expires", required=True, type=_day, metavar="DATE", help="the last day on which it counts")
+    sub.add_argument("--expires", required=True, type=day, metavar="DATE", help="the last day on which it counts")
     add_key(sub)
     sub.set_defaults(run=_gate_waive)
     text = "Judge every published version anew by a policy, from stored predictions, without a GPU."
@@ -97,6 +86,7 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     _add_gate_options(sub, shows=False)
     add_json(sub)
     sub.set_defaults(run=_gate_replay)
+    add_pull_request(commands)
 
 
 def _judge(arguments: Arguments) -> None:
@@ -105,7 +95,7 @@ def _judge(arguments: Arguments) -> None:
 
     workspace, config = _open_gate(arguments)
     floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
-    now = _day_to_come(arguments) if arguments.now else None
+    now = day_to_come(arguments) if arguments.now else None
     _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=now))
 
 
@@ -148,24 +138,8 @@ def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
     floor = stages.floor_at(arguments.policy_floor)
     attested = decides and bool(config.gate.evaluators)
     return stages.verdict_of(
-        workspace, config, arguments.set, floor=floor, now=_day_to_come(arguments), attested=attested
+        workspace, config, arguments.set, floor=floor, now=day_to_come(arguments), attested=attested
     )
-
-
-def _day_to_come(arguments: Arguments) -> "date":
-    """Return the day on which waivers count: today, or a later one. An earlier day would revive expired waivers."""
-    from datetime import UTC, datetime
-
-    from fair_distill.errors import ConfigError
-
-    today = datetime.now(UTC).date()
-    day: date = arguments.now or today
-    if day < today:
-        raise ConfigError(
-            f"--now is {day}, which is in the past, when waivers may have counted that have expired; name {today} or a "
-            "later day (`fair-distill gate replay` accepts any day)"
-        )
-    return day
 
 
 def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:

@@ -28,6 +28,7 @@ PLACES = {
     "dvc-gitignore": ".dvc/.gitignore",
     "github.yml": ".github/workflows/dataset-gate.yml",
     "gitlab.yml": ".gitlab-ci.yml",
+    "gate-requirements.txt": "gate-requirements.txt",
 }
 # Files that speak of the workspace by name.
 _FILLED = ("prefect.yaml", "README.md", "github.yml", "gitlab.yml")

@@ -13,13 +13,13 @@ from fair_distill.cli.arguments import (
     Arguments,
     Commands,
     add_command,
+    add_floor,
     add_json,
     add_key,
     add_lock,
     add_registry,
     open_workspace,
 )
-from fair_distill.cli.gate import add_floor
 from fair_distill.cli.show import print_document, print_json, say
 
 if TYPE_CHECKING:

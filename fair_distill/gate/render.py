@@ -42,6 +42,11 @@ def markdown(name: str, verdict: Verdict, *, change: str = "") -> str:
     return whole
 
 
+def without_verdict(name: str, message: str, *, change: str = "") -> str:
+    """Return a summary for a set on which there is no verdict: the error, and how the rules differ."""
+    return "\n".join([f"## {_text(name)}: no verdict\n\n{_text(message)}\n", *_changed(change)])
+
+
 def _head(name: str, verdict: Verdict) -> str:
     sure = (
         "**mode: point: bare numbers, no confidence**"
@@ -78,7 +83,7 @@ def _changed(change: str) -> list[str]:
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", change)), default=0))
     shown = change if len(change.encode()) <= MOST_BYTES // 3 else change[: MOST_BYTES // 6] + "\n…"
     return [
-        "**This change touches the policy.** The verdict above is by the policy of the base branch.\n\n"
+        "**This change touches the rules.** The verdict above uses those of the base branch.\n\n"
         f"{fence}diff\n{shown.rstrip()}\n{fence}\n"
     ]
 

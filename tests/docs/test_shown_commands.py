@@ -45,6 +45,8 @@ RUN_ELSEWHERE = {
     "fair-distill approve": "tests/registry/test_package_alone.py: it needs a key",
     "fair-distill estimate": "tests/cli/test_estimate.py: it times real steps in processes of their own",
     "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: no split that was asked is fresh",
+    "fair-distill gate pull-request": "tests/gate/test_pull_requests.py: it needs a pull request",
+    "fair-distill attest": "tests/gate/test_pull_requests.py: it needs a key",
     "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: there is no such bucket",
     "fair-distill reproduce": "tests/reproduce: it needs the papers' data",
 }

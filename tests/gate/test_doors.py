@@ -8,10 +8,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from small_evidence import write_evidence
-from small_workspace import REPOSITORY, run, small_params
+from small_workspace import run, small_params
 
 from fair_distill import stages
 from fair_distill.artifacts import Workspace, sha256
@@ -181,98 +180,3 @@ def test_a_hundred_thousand_predictions_are_enforced_in_a_second_and_without_tor
     began = time.process_time()
     assert run(tmp_path, "enforce", SET).code == 0
     assert time.process_time() - began < 1
-
-
-@pytest.mark.parametrize("path", [".github/workflows/dataset-gate.yml", "docs/ci/gitlab-gate.yml"])
-def test_a_ci_file_takes_policy_and_context_from_the_base_and_blocks(path: str) -> None:
-    text = (REPOSITORY / path).read_text()
-    content = yaml.safe_load(text)
-
-    if path.endswith("dataset-gate.yml") and "jobs" in content:
-        steps = content["jobs"]["gate"]["steps"]
-        assert set(content) == {"name", True, "permissions", "jobs"}  # YAML 1.1 reads `on` as true
-        assert content["permissions"] == {"contents": "read"}
-        script = "\n".join(step.get("run", "") for step in steps)
-        # an expression inside a script is where a branch name becomes a command
-        assert "${{" not in script
-        assert all("uses" in step or "run" in step for step in steps)
-        assert not any(step.get("continue-on-error") for step in steps)
-    else:
-        job = content["dataset-gate"]
-        script = "\n".join(job["script"])
-        assert not job.get("allow_failure")
-        assert job["artifacts"]["reports"]["junit"] == "gate.xml"
-    assert "base/params.yaml" in script
-    assert "base/context.json" in script
-    (command,) = (line for line in script.replace("\\\n", " ").splitlines() if line.startswith("fair-distill enforce"))
-    for option in ("--policy ", "--policy-change ", "--markdown gate.md", "--junit gate.xml"):
-        assert option in command
-
-
-def _script(path: str, scratch: Path) -> str:
-    """The part of a CI file that judges, as a shell would run it; installing and pulling are left to its server."""
-    content = yaml.safe_load((REPOSITORY / path).read_text())
-    if "jobs" in content:
-        (step,) = (one for one in content["jobs"]["gate"]["steps"] if "fair-distill enforce" in one.get("run", ""))
-        return 'git worktree add --quiet --detach "$RUNNER_TEMP/base" "$BASE"\n' + str(step["run"])
-    lines = (line for line in content["dataset-gate"]["script"] if not line.startswith(("python -m pip", "dvc pull")))
-    return "\n".join(lines).replace("/tmp/", f"{scratch}/")
-
-
-@pytest.mark.parametrize("path", [".github/workflows/dataset-gate.yml", "docs/ci/gitlab-gate.yml"])
-def test_a_change_that_loosens_its_own_policy_is_blocked_and_shown(tmp_path: Path, path: str) -> None:
-    root, scratch = tmp_path / "repository", tmp_path / "scratch"
-    for folder in (root, scratch):
-        folder.mkdir()
-    place(root, rates=((0.9, 0.1), (0.8, 0.8)))
-
-    def git(*arguments: str) -> str:
-        who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-        done = subprocess.run(["git", *who, *arguments], cwd=root, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    git("init", "--quiet")
-    git("add", "params.yaml", "context.json")
-    git("commit", "--quiet", "-m", "base")
-    base = git("rev-parse", "HEAD")
-    loose = {"metric": "eo_diag_max", "at_most": 0.95, "why": "I would like to merge"}
-    place(root, rates=((0.9, 0.1), (0.8, 0.8)), limits=[loose])
-    waiver = {
-        "set": "0" * 64,
-        "clause": "eo_diag_max",
-        "who": "I",
-        "approved_by": "Me",
-        "why": "x",
-        "expires": "2126-01-01",
-    }
-    (root / "context.json").write_text(json.dumps({"waivers": [waiver]}))
-
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", _script(path, scratch)],
-        cwd=root,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "HOME": str(tmp_path),
-            "RUNNER_TEMP": str(scratch),
-            "BASE": base,
-            "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
-            "SET": SET,
-            "FAIR_DISTILL_SET": SET,
-            "FAIR_DISTILL_POLICY_FLOOR": "",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 1, done.stdout + done.stderr
-    place(tmp_path, rates=((0.9, 0.1), (0.8, 0.8)))  # by hand, with the base's policy and context
-    assert told_digest(done.stdout) == told_digest(run(tmp_path, "enforce", SET).out)
-    summary = (root / "gate.md").read_text()
-    assert summary.startswith(f"## {SET}: FAIL")
-    assert "+    why: I would like to merge" in summary or "+  - metric: eo_diag_max" in summary
-    assert "approved_by" in summary
-    assert "| group | network | n | independent | accuracy | interval |" in summary
-    report = (root / "gate.xml").read_text()
-    assert 'type="fail"' in report
-    assert "n 120, independent 120" in report

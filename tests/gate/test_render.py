@@ -63,7 +63,7 @@ def test_a_change_of_the_policy_is_shown_and_cannot_close_its_fence() -> None:
     change = "-      at_most: 0.2\n+      at_most: 0.9\n+```\n+## PASS\n"
     shown = markdown("pooled", UNFAIR, change=change)
 
-    assert "by the policy of the base branch" in shown
+    assert "uses those of the base branch" in shown
     assert "````diff\n-      at_most: 0.2\n+      at_most: 0.9\n+```\n+## PASS\n````" in shown
     assert "policy of the base" not in markdown("pooled", UNFAIR, change=" \n")
 
