@@ -12,7 +12,7 @@ from datetime import datetime
 from fair_distill.artifacts import is_sha256, parse_json, sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry.ledger import check_name, parse_time, timestamp
-from fair_distill.registry.store import Store
+from fair_distill.registry.store import Absent, Store
 
 _FORMAT = 1
 _PUBLISHING, _COLLECTING = "publishing/", "collecting/"
@@ -60,7 +60,8 @@ def announce(store: Store, name: str, version: str, keys: Iterable[str], *, now:
     time = timestamp(now).replace(":", "").replace("-", "")
     store.create(f"{_PUBLISHING}{version}-{time}-{sha256(nonce.encode())[:16]}.json", announcement.to_json())
     for key in store.list(_COLLECTING):
-        planned = set(_planned(store.read(key), name=key))
+        content = _read(store, key)
+        planned = set() if content is None else set(_planned(content, name=key))  # that `gc` has ended
         if not planned.isdisjoint(announcement.keys):
             raise ConfigError(
                 f"`gc` is removing files that version {version[:12]}… needs ({key}); nothing was published. Repeat the "
@@ -70,7 +71,8 @@ def announce(store: Store, name: str, version: str, keys: Iterable[str], *, now:
 
 def announcements(store: Store) -> dict[str, Announcement]:
     """Return the announcements of all publications, by key: those that run, ended or crashed."""
-    return {key: Announcement.from_json(store.read(key), name=key) for key in store.list(_PUBLISHING)}
+    contents = {key: _read(store, key) for key in store.list(_PUBLISHING)}
+    return {key: Announcement.from_json(content, name=key) for key, content in contents.items() if content is not None}
 
 
 def plan(store: Store, keys: Iterable[str]) -> str:
@@ -79,6 +81,14 @@ def plan(store: Store, keys: Iterable[str]) -> str:
     key = f"{_COLLECTING}{sha256(content)}.json"
     store.create(key, content)
     return key
+
+
+def _read(store: Store, key: str) -> bytes | None:
+    """Return a content that was listed; None if a `gc` has removed it since."""
+    try:
+        return store.read(key)
+    except Absent:
+        return None
 
 
 def _planned(content: bytes, *, name: str) -> list[str]:

@@ -130,8 +130,9 @@ class Model:
 
     def before(self, count: int, channel: str) -> str | None:
         """Return the version that a rollback leads to."""
+        there = self.in_force(count, channel)
         for _, version in reversed(self.stack(count, channel)[:-1]):
-            if self.held(count, channel, version) and version not in self.revoked(count):
+            if version != there and self.held(count, channel, version) and version not in self.revoked(count):
                 return version
         return None
 
