@@ -274,7 +274,7 @@ def test_an_attempt_number_that_is_none_is_one_line(tmp_path: Path, number: Any)
         workspace.context.write_text(json.dumps(content))
         ended = run(tmp_path, "enforce", SET)
         assert ended.code == 2
-        assert ended.err.startswith("fair-distill: context.json: attempt")
+        assert "context.json" in ended.err
         assert ended.err.count("\n") == 1
 
 
