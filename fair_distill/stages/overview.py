@@ -1,6 +1,8 @@
 """Every set of a workspace with its verdict, judged again: what `table`, `where` and the report compare."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fair_distill.artifacts import Workspace
 from fair_distill.config import Config
@@ -25,12 +27,18 @@ class SetStatus:
     fault: str | None
 
     @property
-    def networks(self) -> dict[str, dict[str, float | None]] | None:
-        """Every metric of the rates averaged over seeds, per network; None without a verdict."""
+    def networks(self) -> dict[str, dict[str, Any]] | None:
+        """The metrics of every network, as `evaluate` writes them to artifacts/evaluation; None without a verdict."""
         if self.verdict is None:
             return None
-        numbers = self.verdict.numbers.items()
-        return {network: {metric: value["value"] for metric, value in metrics.items()} for network, metrics in numbers}
+        networks = {}
+        for network, numbers in self.verdict.numbers.items():
+            networks[network] = _report(numbers, self.verdict.undefined.get("", {}))
+            for attributes, coarser in self.verdict.marginals.items():
+                if ", " not in attributes:  # of one attribute
+                    marginal = _report(coarser[network], self.verdict.undefined.get(attributes, {}))
+                    networks[network].setdefault("marginals", {})[attributes] = marginal
+        return networks
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -38,6 +46,12 @@ class SetStatus:
         if self.verdict is not None:
             return self.verdict.reasons
         return (self.fault,) if self.fault else ()
+
+
+def _report(numbers: Mapping[str, Mapping[str, float | None]], undefined: Mapping[str, str]) -> dict[str, Any]:
+    report: dict[str, Any] = {metric: value["value"] for metric, value in numbers.items()}
+    report["mean_over_runs"] = {metric: value["per_seed"] for metric, value in numbers.items()}
+    return report | ({"undefined": dict(undefined)} if undefined else {})
 
 
 def status_of(workspace: Workspace, config: Config, name: str) -> SetStatus:
