@@ -4,12 +4,16 @@ An address stays in shell histories, lock files, ledgers and logs. So credential
 address with a user, a password or an unknown parameter is refused without being shown.
 """
 
+import os
+import re
 from collections.abc import Collection
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote_to_bytes, urlsplit
 
 from fair_distill.errors import ConfigError
 from fair_distill.text import address_without_secrets
 
+# Legal in names of files and in keys of S3. A URL parser cuts at the first, and drops the others without a word.
+_KEPT = re.compile(r"[#\t\r\n]")
 _INSTEAD = "give credentials by AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -24,11 +28,11 @@ def read_address(url: str, *, said_by: str, parameters: Collection[str] = ()) ->
     Raises
     ------
     ConfigError
-        If the address has credentials, another parameter, or a fragment. The message shows none of them.
+        If the address has credentials or another parameter. The message shows none of them.
     """
     shown = f"{said_by} is {address_without_secrets(url)!r}"
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(_KEPT.sub(lambda match: f"%{ord(match[0]):02X}", url))
         given = parse_qs(parts.query, keep_blank_values=True)
         has_port = parts.port is not None
     except ValueError:  # a bracket or port that is none; it may be part of a password
@@ -39,7 +43,7 @@ def read_address(url: str, *, said_by: str, parameters: Collection[str] = ()) ->
             f"{shown}; credentials are not allowed in an address (write %40 for '@' in a name). Remove them and "
             f"{_INSTEAD}"
         )
-    if not given.keys() <= set(parameters) or (parts.query and not given) or "#" in url:
+    if not given.keys() <= set(parameters) or (parts.query and not given):
         known = " and ".join(f"?{name}=" for name in parameters)
         allowed = f"only {known} may follow the path" if known else "nothing may follow the path"
         raise ConfigError(f"{shown}; {allowed}. Remove the rest and {_INSTEAD}")
@@ -57,5 +61,5 @@ def read_endpoint(url: str, *, said_by: str) -> str:
 
 
 def path_of(parts: SplitResult) -> str:
-    """Return the path of an address, with what was percent-encoded in it decoded."""
-    return unquote(parts.path)
+    """Return the path of an address without percent-encoding. Bytes that are not UTF-8 are those of a file's name."""
+    return os.fsdecode(unquote_to_bytes(parts.path))
