@@ -60,7 +60,14 @@ def test_markdown_leaves_names_as_they_are() -> None:
     assert markdown("eo_diag_max, convnet 0.3–0.5 (women)") == "eo_diag_max, convnet 0.3–0.5 (women)"
 
 
-@given(SECRET)
+def _is_part_of_a_message(secret: str) -> bool:
+    """Whether the words of our messages contain a text by themselves."""
+    with pytest.raises(ConfigError) as refusal:
+        open_store("s3://user:~~~~@bucket/place?private_token=~~~~")
+    return secret in f"cannot clone place endpoint --checkpoints {refusal.value}"
+
+
+@given(SECRET.filter(lambda secret: not _is_part_of_a_message(secret)))
 def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
     addresses = [
         f"s3://user:{secret}@bucket/place",
@@ -68,7 +75,6 @@ def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
         f"s3://bucket/place?private_token={secret}",
         f"s3://bucket/place?{secret}",
         f"s3://bucket/place?endpoint=https://user:{secret}@host",
-        f"s3://bucket/place#{secret}",
         f"file:///place?token={secret}",
     ]
     for address in addresses:
@@ -95,7 +101,7 @@ def test_what_commands_print_goes_through_one_module() -> None:
     for path in sorted(CLI.glob("*.py")):
         tree = ast.parse(path.read_text())
         calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-        if path.name not in ("show.py", "progress.py", "gate.py", "table.py"):
+        if path.name not in ("show.py", "progress.py"):
             assert not [n.lineno for n in calls if n.func.id == "print"], path.name  # type: ignore[attr-defined]
 
 

@@ -78,7 +78,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
             if issubclass(category, FairDistillWarning):
-                print(f"fair-distill: warning: {message}", file=sys.stderr)
+                say(f"fair-distill: warning: {message}", error=True)
             else:
                 default(message, category, *where, **options)
 

@@ -19,7 +19,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
 )
 from fair_distill.cli.pull_request import add_pull_request
-from fair_distill.cli.show import print_json
+from fair_distill.cli.show import cell, print_document, print_json, say
 
 if TYPE_CHECKING:
     from datetime import date
@@ -109,9 +109,9 @@ def _explain(arguments: Arguments) -> None:
     from fair_distill.gate.explain import explain
 
     verdict = _verdict_today(arguments)
-    print(f"{arguments.set}: {verdict.outcome.upper()}")
+    say(f"{arguments.set}: {verdict.outcome.upper()}")
     for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _open_gate(arguments: Arguments) -> "tuple[Workspace, Config]":
@@ -147,14 +147,14 @@ def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
     from fair_distill.gate.render import junit, markdown
 
     if arguments.json:
-        print(verdict.to_json().decode(), end="")
+        print_document(verdict.to_json())
     else:
-        print(f"{arguments.set}: {verdict.outcome.upper()}")
+        say(f"{arguments.set}: {verdict.outcome.upper()}")
         for finding in verdict.findings:
-            print(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+            say(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
         for warning in verdict.warnings:
-            print(f"  warning: {warning}")
-        print(f"  verdict {verdict.digest}")
+            say(f"  warning: {warning}")
+        say(f"  verdict {verdict.digest}")
     if arguments.markdown:
         diff = arguments.policy_change
         change = needed(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
@@ -187,10 +187,10 @@ def _gate_plan(arguments: Arguments) -> None:
     for row in plan.rows:
         needed = " / ".join("–" if count is None else f"{count:,}" for count in row.needed)
         numbers = (row.limit, row.chance, *row.likely, row.ever)
-        table.add_row(row.clause, f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed)
+        table.add_row(cell(row.clause), f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):
-        print(sentence)
+        say(sentence)
 
 
 def _gate_reserve(arguments: Arguments) -> None:
@@ -213,7 +213,7 @@ def _gate_reserve(arguments: Arguments) -> None:
     )
     told = f"{name}: attempt {found.attempt} at this split; context.json says so"
     alpha = config.gate.alpha
-    print(told if alpha is None else f"{told}, and it may take a risk of {alpha_at(alpha, found.attempt):.4f}")
+    say(told if alpha is None else f"{told}, and it may take a risk of {alpha_at(alpha, found.attempt):.4f}")
 
 
 def _gate_waive(arguments: Arguments) -> None:
@@ -232,7 +232,7 @@ def _gate_waive(arguments: Arguments) -> None:
         expires=arguments.expires,
         sign=signer(Path(arguments.key)) if arguments.key else None,
     )
-    print(f"{arguments.set}: {waiver.clause} is {waiver.sentence()}")
+    say(f"{arguments.set}: {waiver.clause} is {waiver.sentence()}")
 
 
 def _gate_replay(arguments: Arguments) -> None:
@@ -252,7 +252,7 @@ def _gate_replay(arguments: Arguments) -> None:
     for row in rows:
         counts[row.outcome] = counts.get(row.outcome, 0) + 1
         was = "" if row.before is None else f" (was {row.before.upper()})"
-        print(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{was}")
+        say(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{was}")
         for reason in row.reasons:
-            print(f"      {reason}")
-    print(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing is published yet")
+            say(f"      {reason}")
+    say(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing is published yet")

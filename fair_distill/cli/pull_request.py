@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import Arguments, add_device, add_floor, add_json, day, day_to_come
+from fair_distill.cli.show import print_document, say
 
 if TYPE_CHECKING:
     from fair_distill.gate.verdict import Verdict
@@ -84,12 +85,11 @@ def _pull_request(arguments: Arguments) -> int:
 
 def _show(arguments: Arguments, verdict: "Verdict") -> None:
     """Print the verdict. Names in it come from the pull request, and a CI server obeys some lines of a job's log."""
-    from fair_distill.text import json_printable, printable
 
     if arguments.json:
-        print(json_printable(verdict.to_json().decode()), end="")
+        print_document(verdict.to_json())
         return
-    print(f"{arguments.set}: {verdict.outcome.upper()}")
+    say(f"{arguments.set}: {verdict.outcome.upper()}")
     for finding in verdict.findings:
-        print(f"  {'ok' if finding.kept else 'NO'}  {printable(finding.sentence)}")
-    print(f"  verdict {verdict.digest}")
+        say(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+    say(f"  verdict {verdict.digest}")

@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,7 +201,7 @@ def _rollback(arguments: Arguments) -> None:
         )
         number = version_number(read_ledger(store, name), entry.version)
     for line in passed_over:
-        print(f"fair-distill: passed over {line}", file=sys.stderr)
+        say(f"fair-distill: passed over {line}", error=True)
     _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
         print_document(entry.to_json())
@@ -252,10 +251,10 @@ def _demote(arguments: Arguments) -> None:
 def _show_repeated(operation: "Operation", entry: str) -> None:
     """Say that a command continued an operation, so that nobody takes it for another one."""
     if operation.repeated:
-        print(
+        say(
             f"fair-distill: this is the operation {operation.id} again, which had no answer: it is {entry}, written "
             "once. For another operation run the command again",
-            file=sys.stderr,
+            error=True,
         )
 
 

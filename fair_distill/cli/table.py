@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, open_workspace
-from fair_distill.cli.show import METRICS, percent, print_json
+from fair_distill.cli.show import METRICS, cell, percent, print_json, say, say_drawn
 
 if TYPE_CHECKING:
     from fair_distill.artifacts import Workspace
@@ -62,15 +62,15 @@ def show_table(arguments: Arguments) -> None:
             continue
         for row, (network, metrics) in enumerate(status.networks.items()):
             name, outcome = (status.name, status.outcome) if row == 0 else ("", "")
-            table.add_row(name, network, *(percent(metrics.get(key)) for key in METRICS), outcome)
+            table.add_row(name, cell(network), *(percent(metrics.get(key)) for key in METRICS), outcome)
     console = Console()
     with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
         console.print(table)
-    print(drawn.get(), end="")
+    say_drawn(drawn.get())
     for status in statuses:
         # References are there to compare with, not to be released: only their faults are of interest.
         for reason in status.reasons if status.name in config.candidates else [status.fault] if status.fault else []:
-            print(f"{status.name}: {reason}")
+            say(f"{status.name}: {reason}")
 
 
 def _where(arguments: Arguments) -> None:
@@ -87,7 +87,7 @@ def _where(arguments: Arguments) -> None:
         return
     show_table(arguments)
     for what, path in places.items():
-        print(f"{what + ':':18}{path}")
+        say(f"{what + ':':18}{path}")
 
 
 def _places(workspace: "Workspace", config: "Config", registry: str) -> list[tuple[str, "Path | str"]]:
