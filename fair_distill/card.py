@@ -198,7 +198,7 @@ class DatasetCard:
                 nearness=_measured(Nearness, value, "nearness"),
                 missing_cells=dict(value["missing_cells"]) if "missing_cells" in value else None,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a dataset card: {error!r}") from None
 
 

@@ -144,3 +144,15 @@ def test_a_signature_that_is_no_text_is_no_signature(honest: Scene) -> None:
 
     assert ended.code == 3
     assert "unattested" in ended.err
+
+
+def test_a_damaged_file_of_predictions_is_reported_in_one_line(scene: Scene) -> None:
+    content = scene.workspace.predictions(SET).read_bytes()
+
+    for at in range(0, len(content), 40):
+        damaged = bytearray(content)
+        damaged[at] ^= 0xFF
+        try:
+            Predictions.from_parquet(bytes(damaged))
+        except MeasurementError as error:
+            assert "\n" not in str(error)
