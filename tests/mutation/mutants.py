@@ -104,6 +104,12 @@ class Files:
         """Say whether an interface must not say pass about a mutant."""
         if mutant.interfaces is not None:
             return interface in mutant.interfaces
+        if interface == "publish" and all(path in self.registered for path in mutant.files):
+            # Publishing writes again what a registry lacks, and refuses what differs.
+            return all(content is not None for content in mutant.files.values()) and self._differs(mutant, interface)
+        return self._differs(mutant, interface)
+
+    def _differs(self, mutant: Mutant, interface: str) -> bool:
         return any(
             interface in self.known_to(path)
             and (content is None or self.meaning(path, content, interface) != self.meaning_of(path, interface))
