@@ -59,6 +59,11 @@ def _check_about(about: Mapping[str, Any]) -> None:
         raise ValueError(f"options has {', '.join(options)}; the networks are {', '.join(about['networks'])}")
 
 
+def _one_line(error: Exception) -> str:
+    """Return an error's text without the line breaks of Arrow and Thrift."""
+    return " ".join(str(error).split())
+
+
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value) and value.isprintable()
 
@@ -96,7 +101,9 @@ def read_header(content: bytes, *, name: str) -> Header:
         options = {key: dict(value) for key, value in about.get("options", {}).items()}
         return Header(about["set"], about["split"], tuple(about["networks"]), options, int(counts.min()))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MeasurementError(f"{name} is not a file of predictions: {error}; evaluate the set again") from None
+        raise MeasurementError(
+            f"{name} is not a file of predictions: {_one_line(error)}; evaluate the set again"
+        ) from None
 
 
 def _runs(network: NDArray[Any], seed: NDArray[Any]) -> list[tuple[int, int]]:
@@ -232,4 +239,4 @@ class Predictions:
                 raise ValueError(f"{len(read.groups)} groups of {many} attributes each have other values")
             return read
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise MeasurementError(f"{name} is not a file of predictions: {error}") from None
+            raise MeasurementError(f"{name} is not a file of predictions: {_one_line(error)}") from None

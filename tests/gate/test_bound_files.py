@@ -144,3 +144,22 @@ def test_a_signature_that_is_no_text_is_no_signature(honest: Scene) -> None:
 
     assert ended.code == 3
     assert "unattested" in ended.err
+
+
+def test_a_damaged_file_of_predictions_is_reported_in_one_line(scene: Scene) -> None:
+    content = scene.workspace.predictions(SET).read_bytes()
+    reports = [_report(content, at) for at in range(0, len(content), 40)]
+
+    assert any("thrift" in report for report in reports)  # which breaks its lines
+    assert not any("\n" in report for report in reports)
+
+
+def _report(content: bytes, at: int) -> str:
+    """What is said of predictions with one damaged byte; nothing if they can be read."""
+    damaged = bytearray(content)
+    damaged[at] ^= 0xFF
+    try:
+        Predictions.from_parquet(bytes(damaged))
+    except MeasurementError as error:
+        return str(error)
+    return ""

@@ -104,6 +104,12 @@ class Files:
         """Say whether an interface must not say pass about a mutant."""
         if mutant.interfaces is not None:
             return interface in mutant.interfaces
+        if interface == "publish" and all(path in self.registered for path in mutant.files):
+            # Publishing writes again what a registry lacks, and refuses what differs.
+            return all(content is not None for content in mutant.files.values()) and self._differs(mutant, interface)
+        return self._differs(mutant, interface)
+
+    def _differs(self, mutant: Mutant, interface: str) -> bool:
         return any(
             interface in self.known_to(path)
             and (content is None or self.meaning(path, content, interface) != self.meaning_of(path, interface))
@@ -121,7 +127,7 @@ class Files:
             if path == self.scene.workspace.params:
                 return _making(content)
             if path == self.scene.workspace.context:
-                return _context(content, self.scene.version)
+                return _context(content, self.scene)
             if path in self.attestations.values():
                 return _envelope(content)
             if path == self.provenance:
@@ -169,14 +175,15 @@ def _making(content: bytes) -> Any:
     return to_json(made | {"set": values["candidates"].get(SET), "reference": values["references"].get(REFERENCE)})
 
 
-def _context(content: bytes, version: str) -> Any:
+def _context(content: bytes, scene: Scene) -> Any:
     """What the files of a workspace can confirm: what is promoted and the split of the set's attempt.
 
-    Only the registry knows the number of an attempt: `promote` asks it, and the verdict names the context by digest.
+    Only the registry knows the number of an attempt: `promote` asks it, and the verdict names the context by digest. A
+    set whose attempt is not in the context is judged as the next one, which is stricter.
     """
     context = read_context(content)
     attempt = context.attempt
-    return context.promoted, None if attempt is None or attempt.set != version else attempt.split
+    return context.promoted, scene.split if attempt is None or attempt.set != scene.version else attempt.split
 
 
 def _envelope(content: bytes) -> Any:
@@ -518,6 +525,8 @@ def _consistent_manifests(scene: Scene, files: Files) -> Iterator[Mutant]:
         workspace = tuple(one for one in WORKSPACE if name == SET or one != "publish")
         for what, at, new in values(content):
             manifest = to_json(new)
+            if manifest == files.honest[path]:
+                continue  # a list that reads the same from both ends, or a null that was one
             predictions = replace(table, set=sha256(manifest)).to_parquet()
             yield Mutant(
                 f"two steps: manifest of {name}, {'.'.join(map(str, at)) or 'all'} {what}",

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -69,11 +69,7 @@ def apply(scene: Scene, files: Files, chosen: Iterable[Mutant]) -> Table:
         if not asked:
             continue
         table.distinct += 1
-        for path, content in mutant.files.items():
-            if content is None:
-                path.unlink()
-            else:
-                path.write_bytes(content)
+        change(mutant.files)
         for interface in asked:
             table.asked[interface] += 1
             said = answer(interface, scene)
@@ -84,9 +80,18 @@ def apply(scene: Scene, files: Files, chosen: Iterable[Mutant]) -> Table:
             if interface in ("publish", "promote"):
                 for path in files_below(scene.registry) - before:
                     path.unlink()
-        for path in mutant.files:
-            path.write_bytes(files.honest[path])
+                change(mutant.files)  # publishing writes again what a registry lacks
+        change({path: files.honest[path] for path in mutant.files})
     return table
+
+
+def change(files: Mapping[Path, bytes | None]) -> None:
+    """Write files, and delete those without a content."""
+    for path, content in files.items():
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(content)
 
 
 def part(number: int, of: int, density: int) -> Table:
