@@ -67,10 +67,7 @@ def read_evidence(
     if manifest is None:
         raise _missing(workspace.set(name) / MANIFEST_FILE, made_by(config, name))
     predictions = _read_predictions(workspace, config, name, manifest, index)
-    split = config.gate.required_exam.split if config.gate.required_exam else None
-    if index is None and not locked and split is None:
-        # Nobody could say that no example was left out.
-        raise _missing(workspace.split("gate"), "fair-distill prepare")
+    _check_complete(workspace, config, index, locked=locked)
     references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
     if context.promoted is not None and any(limit.over == PROMOTED for limit in config.gate.limits):
         # Whoever writes context.json puts the promoted version's predictions next to it; the digest binds them.
@@ -97,11 +94,20 @@ def read_references(workspace: Workspace, config: Config) -> dict[str, bytes]:
     locked = check_lock(workspace.root, None, references=compared)
     index = _read_index(workspace)
     references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
+    if references:
+        _check_complete(workspace, config, index, locked=locked)
     for name, content in references.items():
         path = str(workspace.predictions(name))
         table = Predictions.from_parquet(content, name=path)
         bind(table, manifest=manifests.get(name), index=index, policies=(config.gate,), name=path)
     return references
+
+
+def _check_complete(workspace: Workspace, config: Config, index: GateIndex | None, *, locked: bool) -> None:
+    """Raise MeasurementError unless the gate split, the lock or the exam says which examples must be predicted."""
+    exam = config.gate.required_exam
+    if index is None and not locked and (exam is None or exam.split is None):
+        raise _missing(workspace.split("gate"), "fair-distill prepare")
 
 
 def _compared(config: Config) -> list[str]:

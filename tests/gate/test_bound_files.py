@@ -103,6 +103,15 @@ def test_replay_compares_with_the_reference_and_not_with_another_set(honest: Sce
     assert f"holds the predictions of the set '{OTHER}'" in ended.err
 
 
+def test_replay_needs_the_gate_split_to_know_that_a_reference_is_complete(honest: Scene) -> None:
+    honest.workspace.split("gate").unlink()
+
+    ended = run(honest.root, "gate", "replay", "--registry", str(honest.registry))
+
+    assert ended.code == 4
+    assert "gate.arrow is missing; run `fair-distill prepare`" in ended.err
+
+
 def test_promotion_reads_the_predictions_that_the_registry_keeps(honest: Scene) -> None:
     (path,) = (honest.registry / "versions" / honest.version / "predictions").iterdir()
     path.write_bytes(b"something else")
