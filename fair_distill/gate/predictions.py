@@ -65,7 +65,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and value.isprintable()
+    return isinstance(value, str) and bool(value)
 
 
 @dataclass(frozen=True)
