@@ -8,11 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import yaml
 from small_workspace import REPOSITORY, run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.policy import alpha_at
 
@@ -121,19 +119,16 @@ def plan() -> str:
 
 def explain() -> str:
     """What `explain` says of a set that fails one clause and leaves another open."""
-    from small_predictions import drawn
+    from small_evidence import write_evidence
 
     with TemporaryDirectory() as folder:
         root = Path(folder)
         params = small_params() | {"gate": POLICY}
-        write_params(root, params)
-        (root / "context.json").write_text("{}\n")
+        params["evaluate"] = {"seeds": 5, "networks": params["evaluate"]["networks"][:1]}
         rates = {"pooled": [[0.95, 0.55], [0.9, 0.9]], "balanced": [[0.83, 0.83], [0.83, 0.83]]}
-        for seed, (name, of) in enumerate(rates.items()):
-            path = Workspace(root).predictions(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(drawn(of, 72, np.random.default_rng(seed), seeds=5).to_parquet())
-        ended = run(root, "explain", "pooled", "--now", "2026-03-03")
+        for number, (name, of) in enumerate(rates.items()):
+            write_evidence(root, params, names=(name,), rates=of, of=72, first_seed=number)
+        ended = run(root, "explain", "pooled")
         assert ended.code == 0, ended.err
         return _shown("explain pooled", ended.out)
 

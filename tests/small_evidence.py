@@ -73,7 +73,14 @@ def write_manifest(workspace: Workspace, config: Config, name: str, *, classes: 
 
 
 def write_evidence(
-    root: Path, params: dict[str, Any], *, names: tuple[str, ...], rates: Any, of: int, **how: Any
+    root: Path,
+    params: dict[str, Any],
+    *,
+    names: tuple[str, ...],
+    rates: Any,
+    of: int,
+    first_seed: int = 0,
+    **how: Any,
 ) -> tuple[Workspace, Config]:
     """Write params, an empty context, a gate split, and for each set a manifest and predictions drawn at `rates`."""
     seeds, networks = params["evaluate"]["seeds"], params["evaluate"]["networks"]
@@ -83,7 +90,7 @@ def write_evidence(
     config = load_config(workspace.params)
     options = {network.name: network.options for network in config.evaluate.networks}
     assert len(networks) == 1, "drawn predictions are of one network"
-    for number, name in enumerate(names):
+    for number, name in enumerate(names, start=first_seed):
         version = write_manifest(workspace, config, name, classes=len(rates), groups=len(rates[0]))
         table = drawn(
             rates, of, np.random.default_rng(number), seeds=seeds, networks=tuple(options), set=version, **how

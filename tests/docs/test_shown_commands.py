@@ -75,6 +75,8 @@ def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             _well(root, command, "barycentric")
         _well(root, "publish")
         _well(root, "promote", "--to", "production")
+    for command in ("distill", "evaluate", "judge"):  # by the last settings too: pages show it
+        _well(root, command, "pooled")
     (root / "base").mkdir()
     shutil.copy(root / "params.yaml", root / "base")
     (root / "stricter.yaml").write_text(yaml.safe_dump(params["gate"]))

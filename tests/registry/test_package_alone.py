@@ -94,7 +94,7 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     off = run(workspace, "demote", "digits@production", "--reason", "a test", *place)
     assert off.out == "digits@production is nothing now: v1 was demoted: a test\n"
     log = run(workspace, "log", "digits", *place).out.splitlines()
-    assert log[0].endswith(": publish v1")
+    assert log[0].endswith(": publish v1: predictions not attested")
     assert [line for line in log if line.endswith(": promote v1 to production: labels mended")]
     assert log[-1].endswith(": demote v1 from production: a test")
     entries = json.loads(run(workspace, "log", "digits", "--json", *place).out)

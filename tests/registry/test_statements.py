@@ -277,9 +277,15 @@ STRAY = {
     "a list": (b"[]", "JSON object"),
     "no envelope": (to_json({"payload": "e30="}), "not a DSSE envelope"),
     "unsigned": (envelope(payload=payload_of()), "not a signed DSSE envelope"),
-    "a signature that is a number": (envelope({"keyid": "0", "sig": 5}, payload=payload_of()), "a text `sig`"),
-    "a signature that is a text": (envelope("AAAA", payload=payload_of()), "a text `sig`"),
-    "a key id that is a list": (envelope({"keyid": [], "sig": ""}, payload=payload_of()), "a text `keyid`"),
+    "a signature that is a number": (
+        envelope({"keyid": "0", "sig": 5}, payload=payload_of()),
+        "sig is 5; expected a text",
+    ),
+    "a signature that is a text": (envelope("AAAA", payload=payload_of()), "is 'AAAA'; expected an object"),
+    "a key id that is a list": (
+        envelope({"keyid": [], "sig": ""}, payload=payload_of()),
+        "keyid is []; expected a text",
+    ),
     "a statement of a kind of the future": (
         envelope({"keyid": "0", "sig": "AAAA"}, payload=base64.b64encode(to_json({"_type": TYPE})).decode()),
         "not a statement about a version",
