@@ -56,7 +56,7 @@ def check_matcher(matcher: Matcher, generator: torch.Generator, *, at_home: bool
         try:
             slopes[name] = _check_step(matcher, bench, factory, f"with {name}")
         except ConfigError as refusal:
-            said = str(refusal)
+            said = " ".join(map(str, refusal.args))  # not str(refusal), which shows any message in one line
             holds(bool(said) and "\n" not in said, f"with {name}: a refusal says why in one line; got {said!r}")
     holds(bool(slopes), "every alignment is refused")
     if {"pooled", "barycentric to the mean"} <= slopes.keys() and not follows_experts:
