@@ -130,8 +130,8 @@ def _refuse_laxer(
 ) -> None:
     """Raise Refused if the policy is laxer than the one the channel's version passed, and no reason is given.
 
-    A demotion changes nothing: what the channel had before is compared with. The reason is in the ledger afterwards. Verdicts of releases that did not record their policy are compared by the
-    limits of their clauses.
+    A demotion changes nothing: what the channel had before it is compared with. The reason is in the ledger afterwards.
+    Verdicts of releases that did not record their policy are compared by the limits of their clauses.
     """
     entry = last_in_force(entries, channel)
     if reason or entry is None or entry.verdict is None or current(entries, channel) == version:
