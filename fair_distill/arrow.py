@@ -1,6 +1,6 @@
 """NumPy to Arrow and back. Not by pyarrow's own ways, which import pandas where it is installed: a second a stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,12 @@ def parquet_metadata(content: bytes) -> dict[bytes, bytes]:
 
 
 def read_parquet_bounded(
-    content: bytes, columns: Mapping[str, pa.DataType], *, max_bytes: int, rows: int | None = None
+    content: bytes,
+    columns: Mapping[str, pa.DataType],
+    *,
+    max_bytes: int,
+    rows: int | None = None,
+    only: Sequence[str] | None = None,
 ) -> pa.Table:
     """Read a foreign Parquet file, once it is clear that it decodes to `max_bytes` at most.
 
@@ -64,6 +69,7 @@ def read_parquet_bounded(
     ----------
     columns : the columns that may be there, with their types: numbers, texts, or tensors of numbers
     rows : how many rows there have to be; None if any number will do that fits into `max_bytes`
+    only : the columns to return; the sizes of all columns are checked
 
     Raises
     ------
@@ -104,7 +110,7 @@ def read_parquet_bounded(
             _check_bytes(unpacked, max_bytes)
     if counted != about.num_rows:
         raise ValueError(f"its row groups have {counted:,} rows, its footer says {about.num_rows:,}")
-    return _plain(file.read(), max_bytes)
+    return _plain(file.read(columns=only), max_bytes)
 
 
 def _opened(content: bytes) -> pq.ParquetFile:

@@ -23,6 +23,12 @@ class GateSplit(Section):
     sha256: Sha256 | None = None
     examples: Positive | None = None
 
+    @model_validator(mode="after")
+    def _some(self) -> "GateSplit":
+        if self.sha256 is None and self.examples is None:
+            raise ValueError("an empty `split` allows every gate split; name sha256 or examples, or remove `split`")
+        return self
+
 
 class Exam(Section):
     """How a set must be evaluated before its predictions count.
@@ -156,15 +162,14 @@ def shortfall(taken: Exam, required: Exam) -> str | None:
         for key, value in taken.recipe.model_dump(exclude={"network"}).items():
             if value != recipe[key]:
                 return f"recipe.{key} must be {recipe[key]!r}; evaluated: {value!r}"
-    return _other_split(taken.split or GateSplit(), required.split or GateSplit())
+    return None if required.split is None else _other_split(taken.split, required.split)
 
 
-def _other_split(taken: GateSplit, required: GateSplit) -> str | None:
-    if required.sha256 is not None and taken.sha256 != required.sha256:
-        digest = "none" if taken.sha256 is None else f"{taken.sha256[:12]}…"
-        return f"the gate split {required.sha256[:12]}… is required; evaluated: {digest}"
-    if required.examples is not None and (taken.examples or 0) < required.examples:
-        return (
-            f"a gate split of at least {required.examples:,} examples is required; evaluated: {taken.examples or 0:,}"
-        )
+def _other_split(taken: GateSplit | None, required: GateSplit) -> str | None:
+    digest, examples = (None, 0) if taken is None else (taken.sha256, taken.examples or 0)
+    if required.sha256 is not None and digest != required.sha256:
+        shown = "none" if digest is None else f"{digest[:12]}…"
+        return f"the gate split {required.sha256[:12]}… is required; evaluated: {shown}"
+    if required.examples is not None and examples < required.examples:
+        return f"a gate split of at least {required.examples:,} examples is required; evaluated: {examples:,}"
     return None

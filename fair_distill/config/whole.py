@@ -73,6 +73,10 @@ class Config(Section):
         if both:
             raise ValueError(f"{', '.join(sorted(both))}: a name is a candidate or a reference, not both")
         known = [*self.references, *self.candidates]
+        if "promoted" in known:
+            raise ValueError(
+                "promoted is what a channel has now, and no name of a set; rename the candidate or reference"
+            )
         for name in self.sets:
             if name not in known:
                 raise ValueError(f"sets names {name!r}; choose from {', '.join(known)}")

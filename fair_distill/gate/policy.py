@@ -5,6 +5,7 @@ from the registry: what is promoted, which attempt was reserved, and who waived 
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any
@@ -208,6 +209,11 @@ class Promoted(Section):
     predictions: Sha256
 
 
+def _person(name: str) -> str:
+    """Return a name without what looks the same on a page: capitals, spaces, signs, widths, invisible characters."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name))).casefold() or name
+
+
 class Waiver(Section):
     """Two people's decision to accept that one version violates one clause, until a day.
 
@@ -226,7 +232,7 @@ class Waiver(Section):
 
     @model_validator(mode="after")
     def _two_people(self) -> "Waiver":
-        if self.who.strip().casefold() == self.approved_by.strip().casefold():
+        if _person(self.who) == _person(self.approved_by):
             raise ValueError(f"a waiver needs a second person; {self.who!r} asked for it and approved it")
         return self
 

@@ -90,11 +90,11 @@ def read_header(content: bytes, *, name: str) -> Header:
     Raises MeasurementError, with `name` in the message, for anything that is not a file of predictions or has no rows.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        about = parse_json((file.schema_arrow.metadata or {})[_KEY], name=name, error=MeasurementError)
+        runs = ("network", "seed")
+        table = arrow.read_parquet_bounded(content, _COLUMNS, max_bytes=arrow.decoded_limit(content), only=runs)
+        about = parse_json((table.schema.metadata or {})[_KEY], name=name, error=MeasurementError)
         _check_about(about)
-        columns = file.read(columns=["network", "seed"])
-        network, seed = (arrow.view(columns.column(key).combine_chunks()) for key in ("network", "seed"))
+        network, seed = (arrow.view(table.column(key).combine_chunks()) for key in runs)
         if not len(network):
             raise ValueError("it has no rows")
         counts = np.unique([run for run, _ in _runs(network, seed)], return_counts=True)[1]

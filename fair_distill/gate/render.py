@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.verdict import Finding, Group, Verdict
+from fair_distill.text import markdown as escaped
 
 # GitHub cuts comments at 65,536 characters; other servers count bytes.
 MOST_BYTES = 60_000
 _MOST_GROUPS = 60
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
 def markdown(name: str, verdict: Verdict, *, change: str = "") -> str:
@@ -171,8 +171,8 @@ def _number(value: float | None, *, signed: bool = False) -> str:
 
 
 def _text(value: str) -> str:
-    """A name from somebody's data, as text: no markup, no second line."""
-    return _MARKUP.sub(r"\\\1", " ".join(value.split()))
+    """A name from somebody's data, as text: no markup, no link, no mention, no second line."""
+    return escaped(" ".join(value.split()))
 
 
 def junit(name: str, verdict: Verdict) -> str:

@@ -100,8 +100,9 @@ def required(approvals: Mapping[str, Approvals] | None) -> Mapping[str, Approval
     """
     if approvals is not None:
         return approvals
-    rules = {}
-    for rule in filter(None, map(str.strip, os.environ.get(APPROVALS, "").split(";"))):
+    rules: dict[str, Approvals] = {}
+    said = os.environ.get(APPROVALS, "")
+    for rule in filter(None, map(str.strip, said.split(";"))):
         channel, _, value = rule.partition("=")
         count, *keys = value.replace(",", " ").split() or [""]
         try:
@@ -112,6 +113,8 @@ def required(approvals: Mapping[str, Approvals] | None) -> Mapping[str, Approval
             raise ConfigError(f"{APPROVALS}: {rule!r} has no number; {_EXAMPLE}") from None
         if "" in rules:
             raise ConfigError(f"{APPROVALS}: {rule!r} names no channel; {_EXAMPLE}")
+    if said and not rules:
+        raise ConfigError(f"{APPROVALS} is {said!r}, which has no channel; {_EXAMPLE}, or unset it")
     return rules
 
 

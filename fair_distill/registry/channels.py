@@ -43,6 +43,12 @@ def in_force(entries: Sequence[Entry], channel: str) -> Entry | None:
     return pile[-1] if pile and pile[-1].event != "demote" else None
 
 
+def last_in_force(entries: Sequence[Entry], channel: str) -> Entry | None:
+    """Return the entry in force in a channel; where that was demoted, the one that was in force before it."""
+    put = [entry for entry in entries if entry.channel == channel and entry.event in ("promote", "rollback")]
+    return in_force(entries, channel) or (put[-1] if put else None)
+
+
 def current(entries: Sequence[Entry], channel: str) -> str | None:
     """Return the version in force in a channel, revoked or not; None if there is none."""
     entry = in_force(entries, channel)

@@ -124,6 +124,8 @@ class _Asked:
                 )
             train = read_split(workspace.split("train"))
             images, labels = train.images, train.labels
+        elif SET_FILE not in files:
+            raise IntegrityError(f"the manifest of the set {name!r} has no {SET_FILE}; run {made_by(config, name)}")
         else:
             distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
             images, labels = distilled.images, distilled.labels

@@ -251,6 +251,13 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
         raise IntegrityError(
             f"{path} is the manifest of the set {manifest.card.name!r}, not of {name!r}; run `{command}`"
         )
+    # A set of the kind "full" has no file: it is the training split itself, and networks are trained on that.
+    whole = name in config.references and config.references[name].select == "all"
+    if (manifest.card.kind == "full") != whole:
+        raise IntegrityError(
+            f"{path} is of the kind {manifest.card.kind!r}; params.yaml says that {name!r} is "
+            f"{'all training examples' if whole else 'a set of its own'}. Run `{command}`"
+        )
     recipe = config.recipe.model_dump(mode="json") | {
         "network": {"name": config.recipe.network.name, "options": config.recipe.network.options}
     }

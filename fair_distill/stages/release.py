@@ -8,7 +8,7 @@ from fair_distill.errors import ConfigError, IntegrityError, Refused
 from fair_distill.gate.policy import laxer_than
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
-from fair_distill.registry.channels import in_force, version_number
+from fair_distill.registry.channels import current, last_in_force, version_number
 from fair_distill.registry.checks import fetch
 from fair_distill.registry.ledger import Entry, read_to_write
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
@@ -130,11 +130,11 @@ def _refuse_laxer(
 ) -> None:
     """Raise Refused if the policy is laxer than the one the channel's version passed, and no reason is given.
 
-    The reason is in the ledger afterwards. Verdicts of releases that did not record their policy are compared by the
-    limits of their clauses.
+    A demotion changes nothing: what the channel had before it is compared with. The reason is in the ledger afterwards.
+    Verdicts of releases that did not record their policy are compared by the limits of their clauses.
     """
-    entry = in_force(entries, channel)
-    if reason or entry is None or entry.version == version or entry.verdict is None:
+    entry = last_in_force(entries, channel)
+    if reason or entry is None or entry.verdict is None or current(entries, channel) == version:
         return
     key = evidence_key(entry.version, "verdicts", entry.verdict)
     earlier = Verdict.from_json(fetch(store, key, entry.verdict), name=key)

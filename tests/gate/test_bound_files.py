@@ -93,6 +93,30 @@ def test_predictions_on_the_source_of_the_set_are_refused_without_the_training_s
     assert "a gate split is one that nothing was made from" in ended.err
 
 
+def test_a_candidate_that_is_the_training_split_is_no_distilled_set(honest: Scene) -> None:
+    """A manifest of the kind `full` names no file: whoever evaluates it trains on all training examples."""
+    path = honest.workspace.set(SET) / "manifest.json"
+    whole = json.loads((honest.workspace.set(REFERENCE) / "manifest.json").read_bytes())
+    manifest = to_json(json.loads(path.read_bytes()) | {"files": [], "card": whole["card"] | {"name": SET}})
+    path.write_bytes(manifest)
+    (honest.workspace.set(SET) / "set.parquet").unlink()
+    for file, content in described(honest, SET, set=sha256(manifest)).items():
+        file.write_bytes(content)
+
+    for command in (["enforce", SET], ["attest", SET, "--key", str(honest.root.parent / "evaluator.pem")]):
+        ended = run(honest.root, *command)
+        assert (ended.code, "is of the kind 'full'" in ended.err) == (5, True), ended.err
+
+
+def test_a_distilled_set_without_its_file_is_not_evaluated(honest: Scene) -> None:
+    path = honest.workspace.set(SET) / "manifest.json"
+    path.write_bytes(to_json(json.loads(path.read_bytes()) | {"files": []}))
+
+    ended = run(honest.root, "evaluate", SET)
+
+    assert (ended.code, "has no set.parquet" in ended.err) == (5, True), ended.err
+
+
 def test_replay_compares_with_the_reference_and_not_with_another_set(honest: Scene) -> None:
     assert answer("replay", honest).passed
     honest.workspace.predictions(REFERENCE).write_bytes(honest.workspace.predictions(OTHER).read_bytes())

@@ -214,6 +214,26 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
     assert config.gate.limits[0].at_least == 0.01
 
 
+def test_a_demotion_makes_no_way_for_a_laxer_policy(workspace: Path) -> None:
+    place = Workspace(workspace)
+    rewritten(workspace, limits=[LOOSE | {"at_least": 0.01}])
+    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+
+    def promoted(name: str, nonce: str) -> None:
+        config = load_config(place.params)
+        config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
+        stages.publish(place, config, registry=where, hand=replace(hand, nonce=f"p{nonce}"))
+        stages.promote(place, config, "production", registry=where, hand=replace(hand, nonce=nonce))
+
+    promoted("pooled", "a")
+    demote = ("demote", "digits@production", "--reason", "a better one follows", "--registry", where)
+    assert run(workspace, *demote).code == 0
+    rewritten(workspace)
+    for name in (SET, "pooled"):  # the version that was demoted is compared with its own earlier verdict
+        with pytest.raises(Refused, match="than the policy that v1 passed"):
+            promoted(name, f"b-{name}")
+
+
 def test_a_publication_records_whether_its_predictions_are_attested(workspace: Path) -> None:
     rewritten(workspace)
     assert run(workspace, "publish").code == 0

@@ -11,7 +11,7 @@ from small_predictions import predictions_of, recalls_of
 
 from fair_distill.artifacts import to_json
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.predictions import Predictions, read_header
 
 KEY = b"fair_distill"
 GOOD = predictions_of(
@@ -111,3 +111,15 @@ def test_indices_outside_the_names_are_refused(name: str, bad: int) -> None:
 
     with pytest.raises(DataError, match="lies outside 0 to 1"):
         read.confusion(0, 0)
+
+
+def test_a_header_is_not_read_from_a_small_file_of_many_rows() -> None:
+    """Runs of one value compress a thousandfold, so the size of the file says little about its rows."""
+    zeros = pa.array(np.zeros(20_000_000, np.int16))
+    schema = pq.read_table(pa.BufferReader(GOOD.to_parquet())).schema
+    table = pa.table({"network": zeros, "seed": zeros}).replace_schema_metadata(schema.metadata)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+
+    with pytest.raises(MeasurementError, match="decodes to 80,000,000 bytes"):
+        read_header(bytes(sink.getvalue()), name="p.parquet")
