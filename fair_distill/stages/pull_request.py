@@ -15,13 +15,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import Workspace, is_md5, to_json, write_bytes
+from fair_distill.artifacts import Workspace, is_md5, sha256, to_json, write_bytes
 from fair_distill.config import Config, Gate, parse_config
 from fair_distill.config.files import read_mapping
 from fair_distill.config.yaml_dialect import YamlError, parse_yaml
 from fair_distill.dvc_remote import DvcRemote
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError, Undecided
 from fair_distill.gate.policy import PROMOTED
+from fair_distill.gate.predictions import read_header
 from fair_distill.gate.verdict import Verdict
 from fair_distill.git_objects import Commit, checked_out, place_in_repository
 from fair_distill.lock import check_lock
@@ -144,6 +145,7 @@ def judge_pull_request(
     else:
         write_bytes(workspace.root / "dvc.lock", lock)
         _same_split(places, base_places, policy)
+        places.fetch_split("gate")
         for set_name in (name, *references):
             places.fetch_set(set_name)
             places.fetch_predictions(set_name)
@@ -153,6 +155,7 @@ def judge_pull_request(
         # Before predictions are parsed: a file that no evaluator signed may be made to harm its reader.
         check_lock(workspace.root, name, references=references)
         require_attested(workspace, config, [name, *references], keys=policy.evaluators)
+        _refuse_other_splits(workspace, [name, *references])
     return verdict_of(workspace, config, name, floor=floor, now=now, attested=not evaluate)
 
 
@@ -191,6 +194,23 @@ def _same_split(places: "_Places", base_places: "_Places", policy: Gate) -> None
             "the gate split differs from the one in the base branch's dvc.lock, and the base branch's gate.exam.split "
             "does not say how it may change; add gate.exam.split (sha256 or examples) to the base branch first"
         )
+
+
+def _refuse_other_splits(workspace: Workspace, names: Sequence[str]) -> None:
+    """Raise IntegrityError unless all predictions are for the gate split; nothing of the split is parsed before.
+
+    dvc.lock names the split by MD5 and says nothing about what predictions are for. An evaluator may have signed
+    predictions of the same set on an earlier split, with fewer examples or other labels.
+    """
+    digest = sha256(workspace.split("gate"))
+    for name in names:
+        path = workspace.predictions(name)
+        split = read_header(path.read_bytes(), name=str(path)).split
+        if split != digest:
+            raise IntegrityError(
+                f"{path} is for the gate split {split[:12]}…; dvc.lock names {digest[:12]}…. Run `dvc repro`"
+                f" and `fair-distill attest {name}`"
+            )
 
 
 def _base_outputs(base: Workspace) -> "Mapping[str, _Output]":

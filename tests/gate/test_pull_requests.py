@@ -33,8 +33,9 @@ from pull_requests import (
 from small_repository import commit, git
 from small_workspace import run
 
+from fair_distill.artifacts import sha256
 from fair_distill.gate.predictions import Predictions
-from fair_distill.statements import new_key
+from fair_distill.statements import Statement, new_key, signer
 
 pytestmark = pytest.mark.pipeline
 PREDICTIONS = f"artifacts/predictions/{SET}.parquet"
@@ -386,6 +387,20 @@ def stranger_signs(change: Change) -> None:
     well(change.root, "attest", SET, REFERENCE, "--key", str(change.remote.parent / "other"))
 
 
+def attested_on_an_earlier_split(change: Change) -> None:
+    """Use predictions of the same sets that the evaluator signed when the gate split had half of the examples."""
+    sign = signer(change.remote.parent / "key")
+    for name in (SET, REFERENCE):
+        path = f"artifacts/predictions/{name}.parquet"
+        table = Predictions.from_parquet(change.content(path))
+        half = table.columns["example"] <= table.columns["example"].max() // 2
+        columns = {column: values[half] for column, values in table.columns.items()}
+        content = replace(table, split="d" * 64, columns=columns).to_parquet()
+        change.replace(path, content)
+        statement = Statement("predictions", "digits", table.set, sha256(content))
+        change.workspace.attestation(name).write_bytes(sign(statement))
+
+
 def fewer_networks(params: dict[str, Any]) -> None:
     params["evaluate"]["networks"] = params["evaluate"]["networks"][:1]
 
@@ -409,6 +424,7 @@ CASES = {
     ),
     "forged predictions signed by a stranger": Case(stranger_signs, 3, "unattested"),
     "a stranger's key trusted by the same change": Case(own_evaluator, 3, "unattested"),
+    "attested on an earlier split": Case(attested_on_an_earlier_split, 5, "is for the gate split"),
     "attestation deleted": Case(unattested, 3, "unattested"),
     "hard examples removed": Case(without_hard_examples, 3, "unattested"),
     "params changed without repro": Case(params_without_repro, 4, "dvc repro"),
