@@ -104,7 +104,8 @@ class Gate(Section):
     """
 
     mode: Literal["bounds", "point"]
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    # Below this, bounds at a late attempt would not be numbers any more.
+    alpha: Annotated[float, Field(ge=1e-12, lt=0.5)] | None = None
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
     limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]

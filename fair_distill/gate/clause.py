@@ -40,7 +40,7 @@ def decide(
     """
     sign, number = _sided(limit)
     bounds = [_bound(one, sign, alpha) for one in found]
-    broken = [bound > number + ROUNDING for bound in bounds]
+    broken = [~(bound <= number + ROUNDING) for bound in bounds]  # a bound that is no number keeps no limit
     shown, rejected = (None, broken) if alpha is None else _holm(found, sign, number, alpha)
     outcome: Outcome = "pass"
     if any(places.any() for places in broken):

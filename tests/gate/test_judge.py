@@ -73,6 +73,22 @@ def test_a_floor_that_is_not_reached_fails() -> None:
     assert "right in 75.0 % of 40 examples of all groups" in reason
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_bound_that_is_no_number_keeps_no_limit() -> None:
+    """At such a risk the quantile is infinite, and infinity times 0 is NaN, which is larger than nothing."""
+    runs = {(0, seed): ONE for seed in range(3)}
+    terms = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2}
+    gate = policy(eo_diag_max=1.0).model_copy(update=terms | {"alpha": 1e-320})
+    assert judged(runs, gate.model_copy(update=terms)).outcome == "pass"
+
+    verdict = judged(runs, gate)
+
+    (finding,) = verdict.findings
+    assert finding.bound is not None
+    assert np.isnan(finding.bound)
+    assert verdict.outcome == "inconclusive"
+
+
 def test_the_limit_itself_is_kept() -> None:
     verdict = judged(ONE, policy(eo_diag_max=0.3, eo_diag_mean=0.2, accuracy=0.75, worst_cell_accuracy=0.6))
 
