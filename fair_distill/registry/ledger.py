@@ -32,7 +32,7 @@ from fair_distill.registry.snapshots import (
     read_snapshot,
     write_missing,
 )
-from fair_distill.registry.store import MOST_SKEW, Absent, Store, Unanswered
+from fair_distill.registry.store import MOST_SKEW, Absent, Store, Unanswered, check_written
 
 Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
 # The events that put a version in force, on the ground of a verdict that passed.
@@ -323,7 +323,9 @@ def append(
         if draft is None:
             return None
         entry = _numbered(draft, name, entries)
-        if _landed(store, entry_key(name, entry.number), entry.to_json()):
+        key, content = entry_key(name, entry.number), entry.to_json()
+        check_written(key, content)
+        if _landed(store, key, content):
             if isinstance(store, Witness):
                 with suppress(FairDistillError):  # the entry is written, whether or not it can be remembered here
                     store.see(name, (*entries, entry))

@@ -166,8 +166,18 @@ def check_size(key: str, size: int, *, at_most: int | None, shown: str) -> None:
         raise TooLarge(f"{shown} has {size:,} bytes; at most {most:,} are allowed there. It was damaged or exchanged")
 
 
+def check_written(key: str, content: bytes) -> None:
+    """Raise ConfigError for a content that readers would refuse for its size: nothing can be removed afterwards."""
+    if len(content) > most_bytes(key):
+        raise ConfigError(
+            f"{key} would have {len(content):,} bytes; at most {most_bytes(key):,} are read there. Nothing was written "
+            "there. Make what it says shorter"
+        )
+
+
 def put(store: Store, key: str, content: bytes) -> None:
     """See that `content` lies under `key`, written now or before. Raises IntegrityError if something else does."""
+    check_written(key, content)
     try:
         same = store.create(key, content) or store.read(key, at_most=len(content)) == content
     except TooLarge:

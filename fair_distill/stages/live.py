@@ -24,6 +24,9 @@ from fair_distill.stages.gate import by_itself, floor_at, verdict_of
 from fair_distill.stages.progress import Progress, quiet
 from fair_distill.stages.release import kept_apart
 
+# A sentence names classes and groups, which may be long; an entry of the ledger may not.
+_LONGEST_REASON = 1000
+
 
 @dataclass(frozen=True)
 class Live:
@@ -133,7 +136,7 @@ def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand)
                 dataset,
                 of.version,
                 channel,
-                reason=f"judged again: {verdict.reasons[0]}",
+                reason=f"judged again: {verdict.reasons[0][:_LONGEST_REASON]}",
                 who=hand.who,
                 now=hand.now,
                 nonce=f"{hand.nonce}-{channel}",

@@ -49,6 +49,17 @@ def nonces(store: Store, name: str = NAME) -> list[str]:
     return [entry.nonce for entry in read_ledger(store, name)]
 
 
+@pytest.mark.parametrize("changes", [{"reason": "x" * 70_000}, {"reason": "\u00e9" * 40_000}, {"who": "x" * 70_000}])
+def test_an_entry_that_no_reader_would_read_is_not_written(tmp_path: Path, changes: dict[str, str]) -> None:
+    store = LocalStore(tmp_path)
+    write(store, "a")
+
+    with pytest.raises(ConfigError, match="at most 65,536 are read there"):
+        append(store, NAME, lambda _: draft("b", **changes))
+
+    assert nonces(store) == ["a"]
+
+
 class Before(MemoryStore):
     """A store in which somebody else writes first: `others` says how often."""
 
