@@ -13,7 +13,7 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
 from fair_distill.registry.channels import channels, current, version_number
-from fair_distill.registry.checks import fetch, files_of, manifest_of
+from fair_distill.registry.checks import envelopes_of, fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
 from fair_distill.registry.store import Store, open_store
@@ -23,6 +23,7 @@ from fair_distill.stages.evaluation import evaluate
 from fair_distill.stages.gate import by_itself, floor_at, verdict_of
 from fair_distill.stages.progress import Progress, quiet
 from fair_distill.stages.release import kept_apart
+from fair_distill.statements import Statement, readable, signed_by
 
 # A sentence names classes and groups, which may be long; an entry of the ledger may not.
 _LONGEST_REASON = 1000
@@ -146,7 +147,7 @@ def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand)
 
 
 def _known(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
-    """Return published predictions of this set by these networks on this split, if there are any."""
+    """Return published predictions of this set by these networks on this split, if there are any that count."""
     from fair_distill.distillation.names import digests_of_own
 
     split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
@@ -155,9 +156,21 @@ def _known(store: Store, workspace: Workspace, config: Config, version: str) -> 
     own = digests_of_own(config.evaluate.model_dump())
     runs = list(product(range(len(networks)), range(config.evaluate.seeds)))
     for key in store.list(f"versions/{version}/predictions/"):
+        if not _counts(store, config, version, Path(key).stem):
+            continue
         content = fetch(store, key, Path(key).stem)
         table = Predictions.from_parquet(content, name=key)
         same = (table.split, table.networks, table.own, to_json(table.options)) == (split, networks, own, options)
         if same and table.runs() == runs:
             return content
     return None
+
+
+def _counts(store: Store, config: Config, version: str, predictions: str) -> bool:
+    """Say whether an evaluator signed these predictions, where the policy names evaluators; else all count."""
+    keys = config.gate.evaluators
+    wanted = Statement("predictions", config.dataset, version, predictions)
+    return not keys or any(
+        statement == wanted and signed_by(content, keys, name=key)
+        for statement, key, content in readable(envelopes_of(store, version))
+    )

@@ -15,6 +15,7 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
 from fair_distill.stages import Hand
 from fair_distill.stages.live import Regated, live, regate
+from fair_distill.statements import new_key
 
 
 def params(**evaluate: Any) -> dict[str, Any]:
@@ -40,6 +41,21 @@ def judged(workspace: Workspace) -> Regated:
 
 
 def test_published_predictions_serve_while_the_networks_are_the_same(promoted: Workspace) -> None:
+    assert not judged(promoted).measured
+
+
+def test_predictions_that_no_evaluator_signed_are_measured_again(promoted: Workspace) -> None:
+    """Whoever may write to the store may lay predictions beside a version, and they need not be what networks said."""
+    private, public = new_key()
+    (promoted.root / "key").write_bytes(private)
+    changed = params()
+    changed["gate"]["evaluators"] = [public]
+    write_params(promoted.root, changed)
+
+    assert judged(promoted).measured
+    for command in (("attest", "barycentric", "--key", str(promoted.root / "key")), ("publish",)):
+        ended = run(promoted.root, *command)
+        assert ended.code == 0, ended.err
     assert not judged(promoted).measured
 
 
