@@ -168,6 +168,7 @@ class Cached:
 
     def __init__(self, folder: Path, behind: Store | None, *, settled: Container[str] = ()) -> None:
         self.folder = folder / "contents"
+        self.cache = folder.parents[1]  # of which this is the part about one registry: warnings name it
         self.behind = behind
         self.settled = settled
 
@@ -186,7 +187,7 @@ class Cached:
             )
         content = self.behind.read(key, at_most=at_most)
         if is_named_so(key, content):
-            _keep(self.folder, self.folder / key, content)
+            _keep(self.cache, self.folder / key, content)
         return content
 
     def exists(self, key: str) -> bool:

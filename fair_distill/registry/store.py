@@ -239,7 +239,7 @@ def _at(url: str, said_by: str) -> Removing:
 
     if "://" not in url:
         return LocalStore(Path(url))
-    if url.startswith("s3:"):
+    if url.partition("://")[0].lower() == "s3":
         return BucketStore(open_bucket(url, said_by=said_by, attempts=1))
     address, _ = read_address(url, said_by=said_by)
     if address.scheme == "file" and address.netloc in ("", "localhost"):
