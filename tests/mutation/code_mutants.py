@@ -1,4 +1,4 @@
-"""Change one operation of the gate's or the registry's code at a time, run that module's tests, and print what survives.
+"""Change one operation of the gate's or the registry's code, run that module's tests, and print what survives.
 
     nice python tests/mutation/code_mutants.py [--sample 60] [--seed 0] [MODULE ...]
 
@@ -29,7 +29,7 @@ TESTS = {
     "gate/answers": ("gate/answers", "gate/evidence", "gate/judge"),
     "gate/binding": ("gate/bound_files", "gate/binding"),
     "gate/bounds": ("gate/bounds", "gate/evidence"),
-    "gate/clause": ("gate/render", "gate/judge", "gate/replay"),
+    "gate/clause": ("gate/clause", "gate/render", "gate/judge"),
     "gate/evidence": ("gate/evidence", "gate/judge"),
     "gate/explain": ("gate/render", "gate/judge"),
     "gate/judge": ("gate/judge", "gate/published"),
