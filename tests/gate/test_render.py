@@ -157,6 +157,22 @@ def test_a_waiver_is_shown_wherever_the_verdict_is() -> None:
     assert told in "\n".join(explain(verdict))
 
 
+@pytest.mark.parametrize("waivers", [False, True])
+@pytest.mark.parametrize("warnings", [(), ("accuracy: every set satisfies it",)])
+def test_one_empty_line_is_above_the_table_of_clauses_and_the_list_of_waivers_and_warnings(
+    waivers: bool, warnings: tuple[str, ...]
+) -> None:
+    verdict = replace(waived() if waivers else UNFAIR, warnings=warnings)
+    head, table = markdown("x", verdict).split("| clause |")
+    items = [line for line in head.splitlines() if line.startswith("- ")]
+
+    assert len(items) == waivers + len(warnings)
+    assert head.endswith("\n\n")
+    assert not items or "\n\n- " in head
+    assert "\n\n\n" not in head
+    assert table
+
+
 def test_an_explanation_names_every_culprit_its_counts_bound_limit_and_remedy() -> None:
     lines = explain(verdict_on([[0.95, 0.2], [0.95, 0.3]]))
 
