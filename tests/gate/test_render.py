@@ -97,6 +97,17 @@ def test_a_summary_fits_into_a_comment_however_many_groups_there_are() -> None:
     assert shown.rstrip().endswith("have all.")
 
 
+def test_a_summary_is_cut_when_it_is_a_byte_longer_than_its_limit() -> None:
+    def padded(count: int) -> str:
+        findings = tuple(replace(f, sentence=f"{f.clause}: {'x' * count * (not f.kept)}") for f in UNFAIR.findings)
+        return markdown("pooled", replace(UNFAIR, findings=findings[:1]))
+
+    missing = MOST_BYTES - 199 - len(padded(0).encode())  # The last line break is not counted.
+    assert len(padded(missing).encode()) == MOST_BYTES - 199
+    assert "have all." not in padded(missing)
+    assert padded(missing + 1).rstrip().endswith("have all.")
+
+
 def test_junit_has_a_case_per_clause_and_a_failure_per_clause_that_was_not_met() -> None:
     for verdict, failures in ((FAIR, 0), (UNFAIR, 2)):
         root = ElementTree.fromstring(junit("a set", verdict).encode())
