@@ -58,7 +58,7 @@ TESTS = {
     "registry/garbage": ("registry/garbage",),
     "registry/ledger": ("registry/ledger", "registry/channels", "registry/snapshots"),
     "registry/manifest": ("registry/manifest", "registry/release"),
-    "registry/memory": ("registry/identity", "registry/writing", "registry/operations"),
+    "registry/memory": ("registry/identity", "registry/writing", "registry/client"),
     "registry/opening": ("text", "registry/identity", "registry/client"),
     "registry/pending": ("registry/operations",),
     "registry/retraction": ("registry/release", "registry/garbage", "registry/statements"),
