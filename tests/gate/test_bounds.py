@@ -40,6 +40,21 @@ def test_answers_that_all_seeds_share_are_bounded_as_binomial_data_of_as_many_ex
     assert found.lower(ALPHA)[0] == pytest.approx(wilson(right / of, n, q, -1))
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize(("up", "down", "of"), [(0, 0, 50), (1, 0, 2), (25, 10, 50), (7, 43, 50), (4000, 0, 4000)])
+def test_clusters_of_equal_size_are_worth_as_many_values_less_what_two_added_ones_take(
+    up: int, down: int, of: int, copies: int
+) -> None:
+    signs = np.repeat([1.0, -1.0, 0.0], [up, down, of - up - down])
+    values, clusters = np.repeat(signs, copies)[None], np.repeat(np.arange(of), copies)
+
+    # With m = E[v²] - E[v]² over of + 2 values: effective = m / (m / (of + 1)) of / (of + 2).
+    wanted = of * (of + 1) / (of + 2)
+    assert score(values, clusters, lowest=-1).effective[0] == pytest.approx(wanted)
+    if not down:
+        assert score(values, clusters).effective[0] == pytest.approx(wanted)
+
+
 def test_two_samples_are_combined_by_newcombes_hybrid_score_method() -> None:
     first, second = level(answers(90, 100)), level(answers(60, 80))
     apart = minus(first, second)
@@ -92,6 +107,23 @@ def test_with_very_many_examples_what_is_left_is_students_t_over_seeds() -> None
     assert found.upper(ALPHA)[0] == pytest.approx(rates.mean() + half, abs=2e-4)
     # networks fall further below 0.9 than they rise above it
     assert found.lower(ALPHA)[0] < rates.mean() - 1.2 * half
+
+
+@pytest.mark.parametrize("lean", [-0.01, 0.0, 0.01])
+def test_the_part_of_seeds_is_students_t_with_johnsons_correction_on_the_side_they_lean_to(lean: float) -> None:
+    rates = np.array([[0.90, 0.93, 0.86]])
+    found = Contrasts(level(answers(45, 50)).first, None, rates, np.array([lean]))
+
+    q = stats.t.isf(ALPHA, 2)
+    half, correction = q * rates.std(ddof=1) / math.sqrt(3), abs(lean) * (1 + 2 * q * q) / 3
+    assert found.seeds_above(ALPHA)[0] == pytest.approx(half + (correction if lean > 0 else 0))
+    assert found.seeds_below(ALPHA)[0] == pytest.approx(half + (correction if lean < 0 else 0))
+
+
+def test_of_one_seed_every_place_has_an_infinite_part() -> None:
+    found = level(np.ones((4, 1, 50)))
+
+    assert found.seeds_above(ALPHA).tolist() == [np.inf] * 4
 
 
 def test_seeds_scatter_evenly_about_one_half_and_lean_to_one_half_elsewhere() -> None:

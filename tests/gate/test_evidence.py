@@ -75,6 +75,48 @@ def test_an_unpaired_difference_is_bounded_as_two_samples() -> None:
     assert found.upper(ALPHA)[0] == pytest.approx(minus(first, second).upper(ALPHA)[0])
 
 
+def by_group(own: Answers, values: Any, label: int | None) -> tuple[Any, Any]:
+    """Values (S, N) of each of two groups, of one class or of all."""
+    first, second = (
+        values[:, (own.of_groups == group) & ((own.labels == label) if label is not None else True)] for group in (0, 1)
+    )
+    return first, second
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_rise_where_the_other_set_favours_the_other_group_is_bounded_as_the_sum_of_both_differences(
+    paired: bool,
+) -> None:
+    # d = 0.6 and d' = -0.5: |d| - |d'| is d + d', twice the difference of the mean of both sets' answers.
+    own, other = (
+        answers(drawn([rates, [0.8, 0.8]], 80, np.random.default_rng(seed), paired=paired, alike=1.0), 0)
+        for seed, rates in enumerate(([0.9, 0.3], [0.4, 0.9]))
+    )
+    both = ((own.predicted == own.labels).astype(float) + (other.predicted == other.labels)) / 2
+    first, second = by_group(own, both, 0)
+    wanted = on_the_same((first - second)[None]) if paired else minus(level(first[None]), level(second[None]))
+
+    found = gather(clause("eo_diag_max", over="full"), own, other)
+    assert found.lower(ALPHA)[0] == pytest.approx(2 * wanted.lower(ALPHA)[0])
+    assert found.upper(ALPHA)[0] == pytest.approx(2 * wanted.upper(ALPHA / 3)[0])
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_difference_of_calibration_errors_is_bounded_as_one_of_values_from_minus_1_to_1(paired: bool) -> None:
+    own = some(paired=paired, rates=[[0.9, 0.7], [0.6, 0.8]], of=80)
+    assert own.probability is not None
+    first, second = by_group(own, own.probability - (own.predicted == own.labels), None)
+    if paired:
+        halves = on_the_same((first - second)[None] / 2)
+        low, high = 2 * halves.lower(ALPHA)[0], 2 * halves.upper(ALPHA)[0]
+    else:
+        apart = minus(level(first[None], lowest=-1), level(second[None], lowest=-1))
+        low, high = apart.lower(ALPHA)[0], apart.upper(ALPHA)[0]
+
+    found = gather(clause("calibration_gap"), own, None)
+    assert found.upper(ALPHA)[0] == pytest.approx(max(high, -low))
+
+
 def test_a_paired_difference_is_bounded_by_its_pairs() -> None:
     own = some(paired=True, rates=[[0.9, 0.7], [0.8, 0.8]], of=80)
     right = (own.predicted == own.labels)[:, own.labels == 0].astype(float)

@@ -163,6 +163,14 @@ def test_networks_may_have_seeds_of_their_own() -> None:
     assert (verdict.findings[0].network, verdict.findings[0].value) == ("network0", pytest.approx(0.2))
 
 
+@pytest.mark.parametrize("odd", [0, 1, 2])
+def test_networks_that_answered_different_examples_get_no_verdict(odd: int) -> None:
+    fewer = recalls_of([(9, 9), (9, 9)], 9)
+
+    with pytest.raises(MeasurementError):
+        judged({(network, 0): fewer if network == odd else GOOD for network in range(3)}, policy(accuracy=0.1))
+
+
 def test_judging_twice_gives_the_same_bytes() -> None:
     once, again = (judged(ONE, policy(eo_diag_max=0.3, accuracy=0.7)) for _ in range(2))
 

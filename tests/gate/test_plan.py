@@ -83,6 +83,15 @@ def test_where_seeds_scatter_too_much_no_number_of_examples_is_promised() -> Non
     assert row.needed == (None, None)
 
 
+def test_the_number_of_examples_is_advised_that_gives_the_lower_chance_even_where_none_gives_the_higher() -> None:
+    found = planned(cells(100), policy({"metric": "eo_diag_max", "at_most": 0.05}), seed_sd=0.012)
+
+    ((likely, likelier),) = (row.needed for row in found.rows)
+    assert likely is not None
+    assert likelier is None
+    assert f"it takes {likely:,} examples a cell, or a limit of" in found.advice[0]
+
+
 def test_every_kind_of_clause_is_planned() -> None:
     clauses: list[dict[str, Any]] = [
         {"metric": metric, ("at_most" if metric in GAPS else "at_least"): 0.3}

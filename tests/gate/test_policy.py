@@ -249,6 +249,13 @@ def test_a_context_that_is_not_what_it_should_be_is_one_line(content: bytes) -> 
         read_context(content)
 
 
+@pytest.mark.parametrize("field", ["clause", "who", "approved_by", "why"])
+def test_a_text_of_a_waiver_has_at_least_one_character(field: str) -> None:
+    assert getattr(read_context(context(waivers=[waiver(**{field: "x"})])).waivers[0], field) == "x"
+    with pytest.raises(ConfigError, match=rf"waivers\.0\.{field}"):
+        read_context(context(waivers=[waiver(**{field: ""})]))
+
+
 def test_a_waiver_is_of_a_version_and_not_of_a_name() -> None:
     says = r"^context.json: waivers.0.set: the SHA-256 of a version was wanted \(`fair-distill publish` prints it\); "
     with pytest.raises(ConfigError, match=f"{says}got 'barycentric'"):

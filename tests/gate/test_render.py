@@ -97,6 +97,17 @@ def test_a_summary_fits_into_a_comment_however_many_groups_there_are() -> None:
     assert shown.rstrip().endswith("have all.")
 
 
+def test_a_summary_is_cut_when_it_is_a_byte_longer_than_its_limit() -> None:
+    def padded(count: int) -> str:
+        findings = tuple(replace(f, sentence=f"{f.clause}: {'x' * count * (not f.kept)}") for f in UNFAIR.findings)
+        return markdown("pooled", replace(UNFAIR, findings=findings[:1]))
+
+    missing = MOST_BYTES - 199 - len(padded(0).encode())  # The last line break is not counted.
+    assert len(padded(missing).encode()) == MOST_BYTES - 199
+    assert "have all." not in padded(missing)
+    assert padded(missing + 1).rstrip().endswith("have all.")
+
+
 def test_junit_has_a_case_per_clause_and_a_failure_per_clause_that_was_not_met() -> None:
     for verdict, failures in ((FAIR, 0), (UNFAIR, 2)):
         root = ElementTree.fromstring(junit("a set", verdict).encode())
@@ -155,6 +166,22 @@ def test_a_waiver_is_shown_wherever_the_verdict_is() -> None:
     assert "PASS" not in markdown("x", verdict)
     assert told in junit("x", verdict)
     assert told in "\n".join(explain(verdict))
+
+
+@pytest.mark.parametrize("waivers", [False, True])
+@pytest.mark.parametrize("warnings", [(), ("accuracy: every set satisfies it",)])
+def test_one_empty_line_is_above_the_table_of_clauses_and_the_list_of_waivers_and_warnings(
+    waivers: bool, warnings: tuple[str, ...]
+) -> None:
+    verdict = replace(waived() if waivers else UNFAIR, warnings=warnings)
+    head, table = markdown("x", verdict).split("| clause |")
+    items = [line for line in head.splitlines() if line.startswith("- ")]
+
+    assert len(items) == waivers + len(warnings)
+    assert head.endswith("\n\n")
+    assert not items or "\n\n- " in head
+    assert "\n\n\n" not in head
+    assert table
 
 
 def test_an_explanation_names_every_culprit_its_counts_bound_limit_and_remedy() -> None:

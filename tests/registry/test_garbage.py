@@ -91,11 +91,15 @@ def test_what_a_pin_names_stays(place: Place):
 
 
 def test_a_manifest_goes_before_its_files(place: Place):
-    crash(place)
+    left = crash(place)
     store = place.store()
 
-    gone = remove(store, Look(NOW, garbage(store, now=NOW)), now=NOW + DAY, delete=store.remove)
+    deleted: list[str] = []
 
+    gone = remove(store, Look(NOW, garbage(store, now=NOW)), now=NOW + DAY, delete=deleted.append)
+
+    assert tuple(deleted[:-1]) == gone  # the plan goes last
+    assert gone == tuple(sorted(left, key=lambda key: (key.startswith("objects/"), key)))
     assert gone[-1].startswith("objects/")
 
 
@@ -301,6 +305,22 @@ def test_a_ledger_that_was_cut_between_the_looks_is_refused(place: Place, tmp_pa
     with pytest.raises(IntegrityError, match="had 8 entries at the first look"):
         remove(store, look, now=NOW + 2 * DAY, delete=store.remove)
     assert place.files() == before
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 4])
+def test_a_ledger_that_continues_its_head_of_any_length_at_the_first_look_is_collected(place: Place, number: int):
+    left = crash(place)
+    ship(place.store(), OLD)
+    entries = read_ledger(place.store(), NAME)
+    heads = [Head(0, ""), *(Head(entry.number, entry.digest) for entry in entries)]
+    store = place.store()
+    keys = garbage(store, now=NOW)
+
+    for wrong in (Head(number, "0" * 64), Head(len(entries) + 1, entries[-1].digest)):
+        with pytest.raises(IntegrityError, match="does not continue"):
+            remove(store, Look(NOW, keys, {NAME: wrong}), now=NOW + 2 * DAY, delete=store.remove)
+    look = Look(NOW, keys, {NAME: heads[number]})
+    assert set(remove(store, look, now=NOW + 2 * DAY, delete=store.remove)) == left
 
 
 @pytest.mark.parametrize("text", ["digits", "digits=", "digits=3", "digits=3:abc", "=3:" + "a" * 12, "digits=x:y"])

@@ -18,8 +18,9 @@ from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import entry_key, read_ledger
+from fair_distill.registry.memory import remember, settled
 from fair_distill.registry.pins import pin, read_pins
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import identity_of, open_store
 from fair_distill.s3 import _server
 
 ONE, TWO = package(1), package(2)
@@ -286,6 +287,17 @@ def test_a_memory_that_cannot_be_read_names_the_setting(root: Path, cache: Path)
 
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory.*FAIR_DISTILL_CACHE"):
         load(PRODUCTION, registry=str(root))
+
+
+def test_every_entry_before_the_newest_that_was_seen_is_settled(root: Path, cache: Path):
+    store = LocalStore(root)
+    ship(store, ONE)
+    entries = read_ledger(store, NAME)
+
+    for seen in range(1, len(entries) + 1):
+        remember(cache, NAME, entries[:seen], url=str(root))
+        wanted = {entry_key(NAME, entry.number) for entry in entries[: seen - 1]}
+        assert settled(cache, NAME, identity_of(str(root))) == wanted
 
 
 def test_without_a_home_folder_nothing_is_remembered_and_a_set_is_loaded(root: Path, monkeypatch: pytest.MonkeyPatch):

@@ -21,6 +21,7 @@ def test_a_version_is_the_sha256_of_its_manifest_and_comes_back_with_it():
     assert ONE.version == sha256(content).hexdigest()
     assert Manifest.from_json(content).version == ONE.version
     assert TWO.version != ONE.version
+    assert VALUE["format"] == 1
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,19 @@ def test_an_operation_is_forgotten_with_its_answer_and_after_a_day(tmp_path: Pat
     assert id_at(now + day + timedelta(seconds=1)) != f"at {now}"
 
 
+@pytest.mark.parametrize("chosen", [None, "chosen"])
+@pytest.mark.parametrize("pending", [False, True])
+def test_an_operation_is_repeated_if_its_id_was_passed_or_remembered(tmp_path: Path, pending: bool, chosen: str | None):
+    act = ["rollback", NAME, "production"]
+    if pending:
+        with pytest.raises(Unanswered), operation(tmp_path, act, url="s3://a/b", now=NOW, new="earlier"):
+            raise Unanswered("reset")
+
+    with operation(tmp_path, act, url="s3://a/b", now=NOW, new="new", chosen=chosen) as this:
+        assert this.repeated == (pending or chosen is not None)
+        assert this.id == (chosen or ("earlier" if pending else "new"))
+
+
 def test_an_operation_of_another_channel_or_registry_is_another(tmp_path: Path):
     def id_of(*act: str, url: str = "s3://a/b", lose: bool = False) -> str:
         with operation(tmp_path, act, url=url, now=NOW, new=f"{act} {url} {lose}") as this:
