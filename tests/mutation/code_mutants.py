@@ -69,7 +69,7 @@ TESTS = {
 SLOW_FIXTURES = {"workspace", "finished", "bucket", "s3", "console", "real_data", "server"}
 SLOW_NAMES = ("moto", "10000", "2345", "processes_that", "heavy_libraries", "release_0", "flipped_bit")
 LIBRARIES = ("hypothesis", "numpy", "scipy.stats", "pandas", "pyarrow.parquet", "pydantic", "torch", "yaml", "pytest")
-SECONDS = 120
+SECONDS = 60
 COMPARISONS = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -154,7 +154,7 @@ class WithoutSlowTests:
 
 
 def survives(copy: Path, module: str) -> bool:
-    """Fork, and run the module's tests on the copy. A run that takes more than two minutes kills the mutant."""
+    """Fork, and run the module's tests on the copy. A run that takes more than a minute kills the mutant."""
     child = os.fork()
     if child == 0:
         code: int = 99
