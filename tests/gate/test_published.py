@@ -179,6 +179,12 @@ def test_a_card_that_looked_at_fewer_images_than_there_are_is_refused() -> None:
         judged(policy(), manifest_of(NEARNESS, recipe=replace(RECIPE, formation=2)))
 
 
+def test_every_example_of_a_set_with_formation_2_is_four_images() -> None:
+    made = manifest_of(NEARNESS, recipe=replace(RECIPE, formation=2))
+
+    assert judged(policy(), replace(made, card=replace(made.card, examples=25))).outcome == "pass"
+
+
 @pytest.mark.parametrize(
     "fault",
     [
