@@ -10,7 +10,7 @@ from faulty import proxy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from places import Bucket, Folder
-from small_registry import NAME, package, promote, publish, ship
+from small_registry import NAME, MemoryStore, package, promote, publish, ship
 
 from fair_distill.artifacts import sha256, to_json
 from fair_distill.cli import main
@@ -18,9 +18,9 @@ from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import entry_key, read_ledger
-from fair_distill.registry.memory import remember, settled
+from fair_distill.registry.memory import Cached, remember, settled
 from fair_distill.registry.pins import pin, read_pins
-from fair_distill.registry.store import identity_of, open_store
+from fair_distill.registry.store import identity_of, manifest_key, open_store
 from fair_distill.s3 import _server
 
 ONE, TWO = package(1), package(2)
@@ -287,6 +287,21 @@ def test_a_memory_that_cannot_be_read_names_the_setting(root: Path, cache: Path)
 
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory.*FAIR_DISTILL_CACHE"):
         load(PRODUCTION, registry=str(root))
+
+
+def test_a_manifest_that_was_read_through_a_cache_is_read_from_it_offline_and_fetched_again_if_damaged(tmp_path: Path):
+    store, key = MemoryStore(), manifest_key(ONE.version)
+    ship(store, ONE)
+    online, offline = Cached(tmp_path, store), Cached(tmp_path, None)
+
+    content = online.read(key)
+    copy = tmp_path / "contents" / key
+    assert copy.read_bytes() == offline.read(key) == content == store.read(key)
+    assert offline.list("versions/") == [key]
+
+    copy.write_bytes(content[:-1])
+    assert not offline.exists(key)
+    assert online.read(key) == content == offline.read(key)
 
 
 def test_every_entry_before_the_newest_that_was_seen_is_settled(root: Path, cache: Path):
