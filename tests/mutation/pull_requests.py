@@ -82,7 +82,6 @@ class Proposal:
         subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=self.checkout, check=True)
         commit(self.checkout, "base")
         self.policy, self.config = load_gate(self.checkout / "params.yaml"), load_config(self.checkout / "params.yaml")
-        self.meaning = self.meaning_of_lock(self.lock)
 
     def push(self, content: bytes, suffix: str = "") -> str:
         """Write an object of the remote; return its MD5 as dvc.lock names it."""
@@ -168,28 +167,19 @@ class Proposal:
         if mutant.objects or len(mutant.head) > 1:
             return True
         ((name, content),) = mutant.head.items()
-        if content is None:
-            return True
-        honest = self.head[name]
+        return content is None or self._meaning(name, content) != self._meaning(name, self.head[name])
+
+    def _meaning(self, name: str, content: bytes) -> Any:
         try:
             if name == "dvc.lock":
-                return bool(self.meaning_of_lock(_parsed(content)) != self.meaning)
+                return self.meaning_of_lock(_parsed(content))
             if name == "params.yaml":
-                return _making(content) != _making(honest)
+                return _making(content)
             if name.startswith("attestations/"):
-                return bool(_envelope(content) != _envelope(honest))
-        except (
-            FairDistillError,
-            YamlError,
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-            AttributeError,
-            StopIteration,
-        ):
-            return True
-        return content != honest
+                return _envelope(content)
+        except (FairDistillError, YamlError, ValueError, TypeError, LookupError, AttributeError, StopIteration):
+            pass
+        return content
 
     def commit(self, files: Mapping[str, bytes | None]) -> str:
         """Return a commit with the honest files and these, written without a checkout."""
@@ -491,14 +481,17 @@ def _steps(proposal: Proposal) -> Iterator[Mutant]:
 
 
 def _params_and_lock(proposal: Proposal) -> Iterator[Mutant]:
-    """Alter params.yaml, and write into every record what DVC would write after it ran."""
+    """Alter params.yaml, and write into every record what DVC would write after it ran.
+
+    Not for `validate`: if validation still passes, DVC runs nothing after it, and such a pull request is honest.
+    """
     honest = _making(proposal.head["params.yaml"])
     for what, at, new in _bound(proposal.scene.params):
         lock = deepcopy(proposal.lock)
         try:
             for name, record in lock["stages"].items():
                 record["params"]["params.yaml"] = {key: _lookup(new, key) for key in proposal.graph[name].params}
-            if _making(_text(new)) == honest:
+            if at[0] == "validate" or _making(_text(new)) == honest:
                 continue
         except (LookupError, TypeError, FairDistillError):
             continue  # params.yaml alone is refused
