@@ -34,8 +34,9 @@ test-gate: .venv/.ready  # the gate's promises by simulation, in full; about 15 
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
 
-test-mutants: .venv/.ready  # what a verdict is bound to, altered in every way, against every interface; about 10 minutes
+test-mutants: .venv/.ready  # what a verdict is bound to, altered in every way, against every interface; about 12 minutes
 	PYTHONPATH=tests:tests/gate python -m mutation.run --every 2 --least 5000
+	PYTHONPATH=tests:tests/gate python -m mutation.pull_requests --count 800 --least 600
 
 export CEPH_PORT ?= 7480
 test-s3: .venv/.ready  # the registry on a real S3 server (Ceph, from Debian's packages), and its faults; 8 minutes on two busy cores

@@ -10,7 +10,7 @@ import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +328,7 @@ class _Check:
         folder = _resolved(self.root, file.path)
         if any(name.startswith("..") or member.is_folder for name, member in members.items()):
             # The lock has no list of the files in a folder: only the files themselves have.
-            if folder is None:
+            if folder is None or _lacks_files(file, folder):
                 raise MeasurementError(
                     f"stage {stage.name!r}: dvc.lock alone cannot show what {file.path!r} contains. Run "
                     f"`dvc pull {stage.name}`."
@@ -341,9 +341,10 @@ class _Check:
             )
 
     def _matches(self, file: _File, path: Path) -> bool:
-        """Whether a folder on disk is the recorded one: it may contain files that no stage writes."""
+        """Whether a folder on disk, with every file, is the recorded one: it may contain files that no stage writes."""
         try:
-            return _difference_on_disk(file, path) is None
+            # Without the number of files, a folder of which a CI job has some files is not the recorded one.
+            return _difference_on_disk(replace(file, count=None), path) is None
         except OSError:
             return False
 
@@ -401,6 +402,10 @@ def _difference_on_disk(file: _File, path: Path) -> str | None:
         return None
     md5 = _folder_md5({name: _md5(member) for name, member in members.items()}) if file.is_folder else _md5(path)
     return None if md5 == file.md5 else "the MD5 differs"
+
+
+def _lacks_files(file: _File, path: Path) -> bool:
+    return file.count is not None and path.is_dir() and sum(1 for _ in _walk(path)) < file.count
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -442,6 +442,15 @@ def test_a_folder_of_which_a_job_has_some_files_is_not_compared_by_its_digest(lo
     assert locked.check() is None
 
 
+def test_a_folder_that_a_stage_read_is_compared_with_the_outputs_in_it_where_a_job_has_some_files(
+    locked: Locked,
+) -> None:
+    locked.lock(lambda stages: edit_md5(stages["validate"]["deps"][0]))
+    (locked.root / "artifacts/prepared/train.arrow").unlink()
+
+    assert isinstance(locked.check(), MeasurementError)
+
+
 def test_a_stage_that_this_check_cannot_read_matters_only_if_a_set_may_depend_on_it(locked: Locked) -> None:
     graph = locked.root / "dvc.yaml"
     text = graph.read_text()

@@ -256,7 +256,8 @@ def _outputs(lock: Mapping[Any, Any], name: str) -> dict[str, _Output]:
     if not isinstance(stages, dict):
         raise IntegrityError(f"{name} has no mapping `stages`; run `dvc repro` and commit dvc.lock")
     for stage, entry in stages.items():
-        for output in (entry.get("outs") or ()) if isinstance(entry, dict) else ():
+        outs = (entry.get("outs") or []) if isinstance(entry, dict) else []
+        for output in outs if isinstance(outs, list) else [outs]:
             read = _output(output)
             if read is None:
                 raise IntegrityError(
