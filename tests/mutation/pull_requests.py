@@ -164,10 +164,11 @@ class Proposal:
 
     def counts(self, mutant: Mutant) -> bool:
         """Say whether a mutant says something else; where a file cannot be read, it does."""
-        if mutant.objects or len(mutant.head) > 1:
-            return True
-        ((name, content),) = mutant.head.items()
-        return content is None or self._meaning(name, content) != self._meaning(name, self.head[name])
+        names = ["params.yaml"] if "params.yaml" in mutant.head else list(mutant.head)
+        return bool(mutant.objects) or any(
+            content is None or self._meaning(name, content) != self._meaning(name, self.head[name])
+            for name, content in ((name, mutant.head[name]) for name in names)
+        )
 
     def _meaning(self, name: str, content: bytes) -> Any:
         try:
@@ -485,16 +486,20 @@ def _params_and_lock(proposal: Proposal) -> Iterator[Mutant]:
 
     Not for `validate`: if validation still passes, DVC runs nothing after it, and such a pull request is honest.
     """
-    honest = _making(proposal.head["params.yaml"])
     for what, at, new in _bound(proposal.scene.params):
-        lock = deepcopy(proposal.lock)
         try:
-            for name, record in lock["stages"].items():
-                record["params"]["params.yaml"] = {key: _lookup(new, key) for key in proposal.graph[name].params}
-            if at[0] == "validate" or _making(_text(new)) == honest:
-                continue
-        except (LookupError, TypeError, FairDistillError):
+            stages = {
+                name: {
+                    **record,
+                    "params": {"params.yaml": {key: _lookup(new, key) for key in proposal.graph[name].params}},
+                }
+                for name, record in proposal.lock["stages"].items()
+            }
+        except (LookupError, TypeError):
             continue  # params.yaml alone is refused
+        if at[0] == "validate":
+            continue
+        lock = {**proposal.lock, "stages": stages}
         text = f"two steps: {'.'.join(map(str, at))} {what} in params.yaml and dvc.lock"
         yield Mutant(text, {"params.yaml": _text(new), "dvc.lock": _text(lock)})
 
