@@ -304,7 +304,9 @@ def test_who_loses_for_ever_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ledger, "_TRIES", 5)
     store = Before(others=100)
 
-    with pytest.raises(FairDistillError, match=r"other writers were first 5 times, up to entry 5; .*repeat the command"):
+    with pytest.raises(
+        FairDistillError, match=r"other writers were first 5 times, up to entry 5; .*repeat the command"
+    ):
         append(store, NAME, lambda _: draft("mine"))
     assert "mine" not in nonces(store)
 
