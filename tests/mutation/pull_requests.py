@@ -237,11 +237,11 @@ def _named(entries: Any, path: str) -> Any:
     return entry["hash"], len(digest) == 32 and set(digest) <= set("0123456789abcdef"), type(entry["size"]) is int
 
 
-def _making(content: bytes) -> bytes:
-    """What params.yaml says about how the set and the reference were made and evaluated."""
+def _making(content: bytes) -> dict[str, Any]:
+    """What params.yaml says about how the set and the reference were made and evaluated; 1 equals true, as for DVC."""
     said = parse_config(_parsed(content)).model_dump(mode="json", by_alias=True)
     made = {key: said[key] for key in ("engine", "validate", *MAKES) if key in said}
-    return to_json(made | {"set": said["candidates"].get(SET), "reference": said["references"].get(REFERENCE)})
+    return made | {"set": said["candidates"].get(SET), "reference": said["references"].get(REFERENCE)}
 
 
 def mutants(proposal: Proposal) -> dict[str, list[Mutant]]:
