@@ -40,7 +40,7 @@ _LIMITS = {"params.yaml": _MB, "dvc.yaml": _MB, "dvc.lock": 4 * _MB, "context.js
 _LISTING, _PREDICTIONS, _DATA = _MB, 512 * _MB, 16_000 * _MB
 _MEMBERS = 1000
 # What decides about a verdict, in params.yaml.
-_RULES = ("gate", "evaluate", "recipe", "data")
+_RULES = ("gate", "evaluate", "recipe", "data", "validate")
 # Files that can change what the gate job does after they are merged.
 _WATCHED = (".dvc/config", "fair_distill", "conftest.py", "sitecustomize.py", "gate-requirements.txt")
 _WATCHED_AT_TOP = (".github", ".gitlab-ci.yml", ".gitattributes", ".gitmodules", "CODEOWNERS", "docs/CODEOWNERS")
