@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from fair_distill.addresses import path_of, read_address, read_endpoint
 from fair_distill.errors import ConfigError
@@ -88,11 +88,9 @@ def open_bucket_read_only(url: str, *, endpoint: str | None, region: str | None,
     ----------
     endpoint : the address of the server; None is AWS_ENDPOINT_URL, else Amazon's
     """
-    parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{said_by} has the url {parts.scheme}://...; write s3://bucket/prefix without a user or options"
-        )
+    parts, _ = read_address(url, said_by=said_by)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigError(f"{said_by} is {address_without_secrets(url)!r}; write s3://bucket/prefix")
     keys = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
     if not (keys["AWS_ACCESS_KEY_ID"] and keys["AWS_SECRET_ACCESS_KEY"]):
         raise ConfigError(
@@ -106,7 +104,7 @@ def open_bucket_read_only(url: str, *, endpoint: str | None, region: str | None,
         from_environment={key.lower(): value for key, value in keys.items()}
         | {"region_name": region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")},
     )
-    return Bucket(parts.netloc, unquote(parts.path).strip("/"), client, said_by)
+    return Bucket(parts.netloc, path_of(parts).strip("/"), client, said_by)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_other_contents_are_refused_and_leave_no_file(
     [
         ("    url = gs://bucket/x", None, "the gate reads folders and s3://bucket/prefix"),
         ("    url = ../../nowhere", None, "does not exist here"),
-        ("    url = s3://user:secret@bucket/x", None, "without a user"),
+        ("    url = s3://user:secret@bucket/x", None, "credentials are not allowed in an address"),
         ("    url = ../../remote\n    version_aware = true", None, "has version_aware"),
         ("    port = 1", None, "has no url"),
         ("    url = ../../remote", "other", "has no remote 'other'; it defines shared"),

@@ -84,7 +84,7 @@ def bind(
     count = len(np.unique(table.columns["example"]))
     if index is not None:
         _check_rows(table, index, name=name)
-    exam = taken(table, card, count)
+    exam = _taken(table, card, count)
     for policy in policies:
         required = policy.required_exam
         fault = None if required is None else shortfall(exam, required)
@@ -157,7 +157,7 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
             )
 
 
-def taken(table: Predictions, card: DatasetCard | None, examples: int | None = None) -> Exam:
+def _taken(table: Predictions, card: DatasetCard | None, examples: int) -> Exam:
     """Return the evaluation that predictions come from, in the terms of a policy's exam."""
     networks = [network for network, _ in table.runs()]
     recipe = None

@@ -4,7 +4,7 @@ Predictions name the set and the split that they are for, but anybody can write 
 binds the file's digest to the set's version and to the key of the machine that trained the networks.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fair_distill.artifacts import Workspace, sha256, write_bytes
@@ -13,6 +13,7 @@ from fair_distill.errors import IntegrityError, MeasurementError, Undecided
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.registry.manifest import MANIFEST_FILE
 from fair_distill.stages.evidence import read_bound
+from fair_distill.stages.record import made_by
 from fair_distill.statements import Signer, Statement, read_envelope, signed_by
 
 
@@ -23,25 +24,31 @@ def attest(workspace: Workspace, config: Config, names: Sequence[str], *, sign: 
     """
     paths = []
     for name in names:
-        read_bound(workspace, config, name)
+        evidence = read_bound(workspace, config, name)
         path = workspace.attestation(name)
-        write_bytes(path, sign(_statement(workspace, config, name)))
+        write_bytes(path, sign(_statement(workspace, config, name, evidence.predictions)))
         paths.append(path)
     return paths
 
 
-def require_attested(workspace: Workspace, config: Config, names: Iterable[str], *, keys: Sequence[str]) -> None:
-    """Raise Undecided unless one of the keys signed a statement on the predictions of every set.
+def require_attested(
+    workspace: Workspace, config: Config, predictions: Mapping[str, bytes], *, keys: Sequence[str]
+) -> None:
+    """Raise Undecided unless one of the keys signed a statement on these predictions of every set.
 
     The promoted version's predictions need none: context.json names them by digest.
+
+    Parameters
+    ----------
+    predictions : by set: the bytes that are judged, so that a file that changes meanwhile makes no difference
     """
     if not keys:
         raise Undecided(
             f"unattested: {config.gate.where}.evaluators names no key, so no predictions count here. Add the public "
             "key of the machine that evaluates, or evaluate again in this job"
         )
-    for name in names:
-        if name != PROMOTED and not attested_by(workspace, config, name, keys=keys):
+    for name, content in predictions.items():
+        if name != PROMOTED and not attested_by(workspace, config, name, content, keys=keys):
             raise Undecided(
                 f"unattested: none of the {len(keys)} keys in {config.gate.where}.evaluators signed the predictions of "
                 f"{name!r}. Run `fair-distill attest {name}` on the machine that evaluated it, and commit "
@@ -49,23 +56,24 @@ def require_attested(workspace: Workspace, config: Config, names: Iterable[str],
             )
 
 
-def attested_by(workspace: Workspace, config: Config, name: str, *, keys: Sequence[str]) -> str | None:
-    """Return the first of the keys that signed a statement on a set's predictions as they are now; None if none did."""
+def attested_by(
+    workspace: Workspace, config: Config, name: str, predictions: bytes, *, keys: Sequence[str]
+) -> str | None:
+    """Return the first of the keys that signed a statement on these predictions of a set; None if none did."""
     path = workspace.attestation(name)
     if not path.exists():
         return None
     content = path.read_bytes()
     try:
-        if read_envelope(content, name=str(path)) != _statement(workspace, config, name):
+        if read_envelope(content, name=str(path)) != _statement(workspace, config, name, predictions):
             return None
         return next((key for key in keys if signed_by(content, [key], name=str(path))), None)
     except IntegrityError:
         return None
 
 
-def _statement(workspace: Workspace, config: Config, name: str) -> Statement:
-    manifest, predictions = workspace.set(name) / MANIFEST_FILE, workspace.predictions(name)
-    for path in (manifest, predictions):
-        if not path.exists():
-            raise MeasurementError(f"{path} is missing; run `fair-distill evaluate {name}`")
+def _statement(workspace: Workspace, config: Config, name: str, predictions: bytes) -> Statement:
+    manifest = workspace.set(name) / MANIFEST_FILE
+    if not manifest.exists():
+        raise MeasurementError(f"{manifest} is missing; run `{made_by(config, name)}`")
     return Statement("predictions", config.dataset, sha256(manifest), sha256(predictions))

@@ -68,7 +68,8 @@ def verdict_of(
     content = context_of(workspace) if context is None else context
     evidence = read_evidence(workspace, config, name, context=read_context(content), promoted=promoted)
     if attested:
-        require_attested(workspace, config, [name, *evidence.references], keys=config.gate.evaluators)
+        judged = {name: evidence.predictions, **evidence.references}
+        require_attested(workspace, config, judged, keys=config.gate.evaluators)
     return decide(
         evidence.predictions,
         config.gate,

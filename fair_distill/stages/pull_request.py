@@ -154,7 +154,8 @@ def judge_pull_request(
                 write_bytes(workspace.attestation(set_name), statement)
         # Before predictions are parsed: a file that no evaluator signed may be made to harm its reader.
         check_lock(workspace.root, name, references=references)
-        require_attested(workspace, config, [name, *references], keys=policy.evaluators)
+        unread = {one: workspace.predictions(one).read_bytes() for one in (name, *references)}
+        require_attested(workspace, config, unread, keys=policy.evaluators)
         _refuse_other_splits(workspace, [name, *references])
     return verdict_of(workspace, config, name, floor=floor, now=now, attested=not evaluate)
 

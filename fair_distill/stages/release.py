@@ -32,7 +32,7 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
     evidence = read_bound(workspace, config, name)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
     provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
-    evaluator = attested_by(workspace, config, name, keys=config.gate.evaluators)
+    evaluator = attested_by(workspace, config, name, evidence.predictions, keys=config.gate.evaluators)
     return release.publish(
         open_to_write(registry),
         config.dataset,
