@@ -33,6 +33,8 @@ def write_gate_split(workspace: Workspace, predictions: Predictions) -> str:
         pairs=columns["pair"],
         classes=list(predictions.classes),
         group_names=list(predictions.groups),
+        attributes=predictions.attributes,
+        attribute_names=predictions.attribute_names,
     )
     path = workspace.split("gate")
     path.parent.mkdir(parents=True, exist_ok=True)
