@@ -25,11 +25,10 @@ import numpy as np
 import torch
 from measure import RESULTS, machine
 
-from fair_distill.artifacts import write_bytes
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, checked
-from fair_distill.data.grouped import GroupedDataset
-from fair_distill.data.skew import paired, skewed
+from fair_distill.data.colour_skew import paired, skewed
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.loop import Streams, distill
 from fair_distill.distillation.presets import PRESETS
@@ -38,6 +37,7 @@ from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.evaluation.references import subset
 from fair_distill.gate.metrics import METRICS, mean_confusion
 from fair_distill.reproduce.benchmarks import BENCHMARKS, READERS
+from fair_distill.workspace import write_bytes
 
 NETWORK = {"name": "convnet", "width": 32, "depth": 3}
 MOVES = ["crop", "cutout", "scale", "rotate"]

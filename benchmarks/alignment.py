@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from measure import arguments, ratios, report
 
 from fair_distill.config import Candidate, checked
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, Barycentric, build_alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.barycenter import mean

@@ -24,9 +24,9 @@ import torch
 import yaml
 from measure import RESULTS, machine
 
-from fair_distill.artifacts import Workspace
-from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.data.schema import write_split
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.data.split_file import write_split
+from fair_distill.workspace import Workspace
 
 CLASSES, GROUPS, SIDE, COPIES = 10, 4, 28, 100
 PARAMS = Path(__file__).parents[1] / "params.yaml"

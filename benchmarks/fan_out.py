@@ -24,12 +24,12 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from running_prefect import REPOSITORY, Prefect, free_port, until  # noqa: E402 (where it is, the line above says)
 from small_repository import command, fewest_stages, repository  # noqa: E402
 
-from fair_distill.artifacts import Workspace  # noqa: E402
+from fair_distill.workspace import Workspace  # noqa: E402
 
 FLOW = """
 import sys, time
 from prefect import flow
-from tasks.fan import evaluate_everywhere
+from tasks.fan_out import evaluate_everywhere
 from tasks.placement import task_runner
 from tasks.workspace import open_clone
 

@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from running_prefect import REPOSITORY, Prefect  # noqa: E402 (where it is, the line above says)
 from small_repository import fewest_stages, repository  # noqa: E402
 
-from fair_distill.config.files import stages_of  # noqa: E402
+from fair_distill.config.loading import stages_of  # noqa: E402
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from measure import RESULTS, report
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, Named, checked
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.loop import Streams, distill, stream
 from fair_distill.distillation.sampling import Normalisation, normalisation
-from fair_distill.distillation.unknown import Resolved, with_known_groups
+from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.gate.metrics import METRICS
 from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare

@@ -29,8 +29,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from fair_distill.data.grouped import GroupedDataset
-from fair_distill.data.schema import read_split, write_split
+from fair_distill.data.grouped_dataset import GroupedDataset
+from fair_distill.data.split_file import read_split, write_split
 from fair_distill.distillation.api import distill
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
 

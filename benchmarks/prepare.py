@@ -132,11 +132,11 @@ def measured(source: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
-    from fair_distill.artifacts import SPLITS as NAMES
-    from fair_distill.artifacts import sha256
     from fair_distill.config import Data
     from fair_distill.data.prepare import plan
     from fair_distill.data.sources import read_source
+    from fair_distill.workspace import SPLITS as NAMES
+    from fair_distill.workspace import sha256
 
     most: dict[str, int] = {}
     done = threading.Event()
@@ -216,10 +216,10 @@ def _serve(out: Any) -> None:
 
 def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict[str, Any]:
     """Put small PNGs into a bucket; list them, prepare them, and prepare them again."""
-    from fair_distill.data.coded import Texts
+    from fair_distill.data.categorical import Texts
     from fair_distill.data.pixels import Pixels, decode
-    from fair_distill.data.remote import Remote, _cuts
-    from fair_distill.objects import open_objects
+    from fair_distill.data.remote_files import Remote, _cuts
+    from fair_distill.storage.objects import open_objects
 
     store: Any = open_objects(address, said_by="here")
     store.client.create_bucket(Bucket=store.name)

@@ -22,7 +22,7 @@ from measure import arguments, report, seconds, wait
 from torch import Tensor
 
 from fair_distill.config import Candidate, Distill, checked
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
 from fair_distill.distillation.augment import augment, draw
 from fair_distill.distillation.loop import Streams, distill

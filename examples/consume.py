@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import fair_distill
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
 
 reference, images = sys.argv[1:]
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fair_distill.data.grouped import GroupedDataset
+    from fair_distill.data.grouped_dataset import GroupedDataset
     from fair_distill.distillation.api import distill
     from fair_distill.evaluation.train import train_on as train
     from fair_distill.registry.client import load, look_up
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["GroupedDataset", "distill", "load", "look_up", "train"]
 
 _HOMES = {
-    "GroupedDataset": ("fair_distill.data.grouped", "GroupedDataset"),
+    "GroupedDataset": ("fair_distill.data.grouped_dataset", "GroupedDataset"),
     "distill": ("fair_distill.distillation.api", "distill"),
     "load": ("fair_distill.registry.client", "load"),
     "look_up": ("fair_distill.registry.client", "look_up"),

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
-from fair_distill.documents import check_fields
 from fair_distill.errors import DataError
-from fair_distill.rows import RowSchema
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.strict_json import check_fields
 
 T = TypeVar("T")
 

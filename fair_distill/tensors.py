@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fair_distill.distillation.sampling import Normalisation
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.evaluation.train import unpacked
 
 

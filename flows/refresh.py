@@ -8,7 +8,7 @@ from prefect.states import Failed
 
 from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
-from tasks.fan import evaluate_everywhere
+from tasks.fan_out import evaluate_everywhere
 from tasks.placement import cluster, placed, run_elsewhere, task_runner
 from tasks.registry import promote, publish, reserve, show
 from tasks.stages import keep_lock

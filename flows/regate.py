@@ -5,8 +5,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.parameters import Registry, Repository
-from tasks.live import judge_again, stages_to_judge_by, what_is_live
 from tasks.placement import placed
+from tasks.regate import judge_again, stages_to_judge_by, what_is_live
 from tasks.workspace import open_clone, say_what_runs
 
 

@@ -9,8 +9,8 @@ from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.kinds import step, tags, went_down
 from tasks.stages import bring_up_to_date
+from tasks.task_options import step, tags, went_down
 from tasks.workspace import Clone
 
 # What computes on the device that FAIR_DISTILL_DEVICE names.

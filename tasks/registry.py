@@ -9,10 +9,10 @@ from prefect.runtime import task_run
 
 from fair_distill import stages
 from fair_distill.config import load_config
-from fair_distill.registry.writing import open_to_write
+from fair_distill.registry.writer import open_to_write
 from fair_distill.statements import SIGNING_KEY, signer
-from tasks.kinds import step, unanswered
-from tasks.telling import tell_report, tell_set, tell_table
+from tasks.run_page import tell_report, tell_set, tell_table
+from tasks.task_options import step, unanswered
 from tasks.workspace import Clone
 
 

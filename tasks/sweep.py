@@ -10,18 +10,18 @@ from pathlib import Path
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from fair_distill import versioning
-from fair_distill.artifacts import Workspace
 from fair_distill.config import Config, load_config
-from fair_distill.config.files import read_params
-from fair_distill.gate.choose import margin, smallest_that_should_pass
-from fair_distill.registry.writing import open_to_write
+from fair_distill.config.loading import read_params
+from fair_distill.gate.choice import margin, smallest_that_should_pass
+from fair_distill.registry.writer import open_to_write
 from fair_distill.stages import reserve_attempt
 from fair_distill.stages import sweep as stages
-from fair_distill.stages.gate import by_itself
-from tasks.kinds import device, step, went_down
+from fair_distill.stages.judge import by_itself
+from fair_distill.versioning import dvc_commands
+from fair_distill.workspace import Workspace
 from tasks.registry import hand
-from tasks.telling import Telling, keep_page, tell_report, tell_set
+from tasks.run_page import Telling, keep_page, tell_report, tell_set
+from tasks.task_options import device, step, went_down
 from tasks.workspace import Clone, out_of_sight
 
 
@@ -93,7 +93,7 @@ def tell(clone: Clone, tried: list[stages.Tried], chosen: str | None, outcome: s
 class _Place:
     """A clone that is a point's, its settings, and a folder for what is not to be kept."""
 
-    dvc: versioning.Dvc
+    dvc: dvc_commands.Dvc
     config: Config
     scratch: Path
 
@@ -111,9 +111,9 @@ class _Place:
 @contextmanager
 def _at(repository: str, revision: str, point: stages.Point) -> Iterator[_Place]:
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place = Workspace(versioning.cloned(repository, Path(folder) / "workspace", revision=revision))
+        place = Workspace(dvc_commands.cloned(repository, Path(folder) / "workspace", revision=revision))
         config = stages.write_point(place, read_params(place.params), point)
-        with versioning.Dvc(place.root) as dvc:
+        with dvc_commands.Dvc(place.root) as dvc:
             if out_of_sight(place.root, "prepare"):
                 dvc.repro("prepare", say=get_run_logger().info, force=True)
             yield _Place(dvc, config, Path(folder))

@@ -11,12 +11,12 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from fair_distill import versioning
-from fair_distill.artifacts import Workspace
 from fair_distill.config import load_config
-from fair_distill.config.files import stages_of
+from fair_distill.config.loading import stages_of
 from fair_distill.errors import ConfigError
 from fair_distill.registry.store import locate
+from fair_distill.versioning import dvc_commands
+from fair_distill.workspace import Workspace
 
 REPORTS = "FAIR_DISTILL_REPORTS"
 
@@ -36,7 +36,7 @@ class Clone:
     repository: str
     registry: str
     reports: str
-    dvc: versioning.Dvc
+    dvc: dvc_commands.Dvc
 
     @property
     def workspace(self) -> Workspace:
@@ -45,7 +45,7 @@ class Clone:
     @property
     def revision(self) -> str:
         """The commit that other runs are to work on."""
-        found = versioning.revision(self.dvc.workspace)
+        found = dvc_commands.revision(self.dvc.workspace)
         if found is None:
             raise ConfigError(f"{self.dvc.workspace} has no commit that other runs could clone")
         return found.removesuffix("+")
@@ -76,12 +76,12 @@ def open_clone(
     """
     home = Path(repository).absolute()
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        at = home if in_place else versioning.cloned(repository, Path(folder) / "workspace", revision=revision)
+        at = home if in_place else dvc_commands.cloned(repository, Path(folder) / "workspace", revision=revision)
         if not in_place:
-            get_run_logger().info("a clone of %s", versioning.revision(at))
+            get_run_logger().info("a clone of %s", dvc_commands.revision(at))
         if lock is not None:
             (at / "dvc.lock").write_text(lock)
-        with versioning.Dvc(at) as dvc:
+        with dvc_commands.Dvc(at) as dvc:
             beside = home if home.is_dir() else Path()
             yield Clone(
                 repository=str(home) if home.is_dir() else repository,

@@ -9,7 +9,7 @@ from typing import Any
 
 from small_workspace import REPOSITORY, small_params, write_params
 
-from fair_distill.artifacts import Workspace
+from fair_distill.workspace import Workspace
 
 BIN = Path(sys.executable).parent
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.rows import RowSchema, schema_of
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.formats.row_schema import RowSchema, schema_of
 
 NUMERIC, CATEGORICAL = ("age", "height"), ("work", "colour")
 

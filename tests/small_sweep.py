@@ -1,7 +1,7 @@
 """A sweep as the report takes it: two kinds, three sizes, two seeds; what is larger is better."""
 
 from fair_distill.config import Gate
-from fair_distill.report.material import Swept
+from fair_distill.report.report_data import Swept
 
 POLICY = Gate.model_validate(
     {

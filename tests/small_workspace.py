@@ -13,7 +13,7 @@ import yaml
 
 from fair_distill.cli import main
 from fair_distill.config import Candidate, checked
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 
 REPOSITORY = Path(__file__).parents[1]
 REFERENCES = ("full", "random", "balanced")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fair_distill.addresses import path_of, read_address
-from fair_distill.objects import Folder, open_objects
-from fair_distill.s3 import Bucket
+from fair_distill.storage.objects import Folder, open_objects
+from fair_distill.storage.s3 import Bucket
+from fair_distill.storage.urls import path_of, read_address
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
 

@@ -13,13 +13,13 @@ import yaml
 from small_workspace import REPOSITORY, Ended, run, write_params
 
 import fair_distill
-from fair_distill.artifacts import sha256
 from fair_distill.config import load_config
 from fair_distill.data.prepare import make_splits
-from fair_distill.data.schema import read_split
 from fair_distill.data.sources import read_source
-from fair_distill.rows import Categorical, Numeric
-from fair_distill.stages.seeds import numpy_generator
+from fair_distill.data.split_file import read_split
+from fair_distill.formats.row_schema import Categorical, Numeric
+from fair_distill.seeds import numpy_generator
+from fair_distill.workspace import sha256
 
 EXAMPLE = REPOSITORY / "examples/adult"
 VALUES = {

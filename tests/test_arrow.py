@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fair_distill import arrow
+from fair_distill.formats import arrow
 
 
 @pytest.mark.parametrize("kind", [pa.int16(), pa.int32(), pa.int64()])

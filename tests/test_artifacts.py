@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fair_distill.artifacts import Workspace, needed, parse_json, sha256, to_json, write_bytes, written_aside
 from fair_distill.errors import ConfigError, DataError, IntegrityError
+from fair_distill.workspace import Workspace, needed, parse_json, sha256, to_json, write_bytes, written_aside
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -55,7 +55,7 @@ def test_a_kill_in_the_middle_leaves_what_was_there(tmp_path: Path, before: byte
     if before is not None:
         path.write_bytes(before)
     program = (
-        "import os, pathlib, signal, sys; from fair_distill.artifacts import written_aside\n"
+        "import os, pathlib, signal, sys; from fair_distill.workspace import written_aside\n"
         "with written_aside(pathlib.Path(sys.argv[1])) as aside:\n"
         "    aside.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

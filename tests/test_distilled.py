@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from small_rows import dataset
 
-from fair_distill.artifacts import to_json
 from fair_distill.card import DatasetCard, TrainingRecipe
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.workspace import to_json
 
 CARD = DatasetCard(
     dataset="digits",

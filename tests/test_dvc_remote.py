@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fair_distill.dvc_remote import DvcRemote, open_remote
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.versioning.dvc_remote import DvcRemote, open_remote
 
 CONTENT = b"predictions" * 100
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 from small_repository import commit, git
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError
-from fair_distill.git_objects import Commit, checked_out, place_in_repository
+from fair_distill.versioning.git_objects import Commit, checked_out, place_in_repository
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from small_workspace import grouped, run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
 from fair_distill.card import DatasetCard
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
 from fair_distill.registry.manifest import read_version
+from fair_distill.workspace import Workspace
 
 PROPAGATION: dict[str, Any] = {
     **{"name": "propagation", "steps": 20, "learning_rate": 0.05, "batch_size": 16},

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from small_repository import repository
 from small_workspace import REPOSITORY, SETS, small_params
 
-from fair_distill.dvc_graph import read_graph
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError, MeasurementError
-from fair_distill.lock import check_lock, same_graph
+from fair_distill.versioning.dvc_graph import read_graph
+from fair_distill.versioning.dvc_lock import check_lock, same_graph
 
 JUDGED, REFERENCES = "pooled", ("full", "balanced")
 TARGETS = [f"evaluate@{name}" for name in (JUDGED, *REFERENCES)]

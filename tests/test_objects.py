@@ -8,8 +8,8 @@ import pytest
 from moto.core import set_initial_no_auth_action_count
 
 from fair_distill.errors import ConfigError
-from fair_distill.objects import Objects, open_objects
-from fair_distill.s3 import Bucket
+from fair_distill.storage.objects import Objects, open_objects
+from fair_distill.storage.s3 import Bucket
 
 SAID_BY = "--checkpoints"
 
@@ -139,7 +139,7 @@ def test_an_endpoint_that_is_none_is_refused(bucket: str, endpoint: str) -> None
 
 def test_a_folder_needs_no_boto3() -> None:
     code = (
-        "import sys; from fair_distill.objects import open_objects\n"
+        "import sys; from fair_distill.storage.objects import open_objects\n"
         "open_objects('nowhere', said_by='').list('x'); print({'boto3', 'botocore'} & set(sys.modules))"
     )
 

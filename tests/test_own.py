@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from small_workspace import MTT, run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
 from fair_distill.cli.own import modules_beside
 from fair_distill.config import parse_config
-from fair_distill.distillation.names import digests_of_own
 from fair_distill.gate.predictions import Predictions
+from fair_distill.plugins import digests_of_own
 from fair_distill.registry.manifest import Manifest, read_version
 from fair_distill.stages.experts import followed
+from fair_distill.workspace import Workspace
 
 MINE = """
 from fair_distill.distillation.alignment import Barycentric

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import fair_distill
 from fair_distill.errors import ConfigError
-from fair_distill.objects import open_objects
-from fair_distill.registry.opening import TRUST, trusted
+from fair_distill.registry.lookup import TRUST, trusted
 from fair_distill.registry.store import open_store
+from fair_distill.storage.objects import open_objects
 from fair_distill.text import json_printable, markdown, printable, without_secrets
 
 CLI = Path(fair_distill.__file__).parent / "cli"

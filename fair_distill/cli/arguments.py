@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from datetime import date
 
-    from fair_distill.artifacts import Workspace
     from fair_distill.config import Config
+    from fair_distill.workspace import Workspace
 
 Arguments: TypeAlias = argparse.Namespace
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -53,8 +53,8 @@ def add_registry(sub: argparse.ArgumentParser) -> None:
 
 
 def open_workspace(arguments: Arguments) -> "tuple[Workspace, Config]":
-    from fair_distill.artifacts import Workspace
     from fair_distill.config import load_config
+    from fair_distill.workspace import Workspace
 
     workspace = Workspace(arguments.workspace)
     return workspace, load_config(workspace.params)

@@ -46,7 +46,7 @@ def add_commands(commands: Commands) -> None:
 def _verify(arguments: Arguments) -> None:
     from dataclasses import asdict
 
-    from fair_distill.registry.audit import verify
+    from fair_distill.registry.verify import verify
 
     checked = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
     if arguments.json:
@@ -65,8 +65,8 @@ def _verify(arguments: Arguments) -> None:
 def _log(arguments: Arguments) -> None:
     from dataclasses import asdict
 
-    from fair_distill.registry.audit import log
     from fair_distill.registry.channels import published
+    from fair_distill.registry.verify import log
 
     entries = log(arguments.name, registry=arguments.registry)
     if arguments.json:
@@ -80,7 +80,7 @@ def _log(arguments: Arguments) -> None:
 
 
 def _head(arguments: Arguments) -> None:
-    from fair_distill.registry.audit import head
+    from fair_distill.registry.verify import head
     from fair_distill.statements import signer
 
     statement = head(arguments.name, registry=arguments.registry)
@@ -89,9 +89,9 @@ def _head(arguments: Arguments) -> None:
 
 
 def _diff(arguments: Arguments) -> None:
-    from fair_distill.artifacts import write_bytes
     from fair_distill.registry.client import look_up
     from fair_distill.registry.compare import compare
+    from fair_distill.workspace import write_bytes
 
     a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
     if a.version == b.version:
@@ -125,8 +125,8 @@ def _rate(value: Any) -> str:
 
 def _card(arguments: Arguments) -> None:
     from fair_distill.registry.client import look_up
-    from fair_distill.registry.croissant import croissant
-    from fair_distill.registry.page import dataset_card
+    from fair_distill.registry.export.croissant import croissant
+    from fair_distill.registry.export.dataset_card import dataset_card
 
     found = look_up(arguments.reference, registry=arguments.registry)
     if arguments.croissant:
@@ -136,8 +136,8 @@ def _card(arguments: Arguments) -> None:
 
 
 def _evidence(arguments: Arguments) -> None:
-    from fair_distill.artifacts import sha256, write_bytes
-    from fair_distill.registry.evidence import evidence
+    from fair_distill.registry.export.evidence_bundle import evidence
+    from fair_distill.workspace import sha256, write_bytes
 
     content = evidence(arguments.reference, registry=arguments.registry)
     out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")

@@ -127,8 +127,8 @@ def _torch(device: str) -> Check:
 
 
 def _params(workspace: Path) -> Check:
-    from fair_distill.artifacts import Workspace
     from fair_distill.config import load_config
+    from fair_distill.workspace import Workspace
 
     try:
         config = load_config(Workspace(workspace).params)
@@ -142,7 +142,7 @@ def _remotes(workspace: Path) -> Iterator[Check]:
     if _version("dvc") is None:
         yield Check("DVC remotes", "note", "no dvc, so sets are not shared through it from here")
         return
-    from fair_distill.versioning import dvc_settings
+    from fair_distill.versioning.dvc_commands import dvc_settings
 
     try:
         settings = dvc_settings(workspace)
@@ -169,7 +169,7 @@ def _remotes(workspace: Path) -> Iterator[Check]:
 def _reached(what: str, url: str, *, at: Path, shown: str, made_by: str = "dvc push") -> Check:
     """Say whether an address answers: a folder may be written, a bucket lets itself be listed."""
     if url.startswith("s3://"):
-        from fair_distill.objects import open_objects
+        from fair_distill.storage.objects import open_objects
 
         try:
             open_objects(url, said_by=what).list("files")

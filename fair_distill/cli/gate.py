@@ -24,9 +24,9 @@ from fair_distill.cli.show import cell, print_document, print_json, say
 if TYPE_CHECKING:
     from datetime import date
 
-    from fair_distill.artifacts import Workspace
     from fair_distill.config import Config
     from fair_distill.gate.verdict import Verdict
+    from fair_distill.workspace import Workspace
 
 
 def add_commands(commands: Commands) -> None:
@@ -143,8 +143,8 @@ def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
 
 
 def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
-    from fair_distill.artifacts import needed, write_bytes
     from fair_distill.gate.render import junit, markdown
+    from fair_distill.workspace import needed, write_bytes
 
     if arguments.json:
         print_document(verdict.to_json())

@@ -30,7 +30,7 @@ def add_quiet(sub: argparse.ArgumentParser) -> None:
 @contextmanager
 def shown(stage: str, of_set: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> "Iterator[Progress]":
     """Give a stage something to tell its progress to, and take the bar away however the stage ends."""
-    from fair_distill.versioning import PROGRESS
+    from fair_distill.versioning.dvc_commands import PROGRESS
 
     figures = _figures(clock)
     if not quiet and os.environ.get(PROGRESS) == "lines":

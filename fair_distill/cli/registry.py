@@ -22,8 +22,8 @@ from fair_distill.cli.arguments import (
 from fair_distill.cli.show import print_document, print_json, say
 
 if TYPE_CHECKING:
-    from fair_distill.registry.pending import Operation
-    from fair_distill.registry.writing import Writer
+    from fair_distill.registry.operations import Operation
+    from fair_distill.registry.writer import Writer
     from fair_distill.stages import Hand
     from fair_distill.statements import Signer
 
@@ -121,13 +121,13 @@ def _promote(arguments: Arguments) -> None:
 
 
 def _approve(arguments: Arguments) -> None:
-    from fair_distill.artifacts import Workspace
     from fair_distill.config import load_gate
     from fair_distill.errors import ConfigError
     from fair_distill.gate.policy import policy_digest
     from fair_distill.registry.approvals import approve
     from fair_distill.registry.channels import resolve, version_number
     from fair_distill.registry.ledger import read_to_write
+    from fair_distill.workspace import Workspace
 
     sign = _signer(arguments)
     if sign is None:
@@ -157,12 +157,12 @@ def _key(arguments: Arguments) -> None:
 def _gc(arguments: Arguments) -> None:
     from datetime import UTC, datetime
 
-    from fair_distill.artifacts import write_bytes
-    from fair_distill.registry.garbage import Head, Look, Vouching, check_ledgers, garbage, remove
-    from fair_distill.registry.memory import cache_folder
-    from fair_distill.registry.opening import trusted
+    from fair_distill.registry.client_state import cache_folder
+    from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
+    from fair_distill.registry.lookup import trusted
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_store
+    from fair_distill.workspace import write_bytes
 
     store = open_store(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
@@ -273,8 +273,8 @@ def _hand(arguments: Arguments, *act: str) -> "Iterator[tuple[Hand, Operation]]"
     from uuid import uuid4
 
     from fair_distill.errors import ConfigError
-    from fair_distill.registry.memory import cache_folder
-    from fair_distill.registry.pending import operation
+    from fair_distill.registry.client_state import cache_folder
+    from fair_distill.registry.operations import operation
     from fair_distill.stages import Hand
 
     chosen, now = arguments.operation, datetime.now(UTC)
@@ -289,7 +289,7 @@ def _named(arguments: Arguments) -> "tuple[Writer, str, str]":
     """The store, the dataset and what stands after the @."""
     from fair_distill.errors import ConfigError
     from fair_distill.registry.ledger import check_name
-    from fair_distill.registry.writing import open_to_write
+    from fair_distill.registry.writer import open_to_write
 
     name, _, selector = arguments.reference.partition("@")
     if not selector:

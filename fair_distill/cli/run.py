@@ -9,7 +9,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _run(arguments: Arguments) -> None:
-    from fair_distill.versioning import repro
+    from fair_distill.versioning.dvc_commands import repro
 
     workspace, _ = open_workspace(arguments)
     repro(workspace.root)

@@ -7,8 +7,8 @@ from fair_distill.cli.arguments import Arguments, Commands, add_command, add_jso
 from fair_distill.cli.show import METRICS, cell, percent, print_json, say, say_drawn
 
 if TYPE_CHECKING:
-    from fair_distill.artifacts import Workspace
     from fair_distill.config import Config
+    from fair_distill.workspace import Workspace
 
 
 def add_commands(commands: Commands) -> None:
@@ -28,7 +28,7 @@ def _table(arguments: Arguments) -> None:
 
 def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
     """Figures and verdict of every set, judged again; null where it is not evaluated or cannot be judged."""
-    from fair_distill.stages.overview import status_of
+    from fair_distill.stages.status import status_of
 
     statuses = [status_of(workspace, config, name) for name in config.sets]
     return {
@@ -46,7 +46,7 @@ def show_table(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fair_distill.stages.overview import status_of
+    from fair_distill.stages.status import status_of
 
     workspace, config = open_workspace(arguments)
     statuses = [status_of(workspace, config, name) for name in config.sets]

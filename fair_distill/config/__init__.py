@@ -4,7 +4,6 @@ Every key is required and unknown keys are refused: a default in code would be s
 and a misspelt key would be science that silently does not happen. What may be absent has no number: it is off.
 """
 
-from fair_distill.config.base import Named, Positive, PositiveFloat, Section, checked
 from fair_distill.config.data import Data, SplitShares
 from fair_distill.config.distill import (
     Candidate,
@@ -17,10 +16,11 @@ from fair_distill.config.distill import (
     Shrinkage,
 )
 from fair_distill.config.evaluate import Evaluate, Reference
-from fair_distill.config.files import load_config, load_floor, load_gate, parse_config
 from fair_distill.config.gate import Exam, Gate, GateSplit, Limit, shortfall
+from fair_distill.config.loading import load_config, load_floor, load_gate, parse_config
+from fair_distill.config.params import Approvals, Config, Release
+from fair_distill.config.sections import Named, Positive, PositiveFloat, Section, checked
 from fair_distill.config.validate import CHECKS, Severity, Validate
-from fair_distill.config.whole import Approvals, Config, Release
 
 __all__ = [
     "CHECKS",

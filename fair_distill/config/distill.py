@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fair_distill.config.base import Choice, Fraction, Natural, Positive, PositiveFloat, Section
+from fair_distill.config.sections import Choice, Fraction, Natural, Positive, PositiveFloat, Section
 
 
 class Recipe(Section):

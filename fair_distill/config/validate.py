@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
-from fair_distill.config.base import Fraction, Named, Names, Positive, PositiveFloat, Section
+from fair_distill.config.sections import Fraction, Named, Names, Positive, PositiveFloat, Section
 
 Severity = Literal["error", "warn"]
 Level = Literal["error", "warn", "off"]

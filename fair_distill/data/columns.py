@@ -14,11 +14,11 @@ import pyarrow.compute
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
-from fair_distill.data.coded import Coded, numbered
-from fair_distill.data.grouped import Array, Attributes
-from fair_distill.data.stream import Stream
+from fair_distill.data.categorical import Coded, numbered
+from fair_distill.data.grouped_dataset import Array, Attributes
+from fair_distill.data.image_stream import Stream
 from fair_distill.errors import ConfigError, DataError, ShapeError
-from fair_distill.rows import RowSchema
+from fair_distill.formats.row_schema import RowSchema
 
 _MOST_NAMES = 1000
 _WHOLE = re.compile(r"-?[0-9]+")

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fair_distill.config import Positive, Section
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import DataError, ShapeError
 
 SMALLEST, LARGEST = 8, 256

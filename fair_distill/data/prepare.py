@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fair_distill.artifacts import SPLITS
 from fair_distill.config import Data
 from fair_distill.config.data import Merge
-from fair_distill.data.coded import Texts
+from fair_distill.data.categorical import Texts
+from fair_distill.data.colour_skew import in_turn, painted, skewed_groups
 from fair_distill.data.columns import Labelled
-from fair_distill.data.grouped import Array, Attributes, GroupedDataset, stand_in
-from fair_distill.data.schema import split_to_fill
-from fair_distill.data.skew import in_turn, painted, skewed_groups
+from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, stand_in
+from fair_distill.data.image_stream import BATCH_BYTES, Stream, in_batches
+from fair_distill.data.split_file import split_to_fill
 from fair_distill.data.splits import split_rows
-from fair_distill.data.stream import BATCH_BYTES, Stream, in_batches
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.rows import RowSchema
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.workspace import SPLITS
 
 Finish = Callable[[Array, Array], Array]
 Progress = Callable[[int, int], None]

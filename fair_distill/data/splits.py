@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from fair_distill.data.coded import numbered
+from fair_distill.data.categorical import numbered
 from fair_distill.data.columns import Labelled
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import ConfigError, DataError
 
 _BLOCK = 2**16  # units as Python numbers at a time

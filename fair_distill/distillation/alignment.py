@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from fair_distill.config import Candidate, Distill, Named
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, mean
 from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
-from fair_distill.distillation.names import resolve, takes, with_options
 from fair_distill.distillation.sampling import Allocation
 from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.errors import ConfigError
+from fair_distill.plugins import resolve, takes, with_options
 
 Statistic = tuple[Tensor, ...]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fair_distill.config import Candidate, Distill, checked
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import alignment_for
 from fair_distill.distillation.experts import ExpertFolder, train_experts
 from fair_distill.distillation.loop import Distilled, Streams, stream
@@ -16,7 +16,7 @@ from fair_distill.distillation.loop import distill as run
 from fair_distill.distillation.matchers import experts_of
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import normalisation
-from fair_distill.distillation.unknown import with_known_groups
+from fair_distill.distillation.unknown_groups import with_known_groups
 from fair_distill.errors import ConfigError
 
 

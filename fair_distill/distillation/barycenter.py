@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import ShapeError
 
 Barycenter = Callable[[Tensor, Tensor], Tensor]

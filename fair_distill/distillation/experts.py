@@ -25,15 +25,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from fair_distill.artifacts import needed, written_aside
 from fair_distill.config import Named, Positive, PositiveFloat, Section
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, CloudBarycentric
 from fair_distill.distillation.augment import augment, draw
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.workspace import needed, written_aside
 
 
 class Experts(Section):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.config import Candidate, Distill
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.alignment import Alignment, alignment_for
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
@@ -21,12 +21,12 @@ from fair_distill.distillation.embedding import build_embedding
 from fair_distill.distillation.experts import Trajectories
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Pair, Step, learned_by
-from fair_distill.distillation.moved import Moved, State, below, under
+from fair_distill.distillation.network_pool import NetworkPool
 from fair_distill.distillation.networks import Network, build, draw_weights
-from fair_distill.distillation.pool import NetworkPool
+from fair_distill.distillation.optimiser_state import Moved, State, below, under
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, start
-from fair_distill.distillation.valid import keep_valid
+from fair_distill.distillation.valid_rows import keep_valid
 
 Progress = Callable[[int, int, float], None]
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fair_distill.distillation.names import resolve, with_options
 from fair_distill.errors import ConfigError
+from fair_distill.plugins import resolve, with_options
 
 Shape = tuple[int, int, int]
 

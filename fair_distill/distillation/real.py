@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.sampling import as_pixels
 
 

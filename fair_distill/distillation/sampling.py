@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw, augment
 from fair_distill.errors import DataError
 

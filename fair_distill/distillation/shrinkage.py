@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fair_distill.data.grouped import Array, Attributes
+from fair_distill.data.grouped_dataset import Array, Attributes
 
 
 @dataclass(frozen=True)

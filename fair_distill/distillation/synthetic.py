@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw, augment
 from fair_distill.distillation.sampling import Normalisation, as_pixels, draw_rows
 from fair_distill.errors import ConfigError, DataError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.distillation.synthetic import dealt
 
 # Given a cell's points (n, D), how many, and a row to begin with: which rows.

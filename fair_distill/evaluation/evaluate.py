@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import DataError, MeasurementError

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.sampling import Normalisation, as_pixels, reader
 from fair_distill.distillation.synthetic import encode, natural_rows, stratified_rows
 from fair_distill.errors import ConfigError

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.augment import augment, draw, draw_each
-from fair_distill.distillation.names import digest_of_passed
 from fair_distill.distillation.networks import NETWORKS, Network, build
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import decode
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.plugins import digest_of_passed
 
 Pixels = Callable[[Tensor], Tensor]
 Networks = Mapping[str, Callable[..., Network]]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fair_distill.artifacts import parse_json, sha256, to_json
 from fair_distill.card import DatasetCard
 from fair_distill.config import Exam, Gate, GateSplit, Named, Recipe, shortfall
-from fair_distill.config.base import checked
+from fair_distill.config.sections import checked
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
 from fair_distill.gate.predictions import Attributes, Predictions
+from fair_distill.workspace import parse_json, sha256, to_json
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.answers import Answers
 from fair_distill.gate.evidence import Evidence, value_of
 from fair_distill.gate.explain import measured, remedy, sentence
 from fair_distill.gate.metrics import GAPS, METRICS, Floats
-from fair_distill.gate.noise import Floor
+from fair_distill.gate.network_predictions import Answers
+from fair_distill.gate.noise_floor import Floor
 from fair_distill.gate.scope import Place
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
 

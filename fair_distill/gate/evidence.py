@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.config import Limit
-from fair_distill.gate.answers import Answers, Rows
 from fair_distill.gate.bounds import Contrasts, bend, level, minus, on_the_same, stacked
 from fair_distill.gate.metrics import GAP_RATES, Confusion, Floats, Ints, Rate
+from fair_distill.gate.network_predictions import Answers, Rows
 from fair_distill.gate.scope import Place, Scope, scope
 
 Bound = Callable[[float], Floats]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from fair_distill.config import Limit
-from fair_distill.gate.answers import Answers
+from fair_distill.gate.network_predictions import Answers
 from fair_distill.gate.quantiles import t_quantile
 from fair_distill.gate.scope import Place
 from fair_distill.gate.verdict import Outcome, Verdict

@@ -11,17 +11,16 @@ from typing import Literal
 
 import numpy as np
 
-from fair_distill.artifacts import sha256
 from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
-from fair_distill.gate.answers import Answers, answers, grouped_by, same_examples
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clause import decide, undecided
 from fair_distill.gate.evidence import gather
 from fair_distill.gate.metrics import GAPS, METRICS, Confusion, measure
-from fair_distill.gate.noise import Floor, noise_floor
+from fair_distill.gate.network_predictions import Answers, answers, grouped_by, same_examples
+from fair_distill.gate.noise_floor import Floor, noise_floor
 from fair_distill.gate.policy import (
     PROMOTED,
     Context,
@@ -41,6 +40,7 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.published import NEAR_COPIES, found_in
 from fair_distill.gate.scope import lacking, scope
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
+from fair_distill.workspace import sha256
 
 __all__ = ["Verdict", "judge", "policy_digest"]
 

@@ -14,11 +14,11 @@ from itertools import combinations
 import numpy as np
 
 from fair_distill.config import Gate, Limit
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
-from fair_distill.gate.answers import coarser
 from fair_distill.gate.bounds import Contrasts, Score, bend
 from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
+from fair_distill.gate.network_predictions import coarser
 from fair_distill.gate.policy import alpha_at, check
 from fair_distill.gate.published import NEAR_COPIES
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fair_distill import arrow
-from fair_distill.artifacts import is_sha256, parse_json, to_json
 from fair_distill.errors import MeasurementError
+from fair_distill.formats import arrow
 from fair_distill.gate.metrics import Confusion, confusion
+from fair_distill.workspace import is_sha256, parse_json, to_json
 
 _KEY = b"fair_distill"
 _COLUMNS = {

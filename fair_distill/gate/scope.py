@@ -6,8 +6,8 @@ from itertools import combinations
 
 from fair_distill.config import Limit
 from fair_distill.errors import ConfigError
-from fair_distill.gate.answers import Answers
 from fair_distill.gate.metrics import GAP_RATES, Rate, diagonal
+from fair_distill.gate.network_predictions import Answers
 
 
 @dataclass(frozen=True)

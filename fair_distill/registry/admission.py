@@ -15,7 +15,7 @@ from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.approvals import approved_by
 from fair_distill.registry.channels import in_force
-from fair_distill.registry.checks import check_signatures, grounds_of, refuse_expired, refuse_late, signed_verdicts
+from fair_distill.registry.integrity import check_signatures, grounds_of, refuse_expired, refuse_late, signed_verdicts
 from fair_distill.registry.ledger import Entry
 from fair_distill.registry.store import Store
 

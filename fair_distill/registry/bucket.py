@@ -26,7 +26,7 @@ from fair_distill.registry.store import (
     check_key,
     check_size,
 )
-from fair_distill.s3 import Bucket, NotThere, Passing
+from fair_distill.storage.s3 import Bucket, NotThere, Passing
 
 T = TypeVar("T")
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.config import Approvals
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import ledger
 from fair_distill.registry.admission import admit
 from fair_distill.registry.channels import refuse_revoked, resolve, version_number
-from fair_distill.registry.checks import fetch, files_of, manifest_of, read_provenance, set_of
+from fair_distill.registry.integrity import fetch, files_of, manifest_of, read_provenance, set_of
 from fair_distill.registry.ledger import Entry
+from fair_distill.registry.lookup import opened, parse, selected, trusted
 from fair_distill.registry.manifest import Manifest
-from fair_distill.registry.opening import opened, parse, selected, trusted
 from fair_distill.registry.pins import pinned
 from fair_distill.registry.store import locate
 

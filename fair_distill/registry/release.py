@@ -11,9 +11,8 @@ from datetime import date, datetime
 from functools import partial
 from types import MappingProxyType
 
-from fair_distill.artifacts import parse_json, sha256, to_json
 from fair_distill.config import Approvals
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
 from fair_distill.gate.judge import Verdict
 from fair_distill.gate.predictions import Predictions
@@ -27,12 +26,13 @@ from fair_distill.registry.channels import (
     version_number,
     written_by,
 )
-from fair_distill.registry.checks import check_signatures, fetch, ground_fault, waived_until
+from fair_distill.registry.dvc_layout import beside_files
+from fair_distill.registry.integrity import check_signatures, fetch, ground_fault, waived_until
 from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, read_to_write, timestamp
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
-from fair_distill.registry.remote import beside_files
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, put
 from fair_distill.statements import PREDICATES, Signer, Statement
+from fair_distill.workspace import parse_json, sha256, to_json
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from fair_distill.errors import ConfigError, Refused
 from fair_distill.registry.channels import current, last_about, previous, revocation, version_number, written_by
-from fair_distill.registry.checks import ground_fault
+from fair_distill.registry.integrity import ground_fault
 from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
 from fair_distill.registry.store import Store
 

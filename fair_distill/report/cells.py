@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.answers import Answers
 from fair_distill.gate.bounds import level
 from fair_distill.gate.evidence import gather
+from fair_distill.gate.network_predictions import Answers
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from fair_distill.card import DatasetCard
 from fair_distill.gate.verdict import Finding
 from fair_distill.report.cells import CellRate, ClassGap
 from fair_distill.report.history import Moment
-from fair_distill.report.material import Compared, Point, Swept
 from fair_distill.report.plot import Axis, Band, Dot, Key, Line, Path, Plot, Tick, axis, hue_of, middle, shape_of
-from fair_distill.report.words import is_gap, metric, number, percent
+from fair_distill.report.report_data import Compared, Point, Swept
+from fair_distill.report.wording import is_gap, metric, number, percent
 
 _WHOLE = Axis(0.0, 1.0)
 _MOST_STEPS = 400

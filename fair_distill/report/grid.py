@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fair_distill.distilled import DistilledSet
-from fair_distill.rows import Numeric, RowSchema
+from fair_distill.distilled_set import DistilledSet
+from fair_distill.formats.row_schema import Numeric, RowSchema
 
 
 def grid_png(distilled: DistilledSet, *, side: int = 40, gap: int = 4) -> bytes:

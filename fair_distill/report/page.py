@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fair_distill.gate.answers import Answers
-from fair_distill.report import figures, pictures, words
+from fair_distill.gate.network_predictions import Answers
+from fair_distill.report import figures, samples, wording
 from fair_distill.report.cells import cell_rates, class_gaps
 from fair_distill.report.history import Moment
-from fair_distill.report.material import Compared, Material, limit_on
 from fair_distill.report.render import Table, render
+from fair_distill.report.report_data import Compared, Material, limit_on
 
 # Without a policy's alpha (`mode: point`), intervals are the customary ones.
 _ALPHA = 0.05
@@ -56,10 +56,10 @@ def _context(of: Material) -> dict[str, Any]:
         "m": of,
         "card": card,
         "verdict": verdict,
-        "title": f"{of.dataset}: {words.headline(of.name, verdict)}",
-        "lead": words.lead(verdict),
-        "sure": words.sure(verdict),
-        "confidence": words.percent(1 - alpha),
+        "title": f"{of.dataset}: {wording.headline(of.name, verdict)}",
+        "lead": wording.lead(verdict),
+        "sure": wording.sure(verdict),
+        "confidence": wording.percent(1 - alpha),
         "facts": _facts(of),
         "limits": figures.limits(verdict.findings),
         "whys": {limit.name: limit.why for limit in of.policy.limits},
@@ -71,8 +71,8 @@ def _context(of: Material) -> dict[str, Any]:
         "group_table": _group_table(of),
         "pareto": figures.pareto(of.sets, of.gated, of.limit, limit_on(of.policy, "accuracy"), of.name),
         "sets": _sets(of.sets),
-        "set_header": tuple(words.SHORT_WORDS.values()),
-        "strips": pictures.strips(of.distilled) if of.distilled is not None and card.schema is None else [],
+        "set_header": tuple(wording.SHORT_WORDS.values()),
+        "strips": samples.strips(of.distilled) if of.distilled is not None and card.schema is None else [],
         "rows": _rows(of),
         "near": _near(of),
         "near_table": _near_table(of),
@@ -87,7 +87,7 @@ def _context(of: Material) -> dict[str, Any]:
         "digests": _digests(of),
         "made_with": _made_with(of),
         "load": _load(of),
-        "outcome_words": words.OUTCOME_WORDS,
+        "outcome_words": wording.OUTCOME_WORDS,
     }
 
 
@@ -110,7 +110,7 @@ def _facts(of: Material) -> list[tuple[str, str]]:
             f"{len(own.examples):,} {things} that no set was made from, by {own.seeds} networks "
             f"of each architecture ({_list([one.network for one in of.answers])})",
         ),
-        ("Attempt", f"number {of.verdict.attempt:,} at this split, {words.sure(of.verdict)}"),
+        ("Attempt", f"number {of.verdict.attempt:,} at this split, {wording.sure(of.verdict)}"),
     ]
 
 
@@ -120,15 +120,15 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{words.percent(low)} to {words.percent(high)}"
+    return "–" if low is None or high is None else f"{wording.percent(low)} to {wording.percent(high)}"
 
 
 def _cell_table(own: Answers, alpha: float) -> Table:
     return Table(
         f"Every cell, {own.network}",
-        ("class", "group", "examples", "independent", "recognised", f"interval, {words.percent(1 - alpha)}"),
+        ("class", "group", "examples", "independent", "recognised", f"interval, {wording.percent(1 - alpha)}"),
         tuple(
-            (r.label, r.group, f"{r.examples:,}", f"{r.clusters:,}", words.percent(r.value), _interval(r.low, r.high))
+            (r.label, r.group, f"{r.examples:,}", f"{r.clusters:,}", wording.percent(r.value), _interval(r.low, r.high))
             for r in cell_rates(own, alpha)
         ),
         words=2,
@@ -139,12 +139,12 @@ def _gap_table(answers: Sequence[Answers], alpha: float) -> Table:
     by_network = [class_gaps(own, alpha) for own in answers]
     header = ["class"]
     for own in answers:
-        header += [f"{own.network}: gap", f"at most, {words.percent(1 - alpha)}", "served worse"]
+        header += [f"{own.network}: gap", f"at most, {wording.percent(1 - alpha)}", "served worse"]
     rows = []
     for of_class in zip(*by_network, strict=True):
         row = [of_class[0].label]
         for gap in of_class:
-            row += [words.points(gap.value), words.points(gap.upper), gap.worse if gap.value else "–"]
+            row += [wording.points(gap.value), wording.points(gap.upper), gap.worse if gap.value else "–"]
         rows.append(tuple(row))
     return Table("The gap in each class, in percentage points", tuple(header), tuple(rows))
 
@@ -159,7 +159,7 @@ def _group_table(of: Material) -> Table:
                 row.network,
                 f"{row.examples:,}",
                 f"{row.clusters:,}",
-                words.percent(row.accuracy),
+                wording.percent(row.accuracy),
                 _interval(row.low, row.high),
             )
             for row in of.verdict.groups
@@ -170,7 +170,7 @@ def _group_table(of: Material) -> Table:
 
 def _sets(sets: Sequence[Compared]) -> list[dict[str, Any]]:
     """Return for each set what the comparison says of it, with a line for each network."""
-    none: tuple[str, ...] = ("–",) * len(words.SHORT_WORDS)
+    none: tuple[str, ...] = ("–",) * len(wording.SHORT_WORDS)
     return [
         {
             "name": one.name,
@@ -178,7 +178,7 @@ def _sets(sets: Sequence[Compared]) -> list[dict[str, Any]]:
             "size": "–" if one.card is None else f"{one.card.examples:,}",
             "outcome": one.outcome or "not judged",
             "lines": [
-                (network, *(words.percent(metrics.get(key)) for key in words.SHORT_WORDS))
+                (network, *(wording.percent(metrics.get(key)) for key in wording.SHORT_WORDS))
                 for network, metrics in (one.metrics or {}).items()
             ]
             or [("–", *none)],
@@ -190,7 +190,7 @@ def _sets(sets: Sequence[Compared]) -> list[dict[str, Any]]:
 def _rows(of: Material) -> Table | None:
     if of.distilled is None or of.manifest.card.schema is None:
         return None
-    header, rows = pictures.rows(of.distilled)
+    header, rows = samples.rows(of.distilled)
     return Table("Rows of the set", tuple(header), tuple(map(tuple, rows)))
 
 
@@ -205,7 +205,7 @@ def _near(of: Material) -> str:
     verb = "is a near copy" if near.near_copies == 1 else "are near copies"
     return (
         f"{near.near_copies:,} of {near.images:,} {things} {verb} of a training example: nearer to it than all but "
-        f"{words.percent(near.quantile, 0)} of hold-out examples are to any. As many unseen ones would show "
+        f"{wording.percent(near.quantile, 0)} of hold-out examples are to any. As many unseen ones would show "
         f"{near.expected:.1f}."
     )
 
@@ -249,7 +249,7 @@ def _residual_table(of: Material) -> Table | None:
             "pooled target",
         ),
         tuple(
-            (label, " / ".join(f"{n:,}" for n in counts), *(words.number(column[c]) for column in columns))
+            (label, " / ".join(f"{n:,}" for n in counts), *(wording.number(column[c]) for column in columns))
             for c, (label, counts) in enumerate(zip(card.classes, card.train_counts, strict=True))
         ),
     )
@@ -281,15 +281,15 @@ def _history_table(history: Sequence[Moment], gated: str) -> Table | None:
         rows.append(
             (
                 f"v{moment.number}",
-                words.date_of(moment.time),
+                wording.date_of(moment.time),
                 said,
                 "–"
                 if moment.verdict is None
                 else moment.verdict.policy[:_SHORT] + (" (new)" if moment.new_policy else ""),
-                words.percent(moment.accuracy),
-                words.percent(moment.value),
-                "–" if finding is None else words.percent(finding.bound),
-                "–" if finding is None else words.percent(finding.limit),
+                wording.percent(moment.accuracy),
+                wording.percent(moment.value),
+                "–" if finding is None else wording.percent(finding.bound),
+                "–" if finding is None else wording.percent(finding.limit),
             )
         )
     header = ("version", "published", "standing", "policy", "accuracy", "gap", "bound", "limit")

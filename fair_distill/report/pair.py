@@ -2,7 +2,7 @@
 
 import io
 
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.report.grid import grid_png
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fair_distill.errors import ConfigError
-from fair_distill.report import words
+from fair_distill.report import wording
 
 
 @dataclass(frozen=True)
@@ -37,5 +37,5 @@ def render(template: str, context: Mapping[str, Any]) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": words.percent, "metric": words.metric, "after": str.removeprefix}
+    environment.filters |= {"percent": wording.percent, "metric": wording.metric, "after": str.removeprefix}
     return environment.get_template(template).render(context).encode()

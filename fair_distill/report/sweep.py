@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from fair_distill.config import Gate
-from fair_distill.report import figures, words
-from fair_distill.report.material import Swept, gated, limit_on
+from fair_distill.report import figures, wording
 from fair_distill.report.render import Table, render
+from fair_distill.report.report_data import Swept, gated, limit_on
 
 
 def sweep_page(
@@ -45,7 +45,7 @@ def _lead(points: Sequence[Swept], own: Swept | None, outcome: str | None) -> st
     if own is None:
         return f"None of {len(points):,} candidates should pass, so the gate split was not looked at. Add larger ones."
     smaller = sum(one.examples < own.examples for one in points)
-    ended = words.OUTCOME_WORDS[outcome or ""]
+    ended = wording.OUTCOME_WORDS[outcome or ""]
     return (
         f"It has {own.examples:,} examples. Of {len(points):,} candidates {smaller:,} are smaller, and by the tune "
         f"split none of those should keep every limit. Judged on the gate split, it {ended}."
@@ -61,18 +61,18 @@ def _table(points: Sequence[Swept], gap: str) -> Table:
             "candidate",
             "examples",
             "accuracy",
-            words.metric(gap).lower(),
+            wording.metric(gap).lower(),
             "margin, points",
-            *(words.metric(clause).lower() for clause in others),
+            *(wording.metric(clause).lower() for clause in others),
         ),
         tuple(
             (
                 one.name,
                 f"{one.examples:,}",
-                words.percent(one.accuracy),
-                words.percent(one.gap),
+                wording.percent(one.accuracy),
+                wording.percent(one.gap),
                 "–" if one.margin is None else f"{100 * one.margin:+.1f}",
-                *(words.percent(one.values[clause]) for clause in others),
+                *(wording.percent(one.values[clause]) for clause in others),
             )
             for one in sorted(
                 points, key=lambda one: (one.examples, -1.0 if one.margin is None else -one.margin, one.name)

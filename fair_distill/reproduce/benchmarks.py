@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fair_distill.data.colour_skew import paired, skewed
 from fair_distill.data.columns import Columns, Labelled
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.skew import paired, skewed
 from fair_distill.data.sources import idx, npz
 from fair_distill.data.splits import deal
 from fair_distill.errors import ConfigError

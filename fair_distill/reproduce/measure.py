@@ -11,9 +11,9 @@ import torch
 
 from fair_distill.errors import FairDistillError
 from fair_distill.evaluation.evaluate import evaluate
-from fair_distill.gate.answers import Answers, answers
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion
-from fair_distill.gate.noise import noise_floor
+from fair_distill.gate.network_predictions import Answers, answers
+from fair_distill.gate.noise_floor import noise_floor
 from fair_distill.gate.predictions import Predictions
 from fair_distill.reproduce.benchmarks import Prepared, prepare
 from fair_distill.reproduce.budget import Budget

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.api import distill
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import parse_json, to_json, write_bytes
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.workspace import parse_json, to_json, write_bytes
 
 
 @dataclass(frozen=True)

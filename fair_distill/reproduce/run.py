@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from fair_distill.artifacts import write_bytes
 from fair_distill.errors import ConfigError
 from fair_distill.reproduce.benchmarks import known, look_for_files
 from fair_distill.reproduce.measure import Clock, Job, Plan
@@ -18,6 +17,7 @@ from fair_distill.reproduce.record import Record, open_record
 from fair_distill.reproduce.reported import COBRA
 from fair_distill.reproduce.table import markdown
 from fair_distill.reproduce.workers import work
+from fair_distill.workspace import write_bytes
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ Torch and Great Expectations are imported by the stages that use them, so judgin
 from fair_distill.stages.attest import attest
 from fair_distill.stages.context import Hand, Known, reserve, reserve_attempt, waive
 from fair_distill.stages.data import describe, prepare, reference, validate
-from fair_distill.stages.evaluation import evaluate, evaluate_part, parts
+from fair_distill.stages.evaluate import evaluate, evaluate_part, parts
 from fair_distill.stages.experts import experts
-from fair_distill.stages.gate import floor_at, judge, plan_gate, replay_gate, verdict_of
+from fair_distill.stages.judge import floor_at, judge, plan_gate, replay_gate, verdict_of
 from fair_distill.stages.progress import Progress, Reached
-from fair_distill.stages.projection import project
-from fair_distill.stages.release import promote, publish
+from fair_distill.stages.project import project
+from fair_distill.stages.publish import promote, publish
 from fair_distill.stages.report import report, report_numbers
 from fair_distill.stages.sets import distill, references
 

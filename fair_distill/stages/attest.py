@@ -7,14 +7,14 @@ binds the file's digest to the set's version and to the key of the machine that 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fair_distill.artifacts import Workspace, sha256, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import IntegrityError, MeasurementError, Undecided
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.registry.manifest import MANIFEST_FILE
 from fair_distill.stages.evidence import read_bound
-from fair_distill.stages.record import made_by
+from fair_distill.stages.set_record import made_by
 from fair_distill.statements import Signer, Statement, read_envelope, signed_by
+from fair_distill.workspace import Workspace, sha256, write_bytes
 
 
 def attest(workspace: Workspace, config: Config, names: Sequence[str], *, sign: Signer) -> list[Path]:

@@ -7,7 +7,6 @@ the same context for itself.
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from fair_distill.artifacts import Workspace, needed, parse_json, sha256, to_json, write_bytes
 from fair_distill.config import Config, checked
 from fair_distill.errors import ConfigError
 from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, Waiver, check_waivers, read_context
@@ -15,13 +14,14 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
 from fair_distill.registry.channels import in_force, previous
-from fair_distill.registry.checks import fetch
+from fair_distill.registry.integrity import fetch
 from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.manifest import read_version
 from fair_distill.registry.store import Store, evidence_key
-from fair_distill.registry.writing import open_to_write
-from fair_distill.stages.record import known, made_by
+from fair_distill.registry.writer import open_to_write
+from fair_distill.stages.set_record import known, made_by
 from fair_distill.statements import Signer
+from fair_distill.workspace import Workspace, needed, parse_json, sha256, to_json, write_bytes
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.artifacts import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import DataError
+from fair_distill.seeds import numpy_generator, torch_generator
 from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.seeds import numpy_generator, torch_generator
+from fair_distill.workspace import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
 
 if TYPE_CHECKING:
     import torch
 
-    from fair_distill.data.grouped import GroupedDataset
-    from fair_distill.distillation.unknown import Resolved
+    from fair_distill.data.grouped_dataset import GroupedDataset
+    from fair_distill.distillation.unknown_groups import Resolved
 
 
 _WORTH_TELLING = 10_000  # images; fewer are there before anyone could look
@@ -23,7 +23,7 @@ _WORTH_TELLING = 10_000  # images; fewer are there before anyone could look
 
 def prepare(workspace: Workspace, config: Config, *, progress: Progress = quiet) -> dict[str, "GroupedDataset"]:
     """Read the source, split it, colour it if told so; write train, tune and gate."""
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
 
     paths = {name: workspace.split(name) for name in SPLITS}
     _write_splits(workspace, config, paths, progress)
@@ -32,7 +32,7 @@ def prepare(workspace: Workspace, config: Config, *, progress: Progress = quiet)
 
 def splits_of(workspace: Workspace, config: Config, *, progress: Progress = quiet) -> dict[str, "GroupedDataset"]:
     """Return the splits that `prepare` would write. Writes nothing that stays."""
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
 
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
         paths = {name: Path(folder) / f"{name}.arrow" for name in SPLITS}
@@ -73,7 +73,7 @@ def validate(
     environment : where the salt of ids is, if privacy is restricted
     pages : a folder for the Data Docs; nothing reads them again
     """
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
 
     splits = {name: read_split(workspace.split(name)) for name in SPLITS}
     outcome = _outcome(workspace, config, splits, environment, pages=pages)
@@ -90,8 +90,8 @@ def _outcome(
     pages: Path | None = None,
 ) -> dict[str, Any]:
     from fair_distill.validation.contract import contract_of, outcome_of
+    from fair_distill.validation.data_docs import write_pages
     from fair_distill.validation.ids import salt_of
-    from fair_distill.validation.pages import write_pages
 
     rules = config.validate_
     salt = salt_of(environment) if rules.privacy == "restricted" else None
@@ -146,8 +146,8 @@ def reference(named: str, registry: str | None) -> dict[str, Any]:
 
 def of_known_groups(workspace: Workspace, config: Config, device: "torch.device") -> "Resolved":
     """Read the train split and see to examples of unknown group, as params say; alike for every stage that asks."""
-    from fair_distill.data.schema import read_split
-    from fair_distill.distillation.unknown import with_known_groups
+    from fair_distill.data.split_file import read_split
+    from fair_distill.distillation.unknown_groups import with_known_groups
 
     return with_known_groups(
         read_split(workspace.split("train")),

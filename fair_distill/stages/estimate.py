@@ -17,15 +17,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import Workspace
 from fair_distill.config import Config
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
+from fair_distill.seeds import torch_generator
 from fair_distill.stages.data import of_known_groups, splits_of
 from fair_distill.stages.device import peak_memory_mb, torch_device
-from fair_distill.stages.looks import looks
-from fair_distill.stages.record import card_of, recipe_of
-from fair_distill.stages.seeds import torch_generator
+from fair_distill.stages.measurements import looks
+from fair_distill.stages.set_record import card_of, recipe_of
+from fair_distill.workspace import Workspace
 
 Clock = Callable[[], float]
 # Enough for a mean; at least one whole life of a network, since renewing one may train it.
@@ -119,7 +119,7 @@ def estimate(
 
 def _prepared_elsewhere(workspace: Workspace, config: Config, place: Workspace) -> None:
     """Write the splits that `prepare` would, into another workspace."""
-    from fair_distill.data.schema import write_split
+    from fair_distill.data.split_file import write_split
 
     for name, dataset in splits_of(workspace, config).items():
         write_split(dataset, place.split(name))
@@ -215,7 +215,7 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
 def _selected(place: Workspace, config: Config, name: str, meters: Meters) -> Work:
     """Select a reference and look at it, which is all that its stage does."""
     began = meters.clock()
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
     from fair_distill.evaluation.coresets import CORESETS
     from fair_distill.evaluation.references import embedding, subset
 
@@ -235,7 +235,7 @@ def _selected(place: Workspace, config: Config, name: str, meters: Meters) -> Wo
 def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, device: str, meters: Meters) -> Work:
     """Time training on a set of a size, by all architectures, and asking them; `each` is of one step of all."""
     clock, began = meters.clock, meters.clock()  # before the imports: torch alone takes more than a second
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
     from fair_distill.evaluation.references import subset
 
     computed_on = torch_device(device, threads=1)

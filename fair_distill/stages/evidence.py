@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import Workspace, parse_json, sha256, to_json
 from fair_distill.card import DatasetCard
 from fair_distill.config import Config
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
-from fair_distill.lock import check_lock
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
-from fair_distill.stages.record import ALWAYS, MAKES_CANDIDATE, known, made_by
+from fair_distill.stages.set_record import ALWAYS, MAKES_CANDIDATE, known, made_by
+from fair_distill.versioning.dvc_lock import check_lock
+from fair_distill.workspace import Workspace, parse_json, sha256, to_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def _read_index(workspace: Workspace) -> GateIndex | None:
     path = workspace.split("gate")
     if not path.exists():
         return None
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
 
     split = read_split(path)
     attributes, names = named_attributes(split.group_names, split.attributes, split.attribute_names)
@@ -209,7 +209,7 @@ def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, comma
 
     A set without a file of its own is the training split: then its card describes the split.
     """
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
 
     file = workspace.split("train")
     if not file.exists():

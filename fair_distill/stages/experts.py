@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.artifacts import Workspace, sha256, to_json, write_bytes
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.seeds import torch_generator
 from fair_distill.stages.data import of_known_groups, validated
 from fair_distill.stages.device import provenance_of, torch_device
 from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.record import recipe_of
-from fair_distill.stages.seeds import torch_generator
+from fair_distill.stages.set_record import recipe_of
+from fair_distill.workspace import Workspace, sha256, to_json, write_bytes
 
 if TYPE_CHECKING:
     from fair_distill.distillation.experts import ExpertFolder, Experts
@@ -40,7 +40,7 @@ def experts(
     from fair_distill.distillation.checkpoint import Interrupted
     from fair_distill.distillation.experts import train_experts
     from fair_distill.distillation.sampling import Normalisation
-    from fair_distill.objects import open_objects
+    from fair_distill.storage.objects import open_objects
 
     candidate = config.candidate(name)
     wanted, folder = _wanted(config), followed(workspace, config, name)
@@ -103,7 +103,7 @@ def _wanted(config: Config) -> "Experts | None":
 
 def _key(workspace: Workspace, config: Config, name: str, wanted: "Experts") -> str:
     """What experts depend on, and no more: other student steps follow the same ones."""
-    from fair_distill.distillation.names import digests_of_own
+    from fair_distill.plugins import digests_of_own
 
     makes = config.model_dump(include={"engine", "seed", "threads"}) | {
         "candidate": config.candidate(name).model_dump(),

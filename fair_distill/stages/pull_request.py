@@ -15,24 +15,24 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import Workspace, is_md5, sha256, to_json, write_bytes
 from fair_distill.config import Config, Gate, parse_config
-from fair_distill.config.files import read_mapping
+from fair_distill.config.loading import read_mapping
 from fair_distill.config.yaml_dialect import YamlError, parse_yaml
-from fair_distill.dvc_remote import DvcRemote
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError, Undecided
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.predictions import read_header
 from fair_distill.gate.verdict import Verdict
-from fair_distill.git_objects import Commit, checked_out, place_in_repository
-from fair_distill.lock import check_lock
 from fair_distill.registry.manifest import MANIFEST_FILE
 from fair_distill.registry.store import key_fault
 from fair_distill.stages.attest import require_attested
-from fair_distill.stages.evaluation import evaluate as evaluate_set
-from fair_distill.stages.gate import verdict_of
-from fair_distill.stages.record import known
+from fair_distill.stages.evaluate import evaluate as evaluate_set
+from fair_distill.stages.judge import verdict_of
+from fair_distill.stages.set_record import known
 from fair_distill.text import printable
+from fair_distill.versioning.dvc_lock import check_lock
+from fair_distill.versioning.dvc_remote import DvcRemote
+from fair_distill.versioning.git_objects import Commit, checked_out, place_in_repository
+from fair_distill.workspace import Workspace, is_md5, sha256, to_json, write_bytes
 
 _MB = 10**6
 # The largest files that are read. A listing and an attestation have no size in dvc.lock.

@@ -4,21 +4,21 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import Workspace, needed, parse_json, write_bytes
 from fair_distill.card import DatasetCard
 from fair_distill.config import Config
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError
-from fair_distill.gate.answers import answers
+from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
 from fair_distill.registry.store import open_store
 from fair_distill.report.history import read_history
-from fair_distill.report.material import Compared, Material, Point, gated
 from fair_distill.report.page import numbers, page
-from fair_distill.stages.gate import verdict_of
-from fair_distill.stages.overview import status_of
-from fair_distill.stages.record import known, made_by
+from fair_distill.report.report_data import Compared, Material, Point, gated
+from fair_distill.stages.judge import verdict_of
+from fair_distill.stages.set_record import known, made_by
+from fair_distill.stages.status import status_of
+from fair_distill.workspace import Workspace, needed, parse_json, write_bytes
 
 
 def report(workspace: Workspace, config: Config, name: str, *, registry: str, out: Path | None = None) -> Path:

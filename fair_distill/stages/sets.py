@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from fair_distill.artifacts import Workspace, sha256, to_csv, to_json, write_bytes
 from fair_distill.config import Candidate, Config
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.registry.manifest import PROVENANCE_FILE, Manifest
+from fair_distill.seeds import torch_generator
 from fair_distill.stages.data import of_data, of_known_groups, validated
 from fair_distill.stages.device import peak_memory_mb, provenance_of, torch_device
 from fair_distill.stages.experts import followed
-from fair_distill.stages.looks import looks
+from fair_distill.stages.measurements import looks
 from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.record import card_of, group_labels_of, params_of, recipe_of, write_set
-from fair_distill.stages.seeds import torch_generator
+from fair_distill.stages.set_record import card_of, group_labels_of, params_of, recipe_of, write_set
+from fair_distill.workspace import Workspace, sha256, to_csv, to_json, write_bytes
 
 
 def distill(
@@ -38,8 +38,8 @@ def distill(
     from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams
     from fair_distill.distillation.loop import distill as run
-    from fair_distill.distillation.names import digests_of_own
     from fair_distill.distillation.sampling import Normalisation
+    from fair_distill.plugins import digests_of_own
     from fair_distill.report.grid import blank_png, grid_png
 
     candidate = config.candidate(name)
@@ -114,7 +114,7 @@ def _derived(config: Config, candidate: Candidate) -> dict[str, str]:
 
 def references(workspace: Workspace, config: Config, name: str) -> Manifest:
     """Write a set that candidates are measured against; the full data stay where they are, named by digest."""
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
     from fair_distill.evaluation.coresets import CORESETS
     from fair_distill.evaluation.references import embedding, subset
 

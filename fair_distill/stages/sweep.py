@@ -9,17 +9,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fair_distill.artifacts import Workspace, to_json, write_bytes
 from fair_distill.config import Config
-from fair_distill.config.files import parse_config
-from fair_distill.gate.choose import Tuned, margin, shrinkage
+from fair_distill.config.loading import parse_config
+from fair_distill.gate.choice import Tuned, margin, shrinkage
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
-from fair_distill.report.material import Metrics, Swept, gated
+from fair_distill.report.report_data import Metrics, Swept, gated
 from fair_distill.report.sweep import sweep_page
-from fair_distill.stages.evaluation import evaluate
-from fair_distill.stages.gate import by_itself, verdict_of
-from fair_distill.stages.record import made_by
+from fair_distill.stages.evaluate import evaluate
+from fair_distill.stages.judge import by_itself, verdict_of
+from fair_distill.stages.set_record import made_by
+from fair_distill.workspace import Workspace, to_json, write_bytes
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def outcome(workspace: Workspace, name: str) -> str:
 
 def shrink_of(workspace: Workspace) -> float:
     """Return how bounds shrink from the tune split to the gate split, of which only its size counts."""
-    from fair_distill.data.schema import read_split
+    from fair_distill.data.split_file import read_split
 
     return shrinkage(len(read_split(workspace.split("tune"))), len(read_split(workspace.split("gate"))))
 

@@ -10,7 +10,7 @@ from fair_distill.distillation.alignment import Alignment, CloudBarycentric, Sta
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.sampling import Allocation
 from fair_distill.errors import ConfigError
-from fair_distill.testing.facts import close, global_generator_at_rest, holds, shape_of
+from fair_distill.testing.assertions import close, global_generator_at_rest, holds, shape_of
 
 # One cell is absent and one is thin, as in data that one would want to align.
 _COUNTS = torch.tensor([[40.0, 5.0, 3.0, 9.0], [4.0, 30.0, 0.0, 6.0], [7.0, 8.0, 9.0, 1.0]])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fair_distill.distillation.barycenter import Barycenter
 from fair_distill.distillation.clouds import CloudBarycenter
-from fair_distill.testing.facts import close, global_generator_at_rest, holds, shape_of
+from fair_distill.testing.assertions import close, global_generator_at_rest, holds, shape_of
 
 
 def check_barycenter(barycenter: Barycenter, generator: torch.Generator) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.config import Named
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, barycentric, per_group, pooled
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.distance import distance
@@ -21,7 +21,7 @@ from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, as_it_is, decode
 from fair_distill.errors import ConfigError
-from fair_distill.testing.facts import close, global_generator_at_rest, holds, shape_of
+from fair_distill.testing.assertions import close, global_generator_at_rest, holds, shape_of
 
 Factory = Callable[[Tensor, Tensor], Alignment]
 

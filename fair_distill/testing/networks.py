@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from fair_distill.distillation.networks import Network, made
-from fair_distill.testing.facts import close, global_generator_at_rest, holds, shape_of
+from fair_distill.testing.assertions import close, global_generator_at_rest, holds, shape_of
 
 
 def check_network(

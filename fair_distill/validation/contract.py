@@ -7,19 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from fair_distill.artifacts import sha256
 from fair_distill.config import CHECKS, Severity, Validate
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.validation import fact_rules
 from fair_distill.validation import rules as ask
+from fair_distill.validation.contract_tables import TRAIN, Tables, tables_of
+from fair_distill.validation.custom_expectations import OwnRule, own_expectations
 from fair_distill.validation.drift import Profile
 from fair_distill.validation.expectations import Suite, run
 from fair_distill.validation.ids import Ids
-from fair_distill.validation.own import OwnRule, own_expectations
 from fair_distill.validation.result import Failure, Validation
 from fair_distill.validation.rules import Rule
-from fair_distill.validation.tables import TRAIN, Tables, tables_of
+from fair_distill.workspace import sha256
 
 __all__ = ["Contract", "Failure", "Validation", "contract_of", "outcome_of", "validate"]
 

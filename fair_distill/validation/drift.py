@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fair_distill.artifacts import parse_json
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.errors import DataError
-from fair_distill.rows import Numeric
+from fair_distill.formats.row_schema import Numeric
+from fair_distill.workspace import parse_json
 
 _BINS = 16
 _TENTHS = 10

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from fair_distill.config import Severity
-from fair_distill.distillation.names import resolve
 from fair_distill.errors import ConfigError, MeasurementError
+from fair_distill.plugins import resolve
 
 _SEVERITIES = {"error": "critical", "warn": "warning"}
 

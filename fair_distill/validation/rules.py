@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import pandas as pd
 
 from fair_distill.config import Validate
-from fair_distill.rows import Numeric, RowSchema
+from fair_distill.formats.row_schema import Numeric, RowSchema
 from fair_distill.validation.expectations import Expectation
 from fair_distill.validation.ids import SHOWN, Ids
 

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from PIL import Image
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 
 N = 40
 CLASSES = ("cat", "dog")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from small_files import FORMS, SPLITS, N, facts, images, written
 from small_workspace import Ended, run, small_params, write_params
 
-from fair_distill.artifacts import SPLITS as NAMES
-from fair_distill.artifacts import Workspace
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
+from fair_distill.workspace import SPLITS as NAMES
+from fair_distill.workspace import Workspace
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Table = Callable[[pa.Table, str, Draw], pa.Table]

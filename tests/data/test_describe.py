@@ -12,9 +12,9 @@ import yaml
 from small_files import SPLITS, png, written
 from small_workspace import REPOSITORY, run, small_params, tree, write_params
 
-from fair_distill.artifacts import SPLITS as NAMES
-from fair_distill.artifacts import Workspace
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
+from fair_distill.workspace import SPLITS as NAMES
+from fair_distill.workspace import Workspace
 
 MNIST = {
     "images": {"train": "train-images-idx3-ubyte.gz", "test": "t10k-images-idx3-ubyte.gz"},

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_workspace import grouped
 
-from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.errors import DataError, ShapeError
 
 CELLS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=40)

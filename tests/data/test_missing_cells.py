@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from small_workspace import run, small_params, write_params
 
-from fair_distill.artifacts import SPLITS as NAMES
-from fair_distill.artifacts import Workspace
 from fair_distill.card import DatasetCard
 from fair_distill.config import Data, parse_config
 from fair_distill.data.columns import Labelled
-from fair_distill.data.grouped import Attributes, GroupedDataset
+from fair_distill.data.grouped_dataset import Attributes, GroupedDataset
 from fair_distill.data.prepare import make_splits
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.stages.record import card_of
+from fair_distill.stages.set_record import card_of
+from fair_distill.workspace import SPLITS as NAMES
+from fair_distill.workspace import Workspace
 
 GROUPS = ("f×dark", "f×light", "m×dark", "m×light")
 # Cats of all groups, dogs of all but f×dark, cows of all.

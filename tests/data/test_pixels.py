@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_files import png
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.pixels import Pixels, decode, luma, to_images
 from fair_distill.errors import DataError
 

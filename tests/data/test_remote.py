@@ -12,12 +12,12 @@ import pytest
 from small_files import SPLITS, N, images, png, written
 from small_workspace import Ended, run, small_params, write_params
 
-from fair_distill.artifacts import SPLITS as NAMES
-from fair_distill.artifacts import Workspace
-from fair_distill.data.remote import Remote, prune
+from fair_distill.data.remote_files import Remote, prune
 from fair_distill.data.sources import CACHE, read_source
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.s3 import Bucket
+from fair_distill.storage.s3 import Bucket
+from fair_distill.workspace import SPLITS as NAMES
+from fair_distill.workspace import Workspace
 
 Asked = Callable[[], list[str]]
 
@@ -171,7 +171,7 @@ def test_what_is_kept_does_not_depend_on_how_pixels_are_read(bucket: str, asked:
 def test_an_interrupted_prepare_goes_on_where_it_was(
     bucket: str, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fair_distill.data.remote._PACK_IMAGES", 8)
+    monkeypatch.setattr("fair_distill.data.remote_files._PACK_IMAGES", 8)
     source = uploaded("folder", bucket, tmp_path / "local")
     put(bucket, "data/pictures/deep/20.png", b"no image")
     assert prepared(tmp_path / "remote", source).code == 2

@@ -12,12 +12,12 @@ import pytest
 from small_rows import CATEGORICAL, NUMERIC, table
 
 from fair_distill.config import Data, checked
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.prepare import make_splits
-from fair_distill.data.schema import read_split, write_split
 from fair_distill.data.sources import read_source
+from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, DataError, FairDistillError
-from fair_distill.rows import Numeric
+from fair_distill.formats.row_schema import Numeric
 
 COLUMNS = {"label": "kind", "groups": "sex", "numeric": list(NUMERIC), "categorical": list(CATEGORICAL)}
 SHARES: dict[str, Any] = {"train": 0.5, "tune": 0.25, "gate": 0.25}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fair_distill.data.grouped import Array, Cell, GroupedDataset
-from fair_distill.data.skew import PAINTS, behind, colour, painted, paired, skewed
+from fair_distill.data.colour_skew import PAINTS, behind, colour, painted, paired, skewed
+from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.data.sources import Labelled
 from fair_distill.data.splits import deal
 from fair_distill.errors import DataError

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_workspace import grouped
 
-from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.data.schema import read_split, write_split
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import DataError
 
 

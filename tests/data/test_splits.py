@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fair_distill.data.coded import Coded
+from fair_distill.data.categorical import Coded
 from fair_distill.data.columns import Labelled
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.splits import deal, split_rows
 from fair_distill.errors import ConfigError, DataError
 

@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_files import COLUMNS, FORMS, SPLITS, N, facts, images, written
 
-from fair_distill.artifacts import SPLITS as NAMES
 from fair_distill.config import Data
 from fair_distill.data.files.file import File
 from fair_distill.data.files.tables import Csv, table_batches
-from fair_distill.data.grouped import Array, GroupedDataset, stand_in
+from fair_distill.data.grouped_dataset import Array, GroupedDataset, stand_in
+from fair_distill.data.image_stream import Part, Stream
 from fair_distill.data.prepare import Preparation, plan
-from fair_distill.data.schema import read_split, split_to_fill, write_split
 from fair_distill.data.sources import read_source
-from fair_distill.data.stream import Part, Stream
+from fair_distill.data.split_file import read_split, split_to_fill, write_split
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.workspace import SPLITS as NAMES
 
 PAINTED = {
     "colours": {"red": [255, 0, 0], "cyan": [0, 255, 255], "grey": "grey"},

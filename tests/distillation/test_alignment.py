@@ -6,7 +6,7 @@ import torch
 from small_workspace import candidate
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.alignment import Alignment, build_alignment, group_weights
 from fair_distill.distillation.barycenter import BARYCENTERS
 from fair_distill.distillation.distance import distance

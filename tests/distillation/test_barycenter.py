@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize, nnls
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.alignment import build_barycenter
 from fair_distill.distillation.barycenter import BARYCENTERS, Barycenter, l1, mean
 from fair_distill.errors import ConfigError, ShapeError

@@ -12,7 +12,7 @@ from test_loop import ran, streams
 from fair_distill.distillation.checkpoint import CheckpointFolder, Interrupted
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.objects import Objects, open_objects
+from fair_distill.storage.objects import Objects, open_objects
 
 KEY = "c0ffee"
 METHODS: dict[str, dict[str, Any]] = {

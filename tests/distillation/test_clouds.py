@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.alignment import build_barycenter
 from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
 from fair_distill.errors import ConfigError, DataError, ShapeError

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from small_workspace import candidate, grouped
 from torch import Tensor, nn
 
+from fair_distill.audit.residuals import Geometry, diagnose, geometry
 from fair_distill.card import Residuals
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
 from fair_distill.distillation.barycenter import l1, mean, minimax
-from fair_distill.distillation.diagnostics import Geometry, diagnose, geometry
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import encode

@@ -11,7 +11,7 @@ from small_workspace import candidate, grouped, tree
 from torch import Tensor
 
 from fair_distill.config import Named
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.experts import ExpertFolder, Experts, Trajectory, train_experts

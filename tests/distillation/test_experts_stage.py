@@ -9,9 +9,9 @@ import yaml
 from small_workspace import MTT, run, small_params, tree, write_params
 
 from fair_distill import stages
-from fair_distill.artifacts import Workspace
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
+from fair_distill.workspace import Workspace
 
 
 @pytest.fixture

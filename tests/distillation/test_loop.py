@@ -8,7 +8,7 @@ import torch
 from small_workspace import grouped
 
 from fair_distill.config import Candidate, Distill
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Target
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.divergence import Diverged

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from small_workspace import candidate, grouped
 from torch import Tensor
 
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, build_alignment
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.distance import distance

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.distance import cdist
 
+from fair_distill.audit.near_copies import METRICS, compare, nearness, pixels, shapes, spectra
 from fair_distill.card import Nearness
-from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.distillation.nearness import METRICS, compare, nearness, pixels, shapes, spectra
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.evaluation.references import subset
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from fair_distill.config import Networks
+from fair_distill.distillation.network_pool import NetworkPool
 from fair_distill.distillation.networks import Network, build, draw_weights
-from fair_distill.distillation.pool import NetworkPool
 
 IMAGES = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([0, 0, 1, 1])

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from small_workspace import grouped
 
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.sampling import (
     Allocation,

@@ -8,7 +8,7 @@ import torch
 from small_workspace import candidate, grouped
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.alignment import Alignment, Pooled, Shrunken, build_alignment
 from fair_distill.distillation.augment import Draw
 from fair_distill.distillation.embedding import Embedding

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from small_workspace import grouped
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import dealt, decode, encode, natural_rows, start, stratified_rows
 from fair_distill.errors import ConfigError, DataError

@@ -9,8 +9,8 @@ from small_workspace import grouped
 
 import fair_distill
 from fair_distill.config import Named
-from fair_distill.data.grouped import Array, Attributes, GroupedDataset
-from fair_distill.distillation.unknown import METHODS, Resolved, _spread, with_known_groups
+from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset
+from fair_distill.distillation.unknown_groups import METHODS, Resolved, _spread, with_known_groups
 from fair_distill.errors import ConfigError, DataError
 
 PROPAGATION: dict[str, Any] = {

@@ -13,12 +13,12 @@ from small_workspace import grouped
 
 import fair_distill
 from fair_distill.config import Candidate, Distill, checked
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.loop import Distilled, Streams
 from fair_distill.distillation.loop import distill as run
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
-from fair_distill.distillation.valid import ValidRows
+from fair_distill.distillation.valid_rows import ValidRows
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.references import subset
 

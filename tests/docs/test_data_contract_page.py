@@ -8,9 +8,9 @@ import pytest
 import yaml
 from small_workspace import REPOSITORY, run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
 from fair_distill.config import CHECKS
 from fair_distill.validation.ids import ENVIRONMENT
+from fair_distill.workspace import Workspace
 
 PAGE = (REPOSITORY / "docs" / "data-contract.md").read_text()
 # A block that is a file says so in its first line; JSON has no comments.

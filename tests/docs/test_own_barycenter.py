@@ -10,11 +10,11 @@ import pytest
 import yaml
 from small_workspace import REPOSITORY, run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
 from fair_distill.cli.own import modules_beside
 from fair_distill.distillation.alignment import build_barycenter
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import read_version
+from fair_distill.workspace import Workspace
 
 PAGE = (REPOSITORY / "docs" / "own-barycenter.md").read_text()
 # A block that is a file says so in its first line.

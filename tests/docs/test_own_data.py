@@ -11,11 +11,11 @@ import yaml
 from PIL import Image
 from small_workspace import REPOSITORY, run, small_params, write_params
 
-from fair_distill.artifacts import SPLITS, Workspace
 from fair_distill.config import Data, parse_config
 from fair_distill.data.columns import Columns
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
+from fair_distill.workspace import SPLITS, Workspace
 
 PAGE = (REPOSITORY / "docs/own-data.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_workspace import grouped
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.data.grouped import Array, Cell, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.evaluation.coresets import CORESETS, herding, k_centre, within_cells
 from fair_distill.evaluation.references import embedding, resampled, subset
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from small_workspace import grouped
 
 from fair_distill.card import TrainingRecipe
-from fair_distill.data.grouped import Array, GroupedDataset
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import ConfigError, DataError, MeasurementError

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from fair_distill import stages
-from fair_distill.artifacts import Workspace
 from fair_distill.config import Config, load_config
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.evaluation import evaluate as evaluation
-from fair_distill.evaluation.parts import Part, parts_of
+from fair_distill.evaluation.shards import Part, parts_of
+from fair_distill.workspace import Workspace
 
 
 @pytest.fixture

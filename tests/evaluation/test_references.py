@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_workspace import grouped
 
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import DataError
 from fair_distill.evaluation.references import subset
 

@@ -8,10 +8,10 @@ import pytest
 from small_workspace import Ended, run, small_params, tree, write_params
 
 from fair_distill import stages
-from fair_distill.artifacts import Workspace, sha256
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
-from fair_distill.objects import open_objects
+from fair_distill.storage.objects import open_objects
+from fair_distill.workspace import Workspace, sha256
 
 EVERY = ("--checkpoint-every", "2")
 

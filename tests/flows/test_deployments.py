@@ -22,10 +22,10 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.base import BaseJobConfiguration
 from small_workspace import REPOSITORY
 
-from fair_distill.config.files import stages_of
+from fair_distill.config.loading import stages_of
 from flows.parameters import Stage
 from flows.refresh import STAGES
-from tasks.telling import Telling, key
+from tasks.run_page import Telling, key
 
 AUTOMATIONS = yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
 DEPLOYED: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]

@@ -14,7 +14,7 @@ import pytest
 from running_prefect import REPOSITORY, Prefect, free_port, stop, until
 from small_repository import command, fewest_stages, git, repository
 
-from fair_distill.artifacts import Workspace
+from fair_distill.workspace import Workspace
 
 pytestmark = [
     pytest.mark.pipeline,

@@ -16,11 +16,11 @@ from prefect.client.schemas.objects import FlowRun
 from small_repository import command, commit, fewest_stages, git, repository
 from small_workspace import write_params
 
-from fair_distill import versioning
-from fair_distill.artifacts import Workspace, sha256
 from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
+from fair_distill.versioning import dvc_commands
+from fair_distill.workspace import Workspace, sha256
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -99,7 +99,7 @@ def test_what_a_run_made_is_in_the_cache_and_the_remote(refreshed: Any, tmp_path
     workspace, upstream, _ = refreshed
     git(workspace.root, "pull", "--quiet", "origin", "main")
     elsewhere = Path(git(tmp_path, "clone", "--quiet", str(upstream), str(tmp_path / "clone")) or tmp_path / "clone")
-    versioning._share(elsewhere, None, workspace.root)
+    dvc_commands._share(elsewhere, None, workspace.root)
 
     command(Workspace(elsewhere), "dvc", "pull")
 
@@ -235,7 +235,7 @@ def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) ->
 
     run_stage("distill", str(tmp_path / "there"))
     said: list[str] = []
-    with versioning.Dvc(workspace.root) as dvc:
+    with dvc_commands.Dvc(workspace.root) as dvc:
         ran = dvc.repro("distill", say=said.append, pull=True)
 
     assert ran == ()

@@ -9,10 +9,10 @@ import pytest
 from prefect.states import Completed, Failed
 
 from fair_distill.errors import IntegrityError
-from tasks import telling
-from tasks.kinds import step
-from tasks.live import Judged
+from tasks import run_page
 from tasks.placement import placed
+from tasks.regate import Judged
+from tasks.task_options import step
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_row_of_a_stage_computes_as_the_stage_does(
 def test_a_page_that_cannot_be_kept_is_a_line_in_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file where the folder was to be")
     said: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(telling, "get_run_logger", lambda: SimpleNamespace(warning=lambda *told: said.append(told)))
-    monkeypatch.setattr(telling, "create_link_artifact", lambda *_, **__: pytest.fail("there is nothing to link to"))
+    monkeypatch.setattr(run_page, "get_run_logger", lambda: SimpleNamespace(warning=lambda *told: said.append(told)))
+    monkeypatch.setattr(run_page, "create_link_artifact", lambda *_, **__: pytest.fail("there is nothing to link to"))
 
     where: Any = SimpleNamespace(reports=str(tmp_path / "taken")), SimpleNamespace(dataset="digits")
-    telling.keep_page(*where, "barycentric", b"<h1>")
+    run_page.keep_page(*where, "barycentric", b"<h1>")
 
     ((line, name, why),) = said
     assert name == "barycentric"

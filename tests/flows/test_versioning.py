@@ -12,10 +12,10 @@ from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 from small_repository import commit, git
 
-from fair_distill import versioning
 from fair_distill.errors import ConfigError, FairDistillError, Refused
 from fair_distill.registry.store import Unanswered
-from tasks.kinds import unanswered, went_down
+from fair_distill.versioning import dvc_commands
+from tasks.task_options import unanswered, went_down
 
 
 def stage(folder: Path, command: str) -> Path:
@@ -32,16 +32,16 @@ def test_a_stage_that_refuses_is_told_in_its_own_words(tmp_path: Path) -> None:
     folder = stage(tmp_path, "echo 'fair-distill: too few' >&2; exit 2")
 
     with (
-        versioning.Dvc(folder) as dvc,
+        dvc_commands.Dvc(folder) as dvc,
         pytest.raises(FairDistillError, match="stage only did not end well: too few") as refused,
     ):
         dvc.repro("only", say=lambda line: None)
 
-    assert not isinstance(refused.value, versioning.Stopped)
+    assert not isinstance(refused.value, dvc_commands.Stopped)
 
 
 def test_a_stage_that_was_killed_may_be_tried_again(tmp_path: Path) -> None:
-    with versioning.Dvc(stage(tmp_path, "kill -9 $$")) as dvc, pytest.raises(versioning.Stopped):
+    with dvc_commands.Dvc(stage(tmp_path, "kill -9 $$")) as dvc, pytest.raises(dvc_commands.Stopped):
         dvc.repro("only", say=lambda line: None)
 
 
@@ -54,10 +54,10 @@ def test_dvc_is_started_once_for_many_commands_and_anew_after_it_was_killed(tmp_
         assert dvc.repro("only", say=lambda line: None) == ("only",)
         return (folder / "made").read_text()
 
-    with versioning.Dvc(folder) as dvc:
+    with dvc_commands.Dvc(folder) as dvc:
         first, second = started_by(), started_by()
         (folder / "die").touch()
-        with pytest.raises(versioning.Stopped):
+        with pytest.raises(dvc_commands.Stopped):
             dvc.repro("only", say=lambda line: None)
         (folder / "die").unlink()
         third = started_by()
@@ -74,7 +74,7 @@ def test_a_killed_process_that_nobody_has_waited_for_holds_no_lock(tmp_path: Pat
     (folder / ".dvc" / "tmp").mkdir()
     (folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps({"read": {}, "write": {str(folder / "made"): holder}}))
 
-    with versioning.Dvc(folder) as dvc:
+    with dvc_commands.Dvc(folder) as dvc:
         assert dvc.repro("only", say=lambda line: None) == ("only",)
 
     killed.wait()
@@ -84,14 +84,14 @@ def test_what_would_run_is_told_and_not_run(tmp_path: Path) -> None:
     folder = stage(tmp_path, "touch made")
     (folder / "asked").touch()
     (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text() + "    deps: [asked]\n")
-    with versioning.Dvc(folder) as dvc:
+    with dvc_commands.Dvc(folder) as dvc:
         assert dvc.would_run("only") == ("only",)
         assert not (folder / "made").exists()
         dvc.repro("only", say=lambda line: None)
         assert dvc.would_run("only") == ()
         (folder / "made").unlink()
         assert dvc.would_run("only") == ()  # the cache has it
-        with pytest.raises(versioning.Stopped, match="nobody"):
+        with pytest.raises(dvc_commands.Stopped, match="nobody"):
             dvc.would_run("nobody")
 
 
@@ -104,7 +104,7 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
         if line == "ready":
             raise KeyboardInterrupt
 
-    with versioning.Dvc(folder) as dvc, pytest.raises(KeyboardInterrupt):
+    with dvc_commands.Dvc(folder) as dvc, pytest.raises(KeyboardInterrupt):
         dvc.repro("only", say=say)
 
     assert (folder / "kept").read_text() == "kept\n"
@@ -113,7 +113,7 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
 @pytest.mark.parametrize(
     ("condition", "error", "again"),
     [
-        (went_down, versioning.Stopped("killed"), True),
+        (went_down, dvc_commands.Stopped("killed"), True),
         (went_down, FairDistillError("validation refused the data"), False),
         (went_down, RuntimeError("a fault of ours"), False),
         (unanswered, Unanswered("no answer"), True),
@@ -134,7 +134,7 @@ def test_a_clone_shares_the_cache_and_keeps_folders_that_are_remotes_where_they_
     (home / ".dvc" / "config").write_text("[core]\n    remote = r\n['remote \"r\"']\n    url = ../store\n")
     commit(home, "first")
 
-    clone = versioning.cloned(str(home), tmp_path / "clone")
+    clone = dvc_commands.cloned(str(home), tmp_path / "clone")
 
     local = (clone / ".dvc" / "config.local").read_text()
     assert f"dir = {home / '.dvc' / 'cache'}" in local
@@ -151,15 +151,15 @@ def test_a_lock_whose_push_failed_is_pushed_when_that_is_tried_again(tmp_path: P
     git(place, "push", "--quiet", "--set-upstream", "origin", "main")
     (place / "dvc.lock").write_text("schema: '2.0'\n")
     upstream.rename(tmp_path / "away")
-    with pytest.raises(versioning.Stopped, match="cannot push, nor fetch"):
-        versioning.keep_lock(versioning.Dvc(place), message="lock")
+    with pytest.raises(dvc_commands.Stopped, match="cannot push, nor fetch"):
+        dvc_commands.keep_lock(dvc_commands.Dvc(place), message="lock")
     (tmp_path / "away").rename(upstream)
 
-    again = versioning.keep_lock(versioning.Dvc(place), message="lock")
+    again = dvc_commands.keep_lock(dvc_commands.Dvc(place), message="lock")
 
     assert again is not None
     assert git(upstream, "log", "--format=%s", "main").splitlines() == ["lock", "first"]
-    assert versioning.keep_lock(versioning.Dvc(place), message="lock") is None
+    assert dvc_commands.keep_lock(dvc_commands.Dvc(place), message="lock") is None
 
 
 def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
     with (place / ".dvc" / "config").open("a") as config:
         config.write("['remote \"published\"']\n    url = ../published\n")
 
-    with versioning.Dvc(place) as dvc:
+    with dvc_commands.Dvc(place) as dvc:
         dvc.push(say=lambda line: None)
         assert dvc.repro("only", say=lambda line: None, pull=True) == ("only",)
 
@@ -177,14 +177,14 @@ def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) 
     commit(home, "first")
     upstream = tmp_path / "up.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
-    one, other = (versioning.cloned(str(upstream), tmp_path / name) for name in ("one", "other"))
+    one, other = (dvc_commands.cloned(str(upstream), tmp_path / name) for name in ("one", "other"))
     for clone in (one, other):
         git(clone, "remote", "set-url", "origin", str(upstream))
     (one / "dvc.lock").write_text("of: one\n")
     (other / "dvc.lock").write_text("of: other\n")
 
-    first = versioning.keep_lock(versioning.Dvc(one), message="lock")
-    second = versioning.keep_lock(versioning.Dvc(other), message="lock")
+    first = dvc_commands.keep_lock(dvc_commands.Dvc(one), message="lock")
+    second = dvc_commands.keep_lock(dvc_commands.Dvc(other), message="lock")
 
     assert first is not None
     assert first.unpushed is None
@@ -195,7 +195,7 @@ def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) 
 
 def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
-        versioning.cloned("http://somebody:hunter2@127.0.0.1:1/x.git", tmp_path / "clone")
+        dvc_commands.cloned("http://somebody:hunter2@127.0.0.1:1/x.git", tmp_path / "clone")
 
     assert "hunter2" not in str(refused.value)
     assert "://...@127.0.0.1:1/x.git" in str(refused.value)

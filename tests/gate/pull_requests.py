@@ -19,7 +19,7 @@ import yaml
 from small_repository import BIN, commit, fewest_stages, git
 from small_workspace import REPOSITORY, run, write_params
 
-from fair_distill.artifacts import Workspace
+from fair_distill.workspace import Workspace
 
 SET, REFERENCE = "barycentric", "random"
 # The workspace is a folder of the repository, as in a repository with code of its own.

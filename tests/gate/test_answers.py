@@ -8,8 +8,8 @@ import pytest
 from small_predictions import drawn, predictions_from
 
 from fair_distill.errors import MeasurementError
-from fair_distill.gate.answers import answers, same_examples
 from fair_distill.gate.metrics import mean_confusion
+from fair_distill.gate.network_predictions import answers, same_examples
 from fair_distill.gate.predictions import Predictions
 
 GOOD = drawn([[0.9, 0.8], [0.7, 0.9]], 20, np.random.default_rng(0), paired=True)

@@ -14,10 +14,10 @@ from small_evidence import write_evidence, write_gate_split, write_manifest
 from small_predictions import drawn
 from small_workspace import run, small_params, write_params
 
-from fair_distill.artifacts import Workspace, sha256, write_bytes
 from fair_distill.config import Config, load_config
-from fair_distill.data.schema import read_split, write_split
+from fair_distill.data.split_file import read_split, write_split
 from fair_distill.gate.predictions import Predictions
+from fair_distill.workspace import Workspace, sha256, write_bytes
 
 SET, WORSE = "barycentric", "pooled"
 FAIR, UNFAIR = ((0.9, 0.9), (0.9, 0.9)), ((0.95, 0.2), (0.9, 0.9))

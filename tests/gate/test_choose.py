@@ -8,7 +8,7 @@ import pytest
 from small_predictions import predictions_of
 
 from fair_distill.config import Gate, checked
-from fair_distill.gate.choose import Tuned, margin, shrinkage, smallest_that_should_pass
+from fair_distill.gate.choice import Tuned, margin, shrinkage, smallest_that_should_pass
 from fair_distill.gate.judge import judge
 from fair_distill.gate.verdict import Verdict
 

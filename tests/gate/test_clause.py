@@ -7,10 +7,10 @@ import pytest
 from small_predictions import drawn, predictions_of, recalls_of
 
 from fair_distill.config import Gate, Limit
-from fair_distill.gate.answers import answers
 from fair_distill.gate.clause import decide, undecided
 from fair_distill.gate.evidence import gather
 from fair_distill.gate.judge import judge
+from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.verdict import Finding
 
 TINY = 1e-6

@@ -9,10 +9,10 @@ from small_predictions import drawn, predictions_from
 
 from fair_distill.config import Limit
 from fair_distill.errors import ConfigError
-from fair_distill.gate.answers import Answers, answers
 from fair_distill.gate.bounds import level, minus, on_the_same
 from fair_distill.gate.evidence import gather, value_of
 from fair_distill.gate.metrics import GAPS, METRICS, measure
+from fair_distill.gate.network_predictions import Answers, answers
 from fair_distill.gate.scope import lacking, scope
 
 ALPHA = 0.05

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_predictions import drawn, predictions_from
 
-from fair_distill.gate.answers import answers
 from fair_distill.gate.metrics import METRICS
-from fair_distill.gate.noise import noise_floor
+from fair_distill.gate.network_predictions import answers
+from fair_distill.gate.noise_floor import noise_floor
 
 
 def floors(predictions: Any, *names: str, draws: int = 100) -> list[float]:

@@ -8,7 +8,7 @@ from small_predictions import drawn
 from small_workspace import grouped
 
 from fair_distill.config import Gate
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
 from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import GAPS

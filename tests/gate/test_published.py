@@ -12,7 +12,6 @@ from small_predictions import drawn
 from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 
 from fair_distill import stages
-from fair_distill.artifacts import Workspace, sha256, to_json
 from fair_distill.card import DatasetCard, Nearness, TrainingRecipe
 from fair_distill.config import Gate, load_config
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
@@ -24,6 +23,7 @@ from fair_distill.gate.render import junit, markdown
 from fair_distill.gate.replay import replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
+from fair_distill.workspace import Workspace, sha256, to_json
 
 RECIPE = TrainingRecipe(
     network={"name": "mlp"},

@@ -15,13 +15,13 @@ from mutation.scene import REFERENCE, SET, Scene
 from small_workspace import run
 
 from fair_distill import cli
-from fair_distill.config import files as config_files
 from fair_distill.config import load_config, load_gate
+from fair_distill.config import loading as config_files
 from fair_distill.errors import FairDistillError
 from fair_distill.gate import judge as judging
 from fair_distill.stages.evidence import _read_index
-from fair_distill.stages.overview import status_of
 from fair_distill.stages.report import material
+from fair_distill.stages.status import status_of
 
 PASSES = ("pass", "waived")
 

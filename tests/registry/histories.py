@@ -27,19 +27,19 @@ from places import Bucket, Place
 from small_registry import NAME, NOW, ORDER, Package, package, processes, publish, ship
 from test_snapshots import lengthen
 
-from fair_distill.artifacts import sha256
 from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, FairDistillError, Refused, Undecided
-from fair_distill.registry import opening, release, retraction
+from fair_distill.registry import lookup, release, retraction
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.channels import Withdrawn, current, published
 from fair_distill.registry.client import look_up
-from fair_distill.registry.garbage import LEAST, Look, garbage, remove
+from fair_distill.registry.client_state import cache_folder
+from fair_distill.registry.garbage_collection import LEAST, Look, garbage, remove
 from fair_distill.registry.ledger import read_ledger, timestamp
-from fair_distill.registry.memory import cache_folder
 from fair_distill.registry.store import Store, Unanswered, open_store
-from fair_distill.registry.writing import Writer
+from fair_distill.registry.writer import Writer
 from fair_distill.statements import signer
+from fair_distill.workspace import sha256
 
 VERSIONS = 5
 # What a process does next, and how often of 100 times.
@@ -230,7 +230,7 @@ def work(
     warnings.simplefilter("ignore")
     rng = random.Random(f"{plan.seed} {number}")
     store = Perilous(open_store(url), rng, plan, plan.deaths[number], lossy=lossy)
-    opening.open_store = lambda _: store  # type: ignore[assignment, return-value]
+    lookup.open_store = lambda _: store  # type: ignore[assignment, return-value]
     worker = Worker(plan, number, url, Path(folder), made, rng, Writer(store, url, cache_folder()))
     start.wait()
     for step in range(plan.steps):

@@ -17,8 +17,8 @@ def main() -> None:
     import pyarrow.parquet  # noqa: F401
 
     from fair_distill.errors import FairDistillError
-    from fair_distill.registry.audit import verify
     from fair_distill.registry.client import load
+    from fair_distill.registry.verify import verify
 
     if LIMIT:
         resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))

@@ -9,10 +9,9 @@ from threading import Lock
 
 import numpy as np
 
-from fair_distill.artifacts import sha256, to_json
 from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.config import Gate, Limit
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
 from fair_distill.gate.judge import Verdict, judge
 from fair_distill.gate.predictions import Predictions
@@ -20,6 +19,7 @@ from fair_distill.registry import release
 from fair_distill.registry.ledger import Draft, Entry, append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.registry.store import Absent, Store, check_size, key_fault
+from fair_distill.workspace import sha256, to_json
 
 NAME = "digits"
 ORDER = ("candidate", "staging", "production")
@@ -36,7 +36,7 @@ PRELOADED = [
     "securesystemslib.signer",
     "cryptography.hazmat.primitives.serialization",
     "fair_distill.registry.client",
-    "fair_distill.registry.garbage",
+    "fair_distill.registry.garbage_collection",
     "fair_distill.registry.release",
 ]
 

@@ -12,15 +12,15 @@ from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, IntegrityError, Undecided
 from fair_distill.registry.admission import required
 from fair_distill.registry.approvals import approve, approved_by
-from fair_distill.registry.audit import verify
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load, look_up
-from fair_distill.registry.evidence import evidence
+from fair_distill.registry.export.evidence_bundle import evidence
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import pin
 from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
+from fair_distill.registry.verify import verify
 from fair_distill.statements import Signer, new_key, signer
 
 ONE, TWO = package(1), package(2)

@@ -13,13 +13,13 @@ from places import Bucket
 from small_registry import NAME, NOW, package, promote, publish, ship
 from test_snapshots import lengthen
 
-from fair_distill import s3
 from fair_distill.registry import retraction
-from fair_distill.registry.audit import verify
 from fair_distill.registry.client import load
-from fair_distill.registry.garbage import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import Store, object_key
+from fair_distill.registry.verify import verify
+from fair_distill.storage import s3
 
 ONE, TWO = package(1), package(2)
 POLICIES = Path(__file__).parents[2] / "examples" / "registry"

@@ -11,10 +11,10 @@ from small_registry import NAME, NOW, Package, files_of, lasting, package, promo
 
 from fair_distill.errors import ConfigError
 from fair_distill.registry import retraction
-from fair_distill.registry.audit import verify
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
+from fair_distill.registry.verify import verify
 
 ONE, TWO = package(1), package(2)
 

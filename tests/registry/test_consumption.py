@@ -12,7 +12,6 @@ from places import Bucket, Place
 from small_registry import NAME, NOW, ORDER, Package, enter, package, ship
 
 import fair_distill
-from fair_distill.artifacts import sha256
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.policy import Waiver
 from fair_distill.gate.verdict import Verdict
@@ -22,6 +21,7 @@ from fair_distill.registry.client import load, look_up
 from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.pins import Pin, outdated, pin, read_pins
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
+from fair_distill.workspace import sha256
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -317,7 +317,7 @@ def test_a_set_is_torch_s_arrow_s_numpy_s_and_pandas_s():
 
     table = ONE.set.to_arrow()
     assert table.column_names == ["image", "label"]
-    assert fair_distill.distilled.DistilledSet.from_parquet(ONE.set.to_parquet()).card == ONE.set.card
+    assert fair_distill.distilled_set.DistilledSet.from_parquet(ONE.set.to_parquet()).card == ONE.set.card
     assert b"learning_rate" in table.schema.metadata[b"fair_distill"]
     assert ONE.set.to_pandas()["label"].tolist() == labels.tolist()
 

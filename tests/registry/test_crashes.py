@@ -11,11 +11,11 @@ from small_registry import NAME, ORDER, events, files_of, package, processes, sh
 
 from fair_distill.errors import ConfigError
 from fair_distill.registry import folder
-from fair_distill.registry.audit import verify
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import Store, open_store
+from fair_distill.registry.verify import verify
 
 OLD, NEW = package(1), package(2)
 # the announcement; the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from small_registry import NAME, NOW, ORDER, package
 
-from fair_distill.artifacts import sha256
 from fair_distill.errors import IntegrityError
-from fair_distill.registry.audit import verify
 from fair_distill.registry.client import load, look_up
-from fair_distill.registry.croissant import croissant
-from fair_distill.registry.evidence import evidence
+from fair_distill.registry.export.croissant import croissant
+from fair_distill.registry.export.evidence_bundle import evidence
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
 from fair_distill.registry.store import object_key
+from fair_distill.registry.verify import verify
+from fair_distill.workspace import sha256
 
 ONE, TWO = package(1), package(2)
 

@@ -17,20 +17,20 @@ from typing import Any
 import pytest
 from small_registry import NAME, NOW, Package, package, promote, publish
 
-from fair_distill.artifacts import md5, sha256, to_json
 from fair_distill.errors import FairDistillError
 from fair_distill.registry import client
 from fair_distill.registry.approvals import approve
-from fair_distill.registry.audit import log, verify
-from fair_distill.registry.croissant import croissant
-from fair_distill.registry.evidence import evidence
+from fair_distill.registry.export.croissant import croissant
+from fair_distill.registry.export.dataset_card import dataset_card
+from fair_distill.registry.export.evidence_bundle import evidence
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import entry_key, read_ledger
-from fair_distill.registry.page import dataset_card
 from fair_distill.registry.pins import outdated, pin, read_pins
 from fair_distill.registry.release import publish as publish_release
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
+from fair_distill.registry.verify import log, verify
 from fair_distill.statements import Statement
+from fair_distill.workspace import md5, sha256, to_json
 
 CASES = int(os.environ.get("FAIR_DISTILL_CASES", "150"))
 REFERENCE = f"{NAME}@production"

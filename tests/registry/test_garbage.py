@@ -10,18 +10,18 @@ import pytest
 from places import Place
 from small_registry import NAME, NOW, Package, files_of, package, promote, publish, put_in_place
 
-from fair_distill.artifacts import sha256, to_json
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.registry import retraction
 from fair_distill.registry.announcements import announce, plan
-from fair_distill.registry.audit import head, verify
+from fair_distill.registry.client_state import remember
+from fair_distill.registry.dvc_layout import beside_files
 from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.garbage import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
 from fair_distill.registry.ledger import entry_key, names, read_ledger
-from fair_distill.registry.memory import remember
-from fair_distill.registry.remote import beside_files
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, open_store
+from fair_distill.registry.verify import head, verify
+from fair_distill.workspace import sha256, to_json
 
 OLD, NEW = package(1), package(2)
 

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from places import Bucket, Folder
 from small_registry import NAME, MemoryStore, package, promote, publish, ship
 
-from fair_distill.artifacts import sha256, to_json
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.registry.client import load
+from fair_distill.registry.client_state import Cached, remember, settled
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import entry_key, read_ledger
-from fair_distill.registry.memory import Cached, remember, settled
 from fair_distill.registry.pins import pin, read_pins
 from fair_distill.registry.store import identity_of, manifest_key, open_store
-from fair_distill.s3 import _server
+from fair_distill.storage.s3 import _server
+from fair_distill.workspace import sha256, to_json
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -229,7 +229,7 @@ def unwritable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise ConfigError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr("fair_distill.registry.memory.write_bytes", full)
+    monkeypatch.setattr("fair_distill.registry.client_state.write_bytes", full)
 
 
 @pytest.mark.parametrize("kind", ["full", "a file", "no folder"])

@@ -12,7 +12,6 @@ import pytest
 from places import Bucket
 from small_registry import NAME, MemoryStore, put_in_place
 
-from fair_distill.artifacts import to_json
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.registry import ledger
 from fair_distill.registry.bucket import BucketStore
@@ -29,7 +28,8 @@ from fair_distill.registry.ledger import (
     until,
 )
 from fair_distill.registry.store import Store, Unanswered
-from fair_distill.s3 import open_bucket
+from fair_distill.storage.s3 import open_bucket
+from fair_distill.workspace import to_json
 
 VERSION = "ab" * 32
 VERDICT = "cd" * 32

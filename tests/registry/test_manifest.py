@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from small_registry import package
 
-from fair_distill.artifacts import to_json
 from fair_distill.errors import DataError, IntegrityError
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, read_version, write_version
+from fair_distill.workspace import to_json
 
 ONE, TWO = package(1), package(2)
 VALUE = json.loads(ONE.manifest.to_json())

@@ -19,7 +19,7 @@ from fair_distill.registry.approvals import approve
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.channels import current, version_number
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.pending import operation
+from fair_distill.registry.operations import operation
 from fair_distill.registry.store import Store, Unanswered
 from fair_distill.statements import new_key, signer
 

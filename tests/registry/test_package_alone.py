@@ -10,9 +10,9 @@ import yaml
 from small_workspace import run
 
 import fair_distill
-from fair_distill.artifacts import sha256
-from fair_distill.data.schema import read_split
+from fair_distill.data.split_file import read_split
 from fair_distill.registry.client import look_up
+from fair_distill.workspace import sha256
 
 SEEDS = range(100, 104)
 

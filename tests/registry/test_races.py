@@ -14,12 +14,12 @@ from small_registry import NAME, NOW, ORDER, events, package, processes, promote
 
 from fair_distill.errors import Refused
 from fair_distill.registry import release, retraction
-from fair_distill.registry.audit import verify
 from fair_distill.registry.channels import current, version_number
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.store import Store
+from fair_distill.registry.verify import verify
 
 RACERS = 16
 

@@ -15,13 +15,13 @@ from places import REAL, Bucket
 from small_registry import NAME, ORDER, Package, events, package, promote, publish, ship
 
 from fair_distill.errors import ConfigError, FairDistillError
-from fair_distill.registry.audit import verify
 from fair_distill.registry.bucket import BucketStore, Patience
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import Unanswered, open_store
-from fair_distill.s3 import open_bucket
+from fair_distill.registry.verify import verify
+from fair_distill.storage.s3 import open_bucket
 
 OLD, NEW = package(1), package(2)
 ATTEMPTS = 4

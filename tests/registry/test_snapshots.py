@@ -14,17 +14,17 @@ from places import Bucket, Folder, Place
 from small_registry import NAME, NOW, MemoryStore, package, processes, publish, ship
 from test_compatibility import old_client
 
-from fair_distill import s3
-from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry import retraction, snapshots
-from fair_distill.registry.audit import verify
 from fair_distill.registry.channels import Withdrawn, current
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Draft, Entry, append, entry_key, read_ledger
 from fair_distill.registry.snapshots import SIZES, Snapshot, blocks, list_snapshots, make_snapshot, plan
 from fair_distill.registry.store import Store
+from fair_distill.registry.verify import verify
+from fair_distill.storage import s3
+from fair_distill.workspace import sha256, to_json
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

@@ -12,16 +12,15 @@ import pytest
 from places import Place
 from small_registry import NAME, NOW, ORDER, enter, package, promote, publish, ship
 
-from fair_distill.artifacts import sha256, to_json
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.registry import release, retraction
 from fair_distill.registry.approvals import approved_by
-from fair_distill.registry.audit import head, verify
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load, look_up
-from fair_distill.registry.evidence import evidence
+from fair_distill.registry.export.evidence_bundle import evidence
 from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.store import evidence_key
+from fair_distill.registry.verify import head, verify
 from fair_distill.statements import (
     PAYLOAD_TYPE,
     TYPE,
@@ -32,6 +31,7 @@ from fair_distill.statements import (
     signed_by,
     signer,
 )
+from fair_distill.workspace import sha256, to_json
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

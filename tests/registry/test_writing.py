@@ -14,9 +14,9 @@ from fair_distill.errors import IntegrityError
 from fair_distill.registry import retraction
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.attempts import reserve
+from fair_distill.registry.client_state import remember
 from fair_distill.registry.ledger import Draft, append, entry_key, read_ledger
-from fair_distill.registry.memory import remember
-from fair_distill.registry.writing import Writer, open_to_write
+from fair_distill.registry.writer import Writer, open_to_write
 from fair_distill.statements import new_key, signer
 
 ONE, TWO = package(1), package(2)

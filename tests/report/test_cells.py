@@ -5,8 +5,8 @@ import pytest
 from small_predictions import drawn
 
 from fair_distill.config import Gate
-from fair_distill.gate.answers import answers
 from fair_distill.gate.judge import judge
+from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.report.cells import cell_rates, class_gaps
 

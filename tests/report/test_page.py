@@ -10,12 +10,12 @@ import pytest
 from small_rows import dataset
 from small_workspace import SETS, run, small_params, write_params
 
-from fair_distill.artifacts import Workspace
 from fair_distill.config import load_config
-from fair_distill.distilled import DistilledSet
-from fair_distill.report.material import Material
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.report.page import page
+from fair_distill.report.report_data import Material
 from fair_distill.stages.report import material
+from fair_distill.workspace import Workspace
 
 
 class Elements(HTMLParser):

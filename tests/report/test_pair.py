@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from small_registry import package
 
-from fair_distill.distilled import DistilledSet
+from fair_distill.distilled_set import DistilledSet
 from fair_distill.report.grid import grid_png
 from fair_distill.report.pair import pair_png
 

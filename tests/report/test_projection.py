@@ -8,10 +8,10 @@ import pytest
 import torch
 from small_workspace import grouped, run
 
-from fair_distill.artifacts import Workspace
+from fair_distill.audit.projection import Point, plane, project
 from fair_distill.distillation.networks import build
-from fair_distill.distillation.projection import Point, plane, project
 from fair_distill.distillation.sampling import normalisation
+from fair_distill.workspace import Workspace
 
 
 def test_two_groups_lie_along_the_first_direction_and_the_first_of_them_to_the_left() -> None:

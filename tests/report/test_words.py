@@ -11,7 +11,7 @@ from fair_distill.gate.judge import Verdict, judge
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.published import NEAR_COPIES
 from fair_distill.gate.verdict import EXIT_CODES
-from fair_distill.report.words import METRIC_WORDS, OUTCOME_WORDS, lead, metric, number, percent
+from fair_distill.report.wording import METRIC_WORDS, OUTCOME_WORDS, lead, metric, number, percent
 
 LIMITS = [
     {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"},

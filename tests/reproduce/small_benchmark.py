@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.reproduce.budget import Budget
 
 TINY = Budget(

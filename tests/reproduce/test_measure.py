@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fair_distill.gate.answers import answers
+from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.reproduce.measure import figures
 

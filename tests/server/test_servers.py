@@ -21,9 +21,9 @@ import yaml
 from running_prefect import Prefect, free_port, stop, until
 from small_repository import command, commit, fewest_stages, git, repository
 
-from fair_distill.artifacts import Workspace, sha256
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
+from fair_distill.workspace import Workspace, sha256
 
 pytestmark = pytest.mark.skipif("FAIR_DISTILL_SERVER" not in os.environ, reason="make test-server sets this")
 

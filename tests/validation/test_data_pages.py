@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from fair_distill.errors import ConfigError
+from fair_distill.validation.data_docs import write_pages
 from fair_distill.validation.drift import Profile
 from fair_distill.validation.expectations import Expectation, Suite
-from fair_distill.validation.pages import write_pages
 from fair_distill.validation.result import Failure, Validation
 
 FACTS = pd.DataFrame({"class": ["cat", "wombat", None], "count": [1, 2, 77]})

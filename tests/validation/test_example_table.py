@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.validation import table
-from fair_distill.validation.table import Examples, cell_table, class_table, examples_of, with_overlaps
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.validation import split_tables
+from fair_distill.validation.split_tables import Examples, cell_table, class_table, examples_of, with_overlaps
 
 
 def noise(n: int, *, size: tuple[int, int] = (16, 16), seed: int = 0) -> Array:
@@ -41,7 +41,7 @@ def test_the_batch_size_changes_nothing(monkeypatch: pytest.MonkeyPatch):
     dataset = GroupedDataset.from_arrays(noise(11), np.arange(11) % 2, np.arange(11) % 3)
     whole = examples_of(dataset).table
 
-    monkeypatch.setattr(table, "_BATCH_BYTES", 3 * dataset.images[0].nbytes)
+    monkeypatch.setattr(split_tables, "_BATCH_BYTES", 3 * dataset.images[0].nbytes)
 
     pd.testing.assert_frame_equal(examples_of(dataset).table, whole)
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from fair_distill.config import Validate, checked
-from fair_distill.data.grouped import Array, GroupedDataset
-from fair_distill.rows import schema_of
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.formats.row_schema import schema_of
 from fair_distill.validation.contract import Validation, validate
-from fair_distill.validation.leak import column_table
+from fair_distill.validation.label_leak import column_table
 
 
 def leak(train: Array, other: Array, train_class: Array, other_class: Array, *, numeric: bool) -> float:

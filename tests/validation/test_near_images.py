@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fair_distill.data.grouped import Array
-from fair_distill.data.skew import colour
-from fair_distill.validation import near
-from fair_distill.validation.near import near_facts, sketch
+from fair_distill.data.colour_skew import colour
+from fair_distill.data.grouped_dataset import Array
+from fair_distill.validation import near_duplicates
+from fair_distill.validation.near_duplicates import near_facts, sketch
 
 RED, CYAN, DIM = [255, 0, 0], [0, 255, 255], [0, 0, 51]
 
@@ -108,7 +108,7 @@ def test_near_duplicates_are_those_of_a_naive_search(seed: int, distance: int, d
 
 
 def test_a_heap_of_images_that_are_nearly_alike_is_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(near, "_MOST", 4)
+    monkeypatch.setattr(near_duplicates, "_MOST", 4)
     heap = np.tile(np.arange(64, dtype=np.uint8) * 4, (50, 1))
     heap[:, 0] = np.arange(50)  # all on one level, and a hair apart
     splits = np.repeat([0, 1], [49, 1])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fair_distill.config import CHECKS, Validate, checked
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.validation.contract import validate
 
 Splits = dict[str, GroupedDataset]

@@ -6,7 +6,7 @@ import numpy as np
 from small_rows import dataset, table
 
 from fair_distill.config import Validate
-from fair_distill.data.grouped import GroupedDataset
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.validation.contract import Validation, validate
 
 TRAIN = dataset(80)

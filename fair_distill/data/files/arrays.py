@@ -18,7 +18,7 @@ import numpy as np
 
 from fair_distill.data.files.file import File, one_line
 from fair_distill.data.files.tables import columns_there
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import DataError
 
 _MOST_BYTES = 4 * 2**30  # of an array that has to be in memory as a whole, or is packed and tighter than others are

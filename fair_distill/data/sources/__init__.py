@@ -16,8 +16,8 @@ from fair_distill.data.columns import Labelled
 from fair_distill.data.sources.digits import digits
 from fair_distill.data.sources.idx import idx
 from fair_distill.data.sources.image_folder import image_folder
+from fair_distill.data.sources.locations import CACHE, tidy_up
 from fair_distill.data.sources.npz import npz
-from fair_distill.data.sources.places import CACHE, tidy_up
 from fair_distill.data.sources.table import table
 from fair_distill.errors import ConfigError
 

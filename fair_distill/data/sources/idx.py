@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fair_distill.data.coded import Codes
+from fair_distill.data.categorical import Codes
 from fair_distill.data.columns import Classes, Columns, Labelled, as_names
 from fair_distill.data.files.arrays import opened_idx
 from fair_distill.data.files.file import File
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
+from fair_distill.data.image_stream import BATCH_BYTES, Part, Stream
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.sources.facts import gathered, joined, of_arrays
-from fair_distill.data.sources.pictures import in_pixels
-from fair_distill.data.sources.places import Files, alike, files_of, splits_named
-from fair_distill.data.stream import BATCH_BYTES, Part, Stream
+from fair_distill.data.sources.example_index import gathered, joined, of_arrays
+from fair_distill.data.sources.images import in_pixels
+from fair_distill.data.sources.locations import Files, alike, files_of, splits_named
 from fair_distill.errors import ConfigError, ShapeError
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fair_distill.data.columns import Classes, Columns, Labelled, Name
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.sources.pictures import pictures
-from fair_distill.data.sources.places import Files, folder_at, one_by_one, tables_of
+from fair_distill.data.sources.images import pictures
+from fair_distill.data.sources.locations import Files, folder_at, one_by_one, tables_of
 
 
 def image_folder(

@@ -9,11 +9,11 @@ from fair_distill.config import Section
 from fair_distill.data.columns import Columns, Name
 from fair_distill.data.files.file import File
 from fair_distill.data.files.tables import Csv, is_csv, table_batches, tidied
-from fair_distill.data.grouped import Array
-from fair_distill.data.sources.facts import Facts
-from fair_distill.data.stream import Part, Stream
+from fair_distill.data.grouped_dataset import Array
+from fair_distill.data.image_stream import Part, Stream
+from fair_distill.data.sources.example_index import Facts
 from fair_distill.errors import DataError
-from fair_distill.rows import numbers_of, text_of
+from fair_distill.formats.row_schema import numbers_of, text_of
 
 
 class RowRules(Section):

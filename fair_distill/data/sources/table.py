@@ -6,12 +6,12 @@ from pathlib import Path
 from fair_distill.data.columns import Classes, Columns, Labelled
 from fair_distill.data.files.tables import Csv
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.sources.facts import gathered, joined, of_table
-from fair_distill.data.sources.pictures import pictures
-from fair_distill.data.sources.places import Files, one_by_one, tables_of
+from fair_distill.data.sources.example_index import gathered, joined, of_table
+from fair_distill.data.sources.images import pictures
+from fair_distill.data.sources.locations import Files, one_by_one, tables_of
 from fair_distill.data.sources.rows import RowRules, rows_of
 from fair_distill.errors import ConfigError
-from fair_distill.rows import schema_of_batches
+from fair_distill.formats.row_schema import schema_of_batches
 
 
 def table(

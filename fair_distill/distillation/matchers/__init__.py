@@ -9,7 +9,7 @@ from fair_distill.distillation.matchers.cafe import CAFE
 from fair_distill.distillation.matchers.dc import DC, IDC
 from fair_distill.distillation.matchers.dm import DM
 from fair_distill.distillation.matchers.mtt import MTT
-from fair_distill.distillation.names import resolve, with_options
+from fair_distill.plugins import resolve, with_options
 
 # The one place a method is added: write its file, add its line.
 MATCHERS: dict[str, Callable[..., Matcher]] = {

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fair_distill.data.grouped import Array
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.alignment import CloudBarycentric, Statistic, Target
 from fair_distill.distillation.matchers.base import Pair, Step
 

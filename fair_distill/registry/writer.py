@@ -1,0 +1,61 @@
+"""A registry as the commands that write open it: with the memory of how far this machine saw each ledger go.
+
+A ledger whose newest entries are missing is sound in itself, so a command would append to it and hide the loss. Every
+command that writes compares the ledger with the memory first, before each entry, and remembers what it wrote.
+"""
+
+import builtins
+from dataclasses import dataclass
+from pathlib import Path
+
+from fair_distill.registry.client_state import cache_folder, remember
+from fair_distill.registry.ledger import Entry, Witness
+from fair_distill.registry.store import Removing, open_store
+
+
+@dataclass(frozen=True)
+class Writer(Witness):
+    """A store for a command that writes. `ledger.read_to_write` calls `see` each time it has read a ledger.
+
+    Attributes
+    ----------
+    memory : the folder of what this machine remembers; None remembers nothing
+    """
+
+    store: Removing
+    url: str
+    memory: Path | None
+
+    @property
+    def identity(self) -> str:
+        return self.store.identity
+
+    @property
+    def checked_entries(self) -> dict[str, tuple[Entry, ...]] | None:
+        """The entries that this command has checked before, where the store keeps them."""
+        return getattr(self.store, "checked_entries", None)
+
+    def see(self, name: str, entries: tuple[Entry, ...]) -> None:
+        """Raise IntegrityError unless the ledger continues what was seen of it before; remember it."""
+        if self.memory is not None:
+            remember(self.memory, name, entries, url=self.url, identity=self.identity)
+
+    def create(self, key: str, content: bytes) -> bool:
+        return self.store.create(key, content)
+
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
+        return self.store.read(key, at_most=at_most)
+
+    def exists(self, key: str) -> bool:
+        return self.store.exists(key)
+
+    def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
+        return self.store.list(prefix, after=after, at_most=at_most)
+
+    def remove(self, key: str) -> None:
+        self.store.remove(key)
+
+
+def open_to_write(url: str) -> Writer:
+    """Open the registry at a URL for a command that writes. Opening neither reads nor writes."""
+    return Writer(open_store(url), url, cache_folder())
