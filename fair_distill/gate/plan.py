@@ -7,53 +7,21 @@ to be chosen: from the split and the risk, not from results.
 Axes: R simulated sets, J places, S seeds, C classes, G groups.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
-from fair_distill.gate.bounds import Contrasts, Score, bend
-from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
+from fair_distill.gate.confusion import Floats, Ints
+from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
+from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
 from fair_distill.gate.network_predictions import coarser
 from fair_distill.gate.policy import alpha_at, check
-from fair_distill.gate.published import NEAR_COPIES
 
 _MOST = 1_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """A gate split as far as the plan needs it: independent examples per class and group, (C, G).
-
-    `marginals` are the same for coarser groups, by the attributes that make them.
-    """
-
-    counts: Ints
-    paired: bool
-    classes: tuple[str, ...]
-    groups: tuple[str, ...]
-    marginals: Mapping[tuple[str, ...], "Cells"] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """What is taken to be true of the sets to come.
-
-    Attributes
-    ----------
-    accuracy : of every cell; wrong answers spread evenly over the other classes
-    seed_sd : standard deviation over seeds of a difference between two groups
-    agreement : correlation of two answers about the same thing: of a pair, or of two sets to one example
-    """
-
-    accuracy: float
-    seeds: int
-    seed_sd: float
-    agreement: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,7 +46,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PowerPlan:
     rows: tuple[Row, ...]
     advice: tuple[str, ...]
 
@@ -113,12 +81,12 @@ def _cells(split: GroupedDataset, groups: Ints, names: tuple[str, ...]) -> Cells
 def plan(
     cells: Cells,
     policy: Gate,
-    assumed: Sequence[Assumed],
+    assumed: Sequence[Assumptions],
     *,
     rng: np.random.Generator,
     attempt: int = 1,
     draws: int = 1000,
-) -> Plan:
+) -> PowerPlan:
     """Return what the split can show, clause by clause, and what to do where that is too little."""
     check(policy)
     if policy.alpha is None or policy.minimum_per_cell is None:
@@ -126,15 +94,20 @@ def plan(
     alpha = alpha_at(policy.alpha, attempt)
     rows = []
     for limit in policy.limits:
-        if limit.metric in ("calibration_gap", NEAR_COPIES) or limit.classes or limit.groups:
+        if not _is_planned(limit):
             continue
         for assume in assumed:
             of = cells.marginals[limit.by] if limit.by else cells
             rows.append(_row(limit, of, assume, alpha=alpha, rng=rng, draws=draws))
-    return Plan(tuple(rows), tuple(_advice(cells, policy, rows, assumed, alpha=alpha, rng=rng)))
+    return PowerPlan(tuple(rows), tuple(_advice(cells, policy, rows, assumed, alpha=alpha, rng=rng)))
 
 
-def _row(limit: Limit, cells: Cells, assume: Assumed, *, alpha: float, rng: np.random.Generator, draws: int) -> Row:
+def _is_planned(limit: Limit) -> bool:
+    metric = PREDICTION_METRICS.get(limit.metric)
+    return metric is not None and metric.planner(limit) is not None and not (limit.classes or limit.groups)
+
+
+def _row(limit: Limit, cells: Cells, assume: Assumptions, *, alpha: float, rng: np.random.Generator, draws: int) -> Row:
     sign, number = (1, limit.at_most) if limit.at_most is not None else (-1, limit.at_least)
     assert number is not None
     seed = int(rng.integers(2**32))
@@ -177,127 +150,22 @@ def _needed(bound: object, cells: Cells, sign: int, number: float, chance: float
 
 
 def _bounds(
-    limit: Limit, cells: Cells, assume: Assumed, *, alpha: float, rng: np.random.Generator | None, draws: int
+    limit: Limit, cells: Cells, assumed: Assumptions, *, alpha: float, rng: np.random.Generator | None, draws: int
 ) -> Floats:
-    """The bound that is held against a clause's limit, for each of R fair sets; without rng, of an ideal one."""
-    draw = _Draw(cells, assume, rng, draws)
-    if limit.over and limit.metric == "accuracy":
-        return _least(draw.shared(cells.counts.sum(), 1), alpha)
-    if limit.metric in ("accuracy", "worst_group_accuracy", "worst_cell_accuracy"):
-        sizes = {
-            "accuracy": cells.counts[:, 0].sum() if cells.paired else cells.counts.sum(),
-            "worst_group_accuracy": cells.counts.sum(axis=0),
-        }.get(limit.metric, cells.counts.ravel())
-        return _least(draw.level(np.atleast_1d(sizes), assume.accuracy), alpha)
-    sizes, rates = _sizes(limit.metric, cells, assume.accuracy)
-    pairs = _sides(len(cells.groups), limit.against == "rest")
-    if limit.over:
-        # Two differences are subtracted, or the gap itself is small: whichever shows it, each at a third of the level.
-        third = alpha / 3
-        own, other = draw.apart(sizes, rates, pairs), draw.apart(sizes, rates, pairs)
-        both = replace(own, seeds=own.seeds - other.seeds)
-        half = np.hypot(own.examples_above(third), other.examples_above(third))
-        rise = np.abs(both.value) + np.hypot(half, both.seeds_above(third))
-        gap = np.maximum(own.upper(third), -own.lower(third))
-        return np.asarray(np.minimum(rise, gap).max(axis=-1))
-    apart = draw.apart(sizes, rates, pairs)
-    if limit.metric == "eo_diag_mean":
-        shape = (-1, len(rates), len(pairs))
-        value = np.abs(apart.value).reshape(shape).max(axis=2).mean(axis=1)
-        wide = np.maximum(apart.examples_above(alpha), apart.examples_below(alpha)).reshape(shape).max(axis=2)
-        examples = np.sqrt(np.square(wide).sum(axis=1)) / len(rates)
-        return np.asarray(value + np.hypot(examples, apart.seeds_above(alpha).reshape(shape).max(axis=2).mean(axis=1)))
-    return np.asarray(np.maximum(apart.upper(alpha), -apart.lower(alpha)).max(axis=-1))
-
-
-def _least(rates: Contrasts, alpha: float) -> Floats:
-    return np.asarray(rates.lower(alpha).min(axis=-1))
-
-
-def _sides(groups: int, rest: bool) -> list[tuple[list[int], list[int]]]:
-    if not rest or groups == 2:
-        return [([a], [b]) for a, b in combinations(range(groups), 2)]
-    return [([a], [b for b in range(groups) if b != a]) for a in range(groups)]
-
-
-def _sizes(metric: str, cells: Cells, accuracy: float) -> tuple[Ints, Floats]:
-    """Examples per rate and group, and each rate's value under the assumed accuracy."""
-    classes = len(cells.classes)
-    rates = GAP_RATES[metric](classes)
-    sizes = np.stack([cells.counts[list(rate.of)].sum(axis=0) for rate in rates])
-    wrong = (1 - accuracy) / (classes - 1)
-    # The share of the rate's examples that are of the class it says, each answered right with `accuracy`.
-    own = [
-        cells.counts[rate.says].sum() * (rate.says in rate.of) / size.sum()
-        for rate, size in zip(rates, sizes, strict=True)
-    ]
-    return sizes, np.array([share * accuracy + (1 - share) * wrong for share in own])
-
-
-class _Draw:
-    """Fair sets as measured: by binomial chance of the examples and normal scatter of the seeds."""
-
-    def __init__(self, cells: Cells, assume: Assumed, rng: np.random.Generator | None, draws: int) -> None:
-        self.cells, self.assume, self.rng, self.draws = cells, assume, rng, draws
-
-    def level(self, sizes: Ints, p: float) -> Contrasts:
-        """One rate per size."""
-        found = self._share(sizes, np.full(len(sizes), p))
-        seeds = self._seeds(found, 1 / np.sqrt(2))
-        return Contrasts(self._score(found, None, sizes), None, seeds, bend(seeds, np.array(_MOST)))
-
-    def shared(self, size: int, places: int) -> Contrasts:
-        """The difference of two sets' answers to the same examples."""
-        sizes = np.full(places, size)
-        return self._discordant(sizes, np.full(places, self.assume.accuracy), 1.0)
-
-    def apart(
-        self, sizes: Ints, rates: Floats, pairs: list[tuple[list[int], list[int]]], *, scatter: float = 1.0
-    ) -> Contrasts:
-        """Differences of every rate between every two sides, J = rates × pairs."""
-        first = np.stack([sizes[:, a].sum(axis=1) for a, _ in pairs], axis=1)
-        second = np.stack([sizes[:, b].sum(axis=1) for _, b in pairs], axis=1)
-        p = np.repeat(rates, len(pairs))
-        if self.cells.paired:
-            return self._discordant(first.ravel(), p, scatter)
-        one, other = self._share(first.ravel(), p), self._share(second.ravel(), p)
-        return Contrasts(
-            self._score(one, None, first.ravel()),
-            self._score(other, None, second.ravel()),
-            self._seeds(one - other, scatter),
-        )
-
-    def _discordant(self, sizes: Ints, p: Floats, scatter: float) -> Contrasts:
-        each = p * (1 - p) * (1 - self.assume.agreement)
-        if self.rng is None:
-            up = down = np.broadcast_to(each, (1, len(p)))
-        else:
-            differ = self.rng.binomial(sizes, 2 * each, (self.draws, len(p)))
-            up = self.rng.binomial(differ, 0.5) / sizes
-            down = differ / sizes - up
-        return Contrasts(self._score(up, down, sizes), None, self._seeds(up - down, scatter))
-
-    def _share(self, sizes: Ints, p: Floats) -> Floats:
-        if self.rng is None:
-            return np.broadcast_to(p, (1, len(p)))
-        return np.asarray(self.rng.binomial(sizes, p, (self.draws, len(p))) / sizes)
-
-    def _score(self, up: Floats, down: Floats | None, sizes: Ints) -> Score:
-        effective = np.broadcast_to(sizes, up.shape).astype(float)
-        return Score(up, down, effective, np.maximum(effective - 1, 0))
-
-    def _seeds(self, value: Floats, scatter: float) -> Floats:
-        shape = (*value.shape, self.assume.seeds)
-        sd = scatter * self.assume.seed_sd
-        noise = np.zeros(shape) if self.rng is None else self.rng.normal(0, 1, shape) * sd
-        return np.asarray(value[..., None] + noise)
+    """Return the bound of a clause for each of R fair sets; without rng, for one ideal set."""
+    metric = PREDICTION_METRICS[limit.metric]
+    planner = metric.planner(limit)
+    assert planner is not None
+    return planner(
+        FairSets(cells, assumed, rng, draws), metric.comparisons(limit, cells.classes, cells.groups), alpha
+    )
 
 
 def _advice(
     cells: Cells,
     policy: Gate,
     rows: Sequence[Row],
-    assumed: Sequence[Assumed],
+    assumed: Sequence[Assumptions],
     *,
     alpha: float,
     rng: np.random.Generator,
@@ -326,7 +194,7 @@ def _advice(
     return advice
 
 
-def _coarser(cells: Cells, policy: Gate, assumed: Sequence[Assumed], *, alpha: float, rng: np.random.Generator) -> str:
+def _coarser(cells: Cells, policy: Gate, assumed: Sequence[Assumptions], *, alpha: float, rng: np.random.Generator) -> str:
     """Say what is gained by holding each group against the rest, and what then is not tested."""
     groups = len(cells.groups)
     told = (
@@ -334,7 +202,7 @@ def _coarser(cells: Cells, policy: Gate, assumed: Sequence[Assumed], *, alpha: f
         "(`against: rest`), or declare marginal groups (one attribute at a time) in place of their intersections"
     )
     for limit in policy.limits:
-        if limit.metric in GAP_RATES and not limit.over and not limit.by and limit.against != "rest":
+        if METRICS[limit.metric].is_gap and _is_planned(limit) and not (limit.over or limit.by or limit.against == "rest"):
             rest = limit.model_copy(update={"against": "rest"})
             assume = assumed[0]
             each, coarse = (
