@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from fair_distill.config import Gate, Limit, Section, checked, shortfall
 from fair_distill.errors import ConfigError, MeasurementError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.metrics import CARD_METRICS, METRICS, PREDICTION_METRICS, Metric
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
-from fair_distill.workspace import parse_json, sha256, to_json
 
 PROMOTED = "promoted"
 # Keys that older policies do not have. Without a value they are not part of the digest, which therefore stays the same.
