@@ -25,7 +25,7 @@ from fair_distill.distillation.loop import Streams, distill, stream
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
 from fair_distill.evaluation.evaluate import evaluate
-from fair_distill.gate.metrics import METRICS
+from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
 
 CPU = torch.device("cpu")
@@ -162,7 +162,7 @@ def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedD
     )
     tables = [predictions.confusion(0, number) for number in range(seeds)]
     return {
-        name: float(np.mean([METRICS[metric](table) for table in tables]))
+        name: float(np.mean([PREDICTION_METRICS[metric].value(table) for table in tables]))
         for name, metric in (("accuracy", "accuracy"), ("eodm", "eo_diag_max"), ("eoda", "eo_diag_mean"))
     }
 

@@ -29,6 +29,7 @@ from fair_distill import stages
 from fair_distill.config import Config
 from fair_distill.errors import FairDistillError
 from fair_distill.files import parse_json
+from fair_distill.gate.metrics import TABLE_COLUMNS
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.report.bars import bars_svg, read_rates
@@ -145,17 +146,9 @@ def tell_table(workspace: Workspace, sets: list[str]) -> None:
         report = parse_json(workspace.evaluation(name).read_bytes(), name=str(workspace.evaluation(name)))
         outcome = Verdict.from_json(workspace.verdict(name).read_bytes(), name=name).outcome
         for network, of in report.items():
-            shown = {label: _percent(of.get(metric)) for metric, label in _COLUMNS.items()}
+            shown = {label: _percent(of.get(metric)) for metric, label in TABLE_COLUMNS.items()}
             rows.append({"set": name, "network": network, **shown, "verdict": outcome})
     create_table_artifact(rows, key="sets", description="all sets, %, on the gate split, mean over seeds")
-
-
-_COLUMNS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "EODM",
-    "eo_diag_mean": "EODA",
-}
 
 
 def _percent(value: float | None) -> str:

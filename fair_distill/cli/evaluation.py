@@ -12,7 +12,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
 )
 from fair_distill.cli.progress import add_quiet, shown
-from fair_distill.cli.show import METRICS, percent, say
+from fair_distill.cli.show import percent, say
 
 
 def add_commands(commands: Commands) -> None:
@@ -29,6 +29,7 @@ def add_commands(commands: Commands) -> None:
 
 def _evaluate(arguments: Arguments) -> None:
     from fair_distill import stages
+    from fair_distill.gate.metrics import TABLE_COLUMNS
 
     with shown("evaluate", arguments.set, quiet=arguments.quiet) as progress:
         report = stages.evaluate(
@@ -39,7 +40,7 @@ def _evaluate(arguments: Arguments) -> None:
             progress=progress,
         )
     for network, of in report.items():
-        figures = ", ".join(f"{title} {percent(of[name])}" for name, title in METRICS.items())
+        figures = ", ".join(f"{title} {percent(of[name])}" for name, title in TABLE_COLUMNS.items())
         say(f"{arguments.set}, {network}: {figures}")
 
 

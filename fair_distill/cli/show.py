@@ -9,13 +9,6 @@ import sys
 from fair_distill.files import to_json
 from fair_distill.text import json_printable, printable
 
-METRICS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "EODM",
-    "eo_diag_mean": "EODA",
-}
-
 
 def say(line: str, *, error: bool = False, now: bool = False) -> None:
     """Print one line; a control character in it, a new line among them, is printed as an escape.

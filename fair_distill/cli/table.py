@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, open_workspace
-from fair_distill.cli.show import METRICS, cell, percent, print_json, say, say_drawn
+from fair_distill.cli.show import cell, percent, print_json, say, say_drawn
 
 if TYPE_CHECKING:
     from fair_distill.config import Config
@@ -46,6 +46,7 @@ def show_table(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from fair_distill.gate.metrics import TABLE_COLUMNS
     from fair_distill.stages.status import status_of
 
     workspace, config = open_workspace(arguments)
@@ -53,16 +54,16 @@ def show_table(arguments: Arguments) -> None:
     table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds")
     table.add_column("set")
     table.add_column("network")
-    for title in METRICS.values():
+    for title in TABLE_COLUMNS.values():
         table.add_column(title, justify="right")
     table.add_column("verdict")
     for status in statuses:
         if status.networks is None:
-            table.add_row(status.name, "", *["–"] * len(METRICS), status.outcome)
+            table.add_row(status.name, "", *["–"] * len(TABLE_COLUMNS), status.outcome)
             continue
         for row, (network, metrics) in enumerate(status.networks.items()):
             name, outcome = (status.name, status.outcome) if row == 0 else ("", "")
-            table.add_row(name, cell(network), *(percent(metrics.get(key)) for key in METRICS), outcome)
+            table.add_row(name, cell(network), *(percent(metrics.get(key)) for key in TABLE_COLUMNS), outcome)
     console = Console()
     with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
         console.print(table)

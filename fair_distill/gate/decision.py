@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.evidence import Evidence
 from fair_distill.gate.confusion import Floats
+from fair_distill.gate.evidence import Evidence
 from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, signed_limit
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions
@@ -94,9 +94,7 @@ def _clipped(limit: Limit, bound: float) -> float:
     return min(max(bound, -1.0 if limit.over else 0.0), 1.0)
 
 
-def _holm(
-    evidence: Sequence[Evidence], sign: float, number: float, alpha: float
-) -> tuple[list[Floats], list[Floats]]:
+def _holm(evidence: Sequence[Evidence], sign: float, number: float, alpha: float) -> tuple[list[Floats], list[Floats]]:
     """Return the simultaneous bounds on the side of a violation, and where Holm's step-down test rejects."""
     remaining = sum(each.tests * len(each.values) for each in evidence)
     rejected = [np.zeros(len(each.values), dtype=bool) for each in evidence]

@@ -156,9 +156,7 @@ def _bounds(
     metric = PREDICTION_METRICS[limit.metric]
     planner = metric.planner(limit)
     assert planner is not None
-    return planner(
-        FairSets(cells, assumed, rng, draws), metric.comparisons(limit, cells.classes, cells.groups), alpha
-    )
+    return planner(FairSets(cells, assumed, rng, draws), metric.comparisons(limit, cells.classes, cells.groups), alpha)
 
 
 def _advice(
@@ -194,7 +192,9 @@ def _advice(
     return advice
 
 
-def _coarser(cells: Cells, policy: Gate, assumed: Sequence[Assumptions], *, alpha: float, rng: np.random.Generator) -> str:
+def _coarser(
+    cells: Cells, policy: Gate, assumed: Sequence[Assumptions], *, alpha: float, rng: np.random.Generator
+) -> str:
     """Say what is gained by holding each group against the rest, and what then is not tested."""
     groups = len(cells.groups)
     told = (
@@ -202,7 +202,11 @@ def _coarser(cells: Cells, policy: Gate, assumed: Sequence[Assumptions], *, alph
         "(`against: rest`), or declare marginal groups (one attribute at a time) in place of their intersections"
     )
     for limit in policy.limits:
-        if METRICS[limit.metric].is_gap and _is_planned(limit) and not (limit.over or limit.by or limit.against == "rest"):
+        if (
+            METRICS[limit.metric].is_gap
+            and _is_planned(limit)
+            and not (limit.over or limit.by or limit.against == "rest")
+        ):
             rest = limit.model_copy(update={"against": "rest"})
             assume = assumed[0]
             each, coarse = (

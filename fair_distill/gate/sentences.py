@@ -82,9 +82,7 @@ def too_few(predictions: NetworkPredictions, comparison: Comparison, count: int,
     return f"{subject} {number} of {groups}, {need}" if subject else f"{groups} has {number}, {need}"
 
 
-def evidence_remedy(
-    margin: float, half_widths: tuple[float, float], alpha: float, *, examples: int, seeds: int
-) -> str:
+def evidence_remedy(margin: float, half_widths: tuple[float, float], alpha: float, *, examples: int, seeds: int) -> str:
     """Return what would turn an inconclusive outcome into a pass: more examples, more seeds, or neither.
 
     Parameters

@@ -9,8 +9,9 @@ from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import IntegrityError
 from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
-from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
-from fair_distill.gate.network_predictions import answers, grouped_by
+from fair_distill.gate.confusion import Confusion, mean_confusion
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import grouped_by, network_predictions
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import SET_FILE, Manifest, read_version
 from fair_distill.seeds import torch_generator
@@ -43,7 +44,7 @@ def evaluate(
     """
     asked = _Asked.of(workspace, config, name, device)
     kept = asked.kept(checkpoints or workspace.checkpoints)
-    predictions = kept.joined() or asked.answers(progress=progress)
+    predictions = kept.joined() or asked.network_predictions(progress=progress)
     write_bytes(workspace.predictions(name), predictions.to_parquet())
     runs = {
         network: [predictions.confusion(index, seed) for seed in range(config.evaluate.seeds)]
@@ -52,7 +53,7 @@ def evaluate(
     report = {network: _report(of) for network, of in runs.items()}
     for index, network in enumerate(predictions.networks):
         for attribute in predictions.marginals:
-            of = grouped_by(answers(predictions, index), (attribute,), where="evaluate")
+            of = grouped_by(network_predictions(predictions, index), (attribute,), where="evaluate")
             report[network].setdefault("marginals", {})[attribute] = _report(of.tables())
     write_bytes(workspace.evaluation(name), to_json(report))
     write_bytes(workspace.rates(name), _rates(name, {network: mean_confusion(of) for network, of in runs.items()}))
@@ -88,7 +89,7 @@ def evaluate_part(
     kept = asked.kept(checkpoints or workspace.checkpoints)
     if kept.has(part):
         return False
-    kept.keep(part, asked.answers(part))
+    kept.keep(part, asked.network_predictions(part))
     return True
 
 
@@ -132,7 +133,7 @@ class _Asked:
             images, labels = distilled.images, distilled.labels
         return cls(config, device, manifest, images, labels, read_split(workspace.split("gate")), split, own)
 
-    def answers(self, part: "Part | None" = None, *, progress: Progress = quiet) -> Predictions:
+    def network_predictions(self, part: "Part | None" = None, *, progress: Progress = quiet) -> Predictions:
         """Train the networks of a part, or all there are, and return what they say."""
         from fair_distill.evaluation.evaluate import evaluate as run
 
@@ -183,10 +184,10 @@ def _report(runs: list[Confusion]) -> dict[str, Any]:
     """Every metric of the mean rates, and the mean of the metric over runs, which for a maximum is never smaller."""
     report: dict[str, Any] = {}
     mean = mean_confusion(runs)
-    for name in METRICS:
-        measured = measure(name, mean)
+    for name, metric in PREDICTION_METRICS.items():
+        measured = metric.measure(mean)
         report[name] = measured.value
-        each = [measure(name, run).value for run in runs]
+        each = [metric.measure(run).value for run in runs]
         defined = [value for value in each if value is not None]
         report.setdefault("mean_over_runs", {})[name] = (
             sum(defined) / len(defined) if len(defined) == len(each) else None

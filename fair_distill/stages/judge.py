@@ -9,8 +9,9 @@ from pathlib import Path
 from fair_distill.config import Config, Gate, load_floor
 from fair_distill.errors import FairDistillError, IntegrityError, MeasurementError
 from fair_distill.files import parse_json, require_file, sha256, write_bytes
+from fair_distill.gate.fair_sets import Assumptions
 from fair_distill.gate.judge import judge as decide
-from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
+from fair_distill.gate.plan import PowerPlan, cells_of, plan
 from fair_distill.gate.policy import PROMOTED, check, read_context, tighten
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
@@ -108,7 +109,9 @@ def context_of(workspace: Workspace) -> bytes:
     return context
 
 
-def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int) -> Plan:
+def plan_gate(
+    workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int
+) -> PowerPlan:
     """Say what the gate split can show under the policy, before anything is trained."""
     from fair_distill.data.split_file import read_split
 
@@ -117,7 +120,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     return plan(
         cells_of(split, config.gate),
         config.gate,
-        [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
+        [Assumptions(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config, "gate.plan"),
         attempt=reserved.number if reserved else 1,
     )

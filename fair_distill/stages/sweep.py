@@ -13,6 +13,7 @@ from fair_distill.config import Config
 from fair_distill.config.loading import parse_config
 from fair_distill.files import to_json, write_bytes
 from fair_distill.gate.choice import Tuned, margin, shrinkage
+from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
 from fair_distill.report.report_data import Metrics, Swept, gated
@@ -185,7 +186,7 @@ def told(config: Config, tried: Sequence[Tried], *, chosen: str | None, outcome:
             kind=one.point.kind,
             ipc=one.point.ipc,
             examples=one.tuned.examples,
-            accuracy=min(_known(one.metrics, "accuracy"), default=None),
+            accuracy=min(_known(one.metrics, ACCURACY.name), default=None),
             gap=max(_known(one.metrics, gap), default=None),
             margin=margin(one.tuned, limits, shrink=one.shrink),
             values={finding.clause: finding.value for finding in one.tuned.verdict.findings},

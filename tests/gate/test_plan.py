@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_predictions import drawn
+from small_predictions import GAPS, drawn
 from small_workspace import grouped
 
 from fair_distill.config import Gate
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
+from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
-from fair_distill.gate.metrics import GAPS
-from fair_distill.gate.plan import Assumed, Cells, Plan, cells_of, plan
+from fair_distill.gate.plan import PowerPlan, cells_of, plan
 
 
 def policy(*clauses: dict[str, Any], **more: Any) -> Gate:
@@ -25,8 +25,10 @@ def cells(of: int, classes: int = 2, groups: int = 2, *, paired: bool = False) -
     return Cells(np.full((classes, groups), of), paired, *names)
 
 
-def planned(of: Cells, gate: Gate, *, accuracy: float = 0.9, seed_sd: float = 0.0, seeds: int = 3, **more: Any) -> Plan:
-    assumed = [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd, **more)]
+def planned(
+    of: Cells, gate: Gate, *, accuracy: float = 0.9, seed_sd: float = 0.0, seeds: int = 3, **more: Any
+) -> PowerPlan:
+    assumed = [Assumptions(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd, **more)]
     return plan(of, gate, assumed, rng=np.random.default_rng(0), draws=400)
 
 

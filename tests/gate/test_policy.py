@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fair_distill.config import Gate, load_gate
 from fair_distill.errors import ConfigError
-from fair_distill.gate.metrics import GAPS, METRICS
+from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.policy import (
     alpha_at,
     check,
@@ -27,7 +27,7 @@ BOUNDS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell
 
 
 def limit(metric: str, number: float, **more: Any) -> dict[str, Any]:
-    return {"metric": metric, ("at_most" if metric in GAPS else "at_least"): number, "why": "a test", **more}
+    return {"metric": metric, METRICS[metric].direction: number, "why": "a test", **more}
 
 
 def policy(*limits: dict[str, Any], **more: Any) -> Gate:

@@ -26,6 +26,8 @@ METRICS: dict[str, Metric] = {
 }
 PREDICTION_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, PredictionMetric)}
 CARD_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, CardMetric)}
+# The metrics that tables of sets show, with the headings of their columns.
+TABLE_COLUMNS = {name: metric.column for name, metric in METRICS.items() if metric.column}
 
 __all__ = [
     "ACCURACY",
@@ -34,6 +36,8 @@ __all__ = [
     "EO_DIAG_MEAN",
     "METRICS",
     "PREDICTION_METRICS",
+    "TABLE_COLUMNS",
+    "WORST_GROUP_ACCURACY",
     "Measured",
     "Metric",
     "PredictionMetric",

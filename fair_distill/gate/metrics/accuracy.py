@@ -36,15 +36,11 @@ class _WorstGroupAccuracy(SmallestRate):
         # Digests of published verdicts depend on this order of summation.
         return float((np.trace(table.counts, axis1=1, axis2=2) / table.support.sum(axis=1)).min())
 
-    def lack_of_examples(
-        self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int
-    ) -> str | None:
+    def lack_of_examples(self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int) -> str | None:
         return super().lack_of_examples(predictions, comparisons, minimum) or predictions.table().empty_cell()
 
 
-def _uplift(
-    predictions: NetworkPredictions, reference: NetworkPredictions, comparisons: Comparisons
-) -> Evidence:
+def _uplift(predictions: NetworkPredictions, reference: NetworkPredictions, comparisons: Comparisons) -> Evidence:
     """Return the difference in accuracy, example by example."""
     (comparison,) = comparisons.each
     rows = predictions.rows(comparison.rate.true_classes, comparison.first)

@@ -168,9 +168,7 @@ class PredictionMetric(Metric):
             return None
         return table.empty_group() if self.needs == "groups" else table.empty_cell()
 
-    def lack_of_examples(
-        self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int
-    ) -> str | None:
+    def lack_of_examples(self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int) -> str | None:
         """Return which rate has fewer independent examples than the minimum, the smallest first; or None."""
         lacking = []
         for rate in comparisons.rates:

@@ -1,8 +1,8 @@
 """Calibration: how much the distance between confidence and accuracy differs between groups."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from collections.abc import Sequence
 
 import numpy as np
 

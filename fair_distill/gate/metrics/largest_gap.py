@@ -86,9 +86,7 @@ def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
     return np.asarray(absolute_upper(contrasts)(alpha).max(axis=-1))
 
 
-def _largest_rise(
-    predictions: NetworkPredictions, reference: NetworkPredictions, comparisons: Comparisons
-) -> Evidence:
+def _largest_rise(predictions: NetworkPredictions, reference: NetworkPredictions, comparisons: Comparisons) -> Evidence:
     """Return how much larger each difference d is than the reference's d': |d| - |d'|.
 
     The largest rise bounds the rise of the largest gap. |d| - |d'| is the maximum over signs s of the minimum over

@@ -17,8 +17,9 @@ from fair_distill.config import Gate, load_config
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
 from fair_distill.files import sha256, to_json
 from fair_distill.gate.explain import explain
+from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
-from fair_distill.gate.plan import Assumed, Cells, plan
+from fair_distill.gate.plan import plan
 from fair_distill.gate.policy import tighten
 from fair_distill.gate.render import junit, markdown
 from fair_distill.gate.replay import replay
@@ -256,7 +257,7 @@ def test_plan_has_nothing_to_say_of_it_and_the_rest_is_planned() -> None:
     cells = Cells(np.full((2, 2), 60), False, ("0", "1"), ("a", "b"))
     gate = policy(0.05, {"metric": "accuracy", "at_least": 0.5, "why": "a test"})
 
-    rows = plan(cells, gate, [Assumed(0.9, 3, 0.02)], rng=np.random.default_rng(0), draws=50).rows
+    rows = plan(cells, gate, [Assumptions(0.9, 3, 0.02)], rng=np.random.default_rng(0), draws=50).rows
     assert [row.clause for row in rows] == ["accuracy"]
 
 
