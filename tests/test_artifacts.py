@@ -16,7 +16,7 @@ from fair_distill.errors import ConfigError, DataError, IntegrityError
 from fair_distill.workspace import Workspace, needed, parse_json, sha256, to_json, write_bytes, written_aside
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
@@ -138,6 +138,8 @@ def test_json_is_utf8_and_knows_no_nan() -> None:
         b'{"a": Infinity}',
         b'{"a": [-Infinity]}',
         b'{"a": 1e999}',  # infinite without saying so
+        b'{"a": 9223372036854775808}',
+        b'{"a": [-9223372036854775809]}',
         b'{"a": 1, "a": 1}',
         b'{"a": {"b": 1, "b": 2}}',
         b'{"a": "\xff"}',
