@@ -49,12 +49,13 @@ PHRASES = {
     r"\bas it stands\b|\bfares?\b|\bheld to\b|\bkeeps? its word\b": "a literal description",
 }
 FILLERS = frozenset(
-    """
-    about answers asked at began begun beside by came coded done drawn ended facts found gave given goes gone got had
-    here how it kept kinds known lay left looked looks made material moved now of one ones opening other others own
-    places ran said says scope seen shown stood taken telling there things thing told took wanted way ways went what
-    when where which who whom whose
-    """.split()
+    re.findall(
+        r"\w+",
+        "about answers asked at began begun beside by came coded done drawn ended facts found gave given goes "
+        "gone got had here how it kept kinds known lay left looked looks made material moved now of one ones "
+        "opening other others own places ran said says scope seen shown stood taken telling there thing "
+        "things told took wanted way ways went what when where which who whom whose ",
+    )
 )
 
 
@@ -122,9 +123,7 @@ def bindings(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.id, node.lineno
         elif isinstance(node, ast.arg):
             yield node.arg, node.lineno
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name, node.lineno
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler) and node.name:
             yield node.name, node.lineno
 
 

@@ -48,8 +48,7 @@ def imported_names(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[
                 base = ".".join([*parents, *([base] if base else [])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
-                yield node.args[0].value
+            yield from (name.value for name in node.args[:1] if isinstance(name, ast.Constant))
 
 
 def import_graph(files: Mapping[str, Path]) -> dict[str, set[str]]:
