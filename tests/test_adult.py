@@ -17,9 +17,9 @@ from fair_distill.config import load_config
 from fair_distill.data.prepare import make_splits
 from fair_distill.data.sources import read_source
 from fair_distill.data.split_file import read_split
+from fair_distill.files import sha256
 from fair_distill.formats.row_schema import Categorical, Numeric
 from fair_distill.seeds import numpy_generator
-from fair_distill.workspace import sha256
 
 EXAMPLE = REPOSITORY / "examples/adult"
 VALUES = {

@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.files import atomic_file
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import RowSchema
-from fair_distill.workspace import written_aside
 
 _KEY = b"fair_distill"
 # More than 2³¹ pixels in one batch, as 700,000 images of 3 × 32 × 32 have.
@@ -31,7 +31,7 @@ _LARGE = pa.ipc.IpcWriteOptions(allow_64bit=True)
 
 def write_split(dataset: GroupedDataset, path: Path) -> None:
     """Write a split; the same rows give the same bytes."""
-    with written_aside(path) as aside, pa.OSFile(str(aside), "wb") as sink:
+    with atomic_file(path) as aside, pa.OSFile(str(aside), "wb") as sink:
         _write(dataset, np.ascontiguousarray(dataset.images), sink)
 
 
@@ -42,7 +42,7 @@ def split_to_fill(split: GroupedDataset, path: Path) -> Iterator[Array]:
     They are pages of the file, and black. The file stands under its name when the block has ended well.
     """
     images = split.images
-    with written_aside(path) as aside:
+    with atomic_file(path) as aside:
         with mmap.mmap(-1, images.nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ) as nothing:
             black = np.frombuffer(nothing, images.dtype).reshape(images.shape)
             with aside.open("wb") as file:

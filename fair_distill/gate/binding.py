@@ -14,8 +14,8 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Exam, Gate, GateSplit, Named, Recipe, shortfall
 from fair_distill.config.sections import checked
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.predictions import Attributes, Predictions
-from fair_distill.workspace import parse_json, sha256, to_json
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,14 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
 from fair_distill.stages.set_record import ALWAYS, MAKES_CANDIDATE, known, made_by
 from fair_distill.versioning.dvc_lock import check_lock
-from fair_distill.workspace import Workspace, parse_json, sha256, to_json
+from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
+from fair_distill.files import sha256
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset

@@ -10,6 +10,7 @@ import pandas as pd
 from fair_distill.config import CHECKS, Severity, Validate
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.files import sha256
 from fair_distill.validation import fact_rules
 from fair_distill.validation import rules as ask
 from fair_distill.validation.contract_tables import TRAIN, Tables, tables_of
@@ -19,7 +20,6 @@ from fair_distill.validation.expectations import Suite, run
 from fair_distill.validation.ids import Ids
 from fair_distill.validation.result import Failure, Validation
 from fair_distill.validation.rules import Rule
-from fair_distill.workspace import sha256
 
 __all__ = ["Contract", "Failure", "Validation", "contract_of", "outcome_of", "validate"]
 

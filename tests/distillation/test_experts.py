@@ -198,7 +198,7 @@ def test_foreign_missing_and_damaged_experts_are_refused(tmp_path: Path) -> None
 
     with pytest.raises(IntegrityError, match="another configuration or other data; run `fair-distill experts`"):
         ExpertFolder(tmp_path, "decaf").between(0, 0, 1)
-    with pytest.raises(DataError, match=r"0001\.safetensors is missing; `fair-distill experts` writes it"):
+    with pytest.raises(DataError, match=r"0001\.safetensors is missing; run `fair-distill experts`, which writes it"):
         kept.between(1, 0, 1)
     with pytest.raises(IntegrityError, match="no trajectory of 2 epochs"):
         kept.between(0, 0, 2)

@@ -11,8 +11,8 @@ from small_workspace import run
 
 import fair_distill
 from fair_distill.data.split_file import read_split
+from fair_distill.files import sha256
 from fair_distill.registry.client import look_up
-from fair_distill.workspace import sha256
 
 SEEDS = range(100, 104)
 

@@ -20,9 +20,9 @@ from fair_distill.config import Validate
 from fair_distill.data.colour_skew import colour
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.errors import DataError, MeasurementError
+from fair_distill.files import to_json
 from fair_distill.validation.contract import Validation, validate
 from fair_distill.validation.expectations import Expectation, Suite, run
-from fair_distill.workspace import to_json
 
 RULES = Validate(minimum_per_cell=5, maximum_imbalance=2.0)
 CLASSES, GROUPS = ("cat", "dog", "fox"), ("red", "cyan")
