@@ -17,7 +17,11 @@ from fair_distill.files import atomic_file, parse_json, require_file, sha256, to
 from fair_distill.workspace import Workspace
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
@@ -139,6 +143,8 @@ def test_json_is_utf8_and_knows_no_nan() -> None:
         b'{"a": Infinity}',
         b'{"a": [-Infinity]}',
         b'{"a": 1e999}',  # infinite without saying so
+        b'{"a": 9223372036854775808}',
+        b'{"a": [-9223372036854775809]}',
         b'{"a": 1, "a": 1}',
         b'{"a": {"b": 1, "b": 2}}',
         b'{"a": "\xff"}',

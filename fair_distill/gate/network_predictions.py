@@ -104,7 +104,7 @@ class NetworkPredictions:
                 self.group_indices,
                 self.predicted[seed],
                 classes=self.classes,
-                group_names=self.groups,
+                groups=self.groups,
                 probability=self.probability[seed],
             )
             for seed in range(self.seeds)
@@ -121,7 +121,7 @@ class NetworkPredictions:
             np.tile(group_indices, self.seeds),
             self.predicted.ravel(),
             classes=self.classes,
-            group_names=self.groups,
+            groups=self.groups,
             probability=self.probability.ravel(),
         )
         assert whole.confidence is not None

@@ -9,7 +9,7 @@ from small_predictions import GAPS, measure
 
 from fair_distill.errors import DataError
 from fair_distill.gate.confusion import Confusion, Rate, confusion, mean_confusion
-from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
 
 # Against fairlearn; `make test-gate` takes thousands, at 25 ms each.
 CASES = int(os.environ.get("FAIR_DISTILL_CASES", "50"))
@@ -46,7 +46,7 @@ def random_rows(rng: np.random.Generator, classes: int, groups: int, n: int) -> 
 def named(labels: Any, groups: Any, predicted: Any, classes: int, of_groups: int) -> Confusion:
     names = [[str(i) for i in range(n)] for n in (classes, of_groups)]
     sure = probabilities(labels, groups, predicted)
-    return confusion(labels, groups, predicted, classes=names[0], group_names=names[1], probability=sure)
+    return confusion(labels, groups, predicted, classes=names[0], groups=names[1], probability=sure)
 
 
 def test_equal_rates_have_no_gap_whatever_the_sizes() -> None:
@@ -358,7 +358,9 @@ def test_a_rate_says_in_words_what_happens() -> None:
     ]
 
 
-def test_every_metric_names_its_hypothesis_and_its_bound() -> None:
-    for metric in PREDICTION_METRICS.values():
-        _, _, told = (metric.__doc__ or "").partition("Null hypothesis")
-        assert "ound" in told
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_has_the_cells_of_its_row_in_the_documentation(name: str) -> None:
+    metric = METRICS[name]
+
+    assert all((metric.title, metric.short, metric.definition, metric.null_hypothesis, metric.bound))
+    assert len(metric.short) <= 25

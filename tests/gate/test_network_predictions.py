@@ -26,7 +26,7 @@ def test_rows_in_any_order_give_the_same_answers() -> None:
     shuffled = replace(GOOD, columns={name: column[order] for name, column in GOOD.columns.items()})
 
     one, other = network_predictions(GOOD, 0), network_predictions(shuffled, 0)
-    for name in ("examples", "labels", "of_groups", "pairs", "clusters", "predicted", "by_pair"):
+    for name in ("examples", "labels", "group_indices", "pairs", "clusters", "predicted", "examples_by_pair"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
 
 
