@@ -31,42 +31,6 @@ def value_of(limit: Limit, own: NetworkPredictions) -> float:
     return PREDICTION_METRICS[limit.metric].value(own.table(), comparisons)
 
 
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("metric", PREDICTION_METRICS)
-def test_the_value_of_a_clause_is_its_metric(metric: str, paired: bool) -> None:
-    for seed in range(3):
-        own = some(paired=paired, seed=seed)
-
-        found = gather(clause(metric), own, None)
-        wanted = measure(metric, own.table()).value
-        assert found.value == pytest.approx(wanted, abs=1e-12)
-        assert value_of(clause(metric), own) == pytest.approx(wanted, abs=1e-12)
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("metric", PREDICTION_METRICS)
-def test_the_figure_per_seed_is_the_mean_of_every_seeds_own_metric(metric: str, paired: bool) -> None:
-    own = some(paired=paired)
-
-    wanted = np.mean([measure(metric, table).value for table in own.tables()])
-    found = gather(clause(metric), own, None)
-    assert found.per_seed == pytest.approx(wanted, abs=1e-12)
-    if metric in ("eo_diag_max", "eo_full_max", "eo_diag_mean"):
-        assert found.per_seed >= found.value  # a largest gap is larger before it is averaged
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("metric", PREDICTION_METRICS)
-def test_bounds_hold_the_value_at_every_place_and_widen_as_the_risk_falls(metric: str, paired: bool) -> None:
-    found = gather(clause(metric), some(paired=paired), None)
-
-    assert (found.lower(ALPHA) <= found.values + 1e-12).all()
-    assert (found.upper(ALPHA) >= found.values - 1e-12).all()
-    assert (found.upper(0.001) >= found.upper(ALPHA) - 1e-12).all()
-    assert (found.lower(0.001) <= found.lower(ALPHA) + 1e-12).all()
-    assert len(found.comparisons) == len(found.values) == len(found.upper(ALPHA))
-
-
 def test_an_unpaired_difference_is_bounded_as_two_samples() -> None:
     own = some(paired=False, rates=[[0.9, 0.7], [0.9, 0.7]], of=80)
     first, second = (

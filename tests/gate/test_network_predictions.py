@@ -8,7 +8,7 @@ import pytest
 from small_predictions import drawn, predictions_from
 
 from fair_distill.errors import MeasurementError
-from fair_distill.gate.metrics import mean_confusion
+from fair_distill.gate.confusion import mean_confusion
 from fair_distill.gate.network_predictions import network_predictions, same_examples
 from fair_distill.gate.predictions import Predictions
 
