@@ -13,7 +13,7 @@ from small_rows import dataset
 from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.workspace import to_json
+from fair_distill.files import to_json
 
 CARD = DatasetCard(
     dataset="digits",
@@ -199,7 +199,7 @@ def test_rows_that_are_not_of_the_schema_are_refused(name: str, values: pa.Array
 
 
 def test_images_have_no_columns_and_rows_without_one_are_refused() -> None:
-    with pytest.raises(DataError, match="'barycentric' is a set of images; it has no columns"):
+    with pytest.raises(DataError, match="'barycentric' is a set of images and has no columns"):
         _ = SET.columns
     table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).drop_columns(["age"])
     sink = pa.BufferOutputStream()
