@@ -121,7 +121,7 @@ def plan_gate(
         cells_of(split, config.gate),
         config.gate,
         [Assumptions(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
-        rng=numpy_generator(config, "gate.plan"),
+        rng=numpy_generator(config.seed, "gate.plan"),
         attempt=reserved.number if reserved else 1,
     )
 

@@ -80,7 +80,11 @@ def check_coverage(metric: PredictionMetric, *, replicates: int = 100) -> None:
 
 
 def check_plan(metric: PredictionMetric, *, replicates: int = 60) -> None:
-    """A limit that `gate plan` says 80 % of fair sets satisfy is satisfied by 80 % of fair sets."""
+    """A limit that `gate plan` says 80 % of fair sets satisfy is satisfied by 80 % of fair sets.
+
+    The plan ignores that the number of examples of each class is fixed. A rate over several true classes therefore
+    varies less than planned, and more sets satisfy the limit.
+    """
     limit = clause(metric)
     planner = metric.planner(limit)
     if planner is None:
@@ -92,7 +96,10 @@ def check_plan(metric: PredictionMetric, *, replicates: int = 60) -> None:
     likely = np.quantile(sign * planned, 0.8)
     fair = [network([[0.9, 0.9]] * 2, 80, seed=seed, alike=1.0) for seed in range(replicates)]
     share = np.mean([sign * deciding_bound(metric, each) <= likely + 1e-12 for each in fair])
-    assert 0.8 - 3 * np.sqrt(0.16 / replicates) <= share <= 0.8 + 3 * np.sqrt(0.16 / replicates)
+    error = 3 * np.sqrt(0.8 * 0.2 / replicates)
+    assert share >= 0.8 - error
+    pooled = any(rate.predicted is not None and len(rate.true_classes) > 1 for rate in metric.rates(range(2), 2))
+    assert pooled or share <= 0.8 + error
 
 
 def clause(metric: PredictionMetric) -> Limit:
