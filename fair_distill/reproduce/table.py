@@ -114,8 +114,7 @@ def _beside(results: Results, cobra: dict[str, Any], fairdd: dict[str, Any]) -> 
         tests = [result["tests"] for result in results if result["method"] == name and "tests" in result]
         own = [one.get("official", one.get("paired"))["per_network"] for one in tests]
         shown = [
-            _number(100 * mean(one[metric] for one in own)) if own else _NONE
-            for metric in (*_GAPS, ACCURACY.name)
+            _number(100 * mean(one[metric] for one in own)) if own else _NONE for metric in (*_GAPS, ACCURACY.name)
         ]
         rows.append(
             [

@@ -177,7 +177,7 @@ def test_a_manifest_without_a_card_is_told(fault: bytes) -> None:
 
 
 def test_a_card_that_looked_at_fewer_images_than_there_are_is_refused() -> None:
-    with pytest.raises(MeasurementError, match="speaks of 100 images, the set has 400"):
+    with pytest.raises(MeasurementError, match="counts near copies among 100 images, but the set has 400"):
         judged(policy(), manifest_of(NEARNESS, recipe=replace(RECIPE, formation=2)))
 
 
@@ -216,10 +216,10 @@ def test_a_card_that_contradicts_itself_is_not_read(fault: dict[str, Any]) -> No
     ("clause", "says"),
     [
         ({"at_most": None, "at_least": 0.5}, "near_copies is limited by at_most"),
-        ({"over": "full"}, "near_copies is of the whole set"),
-        ({"classes": ["class0"]}, "near_copies is of the whole set"),
-        ({"groups": ["group0", "group1"]}, "near_copies is of the whole set"),
-        ({"against": "rest"}, "near_copies is of the whole set"),
+        ({"over": "full"}, "near_copies is a number of the whole set"),
+        ({"classes": ["class0"]}, "near_copies is a number of the whole set"),
+        ({"groups": ["group0", "group1"]}, "near_copies is a number of the whole set"),
+        ({"against": "rest"}, "near_copies is a number of the whole set"),
     ],
 )
 def test_a_clause_that_means_nothing_is_refused(clause: dict[str, Any], says: str) -> None:
