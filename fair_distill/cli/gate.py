@@ -186,7 +186,7 @@ def _gate_plan(arguments: Arguments) -> None:
         table.add_column(title, justify="left" if title == "clause" else "right")
     for row in plan.rows:
         needed = " / ".join("–" if count is None else f"{count:,}" for count in row.needed)
-        numbers = (row.limit, row.chance, *row.likely, row.ever)
+        numbers = (row.limit, row.chance, *row.likely, row.strictest)
         table.add_row(cell(row.clause), f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):

@@ -1,13 +1,11 @@
-"""Before any GPU time: what can this split show under this policy, and how many examples would a limit need?
+"""`gate plan`: which limits a gate split can demonstrate, and how many examples a limit needs. Nothing is trained.
 
-Truly fair sets are simulated at an assumed accuracy, with the cells that the split has, and their bounds taken as
-`bounds` takes them. What comes out are limits that such a set passes with a given chance, which is how a limit is
-to be chosen: from the split and the risk, not from results.
-
-Axes: R simulated sets, J places, S seeds, C classes, G groups.
+Sets without any gap are simulated at an assumed accuracy on the cells of the split, and bounded as the gate bounds
+real sets. The limit that 80 % of such sets satisfy follows from the split and from the accepted risk, so limits can be
+chosen before there are results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,25 +20,28 @@ from fair_distill.gate.network_predictions import coarser
 from fair_distill.gate.policy import alpha_at, check
 from fair_distill.seeds import plain_numpy_generator
 
-_MOST = 1_000_000
+_MOST_EXAMPLES = 1_000_000
+_SEARCH_DRAWS = 300
+# From cells and a number of simulated sets to the bound of each set.
+_BoundsOf = Callable[[Cells, int], Floats]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clause under one assumption.
+    """One clause under one set of assumptions.
 
     Attributes
     ----------
-    ever : the strictest limit that could be shown at all: every difference measured as 0, every seed alike
-    likely : limits that a fair set passes with a chance of 80 and of 90 %
-    chance : of a fair set to pass the policy's own limit
-    needed : examples a cell for a chance of 80 and of 90 %; None where seeds forbid it whatever the number
+    strictest : the strictest limit that any set could pass: all differences are 0 and all seeds agree
+    likely : limits that a fair set passes with a probability of 80 % and of 90 %
+    chance : probability that a fair set passes the policy's own limit
+    needed : examples per cell for a probability of 80 % and of 90 %; None if the seeds scatter too much for any number
     """
 
     clause: str
     accuracy: float
     limit: float
-    ever: float
+    strictest: float
     likely: tuple[float, float]
     chance: float
     needed: tuple[int | None, int | None]
@@ -48,59 +49,74 @@ class Row:
 
 @dataclass(frozen=True)
 class PowerPlan:
+    """The rows of a plan, and sentences that propose what to change where the split is too small."""
+
     rows: tuple[Row, ...]
     advice: tuple[str, ...]
 
 
 def cells_of(split: GroupedDataset, policy: Gate | None = None) -> Cells:
-    """Count the independent examples of each cell: pairs, where examples show the same thing.
+    """Count the independent examples of each cell; a pair counts once.
 
     Parameters
     ----------
-    policy : whose clauses may look at coarser groups (`by`)
+    policy : its clauses with `by` require the cells of coarser groups
     """
-    wanted = {limit.by for limit in policy.limits if limit.by} if policy else set()
-    marginals = {by: _cells(split, *_coarse(split, by)) for by in sorted(wanted)}
+    groupings = {limit.by for limit in policy.limits if limit.by} if policy else set()
+    marginals = {by: _cells(split, *_coarse(split, by)) for by in sorted(groupings)}
     return replace(_cells(split, split.group_indices, split.groups), marginals=marginals)
 
 
 def _coarse(split: GroupedDataset, by: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
     where = f"params.yaml: gate.limits: by {', '.join(by)}"
-    kept, names = coarser(split.attributes, split.attribute_names, by, where=where)
-    return kept[split.group_indices], names
+    coarse_indices, names = coarser(split.attributes, split.attribute_names, by, where=where)
+    return coarse_indices[split.group_indices], names
 
 
-def _cells(split: GroupedDataset, groups: Ints, names: tuple[str, ...]) -> Cells:
-    shape = (len(split.classes), len(names))
-    keys = np.unique(np.stack([split.labels, groups, split.pairs]), axis=1)
-    counts = np.bincount(keys[0] * shape[1] + keys[1], minlength=shape[0] * shape[1]).reshape(shape)
+def _cells(split: GroupedDataset, group_indices: Ints, groups: tuple[str, ...]) -> Cells:
+    shape = (len(split.classes), len(groups))
+    distinct = np.unique(np.stack([split.labels, group_indices, split.pairs]), axis=1)
+    counts = np.bincount(distinct[0] * shape[1] + distinct[1], minlength=shape[0] * shape[1]).reshape(shape)
     pairs = len(np.unique(split.pairs))
     paired = len(split) == pairs * shape[1] and bool((counts == counts[:, :1]).all())
-    return Cells(counts, paired, split.classes, names)
+    return Cells(counts, paired, split.classes, groups)
 
 
 def plan(
     cells: Cells,
     policy: Gate,
-    assumed: Sequence[Assumptions],
+    assumptions: Sequence[Assumptions],
     *,
     rng: np.random.Generator,
     attempt: int = 1,
     draws: int = 1000,
 ) -> PowerPlan:
-    """Return what the split can show, clause by clause, and what to do where that is too little."""
+    """Return for each clause and assumption the limits that the split can demonstrate, and advice.
+
+    Parameters
+    ----------
+    attempt : number of the attempt at the split, from 1; later attempts may take less risk
+    draws : number of simulated sets
+
+    Raises
+    ------
+    ConfigError
+        If the policy cannot be applied, or if it has `mode: point`.
+    """
     check(policy)
     if policy.alpha is None or policy.minimum_per_cell is None:
-        raise ConfigError("params.yaml: gate.mode is point, which asks no confidence of a split; plan `mode: bounds`")
+        raise ConfigError(
+            "params.yaml: gate.mode is 'point', which needs no confidence; `gate plan` requires `mode: bounds`"
+        )
     alpha = alpha_at(policy.alpha, attempt)
     rows = []
     for limit in policy.limits:
         if not _is_planned(limit):
             continue
-        for assume in assumed:
-            of = cells.marginals[limit.by] if limit.by else cells
-            rows.append(_row(limit, of, assume, alpha=alpha, rng=rng, draws=draws))
-    return PowerPlan(tuple(rows), tuple(_advice(cells, policy, rows, assumed, alpha=alpha, rng=rng)))
+        for assumed in assumptions:
+            clause_cells = cells.marginals[limit.by] if limit.by else cells
+            rows.append(_row(limit, clause_cells, assumed, alpha=alpha, rng=rng, draws=draws))
+    return PowerPlan(tuple(rows), tuple(_advice(cells, policy, rows, assumptions, alpha=alpha, rng=rng)))
 
 
 def _is_planned(limit: Limit) -> bool:
@@ -108,40 +124,42 @@ def _is_planned(limit: Limit) -> bool:
     return metric is not None and metric.planner(limit) is not None and not (limit.classes or limit.groups)
 
 
-def _row(limit: Limit, cells: Cells, assume: Assumptions, *, alpha: float, rng: np.random.Generator, draws: int) -> Row:
+def _row(
+    limit: Limit, cells: Cells, assumed: Assumptions, *, alpha: float, rng: np.random.Generator, draws: int
+) -> Row:
     sign, number = (1, limit.at_most) if limit.at_most is not None else (-1, limit.at_least)
     assert number is not None
     seed = int(rng.integers(2**32))
 
-    def bound(cells: Cells, draws: int) -> Floats:
-        # The same draws for every size, so that the chance grows with it.
-        return _bounds(limit, cells, assume, alpha=alpha, rng=plain_numpy_generator(seed), draws=draws)
+    def bounds_of(cells: Cells, draws: int) -> Floats:
+        # Every size gets the same random numbers, so the probability to pass grows with the size.
+        return _bounds(limit, cells, assumed, alpha=alpha, rng=plain_numpy_generator(seed), draws=draws)
 
-    drawn = sign * bound(cells, draws)
-    likely = tuple(float(sign * q) for q in np.quantile(drawn, [0.8, 0.9]))
+    signed = sign * bounds_of(cells, draws)
+    likely = tuple(float(sign * quantile) for quantile in np.quantile(signed, [0.8, 0.9]))
+    ideal = replace(assumed, seed_sd=0.0)
     return Row(
         clause=limit.name,
-        accuracy=assume.accuracy,
+        accuracy=assumed.accuracy,
         limit=number,
-        ever=float(_bounds(limit, cells, replace(assume, seed_sd=0.0), alpha=alpha, rng=None, draws=1)[0]),
+        strictest=float(_bounds(limit, cells, ideal, alpha=alpha, rng=None, draws=1)[0]),
         likely=(likely[0], likely[1]),
-        chance=float((drawn <= sign * number).mean()),
-        needed=(_needed(bound, cells, sign, number, 0.8), _needed(bound, cells, sign, number, 0.9)),
+        chance=float((signed <= sign * number).mean()),
+        needed=(_needed(bounds_of, cells, sign, number, 0.8), _needed(bounds_of, cells, sign, number, 0.9)),
     )
 
 
-def _needed(bound: object, cells: Cells, sign: int, number: float, chance: float) -> int | None:
-    """Return the fewest examples a cell, alike in all, with this chance to pass."""
-    assert callable(bound)
+def _needed(bounds_of: _BoundsOf, cells: Cells, sign: int, number: float, chance: float) -> int | None:
+    """Return the smallest size of all cells, within 2 %, with which a fair set passes with this probability."""
 
-    def passes(n: int) -> bool:
-        even = replace(cells, counts=np.full_like(cells.counts, n))
-        return bool((sign * bound(even, 300) <= sign * number).mean() >= chance)
+    def passes(size: int) -> bool:
+        even = replace(cells, counts=np.full_like(cells.counts, size))
+        return bool((sign * bounds_of(even, _SEARCH_DRAWS) <= sign * number).mean() >= chance)
 
     high = 16
     while not passes(high):
         high *= 2
-        if high > _MOST:
+        if high > _MOST_EXAMPLES:
             return None
     low = high // 2
     while high - low > max(1, low // 50):
@@ -156,15 +174,16 @@ def _bounds(
     """Return the bound of a clause for each of R fair sets; without rng, for one ideal set."""
     metric = PREDICTION_METRICS[limit.metric]
     planner = metric.planner(limit)
-    assert planner is not None
-    return planner(FairSets(cells, assumed, rng, draws), metric.comparisons(limit, cells.classes, cells.groups), alpha)
+    assert planner is not None  # `_is_planned`
+    comparisons = metric.comparisons(limit, cells.classes, cells.groups)
+    return planner(FairSets(cells, assumed, rng, draws), comparisons, alpha)
 
 
 def _advice(
     cells: Cells,
     policy: Gate,
     rows: Sequence[Row],
-    assumed: Sequence[Assumptions],
+    assumptions: Sequence[Assumptions],
     *,
     alpha: float,
     rng: np.random.Generator,
@@ -172,48 +191,42 @@ def _advice(
     advice = []
     assert policy.minimum_per_cell is not None
     c, g = np.unravel_index(int(cells.counts.argmin()), cells.counts.shape)
-    least = int(cells.counts[c, g])
-    thin = least < policy.minimum_per_cell
-    if thin:
+    smallest = int(cells.counts[c, g])
+    too_small = smallest < policy.minimum_per_cell
+    if too_small:
         advice.append(
-            f"class {cells.classes[c]!r} has {least} independent examples of group {cells.groups[g]!r} and "
-            f"{policy.minimum_per_cell} are asked for: every verdict will be insufficient"
+            f"class {cells.classes[c]!r} has {smallest} independent examples of group {cells.groups[g]!r}, but "
+            f"gate.minimum_per_cell is {policy.minimum_per_cell}: every verdict will be insufficient"
         )
-    # A floor above the assumed accuracy is not meant to be passed.
+    # Sets with the assumed accuracy should not pass a floor above it.
     floors = {limit.name for limit in policy.limits if limit.at_least is not None and not limit.over}
-    hard = [row for row in rows if row.chance < 0.8 and not (row.clause in floors and row.accuracy <= row.limit)]
-    for row in hard:
-        wanted = f"{row.needed[0]:,} examples a cell" if row.needed[0] else "more seeds, or ones that scatter less"
+    unlikely = [row for row in rows if row.chance < 0.8 and not (row.clause in floors and row.accuracy <= row.limit)]
+    for row in unlikely:
+        more = f"{row.needed[0]:,} examples a cell" if row.needed[0] else "more seeds, or seeds that scatter less"
         advice.append(
             f"{row.clause}: at accuracy {row.accuracy:g} a fair set passes the limit {row.limit:g} with a chance of "
-            f"{100 * row.chance:.0f} %; it takes {wanted}, or a limit of {row.likely[0]:.2f}"
+            f"{100 * row.chance:.0f} %; for 80 % use {more}, or a limit of {row.likely[0]:.2f}"
         )
-    if len(cells.groups) > 2 and (thin or hard):
-        advice.append(_coarser(cells, policy, assumed, alpha=alpha, rng=rng))
+    if len(cells.groups) > 2 and (too_small or unlikely):
+        advice.append(_coarser_groups(cells, policy, assumptions[0], alpha=alpha, rng=rng))
     return advice
 
 
-def _coarser(
-    cells: Cells, policy: Gate, assumed: Sequence[Assumptions], *, alpha: float, rng: np.random.Generator
-) -> str:
-    """Say what is gained by holding each group against the rest, and what then is not tested."""
+def _coarser_groups(cells: Cells, policy: Gate, assumed: Assumptions, *, alpha: float, rng: np.random.Generator) -> str:
+    """Propose to compare each group with the rest, with the limit that this would allow."""
     groups = len(cells.groups)
-    told = (
-        f"{groups} groups make {groups * (groups - 1) // 2} pairs per rate: hold each group against the rest "
-        "(`against: rest`), or declare marginal groups (one attribute at a time) in place of their intersections"
+    advice = (
+        f"{groups} groups make {groups * (groups - 1) // 2} pairs per rate: compare each group with the rest "
+        "(`against: rest`), or declare marginal groups (one attribute at a time) instead of their intersections"
     )
     for limit in policy.limits:
-        if (
-            METRICS[limit.metric].is_gap
-            and _is_planned(limit)
-            and not (limit.over or limit.by or limit.against == "rest")
-        ):
+        is_pairwise = METRICS[limit.metric].is_gap and not (limit.over or limit.by or limit.against == "rest")
+        if is_pairwise and _is_planned(limit):
             rest = limit.model_copy(update={"against": "rest"})
-            assume = assumed[0]
-            each, coarse = (
-                float(np.quantile(_bounds(one, cells, assume, alpha=alpha, rng=rng, draws=300), 0.8))
-                for one in (limit, rest)
+            pairwise, against_rest = (
+                float(np.quantile(_bounds(clause, cells, assumed, alpha=alpha, rng=rng, draws=_SEARCH_DRAWS), 0.8))
+                for clause in (limit, rest)
             )
-            told += f"; for {limit.name} that shows {coarse:.2f} where pairs show {each:.2f}"
+            advice += f"; for {limit.name} a limit of {against_rest:.2f} is then likely to pass, now {pairwise:.2f}"
             break
-    return f"{told}. What is not tested then are differences between two single groups; the card has to say so"
+    return f"{advice}. Differences between two single groups are then not tested, and the card must say so"

@@ -69,7 +69,10 @@ def test_a_mode_has_all_of_its_numbers_and_no_others(more: dict[str, Any]) -> No
         ({"metric": "eod", "at_most": 0.1, "why": "x"}, "names metric 'eod'; choose one of accuracy"),
         ({"metric": "accuracy", "at_most": 0.1, "why": "x"}, "accuracy is limited by at_least"),
         ({"metric": "eo_diag_max", "at_least": 0.1, "why": "x"}, "eo_diag_max is limited by at_most"),
-        (limit("eo_diag_mean", 0.1, over="full"), "eo_diag_mean cannot be limited over another set; choose accuracy, eo_diag_max"),
+        (
+            limit("eo_diag_mean", 0.1, over="full"),
+            "eo_diag_mean cannot be limited over another set; choose accuracy, eo_diag_max",
+        ),
         (limit("accuracy", 0.1, against="rest"), "does not compare groups; remove against"),
         (limit("dpd_max", 0.1, groups=["red"]), "a gap needs two groups"),
         (limit("calibration_gap", 0.1, classes=["1"]), "compares groups over all classes; remove classes"),
