@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import fair_distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.lookup import TRUST, trusted
-from fair_distill.registry.store import open_store
-from fair_distill.storage.objects import open_objects
+from fair_distill.registry.store import open_registry
+from fair_distill.storage.schemes import open_store
 from fair_distill.text import json_printable, markdown, printable, without_secrets
 
 CLI = Path(fair_distill.__file__).parent / "cli"
@@ -63,7 +63,7 @@ def test_markdown_leaves_names_as_they_are() -> None:
 def _is_part_of_a_message(secret: str) -> bool:
     """Whether the words of our messages contain a text by themselves."""
     with pytest.raises(ConfigError) as refusal:
-        open_store("s3://user:~~~~@bucket/place?private_token=~~~~")
+        open_registry("s3://user:~~~~@bucket/place?private_token=~~~~")
     return secret in f"cannot clone place endpoint --checkpoints {refusal.value}"
 
 
@@ -78,7 +78,7 @@ def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
         f"file:///place?token={secret}",
     ]
     for address in addresses:
-        for call in (open_store, lambda url: open_objects(url, said_by="--checkpoints")):
+        for call in (open_registry, lambda url: open_store(url, source="--checkpoints")):
             with pytest.raises(ConfigError) as refusal:
                 call(address)
             assert secret not in str(refusal.value), address

@@ -7,8 +7,8 @@ the place where it lies; what is trusted is the SHA-256 beside it.
 import json
 from collections.abc import Sequence
 
+from fair_distill.registry.layout import object_key
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, Manifest
-from fair_distill.registry.store import object_key
 from fair_distill.workspace import md5
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, IntegrityError
 from fair_distill.formats.strict_json import check_fields
-from fair_distill.registry.store import key_fault
+from fair_distill.registry.layout import key_fault
 from fair_distill.workspace import is_md5, is_sha256, md5, needed, parse_json, sha256, to_json, write_bytes
 
 SET_FILE = "set.parquet"

@@ -8,7 +8,7 @@ from small_repository import command, commit, fewest_stages, repository
 from small_workspace import write_params
 
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 from fair_distill.workspace import Workspace, sha256
 
 pytestmark = pytest.mark.pipeline
@@ -63,7 +63,7 @@ def test_three_doors_give_the_same_verdict_and_the_flow_promotes_on_it(walked):
     verdicts = {sha256(place.verdict("barycentric")) for place, _, _ in walked.values()}
 
     assert len(verdicts) == 1
-    store = open_store(str(walked["prefect_flow"][0].root / "registry"))
+    store = open_registry(str(walked["prefect_flow"][0].root / "registry"))
     promoted = [entry.verdict for entry in read_ledger(store, "digits") if entry.event == "promote"]
     assert set(promoted) == verdicts
 
