@@ -22,7 +22,7 @@ SEEDING = {"manual_seed", "default_rng", "Generator", "SeedSequence", "PCG64"}
 # The gate counts its noise floor and its plan by Monte Carlo; the seeds come from digests and arguments.
 SEEDED_HERE = {"stages/seeds.py", "evaluation/train.py", "distillation/loop.py", "gate/judge.py", "gate/plan.py"}
 SEEDED_HERE |= {"reproduce/seeds.py"}
-READS_CLOCK = {"registry/bucket.py", "registry/folder.py", "registry/opening.py"}
+READS_CLOCK = {"storage/s3.py", "storage/local.py", "registry/lookup.py"}
 GLOBAL = {
     *("torch.manual_seed", "torch.seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.cuda.manual_seed"),
     *("torch.cuda.manual_seed_all", "np.random.seed", "numpy.random.seed", "random.seed"),

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from fair_distill.distillation.optimiser_state import State
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import sha256
 from fair_distill.storage.schemes import open_store
 from fair_distill.storage.store import Store
-from fair_distill.workspace import sha256
 
 _KEPT = 2
 _ENDING = ".safetensors"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.entry import check_name, parse_time, timestamp
 from fair_distill.registry.store import RegistryStore
 from fair_distill.storage.store import Absent
-from fair_distill.workspace import is_sha256, parse_json, sha256, to_json
 
 _FORMAT = 1
 _PUBLISHING, _COLLECTING = "publishing/", "collecting/"

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, FairDistillWarning, IntegrityError
+from fair_distill.files import parse_json, sha256, to_json, write_bytes
 from fair_distill.registry.entry import Entry, entry_key
 from fair_distill.registry.layout import check_folder, check_key, matches_key
 from fair_distill.registry.store import RegistryStore, identity_of, same_location
 from fair_distill.storage.store import Absent
-from fair_distill.workspace import parse_json, sha256, to_json, write_bytes
 
 CACHE_VARIABLE = "FAIR_DISTILL_CACHE"
 

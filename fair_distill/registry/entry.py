@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.registry.layout import MAX_CLOCK_SKEW
-from fair_distill.workspace import is_sha256, parse_json, sha256, to_json
 
 Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
 # The events that put a version in force. Each has a verdict that passed as its ground.

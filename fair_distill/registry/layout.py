@@ -19,7 +19,7 @@ import re
 from datetime import timedelta
 
 from fair_distill.errors import ConfigError
-from fair_distill.workspace import md5, sha256
+from fair_distill.files import md5, sha256
 
 # The kinds of evidence that are stored with a version, and the extensions of their files.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}

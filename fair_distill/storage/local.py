@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import write_bytes
 from fair_distill.storage.store import CHUNK_BYTES, Absent, Options, Store, StoredObject, check_clock, check_size
 from fair_distill.storage.urls import StoreUrl
-from fair_distill.workspace import write_bytes
 
 _TEMPORARY = ".aside"
 

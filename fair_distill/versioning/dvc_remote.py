@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.files import atomic_file
 from fair_distill.storage.schemes import open_store
 from fair_distill.storage.store import Absent, Options, Store
-from fair_distill.workspace import written_aside
 
 _REMOTE = re.compile(r"""'?remote "([^"]+)"'?""")
 # The settings of a store, and what .dvc/config calls them.
@@ -55,7 +55,7 @@ class DvcRemote:
         if size is not None and size > limit:
             raise DataError(f"{file} has {size:,} bytes according to dvc.lock; at most {limit:,} are read")
         digest, count = hashlib.md5(usedforsecurity=False), 0
-        with written_aside(path) as aside, aside.open("wb") as sink:
+        with atomic_file(path) as aside, aside.open("wb") as sink:
             try:
                 for chunk in self.store.stream(f"files/md5/{md5[:2]}/{md5[2:]}"):
                     count += len(chunk)

@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_refused(where: str, damage: str) -> None:
 
     with pytest.raises(IntegrityError, match=r"is damaged, or not a checkpoint; remove it to go on from the one befor"):
         folder.latest()
-    objects.delete(newest)
+    objects.remove(newest)
     before = folder.latest()
     assert before is not None
     assert len(before["losses"]) == 5

@@ -29,6 +29,7 @@ from test_snapshots import lengthen
 
 from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, FairDistillError, Refused, Undecided
+from fair_distill.files import sha256
 from fair_distill.registry import lookup, release, retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
@@ -42,7 +43,6 @@ from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import Writer
 from fair_distill.statements import signer
 from fair_distill.storage.store import Unanswered
-from fair_distill.workspace import sha256
 
 VERSIONS = 5
 # What a process does next, and how often of 100 times.

@@ -12,6 +12,7 @@ from small_registry import NAME, NOW, Package, files_of, local_registry, package
 
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import sha256, to_json
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.announcements import announce, plan
@@ -23,7 +24,6 @@ from fair_distill.registry.layout import evidence_key, manifest_key, object_key
 from fair_distill.registry.ledger import names, read_ledger
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.verify import head, verify
-from fair_distill.workspace import sha256, to_json
 
 OLD, NEW = package(1), package(2)
 

@@ -14,8 +14,8 @@ from histories_checker import Record, violations
 from places import Place
 from small_registry import NAME, local_registry, package, ship
 
+from fair_distill.files import sha256
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256
 
 HISTORIES = int(os.environ.get("FAIR_DISTILL_HISTORIES", "5"))
 REPORT = os.environ.get("FAIR_DISTILL_HISTORIES_REPORT")

@@ -13,13 +13,13 @@ from places import Bucket
 from small_registry import NAME, MemoryStore, local_registry, put_in_place
 
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import to_json
 from fair_distill.registry import ledger
 from fair_distill.registry.entry import Draft, Entry, clock_faults, entry_key, timestamp, until
 from fair_distill.registry.ledger import append, names, read_ledger
 from fair_distill.registry.store import CheckedStore, RegistryStore
 from fair_distill.storage.s3 import S3Store
 from fair_distill.storage.store import Unanswered
-from fair_distill.workspace import to_json
 
 VERSION = "ab" * 32
 VERDICT = "cd" * 32
@@ -388,8 +388,8 @@ TAMPERING = {
     "a number is a text": ("entry 4 .* number is", lambda f: spell(f, 4, lambda b: _with(b, number="4"))),
     "a reason is a list": ("entry 4 .* reason is", lambda f: spell(f, 4, lambda b: _with(b, reason=["x"]))),
     "a version is a path": ("entry 4 .* version is", lambda f: spell(f, 4, lambda b: _with(b, version="../../x"))),
-    "a key stands twice": (
-        "entry 4 .* a key stands twice",
+    "the same key twice": (
+        "entry 4 .* the same key twice",
         lambda f: spell(f, 4, lambda b: b.replace(b'"who"', b'"who": "eve",\n "who"')),
     ),
     "it is spelled otherwise": ("entry 4 .* edited", lambda f: spell(f, 4, lambda b: b.replace(b"\n", b"\n\n"))),

@@ -9,6 +9,7 @@ from places import Place
 from small_registry import NAME, NOW, ORDER, MemoryStore, Package, enter, package, publish
 
 from fair_distill.errors import Refused
+from fair_distill.files import sha256
 from fair_distill.gate.policy import Waiver
 from fair_distill.registry import release, retraction
 from fair_distill.registry.actor import Actor
@@ -23,7 +24,6 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import pin
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256
 
 ONE, TWO, THREE = package(1), package(2), package(3)
 PRODUCTION = f"{NAME}@production"
@@ -130,7 +130,7 @@ def test_a_channel_on_an_expired_waiver_is_refused_and_everything_else_can_be_re
 def test_a_channel_on_an_expired_waiver_is_repaired_by_any_later_act(place: Place, repair: str):
     rest_on_expired(place)
     store = place.store()
-    act: dict[str, Any] = {"reason": "expired", "who": "ada", "now": AFTER, "nonce": "repair"}
+    actor = Actor("ada", AFTER, "repair")
     if repair == "another version":
         promote(store, THREE, now=AFTER)
     elif repair == "the same version":
@@ -138,9 +138,9 @@ def test_a_channel_on_an_expired_waiver_is_repaired_by_any_later_act(place: Plac
     elif repair == "rollback":
         assert back(store).version == ONE.version
     elif repair == "demote":
-        retraction.demote(store, NAME, TWO.version, "production", **act)
+        retraction.demote(store, NAME, TWO.version, "production", reason="expired", actor=actor)
     else:
-        retraction.revoke(store, NAME, TWO.version, **act)
+        retraction.revoke(store, NAME, TWO.version, reason="expired", actor=actor)
 
     assert verify(NAME, registry=place.url)
     assert evidence(f"{NAME}@v2", registry=place.url)

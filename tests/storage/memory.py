@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from threading import Lock
 
+from fair_distill.files import sha256
 from fair_distill.storage.store import Absent, Options, Store, StoredObject
 from fair_distill.storage.urls import StoreUrl
-from fair_distill.workspace import sha256
 
 # The contents of every host, as long as the process runs.
 _HOSTS: dict[str, dict[str, bytes]] = {}
