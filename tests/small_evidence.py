@@ -33,7 +33,7 @@ def write_gate_split(workspace: Workspace, predictions: Predictions) -> str:
         columns["group"],
         pairs=columns["pair"],
         classes=list(predictions.classes),
-        group_names=list(predictions.groups),
+        groups=list(predictions.groups),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
     )

@@ -161,7 +161,7 @@ def test_the_example_reads_the_original_adult_files(real_data: Path, tmp_path: P
     assert schema is not None
 
     assert {name: len(split) for name, split in splits.items()} == {"train": 29305, "tune": 3256, "gate": 16281}
-    assert (source.classes, source.group_names) == (("<=50K", ">50K"), ("Female", "Male"))
+    assert (source.classes, source.groups) == (("<=50K", ">50K"), ("Female", "Male"))
     assert sum(split.counts for split in splits.values()).tolist() == [[14423, 22732], [1769, 9918]]
     assert schema.columns[0] == Numeric("age", 17, 90, whole=True)
     work = schema.columns[5]

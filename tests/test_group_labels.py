@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
     dataset = grouped([[60, 12], [12, 60]])
     rows = np.arange(len(dataset))
     split = np.where(rows % 2 == 0, "train", np.where(rows % 4 == 1, "tune", "gate"))
-    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[dataset.groups])
+    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[dataset.group_indices])
     np.savez(tmp_path / "all.npz", x=dataset.images, y=dataset.labels, sex=sex, split=split)
     columns = {"image": "x", "label": "y", "groups": "sex", "split": "split", "unknown": "?"}
     params = small_params()
@@ -52,7 +52,7 @@ def test_the_card_describes_how_unknown_groups_were_inferred(root: Path) -> None
         assert ended.code == 0, ended.err
 
     train, gate = (read_split(Workspace(root).split(name)) for name in ("train", "gate"))
-    assert (train.group_names, gate.group_names) == (("f", "m", "?"), ("f", "m"))
+    assert (train.groups, gate.groups) == (("f", "m", "?"), ("f", "m"))
     assert train.counts[:, 2].tolist() == [24, 24]
     outcome = json.loads(Workspace(root).validation.read_bytes())
     assert outcome["cells"]["train"]["0"] == {"f": 10, "m": 2, "?": 24}

@@ -69,7 +69,7 @@ def card_of(
         name=name,
         kind=kind,
         classes=train.classes,
-        groups=train.group_names,
+        groups=train.groups,
         shape=train.shape,
         examples=examples,
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
@@ -87,7 +87,7 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
     """What the card says of the groups' labels; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
-    classes, groups = resolved.dataset.classes, resolved.dataset.group_names
+    classes, groups = resolved.dataset.classes, resolved.dataset.groups
     shrunk = unknown = None
     if distill.shrinkage and candidate.alignment.name != "pooled":
         shrunk = {
