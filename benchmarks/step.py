@@ -25,7 +25,7 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
 from fair_distill.distillation.augment import augment, draw
-from fair_distill.distillation.loop import Streams, distill
+from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
@@ -137,7 +137,7 @@ def against(
         began = time.perf_counter()
 
     with suppress(Enough):
-        distill(
+        optimise(
             dataset,
             checked(Distill, settings, name="benchmark"),
             checked(Candidate, OURS[alignment], name="benchmark"),

@@ -155,7 +155,7 @@ def test_the_example_reads_the_original_adult_files(real_data: Path, tmp_path: P
     os.symlink(real_data / "adult", tmp_path / "data")
     config = load_config(EXAMPLE / "params.yaml")
     source = read_source(config.data.source.name, config.data.source.options, root=tmp_path)
-    dealing, colouring = numpy_generator(config, "prepare.split"), numpy_generator(config, "prepare.colours")
+    dealing, colouring = numpy_generator(config.seed, "prepare.split"), numpy_generator(config.seed, "prepare.colours")
     splits = make_splits(source, config.data, dealing=dealing, colouring=colouring)
     schema = splits["train"].schema
     assert schema is not None

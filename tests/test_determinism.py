@@ -147,7 +147,7 @@ def test_each_purpose_has_a_generator_which_all_candidates_share(
         taken.append([getattr(streams, purpose).initial_seed() for purpose in loop.Streams.__annotations__])
         raise DataError("enough")
 
-    monkeypatch.setattr(loop, "distill", capture)
+    monkeypatch.setattr(loop, "optimise", capture)
     for candidate in ("pooled", "barycentric"):
         assert run(finished, "distill", candidate).err == "fair-distill: enough\n"
 
