@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.reproduce.seeds import numpy_generator
 from fair_distill.data.colour_skew import paired, skewed
 from fair_distill.data.columns import Columns, Labelled
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -17,7 +18,6 @@ from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources import idx, npz
 from fair_distill.data.splits import deal
 from fair_distill.errors import ConfigError
-from fair_distill.reproduce.seeds import numpy_generator
 
 # The papers' ten, in their order: class c owns colour c.
 COLOURS: dict[str, Sequence[int] | str] = {
