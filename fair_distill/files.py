@@ -98,7 +98,10 @@ def parse_json(content: bytes, *, name: str, error: Callable[[str], Exception] =
         return number if len(text) <= _MOST_DIGITS and math.isfinite(number) else refuse(text)
 
     def whole(text: str) -> int:
-        return int(text) if len(text) <= _MOST_DIGITS else refuse(text)
+        number = int(text) if len(text) <= _MOST_DIGITS else refuse(text)
+        if not -(2**63) <= number < 2**63:  # NumPy, Arrow and C take 64 bits, and fail in different ways on more
+            raise ValueError(f"{text[:20]}… does not fit in 64 bits")
+        return number
 
     try:
         _check_structure(content)

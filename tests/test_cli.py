@@ -312,9 +312,9 @@ def test_a_class_without_examples_is_refused(workspace: Path) -> None:
         GroupedDataset.from_arrays(
             whole.images[kept],
             whole.labels[kept],
-            whole.groups[kept],
+            whole.group_indices[kept],
             classes=whole.classes,
-            group_names=whole.group_names,
+            groups=whole.groups,
         ),
         path,
     )

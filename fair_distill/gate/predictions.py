@@ -184,7 +184,7 @@ class Predictions:
             group,
             predicted,
             classes=self.classes,
-            group_names=self.groups,
+            groups=self.groups,
             probability=self.columns["probability"][of_run],
         )
 

@@ -158,15 +158,15 @@ def _read_index(workspace: Workspace) -> GateIndex | None:
     from fair_distill.data.split_file import read_split
 
     split = read_split(path)
-    attributes, names = named_attributes(split.group_names, split.attributes, split.attribute_names)
+    attributes, names = named_attributes(split.groups, split.attributes, split.attribute_names)
     return GateIndex(
         digest=sha256(path),
         classes=split.classes,
-        group_names=split.group_names,
+        groups=split.groups,
         attributes=attributes,
         attribute_names=names,
         labels=split.labels,
-        groups=split.groups,
+        group_indices=split.group_indices,
         pairs=split.pairs,
         clusters=split.clusters,
     )
@@ -228,7 +228,7 @@ def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, comma
             name=card.name,
             kind="full",
             classes=split.classes,
-            groups=split.group_names,
+            groups=split.groups,
             shape=split.shape,
             examples=len(split),
             train_counts=tuple(map(tuple, split.counts.tolist())),

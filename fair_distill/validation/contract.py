@@ -132,11 +132,11 @@ def _parts(
 ) -> Iterator[tuple[str, pd.DataFrame, Sequence[Rule]]]:
     for position, (split, dataset) in enumerate(splits.items()):
         rows, examples = dataset.schema is not None, tables.examples[split]
-        unknown = [name for name, known in zip(dataset.group_names, dataset.known, strict=True) if not known]
+        unknown = [name for name, known in zip(dataset.groups, dataset.known, strict=True) if not known]
         part = ask.example_rules(
             split,
             classes=rules.classes or dataset.classes,
-            groups=[*rules.groups, *unknown] if rules.groups else dataset.group_names,
+            groups=[*rules.groups, *unknown] if rules.groups else dataset.groups,
             ids=ids,
             rules=rules,
             rows=rows,

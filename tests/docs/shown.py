@@ -47,8 +47,8 @@ class Command:
 
 def blocks(page: Path) -> Iterator[Block]:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    for found in _FENCE.finditer(text):
-        yield Block(page, text.count("\n", 0, found.start()) + 1, found[2], found[3])
+    for match in _FENCE.finditer(text):
+        yield Block(page, text.count("\n", 0, match.start()) + 1, match[2], match[3])
 
 
 def commands(page: Path) -> Iterator[Command]:
@@ -60,8 +60,8 @@ def commands(page: Path) -> Iterator[Command]:
         elif block.language == "console":
             yield from (command for line in lines if line.startswith("$ ") for command in taken_apart(line[2:]))
     text = _FENCE.sub("", (REPOSITORY / page).read_text(encoding="utf-8"))
-    for found in _INLINE.findall(text):
-        yield from taken_apart(" ".join(found.split()))
+    for match in _INLINE.findall(text):
+        yield from taken_apart(" ".join(match.split()))
 
 
 def taken_apart(line: str) -> Iterator[Command]:

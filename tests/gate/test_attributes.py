@@ -194,7 +194,7 @@ def test_a_clause_by_an_attribute_is_planned_for_its_own_cells() -> None:
         np.zeros((len(labels), 1, 2, 2), dtype=np.uint8),
         labels,
         groups,
-        group_names=NAMES,
+        groups=NAMES,
         attributes=VALUES,
         attribute_names=("sex", "skin"),
     )

@@ -107,7 +107,7 @@ class Scene:
                 pairs=pairs,
                 clusters=clusters,
                 classes=CLASSES,
-                group_names=GROUPS,
+                groups=GROUPS,
                 attributes=ATTRIBUTES,
                 attribute_names=ATTRIBUTE_NAMES,
             )

@@ -39,8 +39,8 @@ def test_a_consumer_reaches_the_gates_accuracy_within_its_interval_from_the_pack
     pixels = torch.from_numpy(own.images.copy()).float() / 255
     with torch.no_grad():
         right = torch.stack([one(pixels).argmax(dim=1) == torch.from_numpy(own.labels.copy()) for one in networks])
-    for index, group in enumerate(own.group_names):
-        accuracy = float(right[:, torch.from_numpy(own.groups.copy()) == index].float().mean())
+    for index, group in enumerate(own.groups):
+        accuracy = float(right[:, torch.from_numpy(own.group_indices.copy()) == index].float().mean())
         row = measured[group]
         assert row.low is not None
         assert row.high is not None
