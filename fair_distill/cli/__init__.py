@@ -27,7 +27,6 @@ from fair_distill.cli import (
     init,
     registry,
     report,
-    reproduce,
     run,
     sets,
     table,
@@ -101,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     # In the order that --help shows.
     making = (init, doctor, estimate, run, data, sets, evaluation, gate, table, report)
-    for group in (*making, registry, consumer, reproduce, completion):
+    for group in (*making, registry, consumer, completion):
         group.add_commands(commands)
     show_examples(parser)
     return parser
