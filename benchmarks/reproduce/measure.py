@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.reproduce.benchmarks import Prepared, prepare
+from benchmarks.reproduce.budget import Budget
+from benchmarks.reproduce.methods import Made, Task, method
 from fair_distill.errors import FairDistillError
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.gate.confusion import Confusion, mean_confusion
@@ -16,9 +19,6 @@ from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN, PREDI
 from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
 from fair_distill.gate.noise_floor import noise_floor
 from fair_distill.gate.predictions import Predictions
-from fair_distill.reproduce.benchmarks import Prepared, prepare
-from fair_distill.reproduce.budget import Budget
-from fair_distill.reproduce.methods import Made, Task, method
 from fair_distill.seeds import numpy_generator, torch_generator
 
 SHOWN = (ACCURACY.name, WORST_GROUP_ACCURACY.name, EO_DIAG_MAX.name, EO_DIAG_MEAN.name)
