@@ -6,14 +6,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device
-from fair_distill.cli.show import say
+from fair_distill.cli.arguments import Arguments, add_device
+from fair_distill.cli.output import print_line
+from fair_distill.cli.parser import Parser
 from fair_distill.errors import ConfigError
 
 
-def add_commands(commands: Commands) -> None:
-    sub = add_command(
-        commands, "reproduce", _reproduce, "measure a reported table again, with the rivals it leaves out"
+def add_commands(parser: Parser) -> None:
+    sub = parser.add_command(
+        "reproduce",
+        _reproduce,
+        "measure a published table again, with the baselines it leaves out",
+        examples=[
+            ("fair-distill reproduce --data data --datasets c_mnist_fg --budget small", "a row of the papers' tables"),
+        ],
     )
     sub.add_argument("--table", default="dm", help="whose table: the backbone (default: dm)")
     sub.add_argument("--ipc", type=_positive, default=10, help="images a class (default: 10)")
@@ -63,7 +69,7 @@ def _reproduce(arguments: Arguments) -> None:
         stopping=_after(arguments.minutes),
         progress=_line,
     )
-    say(f"{len(record.results)} results in {out}, the table in {out.with_suffix('.md')}")
+    print_line(f"{len(record.results)} results in {out}, the table in {out.with_suffix('.md')}")
 
 
 def cpu_seconds() -> float:
@@ -87,4 +93,4 @@ def _after(minutes: int | None) -> Callable[[], bool]:
 
 
 def _line(done: int, of: int, note: str) -> None:
-    say(f"{done} of {of}: {note}", error=True, now=True)
+    print_line(f"{done} of {of}: {note}", error=True, now=True)
