@@ -15,7 +15,7 @@ demo: .venv/.ready
 	@fair-distill publish
 	@fair-distill promote --to production
 	@python examples/consume.py digits@production artifacts/prepared/gate.arrow
-	@fair-distill where
+	@fair-distill table --paths
 
 test: lint
 	python -m pytest --numprocesses auto --dist loadfile

@@ -1,4 +1,4 @@
-"""The data contract on a million examples: seconds and memory of `fair-distill validate`, start-up and all.
+"""The data contract on a million examples: seconds and memory of `fair-distill stage validate`, start-up and all.
 
     python benchmarks/contract.py [--rows 1000000] [--folder DIR]
 

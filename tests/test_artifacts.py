@@ -97,8 +97,8 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, n
 
 
 def test_a_missing_file_says_which_command_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent is missing; `fair-distill prepare` writes it"):
-        needed(tmp_path / "absent", made_by="fair-distill prepare")
+    with pytest.raises(DataError, match="absent is missing; `fair-distill stage prepare` writes it"):
+        needed(tmp_path / "absent", made_by="fair-distill stage prepare")
 
     assert needed(tmp_path, made_by="nobody") == tmp_path
 

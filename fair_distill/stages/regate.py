@@ -150,7 +150,7 @@ def _known(store: Store, workspace: Workspace, config: Config, version: str) -> 
     """Return published predictions of this set by these networks on this split, if there are any that count."""
     from fair_distill.plugins import digests_of_own
 
-    split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = sha256(needed(workspace.split("gate"), made_by="fair-distill stage prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
     own = digests_of_own(config.evaluate.model_dump())

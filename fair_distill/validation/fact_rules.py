@@ -45,7 +45,7 @@ def split_rules(rules: Validate, *, train: Row) -> list[Rule]:
     column = {name: name for name in ("classes", "groups", "columns")} | {"values": "type", "shapes": "shape"}
     types = ["float32"] if train["columns"] else ["uint8", "float32"]
     shape = train["shape"] if rules.shape is None else ", ".join(map(str, rules.shape))
-    anew = "Run `fair-distill prepare` again"
+    anew = "Run `fair-distill stage prepare` again"
     mended = anew if rules.shape is None else "Mend the data, or params.yaml: validate.shape"
     same = "Every split has the classes, the known groups and the columns of the training data. Mend data.source"
     found: list[Rule] = [

@@ -170,7 +170,7 @@ def row_rules(split: str, schema: RowSchema, *, ids: Ids, in_train: bool) -> lis
             found.append(rule(check, reach, fault, "mend the data, or leave the rows out", show_values=True))
         else:
             fault = f"whose {column.name} is none, or more than one, of its {len(column.values)} values"
-            found.append(rule("category", expect(NOT_NULL, name), fault, "run `fair-distill prepare` again"))
+            found.append(rule("category", expect(NOT_NULL, name), fault, "run `fair-distill stage prepare` again"))
     return found
 
 

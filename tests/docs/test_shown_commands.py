@@ -41,12 +41,12 @@ STANDS_FOR = {
 # Commands of ours that are parsed here and run there.
 RUN_ELSEWHERE = {
     "fair-distill run": "tests/flows/test_three_doors.py: it is `dvc repro`",
-    "fair-distill distill trimmed": "tests/docs/test_own_barycenter.py: it needs the page's own file",
-    "fair-distill approve": "tests/registry/test_package_alone.py: it needs a key",
-    "fair-distill estimate": "tests/cli/test_estimate.py: it times real steps in processes of their own",
+    "fair-distill stage distill trimmed": "tests/docs/test_own_barycenter.py: it needs the page's own file",
+    "fair-distill registry approve": "tests/registry/test_package_alone.py: it needs a key",
+    "fair-distill stage estimate": "tests/cli/test_estimate.py: it times real steps in processes of their own",
     "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: no split that was asked is fresh",
     "fair-distill gate pull-request": "tests/gate/test_pull_requests.py: it needs a pull request",
-    "fair-distill attest": "tests/gate/test_pull_requests.py: it needs a key",
+    "fair-distill gate attest": "tests/gate/test_pull_requests.py: it needs a key",
     "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: there is no such bucket",
     "fair-distill reproduce": "tests/reproduce: it needs the papers' data",
 }

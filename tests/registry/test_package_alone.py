@@ -110,7 +110,7 @@ def test_a_lock_file_that_is_not_there_is_no_pin_that_is_up_to_date(tmp_path: Pa
 
     assert ended.code == 2
     assert ended.err.endswith(
-        "nosuch.lock is missing; `fair-distill pin REFERENCE` writes it, or name another with --lock\n"
+        "nosuch.lock is missing; `fair-distill registry pin REFERENCE` writes it, or name another with --lock\n"
     )
 
 
