@@ -164,8 +164,8 @@ def test_no_params_is_said_whatever_the_command(tmp_path: Path, command: list[st
 @pytest.mark.parametrize(
     ("place", "value", "command", "says"),
     [
-        ("recipe.epochs", 3, ["prepare"], "recipe.epochs: no such key"),
-        ("seed", float("nan"), ["prepare"], "seed: input should be a valid integer"),
+        ("recipe.epochs", 3, ["prepare"], "recipe.epochs is not a known key"),
+        ("seed", float("nan"), ["prepare"], "seed is nan; it must be a valid integer"),
         ("data.source", "cifar", ["prepare"], "data.source.name is 'cifar'; choose one of digits"),
         ("data.source", {"name": "digits", "size": 4}, ["prepare"], "data.source.size is 4"),
         (

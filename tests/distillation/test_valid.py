@@ -129,7 +129,7 @@ def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
         ({"augment": ["crop"]}, r"distill\.augment is \['crop'\], which changes images; for rows say \[\]"),
         ({"formation": 2}, r"distill\.formation is 2; rows cannot be cut up, so say 1"),
         ({"rows": None}, r"distill\.rows: this key is needed for the rows of a table"),
-        ({"rows": {"temperature": 0.0}}, r"rows\.temperature: input should be greater than 0"),
+        ({"rows": {"temperature": 0.0}}, r"rows\.temperature is 0.0; it must be greater than 0"),
         ({"network": {"name": "convnet", "width": 4, "depth": 2}}, "depth is 2, which halves the image 2 times; 1×1"),
         ({"network": {"name": "resnet18", "width": 0.1}}, r"needs images of 9×9 pixels or more; these are 1×1"),
     ],
