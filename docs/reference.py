@@ -51,7 +51,9 @@ def _leaves(parser: Parser, names: tuple[str, ...]) -> Iterator[tuple[tuple[str,
 
 
 def _arguments(command: Parser) -> list[str]:
-    shown = [argument for argument in command.arguments if argument.dest != "help" and argument.help != argparse.SUPPRESS]
+    shown = [
+        argument for argument in command.arguments if argument.dest != "help" and argument.help != argparse.SUPPRESS
+    ]
     return [f"- {_signature(argument)}: {_meaning(argument)}" for argument in shown]
 
 

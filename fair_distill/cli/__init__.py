@@ -107,9 +107,10 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="fair-distill",
         usage="fair-distill [--workspace DIR] [--no-color] COMMAND ...",
-        description="Distil a group-labelled training set into a small, fair one; gate and publish it.",
+        description="Distil group-labelled data into a small, fair training set; gate and publish it.",
         epilog="Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input,\n"
-        "3 inconclusive or insufficient, 4 measurement error, 5 integrity, 70 internal error",
+        "3 inconclusive or insufficient, 4 measurement error, 5 integrity error,\n"
+        "70 internal error",
     )
     parser.add_argument(
         "--workspace", type=Path, default=Path(), metavar="DIR", help="the folder with params.yaml (default: .)"

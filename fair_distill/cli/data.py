@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
-from fair_distill.cli.arguments import Arguments, add_json, add_reference, add_registry, open_workspace
+from fair_distill.cli.arguments import add_json, add_reference, add_registry, open_workspace
 from fair_distill.cli.output import print_json, print_line, print_table
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.text import decimal
 
 
 def add_commands(parser: Parser) -> None:
@@ -48,9 +49,7 @@ def _describe(arguments: Arguments) -> None:
         rows = []
         for label, counts in cells.items():
             imbalance = outcome["imbalance"][split][label]
-            rows.append(
-                [label, *(f"{counts[group]:,}" for group in groups), "–" if imbalance is None else f"{imbalance:.1f}"]
-            )
+            rows.append([label, *(f"{counts[group]:,}" for group in groups), decimal(imbalance, 1)])
         title = f"{split}: {total:,} examples, {len(cells)} classes × {len(groups)} groups"
         print_table(title, ["class", *groups, "imbalance"], rows)
     print_contract(outcome)

@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fair_distill.cli.arguments import Arguments, add_device, add_json, add_registry
+from fair_distill.cli.arguments import add_device, add_json, add_registry
 from fair_distill.cli.output import print_json, print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import FairDistillError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`fair-distill enforce`: judge a set and exit with the code of the verdict."""
 
-from fair_distill.cli.arguments import Arguments, add_set
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.arguments import add_set
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import add_policy, add_summaries, print_verdict, verdict_today, write_summaries
 
 

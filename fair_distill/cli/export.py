@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from fair_distill.cli.arguments import Arguments, add_reference, add_registry
+from fair_distill.cli.arguments import add_reference, add_registry
 from fair_distill.cli.output import print_json, print_line, print_page
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 
 
 def add_commands(parser: Parser) -> None:

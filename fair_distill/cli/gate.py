@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import (
-    Arguments,
     add_device,
     add_floor,
     add_json,
@@ -21,7 +20,7 @@ from fair_distill.cli.arguments import (
     today_or_later,
 )
 from fair_distill.cli.output import print_json, print_line, print_table
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import (
     add_policy,
     add_summaries,
@@ -30,6 +29,7 @@ from fair_distill.cli.verdicts import (
     verdict_today,
     write_summaries,
 )
+from fair_distill.text import ABSENT, decimal
 
 if TYPE_CHECKING:
     from datetime import date
@@ -218,8 +218,8 @@ def _print_plan(plan: "Plan", *, title: str) -> None:
     rows = []
     for row in plan.rows:
         numbers = (row.limit, row.chance, *row.likely, row.ever)
-        needed = " / ".join("–" if count is None else f"{count:,}" for count in row.needed)
-        rows.append([row.clause, f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed])
+        needed = " / ".join(ABSENT if count is None else f"{count:,}" for count in row.needed)
+        rows.append([row.clause, f"{row.accuracy:g}", *(decimal(number) for number in numbers), needed])
     print_table(title, columns, rows)
 
 

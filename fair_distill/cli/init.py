@@ -11,9 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from unicodedata import combining, normalize
 
-from fair_distill.cli.arguments import Arguments
 from fair_distill.cli.output import print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import ConfigError
 
 # The path in the new workspace of each template file.

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fair_distill.cli.arguments import Arguments, add_json, add_key, add_registry, add_who, signer_of
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.arguments import add_json, add_key, add_registry, add_who, signer_of
+from fair_distill.cli.parser import Arguments, Parser
 
 if TYPE_CHECKING:
     from fair_distill.registry.operations import Operation

@@ -71,8 +71,3 @@ def print_table(
     with console.capture() as rendered:
         console.print(table)
     print(rendered.get(), end="")
-
-
-def percent(value: float | None) -> str:
-    """Return a rate as a percentage with one decimal, or a dash if it is undefined."""
-    return "–" if value is None else f"{100 * value:.1f}"

@@ -1,9 +1,9 @@
 """`fair-distill promote`: judge the release candidate again, and move a channel to it if it passes."""
 
-from fair_distill.cli.arguments import Arguments, add_floor, open_workspace
+from fair_distill.cli.arguments import add_floor, open_workspace
 from fair_distill.cli.operations import add_write_options, begin_operation
 from fair_distill.cli.output import print_json, print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 
 
 def add_commands(parser: Parser) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import (
-    Arguments,
     add_json,
     add_key,
     add_lock,
@@ -18,9 +17,10 @@ from fair_distill.cli.arguments import (
     signer_of,
 )
 from fair_distill.cli.operations import add_write_options, begin_operation
-from fair_distill.cli.output import percent, print_document, print_json, print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.output import print_document, print_json, print_line
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import ConfigError
+from fair_distill.text import percent
 
 if TYPE_CHECKING:
     from fair_distill.registry.operations import Operation
@@ -106,7 +106,8 @@ def _add_retraction(registry: Parser) -> None:
             [
                 ('fair-distill registry rollback digits@production --reason "complaints"', "to the version before"),
                 (
-                    'fair-distill registry rollback digits@production --reason "complaints" --operation 3f2b8c1d9e0a',
+                    'fair-distill registry rollback digits@production --reason "complaints" \\\n'
+                    "      --operation 3f2b8c1d9e0a",
                     "retry an operation whose result is unknown, from another machine",
                 ),
             ],
@@ -264,8 +265,8 @@ def _interval(group: Any) -> str:
     return _rate(group.accuracy) + (f" ({_rate(group.low)} to {_rate(group.high)})" if group.low is not None else "")
 
 
-def _rate(value: float | None) -> str:
-    return "not measured" if value is None else f"{percent(value)} %"
+def _rate(value: Any) -> str:
+    return "not measured" if value is None else percent(value)
 
 
 def _pin(arguments: Arguments) -> None:

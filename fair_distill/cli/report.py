@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fair_distill.cli.arguments import Arguments, add_registry, open_workspace
+from fair_distill.cli.arguments import add_registry, open_workspace
 from fair_distill.cli.output import print_json, print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 
 
 def add_commands(parser: Parser) -> None:

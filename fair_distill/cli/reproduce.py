@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fair_distill.cli.arguments import Arguments, add_device
+from fair_distill.cli.arguments import add_device
 from fair_distill.cli.output import print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import ConfigError
 
 

@@ -1,7 +1,7 @@
 """`fair-distill run`: run all stages that are out of date."""
 
-from fair_distill.cli.arguments import Arguments, open_workspace
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.arguments import open_workspace
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.table import print_sets
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import (
-    Arguments,
     add_checkpoints,
     add_device,
     add_json,
@@ -19,10 +18,11 @@ from fair_distill.cli.arguments import (
     today_or_later,
 )
 from fair_distill.cli.data import print_contract
-from fair_distill.cli.output import METRICS, percent, print_json, print_line, print_table
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.output import METRICS, print_json, print_line, print_table
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.progress import add_quiet, peak_memory_mb, shown
 from fair_distill.cli.verdicts import add_policy, add_summaries, open_gate, print_verdict, write_summaries
+from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
@@ -166,7 +166,7 @@ def _estimate(arguments: Arguments) -> None:
 def _estimate_row(row: "Estimate", *, on_device: bool) -> list[str]:
     cells = [row.stage, row.set, duration(row.seconds), f"{row.memory_mb:,.0f} MB"]
     if on_device:
-        cells.append("–" if row.device_memory_mb is None else f"{row.device_memory_mb:,.0f} MB")
+        cells.append(ABSENT if row.device_memory_mb is None else f"{row.device_memory_mb:,.0f} MB")
     return cells
 
 
@@ -291,7 +291,7 @@ def _evaluate(arguments: Arguments) -> None:
             progress=progress,
         )
     for network, metrics in report.items():
-        figures = ", ".join(f"{title} {percent(metrics[name])}" for name, title in METRICS.items())
+        figures = ", ".join(f"{title} {percent(metrics[name], unit='')}" for name, title in METRICS.items())
         print_line(f"{arguments.set}, {network}: {figures}")
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.cli.arguments import Arguments, add_json, open_workspace
-from fair_distill.cli.output import METRICS, percent, print_json, print_line, print_table
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.arguments import add_json, open_workspace
+from fair_distill.cli.output import METRICS, print_json, print_line, print_table
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.config import Config
@@ -64,11 +65,11 @@ def print_sets(arguments: Arguments) -> None:
     rows: list[list[str]] = []
     for status in statuses:
         if status.networks is None:
-            rows.append([status.name, "", *["–"] * len(METRICS), status.outcome])
+            rows.append([status.name, "", *[ABSENT] * len(METRICS), status.outcome])
             continue
         for number, (network, metrics) in enumerate(status.networks.items()):
             name, outcome = (status.name, status.outcome) if number == 0 else ("", "")
-            rows.append([name, network, *(percent(metrics.get(metric)) for metric in METRICS), outcome])
+            rows.append([name, network, *(percent(metrics.get(metric), unit="") for metric in METRICS), outcome])
     print_table(
         f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds",
         ["set", "network", *METRICS.values(), "verdict"],

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.cli.arguments import Arguments, add_floor, add_json, add_now, open_workspace, today_or_later
+from fair_distill.cli.arguments import add_floor, add_json, add_now, open_workspace, today_or_later
 from fair_distill.cli.output import print_document, print_line
-from fair_distill.cli.parser import Parser
+from fair_distill.cli.parser import Arguments, Parser
 
 if TYPE_CHECKING:
     from fair_distill.config import Config

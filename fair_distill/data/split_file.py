@@ -170,7 +170,9 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a prepared split ({error}); run `fair-distill stage prepare` again") from None
     if not _in_order(dataset.offsets) or (verify and not _sorted_by_cell(dataset)):
-        raise DataError(f"{path}: rows are not sorted by cell as its header says; run `fair-distill stage prepare` again")
+        raise DataError(
+            f"{path}: rows are not sorted by cell as its header says; run `fair-distill stage prepare` again"
+        )
     return dataset
 
 

@@ -109,7 +109,9 @@ def validated(workspace: Workspace) -> dict[str, Any]:
     try:
         errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is no outcome of a validation ({error!r}); run `fair-distill stage validate`") from None
+        raise DataError(
+            f"{path} is no outcome of a validation ({error!r}); run `fair-distill stage validate`"
+        ) from None
     if errors:
         more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
         raise DataError(f"validation refused the data: {errors[0]}{more}")
