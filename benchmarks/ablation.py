@@ -35,9 +35,9 @@ from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.evaluation.references import subset
+from fair_distill.files import write_bytes
 from fair_distill.gate.metrics import METRICS, mean_confusion
 from fair_distill.reproduce.benchmarks import BENCHMARKS, READERS
-from fair_distill.workspace import write_bytes
 
 NETWORK = {"name": "convnet", "width": 32, "depth": 3}
 MOVES = ["crop", "cutout", "scale", "rotate"]

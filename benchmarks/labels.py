@@ -91,9 +91,9 @@ def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> G
     return GroupedDataset.from_arrays(
         dataset.images,
         dataset.labels,
-        np.where(known, dataset.groups, len(dataset.group_names)),
+        np.where(known, dataset.group_indices, len(dataset.groups)),
         classes=dataset.classes,
-        group_names=[*dataset.group_names, "?"],
+        groups=[*dataset.groups, "?"],
         pairs=np.arange(len(dataset)),
         attributes=[*dataset.attributes, (None,)],
     )
@@ -109,8 +109,8 @@ def cells_of(truth: GroupedDataset, few: GroupedDataset, result: Resolved) -> di
     """How often inference was right on what was hidden: by cell, and what it said of itself."""
     rows = result.dataset.pairs
     asked = np.ones(len(truth), dtype=bool)
-    asked[few.pairs[few.known[few.groups]]] = False
-    labels, groups, guesses = truth.labels[rows], truth.groups[rows], result.dataset.groups
+    asked[few.pairs[few.known[few.group_indices]]] = False
+    labels, groups, guesses = truth.labels[rows], truth.group_indices[rows], result.dataset.group_indices
     asked, shape = asked[rows], truth.counts.shape
 
     def count(of: Array, which: Array) -> Array:

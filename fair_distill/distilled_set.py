@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import Categorical, RowSchema
-from fair_distill.workspace import parse_json, to_json
 
 _KEY = b"fair_distill"
 

@@ -17,9 +17,9 @@ from fair_distill.config import load_config
 from fair_distill.data.prepare import make_splits
 from fair_distill.data.sources import read_source
 from fair_distill.data.split_file import read_split
+from fair_distill.files import sha256
 from fair_distill.formats.row_schema import Categorical, Numeric
 from fair_distill.seeds import numpy_generator
-from fair_distill.workspace import sha256
 
 EXAMPLE = REPOSITORY / "examples/adult"
 VALUES = {
@@ -161,7 +161,7 @@ def test_the_example_reads_adult_as_it_is(real_data: Path, tmp_path: Path) -> No
     assert schema is not None
 
     assert {name: len(split) for name, split in splits.items()} == {"train": 29305, "tune": 3256, "gate": 16281}
-    assert (source.classes, source.group_names) == (("<=50K", ">50K"), ("Female", "Male"))
+    assert (source.classes, source.groups) == (("<=50K", ">50K"), ("Female", "Male"))
     assert sum(split.counts for split in splits.values()).tolist() == [[14423, 22732], [1769, 9918]]
     assert schema.columns[0] == Numeric("age", 17, 90, whole=True)
     work = schema.columns[5]

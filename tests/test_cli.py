@@ -17,9 +17,10 @@ from small_workspace import SETS, Ended, run, small_params, tree, write_params
 
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import read_split, write_split
+from fair_distill.files import to_json
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
-from fair_distill.workspace import Workspace, to_json
+from fair_distill.workspace import Workspace
 
 
 def refused(root: Path, *argv: str, code: int = 2) -> str:
@@ -306,9 +307,9 @@ def test_a_class_without_examples_is_refused(workspace: Path) -> None:
         GroupedDataset.from_arrays(
             whole.images[kept],
             whole.labels[kept],
-            whole.groups[kept],
+            whole.group_indices[kept],
             classes=whole.classes,
-            group_names=whole.group_names,
+            groups=whole.groups,
         ),
         path,
     )

@@ -13,7 +13,7 @@ from small_rows import dataset
 from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.workspace import to_json
+from fair_distill.files import to_json
 
 CARD = DatasetCard(
     dataset="digits",

@@ -61,8 +61,8 @@ def _croissant(arguments: Arguments) -> None:
 
 
 def _evidence(arguments: Arguments) -> None:
+    from fair_distill.files import sha256, write_bytes
     from fair_distill.registry.export.evidence_bundle import evidence
-    from fair_distill.workspace import sha256, write_bytes
 
     content = evidence(arguments.reference, registry=arguments.registry)
     out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")

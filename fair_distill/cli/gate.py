@@ -291,12 +291,12 @@ def _pull_request(arguments: Arguments) -> int:
 
     from fair_distill.config import load_gate
     from fair_distill.errors import FairDistillError
+    from fair_distill.files import write_bytes
     from fair_distill.gate.render import without_verdict
     from fair_distill.stages.judge import floor_at
     from fair_distill.stages.pull_request import PullRequest, changes, judge_pull_request
     from fair_distill.text import printable
     from fair_distill.versioning.dvc_remote import open_remote
-    from fair_distill.workspace import write_bytes
 
     workspace, config = open_workspace(arguments)
     pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)
@@ -337,12 +337,13 @@ def _replay(arguments: Arguments) -> None:
     if arguments.json:
         print_json([{**asdict(row), "changed": row.changed} for row in rows])
         return
+    counts: Counter[str] = Counter()
     for row in rows:
+        counts[row.outcome] += 1
         before = "" if row.before is None else f" (was {row.before.upper()})"
         print_line(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{before}")
         for reason in row.reasons:
             print_line(f"      {reason}")
-    counts = Counter(row.outcome for row in rows)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     print_line(summary or "the registry has no published versions")
 

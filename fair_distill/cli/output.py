@@ -8,8 +8,8 @@ the cursor, imitate another line or hide one.
 import sys
 from collections.abc import Iterable, Sequence
 
+from fair_distill.files import to_json
 from fair_distill.text import json_printable, printable
-from fair_distill.workspace import to_json
 
 METRICS = {
     "accuracy": "accuracy",
@@ -17,7 +17,7 @@ METRICS = {
     "eo_diag_max": "EODM",
     "eo_diag_mean": "EODA",
 }
-_WIDTH = 80
+_WIDTH, _WIDEST = 80, 10_000
 
 
 def print_line(line: str, *, error: bool = False, now: bool = False) -> None:
@@ -51,22 +51,36 @@ def print_table(
 ) -> None:
     """Print a table. The first column and `text_columns` are aligned left, the others, which hold numbers, right.
 
-    A table that is wider than the terminal is wrapped. A table that is not printed to a terminal is as wide as its
-    content, at least 80 columns, so that a script finds each row in one line.
+    On a terminal that is too narrow, titles of columns are wrapped and lines between columns omitted. A table that is
+    not printed to a terminal is as wide as its content, at least 80 columns, so that a script finds each row in one
+    line.
     """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell) for cell in row] for row in rows]
     # rich interprets markup such as `[bold]` in a string, and none in a Text.
     table = Table(title=Text(printable(title), style="table.title"))
     for number, column in enumerate(columns):
-        table.add_column(Text(printable(column)), justify="left" if number == 0 or column in text_columns else "right")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_column(
+            Text(printable(column)),
+            justify="left" if number == 0 or column in text_columns else "right",
+            # Otherwise rich abbreviates names and numbers to make room for titles.
+            min_width=max(map(len, (*column.split(), *(row[number] for row in cells)))),
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
     console = Console()
+    unlimited = console.options.update(max_width=_WIDEST)
     if not console.is_terminal:
-        console.width = max(_WIDTH, console.measure(table).maximum)
+        console.width = max(_WIDTH, console.measure(table, options=unlimited).maximum)
+    elif console.measure(table, options=unlimited).minimum > console.width:
+        table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
+        for column in table.columns:
+            column.width = column.min_width
+        # rich would cut off columns of a table that is still too wide; the terminal wraps its lines instead.
+        console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     # rich exits with code 1 if the reader of a pipe has closed it. `main` handles that case, so rich only renders.
     with console.capture() as rendered:
         console.print(table)

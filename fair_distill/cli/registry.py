@@ -234,9 +234,9 @@ def _verify(arguments: Arguments) -> None:
 
 
 def _compare(arguments: Arguments) -> None:
+    from fair_distill.files import write_bytes
     from fair_distill.registry.client import look_up
     from fair_distill.registry.compare import compare
-    from fair_distill.workspace import write_bytes
 
     a, b = (look_up(name, registry=arguments.registry, revoked=True) for name in (arguments.a, arguments.b))
     if a.version == b.version:
@@ -417,12 +417,12 @@ def _keygen(arguments: Arguments) -> None:
 def _gc(arguments: Arguments) -> None:
     from datetime import UTC, datetime
 
+    from fair_distill.files import write_bytes
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
     from fair_distill.registry.lookup import trusted
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_store
-    from fair_distill.workspace import write_bytes
 
     store = open_store(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)

@@ -187,7 +187,7 @@ def _prepare(arguments: Arguments) -> None:
     for name, dataset in splits.items():
         examples = "images" if dataset.schema is None else "rows"
         print_line(
-            f"{name}: {len(dataset):,} {examples}, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
+            f"{name}: {len(dataset):,} {examples}, {len(dataset.classes)} classes × {len(dataset.groups)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} per cell"
         )
     _print_missing_cells(splits["train"].missing_cells)

@@ -80,12 +80,12 @@ def write_summaries(arguments: Arguments, verdict: "Verdict", change: str | None
     ----------
     change : the change of the policy to include, instead of the file of `--policy-change`
     """
+    from fair_distill.files import require_file, write_bytes
     from fair_distill.gate.render import junit, markdown
-    from fair_distill.workspace import needed, write_bytes
 
     if change is None:
         diff = arguments.policy_change
-        change = needed(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
+        change = require_file(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
     if arguments.markdown:
         write_bytes(arguments.markdown, markdown(arguments.set, verdict, change=change).encode())
     if arguments.junit:

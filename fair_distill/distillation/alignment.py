@@ -291,4 +291,4 @@ def alignment_for(
     shrunk = None
     if settings.shrinkage is not None:
         shrunk = shrinkage(dataset.counts, dataset.attributes, settings.shrinkage.prior)
-    return build_alignment(candidate, dataset.counts, dataset.group_names, mapped=shrunk, device=device)
+    return build_alignment(candidate, dataset.counts, dataset.groups, mapped=shrunk, device=device)

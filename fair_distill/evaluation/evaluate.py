@@ -94,7 +94,7 @@ def evaluate(
         set=version,
         split=split,
         classes=gate.classes,
-        groups=gate.group_names,
+        groups=gate.groups,
         networks=tuple(networks),
         columns={
             **{
@@ -104,7 +104,7 @@ def evaluate(
                     ("pair", gate.pairs),
                     ("cluster", gate.clusters),
                     ("label", gate.labels),
-                    ("group", gate.groups),
+                    ("group", gate.group_indices),
                 )
             },
             "seed": np.tile(np.repeat(np.arange(seeds), n), len(networks)),

@@ -84,7 +84,7 @@ def resampled(dataset: GroupedDataset, rng: np.random.Generator) -> GroupedDatas
     it is in expectation the mean of the groups' means, so the vanilla method on it is COBRA with a squared distance
     and the mean as barycenter, but for what the repeated draw adds in variance.
     """
-    groups = len(dataset.group_names)
+    groups = len(dataset.groups)
     rows = []
     for label in range(len(dataset.classes)):
         counts = dataset.counts[label]

@@ -14,6 +14,7 @@ import numpy as np
 from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
+from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clause import decide, undecided
@@ -40,7 +41,6 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.published import NEAR_COPIES, found_in
 from fair_distill.gate.scope import lacking, scope
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
-from fair_distill.workspace import sha256
 
 __all__ = ["Verdict", "judge", "policy_digest"]
 

@@ -92,13 +92,13 @@ def cells_of(split: GroupedDataset, policy: Gate | None = None) -> Cells:
     """
     wanted = {limit.by for limit in policy.limits if limit.by} if policy else set()
     marginals = {by: _cells(split, *_coarse(split, by)) for by in sorted(wanted)}
-    return replace(_cells(split, split.groups, split.group_names), marginals=marginals)
+    return replace(_cells(split, split.group_indices, split.groups), marginals=marginals)
 
 
 def _coarse(split: GroupedDataset, by: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
     where = f"params.yaml: gate.limits: by {', '.join(by)}"
     kept, names = coarser(split.attributes, split.attribute_names, by, where=where)
-    return kept[split.groups], names
+    return kept[split.group_indices], names
 
 
 def _cells(split: GroupedDataset, groups: Ints, names: tuple[str, ...]) -> Cells:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
+from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempts import check_attempt
@@ -26,7 +27,6 @@ from fair_distill.registry.store import (
     object_key,
 )
 from fair_distill.statements import Statement, read_envelope, require
-from fair_distill.workspace import is_sha256, parse_json, sha256, to_json
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _WAIVED = re.compile(r"waived until ([0-9]{4}-[0-9]{2}-[0-9]{2}) ")

@@ -110,7 +110,7 @@ def prepare(name: str, data: Path, *, paired_per_class: int) -> Prepared:
     source = READERS[benchmark.read](data).in_memory()
     train, test = _rows(source)
     if benchmark.colours is None:
-        assert source.groups is not None
+        assert source.group_indices is not None
         parts = [_natural(source, rows) for rows in (train, test)]
         return Prepared(parts[0], parts[1], {"official": range(len(source))})
     rng = numpy_generator(_SEED, f"{name}.colours")
@@ -203,13 +203,13 @@ def _few(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -
 
 
 def _natural(source: Labelled, rows: Array) -> GroupedDataset:
-    assert source.groups is not None
+    assert source.group_indices is not None
     return GroupedDataset.from_arrays(
         np.asarray(source.images)[rows],
         source.labels[rows],
-        source.groups[rows],
+        source.group_indices[rows],
         classes=source.classes,
-        group_names=source.group_names,
+        groups=source.groups,
         pairs=rows,
     )
 
@@ -219,8 +219,8 @@ def _joined(first: GroupedDataset, second: GroupedDataset, *, shift: int) -> Gro
     return GroupedDataset.from_arrays(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels]),
-        np.concatenate([first.groups, second.groups]),
+        np.concatenate([first.group_indices, second.group_indices]),
         classes=first.classes,
-        group_names=first.group_names,
+        groups=first.groups,
         pairs=np.concatenate([first.pairs, second.pairs + shift]),
     )

@@ -180,7 +180,9 @@ class Joined:
             if share == 0:
                 continue
             own = settings | {"ipc": share, "real_per_class": max(1, task.budget.real_per_class * share // task.ipc)}
-            done = distill(train.at(np.flatnonzero(train.groups == group)), **own, seed=task.seed, device=task.device)
+            done = distill(
+                train.at(np.flatnonzero(train.group_indices == group)), **own, seed=task.seed, device=task.device
+            )
             images.append(done.images)
             labels.append(done.labels)
             losses.append(done.losses)

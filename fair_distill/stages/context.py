@@ -9,6 +9,7 @@ from datetime import date, datetime
 
 from fair_distill.config import Config, checked
 from fair_distill.errors import ConfigError
+from fair_distill.files import parse_json, require_file, sha256, to_json, write_bytes
 from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, Waiver, check_waivers, read_context
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
@@ -21,7 +22,7 @@ from fair_distill.registry.store import Store, evidence_key
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.set_record import known, made_by
 from fair_distill.statements import Signer
-from fair_distill.workspace import Workspace, needed, parse_json, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def known_of(
     workspace: Workspace, config: Config, name: str, channel: str, *, store: Store, hand: Hand, fresh: str = ""
 ) -> Known:
     """Reserve the attempt and return what the registry then knows; context.json itself where it says the same."""
-    content = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
+    content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     said = read_context(content)
     version, split, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
     promoted, predictions = None, None
@@ -163,7 +164,7 @@ def waive(
             f"{config.gate.where}.approvers names keys, so a waiver must be signed; name the approver's key with --key "
             "or FAIR_DISTILL_SIGNING_KEY"
         )
-    context = read_context(needed(workspace.context, made_by="echo {} > context.json").read_bytes())
+    context = read_context(require_file(workspace.context, made_by="echo {} > context.json").read_bytes())
     context = context.model_copy(update={"waivers": (*context.waivers, waiver)})
     check_waivers(context, config.gate, set=manifest.version)
     write_bytes(workspace.context, to_json(context.model_dump(mode="json", exclude_none=True)))
@@ -174,7 +175,7 @@ def _split(workspace: Workspace, name: str) -> str:
     """The gate split's digest; where only predictions are at hand, as in a job that promotes, what they name."""
     if workspace.split("gate").exists():
         return sha256(workspace.split("gate"))
-    content = needed(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
+    content = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
     return Predictions.from_parquet(content).split
 
 

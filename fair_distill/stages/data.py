@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fair_distill.config import Config
 from fair_distill.errors import DataError
+from fair_distill.files import parse_json, require_file, to_json, write_bytes
 from fair_distill.seeds import numpy_generator, torch_generator
 from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.workspace import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
+from fair_distill.workspace import SPLITS, Workspace
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,7 @@ def _outcome(
 
 def validated(workspace: Workspace) -> dict[str, Any]:
     """Return the outcome of the contract; refuse what `validate` refused."""
-    path = needed(workspace.validation, made_by="fair-distill stage validate")
+    path = require_file(workspace.validation, made_by="fair-distill stage validate")
     outcome = parse_json(path.read_bytes(), name=str(path))
     try:
         errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]

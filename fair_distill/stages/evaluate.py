@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import IntegrityError
+from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
 from fair_distill.gate.network_predictions import answers, grouped_by
 from fair_distill.gate.predictions import Predictions
@@ -17,7 +18,7 @@ from fair_distill.stages.device import provenance_of, torch_device
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.set_record import known, made_by
 from fair_distill.storage.objects import open_objects
-from fair_distill.workspace import Workspace, needed, sha256, to_csv, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -114,7 +115,7 @@ class _Asked:
         # Now: a file of one's own may be changed while networks train.
         own = digests_of_own(config.evaluate.model_dump())
         manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-        split = sha256(needed(workspace.split("gate"), made_by="fair-distill stage prepare"))
+        split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
         _unseen(workspace, split, manifest.source)
         if manifest.card.kind == "full":
             if sha256(workspace.split("train")) != manifest.source:

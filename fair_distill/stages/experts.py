@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.data import of_known_groups, validated
 from fair_distill.stages.device import provenance_of, torch_device
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.set_record import recipe_of
-from fair_distill.workspace import Workspace, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.distillation.experts import ExpertFolder, Experts

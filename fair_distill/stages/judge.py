@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fair_distill.config import Config, Gate, load_floor
 from fair_distill.errors import FairDistillError, IntegrityError, MeasurementError
+from fair_distill.files import parse_json, require_file, sha256, write_bytes
 from fair_distill.gate.judge import judge as decide
 from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
 from fair_distill.gate.policy import PROMOTED, check, read_context, tighten
@@ -19,7 +20,7 @@ from fair_distill.registry.store import Store, manifest_key, open_store
 from fair_distill.seeds import numpy_generator
 from fair_distill.stages.attest import require_attested
 from fair_distill.stages.evidence import read_evidence, read_references
-from fair_distill.workspace import Workspace, needed, parse_json, sha256, write_bytes
+from fair_distill.workspace import Workspace
 
 FLOOR = "FAIR_DISTILL_POLICY_FLOOR"
 
@@ -111,7 +112,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     """Say what the gate split can show under the policy, before anything is trained."""
     from fair_distill.data.split_file import read_split
 
-    split = read_split(needed(workspace.split("gate"), made_by="fair-distill stage prepare"))
+    split = read_split(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     reserved = read_context(context_of(workspace)).attempt
     return plan(
         cells_of(split, config.gate),
@@ -178,7 +179,7 @@ def _references(workspace: Workspace, config: Config, policy: Gate, context: byt
     compared = any(limit.over == PROMOTED for limit in policy.limits)
     if compared and read_context(context).promoted is not None:
         path = workspace.context.with_name("promoted.parquet")
-        references[PROMOTED] = needed(path, made_by="fair-distill gate reserve").read_bytes()
+        references[PROMOTED] = require_file(path, made_by="fair-distill gate reserve").read_bytes()
     return references
 
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from fair_distill.card import Nearness, Residuals
 from fair_distill.config import Candidate, Config, Named
+from fair_distill.files import require_file
 from fair_distill.seeds import torch_generator
-from fair_distill.workspace import Workspace, needed
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def looks(
     if not train.known.all():
         train = train.of_known_groups()
     normalise = normalisation(train)
-    holdout = read_split(needed(workspace.split("tune"), made_by="fair-distill stage prepare"))
+    holdout = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     published, distilled_from, unseen = images, train, holdout
     if train.schema is not None:
 

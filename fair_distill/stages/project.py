@@ -4,11 +4,12 @@ from dataclasses import astuple, fields
 
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import require_file, to_csv, write_bytes
 from fair_distill.registry.manifest import SET_FILE, read_version
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import torch_device
 from fair_distill.stages.set_record import made_by
-from fair_distill.workspace import Workspace, needed, to_csv, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def project(workspace: Workspace, config: Config) -> int:
@@ -23,7 +24,7 @@ def project(workspace: Workspace, config: Config) -> int:
     from fair_distill.distillation.sampling import normalisation
 
     torch_device("cpu", threads=config.threads)
-    train = read_split(needed(workspace.split("train"), made_by="fair-distill stage prepare"))
+    train = read_split(require_file(workspace.split("train"), made_by="fair-distill stage prepare"))
     if not train.known.all():
         train = train.of_known_groups()
     sets = {}

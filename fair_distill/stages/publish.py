@@ -4,6 +4,7 @@ import os
 
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError, Refused
+from fair_distill.files import require_file
 from fair_distill.gate.policy import laxer_than
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
@@ -19,7 +20,7 @@ from fair_distill.stages.context import Hand, known_of
 from fair_distill.stages.evidence import read_bound
 from fair_distill.stages.judge import floor_at, verdict_of
 from fair_distill.stages.set_record import made_by
-from fair_distill.workspace import Workspace, needed
+from fair_distill.workspace import Workspace
 
 
 def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
@@ -31,7 +32,7 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
     kept_apart(config)
     evidence = read_bound(workspace, config, name)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-    provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
+    provenance = require_file(workspace.set(name) / PROVENANCE_FILE, made_by=made_by(config, name)).read_bytes()
     evaluator = attested_by(workspace, config, name, evidence.predictions, keys=config.gate.evaluators)
     return release.publish(
         open_to_write(registry),

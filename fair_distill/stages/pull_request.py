@@ -19,6 +19,7 @@ from fair_distill.config import Config, Gate, parse_config
 from fair_distill.config.loading import read_mapping
 from fair_distill.config.yaml_dialect import YamlError, parse_yaml
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError, Undecided
+from fair_distill.files import is_md5, sha256, to_json, write_bytes
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.predictions import read_header
 from fair_distill.gate.verdict import Verdict
@@ -32,7 +33,7 @@ from fair_distill.text import printable
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.versioning.dvc_remote import DvcRemote
 from fair_distill.versioning.git_objects import Commit, checked_out, place_in_repository
-from fair_distill.workspace import Workspace, is_md5, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 _MB = 10**6
 # The largest files that are read. A listing and an attestation have no size in dvc.lock.

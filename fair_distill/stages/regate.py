@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fair_distill.config import Config
 from fair_distill.errors import Refused
+from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
@@ -23,7 +24,7 @@ from fair_distill.stages.judge import by_itself, floor_at, verdict_of
 from fair_distill.stages.progress import Progress, quiet
 from fair_distill.stages.publish import kept_apart
 from fair_distill.statements import Statement, readable, signed_by
-from fair_distill.workspace import Workspace, needed, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 # A sentence names classes and groups, which may be long; an entry of the ledger may not.
 _LONGEST_REASON = 1000
@@ -150,7 +151,7 @@ def _known(store: Store, workspace: Workspace, config: Config, version: str) -> 
     """Return published predictions of this set by these networks on this split, if there are any that count."""
     from fair_distill.plugins import digests_of_own
 
-    split = sha256(needed(workspace.split("gate"), made_by="fair-distill stage prepare"))
+    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
     own = digests_of_own(config.evaluate.model_dump())

@@ -8,6 +8,7 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError
+from fair_distill.files import parse_json, require_file, write_bytes
 from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
@@ -18,7 +19,7 @@ from fair_distill.report.report_data import Compared, Material, Point, gated
 from fair_distill.stages.judge import verdict_of
 from fair_distill.stages.set_record import known, made_by
 from fair_distill.stages.status import status_of
-from fair_distill.workspace import Workspace, needed, parse_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def report(workspace: Workspace, config: Config, name: str, *, registry: str, out: Path | None = None) -> Path:
@@ -43,7 +44,7 @@ def material(workspace: Workspace, config: Config, name: str, *, registry: str) 
     """Read all that a report tells of a set."""
     known(config, name)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-    told = needed(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}")
+    told = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}")
     predictions = Predictions.from_parquet(told.read_bytes(), name=str(told))
     provenance = workspace.set(name) / PROVENANCE_FILE
     # What is distilled may resemble what it was distilled from.

@@ -8,8 +8,9 @@ from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
+from fair_distill.files import sha256
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
@@ -68,7 +69,7 @@ def card_of(
         name=name,
         kind=kind,
         classes=train.classes,
-        groups=train.group_names,
+        groups=train.groups,
         shape=train.shape,
         examples=examples,
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
@@ -86,7 +87,7 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
     """What the card says of the groups' labels; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
-    classes, groups = resolved.dataset.classes, resolved.dataset.group_names
+    classes, groups = resolved.dataset.classes, resolved.dataset.groups
     shrunk = unknown = None
     if distill.shrinkage and candidate.alignment.name != "pooled":
         shrunk = {

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fair_distill.config import Candidate, Config
 from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import sha256, to_csv, to_json, write_bytes
 from fair_distill.registry.manifest import PROVENANCE_FILE, Manifest
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.data import of_data, of_known_groups, validated
@@ -12,7 +13,7 @@ from fair_distill.stages.experts import followed
 from fair_distill.stages.measurements import looks
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.set_record import card_of, group_labels_of, params_of, recipe_of, write_set
-from fair_distill.workspace import Workspace, sha256, to_csv, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def distill(

@@ -11,6 +11,7 @@ from typing import Any
 
 from fair_distill.config import Config
 from fair_distill.config.loading import parse_config
+from fair_distill.files import to_json, write_bytes
 from fair_distill.gate.choice import Tuned, margin, shrinkage
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
@@ -19,7 +20,7 @@ from fair_distill.report.sweep import sweep_page
 from fair_distill.stages.evaluate import evaluate
 from fair_distill.stages.judge import by_itself, verdict_of
 from fair_distill.stages.set_record import made_by
-from fair_distill.workspace import Workspace, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True)

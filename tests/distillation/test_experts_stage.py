@@ -53,7 +53,7 @@ def test_experts_that_are_missing_or_of_another_configuration_are_refused(follow
     foreign = run(follows.root, "distill", "pooled")
 
     assert missing.code == 2
-    assert "safetensors is missing; `fair-distill stage experts` writes it" in missing.err
+    assert "safetensors is missing; run `fair-distill stage experts`, which writes it" in missing.err
     assert foreign.code == 5
     assert "of another configuration or other data; run `fair-distill stage experts`" in foreign.err
 

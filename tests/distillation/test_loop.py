@@ -171,7 +171,7 @@ def test_fairdd_is_the_mean_barycenter_with_g_times_the_learning_rate() -> None:
 
 @pytest.mark.parametrize("candidate", [POOLED, PER_GROUP, BARYCENTRIC])
 def test_the_names_of_groups_do_not_matter(candidate: dict[str, Any]) -> None:
-    relabelled = GroupedDataset.from_arrays(DATA.images, DATA.labels, 1 - DATA.groups)
+    relabelled = GroupedDataset.from_arrays(DATA.images, DATA.labels, 1 - DATA.group_indices)
 
     np.testing.assert_allclose(
         ran(relabelled, candidate, **WHOLE).images, ran(DATA, candidate, **WHOLE).images, atol=1e-4
@@ -180,7 +180,7 @@ def test_the_names_of_groups_do_not_matter(candidate: dict[str, Any]) -> None:
 
 def test_the_order_of_rows_does_not_matter() -> None:
     order = np.random.default_rng(0).permutation(len(DATA))
-    shuffled = GroupedDataset.from_arrays(DATA.images[order], DATA.labels[order], DATA.groups[order])
+    shuffled = GroupedDataset.from_arrays(DATA.images[order], DATA.labels[order], DATA.group_indices[order])
 
     np.testing.assert_allclose(ran(shuffled, **WHOLE).images, ran(DATA, **WHOLE).images, atol=1e-4)
 

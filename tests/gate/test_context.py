@@ -15,6 +15,7 @@ from fair_distill import stages
 from fair_distill.config import load_config, load_floor
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, Refused
+from fair_distill.files import sha256
 from fair_distill.gate.policy import alpha_at, policy_digest, read_context
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts as attempts_of
@@ -23,7 +24,7 @@ from fair_distill.registry.attempts import attempt_number
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.statements import new_key
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 SET = "barycentric"
 LOOSE = {"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}

@@ -15,6 +15,7 @@ from fair_distill import stages
 from fair_distill.card import DatasetCard, Nearness, TrainingRecipe
 from fair_distill.config import Gate, load_config
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.files import sha256, to_json
 from fair_distill.gate.explain import explain
 from fair_distill.gate.judge import judge
 from fair_distill.gate.plan import Assumed, Cells, plan
@@ -23,7 +24,7 @@ from fair_distill.gate.render import junit, markdown
 from fair_distill.gate.replay import replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
-from fair_distill.workspace import Workspace, sha256, to_json
+from fair_distill.workspace import Workspace
 
 RECIPE = TrainingRecipe(
     network={"name": "mlp"},

@@ -20,9 +20,9 @@ from mutation.scene import OTHER, REFERENCE, SET, Scene
 
 from fair_distill.config import parse_config
 from fair_distill.errors import FairDistillError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.policy import read_context
 from fair_distill.gate.predictions import Predictions
-from fair_distill.workspace import parse_json, sha256, to_json
 
 UNSIGNED = ("api", "judge", "explain", "table", "report", "publish")
 SIGNED = ("enforce", "enforce by the base's policy", "promote")
