@@ -4,8 +4,8 @@ Each act runs in a new process with an empty cache, against moto in this process
 the act without imports. A GET is GetObject, HeadObject or a page of ListObjectsV2. After each act, the objects that it
 wrote are removed, so that all three start from the same ledger.
 
-    python benchmarks/ledger.py
-    python benchmarks/ledger.py --code OTHER_CHECKOUT --label before
+    python -m benchmarks.ledger
+    python -m benchmarks.ledger --code OTHER_CHECKOUT --label before
 """
 
 import argparse
@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 from load import BUCKET, bucket
-from measure import RESULTS, report
 
+from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.ledger import Entry, entry_key, read_ledger

@@ -220,21 +220,25 @@ def test_a_learning_rate_that_diverges_is_a_measurement_error(workspace: Path) -
 @pytest.mark.parametrize(
     ("command", "missing", "says"),
     [
-        (["distill", "pooled"], "artifacts/validation.json", "`fair-distill stage validate` writes it"),
-        (["references", "random"], "artifacts/validation.json", "`fair-distill stage validate` writes it"),
-        (["distill", "pooled"], "artifacts/prepared/train.arrow", "`fair-distill stage prepare` writes it"),
-        (["validate"], "artifacts/prepared/tune.arrow", "`fair-distill stage prepare` writes it"),
-        (["evaluate", "pooled"], "artifacts/prepared/gate.arrow", "`fair-distill stage prepare` writes it"),
+        (["distill", "pooled"], "artifacts/validation.json", "`fair-distill stage validate`"),
+        (["references", "random"], "artifacts/validation.json", "`fair-distill stage validate`"),
+        (["distill", "pooled"], "artifacts/prepared/train.arrow", "`fair-distill stage prepare`"),
+        (["validate"], "artifacts/prepared/tune.arrow", "`fair-distill stage prepare`"),
+        (["evaluate", "pooled"], "artifacts/prepared/gate.arrow", "`fair-distill stage prepare`"),
         (
             ["evaluate", "pooled"],
             "artifacts/sets/pooled/manifest.json",
-            "`fair-distill stage distill pooled` writes it",
+            "`fair-distill stage distill pooled`",
         ),
-        (["evaluate", "pooled"], "artifacts/sets/pooled/set.parquet", "`fair-distill stage distill pooled` writes it"),
+        (
+            ["evaluate", "pooled"],
+            "artifacts/sets/pooled/set.parquet",
+            "`fair-distill stage distill pooled`",
+        ),
         (
             ["evaluate", "random"],
             "artifacts/sets/random/manifest.json",
-            "`fair-distill stage references random` writes it",
+            "`fair-distill stage references random`",
         ),
     ],
 )

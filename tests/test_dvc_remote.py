@@ -1,4 +1,4 @@
-"""A DVC remote is read by digest, with nothing but the address from the configuration, and no program runs."""
+"""A DVC remote is read by digest. Only its address comes from the configuration, and no program runs."""
 
 import hashlib
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_missing_content_is_named_with_the_command_that_pushes_it(folder: DvcR
         (CONTENT, 10, len(CONTENT), DataError, "at most 10 are read"),
     ],
 )
-def test_other_contents_are_refused_and_leave_no_file(
+def test_contents_with_another_digest_are_refused_and_not_written(
     content: bytes,
     limit: int,
     size: int | None,

@@ -1,4 +1,4 @@
-"""What is promised of a folder is promised of a bucket; what goes wrong is one line that says where to change it."""
+"""Folders and buckets behave the same as object stores. Each error is one line that names the setting to change."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     return open_objects(str(tmp_path / "x") if kind == "folder" else (tmp_path / "x").as_uri(), said_by=SAID_BY)
 
 
-def test_what_is_put_is_got_and_a_later_put_replaces_it(objects: Objects) -> None:
+def test_get_returns_the_content_of_the_last_put(objects: Objects) -> None:
     objects.put("runs/1", b"\x00first\n")
     assert objects.get("runs/1") == b"\x00first\n"
 
@@ -33,7 +33,7 @@ def test_what_is_put_is_got_and_a_later_put_replaces_it(objects: Objects) -> Non
     assert objects.list("runs") == ["runs/1"]
 
 
-def test_a_listing_is_sorted_and_is_of_one_folder(objects: Objects) -> None:
+def test_a_listing_contains_the_keys_of_one_folder_in_order(objects: Objects) -> None:
     for key in ("runs/2", "runs/10", "run", "runs2/1"):
         objects.put(key, b"")
 
@@ -41,7 +41,7 @@ def test_a_listing_is_sorted_and_is_of_one_folder(objects: Objects) -> None:
     assert objects.list("nobody") == []
 
 
-def test_what_is_removed_is_gone_and_may_be_removed_again(objects: Objects) -> None:
+def test_a_removed_content_can_be_removed_again(objects: Objects) -> None:
     objects.put("runs/1", b"1")
     objects.put("runs/2", b"2")
 
@@ -56,7 +56,7 @@ def test_what_is_removed_is_gone_and_may_be_removed_again(objects: Objects) -> N
     assert objects.list("runs") == []
 
 
-def test_a_folder_is_cleared_of_what_a_crash_left(tmp_path: Path) -> None:
+def test_clearing_a_folder_removes_the_files_of_a_crashed_writer(tmp_path: Path) -> None:
     objects = open_objects(str(tmp_path), said_by=SAID_BY)
     objects.put("runs/1", b"1")
     (tmp_path / "runs" / ".2.abc.part").write_bytes(b"half")
@@ -66,22 +66,23 @@ def test_a_folder_is_cleared_of_what_a_crash_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_listing_longer_than_a_page_is_whole(bucket: str) -> None:
+def test_a_listing_of_several_pages_is_complete(bucket: str) -> None:
     objects = open_objects(bucket, said_by=SAID_BY)
     assert isinstance(objects, Bucket)
     for i in range(5):
         objects.put(f"runs/{i}", b"")
-    # S3 answers a thousand at a time; here, two.
-    asked: list[object] = []
+    # S3 returns a thousand keys in a page; this test reduces it to two.
+    requests: list[object] = []
     objects.client.meta.events.register(
-        "provide-client-params.s3.ListObjectsV2", lambda params, **_: asked.append(params) or {**params, "MaxKeys": 2}
+        "provide-client-params.s3.ListObjectsV2",
+        lambda params, **_: requests.append(params) or {**params, "MaxKeys": 2},
     )
 
     assert objects.list("runs") == [f"runs/{i}" for i in range(5)]
-    assert len(asked) == 3
+    assert len(requests) == 3
 
 
-def test_the_endpoint_may_stand_in_the_address(bucket: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoint_can_be_part_of_the_address(bucket: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     open_objects(bucket, said_by=SAID_BY).put("a", b"here")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 
@@ -91,7 +92,7 @@ def test_the_endpoint_may_stand_in_the_address(bucket: str, s3: str, monkeypatch
 @pytest.mark.parametrize(
     "url", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket?region=mars", "file://elsewhere/x", "s3://me:word@b/x"]
 )
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(
         ConfigError, match=r"^--checkpoints is .*(; a folder or s3://bucket/prefix|give credentials by AWS_PROFILE)"
     ) as refusal:
@@ -100,44 +101,44 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     assert "word" not in str(refusal.value)
 
 
-def one_line(url: str, *, wanted: str) -> None:
-    with pytest.raises(ConfigError, match=wanted) as refusal:
+def one_line(url: str, *, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refusal:
         open_objects(url, said_by=SAID_BY).list("runs")
     line = str(refusal.value)
     assert "\n" not in line
     assert "Change --checkpoints, or AWS_ENDPOINT_URL, or the credentials" in line
 
 
-def test_a_bucket_that_is_not_there_is_one_line(bucket: str, s3: str) -> None:
-    one_line("s3://nobodys/x", wanted=rf"cannot list s3://nobodys/x/runs: there is no such bucket \(at {s3}\)")
+def test_a_missing_bucket_is_reported_in_one_line(bucket: str, s3: str) -> None:
+    one_line("s3://nobodys/x", message=rf"cannot list s3://nobodys/x/runs: there is no such bucket \(at {s3}\)")
 
 
-def test_a_server_that_does_not_answer_is_one_line(bucket: str) -> None:
-    one_line(f"{bucket}?endpoint=http://127.0.0.1:1", wanted="Could not connect to the endpoint URL")
+def test_a_server_that_does_not_answer_is_reported_in_one_line(bucket: str) -> None:
+    one_line(f"{bucket}?endpoint=http://127.0.0.1:1", message="Could not connect to the endpoint URL")
 
 
-def test_no_credentials_are_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported_in_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    one_line(bucket, wanted="Unable to locate credentials")
+    one_line(bucket, message="Unable to locate credentials")
 
 
-def test_wrong_credentials_are_one_line(bucket: str) -> None:
+def test_wrong_credentials_are_reported_in_one_line(bucket: str) -> None:
     @set_initial_no_auth_action_count(0)
-    def asked() -> None:
-        one_line(bucket, wanted="the credentials are wrong")
+    def refuse() -> None:
+        one_line(bucket, message="the credentials are wrong")
 
-    asked()
+    refuse()
 
 
 @pytest.mark.parametrize("endpoint", ["nowhere", "http://"])
-def test_an_endpoint_that_is_none_is_refused(bucket: str, endpoint: str) -> None:
+def test_an_invalid_endpoint_is_refused(bucket: str, endpoint: str) -> None:
     with pytest.raises(ConfigError, match=r"--checkpoints: the endpoint of .* the address of a server, http"):
         open_objects(f"{bucket}?endpoint={endpoint}", said_by=SAID_BY)
 
 
-def test_a_folder_needs_no_boto3() -> None:
+def test_a_folder_does_not_import_boto3() -> None:
     code = (
         "import sys; from fair_distill.storage.objects import open_objects\n"
         "open_objects('nowhere', said_by='').list('x'); print({'boto3', 'botocore'} & set(sys.modules))"

@@ -27,23 +27,22 @@ from fair_distill.cli import (
     publish,
     registry,
     report,
-    reproduce,
     run,
     stage,
     table,
 )
 from fair_distill.cli.aliases import without_aliases
 from fair_distill.cli.output import print_line, print_page
-from fair_distill.cli.own import modules_beside
 from fair_distill.cli.parser import Parser
 from fair_distill.errors import FairDistillError, FairDistillWarning
+from fair_distill.plugins import workspace_modules
 
 __all__ = ["build_parser", "main"]
 
 SHELLS = ("bash", "zsh", "fish")
 # Commands of daily use first, then the groups. `--help` lists them in this order.
 _DAILY = (init, doctor, run, table, enforce, report, publish, promote)
-_GROUPS = (data, stage, gate, registry, export, reproduce)
+_GROUPS = (data, stage, gate, registry, export)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         arguments.registry = locate(arguments.registry, beside=arguments.workspace)
     try:
-        with _warnings_as_lines(), modules_beside(arguments.workspace):
+        with _warnings_as_lines(), workspace_modules(arguments.workspace):
             code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code

@@ -34,6 +34,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "evidence": ("export", "evidence"),
     "completion": ("--print-completion",),
 }
+# Commands that left the command line, and what to run instead.
+REMOVED = {"reproduce": "`python -m benchmarks.reproduce` in a checkout of the repository"}
 _WITH_VALUE = "--workspace"
 
 

@@ -77,8 +77,8 @@ def print_table(
         console.width = max(_WIDTH, console.measure(table, options=unlimited).maximum)
     elif console.measure(table, options=unlimited).minimum > console.width:
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
-        for column in table.columns:
-            column.width = column.min_width
+        for drawn in table.columns:
+            drawn.width = drawn.min_width
         # rich would cut off columns of a table that is still too wide; the terminal wraps its lines instead.
         console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     # rich exits with code 1 if the reader of a pipe has closed it. `main` handles that case, so rich only renders.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from fair_distill.cli.aliases import ALIASES
+from fair_distill.cli.aliases import ALIASES, REMOVED
 
 Arguments = argparse.Namespace
 Run = Callable[[Arguments], int | None]
@@ -100,6 +100,8 @@ class Parser(argparse.ArgumentParser):
     def _with_suggestion(self, argument: str, value: str, choices: str) -> str:
         if argument != "COMMAND":
             return f"{argument} is {value!r}; choose from {choices.replace(chr(39), '')}"
+        if value in REMOVED:
+            return f"there is no command {value!r}; run {REMOVED[value]}"
         spellings = self._spellings()
         if close := get_close_matches(value, spellings, n=1):
             return f"there is no command {value!r}; did you mean {spellings[close[0]]!r}?"

@@ -79,7 +79,7 @@ def experts(
         alignment_for(train, config.distill, candidate, device=computed_on),
         folder=folder,
         normalise=Normalisation(recipe.mean, recipe.std),
-        generator=lambda expert: torch_generator(config, f"experts.{expert}"),
+        generator=lambda expert: torch_generator(config.seed, f"experts.{expert}"),
         device=computed_on,
         progress=told,
         finished=keep,
@@ -104,7 +104,7 @@ def _wanted(config: Config) -> "Experts | None":
 
 def _key(workspace: Workspace, config: Config, name: str, wanted: "Experts") -> str:
     """What experts depend on, and no more: other student steps follow the same ones."""
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     makes = config.model_dump(include={"engine", "seed", "threads"}) | {
         "candidate": config.candidate(name).model_dump(),
@@ -113,4 +113,4 @@ def _key(workspace: Workspace, config: Config, name: str, wanted: "Experts") -> 
         "experts": wanted.model_dump(),
         "groups": config.distill.model_dump(include={"shrinkage", "unknown"}),
     }
-    return sha256(to_json(makes | ({"own": own} if (own := digests_of_own(makes)) else {})))
+    return sha256(to_json(makes | ({"own": own} if (own := custom_source_digests(makes)) else {})))

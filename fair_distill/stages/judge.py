@@ -118,7 +118,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
         cells_of(split, config.gate),
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
-        rng=numpy_generator(config, "gate.plan"),
+        rng=numpy_generator(config.seed, "gate.plan"),
         attempt=reserved.number if reserved else 1,
     )
 

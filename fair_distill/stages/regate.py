@@ -149,12 +149,12 @@ def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand)
 
 def _known(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
     """Return published predictions of this set by these networks on this split, if there are any that count."""
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
-    own = digests_of_own(config.evaluate.model_dump())
+    own = custom_source_digests(config.evaluate.model_dump())
     runs = list(product(range(len(networks)), range(config.evaluate.seeds)))
     for key in store.list(f"versions/{version}/predictions/"):
         if not _counts(store, config, version, Path(key).stem):

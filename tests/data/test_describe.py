@@ -65,7 +65,7 @@ def test_describe_tells_the_counts_that_prepare_writes_and_the_outcome_that_vali
     ]
     assert ended.out.endswith(validated.out)
     assert "class 'cat' has 1 example of group 'f×old' in gate (pair " in validated.out
-    assert "refused" in validated.out
+    assert "the data violate the contract" in validated.out
 
 
 def readme_data() -> dict[str, Any]:
