@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "registry" in arguments:  # only commands that have the option
         from fair_distill.registry.store import locate
 
-        arguments.registry = locate(arguments.registry, beside=arguments.workspace)
+        arguments.registry = locate(arguments.registry, folder=arguments.workspace)
     try:
         with _warnings_as_lines(), workspace_modules(arguments.workspace):
             code: int = arguments.run(arguments) or 0

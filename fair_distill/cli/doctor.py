@@ -22,7 +22,8 @@ from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import FairDistillError
 
 if TYPE_CHECKING:
-    from fair_distill.registry.store import Store
+    from fair_distill.registry.store import RegistryStore
+    from fair_distill.storage.store import Store
 
 State = Literal["ok", "note", "fail"]
 EXTRAS = {
@@ -189,16 +190,16 @@ def _reachable(title: str, url: str, *, base: Path, shown_url: str, created_by: 
     shown_url : the URL to print, without the endpoint
     created_by : the command that creates a missing folder
     """
-    if url.startswith("s3://"):
-        from fair_distill.storage.objects import open_objects
+    from fair_distill.storage.schemes import is_supported, open_store
 
+    if "://" in url and is_supported(url):
         try:
-            open_objects(url, said_by=title).list("files")
+            open_store(url, source=title).list("files/", limit=1)
         except FairDistillError as error:
             return Check(title, "fail", str(error), _S3_FIX)
         return Check(title, "ok", f"{shown_url} can be listed")
     if "://" in url:
-        return Check(title, "note", f"{shown_url} is not checked; doctor checks only folders and s3:// URLs")
+        return Check(title, "note", f"{shown_url} is not checked, because its scheme is not supported")
     folder = _nearest_existing(base / url)
     if not os.access(folder, os.W_OK):
         return Check(title, "fail", f"{folder} is not writable", "make it writable, or change the URL of the remote")
@@ -216,12 +217,15 @@ def _nearest_existing(folder: Path) -> Path:
 
 def _registry(url: str) -> Check:
     """Check, by an attempt, that the registry refuses to overwrite a key. The ledger relies on it."""
-    from fair_distill.registry.folder import LocalStore
-    from fair_distill.registry.store import open_store
+    from fair_distill.registry.store import REGISTRY_VARIABLE
+    from fair_distill.storage.local import LocalStore
+    from fair_distill.storage.schemes import open_store
+    from fair_distill.storage.store import Options
 
     fix = "only publishers need write access; to publish, change --registry or FAIR_DISTILL_REGISTRY"
     try:
-        store = open_store(url)
+        source = f"--registry or {REGISTRY_VARIABLE}"
+        store = open_store(url, source=source, options=Options(follow_links=False))
         if not isinstance(store, LocalStore):
             store.list("ledger/")
             return _refuses_to_overwrite(store, url, fix=_S3_FIX)
@@ -231,12 +235,12 @@ def _registry(url: str) -> Check:
             missing = "" if store.root.exists() else " (`fair-distill publish` will create it)"
             return _refuses_to_overwrite(LocalStore(Path(folder)), f"{url}{missing}", fix=fix)
     except FairDistillError as error:
-        return Check("registry", "fail", str(error), _S3_FIX if url.startswith("s3://") else fix)
+        return Check("registry", "fail", str(error), _S3_FIX if "://" in url else fix)
     except OSError as error:
         return Check("registry", "fail", f"{url}: {error.strerror}", fix)
 
 
-def _refuses_to_overwrite(store: "Store", url: str, *, fix: str) -> Check:
+def _refuses_to_overwrite(store: "Store | RegistryStore", url: str, *, fix: str) -> Check:
     try:
         store.create(_PROBE, _PROBE_CONTENT)
         overwritten = store.create(_PROBE, b"written twice\n")

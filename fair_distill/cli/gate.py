@@ -238,6 +238,7 @@ def _reserve(arguments: Arguments) -> None:
 
     from fair_distill import stages
     from fair_distill.gate.policy import alpha_at
+    from fair_distill.registry.actor import Actor
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
@@ -247,7 +248,7 @@ def _reserve(arguments: Arguments) -> None:
         name,
         arguments.to or config.release.channels[-1],
         registry=arguments.registry,
-        hand=stages.Hand(arguments.who, datetime.now(UTC), uuid4().hex),
+        actor=Actor(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
     line = f"{name}: attempt {reservation.attempt} at this gate split, written to context.json"

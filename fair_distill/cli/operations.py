@@ -9,8 +9,8 @@ from fair_distill.cli.arguments import add_json, add_key, add_registry, add_who,
 from fair_distill.cli.parser import Arguments, Parser
 
 if TYPE_CHECKING:
+    from fair_distill.registry.actor import Actor
     from fair_distill.registry.operations import Operation
-    from fair_distill.stages import Hand
 
 _OPERATION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -27,7 +27,7 @@ def add_write_options(command: Parser) -> None:
 
 
 @contextmanager
-def begin_operation(arguments: Arguments, *act: str) -> "Iterator[tuple[Hand, Operation]]":
+def begin_operation(arguments: Arguments, *act: str) -> "Iterator[tuple[Actor, Operation]]":
     """Begin the operation of a command, or continue the one that `--operation` names.
 
     Parameters
@@ -38,13 +38,13 @@ def begin_operation(arguments: Arguments, *act: str) -> "Iterator[tuple[Hand, Op
     from uuid import uuid4
 
     from fair_distill.errors import ConfigError
+    from fair_distill.registry.actor import Actor
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.operations import operation
-    from fair_distill.stages import Hand
 
     chosen, now = arguments.operation, datetime.now(UTC)
     if chosen is not None and not _OPERATION.fullmatch(chosen):
         raise ConfigError(f"--operation is {chosen!r}; pass the id that the message of the first command names")
     folder, url = cache_folder(), arguments.registry
     with operation(folder, act, url=url, now=now, new=uuid4().hex, chosen=chosen) as this:
-        yield Hand(arguments.who, now, this.id, signer_of(arguments)), this
+        yield Actor(arguments.who, now, this.id, signer_of(arguments)), this

@@ -27,13 +27,13 @@ def _promote(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    with begin_operation(arguments, "promote", config.dataset, arguments.to) as (hand, _):
+    with begin_operation(arguments, "promote", config.dataset, arguments.to) as (actor, _):
         promotion = stages.promote(
             workspace,
             config,
             arguments.to,
             registry=arguments.registry,
-            hand=hand,
+            actor=actor,
             floor=arguments.policy_floor,
             reason=arguments.reason,
         )

@@ -22,8 +22,8 @@ def _publish(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    with begin_operation(arguments, "publish", config.dataset) as (hand, _):
-        version = stages.publish(workspace, config, registry=arguments.registry, hand=hand)
+    with begin_operation(arguments, "publish", config.dataset) as (actor, _):
+        version = stages.publish(workspace, config, registry=arguments.registry, actor=actor)
     if arguments.json:
         print_json(
             {"dataset": config.dataset, "number": version.number, "version": version.version, "new": version.new}

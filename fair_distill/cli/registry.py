@@ -236,13 +236,13 @@ def _verify(arguments: Arguments) -> None:
 def _compare(arguments: Arguments) -> None:
     from fair_distill.files import write_bytes
     from fair_distill.registry.client import look_up
-    from fair_distill.registry.compare import compare
+    from fair_distill.registry.compare import compare_versions
 
     a, b = (look_up(name, registry=arguments.registry, revoked=True) for name in (arguments.a, arguments.b))
     if a.version == b.version:
         print_line(f"{arguments.a} and {arguments.b} are both v{a.number}; there is no difference")
         return
-    comparison = compare(a, b)
+    comparison = compare_versions(a, b)
     print_line(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
     for change in comparison.changed:
         print_line(f"  {change.what}: {change.a} → {change.b}")
@@ -323,15 +323,13 @@ def _rollback(arguments: Arguments) -> None:
 
     store, name, channel = _open_reference(arguments)
     passed_over: list[str] = []
-    with begin_operation(arguments, "rollback", name, channel) as (hand, operation):
+    with begin_operation(arguments, "rollback", name, channel) as (actor, operation):
         entry = rollback(
             store,
             name,
             channel,
             reason=arguments.reason,
-            who=hand.who,
-            now=hand.now,
-            nonce=hand.nonce,
+            actor=actor,
             passed_over=passed_over.append,
         )
         number = version_number(read_ledger(store, name), entry.version)
@@ -351,15 +349,13 @@ def _demote(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import demote
 
     store, name, channel = _open_reference(arguments)
-    with begin_operation(arguments, "demote", name, channel) as (hand, operation):
+    with begin_operation(arguments, "demote", name, channel) as (actor, operation):
         entries = read_to_write(store, name)
-        repeated = written_by(entries, hand.nonce, event="demote", channel=channel)
+        repeated = written_by(entries, actor.nonce, event="demote", channel=channel)
         version = repeated.version if repeated else current(entries, channel)
         if version is None:
             raise Refused(f"{name}: channel {channel} has no version, so there is nothing to demote")
-        entry = demote(
-            store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
-        )
+        entry = demote(store, name, version, channel, reason=arguments.reason, actor=actor)
     _note_repetition(operation, f"entry {entry.number}")
     if arguments.json:
         print_document(entry.to_json())
@@ -373,10 +369,10 @@ def _revoke(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import revoke
 
     store, name, selector = _open_reference(arguments)
-    with begin_operation(arguments, "revoke", name, selector) as (hand, _):
+    with begin_operation(arguments, "revoke", name, selector) as (actor, _):
         entries = read_to_write(store, name)
         version = resolve(entries, selector)
-        entry = revoke(store, name, version, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+        entry = revoke(store, name, version, reason=arguments.reason, actor=actor)
     if arguments.json:
         print_document(entry.to_json())
         return
@@ -422,9 +418,9 @@ def _gc(arguments: Arguments) -> None:
     from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
     from fair_distill.registry.lookup import trusted
     from fair_distill.registry.pins import read_pins
-    from fair_distill.registry.store import open_store
+    from fair_distill.registry.store import open_registry
 
-    store = open_store(arguments.registry)
+    store = open_registry(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
     vouching = Vouching(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted(None))
     pinned = [pin.version for pin in read_pins(arguments.lock)]
@@ -443,7 +439,7 @@ def _gc(arguments: Arguments) -> None:
 
 def _open_reference(arguments: Arguments) -> "tuple[Writer, str, str]":
     """Return the registry, opened for writing, the name of the dataset, and the part of the reference after the @."""
-    from fair_distill.registry.ledger import check_name
+    from fair_distill.registry.entry import check_name
     from fair_distill.registry.writer import open_to_write
 
     name, _, selector = arguments.reference.partition("@")

@@ -93,6 +93,6 @@ def _existing_paths(workspace: "Workspace", config: "Config") -> dict[str, str]:
         "verdict": workspace.verdict(candidate),
         "data contract": workspace.validation,
         "report": workspace.report(candidate),
-        "registry": locate(None, beside=workspace.root),
+        "registry": locate(None, folder=workspace.root),
     }
     return {name: str(path) for name, path in paths.items() if "://" in str(path) or Path(path).exists()}
