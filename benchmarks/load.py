@@ -22,7 +22,7 @@ import torch
 from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
 from fair_distill.registry.attempts import reserve
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "registry")]
 
@@ -62,7 +62,7 @@ print(json.dumps(asked))
 
 def fill(url: str, entries: int) -> None:
     """Ship a set, after as many attempts at the gate as make the ledger long."""
-    store, made = open_store(url), package(1, examples=100, shape=(3, 32, 32))
+    store, made = open_registry(url), package(1, examples=100, shape=(3, 32, 32))
     for number in range(entries - 4):
         split = sha256(b"split %d" % number)
         reserve(store, NAME, made.version, split, fresh="", who="ada", now=NOW, nonce=str(number))

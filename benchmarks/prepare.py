@@ -220,10 +220,10 @@ def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict
     from fair_distill.data.categorical import Texts
     from fair_distill.data.pixels import Pixels, decode
     from fair_distill.data.remote_files import Remote, _cuts
-    from fair_distill.storage.objects import open_objects
+    from fair_distill.storage.schemes import open_store
 
-    store: Any = open_objects(address, said_by="here")
-    store.client.create_bucket(Bucket=store.name)
+    store: Any = open_store(address, source="here")
+    store.client.create_bucket(Bucket=store.bucket)
     sample = [png(i) for i in range(min(count, 2000))]
     filling = seconds(lambda: fill(store, count))
     lines = [f"{i}.png,{'cat' if i % 2 else 'dog'},{'f' if i % 3 else 'm'}" for i in range(count)]

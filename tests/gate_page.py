@@ -13,6 +13,7 @@ from small_workspace import REPOSITORY, run, small_params, write_params
 
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.policy import alpha_at
+from fair_distill.registry.store import open_registry
 
 PAGE = REPOSITORY / "docs" / "gate.md"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
@@ -137,15 +138,13 @@ def replay() -> str:
     """Return the output of `gate replay` for three published versions under a stricter policy."""
     from small_registry import package, publish
 
-    from fair_distill.registry.folder import LocalStore
-
     with TemporaryDirectory() as folder:
         root = Path(folder)
         write_params(root, small_params())
         (root / "context.json").write_text("{}\n")
         strict = {"mode": "point", "limits": [{"metric": "eo_diag_max", "at_most": 0.15, "why": "the example's"}]}
         (root / "stricter.yaml").write_text(yaml.safe_dump(strict))
-        store = LocalStore(root / "registry")
+        store = open_registry(str(root / "registry"))
         for seed, mistakes in enumerate((0, 2, 4)):
             made = package(seed, mistakes=mistakes)
             publish(store, made)

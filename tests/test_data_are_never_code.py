@@ -17,10 +17,11 @@ from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.plugins import custom_source_digests, resolve
 from fair_distill.registry.client import load
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import Draft, append
+from fair_distill.registry.entry import Draft
+from fair_distill.registry.layout import manifest_key, object_key
+from fair_distill.registry.ledger import append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
-from fair_distill.registry.store import manifest_key, object_key
+from fair_distill.registry.store import open_registry
 from fair_distill.validation.expectations import Expectation, _class_of
 
 PACKAGE = Path(fair_distill.__file__).parent
@@ -144,7 +145,7 @@ def distilled(network: str) -> DistilledSet:
 
 def published(root: Path, network: str, own: dict[str, str]) -> DistilledSet:
     """Publish a set as an attacker with write access to the store could, and load it."""
-    distilled_set, store = distilled(network), LocalStore(root)
+    distilled_set, store = distilled(network), open_registry(str(root))
     content = distilled_set.to_parquet()
     manifest = Manifest(
         (FileEntry.of(SET_FILE, content),), distilled_set.card, "0" * 64, {"own": own} if own else {}, 1

@@ -20,7 +20,7 @@ DRAWS = {
 SEEDING = {"manual_seed", "default_rng", "Generator", "SeedSequence", "PCG64"}
 # The only module that seeds a generator. The seed in params becomes one generator for each purpose.
 SEEDED_HERE = {"seeds.py"}
-READS_CLOCK = {"registry/bucket.py", "registry/folder.py", "registry/lookup.py"}
+READS_CLOCK = {"storage/s3.py", "storage/local.py", "registry/lookup.py"}
 GLOBAL = {
     *("torch.manual_seed", "torch.seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.cuda.manual_seed"),
     *("torch.cuda.manual_seed_all", "np.random.seed", "numpy.random.seed", "random.seed"),

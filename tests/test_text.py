@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import fair_distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.lookup import TRUST, trusted
-from fair_distill.registry.store import open_store
-from fair_distill.storage.objects import open_objects
+from fair_distill.registry.store import open_registry
+from fair_distill.storage.schemes import open_store
 from fair_distill.text import (
     decimal,
     json_printable,
@@ -74,7 +74,7 @@ def test_markdown_leaves_ordinary_names_unchanged() -> None:
 def _is_part_of_a_message(secret: str) -> bool:
     """Return whether a text is part of the fixed words of a message."""
     with pytest.raises(ConfigError) as refusal:
-        open_store("s3://user:~~~~@bucket/place?private_token=~~~~")
+        open_registry("s3://user:~~~~@bucket/place?private_token=~~~~")
     return secret in f"cannot clone place endpoint --checkpoints {refusal.value}"
 
 
@@ -89,7 +89,7 @@ def test_messages_contain_no_secret_of_an_address(secret: str) -> None:
         f"file:///place?token={secret}",
     ]
     for address in addresses:
-        for call in (open_store, lambda url: open_objects(url, said_by="--checkpoints")):
+        for call in (open_registry, lambda url: open_store(url, source="--checkpoints")):
             with pytest.raises(ConfigError) as refusal:
                 call(address)
             assert secret not in str(refusal.value), address

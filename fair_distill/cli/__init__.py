@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "registry" in arguments:  # beside the workspace, for every command that is told none
         from fair_distill.registry.store import locate
 
-        arguments.registry = locate(arguments.registry, beside=arguments.workspace)
+        arguments.registry = locate(arguments.registry, folder=arguments.workspace)
     try:
         with _warnings_as_lines(), workspace_modules(arguments.workspace):
             code: int = arguments.run(arguments) or 0
