@@ -1,7 +1,7 @@
 """What a group label is worth: groups inferred from few labels, and sets distilled with all, few and no labels.
 
-    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py infer --data c_mnist_fg --known 0.05
-    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py distil --data c_mnist_fg --known 0.05
+    FAIR_DISTILL_DATA=DIR python -m benchmarks.labels infer --data c_mnist_fg --known 0.05
+    FAIR_DISTILL_DATA=DIR python -m benchmarks.labels distil --data c_mnist_fg --known 0.05
 
 `infer` hides labels, infers them and holds them against the truth, cell by cell. `distil` distils the same images with
 an equal budget and measures on test images that stand in every colour. Both print a table and write JSON.
@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import RESULTS, report
 
+from benchmarks.measure import RESULTS, report
+from benchmarks.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, Named, checked
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.distillation.loop import Streams, distill, stream
+from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.gate.metrics import METRICS
-from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
+from fair_distill.seeds import torch_generator
 
 CPU = torch.device("cpu")
 CONVNET = {"name": "convnet", "width": 32, "depth": 3}
@@ -101,7 +102,7 @@ def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> G
 
 def resolved(dataset: GroupedDataset, method: dict[str, Any] | str, seed: int) -> Resolved:
     named = Named.model_validate({"name": method} if isinstance(method, str) else method)
-    generator = stream(seed, "unknown")
+    generator = torch_generator(seed, "unknown")
     return with_known_groups(dataset, named, Named.model_validate(CONVNET), generator=generator, device=CPU)
 
 
@@ -193,7 +194,7 @@ def distil(
         result = resolved(truth if row.known else few, row.unknown, seed)
         settings = checked(Distill, CHEAP | {"steps": steps} | dict(row.changes), name="benchmark")
         aligned = {"alignment": row.alignment} | ({"barycenter": "mean"} if row.alignment == "barycentric" else {})
-        made = distill(
+        made = optimise(
             result.dataset,
             settings,
             checked(Candidate, aligned, name="benchmark"),

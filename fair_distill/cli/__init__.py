@@ -27,15 +27,14 @@ from fair_distill.cli import (
     init,
     registry,
     report,
-    reproduce,
     run,
     sets,
     table,
 )
-from fair_distill.cli.own import modules_beside
 from fair_distill.cli.parser import Parser, ShowVersion, show_examples
 from fair_distill.cli.show import say
 from fair_distill.errors import FairDistillError, FairDistillWarning
+from fair_distill.plugins import workspace_modules
 
 __all__ = ["main"]
 
@@ -51,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "registry" in arguments:  # beside the workspace, for every command that is told none
         from fair_distill.registry.store import locate
 
-        arguments.registry = locate(arguments.registry, beside=arguments.workspace)
+        arguments.registry = locate(arguments.registry, folder=arguments.workspace)
     try:
-        with _warnings_as_lines(), modules_beside(arguments.workspace):
+        with _warnings_as_lines(), workspace_modules(arguments.workspace):
             code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code
@@ -101,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     # In the order that --help shows.
     making = (init, doctor, estimate, run, data, sets, evaluation, gate, table, report)
-    for group in (*making, registry, consumer, reproduce, completion):
+    for group in (*making, registry, consumer, completion):
         group.add_commands(commands)
     show_examples(parser)
     return parser

@@ -18,7 +18,7 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import normalisation, reader
 from fair_distill.errors import DataError
-from fair_distill.plugins import resolve, with_options
+from fair_distill.plugins import bind_options, resolve
 
 Rows = Callable[[Tensor], Tensor]
 
@@ -201,11 +201,11 @@ def with_known_groups(
     ConfigError, DataError
         If the method or an option is unknown, or the method refuses.
     """
-    resolved = with_options(
+    resolved = bind_options(
         resolve(method.name, METHODS, where="distill.unknown", custom=True),
         method.options,
         where=f"distill.unknown {method.name!r}",
-        given=2,
+        arguments=2,
     )
     if dataset.known[dataset.group_indices].all():
         return Resolved(dataset if dataset.known.all() else dataset.of_known_groups())

@@ -14,8 +14,9 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Normalisation, reader
+from fair_distill.distillation.synthetic import training_examples
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import predict, train, train_together, unpacked
+from fair_distill.evaluation.train import predict, train, train_together
 from fair_distill.gate.predictions import Predictions
 
 
@@ -55,7 +56,7 @@ def evaluate(
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(gate.classes):
         raise DataError(f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split")
     if recipe.formation > 1:
-        tiles, of = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
+        tiles, of = training_examples(torch.tensor(images), torch.tensor(labels), recipe.formation)
         images, labels = tiles.numpy(), of.numpy()
     normalise = Normalisation(recipe.mean, recipe.std)
     seen, asked = reader(images, normalise, device), reader(gate.images, normalise, device)

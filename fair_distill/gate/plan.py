@@ -21,6 +21,7 @@ from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
 from fair_distill.gate.network_predictions import coarser
 from fair_distill.gate.policy import alpha_at, check
 from fair_distill.gate.published import NEAR_COPIES
+from fair_distill.seeds import plain_numpy_generator
 
 _MOST = 1_000_000
 
@@ -141,7 +142,7 @@ def _row(limit: Limit, cells: Cells, assume: Assumed, *, alpha: float, rng: np.r
 
     def bound(cells: Cells, draws: int) -> Floats:
         # The same draws for every size, so that the chance grows with it.
-        return _bounds(limit, cells, assume, alpha=alpha, rng=np.random.default_rng(seed), draws=draws)
+        return _bounds(limit, cells, assume, alpha=alpha, rng=plain_numpy_generator(seed), draws=draws)
 
     drawn = sign * bound(cells, draws)
     likely = tuple(float(sign * q) for q in np.quantile(drawn, [0.8, 0.9]))

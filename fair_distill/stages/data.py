@@ -49,8 +49,8 @@ def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path
     planned = plan(
         source,
         config.data,
-        dealing=numpy_generator(config, "prepare.split"),
-        colouring=numpy_generator(config, "prepare.colours"),
+        dealing=numpy_generator(config.seed, "prepare.split"),
+        colouring=numpy_generator(config.seed, "prepare.colours"),
     )
     told = progress if len(source) >= _WORTH_TELLING else quiet
     planned.write(paths, progress=lambda done, of: told(Reached(done, of, images=1)))
@@ -154,6 +154,6 @@ def of_known_groups(workspace: Workspace, config: Config, device: "torch.device"
         read_split(workspace.split("train")),
         config.distill.unknown,
         config.distill.network,
-        generator=torch_generator(config, "distill.unknown"),
+        generator=torch_generator(config.seed, "distill.unknown"),
         device=device,
     )

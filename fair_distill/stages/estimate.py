@@ -157,7 +157,7 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
     """Time a candidate's steps, and once what comes before and after them."""
     clock, began = meters.clock, meters.clock()  # before the imports: torch alone takes more than a second
     from fair_distill.distillation.checkpoint import CheckpointFolder
-    from fair_distill.distillation.loop import Streams, distill
+    from fair_distill.distillation.loop import Streams, optimise
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
     from fair_distill.report.grid import grid_png
@@ -179,7 +179,7 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
             raise _Enough
 
     with suppress(_Enough):
-        distill(
+        optimise(
             train,
             config.distill,
             config.candidates[name],
@@ -195,7 +195,7 @@ def _distilled(place: Workspace, config: Config, name: str, device: str, meters:
     before = moments[0] - began
     ending = clock()
     images, labels = subset(
-        "random", train, config.distill.ipc, formation, torch_generator(config, "references.random")
+        "random", train, config.distill.ipc, formation, torch_generator(config.seed, "references.random")
     )
     looked_at = looks(place, config, train, images, labels, formation=formation, device=computed_on)
     card = card_of(config, train, name=name, kind="distilled", examples=len(labels), formation=formation, **looked_at)
@@ -222,10 +222,10 @@ def _selected(place: Workspace, config: Config, name: str, meters: Meters) -> Wo
     device = torch_device("cpu", threads=config.threads)
     train, reference = read_split(place.split("train")), config.references[name]
     if reference.select != "all":
-        formation, generator = reference.formation or 1, torch_generator(config, f"references.{reference.select}")
+        formation, generator = reference.formation or 1, torch_generator(config.seed, f"references.{reference.select}")
         embed = None
         if reference.select in CORESETS:
-            seen_by = torch_generator(config, "references.embedding")
+            seen_by = torch_generator(config.seed, "references.embedding")
             embed = embedding(train, recipe_of(config, train, 1), seen_by, device)
         images, labels = subset(reference.select, train, config.distill.ipc, formation, generator, embed=embed)
         looks(place, config, train, images, labels, formation=formation, device=device)
@@ -245,7 +245,7 @@ def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, devic
     images, labels = train.images, train.labels
     if ipc:
         known = train if train.known.all() else train.of_known_groups()
-        images, labels = subset("random", known, ipc, formation, torch_generator(config, "references.random"))
+        images, labels = subset("random", known, ipc, formation, torch_generator(config.seed, "references.random"))
     together = device != "cpu"
     seeds = config.evaluate.seeds
     # As many networks at once as there will be: two that share two cores do not go as one that has both.
@@ -264,7 +264,7 @@ def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, devic
             split="",
             seeds=at_once,
             networks={network.name: network.options for network in config.evaluate.networks},
-            generator=lambda seed: torch_generator(config, f"evaluate.{seed}"),
+            generator=lambda seed: torch_generator(config.seed, f"evaluate.{seed}"),
             device=computed_on,
             together=together,
             workers=1 if together else config.threads,

@@ -17,7 +17,7 @@ from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import provenance_of, torch_device
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.set_record import known, made_by
-from fair_distill.storage.objects import open_objects
+from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class _Asked:
     @classmethod
     def of(cls, workspace: Workspace, config: Config, name: str, device: str) -> "_Asked":
         from fair_distill.data.split_file import read_split
-        from fair_distill.plugins import digests_of_own
+        from fair_distill.plugins import custom_source_digests
 
         known(config, name)
         torch_device(device, threads=1)  # one that is not there is refused before anything is read
         # Now: a file of one's own may be changed while networks train.
-        own = digests_of_own(config.evaluate.model_dump())
+        own = custom_source_digests(config.evaluate.model_dump())
         manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
         split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
         _unseen(workspace, split, manifest.source)
@@ -149,7 +149,7 @@ class _Asked:
             split=self.split,
             seeds=len(seeds),
             networks=networks,
-            generator=lambda number: torch_generator(self.config, f"evaluate.{seeds[number]}"),
+            generator=lambda number: torch_generator(self.config.seed, f"evaluate.{seeds[number]}"),
             device=torch_device(self.device, threads=1),
             together=self.device != "cpu",
             workers=self.config.threads if self.device == "cpu" else 1,
@@ -164,7 +164,7 @@ class _Asked:
         decides = self.config.model_dump(include={"engine", "seed", "evaluate"})
         decides |= {"set": self.manifest.version, "split": self.split, "own": dict(self.own)}
         decides |= {"where": provenance_of(self.config, self.device)}
-        objects = open_objects(str(checkpoints), said_by="--checkpoints")
+        objects = open_store(str(checkpoints), source="--checkpoints")
         return KeptParts(objects, sha256(to_json(decides)), parts(self.config, device=self.device))
 
 

@@ -64,7 +64,7 @@ def looks(
         distilled_from, unseen = (
             replace(split, images=standardised(split.images), schema=None) for split in (train, holdout)
         )
-    named, generator = config.distill.network, torch_generator(config, "diagnostics")
+    named, generator = config.distill.network, torch_generator(config.seed, "diagnostics")
     networks = [
         build(named.name, named.options, train.shape, len(train.classes), generator, custom=True)
         for _ in range(config.diagnostics.networks)

@@ -43,7 +43,7 @@ def project(workspace: Workspace, config: Config) -> int:
             named.options,
             train.shape,
             len(train.classes),
-            torch_generator(config, "diagnostics"),
+            torch_generator(config.seed, "diagnostics"),
             custom=True,
         ),
         rows_per_cell=config.diagnostics.rows_per_cell,

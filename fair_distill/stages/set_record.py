@@ -119,10 +119,10 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
 
 def params_of(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
     """The sections of params.yaml that make a set, as the manifest keeps them, with digests of what is one's own."""
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     params = config.model_dump(include={*ALWAYS, *sections}, by_alias=True) | extra
-    return params | ({"own": own} if (own := digests_of_own(params)) else {})
+    return params | ({"own": own} if (own := custom_source_digests(params)) else {})
 
 
 def write_set(

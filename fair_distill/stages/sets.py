@@ -37,10 +37,9 @@ def distill(
     image : the digest of the container image that this runs in, for the provenance
     """
     from fair_distill.distillation.checkpoint import CheckpointFolder
-    from fair_distill.distillation.loop import Streams
-    from fair_distill.distillation.loop import distill as run
+    from fair_distill.distillation.loop import Streams, optimise
     from fair_distill.distillation.sampling import Normalisation
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
     from fair_distill.report.grid import blank_png, grid_png
 
     candidate = config.candidate(name)
@@ -55,14 +54,14 @@ def distill(
     # run here and half where bytes come out otherwise would give a set that neither makes.
     makes = config.model_dump(include={"engine", "seed", "threads", "distill"})
     makes |= {"candidate": candidate.model_dump(), "source": sha256(workspace.split("train")), "where": provenance}
-    own = {"own": found} if (found := digests_of_own(makes)) else {}
+    own = {"own": found} if (found := custom_source_digests(makes)) else {}
     # Now, and not when the set is there: a file of one's own may be changed meanwhile.
     params = params_of(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump())
     kept = CheckpointFolder(
         checkpoints or workspace.checkpoints, sha256(to_json(makes | own)), every=every, stopping=stopping
     )
     trajectories = followed(workspace, config, name)
-    result = run(
+    result = optimise(
         train,
         config.distill,
         candidate,
@@ -127,11 +126,13 @@ def references(workspace: Workspace, config: Config, name: str) -> Manifest:
         card = card_of(config, train, name=name, kind="full", examples=len(train))
         return write_set(workspace, config, card, None, params_of(config, **made_by))
     device = torch_device("cpu", threads=config.threads)
-    generator = torch_generator(config, f"references.{reference.select}")
+    generator = torch_generator(config.seed, f"references.{reference.select}")
     formation = reference.formation or 1
     embed = None
     if reference.select in CORESETS:
-        embed = embedding(train, recipe_of(config, train, 1), torch_generator(config, "references.embedding"), device)
+        embed = embedding(
+            train, recipe_of(config, train, 1), torch_generator(config.seed, "references.embedding"), device
+        )
     images, labels = subset(reference.select, train, config.distill.ipc, formation, generator, embed=embed)
     card = card_of(
         config,

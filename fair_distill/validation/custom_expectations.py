@@ -10,7 +10,7 @@ import pandas as pd
 from fair_distill.config import Severity, Validate
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.files import parse_json, sha256
-from fair_distill.plugins import digests_of_own
+from fair_distill.plugins import custom_source_digests
 from fair_distill.validation.expectations import Expectation
 from fair_distill.validation.ids import IdFormatter
 from fair_distill.validation.rule import Finding, counted
@@ -90,7 +90,7 @@ def read_custom_expectations(config: Validate, root: Path) -> CustomExpectations
         (entry.table, Expectation(entry.name, entry.arguments, f"validate.own.{i}", custom=True), entry.severity)
         for i, entry in enumerate(config.own)
     ]
-    sources = digests_of_own([entry.model_dump() for entry in config.own])
+    sources = custom_source_digests([entry.model_dump() for entry in config.own])
     for table, name in config.suite.items():
         where = f"validate.suite.{table}"
         try:

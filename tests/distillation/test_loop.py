@@ -12,7 +12,7 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Target
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.divergence import Diverged
-from fair_distill.distillation.loop import Distilled, Streams, distill
+from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.errors import ConfigError, DataError
 
@@ -69,7 +69,7 @@ def ran(
         section: SETTINGS[section] | {key: settings.pop(key) for key in SETTINGS[section] if key in settings}
         for section in ("optimiser", "networks")
     }
-    return distill(
+    return optimise(
         data,
         Distill.model_validate(SETTINGS | inner | settings),
         Candidate.model_validate(candidate),

@@ -14,8 +14,7 @@ from small_workspace import grouped
 import fair_distill
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
-from fair_distill.distillation.loop import Distilled, Streams
-from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
 from fair_distill.distillation.valid_rows import ValidRows
@@ -144,7 +143,7 @@ def test_images_take_no_settings_of_rows() -> None:
     images = grouped([[20, 5], [5, 20]])
 
     with pytest.raises(ConfigError, match=r"distill\.rows is for the rows of a table; these are images"):
-        run(
+        optimise(
             images,
             settings,
             checked(Candidate, {"alignment": "pooled"}, name="t"),
