@@ -24,7 +24,7 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.loop import Streams, distill, stream
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
-from fair_distill.evaluation.evaluate import evaluate
+from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.metrics import METRICS
 from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
 
@@ -148,7 +148,7 @@ def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedD
         mean=pixels.mean,
         std=pixels.std,
     )
-    predictions = evaluate(
+    predictions = train_and_predict(
         images,
         labels,
         recipe,

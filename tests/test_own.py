@@ -16,7 +16,7 @@ from fair_distill.config import parse_config
 from fair_distill.gate.predictions import Predictions
 from fair_distill.plugins import digests_of_own
 from fair_distill.registry.manifest import Manifest, read_version
-from fair_distill.stages.experts import followed
+from fair_distill.stages.experts import expert_folder
 from fair_distill.workspace import Workspace
 
 MINE = """
@@ -164,7 +164,7 @@ def test_experts_of_other_source_are_not_followed(own: Path) -> None:
     for source in (MINE, MINE + "# a word\n"):
         (own / "mine.py").write_text(source)
         with modules_beside(own):
-            folder = followed(Workspace(own), config, "barycenter")
+            folder = expert_folder(Workspace(own), config, "barycenter")
         assert folder is not None
         keys.append(folder.key)
 

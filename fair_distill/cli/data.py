@@ -30,11 +30,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _prepare(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.prepare import prepare_splits
 
     workspace, config = open_workspace(arguments)
     with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
-        splits = stages.prepare(workspace, config, progress=progress)
+        splits = prepare_splits(workspace, config, progress=progress)
     for name, dataset in splits.items():
         things = "images" if dataset.schema is None else "rows"
         say(
@@ -55,9 +55,9 @@ def _data_describe(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fair_distill import stages
+    from fair_distill.stages.validate import describe_data
 
-    outcome = stages.describe(*open_workspace(arguments), os.environ)
+    outcome = describe_data(*open_workspace(arguments), os.environ)
     if arguments.json:
         print_json(outcome)
         return
@@ -81,15 +81,15 @@ def _data_describe(arguments: Arguments) -> None:
 
 
 def _data_reference(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.validate import read_published_profile
 
-    print_json(stages.reference(arguments.reference, arguments.registry))
+    print_json(read_published_profile(arguments.reference, arguments.registry))
 
 
 def _validate(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.validate import validate_splits
 
-    outcome = stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs)
+    outcome = validate_splits(*open_workspace(arguments), os.environ, pages=arguments.docs)
     if arguments.json:
         print_json(outcome)
     else:

@@ -22,11 +22,11 @@ def _estimate(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fair_distill.stages.estimate import Meters, estimate
+    from fair_distill.stages.estimate import Meters, estimate_run
 
     workspace, config = open_workspace(arguments)
     meters = Meters(time.monotonic, peak_memory_mb)
-    rows = list(estimate(workspace, config, device=arguments.device, meters=meters))
+    rows = list(estimate_run(workspace, config, device=arguments.device, meters=meters))
     total = sum(row.seconds for row in rows)
     if arguments.json:
         print_json({"stages": [asdict(row) for row in rows], "seconds": total})

@@ -28,10 +28,10 @@ def add_commands(commands: Commands) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.evaluate import evaluate_set
 
     with shown("evaluate", arguments.set, quiet=arguments.quiet) as progress:
-        report = stages.evaluate(
+        report = evaluate_set(
             *open_workspace(arguments),
             arguments.set,
             device=arguments.device,
@@ -44,12 +44,12 @@ def _evaluate(arguments: Arguments) -> None:
 
 
 def _attest(arguments: Arguments) -> None:
-    from fair_distill import stages
     from fair_distill.errors import ConfigError
+    from fair_distill.stages.attest import attest_predictions
     from fair_distill.statements import signer
 
     if not arguments.key:
         raise ConfigError("attest signs, and there is no key; name one with --key or FAIR_DISTILL_SIGNING_KEY")
     workspace, config = open_workspace(arguments)
-    for path in stages.attest(workspace, config, arguments.sets or config.sets, sign=signer(Path(arguments.key))):
+    for path in attest_predictions(workspace, config, arguments.sets or config.sets, sign=signer(Path(arguments.key))):
         say(str(path))

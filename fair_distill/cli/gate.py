@@ -90,13 +90,13 @@ def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _judge(arguments: Arguments) -> None:
-    from fair_distill import stages
     from fair_distill.config import load_floor
+    from fair_distill.stages.judge import judge_set
 
     workspace, config = _open_gate(arguments)
     floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
     now = day_to_come(arguments) if arguments.now else None
-    _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=now))
+    _show_verdict(arguments, judge_set(workspace, config, arguments.set, floor=floor, now=now))
 
 
 def _enforce(arguments: Arguments) -> int:
@@ -132,14 +132,13 @@ def _today(arguments: Arguments) -> "date":
 
 
 def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
-    from fair_distill import stages
+    from fair_distill.stages.judge import compute_verdict
+    from fair_distill.stages.policy import load_policy_floor
 
     workspace, config = _open_gate(arguments)
-    floor = stages.floor_at(arguments.policy_floor)
+    floor = load_policy_floor(arguments.policy_floor)
     attested = decides and bool(config.gate.evaluators)
-    return stages.verdict_of(
-        workspace, config, arguments.set, floor=floor, now=day_to_come(arguments), attested=attested
-    )
+    return compute_verdict(workspace, config, arguments.set, floor=floor, now=day_to_come(arguments), attested=attested)
 
 
 def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
@@ -169,15 +168,15 @@ def _gate_plan(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fair_distill import stages
     from fair_distill.errors import ConfigError
     from fair_distill.gate.policy import vacuous
+    from fair_distill.stages.plan import plan_gate
 
     workspace, config = open_workspace(arguments)
     seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
     if not all(0 < accuracy < 1 for accuracy in arguments.accuracy) or arguments.seed_sd < 0 or seeds < 2:
         raise ConfigError("gate plan wants accuracies between 0 and 1, a --seed-sd of 0 or more and 2 --seeds or more")
-    plan = stages.plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
+    plan = plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
     if arguments.json:
         print_json(asdict(plan))
         return
@@ -197,18 +196,18 @@ def _gate_reserve(arguments: Arguments) -> None:
     from datetime import UTC, datetime
     from uuid import uuid4
 
-    from fair_distill import stages
     from fair_distill.gate.policy import alpha_at
+    from fair_distill.stages.context import Hand, write_context
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
-    found = stages.reserve(
+    found = write_context(
         workspace,
         config,
         name,
         arguments.to or config.release.channels[-1],
         registry=arguments.registry,
-        hand=stages.Hand(arguments.who, datetime.now(UTC), uuid4().hex),
+        hand=Hand(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
     told = f"{name}: attempt {found.attempt} at this split; context.json says so"
@@ -217,11 +216,11 @@ def _gate_reserve(arguments: Arguments) -> None:
 
 
 def _gate_waive(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.waive import waive_clause
     from fair_distill.statements import signer
 
     workspace, config = open_workspace(arguments)
-    waiver = stages.waive(
+    waiver = waive_clause(
         workspace,
         config,
         arguments.set,
@@ -238,11 +237,12 @@ def _gate_waive(arguments: Arguments) -> None:
 def _gate_replay(arguments: Arguments) -> None:
     from dataclasses import asdict
 
-    from fair_distill import stages
+    from fair_distill.stages.policy import load_policy_floor
+    from fair_distill.stages.replay import replay_policy
 
     workspace, config = _open_gate(arguments)
-    floor = stages.floor_at(arguments.policy_floor)
-    rows = stages.replay_gate(
+    floor = load_policy_floor(arguments.policy_floor)
+    rows = replay_policy(
         workspace, config, config.gate, registry=arguments.registry, floor=floor, now=_today(arguments)
     )
     if arguments.json:

@@ -46,15 +46,16 @@ def _pull_request(arguments: Arguments) -> int:
     from fair_distill.config import load_gate
     from fair_distill.errors import FairDistillError
     from fair_distill.gate.render import junit, markdown, without_verdict
-    from fair_distill.stages.judge import floor_at
-    from fair_distill.stages.pull_request import PullRequest, changes, judge_pull_request
+    from fair_distill.stages.policy import load_policy_floor
+    from fair_distill.stages.pull_request import PullRequest, judge_pull_request
+    from fair_distill.stages.pull_request_changes import describe_changes
     from fair_distill.text import printable
     from fair_distill.versioning.dvc_remote import open_remote
     from fair_distill.workspace import write_bytes
 
     workspace, config = open_workspace(arguments)
     pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)
-    change = changes(pull_request)
+    change = describe_changes(pull_request)
     with TemporaryDirectory(prefix="fair-distill-gate-") as folder:
         try:
             verdict = judge_pull_request(
@@ -64,7 +65,7 @@ def _pull_request(arguments: Arguments) -> int:
                 base_config=config,
                 remote=open_remote(workspace.root, arguments.remote),
                 folder=Path(folder),
-                floor=floor_at(arguments.policy_floor),
+                floor=load_policy_floor(arguments.policy_floor),
                 now=day_to_come(arguments),
                 evaluate=arguments.evaluate,
                 device=arguments.device,

@@ -24,7 +24,7 @@ from fair_distill.cli.show import print_document, print_json, say
 if TYPE_CHECKING:
     from fair_distill.registry.operations import Operation
     from fair_distill.registry.writer import Writer
-    from fair_distill.stages import Hand
+    from fair_distill.stages.context import Hand
     from fair_distill.statements import Signer
 
 _OPERATION = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -88,11 +88,11 @@ def _add_acting(sub: argparse.ArgumentParser) -> None:
 
 
 def _publish(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.publish import publish_set
 
     workspace, config = open_workspace(arguments)
     with _hand(arguments, "publish", config.dataset) as (hand, _):
-        done = stages.publish(workspace, config, registry=arguments.registry, hand=hand)
+        done = publish_set(workspace, config, registry=arguments.registry, hand=hand)
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
         return
@@ -100,11 +100,11 @@ def _publish(arguments: Arguments) -> None:
 
 
 def _promote(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.promote import promote_version
 
     workspace, config = open_workspace(arguments)
     with _hand(arguments, "promote", config.dataset, arguments.to) as (hand, _):
-        done = stages.promote(
+        done = promote_version(
             workspace,
             config,
             arguments.to,
@@ -275,7 +275,7 @@ def _hand(arguments: Arguments, *act: str) -> "Iterator[tuple[Hand, Operation]]"
     from fair_distill.errors import ConfigError
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.operations import operation
-    from fair_distill.stages import Hand
+    from fair_distill.stages.context import Hand
 
     chosen, now = arguments.operation, datetime.now(UTC)
     if chosen is not None and not _OPERATION.fullmatch(chosen):

@@ -44,10 +44,10 @@ def _add_candidate(sub: argparse.ArgumentParser) -> None:
 
 
 def _experts(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.experts import train_candidate_experts
 
     with shown("experts", arguments.candidate, quiet=arguments.quiet) as progress:
-        count = stages.experts(
+        count = train_candidate_experts(
             *open_workspace(arguments),
             arguments.candidate,
             device=arguments.device,
@@ -59,10 +59,10 @@ def _experts(arguments: Arguments) -> None:
 
 
 def _distill(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.distill import distill_candidate
 
     with shown("distill", arguments.candidate, quiet=arguments.quiet) as progress:
-        manifest = stages.distill(
+        manifest = distill_candidate(
             *open_workspace(arguments),
             arguments.candidate,
             device=arguments.device,
@@ -86,17 +86,17 @@ def _asked_to_stop() -> Callable[[], bool]:
 
 
 def _references(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.references import select_reference
 
-    manifest = stages.references(*open_workspace(arguments), arguments.reference)
+    manifest = select_reference(*open_workspace(arguments), arguments.reference)
     say(f"{arguments.reference}: {manifest.card.examples:,} real {_things(manifest.card)}")
     _show_nearness(arguments.reference, manifest)
 
 
 def _project(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.project import project_sets
 
-    say(f"{stages.project(*open_workspace(arguments)):,} points")
+    say(f"{project_sets(*open_workspace(arguments)):,} points")
 
 
 def _things(card: "DatasetCard") -> str:

@@ -28,9 +28,9 @@ def _table(arguments: Arguments) -> None:
 
 def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
     """Figures and verdict of every set, judged again; null where it is not evaluated or cannot be judged."""
-    from fair_distill.stages.status import status_of
+    from fair_distill.stages.status import read_status
 
-    statuses = [status_of(workspace, config, name) for name in config.sets]
+    statuses = [read_status(workspace, config, name) for name in config.sets]
     return {
         status.name: {
             "networks": status.networks,
@@ -46,10 +46,10 @@ def show_table(arguments: Arguments) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fair_distill.stages.status import status_of
+    from fair_distill.stages.status import read_status
 
     workspace, config = open_workspace(arguments)
-    statuses = [status_of(workspace, config, name) for name in config.sets]
+    statuses = [read_status(workspace, config, name) for name in config.sets]
     table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds")
     table.add_column("set")
     table.add_column("network")

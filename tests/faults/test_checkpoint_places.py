@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from small_workspace import Ended, run, small_params, tree, write_params
 
-from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
+from fair_distill.stages.distill import distill_candidate
 from fair_distill.storage.objects import open_objects
 from fair_distill.workspace import Workspace, sha256
 
@@ -21,7 +21,7 @@ def interrupted(root: Path, *, after: int, checkpoints: str) -> None:
     asked = iter([False] * (after - 1) + [True])
     workspace = Workspace(root)
     with pytest.raises(Interrupted):
-        stages.distill(
+        distill_candidate(
             workspace,
             load_config(workspace.params),
             "barycentric",

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from small_workspace import run, small_params, write_params
 
-from fair_distill import stages
 from fair_distill.config import load_config, load_floor
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, Refused
@@ -22,6 +21,11 @@ from fair_distill.registry import release
 from fair_distill.registry.attempts import attempt_number
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
+from fair_distill.stages.context import Hand, write_context
+from fair_distill.stages.judge import compute_verdict
+from fair_distill.stages.policy import load_policy_floor
+from fair_distill.stages.promote import promote_version
+from fair_distill.stages.publish import publish_set
 from fair_distill.statements import new_key
 from fair_distill.workspace import Workspace, sha256
 
@@ -126,25 +130,25 @@ def test_what_is_not_published_or_goes_nowhere_is_no_attempt(workspace: Path) ->
 def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspace: Path) -> None:
     limit = {"metric": "accuracy", "over": "promoted", "at_least": -1.0, "first_release": "accept", "why": "a test"}
     rewritten(workspace, limits=[limit])
-    place, hand = Workspace(workspace), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    place, hand = Workspace(workspace), Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
     where = str(workspace / "registry")
     for name in ("pooled", SET):
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=hand)
-        stages.promote(place, config, "production", registry=where, hand=hand)
+        publish_set(place, config, registry=where, hand=hand)
+        promote_version(place, config, "production", registry=where, hand=hand)
     verdict = in_force(workspace)
 
     assert verdict.references == {"promoted": sha256(place.predictions("pooled"))}
     assert verdict.findings[0].value is not None
     # again: not against itself, and so on the same grounds
-    found = stages.reserve(place, config, SET, "production", registry=where, hand=hand)
+    found = write_context(place, config, SET, "production", registry=where, hand=hand)
     context = read_context(found.context)
     assert context.promoted is not None
     assert context.promoted.version == sha256(place.set("pooled") / "manifest.json")
     # the stage judges by the file that was laid beside the context
     assert run(workspace, "enforce", SET).code == 0
-    assert stages.verdict_of(place, config, SET).digest == verdict.digest
+    assert compute_verdict(place, config, SET).digest == verdict.digest
 
 
 def test_an_attempt_on_another_split_than_the_verdicts_promotes_nothing(workspace: Path) -> None:
@@ -166,13 +170,13 @@ def test_an_attempt_on_another_split_than_the_verdicts_promotes_nothing(workspac
 
 def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_readers(workspace: Path) -> None:
     rewritten(workspace)
-    place, hand = Workspace(workspace), stages.Hand("eve", datetime(2126, 3, 3, tzinfo=UTC), "n")
+    place, hand = Workspace(workspace), Hand("eve", datetime(2126, 3, 3, tzinfo=UTC), "n")
     config = load_config(place.params)
     assert run(workspace, "publish").code == 0
     store, version = registry(workspace), sha256(place.set(SET) / "manifest.json")
     attempt = {"who": "eve", "now": hand.now, "fresh": ""}
     attempts_of.reserve(store, "digits", version, "f" * 64, nonce="a", **attempt)
-    verdict = stages.verdict_of(place, config, SET)
+    verdict = compute_verdict(place, config, SET)
     release.promote(
         store,
         *("digits", version, "production"),
@@ -195,13 +199,13 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
     limit = LOOSE | {"at_least": 0.01}
     rewritten(workspace, limits=[limit])
     config = load_config(place.params)
-    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where, hand = str(workspace / "registry"), Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
 
     def promoted(name: str, reason: str = "") -> None:
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=hand)
-        stages.promote(place, config, "production", registry=where, hand=hand, reason=reason)
+        publish_set(place, config, registry=where, hand=hand)
+        promote_version(place, config, "production", registry=where, hand=hand, reason=reason)
 
     promoted("pooled")
     rewritten(workspace)
@@ -217,13 +221,13 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
 def test_a_demotion_makes_no_way_for_a_laxer_policy(workspace: Path) -> None:
     place = Workspace(workspace)
     rewritten(workspace, limits=[LOOSE | {"at_least": 0.01}])
-    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where, hand = str(workspace / "registry"), Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
 
     def promoted(name: str, nonce: str) -> None:
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=replace(hand, nonce=f"p{nonce}"))
-        stages.promote(place, config, "production", registry=where, hand=replace(hand, nonce=nonce))
+        publish_set(place, config, registry=where, hand=replace(hand, nonce=f"p{nonce}"))
+        promote_version(place, config, "production", registry=where, hand=replace(hand, nonce=nonce))
 
     promoted("pooled", "a")
     demote = ("demote", "digits@production", "--reason", "a better one follows", "--registry", where)
@@ -259,11 +263,11 @@ def test_a_publication_records_whether_its_predictions_are_attested(workspace: P
 def test_replay_reports_a_damaged_version_and_goes_on(workspace: Path) -> None:
     rewritten(workspace)
     place = Workspace(workspace)
-    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where, hand = str(workspace / "registry"), Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
     for name in ("pooled", SET):
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=hand)
+        publish_set(place, config, registry=where, hand=hand)
     version = sha256(place.set("pooled") / "manifest.json")
     (predictions,) = (workspace / "registry" / "versions" / version / "predictions").iterdir()
     for damage in (b"", b"x", None):
@@ -346,8 +350,8 @@ def test_the_environment_names_a_floor_for_what_decides_and_not_for_the_graph(
 
     rewritten(workspace, limits=[LOOSE | {"at_least": 0.5}])
     (workspace / "org.yaml").write_text(yaml.safe_dump(FLOOR | {"limits": [LOOSE]}))
-    floored = stages.verdict_of(
-        Workspace(workspace), load_config(workspace / "params.yaml"), SET, floor=stages.floor_at(None)
+    floored = compute_verdict(
+        Workspace(workspace), load_config(workspace / "params.yaml"), SET, floor=load_policy_floor(None)
     )
     assert floored.policy_floor == policy_digest(load_floor(str(workspace / "org.yaml")))
 
@@ -380,4 +384,4 @@ def test_a_gate_split_that_was_read_before_is_refused_by_its_digest(workspace: P
     ended = run(workspace, "evaluate", SET)
 
     assert ended.code == 5
-    assert f"is the {name} split, byte for byte" in ended.err
+    assert f"has the same bytes as the {name} split" in ended.err
