@@ -1,9 +1,11 @@
-# What flow runs and workers run in: Python, the package with its extras, flows and tasks. No compilers, no root.
+# The image for flow runs and workers: Python, the package with its extras, flows and tasks. It contains no compiler, and
+# it runs as an ordinary user.
 #
 #   docker build --build-arg REVISION=$(git rev-parse HEAD) -t fair-distill .
 #   docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t fair-distill:cuda .
 #
-# An index of one's own, credentials and all, comes as a secret that no layer keeps: --secret id=pip,src=pip.conf
+# To use a private package index, pass its address and credentials as a build secret, which no layer stores:
+#   docker build --secret id=pip,src=pip.conf -t fair-distill .
 
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
@@ -12,12 +14,12 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1 UV_NATIVE_TLS=1 UV_LINK_MODE=copy
 RUN python3 -m venv /opt/venv
 COPY constraints.txt /src/
-# torch first and by pip: its index has builds for one kind of device, and the constraints say which version.
+# pip installs torch first, because torch comes from an index that has builds for one type of device only.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/venv/bin/pip install --quiet --constraint /src/constraints.txt \
         ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} pip torch uv
 WORKDIR /src
-# What the package needs comes first: it changes seldom, and is most of the image.
+# The dependencies are installed before the package, because they are most of the image and change rarely.
 COPY pyproject.toml ./
 RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --constraint constraints.txt \
         --requirement pyproject.toml --extra distill --extra validate --extra report --extra pipeline
@@ -26,7 +28,7 @@ COPY fair_distill fair_distill
 RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --no-deps .
 
 FROM ${PYTHON}
-# The base image is pinned by its tag; git is what Debian has of it.
+# The base image pins the Debian release, so the version of git is not pinned here.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
@@ -44,7 +46,7 @@ LABEL org.opencontainers.image.title="fair-distill" \
       org.opencontainers.image.description="Distil group-labelled data towards the barycenter of its groups" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
-# All that is written goes to /tmp and the home: the rest of the file system may be read-only.
+# Everything is written to /tmp and the home folder, so the rest of the file system can be read-only.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/fair-distill \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -30,14 +30,14 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.colour_skew import paired, skewed
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.divergence import Diverged
-from fair_distill.distillation.loop import Streams, distill
+from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.evaluation.references import subset
+from fair_distill.files import write_bytes
 from fair_distill.gate.metrics import METRICS, mean_confusion
 from fair_distill.reproduce.benchmarks import BENCHMARKS, READERS
-from fair_distill.workspace import write_bytes
 
 NETWORK = {"name": "convnet", "width": 32, "depth": 3}
 MOVES = ["crop", "cutout", "scale", "rotate"]
@@ -284,7 +284,7 @@ def measured(name: str, seed: int, plan: Plan) -> dict[str, Any]:
         if row.settings is None:
             images, labels = subset(row.select, train, 10, formation, torch.Generator().manual_seed(seed))
         else:
-            made = distill(
+            made = optimise(
                 train,
                 checked(Distill, row.settings, name=name),
                 checked(Candidate, row.candidate, name=name),
@@ -327,7 +327,7 @@ def cost(name: str, data: Path, *, steps: int) -> float:
     assert settings is not None
     train, _ = splits(data, _HELD, test=False)
     marks: list[float] = []
-    distill(
+    optimise(
         train,
         checked(Distill, _but(settings, steps=steps + 1), name=name),
         checked(Candidate, rows()[name].candidate, name=name),

@@ -105,7 +105,7 @@ def main() -> None:
     def aligned(name: str) -> tuple[Alignment, Batch]:
         settings = {"alignment": name, "barycenter": "mean" if name == "barycentric" else None}
         candidate = checked(Candidate, settings, name="benchmark")
-        alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
+        alignment = build_alignment(candidate, dataset.counts, dataset.groups, device=device)
         # The same allocation for all: equal real images.
         sampler = GroupSampler(dataset, per_class=REAL_PER_CLASS, allocation="equal", read=read, device=device)
         return alignment, sampler.draw(generator)

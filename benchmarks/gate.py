@@ -23,9 +23,10 @@ import yaml
 from measure import arguments, report
 
 from fair_distill.config import Gate, load_config
+from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.replay import replay
-from fair_distill.workspace import Workspace, sha256, write_bytes
+from fair_distill.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gate")]

@@ -21,12 +21,13 @@ from measure import RESULTS, report
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, Named, checked
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.distillation.loop import Streams, distill, stream
+from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
 from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.metrics import METRICS
 from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
+from fair_distill.seeds import torch_generator
 
 CPU = torch.device("cpu")
 CONVNET = {"name": "convnet", "width": 32, "depth": 3}
@@ -91,9 +92,9 @@ def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> G
     return GroupedDataset.from_arrays(
         dataset.images,
         dataset.labels,
-        np.where(known, dataset.groups, len(dataset.group_names)),
+        np.where(known, dataset.group_indices, len(dataset.groups)),
         classes=dataset.classes,
-        group_names=[*dataset.group_names, "?"],
+        groups=[*dataset.groups, "?"],
         pairs=np.arange(len(dataset)),
         attributes=[*dataset.attributes, (None,)],
     )
@@ -101,7 +102,7 @@ def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> G
 
 def resolved(dataset: GroupedDataset, method: dict[str, Any] | str, seed: int) -> Resolved:
     named = Named.model_validate({"name": method} if isinstance(method, str) else method)
-    generator = stream(seed, "unknown")
+    generator = torch_generator(seed, "unknown")
     return with_known_groups(dataset, named, Named.model_validate(CONVNET), generator=generator, device=CPU)
 
 
@@ -109,8 +110,8 @@ def cells_of(truth: GroupedDataset, few: GroupedDataset, result: Resolved) -> di
     """How often inference was right on what was hidden: by cell, and what it said of itself."""
     rows = result.dataset.pairs
     asked = np.ones(len(truth), dtype=bool)
-    asked[few.pairs[few.known[few.groups]]] = False
-    labels, groups, guesses = truth.labels[rows], truth.groups[rows], result.dataset.groups
+    asked[few.pairs[few.known[few.group_indices]]] = False
+    labels, groups, guesses = truth.labels[rows], truth.group_indices[rows], result.dataset.group_indices
     asked, shape = asked[rows], truth.counts.shape
 
     def count(of: Array, which: Array) -> Array:
@@ -193,7 +194,7 @@ def distil(
         result = resolved(truth if row.known else few, row.unknown, seed)
         settings = checked(Distill, CHEAP | {"steps": steps} | dict(row.changes), name="benchmark")
         aligned = {"alignment": row.alignment} | ({"barycenter": "mean"} if row.alignment == "barycentric" else {})
-        made = distill(
+        made = optimise(
             result.dataset,
             settings,
             checked(Candidate, aligned, name="benchmark"),

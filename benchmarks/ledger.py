@@ -23,10 +23,10 @@ import torch
 from load import BUCKET, bucket
 from measure import RESULTS, report
 
+from fair_distill.files import sha256
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.ledger import Entry, entry_key, read_ledger
 from fair_distill.registry.store import open_store
-from fair_distill.workspace import sha256
 
 TESTS = Path(__file__).parents[1] / "tests" / "registry"
 sys.path[:0] = [str(TESTS)]

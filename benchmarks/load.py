@@ -20,9 +20,9 @@ from statistics import median
 import torch
 from measure import RESULTS, report
 
+from fair_distill.files import sha256
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.store import open_store
-from fair_distill.workspace import sha256
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "registry")]
 

@@ -135,8 +135,8 @@ def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
     from fair_distill.config import Data
     from fair_distill.data.prepare import plan
     from fair_distill.data.sources import read_source
+    from fair_distill.files import sha256
     from fair_distill.workspace import SPLITS as NAMES
-    from fair_distill.workspace import sha256
 
     most: dict[str, int] = {}
     done = threading.Event()

@@ -25,7 +25,7 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
 from fair_distill.distillation.augment import augment, draw
-from fair_distill.distillation.loop import Streams, distill
+from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
@@ -63,7 +63,7 @@ def plain_loop(
     """
     generator = torch.Generator().manual_seed(1)
     everything = PLAIN.apply(torch.from_numpy(dataset.images).to(device).float() / 255)
-    groups = torch.from_numpy(dataset.groups).to(device)
+    groups = torch.from_numpy(dataset.group_indices).to(device)
     images = torch.randn(10 * IPC, 3, SIZE, SIZE, generator=generator).to(device).requires_grad_()
     labels = torch.arange(10, device=device).repeat_interleave(IPC)
     optimiser = torch.optim.SGD([images], lr=RATE, momentum=0.5)
@@ -137,7 +137,7 @@ def against(
         began = time.perf_counter()
 
     with suppress(Enough):
-        distill(
+        optimise(
             dataset,
             checked(Distill, settings, name="benchmark"),
             checked(Candidate, OURS[alignment], name="benchmark"),
@@ -169,9 +169,9 @@ def error_of_target(
     seen = torch.cat([network.embed(read(rows)) for rows in torch.arange(len(dataset)).split(1000)]).double()
     cells = [seen[dataset.offsets[i] : dataset.offsets[i + 1]] for i in range(100)]
     wanted = torch.stack([cell.mean(dim=0) for cell in cells]).unflatten(0, (10, 10)).mean(dim=1)
-    groups, ends = torch.from_numpy(dataset.groups).to(device), dataset.offsets[::10]
+    groups, ends = torch.from_numpy(dataset.group_indices).to(device), dataset.offsets[::10]
     candidate = checked(Candidate, OURS["aligned"], name="benchmark")
-    alignment = build_alignment(candidate, dataset.counts, dataset.group_names, device=device)
+    alignment = build_alignment(candidate, dataset.counts, dataset.groups, device=device)
     sampler = GroupSampler(
         dataset,
         per_class=stratified,

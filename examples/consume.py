@@ -23,6 +23,6 @@ own = read_split(Path(images))
 with torch.no_grad():
     predicted = model(torch.from_numpy(own.images.copy()).float() / 255).argmax(dim=1).numpy()
 print(f"a network trained on them is right on {100 * (predicted == own.labels).mean():.1f} % of {len(own):,} images")
-for index, group in enumerate(own.group_names):
-    of_group = own.groups == index
+for index, group in enumerate(own.groups):
+    of_group = own.group_indices == index
     print(f"  {group}: {100 * (predicted == own.labels)[of_group].mean():.1f} %")

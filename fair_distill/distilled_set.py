@@ -1,12 +1,12 @@
-"""The distilled set as a value and as a file: Parquet, with its card and recipe in the schema metadata.
+"""A distilled set: its images or rows, its labels and its card, in memory and as a Parquet file.
 
-Parquet and not Arrow IPC, because a published set is small and read everywhere. Light: no torch.
+The file stores the card, which contains the training recipe, in its schema metadata. The format is Parquet instead of
+Arrow IPC because published sets are small and many tools read Parquet. This module imports no torch.
 """
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import Categorical, RowSchema
-from fair_distill.workspace import parse_json, to_json
 
 _KEY = b"fair_distill"
 
@@ -30,60 +30,68 @@ class DistilledSet:
     Attributes
     ----------
     images : float32 array (N, channels, height, width)
-        In units of the real pixels over 255. Distilled pixels may lie outside [0, 1]: they are optimised,
-        and cutting them off would ship another set than the one that was measured.
-        Rows are (N, D, 1, 1), encoded by `card.schema`, and valid by it; `columns` decodes them.
+        Pixel values divided by 255. Distilled pixels can be outside [0, 1] because they are optimised. They are not
+        clipped: clipping would ship a different set from the one that was evaluated.
+        The rows of a table have shape (N, D, 1, 1). They are encoded by `card.schema` and valid under it; `columns`
+        decodes them.
     labels : int64 array (N,)
-        Indices into `card.classes`. There is no group: a distilled image belongs to none.
-    own : for a set from a registry, the SHA-256 of the source of each custom component (`package.module:callable`)
-        that its manifest records; None for a set that was not loaded from a registry
+        Indices into `card.classes`. There are no groups: a distilled image does not belong to a group.
+    source_digests : mapping or None
+        For a set from a registry, the SHA-256 of the source of each custom component (`package.module:callable`), as
+        recorded in the manifest. None for a set that was not loaded from a registry.
     """
 
     images: NDArray[Any]
     labels: NDArray[Any]
     card: DatasetCard
-    own: Mapping[str, str] | None = None
+    source_digests: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.float32 or self.images.shape != (self.card.examples, *self.card.shape):
             raise ShapeError(
-                f"the card says {self.card.examples} images of {self.card.shape}; "
+                f"the card describes {self.card.examples} images of shape {self.card.shape}; "
                 f"got {self.images.dtype} {self.images.shape}"
             )
         if self.labels.shape != (len(self.images),):
-            raise ShapeError(f"one label per image is needed: got {self.labels.shape} for {len(self.images)} images")
+            raise ShapeError(
+                f"labels have shape {self.labels.shape}; one label for each of {len(self.images)} images is needed"
+            )
         if not np.isfinite(self.images).all():
-            raise DataError("the set has pixels that are not finite")
+            raise DataError("the set contains pixels that are not finite")
         if self.card.schema is not None:
             self.card.schema.check(self.images, name="the set")
         if len(self.labels) and not (0 <= self.labels.min() and self.labels.max() < len(self.card.classes)):
-            raise DataError(f"labels outside the {len(self.card.classes)} classes of the card")
+            raise DataError(f"the set contains labels outside the {len(self.card.classes)} classes of its card")
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns of rows, by name. Raises DataError for a set of images, which has none."""
+        """The decoded columns of a table, by name. Raises DataError for a set of images, which has no columns."""
         if self.card.schema is None:
-            raise DataError(f"{self.card.name!r} is a set of images; it has no columns, take `images`")
+            raise DataError(f"{self.card.name!r} is a set of images and has no columns; use `images` instead")
         return self.card.schema.decode(self.images)
 
     def to_numpy(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return copies of images and labels."""
+        """Return copies of the images and the labels."""
         return self.images.copy(), self.labels.copy()
 
     def to_torch(self, *, normalised: bool = True) -> Any:
-        """Return a `torch.utils.data.Dataset` of the examples that the recipe trains on (tensors.Examples)."""
-        # By name, so that whoever does not ask for it needs no torch.
-        return import_module("fair_distill.tensors").Examples(self, normalised=normalised)
+        """Return the examples that the recipe trains on as a `torch.utils.data.Dataset`; see `TorchDataset`."""
+        # Imported here because loading a set must not import torch. The import contracts name this one exception.
+        from fair_distill.torch_dataset import TorchDataset
+
+        return TorchDataset(
+            self.images, self.labels, recipe=self.card.recipe, classes=self.card.classes, normalised=normalised
+        )
 
     def to_pandas(self) -> Any:
-        """Return a pandas.DataFrame: the columns of rows, or an image a cell, and the label. Needs pandas."""
+        """Return a pandas.DataFrame with the table's columns, or one image per cell, and the label. Requires pandas."""
         return self.to_arrow().to_pandas()
 
     def to_arrow(self) -> pa.Table:
-        """Return the table that is stored, with the card, and so the recipe, in the metadata of its schema."""
+        """Return the table that `to_parquet` stores, with the card in the schema metadata."""
         if self.card.schema is None:
             content = {"image": arrow.tensors(self.images)}
         else:
@@ -96,9 +104,10 @@ class DistilledSet:
         return pa.table(list(columns.values()), schema=schema)
 
     def to_parquet(self) -> bytes:
-        """Return the file's bytes; the same set gives the same bytes under one version of pyarrow.
+        """Return the bytes of the Parquet file. One version of pyarrow writes the same bytes for the same set.
 
-        An image is a column of tensors; a row is the columns of its table, for whoever reads it without us.
+        Images are stored in one column of tensors. The rows of a table are stored as their decoded columns, so that
+        other tools can read them.
         """
         sink = io.BytesIO()
         pq.write_table(self.to_arrow(), sink, compression="zstd", store_schema=True)
@@ -106,16 +115,16 @@ class DistilledSet:
 
     @classmethod
     def from_parquet(cls, content: bytes, *, name: str = "the set") -> "DistilledSet":
-        """Read what `to_parquet` wrote. Raises DataError, with `name` in the message, for anything else."""
+        """Read the bytes that `to_parquet` wrote. Raises DataError, which contains `name`, for other content."""
         try:
-            about = arrow.parquet_metadata(content)[_KEY]
-            card = DatasetCard.from_dict(parse_json(about, name=f"{name}: its card"))
+            metadata = arrow.parquet_metadata(content)[_KEY]
+            card = DatasetCard.from_dict(parse_json(metadata, name=f"{name}: its card"))
             limit = arrow.decoded_limit(content)
             if card.schema is not None and 4 * card.examples * sum(card.schema.widths) > 4 * limit:
-                raise ValueError(f"its {card.examples:,} rows encode to more than {4 * limit:,} bytes")
+                raise ValueError(f"{card.examples:,} rows encode to more than the allowed {4 * limit:,} bytes")
             table = arrow.read_parquet_bounded(content, _columns(card), rows=card.examples, max_bytes=limit)
             if any(column.null_count for column in table.columns):
-                raise ValueError("a value is null")
+                raise ValueError("it contains a null value")
             if card.schema is None:
                 images = table.column("image").combine_chunks().to_numpy_ndarray()
             else:
@@ -127,11 +136,11 @@ class DistilledSet:
 
 
 def _columns(card: DatasetCard) -> dict[str, pa.DataType]:
-    """Return the columns that `to_arrow` stores for such a card."""
+    """Return the names and types of the columns that `to_arrow` stores for a set with this card."""
     if card.schema is None:
-        kinds = {"image": arrow.tensor_type(pa.float32(), card.shape)}
+        types = {"image": arrow.tensor_type(pa.float32(), card.shape)}
     else:
-        kinds = {
+        types = {
             column.name: pa.string()
             if isinstance(column, Categorical)
             else pa.int64()
@@ -139,7 +148,7 @@ def _columns(card: DatasetCard) -> dict[str, pa.DataType]:
             else pa.float32()
             for column in card.schema.columns
         }
-    return kinds | {"label": pa.int32()}
+    return types | {"label": pa.int32()}
 
 
 def _encoded(table: pa.Table, schema: RowSchema, name: str) -> NDArray[Any]:

@@ -1,26 +1,42 @@
-"""One seed from params.yaml becomes one generator per purpose here, and nowhere else."""
+"""The seeding rule: a seed and a purpose determine a random generator.
+
+params.yaml contains one seed. Each purpose ("prepare.split", "distill.batches", …) has a generator of its own, so an
+additional draw for one purpose does not change the draws for any other. This is the only module of the package that
+seeds a generator. NumPy and torch are imported when a function needs them.
+"""
 
 import hashlib
 from typing import TYPE_CHECKING
-
-from fair_distill.config import Config
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 
-def seed_of(config: Config, purpose: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{config.seed}/{purpose}".encode()).digest()[:7])
+def derive_seed(seed: int, purpose: str) -> int:
+    """Return the first seven bytes of SHA-256("SEED/PURPOSE"), as an integer."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
 
 
-def torch_generator(config: Config, purpose: str) -> "torch.Generator":
+def torch_generator(seed: int, purpose: str) -> "torch.Generator":
+    """Return a torch generator on the CPU for one purpose."""
+    return plain_torch_generator(derive_seed(seed, purpose))
+
+
+def numpy_generator(seed: int, purpose: str) -> "np.random.Generator":
+    """Return a NumPy generator for one purpose."""
+    return plain_numpy_generator(derive_seed(seed, purpose))
+
+
+def plain_torch_generator(seed: int, device: "torch.device | str" = "cpu") -> "torch.Generator":
+    """Return a torch generator that starts from the seed itself, for a seed that serves one purpose already."""
     import torch
 
-    return torch.Generator().manual_seed(seed_of(config, purpose))
+    return torch.Generator(device).manual_seed(seed)
 
 
-def numpy_generator(config: Config, purpose: str) -> "np.random.Generator":
+def plain_numpy_generator(seed: int) -> "np.random.Generator":
+    """Return a NumPy generator that starts from the seed itself, for a seed that serves one purpose already."""
     import numpy as np
 
-    return np.random.default_rng(seed_of(config, purpose))
+    return np.random.default_rng(seed)

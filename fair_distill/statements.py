@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import is_sha256, parse_json, to_json
 from fair_distill.formats.strict_json import check_fields
-from fair_distill.workspace import is_sha256, parse_json, to_json
 
 # Names the file of the private key that the registry's acts are signed with.
 SIGNING_KEY = "FAIR_DISTILL_SIGNING_KEY"

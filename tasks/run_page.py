@@ -27,12 +27,13 @@ from prefect.runtime import flow_run
 
 from fair_distill.config import Config
 from fair_distill.errors import FairDistillError
+from fair_distill.files import parse_json
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.report.bars import bars_svg, read_rates
 from fair_distill.stages.report import write_report
 from fair_distill.storage.objects import open_objects
-from fair_distill.workspace import Workspace, parse_json
+from fair_distill.workspace import Workspace
 from tasks.workspace import REPORTS, Clone
 
 # A picture travels inside its artifact; the server keeps it in a row of its database.

@@ -12,10 +12,11 @@ from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.config import Config, load_config
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import write_split
+from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, Manifest
 from fair_distill.stages.set_record import set_params
-from fair_distill.workspace import Workspace, sha256, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def write_gate_split(workspace: Workspace, predictions: Predictions) -> str:
@@ -32,7 +33,7 @@ def write_gate_split(workspace: Workspace, predictions: Predictions) -> str:
         columns["group"],
         pairs=columns["pair"],
         classes=list(predictions.classes),
-        group_names=list(predictions.groups),
+        groups=list(predictions.groups),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
     )

@@ -38,5 +38,5 @@ def dataset(n: int = 80, *, seed: int = 0) -> GroupedDataset:
         numeric=NUMERIC,
         categorical=CATEGORICAL,
         classes=("no", "yes"),
-        group_names=("f", "m"),
+        groups=("f", "m"),
     )

@@ -117,5 +117,5 @@ def grouped(counts_CG: Any, *, size: int = 8, channels: int = 3, seed: int = 0) 
         labels,
         groups,
         classes=[f"class{i}" for i in range(len(counts))],
-        group_names=[f"group{i}" for i in range(counts.shape[1])],
+        groups=[f"group{i}" for i in range(counts.shape[1])],
     )

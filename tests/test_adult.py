@@ -17,9 +17,9 @@ from fair_distill.config import load_config
 from fair_distill.data.prepare import make_splits
 from fair_distill.data.sources import read_source
 from fair_distill.data.split_file import read_split
+from fair_distill.files import sha256
 from fair_distill.formats.row_schema import Categorical, Numeric
 from fair_distill.seeds import numpy_generator
-from fair_distill.workspace import sha256
 
 EXAMPLE = REPOSITORY / "examples/adult"
 VALUES = {
@@ -155,13 +155,13 @@ def test_the_example_reads_adult_as_it_is(real_data: Path, tmp_path: Path) -> No
     os.symlink(real_data / "adult", tmp_path / "data")
     config = load_config(EXAMPLE / "params.yaml")
     source = read_source(config.data.source.name, config.data.source.options, root=tmp_path)
-    dealing, colouring = numpy_generator(config, "prepare.split"), numpy_generator(config, "prepare.colours")
+    dealing, colouring = numpy_generator(config.seed, "prepare.split"), numpy_generator(config.seed, "prepare.colours")
     splits = make_splits(source, config.data, dealing=dealing, colouring=colouring)
     schema = splits["train"].schema
     assert schema is not None
 
     assert {name: len(split) for name, split in splits.items()} == {"train": 29305, "tune": 3256, "gate": 16281}
-    assert (source.classes, source.group_names) == (("<=50K", ">50K"), ("Female", "Male"))
+    assert (source.classes, source.groups) == (("<=50K", ">50K"), ("Female", "Male"))
     assert sum(split.counts for split in splits.values()).tolist() == [[14423, 22732], [1769, 9918]]
     assert schema.columns[0] == Numeric("age", 17, 90, whole=True)
     work = schema.columns[5]

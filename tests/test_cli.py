@@ -17,9 +17,10 @@ from small_workspace import SETS, Ended, run, small_params, tree, write_params
 
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import read_split, write_split
+from fair_distill.files import to_json
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
-from fair_distill.workspace import Workspace, to_json
+from fair_distill.workspace import Workspace
 
 COMMANDS = (
     *("run", "prepare", "validate", "distill", "references", "evaluate", "judge", "enforce", "table", "where"),
@@ -164,8 +165,8 @@ def test_no_params_is_said_whatever_the_command(tmp_path: Path, command: list[st
 @pytest.mark.parametrize(
     ("place", "value", "command", "says"),
     [
-        ("recipe.epochs", 3, ["prepare"], "recipe.epochs: no such key"),
-        ("seed", float("nan"), ["prepare"], "seed: input should be a valid integer"),
+        ("recipe.epochs", 3, ["prepare"], "recipe.epochs is not a known key"),
+        ("seed", float("nan"), ["prepare"], "seed is nan; it must be a valid integer"),
         ("data.source", "cifar", ["prepare"], "data.source.name is 'cifar'; choose one of digits"),
         ("data.source", {"name": "digits", "size": 4}, ["prepare"], "data.source.size is 4"),
         (
@@ -311,9 +312,9 @@ def test_a_class_without_examples_is_refused(workspace: Path) -> None:
         GroupedDataset.from_arrays(
             whole.images[kept],
             whole.labels[kept],
-            whole.groups[kept],
+            whole.group_indices[kept],
             classes=whole.classes,
-            group_names=whole.group_names,
+            groups=whole.groups,
         ),
         path,
     )
@@ -389,7 +390,9 @@ def test_a_reference_to_full_data_that_have_changed_is_an_integrity_error(worksp
     whole = read_split(path)
     write_split(replace(whole, images=255 - whole.images), path)
 
-    assert "is not the training split that the manifest of the set 'full' names" in refused(workspace, "evaluate", "full", code=5)
+    assert "is not the training split that the manifest of the set 'full' names" in refused(
+        workspace, "evaluate", "full", code=5
+    )
 
 
 def test_a_training_that_diverges_is_a_measurement_error(workspace: Path) -> None:

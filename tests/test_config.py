@@ -102,7 +102,7 @@ def test_every_section_is_frozen() -> None:
 def test_an_unknown_key_is_refused_by_its_dotted_path(place: str) -> None:
     dotted = f"{place}.stpes".lstrip(".")
 
-    assert refusal(put(dotted, 1)) == f"params.yaml: {dotted}: no such key; remove it or mend its spelling"
+    assert refusal(put(dotted, 1)) == f"params.yaml: {dotted} is not a known key; remove it or correct its spelling"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_every_key_is_needed(dotted: str) -> None:
     parent, _, key = dotted.rpartition(".")
     del at(params, parent)[key]
 
-    assert f"params.yaml: {dotted}: this key is needed" in refusal(params)
+    assert f"params.yaml: {dotted} is missing; add it" in refusal(params)
 
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -128,52 +128,52 @@ NAN, INFINITE = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("place", "value", "says"),
     [
-        ("seed", -1, "greater than or equal to 0; got -1"),
-        ("seed", True, "integer; got True"),  # a switch is no number
-        ("engine", 1.0, "integer; got 1.0"),
-        ("threads", "2", "integer; got '2'"),
+        ("seed", -1, "is -1; it must be greater than or equal to 0"),
+        ("seed", True, "is True; it must be a valid integer"),  # a switch is no number
+        ("engine", 1.0, "is 1.0; it must be a valid integer"),
+        ("threads", "2", "is '2'; it must be a valid integer"),
         ("dataset", "di/gi/ts", "`dataset` or `team/dataset`; got 'di/gi/ts'"),
         ("dataset", "vision/di gits", "letters, digits, '-' and '_'; got 'di gits'"),
         ("dataset", "", "letters, digits"),
-        ("data", [], "got []"),
-        ("data", None, "got None"),
-        ("data.colours.red", [0, 0, 256], "got 256"),
+        ("data", [], "is []; "),
+        ("data", None, "is None; "),
+        ("data.colours.red", [0, 0, 256], "is 256; "),
         ("data.colours.red", [0, 0], "at least 3"),
         ("data.colours", {"red": [255, 0, 0]}, "at least 2"),
-        ("data.own_share", 1, "less than 1; got 1"),
-        ("data.own_share", 0, "greater than 0; got 0"),
-        ("data.own_share", NAN, "got nan"),
-        ("data.splits.train", NAN, "got nan"),
+        ("data.own_share", 1, "is 1; it must be less than 1"),
+        ("data.own_share", 0, "is 0; it must be greater than 0"),
+        ("data.own_share", NAN, "is nan; "),
+        ("data.splits.train", NAN, "is nan; "),
         ("data.splits.train", 0.7, "shares sum to 1; these sum to 0.9"),
         ("data.splits.gate", 0, "greater than 0"),
-        ("validate.near", {"distance": 5, "difference": 0.1}, "validate.near.distance: input should be less than"),
+        ("validate.near", {"distance": 5, "difference": 0.1}, "validate.near.distance is 5; it must be less than"),
         ("validate.values", {"low": 1, "high": 1.0}, "low is below high; got 1 and 1"),
         ("validate.drift", {"reference": "a.json"}, "drift needs maximum_psi, maximum_variation or both"),
         ("validate.severity", {"finit": "warn"}, "there is no check 'finit'; choose from type, shape, names,"),
-        ("validate.severity", {"finite": "maybe"}, "input should be 'error', 'warn' or 'off'; got 'maybe'"),
-        ("validate.suite", {"rows": "a.json"}, "input should be 'examples', 'train',"),
-        ("validate.own", [{"name": "a:B"}], "validate.own.0.table: this key is needed"),
-        ("validate.privacy", "secret", "input should be 'open' or 'restricted'; got 'secret'"),
-        ("validate.minimum_per_cell", 0, "greater than 0; got 0"),
+        ("validate.severity", {"finite": "maybe"}, "is 'maybe'; it must be 'error', 'warn' or 'off'"),
+        ("validate.suite", {"rows": "a.json"}, "it must be 'examples', 'train',"),
+        ("validate.own", [{"name": "a:B"}], "validate.own.0.table is missing; add it"),
+        ("validate.privacy", "secret", "is 'secret'; it must be 'open' or 'restricted'"),
+        ("validate.minimum_per_cell", 0, "is 0; it must be greater than 0"),
         ("validate.maximum_imbalance", 0.5, "greater than or equal to 1"),
-        ("validate.maximum_imbalance", INFINITE, "got inf"),
-        ("recipe.learning_rate", NAN, "got nan"),
+        ("validate.maximum_imbalance", INFINITE, "is inf; "),
+        ("recipe.learning_rate", NAN, "is nan; "),
         ("recipe.learning_rate", 0, "greater than 0"),
-        ("recipe.momentum", 1.5, "less than or equal to 1; got 1.5"),
-        ("recipe.weight_decay", NAN, "got nan"),
-        ("recipe.weight_decay", INFINITE, "got inf"),
-        ("recipe.augment", "crop", "got 'crop'"),
-        ("recipe.augment", [1], "got 1"),
-        ("distill.matcher", {"nome": "dm"}, "distill.matcher.name: this key is needed"),
-        ("distill.matcher", 3, "got 3"),
-        ("distill.distance", "l2", "'squared', 'l1' or 'cosine'; got 'l2'"),
-        ("distill.reduce", "max", "'sum' or 'mean'; got 'max'"),
-        ("distill.start", "real", "got 'real'"),
-        ("distill.optimiser.learning_rate", INFINITE, "got inf"),
-        ("distill.ipc", 2.5, "integer; got 2.5"),
+        ("recipe.momentum", 1.5, "is 1.5; it must be less than or equal to 1"),
+        ("recipe.weight_decay", NAN, "is nan; "),
+        ("recipe.weight_decay", INFINITE, "is inf; "),
+        ("recipe.augment", "crop", "is 'crop'; "),
+        ("recipe.augment", [1], "is 1; "),
+        ("distill.matcher", {"nome": "dm"}, "distill.matcher.name is missing; add it"),
+        ("distill.matcher", 3, "is 3; "),
+        ("distill.distance", "l2", "is 'l2'; it must be 'squared', 'l1' or 'cosine'"),
+        ("distill.reduce", "max", "is 'max'; it must be 'sum' or 'mean'"),
+        ("distill.start", "real", "is 'real'; "),
+        ("distill.optimiser.learning_rate", INFINITE, "is inf; "),
+        ("distill.ipc", 2.5, "is 2.5; it must be a valid integer"),
         ("candidates", {}, "at least 1"),
         ("candidates.a b", {"alignment": "pooled"}, "got 'a b'"),
-        ("candidates.pooled.alignment", 3, "got 3"),
+        ("candidates.pooled.alignment", 3, "is 3; "),
         ("candidates.pooled.barycenter", "mean", "a barycenter belongs to `alignment: barycentric`"),
         ("candidates.barycentric.barycenter", None, "a barycenter belongs to `alignment: barycentric`"),
         ("candidates.pooled.group_weights", {"red": 1.0, "cyan": 1.0}, "takes its group weights from the data"),
@@ -181,14 +181,14 @@ NAN, INFINITE = float("nan"), float("inf")
         ("candidates.random", {"alignment": "pooled"}, "random: a name is a candidate or a reference, not both"),
         ("candidates.promoted", {"alignment": "pooled"}, "promoted is what a channel has now"),
         ("references.promoted", {"select": "all"}, "promoted is what a channel has now"),
-        ("references.full.select", "some", "got 'some'"),
+        ("references.full.select", "some", "is 'some'; "),
         ("sets", ["full", "fool"], "sets names 'fool'; choose from full, random, balanced, pooled, barycentric"),
         ("sets", ["full", "full"], "sets names 'full' twice"),
         ("sets", [], "at least 1"),
         ("evaluate.seeds", 0, "greater than 0"),
         ("gate.limits", [], "at least 1"),
         ("gate.limits.0.at_most", 1.1, "less than or equal to 1"),
-        ("gate.limits.0.at_most", NAN, "got nan"),
+        ("gate.limits.0.at_most", NAN, "is nan; "),
         ("gate.limits.0.at_least", 0.5, "exactly one of at_most and at_least"),
         ("gate.limits.0.at_most", None, "exactly one of at_most and at_least"),
         ("gate.alpha", 1e-320, "greater than or equal to 0.000000000001"),
@@ -203,13 +203,13 @@ def test_a_wrong_value_is_refused_with_what_was_wanted(place: str, value: object
 
 
 def test_a_key_with_a_line_break_is_refused_in_one_line() -> None:
-    assert "no such key" in refusal(put("two\nlines", 1))
+    assert "is not a known key" in refusal(put("two\nlines", 1))
 
 
 def test_the_number_of_faults_is_told() -> None:
     params = put("seed", -1) | {"engine": 0}
 
-    assert refusal(params).endswith("(and 1 more)")
+    assert refusal(params).endswith("(and 1 more error)")
 
 
 def test_a_choice_is_a_name_or_a_name_with_options() -> None:
@@ -281,7 +281,7 @@ def test_what_is_no_mapping_is_refused_by_file(tmp_path: Path, text: str | bytes
 def test_numbers_that_are_none_are_refused_in_every_field(tmp_path: Path, number: str) -> None:
     text = (REPOSITORY / "params.yaml").read_text()
     for line in (line for line in text.splitlines() if "learning_rate:" in line or "weight_decay:" in line):
-        with pytest.raises(ConfigError, match=r"got -?(nan|inf)"):
+        with pytest.raises(ConfigError, match=r"is -?(nan|inf); it must be"):
             load(tmp_path, text.replace(line, f"{line.split(':')[0]}: {number}", 1))
 
 

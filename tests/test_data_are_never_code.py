@@ -15,7 +15,7 @@ import fair_distill
 from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
-from fair_distill.plugins import digests_of_own, resolve
+from fair_distill.plugins import custom_source_digests, resolve
 from fair_distill.registry.client import load
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Draft, append
@@ -26,7 +26,7 @@ from fair_distill.validation.expectations import Expectation, _class_of
 PACKAGE = Path(fair_distill.__file__).parent
 # Where a name that is not written out in the code is imported: by `resolve` with permission, and by the package's own
 # table of what it offers.
-ALLOWED = {("plugins.py", "_imported"), ("__init__.py", "__getattr__")}
+ALLOWED = {("plugins.py", "_import"), ("__init__.py", "__getattr__")}
 OURS = """
 from fair_distill.distillation.networks import MLP
 
@@ -180,7 +180,7 @@ def test_a_custom_network_is_passed_and_compared_with_the_digest_that_the_manife
     import ours_net  # type: ignore[import-not-found]
 
     networks = {"ours_net:network": ours_net.network}
-    assert digests_of_own({"name": "ours_net:network"}) == {"ours_net:network": digest}
+    assert custom_source_digests({"name": "ours_net:network"}) == {"ours_net:network": digest}
 
     loaded = published(ours / "registry", "ours_net:network", {"ours_net:network": digest})
     assert fair_distill.train(loaded, seed=0, networks=networks) is not None

@@ -141,7 +141,7 @@ def test_one_seed_becomes_a_generator_per_purpose_and_the_same_for_every_candida
         taken.append([getattr(streams, purpose).initial_seed() for purpose in loop.Streams.__annotations__])
         raise DataError("enough")
 
-    monkeypatch.setattr(loop, "distill", capture)
+    monkeypatch.setattr(loop, "optimise", capture)
     for candidate in ("pooled", "barycentric"):
         assert run(finished, "distill", candidate).err == "fair-distill: enough\n"
 

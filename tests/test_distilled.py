@@ -13,7 +13,7 @@ from small_rows import dataset
 from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.workspace import to_json
+from fair_distill.files import to_json
 
 CARD = DatasetCard(
     dataset="digits",
@@ -90,11 +90,11 @@ def test_a_card_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"images": IMAGES[:5]}, ShapeError, r"6 images of \(3, 4, 4\); got float32 \(5, 3, 4, 4\)"),
+        ({"images": IMAGES[:5]}, ShapeError, r"6 images of shape \(3, 4, 4\); got float32 \(5, 3, 4, 4\)"),
         ({"images": IMAGES.astype(float)}, ShapeError, "got float64"),
         ({"images": IMAGES[:, :1]}, ShapeError, r"got float32 \(6, 1, 4, 4\)"),
-        ({"labels": LABELS[:5]}, ShapeError, "one label per image"),
-        ({"labels": LABELS[:, None]}, ShapeError, "one label per image"),
+        ({"labels": LABELS[:5]}, ShapeError, "one label for each of"),
+        ({"labels": LABELS[:, None]}, ShapeError, "one label for each of"),
         ({"labels": LABELS + 1}, DataError, "labels outside the 2 classes"),
         ({"labels": LABELS - 1}, DataError, "labels outside the 2 classes"),
         ({"images": np.where(IMAGES > 2, np.float32(np.nan), IMAGES)}, DataError, "not finite"),
@@ -199,7 +199,7 @@ def test_rows_that_are_not_of_the_schema_are_refused(name: str, values: pa.Array
 
 
 def test_images_have_no_columns_and_rows_without_one_are_refused() -> None:
-    with pytest.raises(DataError, match="'barycentric' is a set of images; it has no columns"):
+    with pytest.raises(DataError, match="'barycentric' is a set of images and has no columns"):
         _ = SET.columns
     table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).drop_columns(["age"])
     sink = pa.BufferOutputStream()

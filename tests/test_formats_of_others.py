@@ -1,4 +1,4 @@
-"""Files that other tools read keep the schemas that are published for them."""
+"""Configuration files of other tools satisfy the schemas that are published for them."""
 
 import subprocess
 import sys
@@ -9,36 +9,51 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 SCHEMAS = {
     "compose.yaml": "compose-spec",
-    ".github/workflows/dataset-gate.yml": "github-workflows",
-    ".github/workflows/nightly.yml": "github-workflows",
+    ".github/dependabot.yml": "dependabot",
+    ".github/ISSUE_TEMPLATE/bug.yml": "github-issue-forms",
+    ".github/ISSUE_TEMPLATE/feature.yml": "github-issue-forms",
+    **{f".github/workflows/{path.name}": "github-workflows" for path in REPOSITORY.glob(".github/workflows/*.yml")},
     "fair_distill/template/github.yml": "github-workflows",
     "docs/ci/gitlab-gate.yml": "gitlab-ci",
     "fair_distill/template/gitlab.yml": "gitlab-ci",
     "CITATION.cff": "citation-file-format",
 }
-# In each, a word that its schema does not know in place of one that it does.
-SPOILT = {
+# For each schema, a key that every such file has, and a misspelling that the schema must reject.
+MISSPELLINGS = {
     "compose-spec": ("restart:", "restarts:"),
+    "dependabot": ("schedule:", "schedules:"),
+    "github-issue-forms": ("validations:", "validation:"),
     "github-workflows": ("runs-on:", "runs_on:"),
     "gitlab-ci": ("script:", "skript:"),
     "citation-file-format": ("title:", "titel:"),
 }
 
 
-def keeps(path: Path, schema: str) -> bool:
-    asked = ["check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(path)]
-    done = subprocess.run([sys.executable, "-m", *asked], capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return done.returncode == 0
+def is_valid(path: Path, schema: str) -> bool:
+    arguments = ["check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(path)]
+    completed = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False)
+    assert completed.returncode in (0, 1), completed.stderr
+    return completed.returncode == 0
 
 
 @pytest.mark.parametrize(("name", "schema"), SCHEMAS.items())
-def test_a_file_keeps_the_schema_of_who_reads_it(name: str, schema: str, tmp_path: Path) -> None:
-    good, bad = SPOILT[schema]
+def test_a_file_satisfies_its_schema(name: str, schema: str, tmp_path: Path) -> None:
+    key, misspelling = MISSPELLINGS[schema]
     text = (REPOSITORY / name).read_text()
-    spoilt = tmp_path / "spoilt.yml"
-    spoilt.write_text(text.replace(good, bad))
+    misspelt = tmp_path / "misspelt.yml"
+    misspelt.write_text(text.replace(key, misspelling))
 
-    assert good in text
-    assert keeps(REPOSITORY / name, schema)
-    assert not keeps(spoilt, schema)
+    assert key in text
+    assert is_valid(REPOSITORY / name, schema)
+    assert not is_valid(misspelt, schema)
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob(".github/workflows/*.yml")), ids=lambda path: path.name)
+def test_every_action_is_pinned_by_commit(path: Path) -> None:
+    actions = [line.split("uses:")[1].split() for line in path.read_text().splitlines() if "uses:" in line]
+
+    assert actions
+    for name, *comment in actions:
+        _, _, commit = name.partition("@")
+        assert len(commit) == 40, f"{name} is not pinned by commit"
+        assert comment[:1] == ["#"], f"{name} needs a comment that names its version"

@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
     made = grouped([[60, 12], [12, 60]])
     rows = np.arange(len(made))
     split = np.where(rows % 2 == 0, "train", np.where(rows % 4 == 1, "tune", "gate"))
-    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[made.groups])
+    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[made.group_indices])
     np.savez(tmp_path / "all.npz", x=made.images, y=made.labels, sex=sex, split=split)
     columns = {"image": "x", "label": "y", "groups": "sex", "split": "split", "unknown": "?"}
     params = small_params()
@@ -52,7 +52,7 @@ def test_unknown_groups_go_from_the_source_to_the_card(root: Path) -> None:
         assert ended.code == 0, ended.err
 
     train, gate = (read_split(Workspace(root).split(name)) for name in ("train", "gate"))
-    assert (train.group_names, gate.group_names) == (("f", "m", "?"), ("f", "m"))
+    assert (train.groups, gate.groups) == (("f", "m", "?"), ("f", "m"))
     assert train.counts[:, 2].tolist() == [24, 24]
     outcome = json.loads(Workspace(root).validation.read_bytes())
     assert outcome["cells"]["train"]["0"] == {"f": 10, "m": 2, "?": 24}

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from small_workspace import MTT, run, small_params, write_params
 
-from fair_distill.cli.own import modules_beside
 from fair_distill.config import parse_config
 from fair_distill.gate.predictions import Predictions
-from fair_distill.plugins import digests_of_own
+from fair_distill.plugins import custom_source_digests, workspace_modules
 from fair_distill.registry.manifest import Manifest, read_version
 from fair_distill.stages.experts import expert_folder
 from fair_distill.workspace import Workspace
@@ -152,8 +151,8 @@ def test_packages_are_found_and_forgotten_with_all_that_is_in_them(tmp_path: Pat
     (tmp_path / "ours" / "deep").mkdir(parents=True)
     (tmp_path / "ours" / "deep" / "inside.py").write_text("def f(): ...\n")
 
-    with modules_beside(tmp_path):
-        assert digests_of_own({"name": "ours.deep.inside:f"}).keys() == {"ours.deep.inside:f"}
+    with workspace_modules(tmp_path):
+        assert custom_source_digests({"name": "ours.deep.inside:f"}).keys() == {"ours.deep.inside:f"}
         assert "ours.deep" in sys.modules
 
     assert not {name for name in sys.modules if name.partition(".")[0] == "ours"}
@@ -163,7 +162,7 @@ def test_experts_of_other_source_are_not_followed(own: Path) -> None:
     config, keys = parse_config(params(matcher=MTT)), []
     for source in (MINE, MINE + "# a word\n"):
         (own / "mine.py").write_text(source)
-        with modules_beside(own):
+        with workspace_modules(own):
             folder = expert_folder(Workspace(own), config, "barycenter")
         assert folder is not None
         keys.append(folder.key)

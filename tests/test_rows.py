@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from small_rows import CATEGORICAL, NUMERIC, schema, table
 
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.files import to_json
 from fair_distill.formats.row_schema import Categorical, Numeric, RowSchema, schema_of
-from fair_distill.workspace import to_json
 
 WORDS = st.text(alphabet="abc é?", min_size=1, max_size=4)
 WHOLE = st.integers(-(2**24), 2**24)

@@ -18,11 +18,9 @@ DRAWS = {
     *("uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "trunc_normal_", "dropout"),
 }
 SEEDING = {"manual_seed", "default_rng", "Generator", "SeedSequence", "PCG64"}
-# One seed in params becomes one generator per purpose; a consumer's own training has a seed of its own.
-# The gate counts its noise floor and its plan by Monte Carlo; the seeds come from digests and arguments.
-SEEDED_HERE = {"stages/seeds.py", "evaluation/train.py", "distillation/loop.py", "gate/judge.py", "gate/plan.py"}
-SEEDED_HERE |= {"reproduce/seeds.py"}
-READS_CLOCK = {"registry/bucket.py", "registry/folder.py", "registry/opening.py"}
+# The only module that seeds a generator. One seed in params becomes one generator per purpose.
+SEEDED_HERE = {"seeds.py"}
+READS_CLOCK = {"registry/bucket.py", "registry/folder.py", "registry/lookup.py"}
 GLOBAL = {
     *("torch.manual_seed", "torch.seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.cuda.manual_seed"),
     *("torch.cuda.manual_seed_all", "np.random.seed", "numpy.random.seed", "random.seed"),

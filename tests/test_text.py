@@ -4,17 +4,28 @@ import ast
 import re
 import unicodedata
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import fair_distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.lookup import TRUST, trusted
 from fair_distill.registry.store import open_store
 from fair_distill.storage.objects import open_objects
-from fair_distill.text import json_printable, markdown, printable, without_secrets
+from fair_distill.text import (
+    decimal,
+    json_printable,
+    markdown,
+    markdown_table,
+    percent,
+    printable,
+    validation_sentence,
+    without_secrets,
+)
 
 CLI = Path(fair_distill.__file__).parent / "cli"
 SECRET = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=5, max_size=20)
@@ -112,3 +123,46 @@ def test_trust_without_a_key_is_refused_and_not_taken_for_no_trust(monkeypatch: 
             trusted(None)
     monkeypatch.delenv(TRUST)
     assert trusted(None) == ()
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.125, "12.5 %"), (1.0, "100.0 %"), (-0.02, "-2.0 %"), (None, "–")])
+def test_a_fraction_in_per_cent(value: float | None, expected: str) -> None:
+    assert percent(value) == expected
+
+
+def test_numbers_have_the_unit_the_digits_and_the_sign_that_are_asked_for() -> None:
+    assert percent(0.125, 0, unit="") == "12"
+    assert percent(0.02, signed=True, unit=" points") == "+2.0 points"
+    assert decimal(0.12345) == "0.123"
+    assert decimal(0.5, signed=True) == "+0.500"
+    assert decimal(None) == "–"
+
+
+def test_a_markdown_table_has_a_line_for_each_row() -> None:
+    assert markdown_table(["set", "n"], [["full", 3], ["pooled", 4]]) == (
+        "| set | n |\n| --- | --- |\n| full | 3 |\n| pooled | 4 |\n"
+    )
+    assert markdown_table(["set", "n"], [], align="lr").splitlines()[1] == "| --- | --: |"
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    steps: Annotated[int, Field(gt=0)]
+    names: list[str] | int = 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ({}, "loop.steps is missing; add it"),
+        ({"steps": 1, "stpes": 1}, "loop.stpes is not a known key; remove it or correct its spelling"),
+        ({"steps": 0}, "loop.steps is 0; it must be greater than 0"),
+        ({"steps": "x" * 200}, f"loop.steps is '{'x' * 76}...; it must be a valid integer"),
+        ({"steps": 1, "names": [2]}, "loop.names.0 is 2; it must be a valid string (and 1 more error)"),
+    ],
+)
+def test_an_invalid_value_is_reported_with_its_key_and_the_rule(raw: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        _Options.model_validate(raw)
+
+    assert validation_sentence(refusal.value, within="loop") == sentence

@@ -64,7 +64,7 @@ def measure_set(
         training, unseen = (
             replace(split, images=standardised(split.images), schema=None) for split in (train, holdout)
         )
-    architecture, generator = config.distill.network, torch_generator(config, "diagnostics")
+    architecture, generator = config.distill.network, torch_generator(config.seed, "diagnostics")
     networks = [
         build(architecture.name, architecture.options, train.shape, len(train.classes), generator, custom=True)
         for _ in range(config.diagnostics.networks)

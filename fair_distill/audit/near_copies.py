@@ -193,7 +193,7 @@ def _digits(value: float) -> float | None:
 
 def _singly(holdout: GroupedDataset, per_class: int) -> tuple[Array, Array]:
     """Return rows of the hold-out split and their classes: one of every pair, groups in turn."""
-    groups, chosen = len(holdout.group_names), []
+    groups, chosen = len(holdout.groups), []
     for label in range(len(holdout.classes)):
         first, last = holdout.rows(Cell(label, 0)).start, holdout.rows(Cell(label, groups - 1)).stop
         rows = first + np.argsort(holdout.pairs[first:last], kind="stable")

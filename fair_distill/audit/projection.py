@@ -93,7 +93,7 @@ def project(
     for label, name in enumerate(dataset.classes):
         cells = {
             group: dataset.rows(Cell(label, index))
-            for index, group in enumerate(dataset.group_names)
+            for index, group in enumerate(dataset.groups)
             if len(dataset.rows(Cell(label, index)))
         }
         if not cells:

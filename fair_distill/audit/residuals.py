@@ -228,7 +228,7 @@ def _undefined(dataset: GroupedDataset, labels: Array) -> dict[str, str]:
     """Say for each class what could not be measured, and why."""
     told = {}
     for label, (name, row) in enumerate(zip(dataset.classes, dataset.counts, strict=True)):
-        absent = [group for group, count in zip(dataset.group_names, row, strict=True) if not count]
+        absent = [group for group, count in zip(dataset.groups, row, strict=True) if not count]
         here = len(row) - len(absent)
         if here < 2:
             told[name] = (

@@ -32,10 +32,10 @@ from fair_distill.cli import (
     sets,
     table,
 )
-from fair_distill.cli.own import modules_beside
 from fair_distill.cli.parser import Parser, ShowVersion, show_examples
 from fair_distill.cli.show import say
 from fair_distill.errors import FairDistillError, FairDistillWarning
+from fair_distill.plugins import workspace_modules
 
 __all__ = ["main"]
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         arguments.registry = locate(arguments.registry, beside=arguments.workspace)
     try:
-        with _warnings_as_lines(), modules_beside(arguments.workspace):
+        with _warnings_as_lines(), workspace_modules(arguments.workspace):
             code: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return code

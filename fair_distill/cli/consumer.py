@@ -89,9 +89,9 @@ def _head(arguments: Arguments) -> None:
 
 
 def _diff(arguments: Arguments) -> None:
+    from fair_distill.files import write_bytes
     from fair_distill.registry.client import look_up
     from fair_distill.registry.compare import compare
-    from fair_distill.workspace import write_bytes
 
     a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
     if a.version == b.version:
@@ -136,8 +136,8 @@ def _card(arguments: Arguments) -> None:
 
 
 def _evidence(arguments: Arguments) -> None:
+    from fair_distill.files import sha256, write_bytes
     from fair_distill.registry.export.evidence_bundle import evidence
-    from fair_distill.workspace import sha256, write_bytes
 
     content = evidence(arguments.reference, registry=arguments.registry)
     out = arguments.out or Path(f"{arguments.reference.replace('/', '-').replace('@', '-').replace(':', '-')}.zip")

@@ -38,7 +38,7 @@ def _prepare(arguments: Arguments) -> None:
     for name, dataset in splits.items():
         things = "images" if dataset.schema is None else "rows"
         say(
-            f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.group_names)} groups, "
+            f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.groups)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
         )
     _tell_missing_cells(splits["train"].missing_cells)

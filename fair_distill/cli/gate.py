@@ -142,8 +142,8 @@ def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
 
 
 def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
+    from fair_distill.files import require_file, write_bytes
     from fair_distill.gate.render import junit, markdown
-    from fair_distill.workspace import needed, write_bytes
 
     if arguments.json:
         print_document(verdict.to_json())
@@ -156,7 +156,7 @@ def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
         say(f"  verdict {verdict.digest}")
     if arguments.markdown:
         diff = arguments.policy_change
-        change = needed(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
+        change = require_file(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
         write_bytes(arguments.markdown, markdown(arguments.set, verdict, change=change).encode())
     if arguments.junit:
         write_bytes(arguments.junit, junit(arguments.set, verdict).encode())

@@ -41,8 +41,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _init(arguments: Arguments) -> None:
+    from fair_distill.files import write_bytes
     from fair_distill.versioning.dvc_commands import ensure_repository
-    from fair_distill.workspace import write_bytes
 
     folder = arguments.folder.resolve()
     contents = scaffold(arguments.dataset or slug(folder.name), folder)

@@ -45,13 +45,13 @@ def _pull_request(arguments: Arguments) -> int:
     from fair_distill.cli.arguments import open_workspace
     from fair_distill.config import load_gate
     from fair_distill.errors import FairDistillError
+    from fair_distill.files import write_bytes
     from fair_distill.gate.render import junit, markdown, without_verdict
     from fair_distill.stages.policy import load_policy_floor
     from fair_distill.stages.pull_request import PullRequest, judge_pull_request
     from fair_distill.stages.pull_request_changes import describe_changes
     from fair_distill.text import printable
     from fair_distill.versioning.dvc_remote import open_remote
-    from fair_distill.workspace import write_bytes
 
     workspace, config = open_workspace(arguments)
     pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)

@@ -157,12 +157,12 @@ def _key(arguments: Arguments) -> None:
 def _gc(arguments: Arguments) -> None:
     from datetime import UTC, datetime
 
+    from fair_distill.files import write_bytes
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
     from fair_distill.registry.lookup import trusted
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_store
-    from fair_distill.workspace import write_bytes
 
     store = open_store(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)

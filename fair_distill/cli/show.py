@@ -6,8 +6,8 @@ of the functions here, and none of them lets a text move the cursor, forge a lin
 
 import sys
 
+from fair_distill.files import to_json
 from fair_distill.text import json_printable, printable
-from fair_distill.workspace import to_json
 
 METRICS = {
     "accuracy": "accuracy",

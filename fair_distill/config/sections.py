@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fair_distill.errors import ConfigError
+from fair_distill.text import validation_sentence
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -58,23 +59,8 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
-    """Return a section made of `raw`. Raises ConfigError: `name`, the key at fault, what was wanted, what came."""
+    """Return the section that a mapping describes. Raises ConfigError, which names the file and the key at fault."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        first = faults[0]
-        where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "params"
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ConfigError(f"{name}: {where}: {_sentence(first)}{more}") from None
-
-
-def _sentence(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "no such key; remove it or mend its spelling"
-    if fault["type"] == "missing":
-        return "this key is needed and is not there"
-    came = repr(fault["input"])
-    came = came if len(came) <= 80 else came[:77] + "..."
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}" + ("" if fault["type"] == "value_error" else f"; got {came}")
+        raise ConfigError(f"{name}: {validation_sentence(error)}") from None

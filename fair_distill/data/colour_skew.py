@@ -71,7 +71,7 @@ def _divided(product: Array) -> Array:
     return ((product + 127) // 255).astype(np.uint8)
 
 
-def painted(images: Array, groups: Array, colours: Mapping[str, Sequence[int] | str], paint: str) -> Array:
+def painted(images: Array, group_indices: Array, colours: Mapping[str, Sequence[int] | str], paint: str) -> Array:
     """Return the images, each as its group says, (N, 3, height, width).
 
     Parameters
@@ -81,7 +81,7 @@ def painted(images: Array, groups: Array, colours: Mapping[str, Sequence[int] | 
     """
     result = np.empty((len(images), 3, *images.shape[2:]), dtype=np.uint8)
     for group, tint in enumerate(colours.values()):
-        rows = np.flatnonzero(groups == group)
+        rows = np.flatnonzero(group_indices == group)
         for some in np.split(rows, np.arange(_BATCH, len(rows), _BATCH)):
             if isinstance(tint, str):
                 result[some] = luma(images[some]) if tint == "grey" else images[some]
@@ -94,14 +94,14 @@ def skewed_groups(
     labels: Array, n_groups: int, own_share: float, rng: np.random.Generator, *, owners: Sequence[int]
 ) -> Array:
     """Return a group for each example: int(n · own_share) of each class c get owners[c], the others the rest."""
-    groups = np.empty(len(labels), dtype=np.int64)
+    group_indices = np.empty(len(labels), dtype=np.int64)
     for label, own in enumerate(owners):
         members = rng.permutation(np.flatnonzero(labels == label))
         others = np.delete(np.arange(n_groups), own)
         n_own = int(len(members) * own_share)
-        groups[members[:n_own]] = own
-        groups[members[n_own:]] = others[np.arange(len(members) - n_own) % len(others)]
-    return groups
+        group_indices[members[:n_own]] = own
+        group_indices[members[n_own:]] = others[np.arange(len(members) - n_own) % len(others)]
+    return group_indices
 
 
 def in_turn(n_classes: int, n_groups: int) -> list[int]:
@@ -122,13 +122,13 @@ def skewed(
     """Return `rows` with int(n · own_share) of each class in its own colour: owners[c], or c mod G."""
     labels = source.labels[rows]
     owners = in_turn(len(source.classes), len(colours)) if owners is None else owners
-    groups = skewed_groups(labels, len(colours), own_share, rng, owners=owners)
+    group_indices = skewed_groups(labels, len(colours), own_share, rng, owners=owners)
     return GroupedDataset.from_arrays(
-        painted(np.asarray(source.images)[rows], groups, colours, paint),
+        painted(np.asarray(source.images)[rows], group_indices, colours, paint),
         labels,
-        groups,
+        group_indices,
         classes=source.classes,
-        group_names=tuple(colours),
+        groups=tuple(colours),
         pairs=rows,
     )
 
@@ -136,12 +136,12 @@ def skewed(
 def paired(source: Labelled, rows: Array, colours: Mapping[str, Sequence[int] | str], *, paint: str) -> GroupedDataset:
     """Return `rows` of the source, each in every colour; the copies of one image share a pair number."""
     repeated = np.repeat(rows, len(colours))
-    groups = np.tile(np.arange(len(colours)), len(rows))
+    group_indices = np.tile(np.arange(len(colours)), len(rows))
     return GroupedDataset.from_arrays(
-        painted(np.asarray(source.images)[repeated], groups, colours, paint),
+        painted(np.asarray(source.images)[repeated], group_indices, colours, paint),
         source.labels[repeated],
-        groups,
+        group_indices,
         classes=source.classes,
-        group_names=tuple(colours),
+        groups=tuple(colours),
         pairs=repeated,
     )

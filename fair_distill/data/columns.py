@@ -108,7 +108,7 @@ class Labelled:
     images : uint8 array (N, channels, height, width), or a stream of such; or of rows a stream of structured arrays,
         a field for each column
     schema : of rows; given the training rows, batch by batch, returns their schema
-    labels, groups : int32 arrays (N,); indices into `classes` and `group_names`
+    labels, group_indices : int32 arrays (N,); indices into `classes` and `groups`
     attributes : for each group the values that make it up; None for one that is not known
     attribute_names : what each of these values is a value of
     pairs, clusters : int32 arrays (N,); what belongs together shares a number
@@ -119,8 +119,8 @@ class Labelled:
     images: Array | Stream
     labels: Array
     classes: tuple[str, ...]
-    groups: Array | None = None
-    group_names: tuple[str, ...] = ()
+    group_indices: Array | None = None
+    groups: tuple[str, ...] = ()
     attributes: tuple[Attributes, ...] = ()
     attribute_names: tuple[str, ...] = ()
     pairs: Array | None = None
@@ -157,19 +157,19 @@ def labelled(
     label = facts[columns.label] if labels is None and columns.label else labels
     assert label is not None
     numbers, names = class_indices(label, classes)
-    groups: Array | None = None
+    group_indices: Array | None = None
     made_of: tuple[Attributes, ...] = ()
-    group_names: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     if columns.attributes:
-        groups, made_of = group_indices({name: facts[name] for name in columns.attributes}, columns.unknown)
-        group_names = tuple("×".join(str(columns.unknown) if v is None else v for v in row) for row in made_of)
-        _several(group_names, *_GROUPS)
+        group_indices, made_of = index_groups({name: facts[name] for name in columns.attributes}, columns.unknown)
+        groups = tuple("×".join(str(columns.unknown) if v is None else v for v in row) for row in made_of)
+        _several(groups, *_GROUPS)
     return Labelled(
         images=images,
         labels=numbers,
         classes=names,
+        group_indices=group_indices,
         groups=groups,
-        group_names=group_names,
         attributes=made_of,
         attribute_names=columns.attributes,
         pairs=_ranked(facts[columns.pair]) if columns.pair else None,
@@ -274,7 +274,7 @@ def class_indices(labels: Coded, declared: Sequence[str] | None) -> tuple[Array,
     return np.array([names.index(value) for value in labels.values], dtype=np.int32)[labels.codes], names
 
 
-def group_indices(attributes: Mapping[str, Coded], unknown: str | None) -> tuple[Array, tuple[Attributes, ...]]:
+def index_groups(attributes: Mapping[str, Coded], unknown: str | None) -> tuple[Array, tuple[Attributes, ...]]:
     """Return a group for each example, and the values that make each up, for every combination that occurs.
 
     An attribute of numbers says which it is: `student=1`. The value `unknown` is None, and comes after the others.

@@ -38,8 +38,8 @@ class GroupedDataset:
     images : uint8 or float32 array (N, channels, height, width)
         uint8 is 255 times what float32 is; rows of a table are float32 (N, columns, 1, 1). May be a view of a
         memory-mapped file; treat as read-only.
-    labels, groups : int arrays (N,)
-        Indices into `classes` and `group_names`.
+    labels, group_indices : int arrays (N,)
+        Indices into `classes` and `groups`.
     pairs : int array (N,)
         Examples that show the same thing in different groups share a number; unpaired examples have their own.
     offsets : int array (C * G + 1,)
@@ -57,10 +57,10 @@ class GroupedDataset:
 
     images: Array
     labels: Array
-    groups: Array
+    group_indices: Array
     pairs: Array
     classes: tuple[str, ...]
-    group_names: tuple[str, ...]
+    groups: tuple[str, ...]
     offsets: Array = field(repr=False)
     attributes: tuple[Attributes, ...] = ()
     schema: RowSchema | None = None
@@ -77,21 +77,21 @@ class GroupedDataset:
                 "images of shape (N, channels, height, width) and type uint8 or float32 are needed; "
                 f"got {self.images.shape} {self.images.dtype}"
             )
-        for name in ("labels", "groups", "pairs", "clustered", "ids", "weights"):
+        for name in ("labels", "group_indices", "pairs", "clustered", "ids", "weights"):
             column = getattr(self, name)
             # Not NumPy's shape, which would make a Python object of every id.
             shape = (n,) if column is None else getattr(column, "shape", (len(column),))
             if shape != (n,):
                 raise ShapeError(f"one entry in {name} per image is needed: got {shape} for {n} images")
-        if len(self.offsets) != len(self.classes) * len(self.group_names) + 1 or self.offsets[-1] != n:
+        if len(self.offsets) != len(self.classes) * len(self.groups) + 1 or self.offsets[-1] != n:
             raise ShapeError(
-                f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.group_names)} groups"
+                f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.groups)} groups"
             )
         if not self.attributes:
-            object.__setattr__(self, "attributes", tuple((name,) for name in self.group_names))
-        if len(set(self.attributes)) != len(self.group_names) or len({len(values) for values in self.attributes}) != 1:
+            object.__setattr__(self, "attributes", tuple((name,) for name in self.groups))
+        if len(set(self.attributes)) != len(self.groups) or len({len(values) for values in self.attributes}) != 1:
             raise ShapeError(
-                f"as many attributes for each of {len(self.group_names)} groups, and no two groups alike, are needed; "
+                f"as many attributes for each of {len(self.groups)} groups, and no two groups alike, are needed; "
                 f"got {list(self.attributes)}"
             )
         many = len(self.attributes[0])
@@ -108,10 +108,10 @@ class GroupedDataset:
         cls,
         images: Array,
         labels: Array,
-        groups: Array,
+        group_indices: Array,
         *,
         classes: Sequence[str] | None = None,
-        group_names: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
         pairs: Array | None = None,
         attributes: Sequence[Attributes] = (),
         schema: RowSchema | None = None,
@@ -128,31 +128,31 @@ class GroupedDataset:
         DataError
             If it is empty, or a label or group is outside its declared names.
         """
-        labels, groups = np.asarray(labels), np.asarray(groups)
+        labels, group_indices = np.asarray(labels), np.asarray(group_indices)
         pairs = np.arange(len(images)) if pairs is None else np.asarray(pairs)
         if len(images) == 0:
             raise DataError("at least one example is needed, got none")
-        if labels.shape != (len(images),) or groups.shape != (len(images),):
+        if labels.shape != (len(images),) or group_indices.shape != (len(images),):
             raise ShapeError(
-                f"one label and one group per image are needed: got {labels.shape} and {groups.shape} "
+                f"one label and one group per image are needed: got {labels.shape} and {group_indices.shape} "
                 f"for {len(images)} images"
             )
         if pairs.shape != (len(images),):
             raise ShapeError(f"one entry in pairs per image is needed: got {pairs.shape} for {len(images)} images")
         class_names = tuple(classes) if classes is not None else _numbered(labels)
-        names = tuple(group_names) if group_names is not None else _numbered(groups)
+        names = tuple(groups) if groups is not None else _numbered(group_indices)
         _within(labels, class_names, "label", "data.classes")
-        _within(groups, names, "group", "data.groups")
-        cells = labels.astype(np.int64) * len(names) + groups.astype(np.int64)
+        _within(group_indices, names, "group", "data.groups")
+        cells = labels.astype(np.int64) * len(names) + group_indices.astype(np.int64)
         order = np.argsort(cells, kind="stable")
         counts = np.bincount(cells, minlength=len(class_names) * len(names))
         return cls(
             images=_taken(images, order),
             labels=labels[order].astype(np.int64),
-            groups=groups[order].astype(np.int64),
+            group_indices=group_indices[order].astype(np.int64),
             pairs=pairs[order].astype(np.int64),
             classes=class_names,
-            group_names=names,
+            groups=names,
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             attributes=tuple(attributes),
             schema=schema,
@@ -168,7 +168,7 @@ class GroupedDataset:
         cls,
         table: Table,
         labels: Array,
-        groups: Array,
+        group_indices: Array,
         *,
         numeric: Sequence[str] = (),
         categorical: Sequence[str] = (),
@@ -176,7 +176,7 @@ class GroupedDataset:
         unseen: str | None = None,
         schema: RowSchema | None = None,
         classes: Sequence[str] | None = None,
-        group_names: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
         pairs: Array | None = None,
     ) -> "GroupedDataset":
         """Return the dataset of a table's rows: a pandas or Arrow table, or a mapping of arrays.
@@ -186,7 +186,7 @@ class GroupedDataset:
 
         Parameters
         ----------
-        labels, groups : indices, as in `from_arrays`
+        labels, group_indices : indices, as in `from_arrays`
         missing, unseen : names for categories that are missing, and for those that training data do not have
 
         Raises
@@ -199,9 +199,9 @@ class GroupedDataset:
         return cls.from_arrays(
             schema.encode(table),
             labels,
-            groups,
+            group_indices,
             classes=classes,
-            group_names=group_names,
+            groups=groups,
             pairs=pairs,
             schema=schema,
         )
@@ -223,7 +223,7 @@ class GroupedDataset:
     @property
     def counts(self) -> Array:
         """Examples per cell, (C, G)."""
-        return np.diff(self.offsets).reshape(len(self.classes), len(self.group_names))
+        return np.diff(self.offsets).reshape(len(self.classes), len(self.groups))
 
     @property
     def known(self) -> Array:
@@ -235,9 +235,9 @@ class GroupedDataset:
         return GroupedDataset.from_arrays(
             _taken(self.images, rows),
             self.labels[rows],
-            self.groups[rows],
+            self.group_indices[rows],
             classes=self.classes,
-            group_names=self.group_names,
+            groups=self.groups,
             attributes=self.attributes,
             schema=self.schema,
             attribute_names=self.attribute_names,
@@ -247,13 +247,13 @@ class GroupedDataset:
     def of_known_groups(self) -> "GroupedDataset":
         """Return the examples whose group is known, with those groups alone."""
         kept = np.flatnonzero(self.known)
-        rows = np.flatnonzero(self.known[self.groups])
+        rows = np.flatnonzero(self.known[self.group_indices])
         return GroupedDataset.from_arrays(
             _taken(self.images, rows),
             self.labels[rows],
-            np.searchsorted(kept, self.groups[rows]),
+            np.searchsorted(kept, self.group_indices[rows]),
             classes=self.classes,
-            group_names=[self.group_names[a] for a in kept],
+            groups=[self.groups[a] for a in kept],
             attributes=[self.attributes[a] for a in kept],
             schema=self.schema,
             attribute_names=self.attribute_names,
@@ -272,7 +272,7 @@ class GroupedDataset:
 
     def rows(self, cell: Cell) -> range:
         """The rows of one cell."""
-        i = cell.label * len(self.group_names) + cell.group
+        i = cell.label * len(self.groups) + cell.group
         return range(int(self.offsets[i]), int(self.offsets[i + 1]))
 
 

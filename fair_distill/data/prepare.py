@@ -43,13 +43,13 @@ class Plan:
 
     Attributes
     ----------
-    rows, groups : int32 arrays (N,); for each of its examples the row of the source, and the group that it stands in.
-        One row may have several examples
+    rows, group_indices : int32 arrays (N,); the source row and the group of each example
+        One source row may give several examples
     split : makes the split with a stand-in for its images; when asked for, since it is most of what is in memory
     """
 
     rows: Array
-    groups: Array
+    group_indices: Array
     split: Callable[[], GroupedDataset]
 
 
@@ -96,14 +96,14 @@ class Preparation:
                 some = max(1, size * len(plan.rows) // pixels[name].nbytes)
                 for at in range(first, last, some):
                     places = by_row[name][at : min(last, at + some)]
-                    pixels[name][places] = self.finish(batch[plan.rows[places] - start], plan.groups[places])
+                    pixels[name][places] = self.finish(batch[plan.rows[places] - start], plan.group_indices[places])
             start = stop
             progress(start, len(self.images))
 
 
 def _for_computing(split: GroupedDataset, images: Array) -> GroupedDataset:
     """Return a split with its images, and with indices as wide as those of other data sets in memory."""
-    wide = {name: getattr(split, name).astype(np.int64) for name in ("labels", "groups", "pairs")}
+    wide = {name: getattr(split, name).astype(np.int64) for name in ("labels", "group_indices", "pairs")}
     clustered = None if split.clustered is None else split.clustered.astype(np.int64)
     return replace(split, images=images, clustered=clustered, **wide)
 
@@ -123,8 +123,8 @@ def plan(source: Labelled, data: Data, *, dealing: np.random.Generator, colourin
     ConfigError, DataError
         If there is not exactly one of groups and colours, or the splits cannot be made as declared.
     """
-    if (source.groups is None) == (data.colours is None):
-        came = "neither" if source.groups is None else "both"
+    if (source.group_indices is None) == (data.colours is None):
+        came = "neither" if source.group_indices is None else "both"
         raise ConfigError(
             f"params.yaml: data: groups come from data.source.columns.groups or from data.colours; there are {came}"
         )
@@ -133,9 +133,11 @@ def plan(source: Labelled, data: Data, *, dealing: np.random.Generator, colourin
     source, done = merged(source, data.missing_cells)
     rows = split_rows(source, data.splits.model_dump(), dealing)
     if data.colours is None:
-        assert source.groups is not None
-        parts = {name: _Part(rows[name], source.labels[rows[name]], source.groups[rows[name]]) for name in SPLITS}
-        names, attributes, said = source.group_names, source.attributes, source.attribute_names
+        assert source.group_indices is not None
+        parts = {
+            name: _Part(rows[name], source.labels[rows[name]], source.group_indices[rows[name]]) for name in SPLITS
+        }
+        names, attributes, said = source.groups, source.attributes, source.attribute_names
     else:
         parts = _coloured(source, rows, data, colouring)
         names, attributes, said = tuple(data.colours), tuple((name,) for name in data.colours), ()
@@ -160,7 +162,7 @@ class _Part:
 
     rows: Array
     labels: Array
-    groups: Array
+    group_indices: Array
 
 
 def _coloured(source: Labelled, rows: Mapping[str, Array], data: Data, rng: np.random.Generator) -> dict[str, _Part]:
@@ -168,8 +170,8 @@ def _coloured(source: Labelled, rows: Mapping[str, Array], data: Data, rng: np.r
     assert data.colours is not None
     assert data.own_share is not None  # it goes with colours
     n_groups, train = len(data.colours), rows[SPLITS[0]]
-    groups = skewed_groups(source.labels[train], n_groups, data.own_share, rng, owners=_owners(source, data))
-    parts = {SPLITS[0]: _Part(train, source.labels[train], groups)}
+    group_indices = skewed_groups(source.labels[train], n_groups, data.own_share, rng, owners=_owners(source, data))
+    parts = {SPLITS[0]: _Part(train, source.labels[train], group_indices)}
     for name in SPLITS[1:]:
         repeated = np.repeat(rows[name], n_groups)
         parts[name] = _Part(repeated, source.labels[repeated], np.tile(np.arange(n_groups), len(rows[name])))
@@ -193,15 +195,15 @@ def merged(source: Labelled, declared: str | Merge | None) -> tuple[Labelled, di
     if not isinstance(declared, Merge):
         return source, {}
     where, becomes = "params.yaml: data.missing_cells.merge", declared.becomes
-    if source.groups is None:
+    if source.group_indices is None:
         raise ConfigError(f"{where} goes with data.source.columns.groups; here groups are colours")
     for group in becomes:
-        if group not in source.group_names or None in source.attributes[source.group_names.index(group)]:
-            raise ConfigError(f"{where}: {group!r} is no known group; the groups are {', '.join(source.group_names)}")
-    new = [becomes.get(group, group) for group in source.group_names]
+        if group not in source.groups or None in source.attributes[source.groups.index(group)]:
+            raise ConfigError(f"{where}: {group!r} is no known group; the groups are {', '.join(source.groups)}")
+    new = [becomes.get(group, group) for group in source.groups]
     names = tuple(dict.fromkeys(new))
     for name in declared.merge:
-        if name in source.group_names and name not in becomes:
+        if name in source.groups and name not in becomes:
             raise ConfigError(f"{where}: {name!r} is a group already; name it among those that are merged")
     if len(names) < 2:
         raise ConfigError(f"{where}: one group would be left, {names[0]!r}; at least two are needed")
@@ -210,9 +212,9 @@ def merged(source: Labelled, declared: str | Merge | None) -> tuple[Labelled, di
         tuple(value if all(row[i] == value for row in rows) else name for i, value in enumerate(rows[0]))
         for name, rows in zip(names, members, strict=True)
     )
-    groups = np.array([names.index(name) for name in new])[source.groups]
+    group_indices = np.array([names.index(name) for name in new])[source.group_indices]
     return (
-        replace(source, groups=groups, group_names=names, attributes=attributes),
+        replace(source, group_indices=group_indices, groups=names, attributes=attributes),
         {"merge": {name: list(groups) for name, groups in declared.merge.items()}},
     )
 
@@ -223,7 +225,7 @@ def _without_missing(
     """Drop each class that lacks a known group in a split, from all splits; return what is left, and the record."""
     shape = len(classes), len(known)
     counts = {
-        name: np.bincount(part.labels * len(known) + part.groups, minlength=np.prod(shape)).reshape(shape)
+        name: np.bincount(part.labels * len(known) + part.group_indices, minlength=np.prod(shape)).reshape(shape)
         for name, part in parts.items()
     }
     lacking = np.any([(count[:, known] == 0).any(axis=1) for count in counts.values()], axis=0)
@@ -236,7 +238,7 @@ def _without_missing(
     left = {}
     for name, part in parts.items():
         rows = np.flatnonzero(~lacking[part.labels])
-        left[name] = _Part(part.rows[rows], np.searchsorted(kept, part.labels[rows]), part.groups[rows])
+        left[name] = _Part(part.rows[rows], np.searchsorted(kept, part.labels[rows]), part.group_indices[rows])
     dropped = {
         classes[label]: {name: int(count[label].sum()) for name, count in counts.items()}
         for label in np.flatnonzero(lacking)
@@ -270,7 +272,7 @@ def _chosen(images: Stream, rows: Array) -> Iterator[Array]:
         start += len(batch)
 
 
-def _as_they_are(images: Array, groups: Array) -> Array:
+def _as_they_are(images: Array, group_indices: Array) -> Array:
     return images
 
 
@@ -286,22 +288,22 @@ def _plan(
     missing_cells: Mapping[str, Any],
 ) -> Plan:
     # Where all labels are known, "not known" is no group that the split lacks examples of.
-    kept = [a for a, values in enumerate(attributes) if None not in values or (part.groups == a).any()]
-    cells = part.labels * len(kept) + np.searchsorted(kept, part.groups)
+    kept = [a for a, values in enumerate(attributes) if None not in values or (part.group_indices == a).any()]
+    cells = part.labels * len(kept) + np.searchsorted(kept, part.group_indices)
     order = np.argsort(cells, kind="stable")
     counts = np.bincount(cells, minlength=len(classes) * len(kept))
     cells = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    rows, groups = part.rows[order].astype(np.int32), cells % len(kept)
+    rows, group_indices = part.rows[order].astype(np.int32), cells % len(kept)
     shape, dtype = one
 
     def split() -> GroupedDataset:
         return GroupedDataset(
             images=stand_in((len(rows), *shape), dtype),
             labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts.reshape(len(classes), -1).sum(axis=1)),
-            groups=groups,
+            group_indices=group_indices,
             pairs=rows if source.pairs is None else source.pairs[rows],
             classes=classes,
-            group_names=tuple(names[a] for a in kept),
+            groups=tuple(names[a] for a in kept),
             offsets=np.concatenate([[0], np.cumsum(counts)]),
             attributes=tuple(attributes[a] for a in kept),
             schema=schema,
@@ -312,7 +314,7 @@ def _plan(
             missing_cells=missing_cells,
         )
 
-    return Plan(rows, groups, split)
+    return Plan(rows, group_indices, split)
 
 
 def _taken(text: pa.Array, rows: Array) -> pa.Array:

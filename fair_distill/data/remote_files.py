@@ -24,9 +24,9 @@ import pyarrow.compute
 from fair_distill.data.files.file import File
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.files import atomic_file, write_bytes
 from fair_distill.storage.objects import open_objects
 from fair_distill.storage.s3 import Bucket, Entry
-from fair_distill.workspace import write_bytes, written_aside
 
 _SAID_BY = "params.yaml: data.source.path"
 _AT_ONCE = 16  # requests under way; S3 answers one in tens of milliseconds, whatever it is for
@@ -143,7 +143,7 @@ class Remote:
         if path.exists():
             _used(path)
         else:
-            with written_aside(path) as aside, aside.open("wb") as sink:
+            with atomic_file(path) as aside, aside.open("wb") as sink:
                 came = sum(map(sink.write, self.bucket.read(entry)))
                 if came != entry.size:
                     raise ConfigError(f"{self.bucket.address(entry.key)} ended before its {entry.size:,} bytes")

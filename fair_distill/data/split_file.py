@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.files import atomic_file
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import RowSchema
-from fair_distill.workspace import written_aside
 
 _KEY = b"fair_distill"
 # More than 2³¹ pixels in one batch, as 700,000 images of 3 × 32 × 32 have.
@@ -31,7 +31,7 @@ _LARGE = pa.ipc.IpcWriteOptions(allow_64bit=True)
 
 def write_split(dataset: GroupedDataset, path: Path) -> None:
     """Write a split; the same rows give the same bytes."""
-    with written_aside(path) as aside, pa.OSFile(str(aside), "wb") as sink:
+    with atomic_file(path) as aside, pa.OSFile(str(aside), "wb") as sink:
         _write(dataset, np.ascontiguousarray(dataset.images), sink)
 
 
@@ -42,7 +42,7 @@ def split_to_fill(split: GroupedDataset, path: Path) -> Iterator[Array]:
     They are pages of the file, and black. The file stands under its name when the block has ended well.
     """
     images = split.images
-    with written_aside(path) as aside:
+    with atomic_file(path) as aside:
         with mmap.mmap(-1, images.nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ) as nothing:
             black = np.frombuffer(nothing, images.dtype).reshape(images.shape)
             with aside.open("wb") as file:
@@ -95,10 +95,10 @@ def _write(dataset: GroupedDataset, images: Array, sink: pa.NativeFile) -> None:
     about: dict[str, Any] = {
         "kind": "split",
         "classes": dataset.classes,
-        "groups": dataset.group_names,
+        "groups": dataset.groups,
         "offsets": dataset.offsets.tolist(),
     }
-    if dataset.attributes != tuple((name,) for name in dataset.group_names):  # else the names say it all
+    if dataset.attributes != tuple((name,) for name in dataset.groups):  # else the names say it all
         about["attributes"] = dataset.attributes
         about["attribute_names"] = dataset.attribute_names
     if dataset.schema is not None:
@@ -108,7 +108,7 @@ def _write(dataset: GroupedDataset, images: Array, sink: pa.NativeFile) -> None:
     columns = {
         "image": pa.FixedShapeTensorArray.from_numpy_ndarray(images),
         "label": pa.array(dataset.labels, pa.int32()),
-        "group": pa.array(dataset.groups, pa.int32()),
+        "group": pa.array(dataset.group_indices, pa.int32()),
         "pair": pa.array(dataset.pairs, pa.int64()),
     }
     # A source that does not have them makes a file without them.
@@ -152,10 +152,10 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
         dataset = GroupedDataset(
             images=_view(image).reshape(-1, *image.type.shape),
             labels=columns["label"].astype(kept, copy=False),
-            groups=columns["group"].astype(kept, copy=False),
+            group_indices=columns["group"].astype(kept, copy=False),
             pairs=columns["pair"],
             classes=tuple(about["classes"]),
-            group_names=tuple(about["groups"]),
+            groups=tuple(about["groups"]),
             offsets=np.array(about["offsets"], dtype=np.int64),
             attributes=tuple(tuple(values) for values in about.get("attributes", ())),
             schema=RowSchema.from_dict(about["schema"]) if "schema" in about else None,
@@ -188,6 +188,6 @@ def _sorted_by_cell(dataset: GroupedDataset) -> bool:
     """Say whether labels and groups are those that the offsets give, row by row: order and range at once."""
     cells = np.ndindex(dataset.counts.shape)
     return all(
-        bool((dataset.labels[start:stop] == label).all() and (dataset.groups[start:stop] == group).all())
+        bool((dataset.labels[start:stop] == label).all() and (dataset.group_indices[start:stop] == group).all())
         for (label, group), start, stop in zip(cells, dataset.offsets[:-1], dataset.offsets[1:], strict=True)
     )

@@ -37,7 +37,9 @@ def split_rows(source: Labelled, splits: Mapping[str, float | str], rng: np.rand
         left[taken] = False
     rest = np.flatnonzero(left)
     if shares:
-        strata = source.labels if source.groups is None else source.labels * len(source.group_names) + source.groups
+        strata = (
+            source.labels if source.group_indices is None else source.labels * len(source.groups) + source.group_indices
+        )
         dealt = deal(strata[rest], _units(source)[rest], shares, rng)
         parts |= {split: rest[rows] for split, rows in dealt.items()}
     elif len(rest):

@@ -19,7 +19,7 @@ from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
 from fair_distill.distillation.sampling import Allocation
 from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.errors import ConfigError
-from fair_distill.plugins import resolve, takes, with_options
+from fair_distill.plugins import bind_options, count_positional, resolve
 
 Statistic = tuple[Tensor, ...]
 
@@ -222,7 +222,7 @@ def per_group(counts_CG: Tensor, weights_CG: Tensor) -> Alignment:
 def barycentric(counts_CG: Tensor, weights_CG: Tensor, *, barycenter: Named) -> Alignment:
     """Return COBRA's alignment, to a barycenter of the groups' statistics or of their clouds."""
     bound = build_barycenter(barycenter.name, barycenter.options)
-    if takes(bound) == 3:
+    if count_positional(bound) == 3:
         return CloudBarycentric(bound, weights_CG)
     return Barycentric(bound, weights_CG, linear=barycenter.name == "mean")
 
@@ -234,7 +234,7 @@ def build_barycenter(name: str, options: Mapping[str, Any]) -> Callable[..., Ten
     weights and the synthetic cloud. Raises ConfigError for an unknown name or option.
     """
     function = resolve(name, BARYCENTERS | CLOUD_BARYCENTERS, where="barycenter", custom=True)
-    return with_options(function, options, where=f"barycenter {name!r}", given=takes(function))
+    return bind_options(function, options, where=f"barycenter {name!r}", arguments=count_positional(function))
 
 
 # The one place an alignment is added: write a function of counts and group weights, (C, G) each, and add its line.
@@ -270,7 +270,7 @@ def build_alignment(
     if candidate.barycenter is not None:
         options = options | {"barycenter": candidate.barycenter}
     kind = resolve(name, ALIGNMENTS, where="alignment", custom=True)
-    make = with_options(kind, options, where=f"alignment {name!r}", given=2)
+    make = bind_options(kind, options, where=f"alignment {name!r}", arguments=2)
     counts = torch.from_numpy(counts_CG).float()
     present = counts_CG if mapped is None else np.ones_like(counts_CG)
     alignment = make(counts.to(device), group_weights(present, groups, candidate.group_weights).to(device))
@@ -291,4 +291,4 @@ def alignment_for(
     shrunk = None
     if settings.shrinkage is not None:
         shrunk = shrinkage(dataset.counts, dataset.attributes, settings.shrinkage.prior)
-    return build_alignment(candidate, dataset.counts, dataset.group_names, mapped=shrunk, device=device)
+    return build_alignment(candidate, dataset.counts, dataset.groups, mapped=shrunk, device=device)

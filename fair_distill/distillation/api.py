@@ -11,13 +11,13 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import alignment_for
 from fair_distill.distillation.experts import ExpertFolder, train_experts
-from fair_distill.distillation.loop import Distilled, Streams, stream
-from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.matchers import experts_of
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.distillation.unknown_groups import with_known_groups
 from fair_distill.errors import ConfigError
+from fair_distill.seeds import torch_generator
 
 
 def distill(
@@ -73,7 +73,7 @@ def distill(
     aligned = {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)}
     chosen, where = checked(Distill, base | settings | inner, name="distill()"), torch.device(device)
     candidate = checked(Candidate, aligned, name="distill()")
-    generator = stream(seed, "distill.unknown")
+    generator = torch_generator(seed, "distill.unknown")
     dataset = with_known_groups(dataset, chosen.unknown, chosen.network, generator=generator, device=where).dataset
     experts = experts_of(chosen.matcher.name, chosen.matcher.options)
     normalise = normalisation(dataset)
@@ -87,10 +87,10 @@ def distill(
                 alignment_for(dataset, chosen, candidate, device=where),
                 folder=trajectories,
                 normalise=normalise,
-                generator=lambda expert: stream(seed, f"experts.{expert}"),
+                generator=lambda expert: torch_generator(seed, f"experts.{expert}"),
                 device=where,
             )
-        return run(
+        return optimise(
             dataset,
             chosen,
             candidate,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fair_distill.distillation.optimiser_state import State
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import sha256
 from fair_distill.storage.objects import Objects, open_objects
-from fair_distill.workspace import sha256
 
 _KEPT = 2
 _ENDING = ".safetensors"

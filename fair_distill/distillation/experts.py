@@ -33,7 +33,7 @@ from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.workspace import needed, written_aside
+from fair_distill.files import atomic_file, require_file
 
 
 class Experts(Section):
@@ -119,7 +119,7 @@ class ExpertFolder:
 
         tensors = {"start": trajectory.start, "changes": trajectory.changes, "scales": trajectory.scales}
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata={"key": self.key})
-        with written_aside(self.path(expert)) as aside:
+        with atomic_file(self.path(expert)) as aside:
             aside.write_bytes(content)
 
     def between(self, expert: int, first: int, last: int) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,7 @@ class ExpertFolder:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = needed(self.path(expert), made_by="fair-distill experts")
+        path = require_file(self.path(expert), made_by="fair-distill experts")
         try:
             with safe_open(path, framework="pt") as file:
                 if (file.metadata() or {}).get("key") != self.key:

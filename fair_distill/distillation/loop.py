@@ -3,7 +3,6 @@
 sampler → matcher.pairs (statistics → alignment.targets) → distance → optimiser step → the network ages
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -27,6 +26,7 @@ from fair_distill.distillation.optimiser_state import Moved, State, below, under
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, start
 from fair_distill.distillation.valid_rows import keep_valid
+from fair_distill.seeds import plain_torch_generator, torch_generator
 
 Progress = Callable[[int, int, float], None]
 
@@ -43,12 +43,6 @@ class Checkpoints(Protocol):
         ...
 
 
-def stream(seed: int, purpose: str) -> torch.Generator:
-    """Return the generator that a seed stands for, for one purpose."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-
-
 @dataclass(frozen=True, eq=False)
 class Streams:
     """One generator per purpose, so that a draw added in one place leaves the others where they were."""
@@ -62,7 +56,7 @@ class Streams:
     @classmethod
     def from_seed(cls, seed: int) -> "Streams":
         """Return streams that one seed stands for; the stage and the library start from the same."""
-        return cls(**{field.name: stream(seed, f"distill.{field.name}") for field in fields(cls)})
+        return cls(**{field.name: torch_generator(seed, f"distill.{field.name}") for field in fields(cls)})
 
     def state(self) -> State:
         return {field.name: getattr(self, field.name).get_state() for field in fields(self)}
@@ -90,7 +84,7 @@ class Distilled:
     learned: Mapping[str, float]
 
 
-def distill(
+def optimise(
     dataset: GroupedDataset,
     settings: Distill,
     candidate: Candidate,
@@ -224,7 +218,7 @@ def _pool(
         if device.type == "cpu":
             return streams.networks
         seed = int(torch.randint(2**62, (), generator=streams.networks))
-        return torch.Generator(device).manual_seed(seed)
+        return plain_torch_generator(seed, device)
 
     def make() -> Network:
         named = settings.network

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fair_distill.errors import ConfigError
-from fair_distill.plugins import resolve, with_options
+from fair_distill.plugins import bind_options, resolve
 
 Shape = tuple[int, int, int]
 
@@ -248,7 +248,7 @@ def build(
         If there is no such network, or an option it does not have.
     """
     kind = resolve(name, networks, where="network.name", custom=custom)
-    return made(with_options(kind, options, where=f"network {name!r}", given=2), {}, shape, classes, generator)
+    return made(bind_options(kind, options, where=f"network {name!r}", arguments=2), {}, shape, classes, generator)
 
 
 def made(

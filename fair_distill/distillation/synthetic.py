@@ -83,6 +83,11 @@ def tiles(images: Tensor, factor: int) -> Tensor:
     return torch.stack([images[:, :, y : y + tile_h, x : x + tile_w] for y in tops for x in lefts], dim=1).flatten(0, 1)
 
 
+def training_examples(images: Tensor, labels: Tensor, formation: int) -> tuple[Tensor, Tensor]:
+    """Return the images that a network is trained on, and their classes: each tile of a mosaic is one example."""
+    return decode(images, formation), labels.repeat_interleave(formation**2)
+
+
 def encode(images: Tensor, factor: int) -> Tensor:
     """Lay factor² images side by side, made smaller (area average), into one of the same size: (N / factor², ...)."""
     if factor == 1:

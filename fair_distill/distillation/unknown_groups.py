@@ -18,7 +18,7 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import normalisation, reader
 from fair_distill.errors import DataError
-from fair_distill.plugins import resolve, with_options
+from fair_distill.plugins import bind_options, resolve
 
 Rows = Callable[[Tensor], Tensor]
 
@@ -77,7 +77,7 @@ class Learner:
 
 def refuse(dataset: GroupedDataset, learner: Learner) -> Resolved:
     """Distil nothing until every group is known."""
-    known = dataset.known[dataset.groups]
+    known = dataset.known[dataset.group_indices]
     raise DataError(
         f"{(~known).sum()} of {len(dataset)} examples in train have no known group; say in params.yaml: "
         "distill.unknown whether to infer them (propagation) or to leave them out (drop), or label them"
@@ -126,12 +126,12 @@ def propagation(
         If no group is known, or what is known of an example's attributes fits no known group.
     """
     groups = np.flatnonzero(dataset.known)
-    truth = _positions(groups, len(dataset.group_names))[dataset.groups]
+    truth = _positions(groups, len(dataset.groups))[dataset.group_indices]
     known = truth >= 0
     if not known.any():
         raise DataError("no example in train has a known group, so none can be inferred; label some of every group")
     # A known example that is hidden may be of any group; while it is seen, nobody asks.
-    possible = _possible(dataset, groups)[dataset.groups] | known[:, None]
+    possible = _possible(dataset, groups)[dataset.group_indices] | known[:, None]
 
     read = reader(dataset.images, normalisation(dataset), learner.device)
 
@@ -155,7 +155,7 @@ def propagation(
         dataset.labels,
         result,
         classes=dataset.classes,
-        group_names=[dataset.group_names[a] for a in groups],
+        groups=[dataset.groups[a] for a in groups],
         pairs=dataset.pairs,
         attributes=[dataset.attributes[a] for a in groups],
         schema=dataset.schema,
@@ -201,19 +201,19 @@ def with_known_groups(
     ConfigError, DataError
         If the method or an option is unknown, or the method refuses.
     """
-    resolved = with_options(
+    resolved = bind_options(
         resolve(method.name, METHODS, where="distill.unknown", custom=True),
         method.options,
         where=f"distill.unknown {method.name!r}",
-        given=2,
+        arguments=2,
     )
-    if dataset.known[dataset.groups].all():
+    if dataset.known[dataset.group_indices].all():
         return Resolved(dataset if dataset.known.all() else dataset.of_known_groups())
     return resolved(dataset, Learner(network, generator, device))
 
 
 def _share_unknown(dataset: GroupedDataset) -> float:
-    return float((~dataset.known[dataset.groups]).mean())
+    return float((~dataset.known[dataset.group_indices]).mean())
 
 
 def _positions(chosen: Array, count: int) -> Array:
@@ -231,10 +231,10 @@ def _possible(dataset: GroupedDataset, groups: Array) -> Array:
             for values in dataset.attributes
         ]
     )
-    for a in np.unique(dataset.groups):
+    for a in np.unique(dataset.group_indices):
         if not possible[a].any():
             raise DataError(
-                f"examples of group {dataset.group_names[a]!r} fit none of the groups that are known in full; "
+                f"examples of group {dataset.groups[a]!r} fit none of the groups that are known in full; "
                 "label some that have this value, or leave these out"
             )
     return possible
@@ -244,7 +244,7 @@ def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.G
     """Yield a mask of the known examples to hide, `folds` times; each is hidden once, cells are dealt out evenly."""
     rows = np.flatnonzero(known)
     shuffled = rows[torch.randperm(len(rows), generator=generator).numpy()]
-    cells = dataset.labels[shuffled] * len(dataset.group_names) + dataset.groups[shuffled]
+    cells = dataset.labels[shuffled] * len(dataset.groups) + dataset.group_indices[shuffled]
     dealt = shuffled[np.argsort(cells, kind="stable")]
     for fold in range(folds):
         hidden = np.zeros(len(dataset), dtype=bool)

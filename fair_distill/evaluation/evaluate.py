@@ -14,8 +14,9 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Normalisation, reader
+from fair_distill.distillation.synthetic import training_examples
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import predict, train, train_together, unpacked
+from fair_distill.evaluation.train import predict, train, train_together
 from fair_distill.gate.predictions import Predictions
 
 
@@ -70,7 +71,7 @@ def train_and_predict(
             "again from the current data"
         )
     if recipe.formation > 1:
-        tiles, tile_labels = unpacked(torch.tensor(images), torch.tensor(labels), recipe.formation)
+        tiles, tile_labels = training_examples(torch.tensor(images), torch.tensor(labels), recipe.formation)
         images, labels = tiles.numpy(), tile_labels.numpy()
     normalise = Normalisation(recipe.mean, recipe.std)
     read_set, read_gate = reader(images, normalise, device), reader(gate.images, normalise, device)
@@ -104,7 +105,9 @@ def train_and_predict(
         for finished in pool.map(lambda job: run(*job), jobs):
             results += finished
             progress(len(results), seeds * len(networks))
-    return _predictions(gate, results, version=version, split=split, seeds=seeds, networks=networks, custom_digests=custom_digests)
+    return _predictions(
+        gate, results, version=version, split=split, seeds=seeds, networks=networks, custom_digests=custom_digests
+    )
 
 
 def _predictions(
@@ -124,13 +127,13 @@ def _predictions(
         "pair": gate.pairs,
         "cluster": gate.clusters,
         "label": gate.labels,
-        "group": gate.groups,
+        "group": gate.group_indices,
     }
     return Predictions(
         set=version,
         split=split,
         classes=gate.classes,
-        groups=gate.group_names,
+        groups=gate.groups,
         networks=tuple(networks),
         columns={
             **{name: np.tile(column, len(results)) for name, column in examples.items()},

@@ -95,7 +95,7 @@ def resampled(dataset: GroupedDataset, rng: np.random.Generator) -> GroupedDatas
     in expectation the mean of the groups' means. The vanilla method on it therefore equals COBRA with a squared
     distance and the mean as barycenter, apart from the variance that the repetition adds.
     """
-    groups = len(dataset.group_names)
+    groups = len(dataset.groups)
     rows = []
     for label in range(len(dataset.classes)):
         counts = dataset.counts[label]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
 from fair_distill.storage.objects import Objects
-from fair_distill.workspace import sha256
 
 _SUFFIX = ".parquet"
 

@@ -14,10 +14,11 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.augment import augment, draw, draw_each
 from fair_distill.distillation.networks import NETWORKS, Network, build
 from fair_distill.distillation.sampling import Normalisation
-from fair_distill.distillation.synthetic import decode
+from fair_distill.distillation.synthetic import training_examples
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.plugins import digest_of_passed
+from fair_distill.plugins import passed_source_digest
+from fair_distill.seeds import plain_torch_generator
 
 Pixels = Callable[[Tensor], Tensor]
 Networks = Mapping[str, Callable[..., Network]]
@@ -179,11 +180,6 @@ class Normalised(torch.nn.Module):
         return logits
 
 
-def unpacked(images: Tensor, labels: Tensor, formation: int) -> tuple[Tensor, Tensor]:
-    """Return the training images of a stored set: each mosaic cut into tiles, and each tile with its mosaic's class."""
-    return decode(images, formation), labels.repeat_interleave(formation**2)
-
-
 def train_on(
     distilled: DistilledSet, *, seed: int, device: str = "cpu", networks: Networks = MappingProxyType({})
 ) -> Normalised:
@@ -204,7 +200,7 @@ def train_on(
     """
     recipe = distilled.card.recipe
     available = _available_networks(distilled, networks)
-    images, labels = unpacked(
+    images, labels = training_examples(
         torch.tensor(distilled.images, device=device), torch.tensor(distilled.labels, device=device), recipe.formation
     )
     images = Normalisation(recipe.mean, recipe.std).apply(images)
@@ -214,7 +210,7 @@ def train_on(
         labels,
         shape=distilled.card.shape,
         classes=len(distilled.card.classes),
-        generator=torch.Generator().manual_seed(seed),
+        generator=plain_torch_generator(seed),
         networks=available,
     )
     return Normalised(network, recipe).eval()
@@ -231,8 +227,11 @@ def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:
             f"Import the network yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
         )
     # Without a manifest the set was not loaded from a registry, so there is no digest to compare with.
-    if distilled.own is not None:
-        recorded, passed_digest = distilled.own.get(name, "no digest"), digest_of_passed(name, passed[name])
+    if distilled.source_digests is not None:
+        recorded, passed_digest = (
+            distilled.source_digests.get(name, "no digest"),
+            passed_source_digest(name, passed[name]),
+        )
         if recorded != passed_digest:
             raise IntegrityError(
                 f"the source of the network passed as {name!r} has SHA-256 {passed_digest}; the manifest of this set "

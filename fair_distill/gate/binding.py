@@ -14,8 +14,8 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Exam, Gate, GateSplit, Named, Recipe, shortfall
 from fair_distill.config.sections import checked
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.predictions import Attributes, Predictions
-from fair_distill.workspace import parse_json, sha256, to_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,16 +26,16 @@ class GateIndex:
     ----------
     digest : SHA-256 of the split's file
     attributes, attribute_names : the values that make up each group, as predictions on the split have them
-    labels, groups, pairs, clusters : int arrays (N,), as the split has them
+    labels, group_indices, pairs, clusters : int arrays (N,), as the split has them
     """
 
     digest: str
     classes: tuple[str, ...]
-    group_names: tuple[str, ...]
+    groups: tuple[str, ...]
     attributes: Attributes
     attribute_names: tuple[str, ...]
     labels: NDArray[np.integer]
-    groups: NDArray[np.integer]
+    group_indices: NDArray[np.integer]
     pairs: NDArray[np.integer]
     clusters: NDArray[np.integer]
 
@@ -126,7 +126,7 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
         raise IntegrityError(
             f"{name} are for the gate split {table.split[:12]}…; the file is {index.digest[:12]}…. Evaluate again"
         )
-    if (table.classes, table.groups) != (index.classes, index.group_names):
+    if (table.classes, table.groups) != (index.classes, index.groups):
         raise IntegrityError(f"{name} have other classes or groups than the gate split that they name; evaluate again")
     if (table.attributes, table.attribute_names) != (index.attributes, index.attribute_names):
         raise IntegrityError(
@@ -145,7 +145,7 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
         )
     for column, expected in {
         "label": index.labels,
-        "group": index.groups,
+        "group": index.group_indices,
         "pair": index.pairs,
         "cluster": index.clusters,
     }.items():

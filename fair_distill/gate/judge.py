@@ -14,6 +14,7 @@ import numpy as np
 from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
+from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clause import decide, undecided
@@ -40,7 +41,7 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.published import NEAR_COPIES, found_in
 from fair_distill.gate.scope import lacking, scope
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
-from fair_distill.workspace import sha256
+from fair_distill.seeds import plain_numpy_generator
 
 __all__ = ["Verdict", "judge", "policy_digest"]
 
@@ -188,7 +189,7 @@ def _seen(own: Sequence[Answers], by: tuple[str, ...], *, where: str) -> Seen:
     if by:
         own = [grouped_by(one, by, where=f"{where}.limits: by {', '.join(by)}") for one in own]
     # The same draws whoever judges: they decide nothing, and a verdict is a function of its inputs.
-    return Seen(tuple(own), tuple(noise_floor(one, np.random.default_rng(0)) for one in own))
+    return Seen(tuple(own), tuple(noise_floor(one, plain_numpy_generator(0)) for one in own))
 
 
 def _reference(

@@ -117,29 +117,29 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 def confusion(
     labels: Ints,
-    groups: Ints,
+    group_indices: Ints,
     predicted: Ints,
     *,
     classes: Sequence[str],
-    group_names: Sequence[str],
+    groups: Sequence[str],
     probability: NDArray[np.floating] | None = None,
 ) -> Confusion:
     """Count predictions per group and true class, and add up their probabilities where there are any."""
-    n_classes, n_groups = len(classes), len(group_names)
+    n_classes, n_groups = len(classes), len(groups)
     for name, column, size in (
         ("label", labels, n_classes),
-        ("group", groups, n_groups),
+        ("group", group_indices, n_groups),
         ("prediction", predicted, n_classes),
     ):
         if len(column) and not (0 <= column.min() and column.max() < size):
             raise DataError(f"a {name} lies outside 0 to {size - 1}")
-    cells = groups * n_classes + labels
+    cells = group_indices * n_classes + labels
     counts = np.bincount(cells * n_classes + predicted, minlength=n_groups * n_classes**2).astype(np.float64)
     confidence: Floats | None = None
     if probability is not None:
         sums = np.bincount(cells, probability.astype(np.float64), minlength=n_groups * n_classes)
         confidence = sums.astype(np.float64).reshape(n_groups, n_classes)
-    return Confusion(counts.reshape(n_groups, n_classes, n_classes), tuple(group_names), tuple(classes), confidence)
+    return Confusion(counts.reshape(n_groups, n_classes, n_classes), tuple(groups), tuple(classes), confidence)
 
 
 def mean_confusion(confusions: Sequence[Confusion]) -> Confusion:

@@ -104,7 +104,7 @@ class Answers:
                 self.of_groups,
                 self.predicted[seed],
                 classes=self.classes,
-                group_names=self.groups,
+                groups=self.groups,
                 probability=self.probability[seed],
             )
             for seed in range(self.seeds)
@@ -121,7 +121,7 @@ class Answers:
             np.tile(of_groups, self.seeds),
             self.predicted.ravel(),
             classes=self.classes,
-            group_names=self.groups,
+            groups=self.groups,
             probability=self.probability.ravel(),
         )
         assert whole.confidence is not None

@@ -21,6 +21,7 @@ from fair_distill.gate.metrics import GAP_RATES, Floats, Ints
 from fair_distill.gate.network_predictions import coarser
 from fair_distill.gate.policy import alpha_at, check
 from fair_distill.gate.published import NEAR_COPIES
+from fair_distill.seeds import plain_numpy_generator
 
 _MOST = 1_000_000
 
@@ -92,13 +93,13 @@ def cells_of(split: GroupedDataset, policy: Gate | None = None) -> Cells:
     """
     wanted = {limit.by for limit in policy.limits if limit.by} if policy else set()
     marginals = {by: _cells(split, *_coarse(split, by)) for by in sorted(wanted)}
-    return replace(_cells(split, split.groups, split.group_names), marginals=marginals)
+    return replace(_cells(split, split.group_indices, split.groups), marginals=marginals)
 
 
 def _coarse(split: GroupedDataset, by: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
     where = f"params.yaml: gate.limits: by {', '.join(by)}"
     kept, names = coarser(split.attributes, split.attribute_names, by, where=where)
-    return kept[split.groups], names
+    return kept[split.group_indices], names
 
 
 def _cells(split: GroupedDataset, groups: Ints, names: tuple[str, ...]) -> Cells:
@@ -141,7 +142,7 @@ def _row(limit: Limit, cells: Cells, assume: Assumed, *, alpha: float, rng: np.r
 
     def bound(cells: Cells, draws: int) -> Floats:
         # The same draws for every size, so that the chance grows with it.
-        return _bounds(limit, cells, assume, alpha=alpha, rng=np.random.default_rng(seed), draws=draws)
+        return _bounds(limit, cells, assume, alpha=alpha, rng=plain_numpy_generator(seed), draws=draws)
 
     drawn = sign * bound(cells, draws)
     likely = tuple(float(sign * q) for q in np.quantile(drawn, [0.8, 0.9]))

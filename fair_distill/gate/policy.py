@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from fair_distill.config import Gate, Limit, Section, checked, shortfall
 from fair_distill.errors import ConfigError, MeasurementError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.metrics import GAP_RATES, GAPS, METRICS
 from fair_distill.gate.published import NEAR_COPIES
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
-from fair_distill.workspace import parse_json, sha256, to_json
 
 PROMOTED = "promoted"
 # The rise of a maximum is bounded by the largest rise; the rise of a mean is not gated.

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fair_distill.errors import MeasurementError
+from fair_distill.files import is_sha256, parse_json, to_json
 from fair_distill.formats import arrow
 from fair_distill.gate.metrics import Confusion, confusion
-from fair_distill.workspace import is_sha256, parse_json, to_json
 
 _KEY = b"fair_distill"
 _COLUMNS = {
@@ -184,7 +184,7 @@ class Predictions:
             group,
             predicted,
             classes=self.classes,
-            group_names=self.groups,
+            groups=self.groups,
             probability=self.columns["probability"][of_run],
         )
 

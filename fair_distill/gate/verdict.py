@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fair_distill.errors import IntegrityError, Refused, Undecided
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.formats.strict_json import check_fields
-from fair_distill.workspace import parse_json, sha256, to_json
 
 Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
 EXIT_CODES = {

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.registry.ledger import check_name, parse_time, timestamp
 from fair_distill.registry.store import Absent, Store
-from fair_distill.workspace import is_sha256, parse_json, sha256, to_json
 
 _FORMAT = 1
 _PUBLISHING, _COLLECTING = "publishing/", "collecting/"

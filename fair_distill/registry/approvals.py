@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from fair_distill.config import Approvals
 from fair_distill.errors import Undecided
+from fair_distill.files import sha256
 from fair_distill.registry.channels import refuse_revoked, version_number
 from fair_distill.registry.integrity import envelopes_of
 from fair_distill.registry.ledger import read_to_write
 from fair_distill.registry.store import Store, evidence_key, put
 from fair_distill.statements import Signer, Statement, readable, signed_by
-from fair_distill.workspace import sha256
 
 
 def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer) -> None:

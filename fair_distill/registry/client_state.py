@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, FairDistillWarning, IntegrityError
+from fair_distill.files import parse_json, sha256, to_json, write_bytes
 from fair_distill.registry.ledger import Entry, entry_key
 from fair_distill.registry.store import Absent, Store, check_folder, check_key, identity_of, is_named_so, same_place
-from fair_distill.workspace import parse_json, sha256, to_json, write_bytes
 
 ENVIRONMENT = "FAIR_DISTILL_CACHE"
 

@@ -7,9 +7,9 @@ the place where it lies; what is trusted is the SHA-256 beside it.
 import json
 from collections.abc import Sequence
 
+from fair_distill.files import md5
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, Manifest
 from fair_distill.registry.store import object_key
-from fair_distill.workspace import md5
 
 
 def beside_files(manifest: Manifest, provenance: bytes) -> dict[str, bytes]:

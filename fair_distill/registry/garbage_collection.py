@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import parse_json, to_json
 from fair_distill.registry.announcements import Announcement, announcements, plan
 from fair_distill.registry.channels import published
 from fair_distill.registry.client_state import known_names, remember
@@ -25,7 +26,6 @@ from fair_distill.registry.integrity import fetch, manifest_of
 from fair_distill.registry.ledger import BETWEEN_WRITERS, Entry, names, read_ledger
 from fair_distill.registry.store import Apart, Store, manifest_key
 from fair_distill.registry.verify import check_head, read_anchor
-from fair_distill.workspace import parse_json, to_json
 
 # How long a publication may run, and how long garbage waits between the two runs.
 LEAST = timedelta(hours=24)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
+from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempts import check_attempt
@@ -26,7 +27,6 @@ from fair_distill.registry.store import (
     object_key,
 )
 from fair_distill.statements import Statement, read_envelope, require
-from fair_distill.workspace import is_sha256, parse_json, sha256, to_json
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _WAIVED = re.compile(r"waived until ([0-9]{4}-[0-9]{2}-[0-9]{2}) ")
@@ -89,7 +89,7 @@ def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> Distill
         raise IntegrityError(str(error)) from None
     if to_json(loaded.card.to_dict()) != to_json(manifest.card.to_dict()):
         raise IntegrityError(f"{name}: the card in {SET_FILE} is not the card of its manifest")
-    return replace(loaded, own=manifest.own)
+    return replace(loaded, source_digests=manifest.own)
 
 
 def grounds_of(store: Store, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:

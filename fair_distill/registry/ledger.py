@@ -23,6 +23,7 @@ from itertools import chain, islice
 from typing import Literal, get_args
 
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.registry.snapshots import (
     SMALLEST,
     Snapshot,
@@ -32,7 +33,6 @@ from fair_distill.registry.snapshots import (
     write_missing,
 )
 from fair_distill.registry.store import MOST_SKEW, Absent, Store, Unanswered, check_written
-from fair_distill.workspace import is_sha256, parse_json, sha256, to_json
 
 Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
 # The events that put a version in force, on the ground of a verdict that passed.

@@ -11,9 +11,9 @@ from typing import Any
 
 from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, IntegrityError
+from fair_distill.files import is_md5, is_sha256, md5, parse_json, require_file, sha256, to_json, write_bytes
 from fair_distill.formats.strict_json import check_fields
 from fair_distill.registry.store import key_fault
-from fair_distill.workspace import is_md5, is_sha256, md5, needed, parse_json, sha256, to_json, write_bytes
 
 SET_FILE = "set.parquet"
 MANIFEST_FILE = "manifest.json"
@@ -145,11 +145,11 @@ def write_version(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> 
 def read_version(folder: Path, *, made_by: str) -> tuple[Manifest, dict[str, bytes]]:
     """Read a set's folder back and check every byte against its manifest."""
     manifest = Manifest.from_json(
-        needed(folder / MANIFEST_FILE, made_by=made_by).read_bytes(), name=str(folder / MANIFEST_FILE)
+        require_file(folder / MANIFEST_FILE, made_by=made_by).read_bytes(), name=str(folder / MANIFEST_FILE)
     )
     files = {}
     for entry in manifest.files:
-        content = needed(folder / entry.path, made_by=made_by).read_bytes()
+        content = require_file(folder / entry.path, made_by=made_by).read_bytes()
         check_file(entry, content, name=str(folder / entry.path))
         files[entry.path] = content
     return manifest, files

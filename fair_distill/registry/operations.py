@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, DataError, Refused, Undecided
+from fair_distill.files import parse_json, sha256, to_json, write_bytes
 from fair_distill.registry.client_state import place_of
 from fair_distill.registry.store import Unanswered, identity_of
-from fair_distill.workspace import parse_json, sha256, to_json, write_bytes
 
 # After a day, the same command most likely means another operation.
 LONGEST = timedelta(days=1)

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.files import is_sha256, parse_json, to_json, write_bytes
 from fair_distill.registry.channels import published, resolve, revocation, version_number
 from fair_distill.registry.lookup import opened
 from fair_distill.registry.store import open_store, same_place
-from fair_distill.workspace import is_sha256, parse_json, to_json, write_bytes
 
 LOCK_FILE = "fair-distill.lock"
 _FORMAT = 1

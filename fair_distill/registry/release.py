@@ -14,6 +14,7 @@ from types import MappingProxyType
 from fair_distill.config import Approvals
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.judge import Verdict
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.announcements import announce
@@ -32,7 +33,6 @@ from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, read
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, put
 from fair_distill.statements import PREDICATES, Signer, Statement
-from fair_distill.workspace import parse_json, sha256, to_json
 
 
 @dataclass(frozen=True)

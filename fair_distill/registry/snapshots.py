@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.registry.store import Absent, Store, Unanswered
-from fair_distill.workspace import parse_json, sha256, to_json
 
 # With a factor of four, at most three blocks of each of the smaller sizes are needed to cover a ledger.
 SIZES = (6400, 1600, 400, 100)

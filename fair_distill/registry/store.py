@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Protocol
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, IntegrityError
+from fair_distill.files import md5, sha256
 from fair_distill.storage.s3 import open_bucket
 from fair_distill.storage.urls import path_of, read_address
 from fair_distill.text import address_without_secrets
-from fair_distill.workspace import md5, sha256
 
 ENVIRONMENT = "FAIR_DISTILL_REGISTRY"
 FOLDER = "registry"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256
 from fair_distill.registry.admission import admit
 from fair_distill.registry.channels import published
 from fair_distill.registry.integrity import (
@@ -27,7 +28,6 @@ from fair_distill.registry.lookup import opened, parse, selected, trusted
 from fair_distill.registry.snapshots import check_snapshots
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
 from fair_distill.statements import Statement, read_envelope, signed_by
-from fair_distill.workspace import sha256
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources import idx, npz
 from fair_distill.data.splits import deal
 from fair_distill.errors import ConfigError
-from fair_distill.reproduce.seeds import numpy_generator
+from fair_distill.seeds import numpy_generator
 
 # The papers' ten, in their order: class c owns colour c.
 COLOURS: dict[str, Sequence[int] | str] = {
@@ -110,13 +110,13 @@ def prepare(name: str, data: Path, *, paired_per_class: int) -> Prepared:
     source = READERS[benchmark.read](data).in_memory()
     train, test = _rows(source)
     if benchmark.colours is None:
-        assert source.groups is not None
+        assert source.group_indices is not None
         parts = [_natural(source, rows) for rows in (train, test)]
         return Prepared(parts[0], parts[1], {"official": range(len(source))})
-    rng = numpy_generator(_SEED, f"{name}.colours")
+    rng = numpy_generator(_SEED, f"reproduce.{name}.colours")
     colours, paint, n = benchmark.colours, benchmark.paint, len(source)
     painted = skewed(source, train, colours, 0.9, rng, paint=paint, owners=benchmark.owners)
-    few = _few(source.labels, test, paired_per_class, numpy_generator(_SEED, f"{name}.paired"))
+    few = _few(source.labels, test, paired_per_class, numpy_generator(_SEED, f"reproduce.{name}.paired"))
     both = paired(source, few, colours, paint=paint)
     if not benchmark.one_colour:
         return Prepared(painted, both, {"paired": range(n)})
@@ -192,7 +192,7 @@ FILES = {
 def _rows(source: Labelled) -> tuple[Array, Array]:
     if source.splits is None:
         shares = {"train": 1 - _OWN_TEST, "test": _OWN_TEST}
-        dealt = deal(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "split"))
+        dealt = deal(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "reproduce.split"))
         return dealt["train"], dealt["test"]
     return source.splits.rows("train"), source.splits.rows("test")
 
@@ -203,13 +203,13 @@ def _few(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -
 
 
 def _natural(source: Labelled, rows: Array) -> GroupedDataset:
-    assert source.groups is not None
+    assert source.group_indices is not None
     return GroupedDataset.from_arrays(
         np.asarray(source.images)[rows],
         source.labels[rows],
-        source.groups[rows],
+        source.group_indices[rows],
         classes=source.classes,
-        group_names=source.group_names,
+        groups=source.groups,
         pairs=rows,
     )
 
@@ -219,8 +219,8 @@ def _joined(first: GroupedDataset, second: GroupedDataset, *, shift: int) -> Gro
     return GroupedDataset.from_arrays(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels]),
-        np.concatenate([first.groups, second.groups]),
+        np.concatenate([first.group_indices, second.group_indices]),
         classes=first.classes,
-        group_names=first.group_names,
+        groups=first.groups,
         pairs=np.concatenate([first.pairs, second.pairs + shift]),
     )

@@ -18,7 +18,7 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.reproduce.benchmarks import Prepared, prepare
 from fair_distill.reproduce.budget import Budget
 from fair_distill.reproduce.methods import Made, Task, method
-from fair_distill.reproduce.seeds import numpy_generator, torch_generator
+from fair_distill.seeds import numpy_generator, torch_generator
 
 SHOWN = ("accuracy", "worst_group_accuracy", "eo_diag_max", "eo_diag_mean")
 GAPS = ("eo_diag_max", "eo_diag_mean")
@@ -92,13 +92,14 @@ def _tested(made: Made, prepared: Prepared, job: Job, plan: Plan) -> dict[str, A
         split="",
         seeds=plan.budget.networks,
         networks={made.recipe.network["name"]: made.recipe.network["options"]},
-        generator=lambda number: torch_generator(job.seed, f"evaluate.{number}"),  # whatever the method
+        generator=lambda number: torch_generator(job.seed, f"reproduce.evaluate.{number}"),  # whatever the method
         device=torch.device(plan.device),
         together=torch.device(plan.device).type == "cuda",
     )
     return {
         test: figures(
-            answers(_only(predictions, pairs), 0), numpy_generator(job.seed, f"{job.benchmark}.{job.method}.{test}")
+            answers(_only(predictions, pairs), 0),
+            numpy_generator(job.seed, f"reproduce.{job.benchmark}.{job.method}.{test}"),
         )
         for test, pairs in prepared.tests.items()
     }

@@ -20,7 +20,7 @@ from fair_distill.errors import ConfigError
 from fair_distill.evaluation.coresets import CORESETS
 from fair_distill.evaluation.references import embedding, resampled, subset
 from fair_distill.reproduce.budget import Budget
-from fair_distill.reproduce.seeds import numpy_generator, torch_generator
+from fair_distill.seeds import numpy_generator, torch_generator
 
 _BATCH = 256
 
@@ -86,7 +86,7 @@ class Whole:
         return {"select": "all", "resampled": self.balanced}
 
     def make(self, task: Task) -> Made:
-        whole = resampled(task.train, numpy_generator(task.seed, "resample")) if self.balanced else task.train
+        whole = resampled(task.train, numpy_generator(task.seed, "reproduce.resample")) if self.balanced else task.train
         return Made(whole.images, np.asarray(whole.labels), recipe(task, steps=task.budget.full_steps))
 
 
@@ -106,8 +106,8 @@ class Selected:
         if self.select in CORESETS:
             knowing = recipe(task, steps=task.budget.full_steps)
             device = torch.device(task.device)
-            embed = embedding(task.train, knowing, torch_generator(task.seed, "embedding"), device)
-        generator = torch_generator(task.seed, f"select.{self.select}")
+            embed = embedding(task.train, knowing, torch_generator(task.seed, "reproduce.embedding"), device)
+        generator = torch_generator(task.seed, f"reproduce.select.{self.select}")
         images, labels = subset(self.select, task.train, task.ipc, self.formation, generator, embed=embed)
         return Made(images, labels, recipe(task, formation=self.formation))
 
@@ -144,7 +144,9 @@ class Distilled:
     def make(self, task: Task) -> Made:
         settings = self.settings(task.budget, task.ipc)
         train = (
-            resampled(task.train, numpy_generator(task.seed, "resample")) if settings.pop("resampled") else task.train
+            resampled(task.train, numpy_generator(task.seed, "reproduce.resample"))
+            if settings.pop("resampled")
+            else task.train
         )
         settings["embedding"] = embedding_on(task.device, task.budget)
         done = distill(train, **settings, seed=task.seed, device=task.device)
@@ -180,7 +182,9 @@ class Joined:
             if share == 0:
                 continue
             own = settings | {"ipc": share, "real_per_class": max(1, task.budget.real_per_class * share // task.ipc)}
-            done = distill(train.at(np.flatnonzero(train.groups == group)), **own, seed=task.seed, device=task.device)
+            done = distill(
+                train.at(np.flatnonzero(train.group_indices == group)), **own, seed=task.seed, device=task.device
+            )
             images.append(done.images)
             labels.append(done.labels)
             losses.append(done.losses)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.workspace import parse_json, to_json, write_bytes
+from fair_distill.files import parse_json, to_json, write_bytes
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fair_distill.errors import ConfigError
+from fair_distill.files import write_bytes
 from fair_distill.reproduce.benchmarks import known, look_for_files
 from fair_distill.reproduce.measure import Clock, Job, Plan
 from fair_distill.reproduce.methods import embedding_on, method
@@ -17,7 +18,6 @@ from fair_distill.reproduce.record import Record, open_record
 from fair_distill.reproduce.reported import COBRA
 from fair_distill.reproduce.table import markdown
 from fair_distill.reproduce.workers import work
-from fair_distill.workspace import write_bytes
 
 
 @dataclass(frozen=True)

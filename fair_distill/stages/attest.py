@@ -9,12 +9,13 @@ from pathlib import Path
 
 from fair_distill.config import Config
 from fair_distill.errors import IntegrityError, MeasurementError, Undecided
+from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.registry.manifest import MANIFEST_FILE
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.set_record import set_command
 from fair_distill.statements import Signer, Statement, read_envelope, signed_by
-from fair_distill.workspace import Workspace, sha256, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def attest_predictions(workspace: Workspace, config: Config, names: Sequence[str], *, sign: Signer) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fair_distill.config import Config
+from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
@@ -20,7 +21,7 @@ from fair_distill.registry.store import Store, evidence_key
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.statements import Signer
-from fair_distill.workspace import Workspace, needed, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def registry_context(
     workspace: Workspace, config: Config, name: str, channel: str, *, store: Store, hand: Hand, fresh: str = ""
 ) -> RegistryContext:
     """Reserve the attempt and return the registry's context; its content is context.json itself if that is current."""
-    content = needed(workspace.context, made_by="echo {} > context.json").read_bytes()
+    content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     current = read_context(content)
     version, split, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
     promoted, predictions = None, None
@@ -130,7 +131,7 @@ def _gate_digest(workspace: Workspace, name: str) -> str:
     """Return the digest of the gate split, or the one in the predictions if the split's file is missing."""
     if workspace.split("gate").exists():
         return sha256(workspace.split("gate"))
-    content = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    content = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
     return Predictions.from_parquet(content).split
 
 

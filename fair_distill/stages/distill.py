@@ -5,6 +5,7 @@ from typing import Any
 
 from fair_distill.config import Candidate, Config
 from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, Manifest, write_version
 from fair_distill.stages.device import machine_provenance, peak_memory_mb, torch_device
 from fair_distill.stages.experts import expert_folder
@@ -12,7 +13,7 @@ from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore
 from fair_distill.stages.set_record import group_label_record, make_card, make_manifest, set_params, training_recipe
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.stages.validate import data_provenance, read_validation
-from fair_distill.workspace import Workspace, needed, sha256, to_csv, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def distill_candidate(
@@ -39,8 +40,7 @@ def distill_candidate(
     from fair_distill.audit.measurements import measure_set
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.checkpoint import CheckpointFolder
-    from fair_distill.distillation.loop import Streams
-    from fair_distill.distillation.loop import distill as optimise
+    from fair_distill.distillation.loop import Streams, optimise
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.report.grid import blank_png, grid_png
 
@@ -49,7 +49,7 @@ def distill_candidate(
     torch_dev = torch_device(device, threads=config.threads)
     resolved = read_training_data(workspace, config, torch_dev)
     train = resolved.dataset
-    tune = read_split(needed(workspace.split("tune"), made_by="fair-distill prepare"))
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
     source = sha256(workspace.split("train"))
     # Recorded before the run: the files of custom components may change while it lasts.
     params = set_params(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump())
@@ -114,11 +114,11 @@ def _checkpoint_key(config: Config, candidate: Candidate, *, source: str, machin
     A run with another evaluation recipe therefore resumes from the same checkpoints. The machine is part of the key:
     half a run here and half on a machine with other rounding would give a set that neither machine reproduces.
     """
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     inputs = config.model_dump(include={"engine", "seed", "threads", "distill"})
     inputs |= {"candidate": candidate.model_dump(), "source": source, "where": machine}
-    custom = digests_of_own(inputs)
+    custom = custom_source_digests(inputs)
     return sha256(to_json(inputs | ({"own": custom} if custom else {})))
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import IntegrityError, MeasurementError
+from fair_distill.files import is_md5
 from fair_distill.registry.manifest import MANIFEST_FILE
 from fair_distill.registry.store import key_fault
 from fair_distill.text import printable
 from fair_distill.versioning.dvc_remote import DvcRemote
-from fair_distill.workspace import Workspace, is_md5
+from fair_distill.workspace import Workspace
 
 # The largest files that are downloaded, in bytes, and the most files in one folder.
 _LISTING, _PREDICTIONS, _DATA = 10**6, 512 * 10**6, 16_000 * 10**6

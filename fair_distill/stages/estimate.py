@@ -21,13 +21,14 @@ from typing import Any
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
+from fair_distill.files import require_file
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.prepare import read_source_splits
 from fair_distill.stages.references import select_examples
 from fair_distill.stages.set_record import make_card, training_recipe
 from fair_distill.stages.training_data import read_training_data
-from fair_distill.workspace import Workspace, needed
+from fair_distill.workspace import Workspace
 
 Clock = Callable[[], float]
 # Enough steps for a mean. At least one lifetime of a network is timed, because its renewal may include training.
@@ -172,15 +173,14 @@ def _measure_distill(
     from fair_distill.audit.measurements import measure_set
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.checkpoint import CheckpointFolder
-    from fair_distill.distillation.loop import Streams
-    from fair_distill.distillation.loop import distill as optimise
+    from fair_distill.distillation.loop import Streams, optimise
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
     from fair_distill.report.grid import grid_png
 
     torch_dev = torch_device(device, threads=config.threads)
     train = read_training_data(workspace, config, torch_dev).dataset
-    tune = read_split(needed(workspace.split("tune"), made_by="fair-distill prepare"))
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
     formation = config.distill.formation
     recipe = training_recipe(config, train, formation)
     networks = config.distill.networks
@@ -212,7 +212,7 @@ def _measure_distill(
     before = times[0] - start
     finishing = clock()
     images, labels = subset(
-        "random", train, config.distill.ipc, formation, torch_generator(config, "references.random")
+        "random", train, config.distill.ipc, formation, torch_generator(config.seed, "references.random")
     )
     measured = measure_set(images, labels, train, tune, config, formation=formation, device=torch_dev)
     card = make_card(config, train, name=name, kind="distilled", examples=len(labels), formation=formation, **measured)
@@ -238,7 +238,7 @@ def _measure_references(workspace: Workspace, config: Config, name: str, meters:
     device = torch_device("cpu", threads=config.threads)
     train, reference = read_split(workspace.split("train")), config.references[name]
     if reference.select != "all":
-        tune = read_split(needed(workspace.split("tune"), made_by="fair-distill prepare"))
+        tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
         images, labels = select_examples(config, reference, train, device)
         measure_set(images, labels, train, tune, config, formation=reference.formation or 1, device=device)
     return WorkCost(meters.clock() - start, 0.0, 0.0, meters.memory_mb(), None)
@@ -260,7 +260,7 @@ def _measure_evaluate(
     images, labels = train.images, train.labels
     if ipc:
         grouped = train if train.known.all() else train.of_known_groups()
-        images, labels = subset("random", grouped, ipc, formation, torch_generator(config, "references.random"))
+        images, labels = subset("random", grouped, ipc, formation, torch_generator(config.seed, "references.random"))
     together = device != "cpu"
     seeds = config.evaluate.seeds
     # As many networks at once as in the run: two that share two cores are slower than one that has both.
@@ -277,7 +277,7 @@ def _measure_evaluate(
             split="",
             seeds=at_once,
             networks={network.name: network.options for network in config.evaluate.networks},
-            generator=lambda seed: torch_generator(config, f"evaluate.{seed}"),
+            generator=lambda seed: torch_generator(config.seed, f"evaluate.{seed}"),
             device=torch_dev,
             together=together,
             workers=1 if together else config.threads,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import IntegrityError
+from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
 from fair_distill.gate.network_predictions import answers, grouped_by
 from fair_distill.gate.predictions import Predictions
@@ -17,7 +18,7 @@ from fair_distill.stages.device import machine_provenance, torch_device
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.storage.objects import open_objects
-from fair_distill.workspace import Workspace, needed, sha256, to_csv, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -128,15 +129,15 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
         If files do not match the manifest, or the gate split is also the train or tune split.
     """
     from fair_distill.data.split_file import read_split
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     check_set_name(config, name)
     torch_device(device, threads=1)  # a missing device is reported before anything is read
     # Recorded before training: the files of custom networks may change while it lasts.
-    custom = digests_of_own(config.evaluate.model_dump())
+    custom_digests = custom_source_digests(config.evaluate.model_dump())
     command = set_command(config, name)
     manifest, files = read_version(workspace.set(name), made_by=command)
-    gate = needed(workspace.split("gate"), made_by="fair-distill prepare")
+    gate = require_file(workspace.split("gate"), made_by="fair-distill prepare")
     gate_digest = sha256(gate)
     _check_unseen(workspace, gate_digest, manifest.source)
     if manifest.card.kind == "full":
@@ -152,7 +153,7 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     else:
         distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
         images, labels = distilled.images, distilled.labels
-    return _Inputs(manifest, images, labels, read_split(gate), gate_digest, custom)
+    return _Inputs(manifest, images, labels, read_split(gate), gate_digest, custom_digests)
 
 
 def _check_unseen(workspace: Workspace, gate_digest: str, source: str) -> None:
@@ -190,7 +191,7 @@ def _predict(
         split=inputs.gate_digest,
         seeds=len(seeds),
         networks=networks,
-        generator=lambda index: torch_generator(config, f"evaluate.{seeds[index]}"),
+        generator=lambda index: torch_generator(config.seed, f"evaluate.{seeds[index]}"),
         device=torch_device(device, threads=1),
         together=device != "cpu",
         workers=config.threads if device == "cpu" else 1,

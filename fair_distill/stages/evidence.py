@@ -15,13 +15,14 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
 from fair_distill.stages.set_record import CANDIDATE_KEYS, COMMON_SECTIONS, check_set_name, set_command
 from fair_distill.versioning.dvc_lock import check_lock
-from fair_distill.workspace import Workspace, parse_json, sha256, to_json
+from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,15 +168,15 @@ def _read_index(workspace: Workspace) -> GateIndex | None:
     from fair_distill.data.split_file import read_split
 
     split = read_split(path)
-    attributes, names = named_attributes(split.group_names, split.attributes, split.attribute_names)
+    attributes, names = named_attributes(split.groups, split.attributes, split.attribute_names)
     return GateIndex(
         digest=sha256(path),
         classes=split.classes,
-        group_names=split.group_names,
+        groups=split.groups,
         attributes=attributes,
         attribute_names=names,
         labels=split.labels,
-        groups=split.groups,
+        group_indices=split.group_indices,
         pairs=split.pairs,
         clusters=split.clusters,
     )
@@ -238,7 +239,7 @@ def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, comma
             name=card.name,
             kind="full",
             classes=split.classes,
-            groups=split.group_names,
+            groups=split.groups,
             shape=split.shape,
             examples=len(split),
             train_counts=tuple(map(tuple, split.counts.tolist())),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import machine_provenance, torch_device
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
 from fair_distill.stages.set_record import training_recipe
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.stages.validate import read_validation
-from fair_distill.workspace import Workspace, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.distillation.experts import ExpertFolder, Experts
@@ -86,7 +87,7 @@ def train_candidate_experts(
         alignment_for(train, config.distill, candidate, device=torch_dev),
         folder=folder,
         normalise=Normalisation(recipe.mean, recipe.std),
-        generator=lambda expert: torch_generator(config, f"experts.{expert}"),
+        generator=lambda expert: torch_generator(config.seed, f"experts.{expert}"),
         device=torch_dev,
         progress=report,
         finished=keep,
@@ -130,7 +131,7 @@ def _expert_settings(config: Config) -> "Experts | None":
 
 def _expert_key(config: Config, name: str, settings: "Experts", *, source: str) -> str:
     """Return the digest of everything that experts depend on; runs with other student steps use the same experts."""
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     inputs = config.model_dump(include={"engine", "seed", "threads"}) | {
         "candidate": config.candidate(name).model_dump(),
@@ -139,5 +140,5 @@ def _expert_key(config: Config, name: str, settings: "Experts", *, source: str) 
         "experts": settings.model_dump(),
         "groups": config.distill.model_dump(include={"shrinkage", "unknown"}),
     }
-    custom = digests_of_own(inputs)
+    custom = custom_source_digests(inputs)
     return sha256(to_json(inputs | ({"own": custom} if custom else {})))

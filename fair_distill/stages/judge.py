@@ -3,12 +3,13 @@
 from datetime import date
 
 from fair_distill.config import Config, Gate
+from fair_distill.files import write_bytes
 from fair_distill.gate.judge import judge
 from fair_distill.gate.policy import check, read_context, tighten
 from fair_distill.gate.verdict import Verdict
 from fair_distill.stages.attest import require_attested
 from fair_distill.stages.evidence import read_context_file, read_evidence
-from fair_distill.workspace import Workspace, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def judge_set(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from fair_distill.config import Config
+from fair_distill.files import require_file
 from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
 from fair_distill.gate.policy import read_context
 from fair_distill.seeds import numpy_generator
 from fair_distill.stages.evidence import read_context_file
-from fair_distill.workspace import Workspace, needed
+from fair_distill.workspace import Workspace
 
 
 def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int) -> Plan:
@@ -21,12 +22,12 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     """
     from fair_distill.data.split_file import read_split
 
-    split = read_split(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = read_split(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
     attempt = read_context(read_context_file(workspace)).attempt
     return plan(
         cells_of(split, config.gate),
         config.gate,
         [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
-        rng=numpy_generator(config, "gate.plan"),
+        rng=numpy_generator(config.seed, "gate.plan"),
         attempt=attempt.number if attempt else 1,
     )

@@ -49,8 +49,8 @@ def _write_splits(config: Config, paths: Mapping[str, Path], *, root: Path, prog
     planned = plan(
         source,
         config.data,
-        dealing=numpy_generator(config, "prepare.split"),
-        colouring=numpy_generator(config, "prepare.colours"),
+        dealing=numpy_generator(config.seed, "prepare.split"),
+        colouring=numpy_generator(config.seed, "prepare.colours"),
     )
     report = progress if len(source) >= _FEWEST_EXAMPLES_WITH_PROGRESS else ignore_progress
     planned.write(paths, progress=lambda step, steps: report(StageProgress(step, steps, images=1)))

@@ -4,11 +4,12 @@ from dataclasses import astuple, fields
 
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import require_file, to_csv, write_bytes
 from fair_distill.registry.manifest import SET_FILE, read_version
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import torch_device
 from fair_distill.stages.set_record import set_command
-from fair_distill.workspace import Workspace, needed, to_csv, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def project_sets(workspace: Workspace, config: Config) -> int:
@@ -22,7 +23,7 @@ def project_sets(workspace: Workspace, config: Config) -> int:
     from fair_distill.distillation.sampling import normalisation
 
     torch_device("cpu", threads=config.threads)
-    train = read_split(needed(workspace.split("train"), made_by="fair-distill prepare"))
+    train = read_split(require_file(workspace.split("train"), made_by="fair-distill prepare"))
     sets = {}
     for name in config.sets:
         manifest, files = read_version(workspace.set(name), made_by=set_command(config, name))
@@ -38,7 +39,7 @@ def project_sets(workspace: Workspace, config: Config) -> int:
         architecture.options,
         train.shape,
         len(train.classes),
-        torch_generator(config, "diagnostics"),
+        torch_generator(config.seed, "diagnostics"),
         custom=True,
     )
     points = project(

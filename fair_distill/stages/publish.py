@@ -4,6 +4,7 @@ import os
 
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError
+from fair_distill.files import require_file
 from fair_distill.registry import release
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Publication
@@ -13,7 +14,7 @@ from fair_distill.stages.attest import attested_by
 from fair_distill.stages.context import Hand
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.set_record import set_command
-from fair_distill.workspace import Workspace, needed
+from fair_distill.workspace import Workspace
 
 
 def publish_set(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
@@ -26,7 +27,7 @@ def publish_set(workspace: Workspace, config: Config, *, registry: str, hand: Ha
     evidence = read_checked_evidence(workspace, config, name)
     command = set_command(config, name)
     manifest, files = read_version(workspace.set(name), made_by=command)
-    provenance = needed(workspace.set(name) / PROVENANCE_FILE, made_by=command).read_bytes()
+    provenance = require_file(workspace.set(name) / PROVENANCE_FILE, made_by=command).read_bytes()
     evaluator = attested_by(workspace, config, name, evidence.predictions, keys=config.gate.evaluators)
     attestation = workspace.attestation(name).read_bytes() if evaluator else None
 

@@ -16,6 +16,7 @@ from fair_distill.config import Config, Gate, parse_config
 from fair_distill.config.loading import read_mapping
 from fair_distill.config.yaml_dialect import YamlError, parse_yaml
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError, Undecided
+from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.predictions import read_header
 from fair_distill.gate.verdict import Verdict
@@ -27,7 +28,7 @@ from fair_distill.stages.set_record import check_set_name
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.versioning.dvc_remote import DvcRemote
 from fair_distill.versioning.git_objects import Commit, checked_out, place_in_repository
-from fair_distill.workspace import Workspace, sha256, write_bytes
+from fair_distill.workspace import Workspace
 
 _MB = 10**6
 # The largest files that are read from git, in bytes. dvc.lock records no size for them.

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError
+from fair_distill.files import to_json
 from fair_distill.stages.pull_request import PullRequest, parse_untrusted_yaml
 from fair_distill.text import printable
 from fair_distill.versioning.git_objects import checked_out
-from fair_distill.workspace import to_json
 
 # The sections of params.yaml that a verdict depends on.
 _SECTIONS = ("gate", "evaluate", "recipe", "data", "validate")

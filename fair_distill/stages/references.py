@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 from fair_distill.config import Config, Reference
 from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import require_file, sha256
 from fair_distill.registry.manifest import SET_FILE, Manifest, write_version
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import torch_device
 from fair_distill.stages.set_record import make_card, make_manifest, set_params, training_recipe
 from fair_distill.stages.validate import read_validation
-from fair_distill.workspace import Workspace, needed, sha256
+from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
         manifest = make_manifest(config, card, {}, params=set_params(config, **selection), source=source)
         write_version(workspace.set(name), manifest, {})
         return manifest
-    tune = read_split(needed(workspace.split("tune"), made_by="fair-distill prepare"))
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
     device = torch_device("cpu", threads=config.threads)
 
     formation = reference.formation or 1
@@ -57,9 +58,9 @@ def select_examples(
     from fair_distill.evaluation.coresets import CORESETS
     from fair_distill.evaluation.references import embedding, subset
 
-    generator = torch_generator(config, f"references.{reference.select}")
+    generator = torch_generator(config.seed, f"references.{reference.select}")
     embed = None
     if reference.select in CORESETS:
         recipe = training_recipe(config, train, 1)
-        embed = embedding(train, recipe, torch_generator(config, "references.embedding"), device)
+        embed = embedding(train, recipe, torch_generator(config.seed, "references.embedding"), device)
     return subset(reference.select, train, config.distill.ipc, reference.formation or 1, generator, embed=embed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fair_distill.config import Config
 from fair_distill.errors import Refused
+from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
@@ -24,7 +25,7 @@ from fair_distill.stages.policy import load_policy_floor, without_promoted
 from fair_distill.stages.progress import ProgressCallback, ignore_progress
 from fair_distill.stages.publish import check_private_predictions
 from fair_distill.statements import Statement, readable, signed_by
-from fair_distill.workspace import Workspace, needed, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 # A sentence may contain long names of classes and groups, and entries of the ledger must stay small.
 _LONGEST_REASON = 1000
@@ -161,12 +162,12 @@ def _demote(store: Store, dataset: str, live: LiveVersion, verdict: Verdict, han
 
 def _published_predictions(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
     """Return published predictions of a version by the networks in params.yaml on the gate split, or None."""
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
-    split = sha256(needed(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
-    custom = digests_of_own(config.evaluate.model_dump())
+    custom = custom_source_digests(config.evaluate.model_dump())
     runs = list(product(range(len(networks)), range(config.evaluate.seeds)))
     for key in store.list(f"versions/{version}/predictions/"):
         if not _is_trusted(store, config, version, Path(key).stem):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fair_distill.config import Config, Gate
 from fair_distill.errors import FairDistillError, IntegrityError
+from fair_distill.files import require_file, sha256
 from fair_distill.gate.policy import PROMOTED, read_context
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
@@ -14,7 +15,7 @@ from fair_distill.registry.channels import published
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import Store, manifest_key, open_store
 from fair_distill.stages.evidence import read_context_file, read_references
-from fair_distill.workspace import Workspace, needed, sha256
+from fair_distill.workspace import Workspace
 
 
 def replay_policy(
@@ -77,7 +78,7 @@ def _reference_predictions(workspace: Workspace, config: Config, policy: Gate, c
     compares_promoted = any(limit.over == PROMOTED for limit in policy.limits)
     if compares_promoted and read_context(context).promoted is not None:
         path = workspace.context.with_name("promoted.parquet")
-        references[PROMOTED] = needed(path, made_by="fair-distill gate reserve").read_bytes()
+        references[PROMOTED] = require_file(path, made_by="fair-distill gate reserve").read_bytes()
     return references
 
 

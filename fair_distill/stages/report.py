@@ -8,6 +8,7 @@ from fair_distill.card import DatasetCard
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError
+from fair_distill.files import parse_json, require_file, write_bytes
 from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
@@ -18,7 +19,7 @@ from fair_distill.report.report_data import Compared, Material, Point, gated
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.stages.status import read_status
-from fair_distill.workspace import Workspace, needed, parse_json, write_bytes
+from fair_distill.workspace import Workspace
 
 _SELECTIONS = {
     "all": "all real data",
@@ -51,7 +52,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
     """Read everything that the report on a set shows."""
     check_set_name(config, name)
     manifest, files = read_version(workspace.set(name), made_by=set_command(config, name))
-    path = needed(workspace.predictions(name), made_by=f"fair-distill evaluate {name}")
+    path = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}")
     predictions = Predictions.from_parquet(path.read_bytes(), name=str(path))
     provenance = workspace.set(name) / PROVENANCE_FILE
     # A distilled image may resemble the images that it was distilled from.

@@ -77,7 +77,7 @@ def make_card(
         name=name,
         kind=kind,
         classes=train.classes,
-        groups=train.group_names,
+        groups=train.groups,
         shape=train.shape,
         examples=examples,
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
@@ -95,7 +95,7 @@ def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolv
     """Return how distillation handled group labels, for the card; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
-    classes, groups = resolved.dataset.classes, resolved.dataset.group_names
+    classes, groups = resolved.dataset.classes, resolved.dataset.groups
     shrunk = unknown = None
     if distill.shrinkage and candidate.alignment.name != "pooled":
         shrunk = {
@@ -138,10 +138,10 @@ def set_params(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
     dict
         The sections and entries, and under "own" the SHA-256 of the source file of each custom component.
     """
-    from fair_distill.plugins import digests_of_own
+    from fair_distill.plugins import custom_source_digests
 
     params = config.model_dump(include={*COMMON_SECTIONS, *sections}, by_alias=True) | extra
-    custom = digests_of_own(params)
+    custom = custom_source_digests(params)
     return params | ({"own": custom} if custom else {})
 
 

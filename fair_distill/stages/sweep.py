@@ -11,6 +11,7 @@ from typing import Any
 
 from fair_distill.config import Config, Gate
 from fair_distill.config.loading import parse_config
+from fair_distill.files import to_json, write_bytes
 from fair_distill.gate.choice import Tuned, margin, shrinkage
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
@@ -20,7 +21,7 @@ from fair_distill.stages.evaluate import evaluate_set
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import without_promoted
 from fair_distill.stages.set_record import set_command
-from fair_distill.workspace import Workspace, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True)

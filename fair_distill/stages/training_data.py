@@ -24,6 +24,6 @@ def read_training_data(workspace: Workspace, config: Config, device: "torch.devi
         read_split(workspace.split("train")),
         config.distill.unknown,
         config.distill.network,
-        generator=torch_generator(config, "distill.unknown"),
+        generator=torch_generator(config.seed, "distill.unknown"),
         device=device,
     )

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from fair_distill.config import Config
 from fair_distill.errors import DataError
+from fair_distill.files import parse_json, require_file, to_json, write_bytes
 from fair_distill.stages.prepare import read_source_splits
 from fair_distill.stages.progress import ProgressCallback, ignore_progress
-from fair_distill.workspace import SPLITS, Workspace, needed, parse_json, to_json, write_bytes
+from fair_distill.workspace import SPLITS, Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
@@ -73,7 +74,7 @@ def read_validation(workspace: Workspace) -> dict[str, Any]:
     DataError
         If the file is missing or malformed, or the contract has errors: then no set may be made from the data.
     """
-    path = needed(workspace.validation, made_by="fair-distill validate")
+    path = require_file(workspace.validation, made_by="fair-distill validate")
     outcome = parse_json(path.read_bytes(), name=str(path))
     try:
         errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]

@@ -4,11 +4,12 @@ from datetime import date
 
 from fair_distill.config import Config, checked
 from fair_distill.errors import ConfigError
+from fair_distill.files import parse_json, require_file, to_json, write_bytes
 from fair_distill.gate.policy import Waiver, check_waivers, read_context
 from fair_distill.registry.manifest import read_version
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.statements import Signer
-from fair_distill.workspace import Workspace, needed, parse_json, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 
 def waive_clause(
@@ -57,7 +58,7 @@ def waive_clause(
             f"{config.gate.where}.approvers lists keys, so a waiver must be signed; pass the approver's key with --key "
             "or set FAIR_DISTILL_SIGNING_KEY"
         )
-    context = read_context(needed(workspace.context, made_by="echo {} > context.json").read_bytes())
+    context = read_context(require_file(workspace.context, made_by="echo {} > context.json").read_bytes())
     context = context.model_copy(update={"waivers": (*context.waivers, waiver)})
     check_waivers(context, config.gate, set=manifest.version)
     write_bytes(workspace.context, to_json(context.model_dump(mode="json", exclude_none=True)))

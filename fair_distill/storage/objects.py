@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fair_distill.errors import ConfigError
+from fair_distill.files import write_bytes
 from fair_distill.storage.s3 import open_bucket
 from fair_distill.storage.urls import path_of, read_address
-from fair_distill.workspace import write_bytes
 
 
 class Objects(Protocol):

@@ -109,7 +109,7 @@ class _Bench:
         pixels = torch.rand(len(labels), *_SHAPE, generator=generator)
         pixels = (pixels + torch.from_numpy(groups).float()[:, None, None, None]) / counted.shape[1]
         names = [f"group{a}" for a in range(counted.shape[1])]
-        dataset = GroupedDataset.from_arrays(pixels.numpy(), labels, groups, group_names=names)
+        dataset = GroupedDataset.from_arrays(pixels.numpy(), labels, groups, groups=names)
         network = build("convnet", {"width": 8, "depth": 2}, _SHAPE, len(counted), generator)
         images = torch.rand(len(counted) * _PER_CLASS, *_SHAPE, generator=generator)
         return cls(dataset, network, images, generator)

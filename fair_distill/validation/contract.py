@@ -10,6 +10,7 @@ import pandas as pd
 from fair_distill.config import CHECKS, Severity, Validate
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.files import sha256
 from fair_distill.validation import fact_rules
 from fair_distill.validation import rules as ask
 from fair_distill.validation.contract_tables import TRAIN, Tables, tables_of
@@ -19,7 +20,6 @@ from fair_distill.validation.expectations import Suite, run
 from fair_distill.validation.ids import Ids
 from fair_distill.validation.result import Failure, Validation
 from fair_distill.validation.rules import Rule
-from fair_distill.workspace import sha256
 
 __all__ = ["Contract", "Failure", "Validation", "contract_of", "outcome_of", "validate"]
 
@@ -132,11 +132,11 @@ def _parts(
 ) -> Iterator[tuple[str, pd.DataFrame, Sequence[Rule]]]:
     for position, (split, dataset) in enumerate(splits.items()):
         rows, examples = dataset.schema is not None, tables.examples[split]
-        unknown = [name for name, known in zip(dataset.group_names, dataset.known, strict=True) if not known]
+        unknown = [name for name, known in zip(dataset.groups, dataset.known, strict=True) if not known]
         part = ask.example_rules(
             split,
             classes=rules.classes or dataset.classes,
-            groups=[*rules.groups, *unknown] if rules.groups else dataset.group_names,
+            groups=[*rules.groups, *unknown] if rules.groups else dataset.groups,
             ids=ids,
             rules=rules,
             rows=rows,

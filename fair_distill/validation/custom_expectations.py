@@ -9,11 +9,11 @@ import pandas as pd
 
 from fair_distill.config import Severity, Validate
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.plugins import digests_of_own
+from fair_distill.files import parse_json, sha256
+from fair_distill.plugins import custom_source_digests
 from fair_distill.validation.expectations import Expectation
 from fair_distill.validation.ids import Ids
 from fair_distill.validation.rules import Finding, counted
-from fair_distill.workspace import parse_json, sha256
 
 CHECK = "own"
 # What Great Expectations calls critical refuses the data; what it calls warning or info does not.
@@ -86,7 +86,7 @@ def own_expectations(rules: Validate, root: Path) -> Own:
         (own.table, Expectation(own.name, own.arguments, f"validate.own.{i}", custom=True), own.severity)
         for i, own in enumerate(rules.own)
     ]
-    sources = digests_of_own([own.model_dump() for own in rules.own])
+    sources = custom_source_digests([own.model_dump() for own in rules.own])
     for table, name in rules.suite.items():
         where = f"validate.suite.{table}"
         try:

@@ -56,7 +56,7 @@ def examples_of(dataset: GroupedDataset) -> Examples:
             "pair": dataset.pairs,
             **({} if dataset.clustered is None else {"cluster": dataset.clustered}),
             "class": _named(dataset.labels, dataset.classes),
-            "group": _named(dataset.groups, dataset.group_names),
+            "group": _named(dataset.group_indices, dataset.groups),
             **facts,
             **_row_columns(dataset),
         }
@@ -109,7 +109,7 @@ def split_table(splits: Mapping[str, GroupedDataset]) -> pd.DataFrame:
                 "type": str(dataset.images.dtype),
                 "shape": listed(dataset.shape),
                 "classes": listed(dataset.classes),
-                "groups": listed(name for name, known in zip(dataset.group_names, dataset.known, strict=True) if known),
+                "groups": listed(name for name, known in zip(dataset.groups, dataset.known, strict=True) if known),
                 "columns": "" if dataset.schema is None else listed(column.name for column in dataset.schema.columns),
             }
             for split, dataset in splits.items()
@@ -130,14 +130,17 @@ def cell_table(
     """
     parts = []
     for split, dataset in splits.items():
-        n_classes, n_groups = len(dataset.classes), len(dataset.group_names)
+        n_classes, n_groups = len(dataset.classes), len(dataset.groups)
         # Counted from the rows, not read off the offsets: what is declared is what is being checked.
         named = (
-            (dataset.labels >= 0) & (dataset.labels < n_classes) & (dataset.groups >= 0) & (dataset.groups < n_groups)
+            (dataset.labels >= 0)
+            & (dataset.labels < n_classes)
+            & (dataset.group_indices >= 0)
+            & (dataset.group_indices < n_groups)
         )
-        of_class, of_group = _joined(dataset.classes, classes), _joined(dataset.group_names, groups)
+        of_class, of_group = _joined(dataset.classes, classes), _joined(dataset.groups, groups)
         known = np.append(dataset.known, np.ones(len(of_group) - n_groups, bool))
-        cells = dataset.labels[named] * len(of_group) + dataset.groups[named]
+        cells = dataset.labels[named] * len(of_group) + dataset.group_indices[named]
         parts.append(
             pd.DataFrame(
                 {

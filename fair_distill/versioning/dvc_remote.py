@@ -15,8 +15,8 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.files import atomic_file
 from fair_distill.storage.s3 import NotThere, open_bucket_read_only
-from fair_distill.workspace import written_aside
 
 _REMOTE = re.compile(r"""'?remote "([^"]+)"'?""")
 _CHUNK = 2**20
@@ -84,7 +84,7 @@ class DvcRemote:
         if size is not None and size > limit:
             raise DataError(f"{file} has {size:,} bytes according to dvc.lock; at most {limit:,} are read")
         digest, count = hashlib.md5(usedforsecurity=False), 0
-        with written_aside(path) as aside, aside.open("wb") as sink:
+        with atomic_file(path) as aside, aside.open("wb") as sink:
             try:
                 for chunk in self.source.stream(f"files/md5/{md5[:2]}/{md5[2:]}"):
                     count += len(chunk)

@@ -101,7 +101,7 @@ def test_the_readmes_folder_of_images_is_described_and_prepared_as_written(tmp_p
     splits = [read_split(Workspace(tmp_path).split(name)) for name in NAMES]
     assert [split.counts.tolist() for split in splits] == [[[n] * 4] * 3 for n in (48, 8, 24)]
     assert all(split.shape == (3, 32, 32) for split in splits)
-    assert splits[0].group_names == ("f×dark", "f×light", "m×dark", "m×light")
+    assert splits[0].groups == ("f×dark", "f×light", "m×dark", "m×light")
     people = [set((split.pairs // 2).tolist()) for split in splits]
     assert sum(map(len, people)) == len(set.union(*people)) == 480
 
@@ -130,7 +130,7 @@ def test_real_images_in_colours(real_data: Path, folder: str, paint: str, tmp_pa
     assert (gate.counts[:, 0] == gate.counts[:, 1]).all()
     assert gate.pairs.min() == 60_000  # the official test part, and nothing else
     corner = gate.images[:, :, 0, 0]
-    red = corner[gate.groups == 0]
+    red = corner[gate.group_indices == 0]
     assert (red == ([0, 0, 0] if paint == "foreground" else [255, 0, 0])).all()
 
 

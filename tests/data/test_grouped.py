@@ -23,7 +23,7 @@ def dataset(cells: list[tuple[int, int]], order: Array | None = None) -> Grouped
     images, labels, groups = numbered(cells)
     rows = np.arange(len(cells)) if order is None else order
     return GroupedDataset.from_arrays(
-        images[rows], labels[rows], groups[rows], classes="abc", group_names="wxyz", pairs=rows
+        images[rows], labels[rows], groups[rows], classes="abc", groups="wxyz", pairs=rows
     )
 
 
@@ -39,7 +39,7 @@ def test_rows_stand_by_cell_in_the_order_they_came(cells: list[tuple[int, int]])
             assert made.images[rows, 0, 0, 0].tolist() == came
             assert made.pairs[rows].tolist() == came
             assert set(made.labels[rows]) <= {label}
-            assert set(made.groups[rows]) <= {group}
+            assert set(made.group_indices[rows]) <= {group}
             assert made.counts[label, group] == len(came)
 
 
@@ -68,7 +68,7 @@ def test_names_and_pairs_that_are_not_given_are_numbers() -> None:
 
     made = GroupedDataset.from_arrays(images, labels, groups)
 
-    assert (made.classes, made.group_names) == (("0", "1"), ("0", "1", "2"))
+    assert (made.classes, made.groups) == (("0", "1"), ("0", "1", "2"))
     assert made.pairs.tolist() == [1, 0]  # of the row each was, so nothing is paired
 
 
@@ -79,7 +79,7 @@ def test_labels_of_any_whole_type_are_the_same(kind: type) -> None:
     made = GroupedDataset.from_arrays(images, labels.astype(kind), groups.astype(kind))
 
     assert made.labels.tolist() == [0, 1, 1]
-    assert made.labels.dtype == made.groups.dtype == np.int64
+    assert made.labels.dtype == made.group_indices.dtype == np.int64
 
 
 def test_cells_are_counted_right_where_a_small_type_would_overflow() -> None:
@@ -100,7 +100,7 @@ def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tu
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "groups", "error", "says"),
+    ("images", "labels", "group_indices", "error", "says"),
     [
         (IMAGES[:0], [], [], DataError, "at least one example is needed, got none"),
         (IMAGES, [0, 1], [0, 0, 0], ShapeError, r"got \(2,\) and \(3,\) for 3 images"),
@@ -116,10 +116,10 @@ def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tu
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
-    images: Array, labels: list[object], groups: list[object], error: type[Exception], says: str
+    images: Array, labels: list[object], group_indices: list[object], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        GroupedDataset.from_arrays(images, np.array(labels), np.array(groups), classes="abc", group_names="xy")
+        GroupedDataset.from_arrays(images, np.array(labels), np.array(group_indices), classes="abc", groups="xy")
 
 
 @pytest.mark.parametrize("labels", [np.array([0, -1, 0]), np.array([0.0, 1.0, 2.0])])
@@ -139,7 +139,7 @@ def test_offsets_that_describe_other_rows_are_refused() -> None:
 
     for offsets in (made.offsets[:-1], made.offsets + 1):
         with pytest.raises(ShapeError, match="offsets do not describe 10 rows in 2 classes × 2 groups"):
-            GroupedDataset(made.images, made.labels, made.groups, made.pairs, made.classes, made.group_names, offsets)
+            GroupedDataset(made.images, made.labels, made.group_indices, made.pairs, made.classes, made.groups, offsets)
 
 
 def test_the_examples_of_some_rows_keep_all_that_is_known_of_them() -> None:
@@ -151,4 +151,4 @@ def test_the_examples_of_some_rows_keep_all_that_is_known_of_them() -> None:
     assert taken.counts.tolist() == [[2, 0], [1, 1]]
     assert taken.pairs.tolist() == [0, 0, 4, 8]
     assert np.array_equal(taken.images, made.images[taken.pairs])
-    assert (taken.classes, taken.group_names, taken.attributes) == (made.classes, made.group_names, made.attributes)
+    assert (taken.classes, taken.groups, taken.attributes) == (made.classes, made.groups, made.attributes)

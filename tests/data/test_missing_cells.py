@@ -27,7 +27,7 @@ def source(counts: Any = COUNTS, **more: Any) -> Labelled:
     cells = np.repeat(np.arange(counts.size), counts.ravel())
     images = np.random.default_rng(0).integers(0, 256, (len(cells), 1, 8, 8)).astype(np.uint8)
     attributes: tuple[Attributes, ...] = tuple(tuple(name.split("×")) for name in GROUPS)
-    facts = {"groups": cells % 4, "group_names": GROUPS, "attributes": attributes}
+    facts = {"group_indices": cells % 4, "groups": GROUPS, "attributes": attributes}
     return Labelled(images, cells // 4, ("cat", "dog", "cow"), **(facts | more))
 
 
@@ -54,7 +54,7 @@ def test_a_class_that_lacks_a_group_is_dropped_from_every_split_and_the_others_s
 
     for name, split in splits.items():
         assert split.classes == ("cat", "cow")
-        assert split.group_names == GROUPS
+        assert split.groups == GROUPS
         assert split.counts.min() > 0
         assert split.missing_cells == {"drop_class": {"dog": {"train": 12, "tune": 6, "gate": 6}}}
         kept = np.flatnonzero(whole[name].labels != 1)
@@ -91,7 +91,7 @@ def test_merged_groups_are_one_in_every_split_before_anything_is_dealt() -> None
     splits = made(source(), {"merge": {"f": ["f×dark", "f×light"]}})
 
     for split in splits.values():
-        assert split.group_names == ("f", "m×dark", "m×light")
+        assert split.groups == ("f", "m×dark", "m×light")
         assert split.attributes == (("f", "f"), ("m", "dark"), ("m", "light"))
         assert split.counts.min() > 0
         assert split.missing_cells == {"merge": {"f": ["f×dark", "f×light"]}}
@@ -113,12 +113,12 @@ def test_a_merge_that_cannot_be_is_refused(merge: dict[str, list[str]], says: st
 
 
 def test_a_name_may_be_kept_for_the_group_that_takes_in_another() -> None:
-    assert made(source(), {"merge": {"f×light": ["f×dark", "f×light"]}})["train"].group_names == GROUPS[1:]
+    assert made(source(), {"merge": {"f×light": ["f×dark", "f×light"]}})["train"].groups == GROUPS[1:]
 
 
 def test_colours_are_not_merged() -> None:
     colours = {"colours": {"red": [255, 0, 0], "cyan": [0, 255, 255]}, "own_share": 0.9, "paint": "stroke"}
-    plain = source(groups=None, group_names=(), attributes=())
+    plain = source(group_indices=None, groups=(), attributes=())
 
     with pytest.raises(ConfigError, match="here groups are colours"):
         made(plain, {"merge": {"all": ["red", "cyan"]}}, **colours)
@@ -145,7 +145,7 @@ def test_a_declaration_that_is_none_is_refused_in_one_line(declared: Any, says: 
 
 def test_owners_are_groups_one_for_each_class() -> None:
     """As CIFAR10-S: the first classes mostly without their colours, the last mostly with them."""
-    plain = source(groups=None, group_names=(), attributes=())
+    plain = source(group_indices=None, groups=(), attributes=())
     recipe = {"colours": {"grey": "grey", "colour": "original"}, "own_share": 0.75, "paint": "stroke"}
 
     train = made(plain, None, **recipe, owners=["grey", "grey", "colour"])["train"]
@@ -165,7 +165,7 @@ def test_what_was_dropped_is_told_and_stands_in_the_file_and_in_the_card(tmp_pat
         tmp_path / "all.npz",
         x=labelled.images,
         kind=np.array(labelled.classes)[labelled.labels],
-        group=np.array(GROUPS)[labelled.groups],
+        group=np.array(GROUPS)[labelled.group_indices],
     )
     params = small_params()
     params["data"] = {

@@ -75,12 +75,12 @@ def test_every_form_of_the_same_rows_reads_the_same(write: Callable[[Path], dict
     seen = []
     for split in made.values():
         assert split.schema == made["train"].schema is not None
-        assert (split.classes, split.group_names) == (("no", "yes"), ("f", "m"))
+        assert (split.classes, split.groups) == (("no", "yes"), ("f", "m"))
         for row, values in zip(split.pairs, zip(*split.schema.decode(split.images).values(), strict=True), strict=True):
             assert list(values) == [ROWS[name][row] for name in (*NUMERIC, *CATEGORICAL)]
             seen.append(row)
         assert np.array_equal(split.labels == 1, ROWS["kind"][split.pairs] == "yes")
-        assert np.array_equal(split.groups == 1, ROWS["sex"][split.pairs] == "m")
+        assert np.array_equal(split.group_indices == 1, ROWS["sex"][split.pairs] == "m")
     assert sorted(seen) == list(range(80))
 
 

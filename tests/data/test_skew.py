@@ -106,7 +106,7 @@ def test_the_skew_is_the_recipes_to_the_example(
     dataset = skewed(made, everything(made), colours, own_share, rng(), paint="foreground")
 
     assert dataset.counts.tolist() == counts
-    assert dataset.group_names == tuple(colours)
+    assert dataset.groups == tuple(colours)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_group_may_be_grey_or_original_as_in_cifar10_s() -> None:
 def painted_right(dataset: GroupedDataset, made: Labelled, colours: dict[str, list[int]]) -> None:
     """Assert that each row is the image of its pair number, in the colour of its group, with its class."""
     palette = np.array(list(colours.values()))
-    assert np.array_equal(dataset.images, colour(made.images[dataset.pairs, 0], palette[dataset.groups]))
+    assert np.array_equal(dataset.images, colour(made.images[dataset.pairs, 0], palette[dataset.group_indices]))
     assert np.array_equal(dataset.labels, made.labels[dataset.pairs])
 
 
@@ -191,7 +191,7 @@ def test_a_paired_split_holds_every_image_in_every_colour() -> None:
     painted_right(dataset, made, THREE)
     assert len(dataset) == 3 * len(rows)
     for group in range(3):
-        assert sorted(dataset.pairs[dataset.groups == group]) == rows.tolist()
+        assert sorted(dataset.pairs[dataset.group_indices == group]) == rows.tolist()
     assert np.array_equal(dataset.counts, np.bincount(made.labels[rows])[:, None].repeat(3, axis=1))
     # The same order in every group, so a gap is a difference of rows.
     for label in range(2):

@@ -51,10 +51,10 @@ def test_every_form_of_the_same_images_reads_the_same(form: str, tmp_path: Path)
 
     assert np.array_equal(made.images, images())
     assert made.images.dtype == np.uint8
-    assert (made.classes, made.group_names) == (CLASSES, GROUPS)
+    assert (made.classes, made.groups) == (CLASSES, GROUPS)
     assert made.labels.tolist() == labels().tolist()
-    assert made.groups is not None
-    assert made.groups.tolist() == groups().tolist()
+    assert made.group_indices is not None
+    assert made.group_indices.tolist() == groups().tolist()
     assert made.pairs is made.clusters is made.splits is None
 
 
@@ -98,19 +98,19 @@ def test_a_file_for_each_split_names_the_splits(tmp_path: Path) -> None:
 def test_one_attribute_makes_its_values_the_groups(tmp_path: Path) -> None:
     made = with_columns(tmp_path, {"groups": "sex"})
 
-    assert made.group_names == ("f", "m")
+    assert made.groups == ("f", "m")
 
 
 def test_an_attribute_of_numbers_says_which_it_is(tmp_path: Path) -> None:
     made = with_columns(tmp_path, {"groups": ["tens"]}, tens=[10 * (i % 3) for i in range(N)])
 
-    assert made.group_names == ("tens=0", "tens=10", "tens=20")
+    assert made.groups == ("tens=0", "tens=10", "tens=20")
 
 
 def test_groups_of_several_attributes_know_their_values(tmp_path: Path) -> None:
     made = with_columns(tmp_path, {"groups": ["tens", "sex"]}, tens=[10 * (i % 2) for i in range(N)])
 
-    assert made.group_names == ("tens=0×f", "tens=0×m", "tens=10×f", "tens=10×m")
+    assert made.groups == ("tens=0×f", "tens=0×m", "tens=10×f", "tens=10×m")
     assert made.attributes == (("tens=0", "f"), ("tens=0", "m"), ("tens=10", "f"), ("tens=10", "m"))
 
 
@@ -122,10 +122,10 @@ def test_a_declared_value_or_none_at_all_means_that_an_attribute_is_not_known(
 
     made = with_columns(tmp_path, columns, tens=[(blank, "10", "20")[i % 3] for i in range(N)])
 
-    assert made.group_names == ("f×tens=10", "f×tens=20", "f×?", "m×tens=10", "m×tens=20", "m×?")
+    assert made.groups == ("f×tens=10", "f×tens=20", "f×?", "m×tens=10", "m×tens=20", "m×?")
     assert made.attributes[2] == ("f", None)
-    assert made.groups is not None
-    assert (made.groups % 3).tolist() == [(2, 0, 1)[i % 3] for i in range(N)]
+    assert made.group_indices is not None
+    assert (made.group_indices % 3).tolist() == [(2, 0, 1)[i % 3] for i in range(N)]
 
 
 def test_labels_that_are_numbers_stand_in_the_order_of_numbers(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_csv_keeps_leading_zeros_and_takes_quoted_line_breaks(tmp_path: Path) 
 
     made = read(tmp_path, source | {"columns": {"image": "file_name", "label": "sex", "groups": "kind"}})
 
-    assert made.group_names == ("kind=007", "kind=7")
+    assert made.groups == ("kind=007", "kind=7")
     assert made.classes == ("a\nb", "c")
 
 

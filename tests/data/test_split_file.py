@@ -35,10 +35,10 @@ def test_a_split_reads_back_as_it_was_written(path: Path) -> None:
     write_split(made, path)
     read = read_split(path)
 
-    for name in ("images", "labels", "groups", "pairs", "offsets"):
+    for name in ("images", "labels", "group_indices", "pairs", "offsets"):
         assert np.array_equal(getattr(read, name), getattr(made, name)), name
         assert getattr(read, name).dtype == getattr(made, name).dtype, name
-    assert (read.classes, read.group_names) == (made.classes, made.group_names)
+    assert (read.classes, read.groups) == (made.classes, made.groups)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,10 @@ def test_without_verification_columns_are_views_and_the_header_is_still_held_to_
     opened = read_split(path, verify=False)
 
     assert np.array_equal(opened.labels, made.labels)
-    assert np.array_equal(opened.groups, made.groups)
-    assert not any(column.flags.owndata for column in (opened.images, opened.labels, opened.groups, opened.pairs))
+    assert np.array_equal(opened.group_indices, made.group_indices)
+    assert not any(
+        column.flags.owndata for column in (opened.images, opened.labels, opened.group_indices, opened.pairs)
+    )
     crafted(path, made, labels=made.labels[::-1].copy())  # what only looking at the rows can tell
     assert read_split(path, verify=False).counts.tolist() == made.counts.tolist()
     crafted(path, made, offsets=np.array([0, 5, 4, 6, 10]))
@@ -182,11 +184,13 @@ def test_rows_out_of_order_are_refused_wherever_they_stand(path: Path) -> None:
 def test_indices_outside_the_names_are_refused(path: Path) -> None:
     made = grouped([[1, 1], [1, 1]], size=1)
 
-    crafted(path, made, groups=np.array([0, 1, 2, 1]), labels=np.array([0, 0, 0, 1]))  # (0, 2) would be cell (1, 0)
+    crafted(
+        path, made, group_indices=np.array([0, 1, 2, 1]), labels=np.array([0, 0, 0, 1])
+    )  # (0, 2) would be cell (1, 0)
     fault(path)
-    crafted(path, made, groups=np.array([0, 1, 0, 1]), labels=np.array([0, 0, 1, 2]))
+    crafted(path, made, group_indices=np.array([0, 1, 0, 1]), labels=np.array([0, 0, 1, 2]))
     fault(path)
-    crafted(path, made, groups=np.array([-1, 1, 0, 1]))
+    crafted(path, made, group_indices=np.array([-1, 1, 0, 1]))
     fault(path)
 
 

@@ -22,13 +22,13 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def source(n: int, **more: Any) -> Labelled:
     numbers = np.arange(n)
-    cells: dict[str, Any] = {"groups": numbers // 2 % 2, "group_names": ("x", "y")}
+    cells: dict[str, Any] = {"group_indices": numbers // 2 % 2, "groups": ("x", "y")}
     return Labelled(np.zeros((n, 1, 8, 8), np.uint8), numbers % 2, ("a", "b"), **(cells | more))
 
 
 def cells(made: Labelled, rows: Array) -> list[int]:
-    assert made.groups is not None
-    return np.bincount(made.labels[rows] * 2 + made.groups[rows], minlength=4).tolist()
+    assert made.group_indices is not None
+    return np.bincount(made.labels[rows] * 2 + made.group_indices[rows], minlength=4).tolist()
 
 
 def test_every_cell_is_dealt_out_by_share() -> None:

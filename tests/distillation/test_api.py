@@ -85,7 +85,7 @@ def test_ones_own_barycenter_is_named_by_where_it_lies() -> None:
     ("changes", "says"),
     [
         ({"preset": "cobre"}, "preset is 'cobre'; choose one of default, dm"),
-        ({"stpes": 3}, "stpes: no such key"),
+        ({"stpes": 3}, "stpes is not a known key"),
         ({"alignment": "fair"}, "alignment"),
         ({"optimiser": {"learning_rate": -1}}, "optimiser.learning_rate"),
     ],

@@ -419,24 +419,24 @@ def test_every_row_is_tested_with_options() -> None:
         (
             "medoid",
             {},
-            "barycenter is 'medoid'; choose one of mean, l1, .*, or name your own as package.module:callable",
+            "barycenter is 'medoid'; choose one of mean, l1, .*, or name a custom component as package.module:callable",
         ),
-        ("mean", {"delta": 1.0}, "barycenter 'mean' has no option 'delta'; it takes none"),
-        ("huber", {"dleta": 1.0}, "'huber' has no option 'dleta'; it takes delta, tolerance, iterations"),
-        ("huber", {}, "barycenter 'huber' needs the option 'delta', and it is not there"),
+        ("mean", {"delta": 1.0}, "barycenter 'mean' has no option 'delta'; its options: none"),
+        ("huber", {"dleta": 1.0}, "'huber' has no option 'dleta'; its options: delta, tolerance, iterations"),
+        ("huber", {}, "barycenter 'huber' needs the option 'delta'; add it"),
         ("l_inf", {}, "needs the option 'temperature'"),
         *(
-            ("huber", {"delta": value}, r"'huber': delta is .*; a number above 0 is needed")
+            ("huber", {"delta": value}, r"'huber': delta is .*; give a number above 0")
             for value in (0, -1.0, "1", None, True, float("nan"), float("inf"))
         ),
         *(
-            ("l2", {"iterations": value}, r"'l2': iterations is .*; a whole number above 0 is needed")
+            ("l2", {"iterations": value}, r"'l2': iterations is .*; give a whole number above 0")
             for value in (0, 1.5, "9", True)
         ),
         ("no.such.module:f", {}, "barycenter is 'no.such.module:f', which cannot be imported: No module named 'no'"),
         ("math:nope", {}, "'math:nope', which cannot be imported: .*nope"),
         (":f", {}, "':f', which cannot be imported"),
-        ("math:pi", {}, "barycenter is 'math:pi'; a callable was wanted, got float"),
+        ("math:pi", {}, "barycenter is 'math:pi', which is a float; name a callable"),
     ],
 )
 def test_what_names_no_barycenter_is_refused_in_one_line(name: str | None, options: dict[str, Any], says: str) -> None:

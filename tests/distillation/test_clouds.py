@@ -329,14 +329,14 @@ def test_sinkhorn_is_never_below_0() -> None:
         (
             "wasserstein",
             {},
-            "barycenter is 'wasserstein'; choose one of .*bures, free_support, sinkhorn, or name your own",
+            "barycenter is 'wasserstein'; choose one of .*bures, free_support, sinkhorn, or name a custom",
         ),
-        ("sinkhorn", {"dimension": 8}, "barycenter 'sinkhorn' needs the option 'epsilon', and it is not there"),
-        ("sinkhorn", {"dimension": 8, "epsilon": 0}, "'sinkhorn': epsilon is 0; a number above 0 is needed"),
-        ("free_support", {"dimension": 0}, "'free_support': dimension is 0; a whole number above 0 is needed"),
+        ("sinkhorn", {"dimension": 8}, "barycenter 'sinkhorn' needs the option 'epsilon'; add it"),
+        ("sinkhorn", {"dimension": 8, "epsilon": 0}, "'sinkhorn': epsilon is 0; give a number above 0"),
+        ("free_support", {"dimension": 0}, "'free_support': dimension is 0; give a whole number above 0"),
         ("free_support", {}, "needs the option 'dimension'"),
         ("bures", BURES | {"covariance": "low"}, "'bures': covariance is 'low'; choose one of full, diagonal"),
-        ("bures", BURES | {"rank": 3}, "'bures' has no option 'rank'; it takes dimension, shrinkage, covariance"),
+        ("bures", BURES | {"rank": 3}, "'bures' has no option 'rank'; its options: dimension, shrinkage, covariance"),
     ],
 )
 def test_what_names_no_barycenter_is_refused_in_one_line(name: str, options: dict[str, Any], says: str) -> None:

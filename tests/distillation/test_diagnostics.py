@@ -126,9 +126,7 @@ class Pixels(nn.Module):
 
 
 def looked_at(dataset: GroupedDataset, images: Any, labels: Any, aligned: Any = None, **more: Any) -> Residuals:
-    alignment = build_alignment(
-        aligned or candidate("barycentric", barycenter="mean"), dataset.counts, dataset.group_names
-    )
+    alignment = build_alignment(aligned or candidate("barycentric", barycenter="mean"), dataset.counts, dataset.groups)
     settings: dict[str, Any] = {
         "formation": 1,
         "normalise": PLAIN,
@@ -148,10 +146,10 @@ def looked_at(dataset: GroupedDataset, images: Any, labels: Any, aligned: Any = 
 def flat(counts_CG: Any, values_G: Any) -> GroupedDataset:
     """Images of one value throughout, which tells the group; 12 pixels."""
     template = grouped(counts_CG, size=2)
-    values = np.asarray(values_G, dtype=np.float32)[template.groups]
+    values = np.asarray(values_G, dtype=np.float32)[template.group_indices]
     images = np.broadcast_to(values[:, None, None, None], (len(values), 3, 2, 2)).copy()
     return GroupedDataset.from_arrays(
-        images, template.labels, template.groups, classes=template.classes, group_names=template.group_names
+        images, template.labels, template.group_indices, classes=template.classes, groups=template.groups
     )
 
 
@@ -222,7 +220,7 @@ def test_each_real_image_is_embedded_once_in_batches_and_fewer_where_capped() ->
 def test_rows_in_another_order_change_nothing_and_tiles_count_each() -> None:
     data = flat([[6, 3]], [0.25, 0.75])
     order = np.random.default_rng(0).permutation(9)
-    turned = GroupedDataset.from_arrays(data.images[order], data.labels[order], data.groups[order])
+    turned = GroupedDataset.from_arrays(data.images[order], data.labels[order], data.group_indices[order])
     tiles = torch.tensor([0.0, 1.0, 0.0, 1.0])[:, None, None, None].expand(4, 3, 2, 2)
 
     found = looked_at(data, np.full((1, 3, 2, 2), 0.5), [0])

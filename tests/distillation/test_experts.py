@@ -46,7 +46,7 @@ def trained(
         data,
         settings(**changes),
         NETWORK,
-        build_alignment(chosen, data.counts, data.group_names),
+        build_alignment(chosen, data.counts, data.groups),
         folder=kept,
         normalise=normalisation(data),
         generator=lambda expert: torch.Generator().manual_seed(expert),
@@ -66,7 +66,7 @@ def gradient(weights: Tensor, rows: np.ndarray, data: GroupedDataset = DATA) -> 
 
 
 def rows(label: int, group: int) -> np.ndarray:
-    return np.flatnonzero((DATA.labels == label) & (DATA.groups == group))
+    return np.flatnonzero((DATA.labels == label) & (DATA.group_indices == group))
 
 
 def test_a_step_is_the_mean_of_the_groups_gradients_and_classes_keep_their_shares(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_foreign_missing_and_damaged_experts_are_refused(tmp_path: Path) -> None
 
     with pytest.raises(IntegrityError, match="another configuration or other data; run `fair-distill experts`"):
         ExpertFolder(tmp_path, "decaf").between(0, 0, 1)
-    with pytest.raises(DataError, match=r"0001\.safetensors is missing; `fair-distill experts` writes it"):
+    with pytest.raises(DataError, match=r"0001\.safetensors is missing; run `fair-distill experts`, which writes it"):
         kept.between(1, 0, 1)
     with pytest.raises(IntegrityError, match="no trajectory of 2 epochs"):
         kept.between(0, 0, 2)
@@ -223,7 +223,7 @@ def test_alignments_without_one_trajectory_are_refused(tmp_path: Path, chosen: A
             DATA,
             settings(),
             NETWORK,
-            build_alignment(chosen, DATA.counts, DATA.group_names),
+            build_alignment(chosen, DATA.counts, DATA.groups),
             folder=ExpertFolder(tmp_path, KEY),
             normalise=Normalisation((0.0,) * 3, (1.0,) * 3),
             generator=lambda expert: torch.Generator().manual_seed(expert),

@@ -53,7 +53,7 @@ def test_experts_that_are_missing_or_of_another_configuration_are_refused(follow
     foreign = run(follows.root, "distill", "pooled")
 
     assert missing.code == 2
-    assert "safetensors is missing; `fair-distill experts` writes it" in missing.err
+    assert "safetensors is missing; run `fair-distill experts`, which writes it" in missing.err
     assert foreign.code == 5
     assert "of another configuration or other data; run `fair-distill experts`" in foreign.err
 
@@ -78,7 +78,7 @@ def test_experts_that_were_stopped_end_as_uninterrupted_ones(follows: Workspace)
     whole = tree(follows.experts("pooled"))
     told: list[int] = []
 
-    with pytest.raises(Interrupted, match="stopped after 3 of 4 epochs; the same command goes on"):
+    with pytest.raises(Interrupted, match="stopped after 3 of 4 epochs; run the same command again"):
         train_candidate_experts(
             follows,
             config,

@@ -12,7 +12,7 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Target
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.divergence import Diverged
-from fair_distill.distillation.loop import Distilled, Streams, distill
+from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.errors import ConfigError, DataError
 
@@ -69,7 +69,7 @@ def ran(
         section: SETTINGS[section] | {key: settings.pop(key) for key in SETTINGS[section] if key in settings}
         for section in ("optimiser", "networks")
     }
-    return distill(
+    return optimise(
         data,
         Distill.model_validate(SETTINGS | inner | settings),
         Candidate.model_validate(candidate),
@@ -171,7 +171,7 @@ def test_fairdd_is_the_mean_barycenter_with_g_times_the_learning_rate() -> None:
 
 @pytest.mark.parametrize("candidate", [POOLED, PER_GROUP, BARYCENTRIC])
 def test_the_names_of_groups_do_not_matter(candidate: dict[str, Any]) -> None:
-    relabelled = GroupedDataset.from_arrays(DATA.images, DATA.labels, 1 - DATA.groups)
+    relabelled = GroupedDataset.from_arrays(DATA.images, DATA.labels, 1 - DATA.group_indices)
 
     np.testing.assert_allclose(
         ran(relabelled, candidate, **WHOLE).images, ran(DATA, candidate, **WHOLE).images, atol=1e-4
@@ -180,7 +180,7 @@ def test_the_names_of_groups_do_not_matter(candidate: dict[str, Any]) -> None:
 
 def test_the_order_of_rows_does_not_matter() -> None:
     order = np.random.default_rng(0).permutation(len(DATA))
-    shuffled = GroupedDataset.from_arrays(DATA.images[order], DATA.labels[order], DATA.groups[order])
+    shuffled = GroupedDataset.from_arrays(DATA.images[order], DATA.labels[order], DATA.group_indices[order])
 
     np.testing.assert_allclose(ran(shuffled, **WHOLE).images, ran(DATA, **WHOLE).images, atol=1e-4)
 

@@ -56,7 +56,7 @@ IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def alignment(name: str) -> Alignment:
-    return build_alignment(ALIGNMENTS[name], COUNTS, DATA.group_names)
+    return build_alignment(ALIGNMENTS[name], COUNTS, DATA.groups)
 
 
 def whole() -> Batch:
@@ -123,7 +123,7 @@ def test_dm_matches_mean_embeddings() -> None:
 
     for group, target in enumerate(pair.targets):
         for label in range(2):
-            rows = (DATA.labels == label) & (DATA.groups == group)
+            rows = (DATA.labels == label) & (DATA.group_indices == group)
             embedded = NETWORK.embed(torch.from_numpy(DATA.images[rows]).float() / 255).mean(dim=0)
             torch.testing.assert_close(target.statistic[0][label], embedded, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(pair.synthetic[0][1], NETWORK.embed(IMAGES[3:]).mean(dim=0), rtol=1e-4, atol=1e-5)
@@ -132,7 +132,7 @@ def test_dm_matches_mean_embeddings() -> None:
 @pytest.mark.parametrize("matcher", ["dc", "idc"])
 def test_one_weighted_backward_is_the_mean_of_one_backward_per_group(matcher: str) -> None:
     for label, pair in enumerate(pairs(matcher, "mean")):
-        cells = [real_gradient((DATA.labels == label) & (DATA.groups == group), label) for group in range(2)]
+        cells = [real_gradient((DATA.labels == label) & (DATA.group_indices == group), label) for group in range(2)]
         wanted = [(one + other) / 2 for one, other in zip(*cells, strict=True)]
         if matcher == "dc":
             wanted = [layer.flatten(1) for layer in wanted if layer.ndim > 1]
@@ -162,7 +162,7 @@ def test_gradient_matching_to_the_data_themselves_is_zero() -> None:
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
     cpu = torch.device("cpu")
     sampler = GroupSampler(few, per_class=9, allocation="equal", read=reader(few.images, plain, cpu), device=cpu)
-    pooled = build_alignment(ALIGNMENTS["pooled"], few.counts, few.group_names)
+    pooled = build_alignment(ALIGNMENTS["pooled"], few.counts, few.groups)
 
     batch = sampler.draw(torch.Generator().manual_seed(0))
     for pair in build_matcher("dc", {}).pairs(step(batch, images, pooled)):
@@ -187,7 +187,7 @@ def test_barycenters_of_clouds_go_with_embeddings_and_are_refused_with_gradients
         "bures": {"dimension": 4, "shrinkage": 0.1, "covariance": "diagonal"},
         "free_support": {"dimension": 4},
     }[name]
-    clouds = build_alignment(candidate("barycentric", barycenter={"name": name, **options}), COUNTS, DATA.group_names)
+    clouds = build_alignment(candidate("barycentric", barycenter={"name": name, **options}), COUNTS, DATA.groups)
     images = IMAGES.clone().requires_grad_()
 
     ((pair),) = build_matcher("dm", {}).pairs(step(whole(), images, clouds))

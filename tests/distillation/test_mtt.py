@@ -42,7 +42,7 @@ OPTIONS: dict[str, Any] = {
     "batch_size": 1000,
     "experts": EXPERTS,
 }
-MEAN = build_alignment(candidate("barycentric", barycenter="mean"), EVEN.counts, EVEN.group_names)
+MEAN = build_alignment(candidate("barycentric", barycenter="mean"), EVEN.counts, EVEN.groups)
 REAL = normalisation(EVEN).apply(torch.from_numpy(EVEN.images).float() / 255)
 
 

@@ -153,7 +153,7 @@ def test_the_holdout_split_must_be_able_to_tell() -> None:
     assert found(images, labels, quantile=1 / 201).undefined is None
 
     one_class = GroupedDataset.from_arrays(
-        HOLDOUT.images[:100], HOLDOUT.labels[:100], HOLDOUT.groups[:100], classes=("0", "1"), group_names=("0", "1")
+        HOLDOUT.images[:100], HOLDOUT.labels[:100], HOLDOUT.group_indices[:100], classes=("0", "1"), groups=("0", "1")
     )
     lacking = found(images, labels, holdout=one_class)
     assert lacking.near_copies is None
@@ -165,7 +165,7 @@ def test_a_copy_is_near_even_where_holdout_images_are_copies_too() -> None:
     leaky = GroupedDataset.from_arrays(
         np.concatenate([HOLDOUT.images, TRAIN.images[:60]]),
         np.concatenate([HOLDOUT.labels, TRAIN.labels[:60]]),
-        np.concatenate([HOLDOUT.groups, TRAIN.groups[:60]]),
+        np.concatenate([HOLDOUT.group_indices, TRAIN.group_indices[:60]]),
     )
     images, labels = real()
 
@@ -182,8 +182,8 @@ def test_a_training_image_of_another_class_counts() -> None:
 def test_order_and_float_images_change_nothing() -> None:
     images, labels = FRESH.images / np.float32(255), FRESH.labels
     order = np.random.default_rng(0).permutation(300)
-    turned = GroupedDataset.from_arrays(TRAIN.images[order], TRAIN.labels[order], TRAIN.groups[order])
-    floats = GroupedDataset.from_arrays(TRAIN.images / np.float32(255), TRAIN.labels, TRAIN.groups)
+    turned = GroupedDataset.from_arrays(TRAIN.images[order], TRAIN.labels[order], TRAIN.group_indices[order])
+    floats = GroupedDataset.from_arrays(TRAIN.images / np.float32(255), TRAIN.labels, TRAIN.group_indices)
     backwards = slice(None, None, -1)
 
     of = found(images, labels)

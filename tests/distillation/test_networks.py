@@ -300,7 +300,7 @@ def test_options_that_make_no_network_are_refused_in_one_line(options: dict[str,
 @pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet18"])
 @pytest.mark.parametrize("width", [0, -1.0, "1", None, float("nan"), float("inf"), True])
 def test_a_width_that_multiplies_nothing_is_refused(name: str, width: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^params\.yaml: network '\w+': width is .*; a number above 0 is needed$"):
+    with pytest.raises(ConfigError, match=r"^params\.yaml: network '\w+': width is .*; give a number above 0$"):
         build(name, {"width": width}, SHAPE, 10, torch.Generator())
 
 

@@ -35,7 +35,7 @@ def numbered(counts: Array) -> GroupedDataset:
         np.arange(n, dtype=np.uint8)[:, None, None, None],
         *np.divmod(cells, counts.shape[1]),
         classes=names[0],
-        group_names=names[1],
+        groups=names[1],
     )
 
 
@@ -83,7 +83,7 @@ def test_a_batch_has_rows_of_every_cell_and_none_of_them_twice(per_class: int, a
         batch = drawn.draw(generator)
         rows = rows_of(batch)
         counted = np.zeros_like(COUNTS)
-        np.add.at(counted, (dataset.labels[rows], dataset.groups[rows]), 1)
+        np.add.at(counted, (dataset.labels[rows], dataset.group_indices[rows]), 1)
         assert np.array_equal(counted, sizes)
         assert ((counted > 0) == (COUNTS > 0)).all()
         assert len(set(rows)) == len(rows)
@@ -99,7 +99,7 @@ def test_averaging_takes_the_mean_over_each_cell() -> None:
 
     for label in range(3):
         for group in range(3):
-            of_cell = rows[(dataset.labels[rows] == label) & (dataset.groups[rows] == group)]
+            of_cell = rows[(dataset.labels[rows] == label) & (dataset.group_indices[rows] == group)]
             assert means[label, group] == pytest.approx(of_cell.mean() if len(of_cell) else 0)
 
 
@@ -191,7 +191,7 @@ def test_the_order_of_rows_does_not_move_the_normalisation() -> None:
     dataset = grouped([[20, 3], [5, 9]])
     order = np.random.default_rng(0).permutation(len(dataset))
 
-    other = GroupedDataset.from_arrays(dataset.images[order], dataset.labels[order], dataset.groups[order])
+    other = GroupedDataset.from_arrays(dataset.images[order], dataset.labels[order], dataset.group_indices[order])
 
     assert normalisation(other) == normalisation(dataset)
 

@@ -192,9 +192,7 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
     counts = np.array([[6, 2], [3, 5]])
     data = grouped(counts)
     mapped = shrinkage(counts, data.attributes, 4.0)
-    plain = build_alignment(
-        candidate(name, barycenter="mean" if name == "barycentric" else None), counts, data.group_names
-    )
+    plain = build_alignment(candidate(name, barycenter="mean" if name == "barycentric" else None), counts, data.groups)
     network = build("convnet", {"width": 4, "depth": 2}, data.shape, 2, torch.Generator().manual_seed(0))
     cpu = torch.device("cpu")
     read = reader(data.images, Normalisation((0.0,) * 3, (1.0,) * 3), cpu)

@@ -32,7 +32,7 @@ def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int
     assert len(set(rows)) == len(rows)
     assert dataset.labels[rows].tolist() == np.repeat(np.arange(len(table)), ipc).tolist()
     for label, available in enumerate(table):
-        chosen = np.bincount(dataset.groups[rows[dataset.labels[rows] == label]], minlength=3)
+        chosen = np.bincount(dataset.group_indices[rows[dataset.labels[rows] == label]], minlength=3)
         assert (chosen <= available).all()
         # Whoever has fewer than another by more than one has given all.
         short = chosen < chosen.max() - 1
@@ -59,7 +59,7 @@ def test_a_natural_choice_takes_groups_as_they_come() -> None:
 
     assert len(set(rows)) == 200
     assert dataset.labels[rows].tolist() == [0] * 100 + [1] * 100
-    rare = np.array([(dataset.groups[rows[:100]] == 1).sum(), (dataset.groups[rows[100:]] == 0).sum()])
+    rare = np.array([(dataset.group_indices[rows[:100]] == 1).sum(), (dataset.group_indices[rows[100:]] == 0).sum()])
     assert (np.abs(rare - 10) < 12).all()  # hypergeometric, five deviations
 
 

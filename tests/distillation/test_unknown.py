@@ -30,9 +30,9 @@ def hidden(truth: GroupedDataset, known: Array, *, attributes: tuple[Attributes,
     return GroupedDataset.from_arrays(
         truth.images,
         truth.labels,
-        np.where(known, truth.groups, len(truth.group_names)),
+        np.where(known, truth.group_indices, len(truth.groups)),
         classes=truth.classes,
-        group_names=[*truth.group_names, "?"],
+        groups=[*truth.groups, "?"],
         pairs=np.arange(len(truth)),
         attributes=attributes or [*truth.attributes, (None,)],
     )
@@ -85,8 +85,8 @@ def test_dropped_examples_are_those_whose_group_is_not_known() -> None:
     rows = np.flatnonzero(every(len(TRUTH), 3))
     assert result.dataset.pairs.tolist() == rows.tolist()
     assert np.array_equal(result.dataset.images, TRUTH.images[rows])
-    assert np.array_equal(result.dataset.groups, TRUTH.groups[rows])
-    assert (result.dataset.group_names, result.unknown) == (TRUTH.group_names, pytest.approx(2 / 3))
+    assert np.array_equal(result.dataset.group_indices, TRUTH.group_indices[rows])
+    assert (result.dataset.groups, result.unknown) == (TRUTH.groups, pytest.approx(2 / 3))
 
 
 def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
@@ -94,22 +94,22 @@ def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
 
     made = result.dataset
     assert len(made) == len(TRUTH)
-    assert np.array_equal(made.groups, TRUTH.groups[made.pairs])
+    assert np.array_equal(made.group_indices, TRUTH.group_indices[made.pairs])
     assert np.array_equal(made.labels, TRUTH.labels[made.pairs])
     assert np.array_equal(made.images, TRUTH.images[made.pairs])
-    assert made.group_names == TRUTH.group_names
+    assert made.groups == TRUTH.groups
     assert [cell.known + cell.inferred for cell in result.cells] == [60, 6, 5, 70]
     assert result.accuracy == 1
     assert all(cell.right == cell.guessed == cell.known for cell in result.cells)
 
 
 def test_a_group_that_no_example_of_its_class_is_known_to_have_is_found_by_what_other_classes_know() -> None:
-    rare = (TRUTH.labels == 1) & (TRUTH.groups == 0)
+    rare = (TRUTH.labels == 1) & (TRUTH.group_indices == 0)
     few = hidden(TRUTH, every(len(TRUTH), 3) & ~rare)
 
     made = resolved(few, **PROPAGATION).dataset
 
-    assert np.array_equal(made.groups, TRUTH.groups[made.pairs])
+    assert np.array_equal(made.group_indices, TRUTH.group_indices[made.pairs])
 
 
 def test_where_groups_cannot_be_seen_the_confidence_says_so() -> None:
@@ -127,7 +127,7 @@ def test_where_groups_cannot_be_seen_the_confidence_says_so() -> None:
 def test_the_generator_decides_everything() -> None:
     noisy = grouped([[30, 30]], seed=1)
     images = (noisy.images // 8 + np.random.default_rng(0).integers(0, 220, noisy.images.shape)).astype(np.uint8)
-    few = hidden(GroupedDataset.from_arrays(images, noisy.labels, noisy.groups, classes=["only"]), every(60, 3))
+    few = hidden(GroupedDataset.from_arrays(images, noisy.labels, noisy.group_indices, classes=["only"]), every(60, 3))
     before = torch.get_rng_state()
 
     once, again, other = (resolved(few, seed, **PROPAGATION) for seed in (0, 0, 1))
@@ -145,15 +145,15 @@ def test_an_example_of_which_one_attribute_is_known_is_given_a_group_that_has_it
     known = every(80, 2)
     # The pictures of the others say f×x, and what is known of them says m.
     images = np.where(known[:, None, None, None], truth.images, truth.images[:1])
-    groups = np.where(known, truth.groups, 4)
+    groups = np.where(known, truth.group_indices, 4)
     few = GroupedDataset.from_arrays(
-        images, truth.labels, groups, group_names=["fx", "fy", "mx", "my", "m?"], attributes=[*values, ("m", None)]
+        images, truth.labels, groups, groups=["fx", "fy", "mx", "my", "m?"], attributes=[*values, ("m", None)]
     )
 
     made = resolved(few, **PROPAGATION).dataset
 
     assert made.attributes == values
-    assert np.bincount(made.groups, minlength=4)[:2].tolist() == [10, 10]
+    assert np.bincount(made.group_indices, minlength=4)[:2].tolist() == [10, 10]
     assert len(made) == 80
 
 

@@ -14,8 +14,7 @@ from small_workspace import grouped
 import fair_distill
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
-from fair_distill.distillation.loop import Distilled, Streams
-from fair_distill.distillation.loop import distill as run
+from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
 from fair_distill.distillation.valid_rows import ValidRows
@@ -129,7 +128,7 @@ def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
         ({"augment": ["crop"]}, r"distill\.augment is \['crop'\], which changes images; for rows say \[\]"),
         ({"formation": 2}, r"distill\.formation is 2; rows cannot be cut up, so say 1"),
         ({"rows": None}, r"distill\.rows: this key is needed for the rows of a table"),
-        ({"rows": {"temperature": 0.0}}, r"rows\.temperature: input should be greater than 0"),
+        ({"rows": {"temperature": 0.0}}, r"rows\.temperature is 0.0; it must be greater than 0"),
         ({"network": {"name": "convnet", "width": 4, "depth": 2}}, "depth is 2, which halves the image 2 times; 1×1"),
         ({"network": {"name": "resnet18", "width": 0.1}}, r"needs images of 9×9 pixels or more; these are 1×1"),
     ],
@@ -144,7 +143,7 @@ def test_images_take_no_settings_of_rows() -> None:
     images = grouped([[20, 5], [5, 20]])
 
     with pytest.raises(ConfigError, match=r"distill\.rows is for the rows of a table; these are images"):
-        run(
+        optimise(
             images,
             settings,
             checked(Candidate, {"alignment": "pooled"}, name="t"),

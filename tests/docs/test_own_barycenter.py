@@ -10,9 +10,9 @@ import pytest
 import yaml
 from small_workspace import REPOSITORY, run, small_params, write_params
 
-from fair_distill.cli.own import modules_beside
 from fair_distill.distillation.alignment import build_barycenter
 from fair_distill.errors import ConfigError
+from fair_distill.plugins import workspace_modules
 from fair_distill.registry.manifest import read_version
 from fair_distill.workspace import Workspace
 
@@ -42,7 +42,7 @@ def test_the_page_has_the_files_it_speaks_of() -> None:
 
 
 def test_the_tutorials_tests_pass(root: Path) -> None:
-    with modules_beside(root):
+    with workspace_modules(root):
         tests = importlib.import_module("test_mine")
         ran = [test() for name, test in vars(tests).items() if name.startswith("test_")]
 
@@ -61,7 +61,7 @@ def test_the_tutorials_set_comes_out_with_the_digest_of_its_source(root: Path) -
 @pytest.mark.parametrize(("trim", "says"), [(0.7, "should be less than 0.5"), ("some", "should be a valid number")])
 def test_an_option_that_is_not_what_its_annotation_says_is_one_line(root: Path, trim: Any, says: str) -> None:
     with (
-        modules_beside(root),
+        workspace_modules(root),
         pytest.raises(ConfigError, match=rf"^params.yaml: barycenter 'mine:trimmed': trim is .*{says}"),
     ):
         build_barycenter("mine:trimmed", {"trim": trim})

@@ -70,7 +70,7 @@ def test_a_walk_ends_with_an_outcome(block: int, make: Any, groups: int, tmp_pat
 
     assert "expectations held" in ended.out
     splits = [read_split(Workspace(tmp_path).split(name)) for name in SPLITS]
-    assert all(len(split.group_names) == groups and split.counts.min() > 0 for split in splits)
+    assert all(len(split.groups) == groups and split.counts.min() > 0 for split in splits)
     assert len(BLOCKS[block].splitlines()) <= 11
 
 

@@ -174,7 +174,7 @@ def test_nothing_is_listed_that_is_not_shown() -> None:
 
 def _make(words: list[str]) -> None:
     targets = re.findall(r"^([\w./-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
-    assert set(words) <= set(targets)
+    assert {word for word in words if "=" not in word} <= set(targets)
 
 
 def _dvc(words: list[str]) -> None:

@@ -110,7 +110,7 @@ def constant_cells(counts_CG: list[list[int]], values_CG: list[list[int]]) -> Gr
     made = grouped(counts_CG, size=8)
     shade = np.repeat(np.array(values_CG, np.uint8).ravel(), np.array(counts_CG).ravel())
     return GroupedDataset.from_arrays(
-        np.broadcast_to(shade[:, None, None, None], made.images.shape), made.labels, made.groups
+        np.broadcast_to(shade[:, None, None, None], made.images.shape), made.labels, made.group_indices
     )
 
 

@@ -38,7 +38,7 @@ RECIPE = TrainingRecipe(
 SEEN = Normalisation(RECIPE.mean, RECIPE.std)
 NOISE = grouped([[12, 12], [12, 12]])
 # The bright band tells the class, so this can be learnt.
-EASY = GroupedDataset.from_arrays(NOISE.images, NOISE.groups, NOISE.labels)
+EASY = GroupedDataset.from_arrays(NOISE.images, NOISE.group_indices, NOISE.labels)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -74,10 +74,10 @@ def test_every_gate_example_is_predicted_once_by_every_network() -> None:
     for seed in range(2):
         rows = predictions.columns["seed"] == seed
         assert predictions.columns["example"][rows].tolist() == list(range(48))
-        for name, wanted in (("label", EASY.labels), ("group", EASY.groups), ("pair", EASY.pairs)):
+        for name, wanted in (("label", EASY.labels), ("group", EASY.group_indices), ("pair", EASY.pairs)):
             assert np.array_equal(predictions.columns[name][rows], wanted)
     assert predictions.networks == ("convnet",)
-    assert (predictions.classes, predictions.groups) == (EASY.classes, EASY.group_names)
+    assert (predictions.classes, predictions.groups) == (EASY.classes, EASY.groups)
     assert (predictions.set, predictions.split) == ("a" * 64, "b" * 64)
     assert set(predictions.columns["predicted"]) <= {0, 1}
     # Of two classes the more probable one has at least a half.

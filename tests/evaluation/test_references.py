@@ -56,8 +56,8 @@ def test_a_balanced_reference_knows_no_more_than_it_was_told() -> None:
     few = GroupedDataset.from_arrays(
         DATA.images,
         DATA.labels,
-        np.where(known, DATA.groups, 2),
-        group_names=["0", "1", "?"],
+        np.where(known, DATA.group_indices, 2),
+        groups=["0", "1", "?"],
         attributes=[("0",), ("1",), (None,)],
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from small_workspace import small_params, write_params
 
 from fair_distill.config import load_config
+from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
 from fair_distill.stages.sweep import (
     SweepReference,
@@ -15,7 +16,7 @@ from fair_distill.stages.sweep import (
     sweep_points,
     sweep_report,
 )
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 LIMITS = [
     {"metric": "accuracy", "over": "full", "at_least": -1.0, "why": "a test"},

@@ -9,9 +9,10 @@ from small_workspace import Ended, run, small_params, tree, write_params
 
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
+from fair_distill.files import sha256
 from fair_distill.stages.distill import distill_candidate
 from fair_distill.storage.objects import open_objects
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 EVERY = ("--checkpoint-every", "2")
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from small_workspace import MTT, run, small_params, tree, write_params
 
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.files import sha256
+from fair_distill.workspace import Workspace
 
 # How many runs are killed, and the seed of the steps they are killed at; `make test-kills` asks for more.
 KILLS = int(os.environ.get("FAIR_DISTILL_KILLS", "2"))

@@ -16,11 +16,12 @@ from prefect.client.schemas.objects import FlowRun
 from small_repository import command, commit, fewest_stages, git, repository
 from small_workspace import write_params
 
+from fair_distill.files import sha256
 from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
 from fair_distill.versioning import dvc_commands
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 pytestmark = [
     pytest.mark.pipeline,

@@ -11,9 +11,10 @@ from small_workspace import run, small_params, write_params
 
 from fair_distill.config import Config, load_config
 from fair_distill.errors import Undecided
+from fair_distill.files import sha256
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.statements import new_key, read_envelope
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 SET = "barycentric"
 

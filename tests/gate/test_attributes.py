@@ -13,6 +13,7 @@ from small_workspace import run, small_params, write_params
 from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, MeasurementError
+from fair_distill.files import to_json
 from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import METRICS, measure
 from fair_distill.gate.network_predictions import answers, grouped_by
@@ -20,7 +21,7 @@ from fair_distill.gate.plan import Assumed, cells_of, plan
 from fair_distill.gate.policy import check, tighten
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
-from fair_distill.workspace import Workspace, to_json
+from fair_distill.workspace import Workspace
 
 NAMES = ("f×dark", "f×light", "m×dark", "m×light")
 VALUES = (("f", "dark"), ("f", "light"), ("m", "dark"), ("m", "light"))
@@ -193,7 +194,7 @@ def test_a_clause_by_an_attribute_is_planned_for_its_own_cells() -> None:
         np.zeros((len(labels), 1, 2, 2), dtype=np.uint8),
         labels,
         groups,
-        group_names=NAMES,
+        groups=NAMES,
         attributes=VALUES,
         attribute_names=("sex", "skin"),
     )

@@ -16,8 +16,9 @@ from small_workspace import run, small_params, write_params
 
 from fair_distill.config import Config, load_config
 from fair_distill.data.split_file import read_split, write_split
+from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.predictions import Predictions
-from fair_distill.workspace import Workspace, sha256, write_bytes
+from fair_distill.workspace import Workspace
 
 SET, WORSE = "barycentric", "pooled"
 FAIR, UNFAIR = ((0.9, 0.9), (0.9, 0.9)), ((0.95, 0.2), (0.9, 0.9))

@@ -12,8 +12,8 @@ from mutation.scene import OTHER, REFERENCE, SET, Scene
 from small_workspace import run
 
 from fair_distill.errors import MeasurementError
+from fair_distill.files import sha256, to_json
 from fair_distill.gate.predictions import Predictions
-from fair_distill.workspace import sha256, to_json
 
 Change = Callable[[Scene], dict[Path, bytes]]
 

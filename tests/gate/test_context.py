@@ -14,6 +14,7 @@ from small_workspace import run, small_params, write_params
 from fair_distill.config import load_config, load_floor
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, Refused
+from fair_distill.files import sha256
 from fair_distill.gate.policy import alpha_at, policy_digest, read_context
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts as attempts_of
@@ -27,7 +28,7 @@ from fair_distill.stages.policy import load_policy_floor
 from fair_distill.stages.promote import promote_version
 from fair_distill.stages.publish import publish_set
 from fair_distill.statements import new_key
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 SET = "barycentric"
 LOOSE = {"metric": "accuracy", "at_least": 0.0, "why": "a tiny set has to pass here"}

@@ -13,10 +13,11 @@ from small_evidence import write_evidence
 from small_workspace import run, small_params
 
 from fair_distill.config import Config, load_gate
+from fair_distill.files import sha256
 from fair_distill.gate.judge import judge
 from fair_distill.gate.verdict import Verdict
 from fair_distill.stages.judge import compute_verdict
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 SET = "barycentric"
 

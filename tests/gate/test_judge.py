@@ -12,9 +12,9 @@ from small_predictions import drawn, predictions_from, predictions_of, recalls_o
 
 from fair_distill.config import Gate
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
+from fair_distill.files import sha256, to_json
 from fair_distill.gate.judge import Verdict, judge, policy_digest
 from fair_distill.gate.metrics import METRICS
-from fair_distill.workspace import sha256, to_json
 
 # recalls: group 0 has .9 and .8, group 1 has .6 and .7; so EODM is .3, EODA .2, accuracy .75
 ONE = recalls_of([(9, 8), (6, 7)], 10)

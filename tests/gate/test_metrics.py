@@ -44,7 +44,7 @@ def random_rows(rng: np.random.Generator, classes: int, groups: int, n: int) -> 
 def named(labels: Any, groups: Any, predicted: Any, classes: int, of_groups: int) -> Confusion:
     names = [[str(i) for i in range(n)] for n in (classes, of_groups)]
     sure = probabilities(labels, groups, predicted)
-    return confusion(labels, groups, predicted, classes=names[0], group_names=names[1], probability=sure)
+    return confusion(labels, groups, predicted, classes=names[0], groups=names[1], probability=sure)
 
 
 def test_equal_rates_have_no_gap_whatever_the_sizes() -> None:

@@ -10,8 +10,8 @@ import pytest
 from small_predictions import predictions_of, recalls_of
 
 from fair_distill.errors import DataError, MeasurementError
+from fair_distill.files import to_json
 from fair_distill.gate.predictions import Predictions, read_header
-from fair_distill.workspace import to_json
 
 KEY = b"fair_distill"
 GOOD = predictions_of(

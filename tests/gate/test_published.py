@@ -14,6 +14,7 @@ from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 from fair_distill.card import DatasetCard, Nearness, TrainingRecipe
 from fair_distill.config import Gate, load_config
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
+from fair_distill.files import sha256, to_json
 from fair_distill.gate.explain import explain
 from fair_distill.gate.judge import judge
 from fair_distill.gate.plan import Assumed, Cells, plan
@@ -23,7 +24,7 @@ from fair_distill.gate.replay import replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
 from fair_distill.stages.judge import compute_verdict
-from fair_distill.workspace import Workspace, sha256, to_json
+from fair_distill.workspace import Workspace
 
 RECIPE = TrainingRecipe(
     network={"name": "mlp"},

@@ -33,9 +33,9 @@ from pull_requests import (
 from small_repository import commit, git
 from small_workspace import run
 
+from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
 from fair_distill.statements import Statement, new_key, signer
-from fair_distill.workspace import sha256
 
 pytestmark = pytest.mark.pipeline
 PREDICTIONS = f"artifacts/predictions/{SET}.parquet"

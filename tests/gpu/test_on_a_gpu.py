@@ -15,7 +15,7 @@ from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.distillation.augment import STRATEGIES, augment, draw
 from fair_distill.distillation.checkpoint import CheckpointFolder, Interrupted
-from fair_distill.distillation.loop import Checkpoints, Distilled, Streams, distill
+from fair_distill.distillation.loop import Checkpoints, Distilled, Streams, optimise
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import Normalisation, normalisation, reader
 from fair_distill.evaluation.train import train, train_together
@@ -46,7 +46,7 @@ def ran(
     nested = {key: base[key] | changes.pop(key) for key in ("networks", "optimiser") if key in changes}
     settings = base | SMALL | changes | nested
     aligned = {"alignment": "barycentric", "barycenter": "mean"}
-    return distill(
+    return optimise(
         DATA,
         checked(Distill, settings, name="test"),
         checked(Candidate, aligned, name="test"),

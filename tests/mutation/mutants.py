@@ -20,9 +20,9 @@ from mutation.scene import OTHER, REFERENCE, SET, Scene
 
 from fair_distill.config import parse_config
 from fair_distill.errors import FairDistillError
+from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.policy import read_context
 from fair_distill.gate.predictions import Predictions
-from fair_distill.workspace import parse_json, sha256, to_json
 
 UNSIGNED = ("api", "judge", "explain", "table", "report", "publish")
 SIGNED = ("enforce", "enforce by the base's policy", "promote")
@@ -168,7 +168,7 @@ def _answered(content: bytes) -> Any:
         table.attributes,
         table.attribute_names,
         tuple(sorted(table.networks)),
-        to_json({name: dict(options) for name, options in table.options.items()}),
+        {name: dict(options) for name, options in table.options.items()},  # 1 equals true, as it does for DVC
         tuple(columns[name][order].astype(np.int64).tobytes() for name in said),
     )
 
@@ -181,7 +181,7 @@ def parsed(text: str) -> Any:
 def _making(content: bytes) -> Any:
     values = parse_config(parsed(content.decode())).model_dump(mode="json", by_alias=True)
     made = {key: values[key] for key in MAKES}
-    return to_json(made | {"set": values["candidates"].get(SET), "reference": values["references"].get(REFERENCE)})
+    return made | {"set": values["candidates"].get(SET), "reference": values["references"].get(REFERENCE)}
 
 
 def _context(content: bytes, scene: Scene) -> Any:

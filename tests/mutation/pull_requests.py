@@ -34,12 +34,13 @@ from small_workspace import REPOSITORY
 from fair_distill.config import load_config, load_gate, parse_config
 from fair_distill.config.yaml_dialect import YamlError, parse_yaml
 from fair_distill.errors import FairDistillError
+from fair_distill.files import sha256, to_json
 from fair_distill.gate.predictions import Predictions
 from fair_distill.stages.pull_request import PullRequest, judge_pull_request
 from fair_distill.statements import Statement
 from fair_distill.versioning.dvc_graph import Stage, read_graph
 from fair_distill.versioning.dvc_remote import open_remote
-from fair_distill.workspace import Workspace, sha256, to_json
+from fair_distill.workspace import Workspace
 
 INTERFACE = "pull request"
 NOW = date(2026, 11, 1)

@@ -18,6 +18,7 @@ from fair_distill.config import Config, load_config
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import write_split
 from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, FileEntry, Manifest, write_version
 from fair_distill.stages.attest import attest_predictions
@@ -26,7 +27,7 @@ from fair_distill.stages.promote import promote_version
 from fair_distill.stages.publish import publish_set
 from fair_distill.stages.set_record import set_params
 from fair_distill.statements import Signer, new_key, signer
-from fair_distill.workspace import Workspace, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 SET, OTHER, REFERENCE = "barycentric", "pooled", "full"
 GROUPS = ("f×old", "f×young", "m×old", "m×young")
@@ -109,7 +110,7 @@ class Scene:
                 pairs=pairs,
                 clusters=clusters,
                 classes=CLASSES,
-                group_names=GROUPS,
+                groups=GROUPS,
                 attributes=ATTRIBUTES,
                 attribute_names=ATTRIBUTE_NAMES,
             )

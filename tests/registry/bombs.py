@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from small_registry import NAME, NOW, package, publish, ship
 
 from fair_distill.card import DatasetCard
+from fair_distill.files import sha256, to_json
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import Categorical, RowSchema
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import Draft, append, entry_key, timestamp
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
-from fair_distill.workspace import sha256, to_json
 
 HUGE = 3 * 10**9  # bytes; as a sparse file it takes none of the disk
 ROWS = 80_000_000  # of four pixels: 1.3 gigabytes

@@ -29,6 +29,7 @@ from test_snapshots import lengthen
 
 from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, FairDistillError, Refused, Undecided
+from fair_distill.files import sha256
 from fair_distill.registry import lookup, release, retraction
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.channels import Withdrawn, current, published
@@ -39,7 +40,6 @@ from fair_distill.registry.ledger import read_ledger, timestamp
 from fair_distill.registry.store import Store, Unanswered, open_store
 from fair_distill.registry.writer import Writer
 from fair_distill.statements import signer
-from fair_distill.workspace import sha256
 
 VERSIONS = 5
 # What a process does next, and how often of 100 times.

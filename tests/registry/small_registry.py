@@ -13,13 +13,13 @@ from fair_distill.card import DatasetCard, TrainingRecipe
 from fair_distill.config import Gate, Limit
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
+from fair_distill.files import sha256, to_json
 from fair_distill.gate.judge import Verdict, judge
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry import release
 from fair_distill.registry.ledger import Draft, Entry, append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.registry.store import Absent, Store, check_size, key_fault
-from fair_distill.workspace import sha256, to_json
 
 NAME = "digits"
 ORDER = ("candidate", "staging", "production")

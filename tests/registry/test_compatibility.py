@@ -13,12 +13,12 @@ import pytest
 from small_registry import NAME, NOW, package, publish, ship
 
 from fair_distill.errors import FairDistillError
+from fair_distill.files import sha256
 from fair_distill.registry import retraction
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.pins import read_pins
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256
 
 FROZEN = Path(__file__).parent / "fixtures" / "release_0"
 EXPECTED = json.loads((FROZEN / "expected.json").read_text())
@@ -28,7 +28,7 @@ TODAY = date(2026, 6, 1)
 _OLD_CLIENT = """
 import json, sys
 import fair_distill
-from fair_distill.workspace import sha256
+from fair_distill.files import sha256
 from fair_distill.errors import FairDistillError
 from fair_distill.registry.verify import verify
 from fair_distill.registry.client import look_up

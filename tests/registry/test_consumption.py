@@ -13,6 +13,7 @@ from small_registry import NAME, NOW, ORDER, Package, enter, package, ship
 
 import fair_distill
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256
 from fair_distill.gate.policy import Waiver
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
@@ -21,7 +22,6 @@ from fair_distill.registry.client import load, look_up
 from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.pins import Pin, outdated, pin, read_pins
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
-from fair_distill.workspace import sha256
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

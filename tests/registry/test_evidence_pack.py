@@ -12,6 +12,7 @@ import pytest
 from small_registry import NAME, NOW, ORDER, package
 
 from fair_distill.errors import IntegrityError
+from fair_distill.files import sha256
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.export.croissant import croissant
 from fair_distill.registry.export.evidence_bundle import evidence
@@ -20,7 +21,6 @@ from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
 from fair_distill.registry.store import object_key
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256
 
 ONE, TWO = package(1), package(2)
 

@@ -9,13 +9,13 @@ from small_registry import NAME, NOW, ORDER, package, publish
 
 from fair_distill.cli import main
 from fair_distill.errors import IntegrityError
+from fair_distill.files import to_json
 from fair_distill.registry import release
 from fair_distill.registry.client import look_up
 from fair_distill.registry.export.dataset_card import dataset_card
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.integrity import read_provenance
 from fair_distill.registry.retraction import revoke
-from fair_distill.workspace import to_json
 
 HOSTILE = "\x1b[2Jfixed\n   9  2026-03-03T12:00:00Z  ada: promote v9\u202e"
 MADE = package(1)

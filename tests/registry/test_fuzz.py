@@ -18,6 +18,7 @@ import pytest
 from small_registry import NAME, NOW, Package, package, promote, publish
 
 from fair_distill.errors import FairDistillError
+from fair_distill.files import md5, sha256, to_json
 from fair_distill.registry import client
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.export.croissant import croissant
@@ -30,7 +31,6 @@ from fair_distill.registry.release import publish as publish_release
 from fair_distill.registry.store import evidence_key, manifest_key, object_key
 from fair_distill.registry.verify import log, verify
 from fair_distill.statements import Statement
-from fair_distill.workspace import md5, sha256, to_json
 
 CASES = int(os.environ.get("FAIR_DISTILL_CASES", "150"))
 REFERENCE = f"{NAME}@production"
@@ -42,6 +42,7 @@ WRONG: list[Any] = [
     -1,
     5,
     10**39,
+    2**63 - 1,
     0.5,
     "",
     "text",

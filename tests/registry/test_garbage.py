@@ -12,6 +12,7 @@ from small_registry import NAME, NOW, Package, files_of, package, promote, publi
 
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import sha256, to_json
 from fair_distill.registry import retraction
 from fair_distill.registry.announcements import announce, plan
 from fair_distill.registry.client_state import remember
@@ -21,7 +22,6 @@ from fair_distill.registry.garbage_collection import Head, Look, Vouching, check
 from fair_distill.registry.ledger import entry_key, names, read_ledger
 from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, open_store
 from fair_distill.registry.verify import head, verify
-from fair_distill.workspace import sha256, to_json
 
 OLD, NEW = package(1), package(2)
 

@@ -14,9 +14,9 @@ from histories_checker import Record, violations
 from places import Place
 from small_registry import NAME, package, ship
 
+from fair_distill.files import sha256
 from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256
 
 HISTORIES = int(os.environ.get("FAIR_DISTILL_HISTORIES", "5"))
 REPORT = os.environ.get("FAIR_DISTILL_HISTORIES_REPORT")

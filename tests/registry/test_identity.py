@@ -14,6 +14,7 @@ from small_registry import NAME, MemoryStore, package, promote, publish, ship
 
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
+from fair_distill.files import sha256, to_json
 from fair_distill.registry.client import load
 from fair_distill.registry.client_state import Cached, remember, settled
 from fair_distill.registry.folder import LocalStore
@@ -21,7 +22,6 @@ from fair_distill.registry.ledger import entry_key, read_ledger
 from fair_distill.registry.pins import pin, read_pins
 from fair_distill.registry.store import identity_of, manifest_key, open_store
 from fair_distill.storage.s3 import _server
-from fair_distill.workspace import sha256, to_json
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

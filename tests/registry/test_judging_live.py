@@ -10,12 +10,13 @@ from small_workspace import run, small_params, write_params
 
 from fair_distill.config import load_config
 from fair_distill.errors import ConfigError
+from fair_distill.files import sha256
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
 from fair_distill.stages.context import Hand
 from fair_distill.stages.regate import RegateResult, live_versions, regate_version
 from fair_distill.statements import new_key
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 
 def params(**evaluate: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from places import Bucket
 from small_registry import NAME, MemoryStore, put_in_place
 
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
+from fair_distill.files import to_json
 from fair_distill.registry import ledger
 from fair_distill.registry.bucket import BucketStore
 from fair_distill.registry.folder import LocalStore
@@ -29,7 +30,6 @@ from fair_distill.registry.ledger import (
 )
 from fair_distill.registry.store import Store, Unanswered
 from fair_distill.storage.s3 import open_bucket
-from fair_distill.workspace import to_json
 
 VERSION = "ab" * 32
 VERDICT = "cd" * 32
@@ -399,8 +399,8 @@ TAMPERING = {
     "a number is a text": ("entry 4 .* number is", lambda f: spell(f, 4, lambda b: _with(b, number="4"))),
     "a reason is a list": ("entry 4 .* reason is", lambda f: spell(f, 4, lambda b: _with(b, reason=["x"]))),
     "a version is a path": ("entry 4 .* version is", lambda f: spell(f, 4, lambda b: _with(b, version="../../x"))),
-    "a key stands twice": (
-        "entry 4 .* a key stands twice",
+    "the same key twice": (
+        "entry 4 .* the same key twice",
         lambda f: spell(f, 4, lambda b: b.replace(b'"who"', b'"who": "eve",\n "who"')),
     ),
     "it is spelled otherwise": ("entry 4 .* edited", lambda f: spell(f, 4, lambda b: b.replace(b"\n", b"\n\n"))),

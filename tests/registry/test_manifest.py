@@ -8,8 +8,8 @@ import pytest
 from small_registry import package
 
 from fair_distill.errors import DataError, IntegrityError
+from fair_distill.files import to_json
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, read_version, write_version
-from fair_distill.workspace import to_json
 
 ONE, TWO = package(1), package(2)
 VALUE = json.loads(ONE.manifest.to_json())
@@ -60,7 +60,7 @@ def test_a_folder_whose_writing_was_cut_short_is_not_whole(tmp_path: Path):
     with pytest.raises(TypeError):
         write_version(tmp_path, TWO.manifest, {SET_FILE: None})
 
-    with pytest.raises(DataError, match=r"manifest\.json is missing; `fair-distill distill` writes it"):
+    with pytest.raises(DataError, match=r"manifest\.json is missing; run `fair-distill distill`, which writes it"):
         read_version(tmp_path, made_by="fair-distill distill")
 
 

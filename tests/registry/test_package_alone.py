@@ -11,8 +11,8 @@ from small_workspace import run
 
 import fair_distill
 from fair_distill.data.split_file import read_split
+from fair_distill.files import sha256
 from fair_distill.registry.client import look_up
-from fair_distill.workspace import sha256
 
 SEEDS = range(100, 104)
 
@@ -39,8 +39,8 @@ def test_a_consumer_reaches_the_gates_accuracy_within_its_interval_from_the_pack
     pixels = torch.from_numpy(own.images.copy()).float() / 255
     with torch.no_grad():
         right = torch.stack([one(pixels).argmax(dim=1) == torch.from_numpy(own.labels.copy()) for one in networks])
-    for index, group in enumerate(own.group_names):
-        accuracy = float(right[:, torch.from_numpy(own.groups.copy()) == index].float().mean())
+    for index, group in enumerate(own.groups):
+        accuracy = float(right[:, torch.from_numpy(own.group_indices.copy()) == index].float().mean())
         row = measured[group]
         assert row.low is not None
         assert row.high is not None

@@ -8,9 +8,9 @@ import pytest
 from small_registry import package, publish
 from small_workspace import run
 
+from fair_distill.files import to_json
 from fair_distill.registry.folder import LocalStore
 from fair_distill.validation.drift import Profile
-from fair_distill.workspace import to_json
 
 CELLS = {"0": {"red": 9, "cyan": 1}, "1": {"red": 1, "cyan": 9}}
 PROFILE = {"cells": CELLS, "numbers": {"intensity": {"edges": [0.5], "counts": [12, 8]}}, "values": {}}

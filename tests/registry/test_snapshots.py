@@ -15,6 +15,7 @@ from small_registry import NAME, NOW, MemoryStore, package, processes, publish, 
 from test_compatibility import old_client
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256, to_json
 from fair_distill.registry import retraction, snapshots
 from fair_distill.registry.channels import Withdrawn, current
 from fair_distill.registry.client import load
@@ -24,7 +25,6 @@ from fair_distill.registry.snapshots import SIZES, Snapshot, blocks, list_snapsh
 from fair_distill.registry.store import Store
 from fair_distill.registry.verify import verify
 from fair_distill.storage import s3
-from fair_distill.workspace import sha256, to_json
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

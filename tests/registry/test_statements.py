@@ -13,6 +13,7 @@ from places import Place
 from small_registry import NAME, NOW, ORDER, enter, package, promote, publish, ship
 
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.files import sha256, to_json
 from fair_distill.registry import release, retraction
 from fair_distill.registry.approvals import approved_by
 from fair_distill.registry.channels import current
@@ -31,7 +32,6 @@ from fair_distill.statements import (
     signed_by,
     signer,
 )
-from fair_distill.workspace import sha256, to_json
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"

@@ -10,12 +10,12 @@ from places import FULLY, Folder, Place
 from small_registry import NAME, lasting, package, promote, publish, ship
 
 from fair_distill.errors import IntegrityError
+from fair_distill.files import md5, sha256, to_json
 from fair_distill.registry.client import load
 from fair_distill.registry.ledger import Draft, Entry, append, entry_key
 from fair_distill.registry.manifest import FileEntry, Manifest
 from fair_distill.registry.store import MOST_ENTRY_BYTES, MOST_JSON_BYTES, evidence_key, manifest_key, object_key
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import md5, sha256, to_json
 
 OLD, NEW, OTHER, BAD = package(1), package(2), package(3), package(4, mistakes=4)
 PRODUCTION = f"{NAME}@production"

@@ -9,6 +9,7 @@ from places import Place
 from small_registry import NAME, NOW, ORDER, MemoryStore, Package, enter, package, publish
 
 from fair_distill.errors import Refused
+from fair_distill.files import sha256
 from fair_distill.gate.policy import Waiver
 from fair_distill.registry import release, retraction
 from fair_distill.registry.channels import Withdrawn, current, in_force
@@ -20,7 +21,6 @@ from fair_distill.registry.ledger import Entry, read_ledger
 from fair_distill.registry.pins import pin
 from fair_distill.registry.store import Store, evidence_key
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256
 
 ONE, TWO, THREE = package(1), package(2), package(3)
 PRODUCTION = f"{NAME}@production"

@@ -54,7 +54,7 @@ def points_of(images: np.ndarray, labels: np.ndarray) -> list[Point]:  # type: i
 
 def test_a_set_that_is_one_group_lies_where_that_group_lies() -> None:
     train = grouped([[30, 4], [6, 25]])
-    own = (train.labels == 0) & (train.groups == 0)
+    own = (train.labels == 0) & (train.group_indices == 0)
     found = points_of((train.images[own] / 255).astype(np.float32), train.labels[own])
 
     mean = next(p for p in found if (p.what, p.label, p.group) == ("mean", "class0", "group0"))

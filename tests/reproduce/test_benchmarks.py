@@ -24,9 +24,9 @@ def test_nine_in_ten_stand_in_the_own_colour_and_the_official_test_is_balanced(d
         for label in range(10)
     ]
     official = made.test.pairs < made.tests["official"].stop
-    cells = np.asarray(made.test.labels)[official] * 10 + np.asarray(made.test.groups)[official]
+    cells = np.asarray(made.test.labels)[official] * 10 + np.asarray(made.test.group_indices)[official]
     assert np.bincount(cells).tolist() == [TEST // 10] * 100
-    assert made.test.group_names == tuple(COLOURS)
+    assert made.test.groups == tuple(COLOURS)
 
 
 def test_the_paired_test_shows_so_many_images_a_class_in_every_colour(data: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_painting_is_the_same_every_time_and_no_other_benchmarks(data: Path) -
 def test_writers_are_groups_of_their_own(data: Path) -> None:
     made = prepare("mnist_writers", data, paired_per_class=3)
 
-    assert made.train.group_names == ("student=0", "student=1")
+    assert made.train.groups == ("student=0", "student=1")
     assert (len(made.train), len(made.test)) == (10 * TRAIN, 10 * TEST)
     assert list(made.tests) == ["official"]
 

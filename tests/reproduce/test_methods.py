@@ -33,8 +33,8 @@ def test_every_method_makes_a_set_and_follows_its_seed(name: str) -> None:
 def test_groups_distilled_alone_do_not_see_each_other() -> None:
     blank = grouped([[30, 10], [9, 30]])
     changed = blank.images.copy()
-    changed[np.asarray(blank.groups) == 1] = 0
-    other = type(blank).from_arrays(changed, blank.labels, blank.groups, pairs=blank.pairs)
+    changed[np.asarray(blank.group_indices) == 1] = 0
+    other = type(blank).from_arrays(changed, blank.labels, blank.group_indices, pairs=blank.pairs)
 
     both = [METHODS["joined"].make(Task(data, TINY, IPC, 0, "cpu")).images for data in (DATA, other)]
 

@@ -21,9 +21,10 @@ import yaml
 from running_prefect import Prefect, free_port, stop, until
 from small_repository import command, commit, fewest_stages, git, repository
 
+from fair_distill.files import sha256
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_store
-from fair_distill.workspace import Workspace, sha256
+from fair_distill.workspace import Workspace
 
 pytestmark = pytest.mark.skipif("FAIR_DISTILL_SERVER" not in os.environ, reason="make test-server sets this")
 

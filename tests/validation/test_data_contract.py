@@ -20,9 +20,9 @@ from fair_distill.config import Validate
 from fair_distill.data.colour_skew import colour
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.errors import DataError, MeasurementError
+from fair_distill.files import to_json
 from fair_distill.validation.contract import Validation, validate
 from fair_distill.validation.expectations import Expectation, Suite, run
-from fair_distill.workspace import to_json
 
 RULES = Validate(minimum_per_cell=5, maximum_imbalance=2.0)
 CLASSES, GROUPS = ("cat", "dog", "fox"), ("red", "cyan")
@@ -54,7 +54,7 @@ def split(
     images = colour(grey(np.array([(shapes or {}).get(int(pair), pair) for pair in pairs])), PALETTE[groups])
     rows = np.arange(len(labels)) if order is None else np.random.default_rng(order).permutation(len(labels))
     return GroupedDataset.from_arrays(
-        images[rows], labels[rows], groups[rows], classes=CLASSES, group_names=GROUPS, pairs=pairs[rows]
+        images[rows], labels[rows], groups[rows], classes=CLASSES, groups=GROUPS, pairs=pairs[rows]
     )
 
 
@@ -67,7 +67,7 @@ def paired(dataset: GroupedDataset) -> GroupedDataset:
         np.repeat(dataset.labels, 2),
         groups,
         classes=CLASSES,
-        group_names=GROUPS,
+        groups=GROUPS,
         pairs=pairs,
     )
 
@@ -94,7 +94,7 @@ def broken(order: int | None = None) -> dict[str, GroupedDataset]:
     tune = replace(
         tune,
         labels=put(tune.labels, tune, {1000: -1, 1001: 7}),
-        groups=put(tune.groups, tune, {1010: -1, 1011: 4, 1012: 4}),
+        group_indices=put(tune.group_indices, tune, {1010: -1, 1011: 4, 1012: 4}),
         pairs=put(tune.pairs, tune, {1020: 1021}),
     )
     images = tune.images.astype(np.float32)
@@ -127,9 +127,9 @@ def test_not_to_know_a_group_is_shown_and_is_no_group_to_have_examples_of() -> N
     few = GroupedDataset.from_arrays(
         train.images,
         train.labels,
-        np.where((train.labels == 0) & (train.groups == 0) & (train.pairs % 2 == 1), 2, train.groups),
+        np.where((train.labels == 0) & (train.group_indices == 0) & (train.pairs % 2 == 1), 2, train.group_indices),
         classes=CLASSES,
-        group_names=(*GROUPS, "?"),
+        groups=(*GROUPS, "?"),
         pairs=train.pairs,
         attributes=[*train.attributes, (None,)],
     )
@@ -247,7 +247,12 @@ def test_a_split_without_examples_has_only_empty_cells():
     empty = np.zeros(0, int)
     gate = splits["gate"]
     splits["gate"] = replace(
-        gate, images=gate.images[:0], labels=empty, groups=empty, pairs=empty, offsets=np.zeros_like(gate.offsets)
+        gate,
+        images=gate.images[:0],
+        labels=empty,
+        group_indices=empty,
+        pairs=empty,
+        offsets=np.zeros_like(gate.offsets),
     )
 
     outcome = validate(splits, RULES)

@@ -15,9 +15,9 @@ from small_workspace import grouped
 from fair_distill.config import Validate, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, DataError
+from fair_distill.files import to_json
 from fair_distill.validation.contract import Validation, validate
 from fair_distill.validation.drift import Histogram, Profile, drift_table
-from fair_distill.workspace import to_json
 
 RULES = {"minimum_per_cell": 1, "maximum_imbalance": 100.0, "severity": {"near": "off", "leak": "off"}}
 

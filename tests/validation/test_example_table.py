@@ -20,7 +20,7 @@ def noise(n: int, *, size: tuple[int, int] = (16, 16), seed: int = 0) -> Array:
 def test_the_facts_of_an_image_are_what_its_bytes_say():
     images = noise(7)
     dataset = GroupedDataset.from_arrays(
-        images, np.zeros(7, int), np.zeros(7, int), classes=["cat"], group_names=["red"], pairs=np.arange(7) * 10
+        images, np.zeros(7, int), np.zeros(7, int), classes=["cat"], groups=["red"], pairs=np.arange(7) * 10
     )
 
     facts = examples_of(dataset).table
@@ -65,10 +65,10 @@ def test_an_index_without_a_name_is_told_from_no_index():
     dataset = GroupedDataset(
         images=noise(4),
         labels=np.array([0, -1, 5, -2]),
-        groups=np.zeros(4, int),
+        group_indices=np.zeros(4, int),
         pairs=np.arange(4),
         classes=("cat", "dog"),
-        group_names=("red",),
+        groups=("red",),
         offsets=np.array([0, 4, 4]),
     )
 
@@ -92,7 +92,7 @@ def test_every_cell_has_a_count_and_an_empty_one_has_zero():
         np.array([0, 0, 0, 1, 1]),
         np.array([0, 0, 1, 1, 1]),
         classes=["cat", "dog"],
-        group_names=["red", "cyan"],
+        groups=["red", "cyan"],
     )
 
     cells = cell_table({"train": train})
@@ -109,7 +109,7 @@ def test_every_cell_has_a_count_and_an_empty_one_has_zero():
 
 
 def test_what_is_declared_has_a_cell_whether_or_not_it_occurs():
-    train = GroupedDataset.from_arrays(noise(1), np.array([0]), np.array([0]), classes=["cat"], group_names=["red"])
+    train = GroupedDataset.from_arrays(noise(1), np.array([0]), np.array([0]), classes=["cat"], groups=["red"])
 
     cells = cell_table({"train": train}, classes=["dog", "cat"], groups=["red", "cyan"])
 
@@ -127,7 +127,7 @@ def test_examples_of_unknown_group_are_counted_apart():
         np.array([0, 0, 0, 0, 1, 1]),
         np.array([0, 0, 1, 2, 0, 1]),
         classes=["cat", "dog", "fox"],
-        group_names=["red", "cyan", "?"],
+        groups=["red", "cyan", "?"],
         attributes=[("red",), ("cyan",), (None,)],
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from small_workspace import grouped
 
-from fair_distill.cli.own import modules_beside
 from fair_distill.config import Validate, checked
 from fair_distill.errors import ConfigError, DataError, FairDistillError, MeasurementError
+from fair_distill.plugins import workspace_modules
 from fair_distill.validation.contract import Validation, validate
 
 MODULE = '''
@@ -33,7 +33,7 @@ def outcome(root: Path, **rules: Any) -> Validation:
     given = {"minimum_per_cell": 1, "maximum_imbalance": 10.0, "severity": {"near": "off", "near_apart": "off"}} | rules
     splits = {"train": grouped([[3, 2], [2, 3]], seed=1), "gate": grouped([[2, 2], [2, 2]], seed=2)}
     object.__setattr__(splits["gate"], "pairs", splits["gate"].pairs + 100)
-    with modules_beside(root):
+    with workspace_modules(root):
         return validate(splits, checked(Validate, given, name="test"), root=root)
 
 

@@ -38,7 +38,7 @@ def clean() -> Splits:
             labels,
             groups,
             classes=("cat", "dog"),
-            group_names=("red", "cyan"),
+            groups=("red", "cyan"),
             pairs=first + np.arange(24),
         )
         # The optional columns, whether or not this version of the dataset has fields for them.
@@ -62,9 +62,9 @@ def put(splits: Splits, split: str, column: str, row: int, value: object) -> Non
 # A fault by the check that finds it: changes the splits, given the split and a row of it, and says which ids it is at.
 FAULTS: dict[str, Callable[[Splits, str, int], None]] = {
     "class_given": lambda splits, split, row: put(splits, split, "labels", row, -1),
-    "group_given": lambda splits, split, row: put(splits, split, "groups", row, -1),
+    "group_given": lambda splits, split, row: put(splits, split, "group_indices", row, -1),
     "class_declared": lambda splits, split, row: put(splits, split, "labels", row, 7),
-    "group_declared": lambda splits, split, row: put(splits, split, "groups", row, 7),
+    "group_declared": lambda splits, split, row: put(splits, split, "group_indices", row, 7),
     "finite": lambda splits, split, row: put(splits, split, "images", row, np.nan),
     "values": lambda splits, split, row: put(splits, split, "images", (row, 0, 0, 0), 1.5),
 }
@@ -187,12 +187,12 @@ def test_how_much_a_check_matters_is_said_by_its_name(level: str, success: bool,
 def test_the_share_of_unknown_groups_is_limited_in_every_class(maximum: float, refused: bool) -> None:
     splits = clean()
     train = splits["train"]
-    groups = train.groups.copy()
-    groups[:3] = 2  # 3 of 12 cats
+    group_indices = train.group_indices.copy()
+    group_indices[:3] = 2  # 3 of 12 cats
     few = replace(
         train,
-        groups=groups,
-        group_names=("red", "cyan", "?"),
+        group_indices=group_indices,
+        groups=("red", "cyan", "?"),
         attributes=(("red",), ("cyan",), (None,)),
         offsets=np.array([0, 0, 0, 0, 0, 0, 24]),
     )

@@ -13,10 +13,11 @@ from small_workspace import grouped, run, small_params, write_params
 
 from fair_distill.config import Validate, checked
 from fair_distill.errors import ConfigError
+from fair_distill.files import to_json
 from fair_distill.registry.store import APART
 from fair_distill.validation.contract import validate
 from fair_distill.validation.ids import ENVIRONMENT, Ids, salt_of
-from fair_distill.workspace import Workspace, to_json
+from fair_distill.workspace import Workspace
 
 SALT = "a secret of sixteen or more"
 RESTRICTED = {"minimum_per_cell": 1, "maximum_imbalance": 100.0, "privacy": "restricted"}

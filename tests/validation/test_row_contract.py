@@ -23,7 +23,7 @@ def gate(n: int = 40) -> GroupedDataset:
         groups,
         schema=TRAIN.schema,
         classes=("no", "yes"),
-        group_names=("f", "m"),
+        groups=("f", "m"),
         pairs=np.arange(n) + 80,
     )
 

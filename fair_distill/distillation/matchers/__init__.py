@@ -9,7 +9,7 @@ from fair_distill.distillation.matchers.cafe import CAFE
 from fair_distill.distillation.matchers.dc import DC, IDC
 from fair_distill.distillation.matchers.dm import DM
 from fair_distill.distillation.matchers.mtt import MTT
-from fair_distill.plugins import resolve, with_options
+from fair_distill.plugins import bind_options, resolve
 
 # The one place a method is added: write its file, add its line.
 MATCHERS: dict[str, Callable[..., Matcher]] = {
@@ -30,4 +30,4 @@ def experts_of(name: str, options: dict[str, Any]) -> Experts | None:
 def build_matcher(name: str, options: dict[str, Any]) -> Matcher:
     """Return a matcher of MATCHERS, or one's own. Raises ConfigError for an unknown name or option."""
     kind = resolve(name, MATCHERS, where="distill.matcher", custom=True)
-    return with_options(kind, options, where=f"distill.matcher {name!r}", given=0)()
+    return bind_options(kind, options, where=f"distill.matcher {name!r}", arguments=0)()

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from datetime import date
 
 from fair_distill.errors import IntegrityError
+from fair_distill.files import sha256, to_json
 from fair_distill.registry.client import look_up
 from fair_distill.registry.export.croissant import croissant
 from fair_distill.registry.export.dataset_card import dataset_card
 from fair_distill.registry.store import locate, open_store
 from fair_distill.registry.verify import verify
-from fair_distill.workspace import sha256, to_json
 
 _FOLDER = "registry"
 

@@ -13,17 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError
-from fair_distill.workspace import Workspace, needed, parse_json, sha256, to_json, write_bytes, written_aside
+from fair_distill.files import atomic_file, parse_json, require_file, sha256, to_json, write_bytes
+from fair_distill.workspace import Workspace
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
 
 
 def test_a_file_written_aside_appears_under_its_name_alone(tmp_path: Path) -> None:
-    with written_aside(tmp_path / "new" / "file") as aside:
+    with atomic_file(tmp_path / "new" / "file") as aside:
         aside.write_bytes(b"whole")
         assert not (tmp_path / "new" / "file").exists()
 
@@ -38,7 +43,7 @@ def test_an_exception_leaves_what_was_there(tmp_path: Path, before: bytes | None
         path.write_bytes(before)
 
     def half() -> None:
-        with written_aside(path) as aside:
+        with atomic_file(path) as aside:
             aside.write_bytes(b"ha")
             raise ZeroDivisionError
 
@@ -55,8 +60,8 @@ def test_a_kill_in_the_middle_leaves_what_was_there(tmp_path: Path, before: byte
     if before is not None:
         path.write_bytes(before)
     program = (
-        "import os, pathlib, signal, sys; from fair_distill.workspace import written_aside\n"
-        "with written_aside(pathlib.Path(sys.argv[1])) as aside:\n"
+        "import os, pathlib, signal, sys; from fair_distill.files import atomic_file\n"
+        "with atomic_file(pathlib.Path(sys.argv[1])) as aside:\n"
         "    aside.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
 
@@ -97,10 +102,10 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, n
 
 
 def test_a_missing_file_says_which_command_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent is missing; `fair-distill prepare` writes it"):
-        needed(tmp_path / "absent", made_by="fair-distill prepare")
+    with pytest.raises(DataError, match="absent is missing; run `fair-distill prepare`, which writes it"):
+        require_file(tmp_path / "absent", made_by="fair-distill prepare")
 
-    assert needed(tmp_path, made_by="nobody") == tmp_path
+    assert require_file(tmp_path, made_by="nobody") == tmp_path
 
 
 def test_every_file_of_a_workspace_has_a_place_of_its_own() -> None:
@@ -138,6 +143,8 @@ def test_json_is_utf8_and_knows_no_nan() -> None:
         b'{"a": Infinity}',
         b'{"a": [-Infinity]}',
         b'{"a": 1e999}',  # infinite without saying so
+        b'{"a": 9223372036854775808}',
+        b'{"a": [-9223372036854775809]}',
         b'{"a": 1, "a": 1}',
         b'{"a": {"b": 1, "b": 2}}',
         b'{"a": "\xff"}',
@@ -152,7 +159,7 @@ def test_what_is_no_json_is_refused(content: bytes) -> None:
 
 @pytest.mark.parametrize(("content", "got"), [(b"[1]", "list"), (b"null", "NoneType"), (b"1", "int"), (b'"a"', "str")])
 def test_json_that_is_no_object_is_refused_as_the_caller_wishes(content: bytes, got: str) -> None:
-    with pytest.raises(IntegrityError, match=f"^it: a JSON object was wanted, got {got}$"):
+    with pytest.raises(IntegrityError, match=f"^it contains a JSON {got}; a JSON object is required$"):
         parse_json(content, name="it", error=IntegrityError)
 
 
