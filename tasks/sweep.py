@@ -30,7 +30,7 @@ from fair_distill.stages.sweep import (
 )
 from fair_distill.versioning import dvc_commands
 from fair_distill.workspace import Workspace
-from tasks.registry import hand
+from tasks.registry import actor
 from tasks.run_page import Telling, keep_page, tell_report, tell_set
 from tasks.task_options import device, step, went_down
 from tasks.workspace import Clone, out_of_sight
@@ -83,7 +83,7 @@ def judge_choice(clone: Clone, point: SweepPoint) -> str:
     with _at(clone.repository, clone.revision, point) as here:
         here.bring_up_to_date(f"distill@{point.candidate}")
         store, now = open_to_write(clone.registry), datetime.now(UTC)
-        *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, hand=hand(now))
+        *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, actor=actor(now))
         get_run_logger().info("attempt %d at this gate split", number)
         here.bring_up_to_date(f"judge@{point.candidate}")
         tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")

@@ -85,7 +85,7 @@ def open_clone(
             beside = home if home.is_dir() else Path()
             yield Clone(
                 repository=str(home) if home.is_dir() else repository,
-                registry=locate(registry, beside=beside),
+                registry=locate(registry, folder=beside),
                 reports=os.environ.get(REPORTS) or str(beside / "reports"),
                 dvc=dvc,
             )

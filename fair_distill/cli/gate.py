@@ -197,7 +197,8 @@ def _gate_reserve(arguments: Arguments) -> None:
     from uuid import uuid4
 
     from fair_distill.gate.policy import alpha_at
-    from fair_distill.stages.context import Hand, write_context
+    from fair_distill.registry.actor import Actor
+    from fair_distill.stages.context import write_context
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
@@ -207,7 +208,7 @@ def _gate_reserve(arguments: Arguments) -> None:
         name,
         arguments.to or config.release.channels[-1],
         registry=arguments.registry,
-        hand=Hand(arguments.who, datetime.now(UTC), uuid4().hex),
+        actor=Actor(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
     told = f"{name}: attempt {found.attempt} at this split; context.json says so"

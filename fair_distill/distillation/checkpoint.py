@@ -14,7 +14,8 @@ from pathlib import Path
 from fair_distill.distillation.optimiser_state import State
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.files import sha256
-from fair_distill.storage.objects import Objects, open_objects
+from fair_distill.storage.schemes import open_store
+from fair_distill.storage.store import Store
 
 _KEPT = 2
 _ENDING = ".safetensors"
@@ -48,11 +49,11 @@ class CheckpointFolder:
             raise ConfigError(f"--checkpoint-every is {self.every}; at least 1 step is needed")
 
     @cached_property
-    def _objects(self) -> Objects:
-        return open_objects(str(self.folder), said_by="--checkpoints")
+    def _store(self) -> Store:
+        return open_store(str(self.folder), source="--checkpoints")
 
     def _kept(self) -> list[str]:
-        return [key for key in self._objects.list(self.key) if key.endswith(_ENDING)]
+        return [key for key in self._store.list(f"{self.key}/") if key.endswith(_ENDING)]
 
     def latest(self) -> State | None:
         """Return the newest state, or None.
@@ -67,7 +68,7 @@ class CheckpointFolder:
         kept = self._kept()
         if not kept:
             return None
-        content, address = self._objects.get(kept[-1]), self._objects.address(kept[-1])
+        content, address = self._store.read(kept[-1]), self._store.address(kept[-1])
         if sha256(content) != kept[-1].removesuffix(_ENDING).rpartition("-")[2]:
             raise IntegrityError(f"{address} is damaged, or not a checkpoint; remove it to go on from the one before")
         if _metadata(content).get("key") != self.key:
@@ -87,13 +88,13 @@ class CheckpointFolder:
         from safetensors.torch import save
 
         content = save({name: value.cpu().contiguous() for name, value in state.items()}, metadata={"key": self.key})
-        self._objects.put(f"{self.key}/{step:09d}-{sha256(content)}{_ENDING}", content)
+        self._store.put(f"{self.key}/{step:09d}-{sha256(content)}{_ENDING}", content)
         for old in self._kept()[:-_KEPT]:
-            self._objects.delete(old)
+            self._store.remove(old)
 
     def done(self) -> None:
         """The run has ended well; its checkpoints are not needed."""
-        self._objects.clear(self.key)
+        self._store.clear(self.key)
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
-from fair_distill.storage.objects import Objects
+from fair_distill.storage.store import Store
 
 _SUFFIX = ".parquet"
 
@@ -67,19 +67,19 @@ class ShardStore:
 
     Parameters
     ----------
-    objects : storage that all machines reach. As with checkpoints, everyone who can write to it can forge predictions
+    store : storage that all machines reach. As with checkpoints, everyone who can write to it can forge predictions
     key : digest of everything that predictions depend on
     shards : all shards, in order
     """
 
-    objects: Objects
+    store: Store
     key: str
     shards: Sequence[Shard]
 
     def save(self, shard: Shard, predictions: Predictions) -> None:
         """Store the predictions of a shard."""
         content = predictions.to_parquet()
-        self.objects.put(f"{self.key}/{self._number(shard):04d}-{sha256(content)}{_SUFFIX}", content)
+        self.store.put(f"{self.key}/{self._number(shard):04d}-{sha256(content)}{_SUFFIX}", content)
 
     def has(self, shard: Shard) -> bool:
         """Return whether the predictions of a shard are stored."""
@@ -94,7 +94,7 @@ class ShardStore:
 
     def clear(self) -> None:
         """Delete all stored shards of this evaluation."""
-        self.objects.clear(self.key)
+        self.store.clear(self.key)
 
     def _number(self, shard: Shard) -> int:
         if shard not in self.shards:
@@ -105,11 +105,11 @@ class ShardStore:
         return self.shards.index(shard)
 
     def _stored(self) -> dict[int, str]:
-        keys = [key for key in self.objects.list(self.key) if key.endswith(_SUFFIX)]
+        keys = [key for key in self.store.list(f"{self.key}/") if key.endswith(_SUFFIX)]
         return {int(key.rpartition("/")[2].partition("-")[0]): key for key in keys}
 
     def _read(self, key: str) -> Predictions:
-        content = self.objects.get(key)
+        content = self.store.read(key)
         if sha256(content) != key.removesuffix(_SUFFIX).rpartition("-")[2]:
-            raise IntegrityError(f"{self.objects.address(key)} is damaged; remove it and evaluate again")
-        return Predictions.from_parquet(content, name=self.objects.address(key))
+            raise IntegrityError(f"{self.store.address(key)} is damaged; remove it and evaluate again")
+        return Predictions.from_parquet(content, name=self.store.address(key))

@@ -5,7 +5,6 @@ The registry is no input of the DVC graph. `gate reserve` writes context.json, w
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from fair_distill.config import Config
 from fair_distill.files import require_file, sha256, to_json, write_bytes
@@ -13,30 +12,17 @@ from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import in_force, previous
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
-from fair_distill.registry.ledger import Entry, read_ledger
+from fair_distill.registry.layout import evidence_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import read_version
-from fair_distill.registry.store import Store, evidence_key
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.set_record import check_set_name, set_command
-from fair_distill.statements import Signer
 from fair_distill.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Hand:
-    """The person or process that acts on the registry, the time, and a nonce that identifies the operation.
-
-    Attributes
-    ----------
-    sign : signs the entries of the ledger; None if no key is configured
-    """
-
-    who: str
-    now: datetime
-    nonce: str
-    sign: Signer | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ class RegistryContext:
 
 
 def write_context(
-    workspace: Workspace, config: Config, name: str, channel: str, *, registry: str, hand: Hand, fresh: str = ""
+    workspace: Workspace, config: Config, name: str, channel: str, *, registry: str, actor: Actor, fresh: str = ""
 ) -> RegistryContext:
     """Reserve the attempt at the gate split and write context.json, which the stage `judge` reads.
 
@@ -70,7 +56,7 @@ def write_context(
     fresh : the reason why no example of the gate split has been used before; see `registry.attempts`
     """
     store = open_to_write(registry)
-    known = registry_context(workspace, config, name, channel, store=store, hand=hand, fresh=fresh)
+    known = registry_context(workspace, config, name, channel, store=store, actor=actor, fresh=fresh)
     if known.promoted is not None:
         write_bytes(workspace.context.with_name("promoted.parquet"), known.promoted)
     if known.context != workspace.context.read_bytes():
@@ -79,12 +65,19 @@ def write_context(
 
 
 def registry_context(
-    workspace: Workspace, config: Config, name: str, channel: str, *, store: Store, hand: Hand, fresh: str = ""
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    channel: str,
+    *,
+    store: RegistryStore,
+    actor: Actor,
+    fresh: str = "",
 ) -> RegistryContext:
     """Reserve the attempt and return the registry's context; its content is context.json itself if that is current."""
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     current = read_context(content)
-    version, split, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
+    version, split, number = reserve_attempt(workspace, config, name, store=store, actor=actor, fresh=fresh)
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
         entry = _promoted_entry(read_ledger(store, config.dataset), channel, version)
@@ -100,7 +93,7 @@ def registry_context(
 
 
 def reserve_attempt(
-    workspace: Workspace, config: Config, name: str, *, store: Store, hand: Hand, fresh: str = ""
+    workspace: Workspace, config: Config, name: str, *, store: RegistryStore, actor: Actor, fresh: str = ""
 ) -> tuple[str, str, int]:
     """Record the attempt at the gate split; a second call for the same set records nothing.
 
@@ -120,9 +113,7 @@ def reserve_attempt(
         manifest.version,
         split,
         fresh=fresh,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
     return manifest.version, split, number
 
@@ -141,7 +132,7 @@ def _promoted_entry(entries: tuple[Entry, ...], channel: str, version: str) -> E
     return previous(entries, channel) if entry is not None and entry.version == version else entry
 
 
-def _judged_predictions(store: Store, entry: Entry) -> bytes:
+def _judged_predictions(store: RegistryStore, entry: Entry) -> bytes:
     """Return the predictions that the entry's verdict was computed from."""
     assert entry.verdict is not None
     verdict = Verdict.from_json(fetch(store, evidence_key(entry.version, "verdicts", entry.verdict), entry.verdict))

@@ -11,8 +11,8 @@ from typing import Any
 
 from fair_distill.errors import IntegrityError, MeasurementError
 from fair_distill.files import is_md5
+from fair_distill.registry.layout import key_fault
 from fair_distill.registry.manifest import MANIFEST_FILE
-from fair_distill.registry.store import key_fault
 from fair_distill.text import printable
 from fair_distill.versioning.dvc_remote import DvcRemote
 from fair_distill.workspace import Workspace

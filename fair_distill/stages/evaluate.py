@@ -17,7 +17,7 @@ from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import machine_provenance, torch_device
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
 from fair_distill.stages.set_record import check_set_name, set_command
-from fair_distill.storage.objects import open_objects
+from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ def _shard_store(config: Config, inputs: _Inputs, device: str, checkpoints: Path
     key = config.model_dump(include={"engine", "seed", "evaluate"})
     key |= {"set": inputs.manifest.version, "split": inputs.gate_digest, "own": dict(inputs.custom_digests)}
     key |= {"where": machine_provenance(config, device)}
-    objects = open_objects(str(checkpoints), said_by="--checkpoints")
-    return ShardStore(objects, sha256(to_json(key)), evaluation_shards(config, device=device))
+    store = open_store(str(checkpoints), source="--checkpoints")
+    return ShardStore(store, sha256(to_json(key)), evaluation_shards(config, device=device))
 
 
 def _metrics(runs: list[Confusion]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.distillation.experts import ExpertFolder, Experts
-    from fair_distill.storage.objects import Objects
+    from fair_distill.storage.store import Store
 
 
 def train_candidate_experts(
@@ -50,7 +50,7 @@ def train_candidate_experts(
     from fair_distill.distillation.checkpoint import Interrupted
     from fair_distill.distillation.experts import train_experts
     from fair_distill.distillation.sampling import Normalisation
-    from fair_distill.storage.objects import open_objects
+    from fair_distill.storage.schemes import open_store
 
     candidate, settings = config.candidate(name), _expert_settings(config)
     folder = expert_folder(workspace, config, name)
@@ -62,11 +62,11 @@ def train_candidate_experts(
     torch_dev = torch_device(device, threads=config.threads)
     train = read_training_data(workspace, config, torch_dev).dataset
     recipe = training_recipe(config, train, formation=1)
-    objects = open_objects(str(checkpoints or workspace.checkpoints), said_by="--checkpoints")
+    store = open_store(str(checkpoints or workspace.checkpoints), source="--checkpoints")
     # The machine is part of the key, as it is for checkpoints: experts of machines with different rounding do not mix.
     run = sha256(to_json({"key": folder.key, "where": machine_provenance(config, device)}))
     shutil.rmtree(folder.folder, ignore_errors=True)
-    _restore_finished(objects, run, folder)
+    _restore_finished(store, run, folder)
 
     def report(epoch: int, epochs: int) -> None:
         progress(StageProgress(epoch, epochs))
@@ -78,7 +78,7 @@ def train_candidate_experts(
 
     def keep(expert: int) -> None:
         content = folder.path(expert).read_bytes()
-        objects.put(f"{run}/{expert:04d}-{sha256(content)}.safetensors", content)
+        store.put(f"{run}/{expert:04d}-{sha256(content)}.safetensors", content)
 
     train_experts(
         train,
@@ -92,16 +92,16 @@ def train_candidate_experts(
         progress=report,
         finished=keep,
     )
-    objects.clear(run)
+    store.clear(run)
     return settings.count
 
 
-def _restore_finished(objects: "Objects", run: str, folder: "ExpertFolder") -> None:
+def _restore_finished(store: "Store", run: str, folder: "ExpertFolder") -> None:
     """Copy the experts that an interrupted run finished into the output folder."""
-    for key in objects.list(run):
-        content, (expert, _, digest) = objects.get(key), Path(key).stem.partition("-")
+    for key in store.list(f"{run}/"):
+        content, (expert, _, digest) = store.read(key), Path(key).stem.partition("-")
         if sha256(content) != digest:
-            raise IntegrityError(f"{objects.address(key)} is damaged; remove it to train that expert again")
+            raise IntegrityError(f"{store.address(key)} is damaged; remove it to train that expert again")
         write_bytes(folder.path(int(expert)), content)
 
 

@@ -5,14 +5,17 @@ from fair_distill.errors import ConfigError, IntegrityError, Refused
 from fair_distill.gate.policy import laxer_than
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import current, last_in_force, version_number
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
-from fair_distill.registry.ledger import Entry, read_to_write
+from fair_distill.registry.layout import evidence_key
+from fair_distill.registry.ledger import read_to_write
 from fair_distill.registry.manifest import read_version
 from fair_distill.registry.release import Promotion
-from fair_distill.registry.store import Store, evidence_key
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.context import Hand, registry_context
+from fair_distill.stages.context import registry_context
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor
@@ -27,7 +30,7 @@ def promote_version(
     channel: str,
     *,
     registry: str,
-    hand: Hand,
+    actor: Actor,
     floor: str | None = None,
     reason: str = "",
 ) -> Promotion:
@@ -64,13 +67,13 @@ def promote_version(
     # Checked before the attempt is recorded: files that do not belong together must not use one up.
     read_checked_evidence(workspace, config, name)
 
-    reserved = registry_context(workspace, config, name, channel, store=store, hand=hand)
+    reserved = registry_context(workspace, config, name, channel, store=store, actor=actor)
     verdict = compute_verdict(
         workspace,
         config,
         name,
         floor=policy_floor,
-        now=hand.now.date(),
+        now=actor.now.date(),
         context=reserved.context,
         promoted=reserved.promoted,
         attested=bool(config.gate.evaluators),
@@ -91,17 +94,14 @@ def promote_version(
         verdict=verdict,
         verdict_bytes=verdict.to_json(),
         reason=reason,
-        sign=hand.sign,
         signed_by=config.release.signed_by,
         approvals=config.release.approvals,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
 
 
 def _refuse_laxer_policy(
-    store: Store, entries: tuple[Entry, ...], config: Config, channel: str, version: str, *, reason: str
+    store: RegistryStore, entries: tuple[Entry, ...], config: Config, channel: str, version: str, *, reason: str
 ) -> None:
     """Raise Refused if the policy is laxer than the one that the channel's version passed, and no reason is given.
 

@@ -6,18 +6,18 @@ from fair_distill.config import Config
 from fair_distill.errors import ConfigError
 from fair_distill.files import require_file
 from fair_distill.registry import release
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Publication
-from fair_distill.registry.store import APART
+from fair_distill.registry.store import PREDICTIONS_VARIABLE
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attest import attested_by
-from fair_distill.stages.context import Hand
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.set_record import set_command
 from fair_distill.workspace import Workspace
 
 
-def publish_set(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
+def publish_set(workspace: Workspace, config: Config, *, registry: str, actor: Actor) -> Publication:
     """Publish the release candidate: the set, its predictions and its provenance.
 
     The ledger records whether the predictions are attested, and the registry keeps the evaluator's statement.
@@ -40,10 +40,7 @@ def publish_set(workspace: Workspace, config: Config, *, registry: str, hand: Ha
         provenance=provenance,
         attestation=attestation,
         reason=f"predictions attested by {evaluator}" if evaluator else "predictions not attested",
-        sign=hand.sign,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
 
 
@@ -52,8 +49,8 @@ def check_private_predictions(config: Config) -> None:
 
     Predictions contain the group of every example.
     """
-    if config.validate_.privacy == "restricted" and not os.environ.get(APART):
+    if config.validate_.privacy == "restricted" and not os.environ.get(PREDICTIONS_VARIABLE):
         raise ConfigError(
             "params.yaml: validate.privacy is restricted, and predictions contain the group of each example; set "
-            f"{APART} to a folder that is not published"
+            f"{PREDICTIONS_VARIABLE} to a folder that is not published"
         )

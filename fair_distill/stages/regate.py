@@ -1,7 +1,7 @@
 """Flow `regate`: judge the versions in all channels again, by the current policy and on the current gate split."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -12,13 +12,14 @@ from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import channels, current, version_number
 from fair_distill.registry.integrity import envelopes_of, fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
-from fair_distill.registry.store import Store, open_store
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.context import Hand, registry_context
+from fair_distill.stages.context import registry_context
 from fair_distill.stages.evaluate import evaluate_set
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor, without_promoted
@@ -70,7 +71,7 @@ class RegateResult:
 
 def live_versions(config: Config, *, registry: str) -> tuple[LiveVersion, ...]:
     """Return the current versions of all channels of the dataset."""
-    entries = read_ledger(open_store(registry), config.dataset)
+    entries = read_ledger(open_registry(registry), config.dataset)
     versions = {channel: current(entries, channel) for channel in channels(entries)}
     return tuple(
         LiveVersion(
@@ -96,7 +97,7 @@ def regate_version(
     live: LiveVersion,
     *,
     registry: str,
-    hand: Hand,
+    actor: Actor,
     device: str = "cpu",
     now: date | None = None,
     progress: ProgressCallback = ignore_progress,
@@ -115,7 +116,7 @@ def regate_version(
     files = files_of(store, manifest)
     config = with_live_version(config, live)
     write_version(workspace.set(live.name), manifest, files)
-    reserved = registry_context(workspace, config, live.name, live.channels[0], store=store, hand=hand)
+    reserved = registry_context(workspace, config, live.name, live.channels[0], store=store, actor=actor)
 
     published = _published_predictions(store, workspace, config, live.version)
     if published is None:
@@ -132,16 +133,13 @@ def regate_version(
         files,
         predictions=workspace.predictions(live.name).read_bytes(),
         verdicts=[verdict.to_json()],
-        sign=hand.sign,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
-    demoted = _demote(store, config.dataset, live, verdict, hand) if verdict.outcome == "fail" else ()
+    demoted = _demote(store, config.dataset, live, verdict, actor) if verdict.outcome == "fail" else ()
     return RegateResult(live, verdict, published is None, demoted)
 
 
-def _demote(store: Store, dataset: str, live: LiveVersion, verdict: Verdict, hand: Hand) -> tuple[str, ...]:
+def _demote(store: RegistryStore, dataset: str, live: LiveVersion, verdict: Verdict, actor: Actor) -> tuple[str, ...]:
     """Remove a version from its channels and return those channels."""
     demoted = []
     for channel in live.channels:
@@ -152,15 +150,13 @@ def _demote(store: Store, dataset: str, live: LiveVersion, verdict: Verdict, han
                 live.version,
                 channel,
                 reason=f"judged again: {verdict.reasons[0][:_LONGEST_REASON]}",
-                who=hand.who,
-                now=hand.now,
-                nonce=f"{hand.nonce}-{channel}",
+                actor=replace(actor, nonce=f"{actor.nonce}-{channel}"),
             )
             demoted.append(channel)
     return tuple(demoted)
 
 
-def _published_predictions(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
+def _published_predictions(store: RegistryStore, workspace: Workspace, config: Config, version: str) -> bytes | None:
     """Return published predictions of a version by the networks in params.yaml on the gate split, or None."""
     from fair_distill.plugins import custom_source_digests
 
@@ -180,7 +176,7 @@ def _published_predictions(store: Store, workspace: Workspace, config: Config, v
     return None
 
 
-def _is_trusted(store: Store, config: Config, version: str, predictions: str) -> bool:
+def _is_trusted(store: RegistryStore, config: Config, version: str, predictions: str) -> bool:
     """Return whether an evaluator signed these predictions; True if the policy names no evaluators."""
     keys = config.gate.evaluators
     expected = Statement("predictions", config.dataset, version, predictions)

@@ -12,8 +12,9 @@ from fair_distill.gate.policy import PROMOTED, read_context
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import published
+from fair_distill.registry.layout import manifest_key
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import Store, manifest_key, open_store
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.stages.evidence import read_context_file, read_references
 from fair_distill.workspace import Workspace
 
@@ -25,7 +26,7 @@ def replay_policy(
 
     A damaged version is reported with the outcome "error", and the other versions are judged as usual.
     """
-    store, context = open_store(registry), read_context_file(workspace)
+    store, context = open_registry(registry), read_context_file(workspace)
     predictions: dict[str, bytes] = {}
     manifests: dict[str, bytes] = {}
     earlier_outcomes: dict[str, str] = {}
@@ -62,7 +63,7 @@ def replay_policy(
     )
 
 
-def _read_published(store: Store, version: str, key: str) -> tuple[bytes, bytes]:
+def _read_published(store: RegistryStore, version: str, key: str) -> tuple[bytes, bytes]:
     """Return published predictions and the manifest of their version."""
     predictions, manifest = store.read(key), store.read(manifest_key(version))
     if sha256(predictions) != Path(key).stem:

@@ -13,7 +13,7 @@ from prefect.task_engine import TaskRunTimeoutError
 from small_repository import commit, git
 
 from fair_distill.errors import ConfigError, FairDistillError, Refused
-from fair_distill.registry.store import Unanswered
+from fair_distill.storage.store import Unanswered
 from fair_distill.versioning import dvc_commands
 from tasks.task_options import unanswered, went_down
 

@@ -20,9 +20,10 @@ from fair_distill.data.split_file import write_split
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, FileEntry, Manifest, write_version
 from fair_distill.stages.attest import attest_predictions
-from fair_distill.stages.context import Hand, write_context
+from fair_distill.stages.context import write_context
 from fair_distill.stages.promote import promote_version
 from fair_distill.stages.publish import publish_set
 from fair_distill.stages.set_record import set_params
@@ -35,7 +36,7 @@ ATTRIBUTES = (("f", "old"), ("f", "young"), ("m", "old"), ("m", "young"))
 ATTRIBUTE_NAMES = ("sex", "age")
 CLASSES = ("class0", "class1")
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-NOBODY = Hand("ada", NOW, "scene")
+NOBODY = Actor("ada", NOW, "scene")
 
 
 def params(public_key: str) -> dict[str, Any]:
@@ -213,13 +214,13 @@ class Scene:
         ]}}  # fmt: skip
         write_params(self.root, first)
         config = load_config(self.workspace.params)
-        publish_set(self.workspace, config, registry=registry, hand=replace(NOBODY, nonce="p1"))
-        promote_version(self.workspace, config, "production", registry=registry, hand=replace(NOBODY, nonce="p2"))
+        publish_set(self.workspace, config, registry=registry, actor=replace(NOBODY, nonce="p1"))
+        promote_version(self.workspace, config, "production", registry=registry, actor=replace(NOBODY, nonce="p2"))
         write_params(self.root, self.params)
         self.version = self.make(SET, number=2, of=self.of, rates=0.96).version
-        publish_set(self.workspace, self.config, registry=registry, hand=replace(NOBODY, nonce="p3"))
+        publish_set(self.workspace, self.config, registry=registry, actor=replace(NOBODY, nonce="p3"))
         write_context(
-            self.workspace, self.config, SET, "production", registry=registry, hand=replace(NOBODY, nonce="p4")
+            self.workspace, self.config, SET, "production", registry=registry, actor=replace(NOBODY, nonce="p4")
         )
 
 
