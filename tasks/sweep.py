@@ -28,7 +28,7 @@ from fair_distill.stages.sweep import (
     sweep_report,
     write_point_params,
 )
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
 from tasks.registry import actor
 from tasks.run_page import Telling, keep_page, tell_report, tell_set
@@ -120,12 +120,12 @@ class _Place:
 @contextmanager
 def _at(repository: str, revision: str, point: SweepPoint) -> Iterator[_Place]:
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place = Workspace(dvc_commands.cloned(repository, Path(folder) / "workspace", revision=revision))
+        place = Workspace(git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision))
         config = write_point_params(place, read_params(place.params), point)
-        with dvc_commands.Dvc(place.root) as dvc:
-            if out_of_sight(place.root, "prepare"):
-                dvc.repro("prepare", say=get_run_logger().info, force=True)
-            yield _Place(dvc, config, Path(folder))
+        dvc = dvc_commands.Dvc(place.root)
+        if out_of_sight(place.root, "prepare"):
+            dvc.repro("prepare", say=get_run_logger().info, force=True)
+        yield _Place(dvc, config, Path(folder))
 
 
 def _shown(value: float | None) -> str:
