@@ -90,16 +90,16 @@ def _outcome(
     *,
     pages: Path | None = None,
 ) -> dict[str, Any]:
-    from fair_distill.validation.contract import contract_of, outcome_of
-    from fair_distill.validation.data_docs import write_pages
-    from fair_distill.validation.ids import salt_of
+    from fair_distill.validation.contract import build_contract, evaluate_contract
+    from fair_distill.validation.data_docs import write_data_docs
+    from fair_distill.validation.ids import read_salt
 
     rules = config.validate_
-    salt = salt_of(environment) if rules.privacy == "restricted" else None
-    contract = contract_of(splits, rules, root=workspace.root, salt=salt)
-    outcome = outcome_of(contract)
+    salt = read_salt(environment) if rules.privacy == "restricted" else None
+    contract = build_contract(splits, rules, root=workspace.root, salt=salt)
+    outcome = evaluate_contract(contract)
     if pages is not None:
-        write_pages([part.suite for part in contract.parts], outcome, pages, restricted=salt is not None)
+        write_data_docs([table.suite for table in contract.tables], outcome, pages, restricted=salt is not None)
     return outcome.to_dict()
 
 
