@@ -122,7 +122,7 @@ def _gate_digest(workspace: Workspace, name: str) -> str:
     """Return the digest of the gate split, or the one in the predictions if the split's file is missing."""
     if workspace.split("gate").exists():
         return sha256(workspace.split("gate"))
-    content = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    content = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
     return Predictions.from_parquet(content).split
 
 

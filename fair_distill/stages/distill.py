@@ -49,7 +49,7 @@ def distill_candidate(
     torch_dev = torch_device(device, threads=config.threads)
     resolved = read_training_data(workspace, config, torch_dev)
     train = resolved.dataset
-    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     source = sha256(workspace.split("train"))
     # Recorded before the run: the files of custom components may change while it lasts.
     params = set_params(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump())

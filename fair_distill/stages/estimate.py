@@ -180,7 +180,7 @@ def _measure_distill(
 
     torch_dev = torch_device(device, threads=config.threads)
     train = read_training_data(workspace, config, torch_dev).dataset
-    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     formation = config.distill.formation
     recipe = training_recipe(config, train, formation)
     networks = config.distill.networks
@@ -238,7 +238,7 @@ def _measure_references(workspace: Workspace, config: Config, name: str, meters:
     device = torch_device("cpu", threads=config.threads)
     train, reference = read_split(workspace.split("train")), config.references[name]
     if reference.select != "all":
-        tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
+        tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
         images, labels = select_examples(config, reference, train, device)
         measure_set(images, labels, train, tune, config, formation=reference.formation or 1, device=device)
     return WorkCost(meters.clock() - start, 0.0, 0.0, meters.memory_mb(), None)

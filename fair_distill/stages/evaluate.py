@@ -137,7 +137,7 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     custom_digests = custom_source_digests(config.evaluate.model_dump())
     command = set_command(config, name)
     manifest, files = read_version(workspace.set(name), made_by=command)
-    gate = require_file(workspace.split("gate"), made_by="fair-distill prepare")
+    gate = require_file(workspace.split("gate"), made_by="fair-distill stage prepare")
     gate_digest = sha256(gate)
     _check_unseen(workspace, gate_digest, manifest.source)
     if manifest.card.kind == "full":
@@ -163,7 +163,7 @@ def _check_unseen(workspace: Workspace, gate_digest: str, source: str) -> None:
         if gate_digest == digest:
             raise IntegrityError(
                 f"{workspace.split('gate')} has the same bytes as the {name} split; the gate split must not be used to "
-                "make a set. Run `fair-distill prepare` again"
+                "make a set. Run `fair-distill stage prepare` again"
             )
 
 

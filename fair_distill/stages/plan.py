@@ -22,7 +22,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     """
     from fair_distill.data.split_file import read_split
 
-    split = read_split(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = read_split(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     attempt = read_context(read_context_file(workspace)).attempt
     return plan(
         cells_of(split, config.gate),

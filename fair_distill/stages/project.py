@@ -23,7 +23,7 @@ def project_sets(workspace: Workspace, config: Config) -> int:
     from fair_distill.distillation.sampling import normalisation
 
     torch_device("cpu", threads=config.threads)
-    train = read_split(require_file(workspace.split("train"), made_by="fair-distill prepare"))
+    train = read_split(require_file(workspace.split("train"), made_by="fair-distill stage prepare"))
     sets = {}
     for name in config.sets:
         manifest, files = read_version(workspace.set(name), made_by=set_command(config, name))

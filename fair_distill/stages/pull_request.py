@@ -205,7 +205,7 @@ def _check_prediction_splits(workspace: Workspace, names: Sequence[str]) -> None
         if split != digest:
             raise IntegrityError(
                 f"{path} is for the gate split {split[:12]}…; dvc.lock names {digest[:12]}…. Run `dvc repro`"
-                f" and `fair-distill attest {name}`"
+                f" and `fair-distill gate attest {name}`"
             )
 
 

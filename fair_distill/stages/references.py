@@ -35,7 +35,7 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
         manifest = make_manifest(config, card, {}, params=set_params(config, **selection), source=source)
         write_version(workspace.set(name), manifest, {})
         return manifest
-    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     device = torch_device("cpu", threads=config.threads)
 
     formation = reference.formation or 1

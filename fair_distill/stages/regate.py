@@ -160,7 +160,7 @@ def _published_predictions(store: RegistryStore, workspace: Workspace, config: C
     """Return published predictions of a version by the networks in params.yaml on the gate split, or None."""
     from fair_distill.plugins import custom_source_digests
 
-    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
     custom = custom_source_digests(config.evaluate.model_dump())

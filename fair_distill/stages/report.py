@@ -52,7 +52,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
     """Read everything that the report on a set shows."""
     check_set_name(config, name)
     manifest, files = read_version(workspace.set(name), made_by=set_command(config, name))
-    path = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}")
+    path = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}")
     predictions = Predictions.from_parquet(path.read_bytes(), name=str(path))
     provenance = workspace.set(name) / PROVENANCE_FILE
     # A distilled image may resemble the images that it was distilled from.

@@ -27,7 +27,7 @@ def check_set_name(config: Config, name: str) -> None:
 
 def set_command(config: Config, name: str) -> str:
     """Return the command that makes a set, for error messages."""
-    return f"fair-distill {'references' if name in config.references else 'distill'} {name}"
+    return f"fair-distill stage {'references' if name in config.references else 'distill'} {name}"
 
 
 def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:

@@ -74,12 +74,12 @@ def read_validation(workspace: Workspace) -> dict[str, Any]:
     DataError
         If the file is missing or malformed, or the contract has errors: then no set may be made from the data.
     """
-    path = require_file(workspace.validation, made_by="fair-distill validate")
+    path = require_file(workspace.validation, made_by="fair-distill stage validate")
     outcome = parse_json(path.read_bytes(), name=str(path))
     try:
         errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a validation outcome ({error!r}); run `fair-distill validate`") from None
+        raise DataError(f"{path} is not a validation outcome ({error!r}); run `fair-distill stage validate`") from None
     if errors:
         more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
         raise DataError(f"validation refused the data: {errors[0]}{more}")
