@@ -206,9 +206,11 @@ def _dask(words: list[str]) -> None:
 def _prefect(words: list[str]) -> None:
     from prefect.cli._app import _app
 
-    without = [word for word in words if word != "--no-prompt"]  # the subcommand
-    _app.parse_args(without, exit_on_error=False, print_error=False)
-    deployed = {one["name"] for one in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
+    arguments = [word for word in words if word != "--no-prompt"]  # an option of the program, not of the command
+    _app.parse_args(arguments, exit_on_error=False, print_error=False)
+    deployed = {
+        deployment["name"] for deployment in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    }
     for before, word in pairwise(words):
         assert not word.startswith("flows/") or (REPOSITORY / word).is_file(), word
         assert before != "--name" or word in deployed, word
@@ -227,7 +229,8 @@ def _pip(words: list[str]) -> None:
 
 def _python(words: list[str]) -> None:
     if words[0] == "-m":
-        assert words[1] == "venv" or (REPOSITORY / f"{words[1].replace('.', '/')}.py").is_file()
+        module = REPOSITORY / words[1].replace(".", "/")
+        assert words[1] == "venv" or module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
         return
     if any(f"Save this as `{words[0]}`" in (REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES):
         return  # the script of the page, which tests/docs/test_tutorial.py runs
