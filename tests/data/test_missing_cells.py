@@ -127,7 +127,7 @@ def test_colours_are_not_merged() -> None:
 @pytest.mark.parametrize(
     ("declared", "says"),
     [
-        ("drop", "data.missing_cells: refuse, drop_class, or merge"),
+        ("drop", "data.missing_cells: it is 'drop'; write refuse, drop_class, or"),
         ({"merge": {}}, "data.missing_cells"),
         ({"merge": {"f": ["f×dark"]}}, "data.missing_cells"),
         ({"merge": {"f": ["f×dark", "x"], "g": ["x", "y"]}}, "the group 'x' is merged twice"),
@@ -155,7 +155,7 @@ def test_owners_are_groups_one_for_each_class() -> None:
         made(plain, None, **recipe, owners=["grey", "colour"])
     params = small_params()
     params["data"]["owners"] = ["red", "blue"]
-    with pytest.raises(ConfigError, match=r"owners has 'blue', which is none of data\.colours"):
+    with pytest.raises(ConfigError, match=r"owners contains 'blue', which is not in data\.colours"):
         parse_config(params)
 
 
