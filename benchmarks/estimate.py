@@ -1,4 +1,4 @@
-"""What `fair-distill estimate` says against what the stages then take, over a grid of configurations.
+"""What `fair-distill stage estimate` says against what the stages then take, over a grid of configurations.
 
     python -m benchmarks.estimate [--points 8] [--rounds 3]
 
@@ -92,7 +92,7 @@ def command(root: Path, *words: str) -> tuple[float, float, str]:
 
 
 def estimated(root: Path) -> None:
-    """Print what `fair-distill estimate` says, in CPU seconds."""
+    """Print what `fair-distill stage estimate` says, in CPU seconds."""
     from fair_distill.cli.progress import peak_memory_mb
     from fair_distill.config import load_config
     from fair_distill.stages.estimate import Meters, estimate

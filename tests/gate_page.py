@@ -131,7 +131,7 @@ def explain() -> str:
             write_evidence(root, params, names=(name,), rates=of, of=72, first_seed=number)
         ended = run(root, "explain", "pooled")
         assert ended.code == 0, ended.err
-        return _shown("explain pooled", ended.out)
+        return _shown("gate explain pooled", ended.out)
 
 
 def replay() -> str:

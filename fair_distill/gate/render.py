@@ -36,7 +36,9 @@ def markdown(name: str, verdict: Verdict, *, change: str = "") -> str:
     whole = ""
     for block in blocks:
         if len((whole + block).encode()) > MOST_BYTES - 200:
-            whole += "…the rest does not fit into a comment: `fair-distill explain` and the verdict's JSON have all.\n"
+            whole += (
+                "…the rest does not fit into a comment: `fair-distill gate explain` and the verdict's JSON have all.\n"
+            )
             break
         whole += block + "\n"
     return whole

@@ -47,7 +47,7 @@ class Moment:
 def read_history(store: RegistryStore, name: str, metric: str) -> tuple[Moment, ...]:
     """Return the versions of a dataset, oldest first; none if nothing was published under the name.
 
-    A reading for people: what is checked here is the ledger's chain; `fair-distill verify` checks every byte.
+    A reading for people: what is checked here is the ledger's chain; `fair-distill registry verify` checks every byte.
     """
     entries = read_ledger(store, name)
     moments: list[Moment] = []

@@ -52,7 +52,7 @@ def require_attested(
         if name != PROMOTED and not attested_by(workspace, config, name, content, keys=keys):
             raise Undecided(
                 f"unattested: none of the {len(keys)} keys in {config.gate.where}.evaluators signed the predictions of "
-                f"{name!r}. Run `fair-distill attest {name}` on the machine that evaluated it, and commit "
+                f"{name!r}. Run `fair-distill gate attest {name}` on the machine that evaluated it, and commit "
                 f"attestations/{name}.json"
             )
 

@@ -168,7 +168,7 @@ def _split(workspace: Workspace, name: str) -> str:
     """The gate split's digest; where only predictions are at hand, as in a job that promotes, what they name."""
     if workspace.split("gate").exists():
         return sha256(workspace.split("gate"))
-    content = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    content = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
     return Predictions.from_parquet(content).split
 
 

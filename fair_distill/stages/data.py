@@ -90,27 +90,29 @@ def _outcome(
     *,
     pages: Path | None = None,
 ) -> dict[str, Any]:
-    from fair_distill.validation.contract import contract_of, outcome_of
-    from fair_distill.validation.data_docs import write_pages
-    from fair_distill.validation.ids import salt_of
+    from fair_distill.validation.contract import build_contract, evaluate_contract
+    from fair_distill.validation.data_docs import write_data_docs
+    from fair_distill.validation.ids import read_salt
 
     rules = config.validate_
-    salt = salt_of(environment) if rules.privacy == "restricted" else None
-    contract = contract_of(splits, rules, root=workspace.root, salt=salt)
-    outcome = outcome_of(contract)
+    salt = read_salt(environment) if rules.privacy == "restricted" else None
+    contract = build_contract(splits, rules, root=workspace.root, salt=salt)
+    outcome = evaluate_contract(contract)
     if pages is not None:
-        write_pages([part.suite for part in contract.parts], outcome, pages, restricted=salt is not None)
+        write_data_docs([table.suite for table in contract.tables], outcome, pages, restricted=salt is not None)
     return outcome.to_dict()
 
 
 def validated(workspace: Workspace) -> dict[str, Any]:
     """Return the outcome of the contract; refuse what `validate` refused."""
-    path = require_file(workspace.validation, made_by="fair-distill validate")
+    path = require_file(workspace.validation, made_by="fair-distill stage validate")
     outcome = parse_json(path.read_bytes(), name=str(path))
     try:
         errors = [failure["sentence"] for failure in outcome["failures"] if failure["severity"] == "error"]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is no outcome of a validation ({error!r}); run `fair-distill validate`") from None
+        raise DataError(
+            f"{path} is no outcome of a validation ({error!r}); run `fair-distill stage validate`"
+        ) from None
     if errors:
         more = f" (and {len(errors) - 1} more in {path})" if len(errors) > 1 else ""
         raise DataError(f"validation refused the data: {errors[0]}{more}")

@@ -115,7 +115,7 @@ class _Asked:
         # Now: a file of one's own may be changed while networks train.
         own = custom_source_digests(config.evaluate.model_dump())
         manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-        split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
+        split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
         _unseen(workspace, split, manifest.source)
         if manifest.card.kind == "full":
             if sha256(workspace.split("train")) != manifest.source:
@@ -175,7 +175,7 @@ def _unseen(workspace: Workspace, split: str, source: str) -> None:
         if split == seen:
             raise IntegrityError(
                 f"{workspace.split('gate')} is the {name} split, byte for byte; a gate split is one that nothing was "
-                "made from. Run `fair-distill prepare` again"
+                "made from. Run `fair-distill stage prepare` again"
             )
 
 

@@ -108,7 +108,7 @@ def _check_complete(workspace: Workspace, config: Config, index: GateIndex | Non
     """Raise MeasurementError unless the gate split, the lock or the exam says which examples must be predicted."""
     exam = config.gate.required_exam
     if index is None and not locked and (exam is None or exam.split is None):
-        raise _missing(workspace.split("gate"), "fair-distill prepare")
+        raise _missing(workspace.split("gate"), "fair-distill stage prepare")
 
 
 def _compared(config: Config) -> list[str]:
@@ -285,7 +285,7 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
         if different:
             raise MeasurementError(
                 f"the set {name!r} was made with {different[0]}; params.yaml has {different[1]}. Run `{command}`, "
-                f"then `fair-distill evaluate {name}` (or `dvc repro` for both)"
+                f"then `fair-distill stage evaluate {name}` (or `dvc repro` for both)"
             )
 
 
@@ -305,7 +305,7 @@ def _read_predictions(
     workspace: Workspace, config: Config, name: str, manifest: Manifest | None, index: GateIndex | None
 ) -> bytes:
     """Return a set's predictions, whose header is compared with the manifest, the gate split and params.yaml."""
-    path, command = workspace.predictions(name), f"fair-distill evaluate {name}"
+    path, command = workspace.predictions(name), f"fair-distill stage evaluate {name}"
     content = _read(path, command)
     header = read_header(content, name=str(path))
     if manifest is not None and header.set != manifest.version:
@@ -337,11 +337,11 @@ def _of_another_set(
         if other != name and manifest.exists() and sha256(manifest) == version:
             return IntegrityError(
                 f"{path} holds the predictions of the set {other!r}, not of {name!r}; "
-                f"run `fair-distill evaluate {name}`"
+                f"run `fair-distill stage evaluate {name}`"
             )
     return MeasurementError(
         f"{path} is for the version {version[:12]}… of the set {name!r}, and the set has changed since; run "
-        f"`fair-distill evaluate {name}`"
+        f"`fair-distill stage evaluate {name}`"
     )
 
 

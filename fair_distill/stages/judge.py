@@ -113,7 +113,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     """Say what the gate split can show under the policy, before anything is trained."""
     from fair_distill.data.split_file import read_split
 
-    split = read_split(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = read_split(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     reserved = read_context(context_of(workspace)).attempt
     return plan(
         cells_of(split, config.gate),

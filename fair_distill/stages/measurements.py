@@ -52,7 +52,7 @@ def looks(
     if not train.known.all():
         train = train.of_known_groups()
     normalise = normalisation(train)
-    holdout = read_split(require_file(workspace.split("tune"), made_by="fair-distill prepare"))
+    holdout = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     published, distilled_from, unseen = images, train, holdout
     if train.schema is not None:
 

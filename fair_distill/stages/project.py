@@ -24,7 +24,7 @@ def project(workspace: Workspace, config: Config) -> int:
     from fair_distill.distillation.sampling import normalisation
 
     torch_device("cpu", threads=config.threads)
-    train = read_split(require_file(workspace.split("train"), made_by="fair-distill prepare"))
+    train = read_split(require_file(workspace.split("train"), made_by="fair-distill stage prepare"))
     if not train.known.all():
         train = train.of_known_groups()
     sets = {}

@@ -211,7 +211,7 @@ def _refuse_other_splits(workspace: Workspace, names: Sequence[str]) -> None:
         if split != digest:
             raise IntegrityError(
                 f"{path} is for the gate split {split[:12]}…; dvc.lock names {digest[:12]}…. Run `dvc repro`"
-                f" and `fair-distill attest {name}`"
+                f" and `fair-distill gate attest {name}`"
             )
 
 

@@ -147,7 +147,7 @@ def _known(store: RegistryStore, workspace: Workspace, config: Config, version: 
     """Return published predictions of this set by these networks on this split, if there are any that count."""
     from fair_distill.plugins import custom_source_digests
 
-    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
     own = custom_source_digests(config.evaluate.model_dump())

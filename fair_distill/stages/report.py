@@ -44,7 +44,7 @@ def material(workspace: Workspace, config: Config, name: str, *, registry: str) 
     """Read all that a report tells of a set."""
     known(config, name)
     manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-    told = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}")
+    told = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}")
     predictions = Predictions.from_parquet(told.read_bytes(), name=str(told))
     provenance = workspace.set(name) / PROVENANCE_FILE
     # What is distilled may resemble what it was distilled from.

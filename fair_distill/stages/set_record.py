@@ -28,7 +28,7 @@ def known(config: Config, name: str) -> None:
 
 
 def made_by(config: Config, name: str) -> str:
-    return f"fair-distill {'references' if name in config.references else 'distill'} {name}"
+    return f"fair-distill stage {'references' if name in config.references else 'distill'} {name}"
 
 
 def recipe_of(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_workspace import CANDIDATES, MTT, REFERENCES, SETS, run, small_params, tree, write_params
 
-from fair_distill.cli.estimate import duration
+from fair_distill.cli.stage import duration
 from fair_distill.config import load_config
 from fair_distill.stages import estimate as module
 from fair_distill.stages.estimate import Estimate, Meters, Work, estimate

@@ -1,4 +1,4 @@
-"""`fair-distill experts` and the `distill` after it, as a workspace sees them."""
+"""`fair-distill stage experts` and the `distill` after it, as a workspace sees them."""
 
 import json
 from pathlib import Path
@@ -53,9 +53,9 @@ def test_experts_that_are_missing_or_of_another_configuration_are_refused(follow
     foreign = run(follows.root, "distill", "pooled")
 
     assert missing.code == 2
-    assert "safetensors is missing; run `fair-distill experts`, which writes it" in missing.err
+    assert "safetensors is missing; run `fair-distill stage experts`, which writes it" in missing.err
     assert foreign.code == 5
-    assert "of another configuration or other data; run `fair-distill experts`" in foreign.err
+    assert "of another configuration or other data; run `fair-distill stage experts`" in foreign.err
 
 
 def test_experts_of_one_candidate_are_not_those_of_another(follows: Workspace) -> None:

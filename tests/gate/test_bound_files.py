@@ -133,7 +133,7 @@ def test_replay_needs_the_gate_split_to_know_that_a_reference_is_complete(honest
     ended = run(honest.root, "gate", "replay", "--registry", str(honest.registry))
 
     assert ended.code == 4
-    assert "gate.arrow is missing; run `fair-distill prepare`" in ended.err
+    assert "gate.arrow is missing; run `fair-distill stage prepare`" in ended.err
 
 
 def test_promotion_reads_the_predictions_that_the_registry_keeps(honest: Scene) -> None:

@@ -325,7 +325,7 @@ def test_without_its_manifest_or_with_another_no_set_is_judged(workspace: Path) 
     manifest.unlink()
     ended = run(workspace, "enforce", "barycentric")
     assert ended.code == 4
-    assert "run `fair-distill distill barycentric`" in ended.err
+    assert "run `fair-distill stage distill barycentric`" in ended.err
     assert run(workspace, "enforce", "full").code == 3  # its card has no such figure
     for command in (("judge", "barycentric"), ("explain", "barycentric")):
         assert run(workspace, *command).code == 4

@@ -163,8 +163,8 @@ def test_the_command_writes_the_page_and_says_where(workspace: Path, tmp_path: P
     ("argv", "missing", "says"),
     [
         (["nobody"], None, "sets has no 'nobody'"),
-        (["pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill evaluate pooled` writes it"),
-        (["pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill distill pooled` writes it"),
+        (["pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill stage evaluate pooled` writes it"),
+        (["pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill stage distill pooled` writes it"),
     ],
 )
 def test_what_a_report_needs_is_named(workspace: Path, argv: list[str], missing: str | None, says: str) -> None:
