@@ -117,8 +117,8 @@ class Data(Section):
         darkness. `around`: black pixels; the others stay as they are
     owners : the main group of each class; without it, the classes take the groups in turn
     missing_cells : what to do if a class has no example of a group in a split. `refuse`, the default:
-        `validate` fails. `drop_class`: remove the class from all splits. `merge`: merge groups before the data are split.
-        The card records it
+        `validate` fails. `drop_class`: remove the class from all splits. `merge`: merge groups before the data are
+        split. The card records the treatment
     """
 
     source: Choice

@@ -119,10 +119,12 @@ class Distill(Section):
     real_per_class : real images per class and step, divided among the groups
     embedding : how real images are embedded; `fast` (bfloat16, compiled) is for GPUs
     distance : the distance between a target and the statistic of the synthetic images
-    reduce : how the dimensions of a statistic are combined; papers use `sum`. `mean` has the effect of a smaller learning rate
+    reduce : how the dimensions of a statistic are combined; papers use `sum`. `mean` has the
+        effect of a smaller learning rate
     optimiser : the optimiser of the synthetic images
     start : the images before the first step: real images from every group, real images at random, or noise
-    augment : augmentations of real and synthetic images, one drawn for each step: colour, crop, cutout, flip, scale, rotate
+    augment : augmentations of all images, of which one is drawn for each step: colour, crop, cutout, flip, scale,
+        rotate
     shrinkage : shrinkage of small cells towards their parents; null for none
     unknown : what to do with examples of unknown group: refuse them, drop them, or infer the group (propagation)
     rows : settings for the rows of a table; required for tables, not allowed for images
