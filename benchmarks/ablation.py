@@ -34,7 +34,7 @@ from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
-from fair_distill.evaluation.evaluate import evaluate
+from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.evaluation.references import subset
 from fair_distill.files import write_bytes
 from fair_distill.gate.metrics import METRICS, mean_confusion
@@ -295,7 +295,7 @@ def measured(name: str, seed: int, plan: Plan) -> dict[str, Any]:
             images, labels = made.images, made.labels
         spent = time.process_time() - began
         recipe = TrainingRecipe(**(RECIPE | row.recipe), formation=formation, mean=normalise.mean, std=normalise.std)
-        predictions = evaluate(
+        predictions = train_and_predict(
             images,
             labels,
             recipe,

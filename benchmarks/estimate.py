@@ -95,10 +95,10 @@ def estimated(root: Path) -> None:
     """Print what `fair-distill stage estimate` says, in CPU seconds."""
     from fair_distill.cli.progress import peak_memory_mb
     from fair_distill.config import load_config
-    from fair_distill.stages.estimate import Meters, estimate
+    from fair_distill.stages.estimate import Meters, estimate_run
     from fair_distill.workspace import Workspace
 
-    rows = estimate(Workspace(root), load_config(root / "params.yaml"), meters=Meters(cpu_seconds, peak_memory_mb))
+    rows = estimate_run(Workspace(root), load_config(root / "params.yaml"), meters=Meters(cpu_seconds, peak_memory_mb))
     print(json.dumps([asdict(row) for row in rows]))
 
 

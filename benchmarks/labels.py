@@ -25,7 +25,7 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
-from fair_distill.evaluation.evaluate import evaluate
+from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.metrics import METRICS
 from fair_distill.seeds import torch_generator
 
@@ -149,7 +149,7 @@ def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedD
         mean=pixels.mean,
         std=pixels.std,
     )
-    predictions = evaluate(
+    predictions = train_and_predict(
         images,
         labels,
         recipe,

@@ -25,13 +25,13 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from fair_distill import stages
 from fair_distill.config import Config
 from fair_distill.errors import FairDistillError
 from fair_distill.files import parse_json
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.report.rates import rates_markdown, read_rates
+from fair_distill.stages.report import write_report
 from fair_distill.storage.schemes import open_store
 from fair_distill.text import percent
 from fair_distill.workspace import Workspace
@@ -123,7 +123,7 @@ def tell_report(clone: Clone, workspace: Workspace, config: Config, name: str) -
     """Keep the report on a set of a workspace where people find it, and link to it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.html"
-        page = stages.report(workspace, config, name, registry=clone.registry, out=out).read_bytes()
+        page = write_report(workspace, config, name, registry=clone.registry, out=out).read_bytes()
     keep_page(clone, config, name, page)
 
 

@@ -389,7 +389,9 @@ def test_a_reference_to_full_data_that_have_changed_is_an_integrity_error(worksp
     whole = read_split(path)
     write_split(replace(whole, images=255 - whole.images), path)
 
-    assert "is not the file that the set 'full' names" in refused(workspace, "evaluate", "full", code=5)
+    assert "is not the training split that the manifest of the set 'full' names" in refused(
+        workspace, "evaluate", "full", code=5
+    )
 
 
 def test_a_training_that_diverges_is_a_measurement_error(workspace: Path) -> None:
@@ -476,12 +478,11 @@ def program(*argv: str, **environment: str) -> "subprocess.CompletedProcess[str]
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_70(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fair_distill import stages
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(stages, "judge", broken)
+    monkeypatch.setattr("fair_distill.stages.judge.judge_set", broken)
 
     ended = run(finished, "judge", "pooled")
 

@@ -13,7 +13,7 @@ from benchmarks.reproduce.benchmarks import Prepared, prepare
 from benchmarks.reproduce.budget import Budget
 from benchmarks.reproduce.methods import Made, Task, method
 from fair_distill.errors import FairDistillError
-from fair_distill.evaluation.evaluate import evaluate
+from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion
 from fair_distill.gate.network_predictions import Answers, answers
 from fair_distill.gate.noise_floor import noise_floor
@@ -83,7 +83,7 @@ def _prepared(name: str, data: Path, paired_per_class: int) -> Prepared:
 
 
 def _tested(made: Made, prepared: Prepared, job: Job, plan: Plan) -> dict[str, Any]:
-    predictions = evaluate(
+    predictions = train_and_predict(
         made.images,
         made.labels,
         made.recipe,

@@ -37,9 +37,9 @@ def add_commands(parser: Parser) -> None:
 
 
 def _describe(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.validate import describe_data
 
-    outcome = stages.describe(*open_workspace(arguments), os.environ)
+    outcome = describe_data(*open_workspace(arguments), os.environ)
     if arguments.json:
         print_json(outcome)
         return
@@ -56,9 +56,9 @@ def _describe(arguments: Arguments) -> None:
 
 
 def _reference(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.validate import read_published_profile
 
-    print_json(stages.reference(arguments.reference, arguments.registry))
+    print_json(read_published_profile(arguments.reference, arguments.registry))
 
 
 def print_contract(outcome: dict[str, Any]) -> None:

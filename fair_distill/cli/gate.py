@@ -191,9 +191,9 @@ def _add_replay(gate: Parser) -> None:
 
 
 def _plan(arguments: Arguments) -> None:
-    from fair_distill import stages
     from fair_distill.errors import ConfigError
     from fair_distill.gate.policy import vacuous
+    from fair_distill.stages.plan import plan_gate
 
     workspace, config = open_workspace(arguments)
     seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
@@ -204,7 +204,7 @@ def _plan(arguments: Arguments) -> None:
     ):
         if not valid:
             raise ConfigError(f"{option} is {value}; pass {allowed}")
-    plan = stages.plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
+    plan = plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
     if arguments.json:
         print_json(asdict(plan))
         return
@@ -236,13 +236,13 @@ def _reserve(arguments: Arguments) -> None:
     from datetime import UTC, datetime
     from uuid import uuid4
 
-    from fair_distill import stages
     from fair_distill.gate.policy import alpha_at
     from fair_distill.registry.actor import Actor
+    from fair_distill.stages.context import write_context
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
-    reservation = stages.reserve(
+    reservation = write_context(
         workspace,
         config,
         name,
@@ -258,22 +258,22 @@ def _reserve(arguments: Arguments) -> None:
 
 
 def _attest(arguments: Arguments) -> None:
-    from fair_distill import stages
     from fair_distill.errors import ConfigError
+    from fair_distill.stages.attest import attest_predictions
 
     sign = signer_of(arguments)
     if sign is None:
         raise ConfigError("attest needs a signing key; pass --key FILE or set FAIR_DISTILL_SIGNING_KEY")
     workspace, config = open_workspace(arguments)
-    for path in stages.attest(workspace, config, arguments.sets or config.sets, sign=sign):
+    for path in attest_predictions(workspace, config, arguments.sets or config.sets, sign=sign):
         print_line(str(path))
 
 
 def _waive(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.waive import waive_clause
 
     workspace, config = open_workspace(arguments)
-    waiver = stages.waive(
+    waiver = waive_clause(
         workspace,
         config,
         arguments.set,
@@ -294,14 +294,15 @@ def _pull_request(arguments: Arguments) -> int:
     from fair_distill.errors import FairDistillError
     from fair_distill.files import write_bytes
     from fair_distill.gate.render import without_verdict
-    from fair_distill.stages.judge import floor_at
-    from fair_distill.stages.pull_request import PullRequest, changes, judge_pull_request
+    from fair_distill.stages.policy import load_policy_floor
+    from fair_distill.stages.pull_request import PullRequest, judge_pull_request
+    from fair_distill.stages.pull_request_changes import describe_changes
     from fair_distill.text import printable
     from fair_distill.versioning.dvc_remote import open_remote
 
     workspace, config = open_workspace(arguments)
     pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)
-    change = changes(pull_request)
+    change = describe_changes(pull_request)
     with TemporaryDirectory(prefix="fair-distill-gate-") as folder:
         try:
             verdict = judge_pull_request(
@@ -311,7 +312,7 @@ def _pull_request(arguments: Arguments) -> int:
                 base_config=config,
                 remote=open_remote(workspace.root, arguments.remote),
                 folder=Path(folder),
-                floor=floor_at(arguments.policy_floor),
+                floor=load_policy_floor(arguments.policy_floor),
                 now=today_or_later(arguments),
                 evaluate=arguments.evaluate,
                 device=arguments.device,
@@ -328,11 +329,12 @@ def _pull_request(arguments: Arguments) -> int:
 
 
 def _replay(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.policy import load_policy_floor
+    from fair_distill.stages.replay import replay_policy
 
     workspace, config = open_gate(arguments)
-    floor = stages.floor_at(arguments.policy_floor)
-    rows = stages.replay_gate(
+    floor = load_policy_floor(arguments.policy_floor)
+    rows = replay_policy(
         workspace, config, config.gate, registry=arguments.registry, floor=floor, now=_replay_day(arguments)
     )
     if arguments.json:

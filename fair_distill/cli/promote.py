@@ -24,11 +24,11 @@ def add_commands(parser: Parser) -> None:
 
 
 def _promote(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.promote import promote_version
 
     workspace, config = open_workspace(arguments)
     with begin_operation(arguments, "promote", config.dataset, arguments.to) as (actor, _):
-        promotion = stages.promote(
+        promotion = promote_version(
             workspace,
             config,
             arguments.to,

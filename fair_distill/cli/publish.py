@@ -19,11 +19,11 @@ def add_commands(parser: Parser) -> None:
 
 
 def _publish(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.publish import publish_set
 
     workspace, config = open_workspace(arguments)
     with begin_operation(arguments, "publish", config.dataset) as (actor, _):
-        version = stages.publish(workspace, config, registry=arguments.registry, actor=actor)
+        version = publish_set(workspace, config, registry=arguments.registry, actor=actor)
     if arguments.json:
         print_json(
             {"dataset": config.dataset, "number": version.number, "version": version.version, "new": version.new}

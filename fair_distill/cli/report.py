@@ -28,12 +28,12 @@ def add_commands(parser: Parser) -> None:
 
 
 def _report(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.report import report_numbers, write_report
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
     if arguments.json:
-        print_json(stages.report_numbers(workspace, config, name, registry=arguments.registry))
+        print_json(report_numbers(workspace, config, name, registry=arguments.registry))
         return
-    path = stages.report(workspace, config, name, registry=arguments.registry, out=arguments.out)
+    path = write_report(workspace, config, name, registry=arguments.registry, out=arguments.out)
     print_line(f"report on {name}: {path}")

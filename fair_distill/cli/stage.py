@@ -144,11 +144,11 @@ def _add_candidate(command: Parser) -> None:
 
 
 def _estimate(arguments: Arguments) -> None:
-    from fair_distill.stages.estimate import Meters, estimate
+    from fair_distill.stages.estimate import Meters, estimate_run
 
     workspace, config = open_workspace(arguments)
     meters = Meters(time.monotonic, peak_memory_mb)
-    estimates = list(estimate(workspace, config, device=arguments.device, meters=meters))
+    estimates = list(estimate_run(workspace, config, device=arguments.device, meters=meters))
     total = sum(row.seconds for row in estimates)
     if arguments.json:
         print_json({"stages": [asdict(row) for row in estimates], "seconds": total})
@@ -179,11 +179,11 @@ def duration(seconds: float) -> str:
 
 
 def _prepare(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.prepare import prepare_splits
 
     workspace, config = open_workspace(arguments)
     with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
-        splits = stages.prepare(workspace, config, progress=progress)
+        splits = prepare_splits(workspace, config, progress=progress)
     for name, dataset in splits.items():
         examples = "images" if dataset.schema is None else "rows"
         print_line(
@@ -203,9 +203,9 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
 
 
 def _validate(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.validate import validate_splits
 
-    outcome = stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs)
+    outcome = validate_splits(*open_workspace(arguments), os.environ, pages=arguments.docs)
     if arguments.json:
         print_json(outcome)
         return
@@ -215,10 +215,10 @@ def _validate(arguments: Arguments) -> None:
 
 
 def _experts(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.experts import train_candidate_experts
 
     with shown("experts", arguments.candidate, quiet=arguments.quiet) as progress:
-        count = stages.experts(
+        count = train_candidate_experts(
             *open_workspace(arguments),
             arguments.candidate,
             device=arguments.device,
@@ -230,10 +230,10 @@ def _experts(arguments: Arguments) -> None:
 
 
 def _distill(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.distill import distill_candidate
 
     with shown("distill", arguments.candidate, quiet=arguments.quiet) as progress:
-        manifest = stages.distill(
+        manifest = distill_candidate(
             *open_workspace(arguments),
             arguments.candidate,
             device=arguments.device,
@@ -257,9 +257,9 @@ def _sigterm_received() -> Callable[[], bool]:
 
 
 def _references(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.references import select_reference
 
-    manifest = stages.references(*open_workspace(arguments), arguments.reference)
+    manifest = select_reference(*open_workspace(arguments), arguments.reference)
     print_line(f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}")
     _print_near_copies(arguments.reference, manifest)
 
@@ -274,16 +274,16 @@ def _print_near_copies(name: str, manifest: "Manifest") -> None:
 
 
 def _project(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.project import project_sets
 
-    print_line(f"{stages.project(*open_workspace(arguments)):,} points")
+    print_line(f"{project_sets(*open_workspace(arguments)):,} points")
 
 
 def _evaluate(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.evaluate import evaluate_set
 
     with shown("evaluate", arguments.set, quiet=arguments.quiet) as progress:
-        report = stages.evaluate(
+        report = evaluate_set(
             *open_workspace(arguments),
             arguments.set,
             device=arguments.device,
@@ -296,12 +296,12 @@ def _evaluate(arguments: Arguments) -> None:
 
 
 def _judge(arguments: Arguments) -> None:
-    from fair_distill import stages
     from fair_distill.config import load_floor
+    from fair_distill.stages.judge import judge_set
 
     workspace, config = open_gate(arguments)
     floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
     now = today_or_later(arguments) if arguments.now else None
-    verdict = stages.judge(workspace, config, arguments.set, floor=floor, now=now)
+    verdict = judge_set(workspace, config, arguments.set, floor=floor, now=now)
     print_verdict(arguments, verdict)
     write_summaries(arguments, verdict)

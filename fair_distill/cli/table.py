@@ -43,9 +43,9 @@ def _table(arguments: Arguments) -> None:
 
 def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
     """Return the metrics and the verdict of every set; null if it is not evaluated or cannot be judged."""
-    from fair_distill.stages.status import status_of
+    from fair_distill.stages.status import read_status
 
-    statuses = [status_of(workspace, config, name) for name in config.sets]
+    statuses = [read_status(workspace, config, name) for name in config.sets]
     return {
         status.name: {
             "networks": status.networks,
@@ -58,10 +58,10 @@ def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
 
 def print_sets(arguments: Arguments) -> None:
     """Print the table of all sets, each judged again, and the reasons for the verdicts on candidates."""
-    from fair_distill.stages.status import status_of
+    from fair_distill.stages.status import read_status
 
     workspace, config = open_workspace(arguments)
-    statuses = [status_of(workspace, config, name) for name in config.sets]
+    statuses = [read_status(workspace, config, name) for name in config.sets]
     rows: list[list[str]] = []
     for status in statuses:
         if status.networks is None:

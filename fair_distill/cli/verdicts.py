@@ -50,12 +50,13 @@ def verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
     ----------
     decides : the exit code depends on the verdict, so predictions must be attested if the policy names evaluators
     """
-    from fair_distill import stages
+    from fair_distill.stages.judge import compute_verdict
+    from fair_distill.stages.policy import load_policy_floor
 
     workspace, config = open_gate(arguments)
-    floor = stages.floor_at(arguments.policy_floor)
+    floor = load_policy_floor(arguments.policy_floor)
     attested = decides and bool(config.gate.evaluators)
-    return stages.verdict_of(
+    return compute_verdict(
         workspace, config, arguments.set, floor=floor, now=today_or_later(arguments), attested=attested
     )
 

@@ -14,7 +14,7 @@ from fair_distill.data.grouped_dataset import Attributes, GroupedDataset
 from fair_distill.data.prepare import make_splits
 from fair_distill.data.split_file import read_split
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.stages.set_record import card_of
+from fair_distill.stages.set_record import make_card
 from fair_distill.workspace import SPLITS as NAMES
 from fair_distill.workspace import Workspace
 
@@ -182,6 +182,6 @@ def test_what_was_dropped_is_told_and_stands_in_the_file_and_in_the_card(tmp_pat
     record = {"drop_class": {"dog": {"train": 36, "tune": 18, "gate": 18}}}
     splits = [read_split(Workspace(tmp_path).split(name)) for name in NAMES]
     assert all(split.missing_cells == record for split in splits)
-    card = card_of(parse_config(params), splits[0], name="full", kind="full", examples=1)
+    card = make_card(parse_config(params), splits[0], name="full", kind="full", examples=1)
     assert (card.missing_cells, card.classes) == (record, ("cat", "cow"))
     assert DatasetCard.from_dict(card.to_dict()) == card

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from small_workspace import MTT, run, small_params, tree, write_params
 
-from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
+from fair_distill.stages.experts import train_candidate_experts
 from fair_distill.workspace import Workspace
 
 
@@ -69,17 +69,17 @@ def test_a_method_that_follows_none_has_none_to_train(workspace: Path) -> None:
     ended = run(workspace, "experts", "pooled")
 
     assert ended.code == 2
-    assert "distill.matcher is 'dm', which follows no experts" in ended.err
+    assert "distill.matcher is 'dm', which uses no experts" in ended.err
 
 
 def test_experts_that_were_stopped_end_as_uninterrupted_ones(follows: Workspace) -> None:
     config = load_config(follows.params)
-    assert stages.experts(follows, config, "pooled") == 2
+    assert train_candidate_experts(follows, config, "pooled") == 2
     whole = tree(follows.experts("pooled"))
     told: list[int] = []
 
-    with pytest.raises(Interrupted, match="stopped after 3 of 4 epochs; the same command goes on"):
-        stages.experts(
+    with pytest.raises(Interrupted, match="stopped after 3 of 4 epochs; run the same command again"):
+        train_candidate_experts(
             follows,
             config,
             "pooled",
@@ -87,7 +87,7 @@ def test_experts_that_were_stopped_end_as_uninterrupted_ones(follows: Workspace)
             stopping=lambda: told[-1] == 3,
         )
     told.clear()
-    stages.experts(follows, config, "pooled", progress=lambda reached: told.append(reached.step))
+    train_candidate_experts(follows, config, "pooled", progress=lambda reached: told.append(reached.step))
 
     assert told == [3, 4]
     assert tree(follows.experts("pooled")) == whole

@@ -131,8 +131,8 @@ def evaluate_on_tune(workspace: Workspace, config: Config) -> None:
 
 
 CHANGES: list[tuple[Callable[[Workspace, Config], None], int, str]] = [
-    (take_predictions_of_another_set, 5, "holds the predictions of the set 'barycentric', not of 'pooled'"),
-    (take_another_set_with_its_predictions, 5, "is the manifest of the set 'barycentric', not of 'pooled'"),
+    (take_predictions_of_another_set, 5, "has the predictions of the set 'barycentric', not of 'pooled'"),
+    (take_another_set_with_its_predictions, 5, "is the manifest of the set 'barycentric', not 'pooled'"),
     (distil_again, 4, "and the set has changed since; run `fair-distill stage evaluate pooled`"),
     (remove_the_set, 4, "manifest.json is missing; run `fair-distill stage distill pooled`"),
     (change_a_parameter, 4, "was made with distill.steps: 5; params.yaml has distill.steps: 6. Run"),
@@ -171,7 +171,7 @@ def test_the_table_says_why_a_set_has_no_verdict(tmp_path: Path) -> None:
 
     assert "contradictory" in shown
     assert "pooled: " in shown
-    assert "holds the predictions of the set 'barycentric'" in shown
+    assert "has the predictions of the set 'barycentric'" in shown
 
 
 # --- the policy declares the exam

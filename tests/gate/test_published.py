@@ -11,7 +11,6 @@ import yaml
 from small_predictions import drawn
 from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 
-from fair_distill import stages
 from fair_distill.card import DatasetCard, Nearness, TrainingRecipe
 from fair_distill.config import Gate, load_config
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
@@ -24,6 +23,7 @@ from fair_distill.gate.render import junit, markdown
 from fair_distill.gate.replay import replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
+from fair_distill.stages.judge import compute_verdict
 from fair_distill.workspace import Workspace
 
 RECIPE = TrainingRecipe(
@@ -296,7 +296,7 @@ def test_every_door_gives_the_same_verdict(workspace: Path) -> None:
 
     assert run(workspace, "judge", name).code == 0
     written = Verdict.from_json(place.verdict(name).read_bytes())
-    today = stages.verdict_of(place, config, name, now=date(2026, 1, 1))
+    today = compute_verdict(place, config, name, now=date(2026, 1, 1))
     assert written == today
     assert written.outcome == "fail"
     enforced = run(workspace, "enforce", name)

@@ -20,8 +20,8 @@ from fair_distill.config import loading as config_files
 from fair_distill.errors import FairDistillError
 from fair_distill.gate import judge as judging
 from fair_distill.stages.evidence import _read_index
-from fair_distill.stages.report import material
-from fair_distill.stages.status import status_of
+from fair_distill.stages.report import read_report_data
+from fair_distill.stages.status import read_status
 
 PASSES = ("pass", "waived")
 
@@ -88,13 +88,13 @@ def _api(scene: Scene) -> Answer:
 
 
 def _table(scene: Scene) -> Answer:
-    return Answer(status_of(scene.workspace, load_config(scene.workspace.params), SET).outcome in PASSES)
+    return Answer(read_status(scene.workspace, load_config(scene.workspace.params), SET).outcome in PASSES)
 
 
 def _report(scene: Scene) -> Answer:
     config = load_config(scene.workspace.params)
     config = config.model_copy(update={"sets": [SET]})  # the others have rows of their own
-    shown = material(scene.workspace, config, SET, registry=str(scene.registry))
+    shown = read_report_data(scene.workspace, config, SET, registry=str(scene.registry))
     return Answer(shown.verdict.outcome in PASSES)
 
 
