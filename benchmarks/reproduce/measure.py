@@ -126,6 +126,9 @@ def figures(own: NetworkPredictions, rng: np.random.Generator) -> dict[str, Any]
     def mean_of(name: str, tables: list[Confusion]) -> float:
         return float(np.mean([PREDICTION_METRICS[name].value(table) for table in tables]))
 
+    def floors_of(name: str) -> list[float | None]:
+        return [each(PREDICTION_METRICS[name].value) for each in floors]
+
     return {
         "per_network": {name: mean_of(name, runs) for name in SHOWN},
         "mean_rates": {name: PREDICTION_METRICS[name].value(mean_confusion(runs)) for name in SHOWN},
