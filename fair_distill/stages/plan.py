@@ -12,7 +12,9 @@ from fair_distill.stages.evidence import read_context_file
 from fair_distill.workspace import Workspace
 
 
-def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int) -> PowerPlan:
+def plan_gate(
+    workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int
+) -> PowerPlan:
     """Return the power of the policy on the gate split: the probability that a fair set passes each clause.
 
     Parameters
