@@ -64,7 +64,7 @@ def _context(of: Material) -> dict[str, Any]:
         "facts": _facts(of),
         "limits": figures.limits(verdict.findings),
         "whys": {limit.name: limit.why for limit in of.policy.limits},
-        "reasons": [finding for finding in verdict.findings if not finding.kept],
+        "reasons": [finding for finding in verdict.findings if not finding.satisfied],
         "network": own.network,
         "cells": figures.cells(rates, gaps, own.network),
         "cell_tables": [_cell_table(one, alpha) for one in of.answers],

@@ -57,7 +57,7 @@ def headline(name: str, verdict: Verdict) -> str:
 
 def lead(verdict: Verdict) -> str:
     """Say why it ended so: what was kept and how closely, or what was not."""
-    all_of, unmet = len(verdict.findings), [finding for finding in verdict.findings if not finding.kept]
+    all_of, unmet = len(verdict.findings), [finding for finding in verdict.findings if not finding.satisfied]
     if not unmet:
         limits = "The one limit is" if all_of == 1 else f"All {all_of} limits are"
         told = f"{limits} kept, {sure(verdict)}."

@@ -57,8 +57,8 @@ def remade(scene: Scene, name: str, *keys: str, value: object) -> dict[Path, byt
     ("change", "code", "line"),
     [
         (lambda s: described(s, SET, attributes=(("m", "old"), ("f", "young"), ("f", "old"), ("m", "young"))), 5,
-         "divide the groups into other attributes"),
-        (lambda s: described(s, SET, attribute_names=("age", "sex")), 5, "divide the groups into other attributes"),
+         "other attributes of the groups"),
+        (lambda s: described(s, SET, attribute_names=("age", "sex")), 5, "other attributes of the groups"),
         (lambda s: {s.workspace.split("train"): s.workspace.split("tune").read_bytes()}, 4,
          "was made from the training split"),
         (lambda s: remade(s, SET, "card", "classes", value=["class1", "class0"]), 5, "the card in "),

@@ -77,7 +77,7 @@ def test_another_policy_is_judged_by_and_a_floor_is_kept(tmp_path: Path) -> None
     assert run(tmp_path, "enforce", SET, "--policy", str(tmp_path / "strict.yaml")).code == 3
     ended = run(tmp_path, "enforce", SET, "--policy-floor", str(tmp_path / "strict.yaml"))
     assert ended.code == 2
-    assert "the policy floor asks for 'eo_diag_max' with at_most 0.01" in ended.err
+    assert "the policy floor requires the clause 'eo_diag_max' with at_most 0.01" in ended.err
     verdict = compute_verdict(workspace, config, SET, floor=load_gate(workspace.params))
     assert verdict.policy_floor == verdict.policy
 

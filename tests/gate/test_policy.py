@@ -260,7 +260,7 @@ def test_a_text_of_a_waiver_has_at_least_one_character(field: str) -> None:
 
 
 def test_a_waiver_is_of_a_version_and_not_of_a_name() -> None:
-    says = r"^context.json: waivers.0.set: the SHA-256 of a version was wanted \(`fair-distill publish` prints it\); "
+    says = r"^context.json: waivers.0.set: expected the SHA-256 of a version, which `fair-distill publish` prints; "
     with pytest.raises(ConfigError, match=f"{says}got 'barycentric'"):
         read_context(context(waivers=[waiver(set="barycentric")]))
 
@@ -340,8 +340,8 @@ LIMIT = {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"}
         ({"alpha": 0.06}, "0.06 instead of alpha of at most 0.05"),
         ({"minimum_seeds": 4}, "4 instead of minimum_seeds of at least 5"),
         ({"minimum_per_cell": 49}, "49 instead of minimum_per_cell of at least 50"),
-        ({"limits": [LIMIT | {"at_most": 0.21}]}, "no clause as strict instead of 'eo_diag_max' with at_most 0.2"),
-        ({"limits": [LIMIT | {"classes": ["a"]}]}, "no clause as strict"),
+        ({"limits": [LIMIT | {"at_most": 0.21}]}, "as strict instead of the clause 'eo_diag_max' with at_most 0.2"),
+        ({"limits": [LIMIT | {"classes": ["a"]}]}, "no clause that is as strict"),
         ({"evaluators": []}, "instead of evaluators among 1 keys"),
         ({"evaluators": [KEY, OTHER]}, "instead of evaluators among 1 keys"),
         ({"approvers": []}, "instead of approvers among 1 keys"),
