@@ -195,7 +195,7 @@ NAN, INFINITE = float("nan"), float("inf")
         (
             "gate.exam",
             {"networks": ["convnet"], "seeds": 1, "split": {}},
-            "`split` is empty, which allows every gate split",
+            "an empty `split` allows every gate split",
         ),
         ("gate.limits.0.why", "", "at least 1 character"),
         ("release.candidate", "random", "release.candidate is 'random'; choose one of pooled, barycentric"),

@@ -26,9 +26,7 @@ class GateSplit(Section):
     @model_validator(mode="after")
     def _some(self) -> "GateSplit":
         if self.sha256 is None and self.examples is None:
-            raise ValueError(
-                "`split` is empty, which allows every gate split; set sha256 or examples, or remove `split`"
-            )
+            raise ValueError("an empty `split` allows every gate split; add sha256 or examples, or remove `split`")
         return self
 
 
@@ -83,9 +81,7 @@ class Limit(Section):
         if self.at_least is not None and self.at_least < 0 and self.over is None:
             raise ValueError(f"at_least is {self.at_least:g}; it may be below 0 only with `over`")
         if (self.over == "promoted") != (self.first_release is not None):
-            raise ValueError(
-                "`first_release` (accept or refuse) is required with `over: promoted`, and allowed only there"
-            )
+            raise ValueError("`first_release` (accept or refuse) belongs to `over: promoted`, which requires it")
         return self
 
     @property

@@ -149,8 +149,9 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
     }.items():
         wrong = table.columns[column][order].reshape(runs, rows) != expected
         if wrong.any():
+            example = int(np.argwhere(wrong)[0][1])
             raise IntegrityError(
-                f"{name}: the {column} of example {int(np.argwhere(wrong)[0][1])} differs from the gate split; evaluate again"
+                f"{name}: the {column} of example {example} differs from the gate split; evaluate again"
             )
 
 

@@ -173,7 +173,7 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
         return False
     if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
-    # A limit on the worst of all groups and classes holds for the worst of some. A limit on a mean implies no such limit.
+    # A limit on the worst of all groups and classes also holds for the worst of some. A limit on a mean does not.
     metric = METRICS.get(limit.metric)
     covers_parts = metric is not None and metric.covers_parts
     for key in ("classes", "groups"):
@@ -213,7 +213,7 @@ class Promoted(Section):
 
 
 def _person(name: str) -> str:
-    """Return a name without differences that readers overlook: case, spaces, punctuation, width, invisible characters."""
+    """Return a name without case, spaces, punctuation, width and invisible characters, which readers overlook."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name))).casefold() or name
 
 
