@@ -123,7 +123,7 @@ class Gate(Section):
     _default_exam: Exam | None = PrivateAttr(default=None)
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """The file and key that messages about this policy name."""
         return f"{self._file}: gate"
 

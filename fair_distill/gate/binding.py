@@ -90,7 +90,8 @@ def bind(
         missing = None if required is None else shortfall(exam, required)
         if missing:
             raise MeasurementError(
-                f"{name} do not satisfy the exam of {policy.where}: {missing}. Evaluate the set as the policy requires"
+                f"{name} do not satisfy the exam of {policy.location}: {missing}. "
+                "Evaluate the set as the policy requires"
             )
     return Bound(count, card, exam)
 

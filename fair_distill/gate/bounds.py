@@ -243,8 +243,8 @@ def _stacked(scores: Sequence[Score]) -> Score:
 def _t(alpha: float, freedom: Floats) -> Floats:
     if freedom.size and (freedom == freedom.flat[0]).all():
         return np.asarray(_quantile(alpha, float(freedom.flat[0])))
-    distinct, where = np.unique(freedom, return_inverse=True)
-    return np.array([_quantile(alpha, df) for df in distinct.tolist()])[where].reshape(freedom.shape)
+    distinct, indices = np.unique(freedom, return_inverse=True)
+    return np.array([_quantile(alpha, df) for df in distinct.tolist()])[indices].reshape(freedom.shape)
 
 
 def _quantile(alpha: float, freedom: float) -> float:

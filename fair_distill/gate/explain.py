@@ -23,7 +23,7 @@ def _lines(finding: Finding) -> list[str]:
 
 
 def _without_culprit(finding: Finding) -> str:
-    """Return the sentence of a finding without its first culprit, which has lines of its own here."""
+    """Return the sentence of a finding without its first culprit, which is printed on separate lines."""
     if not finding.culprits:
         return finding.sentence
     first = finding.culprits[0]

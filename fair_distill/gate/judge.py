@@ -87,7 +87,7 @@ def judge(
     Parameters
     ----------
     predictions : content of predictions.parquet
-    context : content of context.json, or b"" if there is no such file
+    context : content of context.json, or b"" without such a file
     manifest : content of the set's manifest.json. The predictions must name its digest; clauses on the card require it
     index : examples of the gate split, which the predictions must cover one by one
     references : content of the predictions that clauses with `over` compare with, by name, on the same split;
@@ -104,7 +104,7 @@ def judge(
         If a reference belongs to another split, or is not the promoted version that context.json names; if the
         manifest belongs to another set; if the predictions contradict the gate split.
     MeasurementError
-        If there are no predictions, if they contradict each other, or if the evaluation does not satisfy the exam of
+        If the predictions have no rows or contradict each other, or if the evaluation does not satisfy the exam of
         the policy or of the floor.
     """
     check(policy)
@@ -119,7 +119,7 @@ def judge(
     bound = bind(table, manifest=manifest, index=index, policies=policies, name="the predictions")
     if bound.card is None and asks_the_card(policy):
         raise ConfigError(
-            f"{policy.where}.limits has a clause on the card of the set, which requires the set's manifest.json; "
+            f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
             "pass the manifest"
         )
     attempt = attempt_for(registry_context, set=table.set, split=table.split)
@@ -130,13 +130,16 @@ def judge(
         for name, content in contents.items()
     }
     networks = [network_predictions(table, number) for number in range(len(table.networks))]
-    for other in networks[1:]:
-        same_examples(networks[0], other, name=other.network, seeds=False)
-    groupings = {attributes: _grouping(networks, attributes, where=policy.where) for attributes in _by(policy, table)}
+    for network in networks[1:]:
+        same_examples(networks[0], network, name=network.network, seeds=False)
+    groupings = {
+        attributes: _grouping(networks, attributes, location=policy.location)
+        for attributes in _groupings(policy, table)
+    }
     for limit in policy.limits:
         if limit.metric in PREDICTION_METRICS:
             groups = groupings[limit.by or ()].networks[0].groups
-            PREDICTION_METRICS[limit.metric].comparisons(limit, table.classes, groups, where=policy.where)
+            PREDICTION_METRICS[limit.metric].comparisons(limit, table.classes, groups, location=policy.location)
         _check_reference(limit, reference_predictions, registry_context, policy)
 
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
@@ -190,16 +193,16 @@ def judge(
     )
 
 
-def _by(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:
+def _groupings(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:
     """Return the attributes of each grouping: all (an empty tuple), each comparable one, and those of clauses."""
     marginals = [(name,) for name in table.marginals]
     return list(dict.fromkeys([(), *marginals, *(limit.by for limit in policy.limits if limit.by)]))
 
 
-def _grouping(networks: Sequence[NetworkPredictions], attributes: tuple[str, ...], *, where: str) -> Grouping:
+def _grouping(networks: Sequence[NetworkPredictions], attributes: tuple[str, ...], *, location: str) -> Grouping:
     if attributes:
-        where = f"{where}.limits: by {', '.join(attributes)}"
-        networks = [grouped_by(predictions, attributes, where=where) for predictions in networks]
+        location = f"{location}.limits: by {', '.join(attributes)}"
+        networks = [grouped_by(predictions, attributes, location=location) for predictions in networks]
     # A fixed seed: the noise floor decides nothing, and equal inputs must give equal verdicts.
     floors = [noise_floor(predictions, plain_numpy_generator(0)) for predictions in networks]
     return Grouping(tuple(networks), tuple(floors))
@@ -262,8 +265,8 @@ def _check_reference(limit: Limit, references: References, context: Context, pol
     is_first_release = limit.over == PROMOTED and context.promoted is None
     if limit.over and limit.over not in references and not is_first_release:
         raise ConfigError(
-            f"{policy.where}.limits: {limit.name}: the predictions of {limit.over!r} were not given; `over` must name "
-            "a reference that is evaluated on the gate split, or `promoted`"
+            f"{policy.location}.limits: {limit.name}: the predictions of {limit.over!r} were not given; `over` must "
+            "name a reference that is evaluated on the gate split, or `promoted`"
         )
 
 
@@ -308,7 +311,7 @@ def _matching_reference(
         )
     reference = networks[predictions.network]
     if limit.by:
-        reference = grouped_by(reference, limit.by, where=f"the predictions of {limit.over!r}")
+        reference = grouped_by(reference, limit.by, location=f"the predictions of {limit.over!r}")
     same_examples(predictions, reference, name=limit.over)
     return reference
 

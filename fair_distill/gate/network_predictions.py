@@ -24,12 +24,12 @@ class Rows:
 
     Attributes
     ----------
-    at : their indices, in increasing order if there are several cells
+    indices : in increasing order if there are several cells
     clusters : the cluster of each example; None if every example is a cluster
     distinct : number of clusters
     """
 
-    at: Ints
+    indices: Ints
     clusters: Ints | None
     distinct: int
 
@@ -67,12 +67,12 @@ class NetworkPredictions:
         if key not in self._rows:
             ends, n_groups = self.counts.cumsum(), len(self.groups)
             cells = [c * n_groups + g for c in classes for g in groups]
-            at = np.concatenate([self.by_cell[ends[cell] - self.counts.flat[cell] : ends[cell]] for cell in cells])
+            indices = np.concatenate([self.by_cell[ends[cell] - self.counts.flat[cell] : ends[cell]] for cell in cells])
             if len(cells) > 1:
-                at.sort()
-            clusters = self.clusters[at]
+                indices.sort()
+            clusters = self.clusters[indices]
             distinct = len(np.unique(clusters)) if len(cells) > 1 else int(self.evidence[classes[0], groups[0]])
-            self._rows[key] = Rows(at, None if distinct == len(at) else clusters, distinct)
+            self._rows[key] = Rows(indices, None if distinct == len(indices) else clusters, distinct)
         return self._rows[key]
 
     @cached_property
@@ -137,7 +137,7 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
     Raises
     ------
     MeasurementError
-        If its seeds do not predict the same examples, or if rows contradict each other.
+        If its seeds do not predict the same examples, or if rows contradict each reference.
     """
     name = predictions.networks[network]
     columns = {key: column[predictions.columns["network"] == network] for key, column in predictions.columns.items()}
@@ -181,12 +181,12 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
     )
 
 
-def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, where: str) -> NetworkPredictions:
+def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:
     """Return the predictions with the coarser groups that some attributes define, see `coarser`.
 
-    A pair needs one example of each group, so a split may be paired for one grouping and not for another.
+    A pair needs one example of each group, so a split may be paired for one grouping and not for anreference.
     """
-    coarse_indices, names = coarser(predictions.attributes, predictions.attribute_names, attributes, where=where)
+    coarse_indices, names = coarser(predictions.attributes, predictions.attribute_names, attributes, location=location)
     groups = coarse_indices[predictions.group_indices]
     return replace(
         predictions,
@@ -199,7 +199,11 @@ def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, wh
 
 
 def coarser(
-    attributes: Sequence[tuple[str | None, ...]], attribute_names: Sequence[str], selected: Sequence[str], *, where: str
+    attributes: Sequence[tuple[str | None, ...]],
+    attribute_names: Sequence[str],
+    selected: Sequence[str],
+    *,
+    location: str,
 ) -> tuple[Ints, tuple[str, ...]]:
     """Return the coarser group of each group, as indices, and the names of the coarser groups.
 
@@ -208,11 +212,11 @@ def coarser(
     Raises
     ------
     ConfigError
-        With `where`, if an attribute does not exist or if all groups have the same values.
+        With `location`, if an attribute does not exist or if all groups have the same values.
     """
     for name in selected:
         if name not in attribute_names:
-            raise ConfigError(f"{where}: there is no attribute {name!r}; choose from {', '.join(attribute_names)}")
+            raise ConfigError(f"{location}: unknown attribute {name!r}; choose from {', '.join(attribute_names)}")
     columns = [list(attribute_names).index(name) for name in selected]
     values_of_groups = [
         tuple(_UNKNOWN if values[i] is None else str(values[i]) for i in columns) for values in attributes
@@ -220,27 +224,29 @@ def coarser(
     distinct = list(dict.fromkeys(values_of_groups))
     if len(distinct) < 2:
         raise ConfigError(
-            f"{where}: all groups have the same value of {', '.join(selected)}, so there is nothing to compare; "
+            f"{location}: all groups have the same value of {', '.join(selected)}, so there is nothing to compare; "
             "remove the clause"
         )
     return np.array([distinct.index(values) for values in values_of_groups]), tuple(map("×".join, distinct))
 
 
-def same_examples(predictions: NetworkPredictions, other: NetworkPredictions, *, name: str, seeds: bool = True) -> None:
-    """Raise MeasurementError unless `other` predicts the same examples and, if `seeds`, has as many seeds."""
-    same_names = predictions.classes == other.classes and predictions.groups == other.groups
+def same_examples(
+    predictions: NetworkPredictions, reference: NetworkPredictions, *, name: str, seeds: bool = True
+) -> None:
+    """Raise MeasurementError unless `reference` predicts the same examples and, if `seeds`, has as many seeds."""
+    same_names = predictions.classes == reference.classes and predictions.groups == reference.groups
     if (
         not same_names
-        or len(predictions.examples) != len(other.examples)
+        or len(predictions.examples) != len(reference.examples)
         or not all(
-            np.array_equal(getattr(predictions, attribute), getattr(other, attribute))
+            np.array_equal(getattr(predictions, attribute), getattr(reference, attribute))
             for attribute in _EXAMPLE_ATTRIBUTES
         )
     ):
         raise MeasurementError(f"{name!r} does not predict the same examples; evaluate it again")
-    if seeds and predictions.seeds != other.seeds:
+    if seeds and predictions.seeds != reference.seeds:
         raise MeasurementError(
-            f"{name!r} was evaluated with {other.seeds} seeds and the set with {predictions.seeds}; "
+            f"{name!r} was evaluated with {reference.seeds} seeds and the set with {predictions.seeds}; "
             "evaluate both with the same number"
         )
 

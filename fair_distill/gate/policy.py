@@ -53,9 +53,9 @@ def check(policy: Gate) -> None:
         metric = METRICS.get(limit.metric)
         if metric is None:
             raise ConfigError(
-                f"{policy.where}.limits names metric {limit.metric!r}; choose one of {', '.join(METRICS)}"
+                f"{policy.location}.limits names metric {limit.metric!r}; choose one of {', '.join(METRICS)}"
             )
-        _check_clause(limit, metric, where=f"{policy.where}.limits: {limit.name}")
+        _check_clause(limit, metric, location=f"{policy.location}.limits: {limit.name}")
 
 
 def vacuous(policy: Gate) -> tuple[str, ...]:
@@ -72,28 +72,28 @@ def _limit_text(limit: Limit) -> str:
     return f"at_most {limit.at_most:g}" if limit.at_most is not None else f"at_least {limit.at_least:g}"
 
 
-def _check_clause(limit: Limit, metric: Metric, *, where: str) -> None:
+def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
     if getattr(limit, metric.direction) is None:
-        raise ConfigError(f"{where}: {metric.name} is limited by {metric.direction}; move the number there")
+        raise ConfigError(f"{location}: {metric.name} is limited by {metric.direction}; move the number there")
     if limit.metric in CARD_METRICS:
         if limit.over or limit.by or limit.classes or limit.groups or limit.against:
             raise ConfigError(
-                f"{where}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
+                f"{location}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
             )
         return
-    rising = [name for name, other in PREDICTION_METRICS.items() if other.rise is not None]
+    rising = [name for name, rising_metric in PREDICTION_METRICS.items() if rising_metric.rise is not None]
     if limit.over and limit.metric not in rising:
-        raise ConfigError(f"{where}: {metric.name} cannot be limited over another set; choose {', '.join(rising)}")
+        raise ConfigError(f"{location}: {metric.name} cannot be limited over another set; choose {', '.join(rising)}")
     if limit.against and not metric.is_gap:
-        raise ConfigError(f"{where}: {metric.name} does not compare groups; remove against")
+        raise ConfigError(f"{location}: {metric.name} does not compare groups; remove against")
     if limit.by and len(set(limit.by)) < len(limit.by):
-        raise ConfigError(f"{where}: `by` lists an attribute twice; list each once")
+        raise ConfigError(f"{location}: `by` lists an attribute twice; list each once")
     if limit.by and metric.pools_groups and not limit.groups:
-        raise ConfigError(f"{where}: {metric.name} pools all groups; select some with `groups`, or remove `by`")
+        raise ConfigError(f"{location}: {metric.name} pools all groups; select some with `groups`, or remove `by`")
     if limit.groups and metric.is_gap and len(set(limit.groups)) < 2:
-        raise ConfigError(f"{where}: a gap needs two groups, got {', '.join(limit.groups)}")
+        raise ConfigError(f"{location}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and not metric.selects_classes:
-        raise ConfigError(f"{where}: {metric.name} compares groups over all classes; remove classes")
+        raise ConfigError(f"{location}: {metric.name} compares groups over all classes; remove classes")
 
 
 def asks_the_card(policy: Gate) -> bool:
@@ -110,7 +110,9 @@ def tighten(policy: Gate, floor: Gate) -> None:
     difference = _laxer(policy, floor)
     if difference:
         required, actual = difference
-        raise ConfigError(f"the policy floor requires {required}; {policy.where} has {actual}. Tighten {policy.where}")
+        raise ConfigError(
+            f"the policy floor requires {required}; {policy.location} has {actual}. Tighten {policy.location}"
+        )
 
 
 def laxer(policy: Gate, than: Gate) -> str | None:

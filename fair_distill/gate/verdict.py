@@ -163,10 +163,10 @@ class Verdict:
             findings = tuple(_finding(row) for row in value["findings"])
             groups, warnings = tuple(Group(**row) for row in value["groups"]), tuple(value.get("warnings", ()))
             verdict = cls(**{**value, "findings": findings, "groups": groups, "warnings": warnings})
-            known = verdict.outcome in EXIT_CODES
+            is_valid = verdict.outcome in EXIT_CODES
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{name} is not a verdict: {error!r}") from None
-        if not known:
+        if not is_valid:
             raise IntegrityError(f"{name} is not a verdict: its outcome is {verdict.outcome!r}")
         return verdict
 

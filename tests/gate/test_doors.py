@@ -102,7 +102,7 @@ def test_a_clause_over_nobody_is_told(tmp_path: Path) -> None:
     clause = {"metric": "accuracy", "over": "nobody", "at_least": 0.0, "why": "a test"}
     _, config = place(tmp_path)
     policy = config.gate.model_dump(mode="json", exclude_none=True) | {"limits": [clause]}
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy))  # stands alone, and knows no references
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy))  # used without other files, so it has no references
 
     ended = run(tmp_path, "enforce", SET, "--policy", str(tmp_path / "policy.yaml"))
     assert ended.code == 2
