@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from fair_distill.config import Config
 from fair_distill.errors import FairDistillError
 from fair_distill.files import parse_json
+from fair_distill.gate.metrics import TABLE_COLUMNS
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.report.rates import rates_markdown, read_rates
@@ -39,13 +40,6 @@ from tasks.workspace import REPORTS, Clone
 
 # An image is stored in its artifact, and the artifact in a row of the server's database.
 _LARGEST_IMAGE = 1_000_000
-# The metrics in the table of all sets, and their titles.
-_COLUMNS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "EODM",
-    "eo_diag_mean": "EODA",
-}
 
 
 @dataclass
@@ -171,7 +165,7 @@ def show_table(workspace: Workspace, sets: list[str]) -> None:
         report = parse_json(workspace.evaluation(name).read_bytes(), name=str(workspace.evaluation(name)))
         outcome = Verdict.from_json(workspace.verdict(name).read_bytes(), name=name).outcome
         for network, metrics in report.items():
-            values = {title: percent(metrics.get(metric), unit="") for metric, title in _COLUMNS.items()}
+            values = {title: percent(metrics.get(metric), unit="") for metric, title in TABLE_COLUMNS.items()}
             rows.append({"set": name, "network": network, **values, "verdict": outcome})
     create_table_artifact(rows, key="sets", description="all sets on the gate split, in %, mean over seeds")
 
