@@ -38,7 +38,8 @@ from fair_distill.distillation.sampling import normalisation
 from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.evaluation.references import subset
 from fair_distill.files import write_bytes
-from fair_distill.gate.metrics import METRICS, mean_confusion
+from fair_distill.gate.confusion import mean_confusion
+from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.text import ABSENT, decimal, markdown_table, percent
 
 # Training images per class that are held out as tune.
@@ -127,8 +128,10 @@ def measure_row(name: str, seed: int, plan: AblationPlan) -> dict[str, Any]:
         "row": name,
         "seed": seed,
         "seconds_on_this_device": round(spent, 1),
-        "mean_rates": {metric: METRICS[metric](mean_confusion(tables)) for metric in metrics},
-        "per_network": {metric: float(np.mean([METRICS[metric](table) for table in tables])) for metric in metrics},
+        "mean_rates": {metric: PREDICTION_METRICS[metric].value(mean_confusion(tables)) for metric in metrics},
+        "per_network": {
+            metric: float(np.mean([PREDICTION_METRICS[metric].value(table) for table in tables])) for metric in metrics
+        },
     }
 
 
