@@ -229,7 +229,8 @@ def _pip(words: list[str]) -> None:
 
 def _python(words: list[str]) -> None:
     if words[0] == "-m":
-        assert words[1] == "venv" or (REPOSITORY / f"{words[1].replace('.', '/')}.py").is_file()
+        path = REPOSITORY / words[1].replace(".", "/")
+        assert words[1] == "venv" or path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
         return
     if any(f"Save this as `{words[0]}`" in (REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES):
         return  # the page's own script, which tests/docs/test_tutorial.py runs
