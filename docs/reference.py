@@ -70,13 +70,13 @@ def _meaning(argument: argparse.Action) -> str:
 
 
 def params() -> str:
-    """Return every key of params.yaml with its type and meaning, from the sections and the repository's own file."""
+    """Return every key of params.yaml with its type and meaning, from the sections and the repository's params.yaml."""
     lines = [
         "# params.yaml, key by key\n",
-        "Everything that changes a result stands here; there are no defaults in the code. Every key is needed unless "
-        "it says *optional*, and a key that is not listed is refused. A *choice* is a name, or `{name: NAME, …}` with "
-        "its options: what can be chosen stands in [methods](methods.md), and of sources in "
-        "[your own data](own-data.md).\n",
+        "This page lists the keys of `params.yaml`. Everything that changes a result is in this file; the code has no "
+        "defaults. Every key is required unless it is marked *optional*, and an unknown key is an error. A *choice* is "
+        "a name, or `{name: NAME, …}` with its options. The available names are on the pages "
+        "[methods](methods.md) and, for sources of data, [your own data](own-data.md).\n",
     ]
     said = _comments()
     for key, field in Config.model_fields.items():
@@ -87,7 +87,7 @@ def params() -> str:
             lines.append(f"## {top}\n\n{kind}{f': {said[top]}' if top in said else ''}.\n")
             continue
         path = f"{top}.NAME." if kind.startswith("Names") else f"{top}."
-        lines += [f"## {top}\n\n{_about(section)}\n", "| key | is | means |", "|---|---|---|"]
+        lines += [f"## {top}\n\n{_about(section)}\n", "| key | type | meaning |", "|---|---|---|"]
         lines += [f"| `{path}{name}` | {is_a} | {means} |" for name, is_a, means in _keys(section, "", said, top)]
         lines.append("")
     return "\n".join(lines)
@@ -105,14 +105,14 @@ def _keys(section: type[BaseModel], before: str, said: dict[str, str], top: str)
 
 
 def _comments() -> dict[str, str]:
-    """Return what the repository's params.yaml says beside its keys: of `a` at the margin, and of `a.b` below it."""
+    """Return the comments of the repository's params.yaml, by the key on the same line: `a`, or `a.b` below it."""
     found: dict[str, str] = {}
     top = ""
     for line in PARAMS.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"(  )?(\w+):.*?(?:\s#\s+(.*))?$", line):
             inner, key, comment = match.groups()
             top = top if inner else key
-            if comment and top != "data":  # what it says of its data is true of the demo's alone
+            if comment and top != "data":  # The comments on `data` are about the demo.
                 found[f"{top}.{key}" if inner else key] = comment.replace("|", "\\|")
     return found
 

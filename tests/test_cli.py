@@ -144,7 +144,7 @@ def test_metrics_lie_in_files_and_undefined_ones_are_null(finished: Path) -> Non
 
 @pytest.mark.parametrize("command", [["prepare"], ["distill", "pooled"], ["table"], ["enforce", "pooled"]])
 def test_no_params_is_said_whatever_the_command(tmp_path: Path, command: list[str]) -> None:
-    assert "params.yaml is missing; run this in a workspace, or name one with --workspace" in refused(
+    assert "params.yaml is missing; run this command in a workspace, or pass --workspace DIR" in refused(
         tmp_path, *command
     )
 

@@ -361,7 +361,7 @@ def test_the_environment_names_a_floor_for_what_decides_and_not_for_the_graph(
     [
         (b"\xff", "is not readable"),
         (b"gate: [", "is not valid YAML"),
-        (b"gate: 3", "a mapping was wanted, got int"),
+        (b"gate: 3", "gate is of type int; it must be a mapping"),
         (b"{mode: point, limits: []}", "limits: "),
     ],
 )
