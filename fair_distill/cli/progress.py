@@ -73,15 +73,15 @@ def _figures(clock: Callable[[], float]) -> "Callable[[StageProgress], Figures]"
     first: list[tuple[int, float]] = []
 
     def measure(progress: "StageProgress") -> Figures:
-        now = clock()
-        first[:] = first or [(progress.step, now)]
-        steps, seconds = progress.step - first[0][0], now - first[0][1]
+        seconds_now = clock()
+        first[:] = first or [(progress.step, seconds_now)]
+        steps, seconds = progress.step - first[0][0], seconds_now - first[0][1]
         remaining = progress.steps - progress.step
-        known = steps > 0 and seconds > 0
+        has_rate = steps > 0 and seconds > 0
         figures: Figures = {
             "loss": None if progress.loss is None else float(f"{progress.loss:.6g}"),
-            "images_per_second": round(progress.images * steps / seconds, 1) if known and progress.images else None,
-            "seconds_left": round(remaining * seconds / steps, 1) if known else (None if remaining else 0.0),
+            "images_per_second": round(progress.images * steps / seconds, 1) if has_rate and progress.images else None,
+            "seconds_left": round(remaining * seconds / steps, 1) if has_rate else (None if remaining else 0.0),
             "memory_mb": round(peak_memory_mb()),
         }
         if progress.device_memory_mb is not None:

@@ -240,7 +240,7 @@ def _compare(arguments: Arguments) -> None:
 
     a, b = (look_up(name, registry=arguments.registry, revoked=True) for name in (arguments.a, arguments.b))
     if a.version == b.version:
-        print_line(f"{arguments.a} and {arguments.b} are both v{a.number}; there is no difference")
+        print_line(f"{arguments.a} and {arguments.b} are both v{a.number}; they do not differ")
         return
     comparison = compare_versions(a, b)
     print_line(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")

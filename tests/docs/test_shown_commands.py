@@ -229,13 +229,8 @@ def _pip(words: list[str]) -> None:
 
 def _python(words: list[str]) -> None:
     if words[0] == "-m":
-<<<<<<< HEAD
-        path = REPOSITORY / words[1].replace(".", "/")
-        assert words[1] == "venv" or path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
-=======
         module = REPOSITORY / words[1].replace(".", "/")
         assert words[1] == "venv" or module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
->>>>>>> main
         return
     if any(f"Save this as `{words[0]}`" in (REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES):
         return  # the script of the page, which tests/docs/test_tutorial.py runs
