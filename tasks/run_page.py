@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from fair_distill.config import Config
 from fair_distill.errors import FairDistillError
 from fair_distill.files import parse_json
+from fair_distill.gate.metrics import TABLE_COLUMNS
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.report.rates import rates_markdown, read_rates
@@ -154,17 +155,9 @@ def tell_table(workspace: Workspace, sets: list[str]) -> None:
         report = parse_json(workspace.evaluation(name).read_bytes(), name=str(workspace.evaluation(name)))
         outcome = Verdict.from_json(workspace.verdict(name).read_bytes(), name=name).outcome
         for network, of in report.items():
-            shown = {label: percent(of.get(metric), unit="") for metric, label in _COLUMNS.items()}
+            shown = {label: percent(of.get(metric), unit="") for metric, label in TABLE_COLUMNS.items()}
             rows.append({"set": name, "network": network, **shown, "verdict": outcome})
     create_table_artifact(rows, key="sets", description="all sets, %, on the gate split, mean over seeds")
-
-
-_COLUMNS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "EODM",
-    "eo_diag_mean": "EODA",
-}
 
 
 def _image(content: bytes, kind: str, name: str, description: str) -> None:

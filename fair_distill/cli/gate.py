@@ -34,7 +34,7 @@ from fair_distill.text import ABSENT, decimal
 if TYPE_CHECKING:
     from datetime import date
 
-    from fair_distill.gate.plan import Plan
+    from fair_distill.gate.plan import PowerPlan
 
 
 def add_commands(parser: Parser) -> None:
@@ -213,11 +213,11 @@ def _plan(arguments: Arguments) -> None:
         print_line(sentence)
 
 
-def _print_plan(plan: "Plan", *, title: str) -> None:
+def _print_plan(plan: "PowerPlan", *, title: str) -> None:
     columns = ["clause", "accuracy", "limit", "chance", "80 % pass", "90 % pass", "at best", "examples a cell"]
     rows = []
     for row in plan.rows:
-        numbers = (row.limit, row.chance, *row.likely, row.ever)
+        numbers = (row.limit, row.chance, *row.likely, row.strictest)
         needed = " / ".join(ABSENT if count is None else f"{count:,}" for count in row.needed)
         rows.append([row.clause, f"{row.accuracy:g}", *(decimal(number) for number in numbers), needed])
     print_table(title, columns, rows)

@@ -11,12 +11,6 @@ from collections.abc import Iterable, Sequence
 from fair_distill.files import to_json
 from fair_distill.text import json_printable, printable
 
-METRICS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "EODM",
-    "eo_diag_mean": "EODA",
-}
 _WIDTH, _WIDEST = 80, 10_000
 
 

@@ -18,7 +18,7 @@ from fair_distill.cli.arguments import (
     today_or_later,
 )
 from fair_distill.cli.data import print_contract
-from fair_distill.cli.output import METRICS, print_json, print_line, print_table
+from fair_distill.cli.output import print_json, print_line, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.progress import add_quiet, peak_memory_mb, progress_display
 from fair_distill.cli.verdicts import add_policy, add_summaries, open_gate, print_verdict, write_summaries
@@ -280,6 +280,7 @@ def _project(arguments: Arguments) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
+    from fair_distill.gate.metrics import TABLE_COLUMNS
     from fair_distill.stages.evaluate import evaluate_set
 
     with progress_display("evaluate", arguments.set, quiet=arguments.quiet) as progress:
@@ -291,7 +292,7 @@ def _evaluate(arguments: Arguments) -> None:
             progress=progress,
         )
     for network, metrics in report.items():
-        figures = ", ".join(f"{title} {percent(metrics[name], unit='')}" for name, title in METRICS.items())
+        figures = ", ".join(f"{title} {percent(metrics[name], unit='')}" for name, title in TABLE_COLUMNS.items())
         print_line(f"{arguments.set}, {network}: {figures}")
 
 

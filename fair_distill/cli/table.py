@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import add_json, open_workspace
-from fair_distill.cli.output import METRICS, print_json, print_line, print_table
+from fair_distill.cli.output import print_json, print_line, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.text import ABSENT, percent
 
@@ -58,6 +58,7 @@ def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
 
 def print_sets(arguments: Arguments) -> None:
     """Print the table of all sets, each judged again, and the reasons for the verdicts on candidates."""
+    from fair_distill.gate.metrics import TABLE_COLUMNS
     from fair_distill.stages.status import read_status
 
     workspace, config = open_workspace(arguments)
@@ -65,14 +66,14 @@ def print_sets(arguments: Arguments) -> None:
     rows: list[list[str]] = []
     for status in statuses:
         if status.networks is None:
-            rows.append([status.name, "", *[ABSENT] * len(METRICS), status.outcome])
+            rows.append([status.name, "", *[ABSENT] * len(TABLE_COLUMNS), status.outcome])
             continue
         for number, (network, metrics) in enumerate(status.networks.items()):
             name, outcome = (status.name, status.outcome) if number == 0 else ("", "")
-            rows.append([name, network, *(percent(metrics.get(metric), unit="") for metric in METRICS), outcome])
+            rows.append([name, network, *(percent(metrics.get(metric), unit="") for metric in TABLE_COLUMNS), outcome])
     print_table(
         f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds",
-        ["set", "network", *METRICS.values(), "verdict"],
+        ["set", "network", *TABLE_COLUMNS.values(), "verdict"],
         rows,
         text_columns=["set", "network", "verdict"],
     )

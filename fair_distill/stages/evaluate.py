@@ -9,8 +9,9 @@ from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import IntegrityError
 from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
-from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
-from fair_distill.gate.network_predictions import answers, grouped_by
+from fair_distill.gate.confusion import Confusion, mean_confusion
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import grouped_by, network_predictions
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import SET_FILE, Manifest, read_version
 from fair_distill.seeds import torch_generator
@@ -57,7 +58,7 @@ def evaluate_set(
     report = {network: _metrics(runs) for network, runs in confusions.items()}
     for index, network in enumerate(predictions.networks):
         for attribute in predictions.marginals:
-            marginal = grouped_by(answers(predictions, index), (attribute,), where="evaluate")
+            marginal = grouped_by(network_predictions(predictions, index), (attribute,), where="evaluate")
             report[network].setdefault("marginals", {})[attribute] = _metrics(marginal.tables())
     means = {network: mean_confusion(runs) for network, runs in confusions.items()}
 
@@ -221,10 +222,10 @@ def _metrics(runs: list[Confusion]) -> dict[str, Any]:
     """
     report: dict[str, Any] = {}
     mean = mean_confusion(runs)
-    for name in METRICS:
-        measured = measure(name, mean)
+    for name, metric in PREDICTION_METRICS.items():
+        measured = metric.measure(mean)
         report[name] = measured.value
-        per_run = [measure(name, run).value for run in runs]
+        per_run = [metric.measure(run).value for run in runs]
         defined = [value for value in per_run if value is not None]
         report.setdefault("mean_over_runs", {})[name] = (
             sum(defined) / len(defined) if len(defined) == len(per_run) else None

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 from fair_distill.config import Config
 from fair_distill.files import require_file
-from fair_distill.gate.plan import Assumed, Plan, cells_of, plan
+from fair_distill.gate.fair_sets import Assumptions
+from fair_distill.gate.plan import PowerPlan, cells_of, plan
 from fair_distill.gate.policy import read_context
 from fair_distill.seeds import numpy_generator
 from fair_distill.stages.evidence import read_context_file
 from fair_distill.workspace import Workspace
 
 
-def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int) -> Plan:
+def plan_gate(
+    workspace: Workspace, config: Config, *, accuracies: Sequence[float], seed_sd: float, seeds: int
+) -> PowerPlan:
     """Return the power of the policy on the gate split: the probability that a fair set passes each clause.
 
     Parameters
@@ -27,7 +30,7 @@ def plan_gate(workspace: Workspace, config: Config, *, accuracies: Sequence[floa
     return plan(
         cells_of(split, config.gate),
         config.gate,
-        [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
+        [Assumptions(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config.seed, "gate.plan"),
         attempt=attempt.number if attempt else 1,
     )

@@ -9,7 +9,7 @@ from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError
 from fair_distill.files import parse_json, require_file, write_bytes
-from fair_distill.gate.network_predictions import answers
+from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
 from fair_distill.registry.store import open_registry
@@ -65,7 +65,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         distilled=DistilledSet.from_parquet(files[SET_FILE], name=name) if show_images else None,
         provenance=parse_json(provenance.read_bytes(), name=str(provenance)) if provenance.exists() else {},
         policy=config.gate,
-        answers=tuple(answers(predictions, network) for network in range(len(predictions.networks))),
+        answers=tuple(network_predictions(predictions, network) for network in range(len(predictions.networks))),
         sets=tuple(_read_comparison(workspace, config, other) for other in config.sets),
         losses=tuple((int(row["step"]), float(row["loss"])) for row in _read_csv(workspace.losses(name))),
         points=tuple(

@@ -13,6 +13,7 @@ from fair_distill.config import Config, Gate
 from fair_distill.config.loading import parse_config
 from fair_distill.files import to_json, write_bytes
 from fair_distill.gate.choice import Tuned, margin, shrinkage
+from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
 from fair_distill.report.report_data import Metrics, Swept, gated
@@ -194,7 +195,7 @@ def sweep_report(config: Config, points: Sequence[TunedPoint], *, chosen: str | 
             kind=tuned_point.point.kind,
             ipc=tuned_point.point.ipc,
             examples=tuned_point.tuned.examples,
-            accuracy=min(_defined(tuned_point.metrics, "accuracy"), default=None),
+            accuracy=min(_defined(tuned_point.metrics, ACCURACY.name), default=None),
             gap=max(_defined(tuned_point.metrics, gap), default=None),
             margin=margin(tuned_point.tuned, limits, shrink=tuned_point.shrink),
             values={finding.clause: finding.value for finding in tuned_point.tuned.verdict.findings},
