@@ -73,12 +73,12 @@ def test_evidence_is_counted_in_clusters() -> None:
 @pytest.mark.parametrize(
     ("name", "row", "value", "says"),
     [
-        ("seed", 0, 7, "answered"),
-        ("seed", 0, 1, "answered"),
-        ("example", 0, 500, "different example"),
-        ("label", 0, 1, "different label"),
-        ("group", 81, 1, "different group"),
-        ("pair", 0, 33, "different pair"),
+        ("seed", 0, 7, "predict .* examples, which must be equal"),
+        ("seed", 0, 1, "predict .* examples, which must be equal"),
+        ("example", 0, 500, "differ in the column 'example'"),
+        ("label", 0, 1, "differ in the column 'label'"),
+        ("group", 81, 1, "differ in the column 'group'"),
+        ("pair", 0, 33, "differ in the column 'pair'"),
         ("predicted", 3, 2, "prediction is outside 0 to 1"),
         ("predicted", 3, -1, "prediction is outside 0 to 1"),
         ("probability", 3, np.nan, "probability"),
