@@ -1,9 +1,9 @@
 """What makes a distilled set good, and what it costs: one thing changed at a time, chosen on the tune split.
 
-    python benchmarks/ablation.py --data DIR [--device cuda] [--workers 12] [--minutes 5] [--rows idc ...]
-    python benchmarks/ablation.py --data DIR --cost     CPU-seconds of a step of every row, on this machine
-    python benchmarks/ablation.py --data DIR --test --rows "cafe/2×2"     the row that was chosen, on the test images
-    python benchmarks/ablation.py --table               what was measured, as the table of docs/ablation.md
+    python -m benchmarks.ablation --data DIR [--device cuda] [--workers 12] [--minutes 5] [--rows idc ...]
+    python -m benchmarks.ablation --data DIR --cost     CPU-seconds of a step of every row, on this machine
+    python -m benchmarks.ablation --data DIR --test --rows "cafe/2×2"     the row that was chosen, on the test images
+    python -m benchmarks.ablation --table               what was measured, as the table of docs/ablation.md
 
 C-MNIST, foreground: ten colours, nine tenths of a class in its own; ten stored images a class. A part of MNIST's
 training images is held out as the tune split, each in all colours; the test images are looked at once, for the row
@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import RESULTS, machine
 
+from benchmarks.measure import RESULTS, machine
+from benchmarks.reproduce.benchmarks import BENCHMARKS, READERS
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.colour_skew import paired, skewed
@@ -37,7 +38,6 @@ from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.evaluation.references import subset
 from fair_distill.files import write_bytes
 from fair_distill.gate.metrics import METRICS, mean_confusion
-from fair_distill.reproduce.benchmarks import BENCHMARKS, READERS
 
 NETWORK = {"name": "convnet", "width": 32, "depth": 3}
 MOVES = ["crop", "cutout", "scale", "rotate"]

@@ -1,7 +1,7 @@
 """What fairness costs: a step of each alignment over a pooled step at equal real images, with ten groups; a gradient
 target from one weighted backward pass against one pass per group.
 
-    python benchmarks/alignment.py [--device cuda] [--rounds 5]
+    python -m benchmarks.alignment [--device cuda] [--rounds 5]
 """
 
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import arguments, ratios, report
 
+from benchmarks.measure import arguments, ratios, report
 from fair_distill.config import Candidate, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import Alignment, Barycentric, build_alignment

@@ -1,6 +1,6 @@
 """The data contract on a million examples: seconds and memory of `fair-distill validate`, start-up and all.
 
-    python benchmarks/contract.py [--rows 1000000] [--folder DIR]
+    python -m benchmarks.contract [--rows 1000000] [--folder DIR]
 
 Writes prepared splits (eight tenths train, a tenth each tune and gate) of grey 28 × 28 images into a temporary folder:
 blots on black that fill the middle, so that borders are alike as in handwriting. A hundred of the gate images are
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from measure import RESULTS, machine
 
+from benchmarks.measure import RESULTS, machine
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.split_file import write_split
 from fair_distill.workspace import Workspace

@@ -1,6 +1,6 @@
 """What `fair-distill estimate` says against what the stages then take, over a grid of configurations.
 
-    python benchmarks/estimate.py [--points 8] [--rounds 3]
+    python -m benchmarks.estimate [--points 8] [--rounds 3]
 
 Time is CPU seconds of the stage's process, start to end, so that what else runs on the machine is no part of it; with
 one thread that is wall-clock time on a quiet machine. Where others share the processors, even these vary by half: so
@@ -164,7 +164,8 @@ def main() -> None:
         if (ratios := [row[kind] for row in rows if row["stage"] == stage])
     }
     import torch
-    from measure import report
+
+    from benchmarks.measure import report
 
     torch.set_num_threads(1)
     report(

@@ -1,6 +1,6 @@
 """Ten seeds of an evaluation: networks trained together against one after the other, and in threads.
 
-    python benchmarks/evaluation.py [--device cuda] [--rounds 3]
+    python -m benchmarks.evaluation [--device cuda] [--rounds 3]
 
 The set has 100 images, the recipe is the demo's with the field's usual network; training alone is timed.
 """
@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from measure import arguments, ratios, report
 
+from benchmarks.measure import arguments, ratios, report
 from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.evaluation.train import train, train_together

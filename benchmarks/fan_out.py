@@ -1,6 +1,6 @@
 """How an evaluation scales over the workers of a Dask cluster: one and two of them, by turns, on this machine.
 
-`python benchmarks/fan_out.py` starts a Prefect server and the clusters by itself. What is timed is the fan-out alone:
+`python -m benchmarks.fan_out` starts a Prefect server and the clusters by itself. What is timed is the fan-out alone:
 from the first part that is handed out to the last that is kept. Every part starts with a clone of the repository and
 DVC; CPU seconds, the workers' and all they started, say what that and the training cost together.
 """
@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 import torch
-from measure import arguments, machine
+
+from benchmarks.measure import arguments, machine
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 

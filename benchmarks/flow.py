@@ -18,7 +18,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from measure import arguments, machine
+
+from benchmarks.measure import arguments, machine
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 

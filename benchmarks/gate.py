@@ -20,8 +20,8 @@ from statistics import median
 import numpy as np
 import torch
 import yaml
-from measure import arguments, report
 
+from benchmarks.measure import arguments, report
 from fair_distill.config import Gate, load_config
 from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.predictions import Predictions

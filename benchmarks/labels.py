@@ -1,7 +1,7 @@
 """What a group label is worth: groups inferred from few labels, and sets distilled with all, few and no labels.
 
-    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py infer --data c_mnist_fg --known 0.05
-    FAIR_DISTILL_DATA=DIR python benchmarks/labels.py distil --data c_mnist_fg --known 0.05
+    FAIR_DISTILL_DATA=DIR python -m benchmarks.labels infer --data c_mnist_fg --known 0.05
+    FAIR_DISTILL_DATA=DIR python -m benchmarks.labels distil --data c_mnist_fg --known 0.05
 
 `infer` hides labels, infers them and holds them against the truth, cell by cell. `distil` distils the same images with
 an equal budget and measures on test images that stand in every colour. Both print a table and write JSON.
@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import RESULTS, report
 
+from benchmarks.measure import RESULTS, report
+from benchmarks.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, Named, checked
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -26,7 +27,6 @@ from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.gate.metrics import METRICS
-from fair_distill.reproduce.benchmarks import BENCHMARKS, Prepared, prepare
 from fair_distill.seeds import torch_generator
 
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
 """Data larger than memory: what it costs to open a prepared split of 10 GB, to draw from it and to distil from it.
 
-    python benchmarks/large_data.py [--rows 3300000] [--folder DIR] [--steps 20]
+    python -m benchmarks.large_data [--rows 3300000] [--folder DIR] [--steps 20]
 
 Writes splits of noise, 3 × 32 × 32, ten classes and ten groups with nine tenths of a class in one, into a temporary
 folder (twice the largest file's size for a while), and removes them. Three things are measured:

@@ -4,8 +4,8 @@ Each act runs in a new process with an empty cache, against moto in this process
 the act without imports. A GET is GetObject, HeadObject or a page of ListObjectsV2. After each act, the objects that it
 wrote are removed, so that all three start from the same ledger.
 
-    python benchmarks/ledger.py
-    python benchmarks/ledger.py --code OTHER_CHECKOUT --label before
+    python -m benchmarks.ledger
+    python -m benchmarks.ledger --code OTHER_CHECKOUT --label before
 """
 
 import argparse
@@ -21,12 +21,13 @@ from typing import Any
 
 import torch
 from load import BUCKET, bucket
-from measure import RESULTS, report
 
+from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
 from fair_distill.registry.attempts import reserve
-from fair_distill.registry.ledger import Entry, entry_key, read_ledger
-from fair_distill.registry.store import open_store
+from fair_distill.registry.entry import Entry, entry_key
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import open_registry
 
 TESTS = Path(__file__).parents[1] / "tests" / "registry"
 sys.path[:0] = [str(TESTS)]
@@ -35,9 +36,9 @@ from small_registry import NAME, NOW, package, publish, ship  # noqa: E402 (the 
 
 ACTS = {
     "load": "from fair_distill import load; load(f'{NAME}@production', registry=url)",
-    "promote": "promote(open_store(url), package(3))",
+    "promote": "promote(open_registry(url), package(3))",
     "rollback": (
-        "retraction.rollback(open_store(url), NAME, 'production', reason='worse', who='ada', now=NOW, nonce='back')"
+        "retraction.rollback(open_registry(url), NAME, 'production', reason='worse', who='ada', now=NOW, nonce='back')"
     ),
 }
 CHILD = """
@@ -46,7 +47,7 @@ from collections import Counter
 import botocore.client
 from small_registry import NAME, NOW, package, promote
 from fair_distill.registry import client, retraction
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 from fair_distill.storage import s3
 
 calls, call = Counter(), botocore.client.BaseClient._make_api_call
@@ -67,7 +68,7 @@ print(json.dumps({"gets": gets, **calls, **seconds}))
 
 def fill(url: str, prefix: str, client: Any, entries: int) -> None:
     """Write a ledger: three versions, two of them promoted, then attempts. The last entry is written by a command."""
-    store = open_store(url)
+    store = open_registry(url)
     ship(store, package(1))
     ship(store, package(2))
     publish(store, package(3))
@@ -88,7 +89,7 @@ def fill(url: str, prefix: str, client: Any, entries: int) -> None:
         contents[f"{prefix}/{entry_key(NAME, number)}"] = last.to_json()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1]), contents.items()))
-    reserve(open_store(url), NAME, package_version(0), sha256(b"the last split"), who="ada", now=NOW, nonce="last")
+    reserve(open_registry(url), NAME, package_version(0), sha256(b"the last split"), who="ada", now=NOW, nonce="last")
 
 
 def package_version(number: int) -> str:

@@ -4,7 +4,7 @@ Each load is in a process of its own, as a training script's is: Python's start 
 `load` makes are. The set is 100 images of 3×32×32 in float32, and its ledger is as long as is asked. `--python` is the
 interpreter of a light install, in which there is less to import than in this one.
 
-    python benchmarks/load.py --python light/bin/python --s3 moto ceph=http://127.0.0.1:7480
+    python -m benchmarks.load --python light/bin/python --s3 moto ceph=http://127.0.0.1:7480
 """
 
 import argparse
@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from measure import RESULTS, report
 
+from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
 from fair_distill.registry.attempts import reserve
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "registry")]
 
@@ -62,7 +62,7 @@ print(json.dumps(asked))
 
 def fill(url: str, entries: int) -> None:
     """Ship a set, after as many attempts at the gate as make the ledger long."""
-    store, made = open_store(url), package(1, examples=100, shape=(3, 32, 32))
+    store, made = open_registry(url), package(1, examples=100, shape=(3, 32, 32))
     for number in range(entries - 4):
         split = sha256(b"split %d" % number)
         reserve(store, NAME, made.version, split, fresh="", who="ada", now=NOW, nonce=str(number))

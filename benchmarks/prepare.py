@@ -1,13 +1,13 @@
 """What `prepare` takes: memory and time for a source of many gigabytes, and rates for many small images in a bucket.
 
-    python benchmarks/prepare.py [--gigabytes 10] [--side 28 --channels 1] [--images 20000] [--folder /tmp]
+    python -m benchmarks.prepare [--gigabytes 10] [--side 28 --channels 1] [--images 20000] [--folder /tmp]
 
 Anonymous memory is what counts: pages of files are the system's to take back. It is sampled in a process of its own,
 which does nothing but `prepare`. The source, and the bucket, are made for this and removed. The bucket is moto's, on
 the loopback, which answers a few hundred times a second and no more; or another server's, whose CPU seconds are told
 apart from ours if it runs on this machine:
 
-    AWS_ENDPOINT_URL=http://127.0.0.1:7480 python benchmarks/prepare.py --gigabytes 0 --server $(pidof radosgw ceph-osd)
+    AWS_ENDPOINT_URL=http://127.0.0.1:7480 python -m benchmarks.prepare --gigabytes 0 --server $(pidof radosgw ceph-osd)
 """
 
 import argparse
@@ -63,7 +63,8 @@ def main() -> None:
 
 def save(out: Path, found: dict[str, Any]) -> None:
     import torch
-    from measure import machine
+
+    from benchmarks.measure import machine
 
     out.write_text(json.dumps(found | {"machine": machine(torch.device("cpu"))}, indent=1, sort_keys=True) + "\n")
     print(json.dumps(found, indent=1))
@@ -219,10 +220,10 @@ def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict
     from fair_distill.data.categorical import Texts
     from fair_distill.data.pixels import Pixels, decode
     from fair_distill.data.remote_files import Remote, _cuts
-    from fair_distill.storage.objects import open_objects
+    from fair_distill.storage.schemes import open_store
 
-    store: Any = open_objects(address, said_by="here")
-    store.client.create_bucket(Bucket=store.name)
+    store: Any = open_store(address, source="here")
+    store.client.create_bucket(Bucket=store.bucket)
     sample = [png(i) for i in range(min(count, 2000))]
     filling = seconds(lambda: fill(store, count))
     lines = [f"{i}.png,{'cat' if i % 2 else 'dog'},{'f' if i % 3 else 'm'}" for i in range(count)]

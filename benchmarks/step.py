@@ -1,7 +1,7 @@
 """A step of distribution matching at the reference's setting (ConvNet of width 128, ten classes, ten groups, 600 real
 images a class), against plain loops over the classes.
 
-    python benchmarks/step.py [--device cuda] [--rounds 5]
+    python -m benchmarks.step [--device cuda] [--rounds 5]
 
 1. At equal mathematics: a plain loop, which embeds a class's real images at a time, each once, against a step of ours.
 2. What the released code of COBRA adds to the plain loop: every real batch is embedded twice.
@@ -18,9 +18,9 @@ from statistics import median
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import arguments, report, seconds, wait
 from torch import Tensor
 
+from benchmarks.measure import arguments, report, seconds, wait
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment

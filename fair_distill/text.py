@@ -133,10 +133,12 @@ def address_without_secrets(address: str) -> str:
     scheme, separator, rest = address.partition("://")
     if not separator:
         return address
-    credentials, at_sign, rest = rest.rpartition("@")
-    location = re.split(r"[?#]", rest, maxsplit=1)
-    hidden = "?..." if len(location) > 1 or re.search(r"[?#]", credentials) else ""
-    return f"{scheme}://{'...@' if at_sign else ''}{location[0]}{hidden}"
+    credentials, at_sign, location = rest.rpartition("@")
+    if re.search(r"[?#]", credentials):
+        # The last @ can be part of a password with a question mark, or of a query, so no part is safe to show.
+        return f"{scheme}://..."
+    path, *query = re.split(r"[?#]", location, maxsplit=1)
+    return f"{scheme}://{'...@' if at_sign else ''}{path}{'?...' if query else ''}"
 
 
 def _as_text(match: re.Match[str]) -> str:

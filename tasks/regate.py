@@ -7,7 +7,7 @@ from prefect.logging import get_run_logger
 
 from fair_distill.config import load_config
 from fair_distill.stages import regate as stages
-from tasks.registry import hand
+from tasks.registry import actor
 from tasks.run_page import tell_report, tell_set
 from tasks.task_options import device, step, unanswered
 from tasks.workspace import Clone
@@ -45,7 +45,7 @@ def judge_again(clone: Clone, version: stages.Live) -> Judged:
         config,
         version,
         registry=clone.registry,
-        hand=hand(now),
+        actor=actor(now),
         device=device(),
         now=now.date(),
     )

@@ -9,6 +9,7 @@ from prefect.runtime import task_run
 
 from fair_distill import stages
 from fair_distill.config import load_config
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.writer import open_to_write
 from fair_distill.statements import SIGNING_KEY, signer
 from tasks.run_page import tell_report, tell_set, tell_table
@@ -16,13 +17,13 @@ from tasks.task_options import step, unanswered
 from tasks.workspace import Clone
 
 
-def hand(now: datetime) -> stages.Hand:
+def actor(now: datetime) -> Actor:
     """The task run's own id is the nonce: a retry after a lost answer finds what it wrote.
 
     Signs with the key that the worker's environment names, as the command line does.
     """
     key = os.environ.get(SIGNING_KEY)
-    return stages.Hand("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
+    return Actor("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
 
 
 @step("reserve the attempt", hours=1, again=unanswered)
@@ -34,7 +35,7 @@ def reserve(clone: Clone) -> int:
     place, store = clone.workspace, open_to_write(clone.registry)
     config = load_config(place.params)
     *_, number = stages.reserve_attempt(
-        place, config, config.release.candidate, store=store, hand=hand(datetime.now(UTC))
+        place, config, config.release.candidate, store=store, actor=actor(datetime.now(UTC))
     )
     get_run_logger().info("attempt %d at this gate split", number)
     return number
@@ -44,7 +45,7 @@ def reserve(clone: Clone) -> int:
 def publish(clone: Clone) -> str:
     """Publish the release candidate and return its version."""
     place, now = clone.workspace, datetime.now(UTC)
-    done = stages.publish(place, load_config(place.params), registry=clone.registry, hand=hand(now))
+    done = stages.publish(place, load_config(place.params), registry=clone.registry, actor=actor(now))
     get_run_logger().info("v%d %s: %s", done.number, "published" if done.new else "was published already", done.version)
     return done.version
 
@@ -53,7 +54,7 @@ def publish(clone: Clone) -> str:
 def promote(clone: Clone, channel: str) -> str:
     """Promote the release candidate to a channel, if the gate lets it; return its version."""
     place, now = clone.workspace, datetime.now(UTC)
-    done = stages.promote(place, load_config(place.params), channel, registry=clone.registry, hand=hand(now))
+    done = stages.promote(place, load_config(place.params), channel, registry=clone.registry, actor=actor(now))
     get_run_logger().info("%s %s v%d", channel, "is now" if done.new else "is already", done.number)
     return done.version
 

@@ -32,7 +32,7 @@ from fair_distill.files import parse_json
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
 from fair_distill.report.bars import bars_svg, read_rates
-from fair_distill.storage.objects import open_objects
+from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 from tasks.workspace import REPORTS, Clone
 
@@ -127,13 +127,13 @@ def keep_page(clone: Clone, config: Config, name: str, page: bytes) -> None:
     # Called after the run: the page also tells the registry's history, which goes on.
     called = f"{config.dataset}/{name}-{str(flow_run.id)[:8]}.html"
     try:
-        place = open_objects(clone.reports, said_by=REPORTS)
-        place.put(called, page)
+        store = open_store(clone.reports, source=REPORTS)
+        store.put(called, page)
     except FairDistillError as error:
         get_run_logger().warning("the report on %s is not kept: %s", name, error)
         return
     served = os.environ.get(f"{REPORTS}_URL")
-    address = f"{served.rstrip('/')}/{called}" if served else place.address(called)
+    address = f"{served.rstrip('/')}/{called}" if served else store.address(called)
     link = address if "://" in address else Path(address).absolute().as_uri()
     create_link_artifact(link, link_text=address, key=key(f"report {name}"), description=f"{name}: the report")
 

@@ -17,9 +17,9 @@ from fair_distill.registry.writer import open_to_write
 from fair_distill.stages import reserve_attempt
 from fair_distill.stages import sweep as stages
 from fair_distill.stages.judge import by_itself
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
-from tasks.registry import hand
+from tasks.registry import actor
 from tasks.run_page import Telling, keep_page, tell_report, tell_set
 from tasks.task_options import device, step, went_down
 from tasks.workspace import Clone, out_of_sight
@@ -74,7 +74,7 @@ def judge_choice(clone: Clone, point: stages.Point) -> str:
     with _at(clone.repository, clone.revision, point) as here:
         here.bring_up_to_date(f"distill@{point.candidate}")
         store, now = open_to_write(clone.registry), datetime.now(UTC)
-        *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, hand=hand(now))
+        *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, actor=actor(now))
         get_run_logger().info("attempt %d at this gate split", number)
         here.bring_up_to_date(f"judge@{point.candidate}")
         tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")
@@ -111,12 +111,12 @@ class _Place:
 @contextmanager
 def _at(repository: str, revision: str, point: stages.Point) -> Iterator[_Place]:
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place = Workspace(dvc_commands.cloned(repository, Path(folder) / "workspace", revision=revision))
+        place = Workspace(git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision))
         config = stages.write_point(place, read_params(place.params), point)
-        with dvc_commands.Dvc(place.root) as dvc:
-            if out_of_sight(place.root, "prepare"):
-                dvc.repro("prepare", say=get_run_logger().info, force=True)
-            yield _Place(dvc, config, Path(folder))
+        dvc = dvc_commands.Dvc(place.root)
+        if out_of_sight(place.root, "prepare"):
+            dvc.repro("prepare", say=get_run_logger().info, force=True)
+        yield _Place(dvc, config, Path(folder))
 
 
 def _shown(value: float | None) -> str:

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from fair_distill.registry.store import Unanswered
+from fair_distill.storage.store import Unanswered
 from fair_distill.versioning.dvc_commands import Stopped
 
 P = ParamSpec("P")

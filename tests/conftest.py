@@ -10,22 +10,22 @@ import pytest
 from hypothesis import settings
 from small_workspace import CANDIDATES, REFERENCES, SETS, run, small_params, write_params
 
-# Small arrays are slower on two threads, and two threads wait for each other when the machine is busy.
+# Operations on small arrays are slower with two threads, and one thread waits for the other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What consumers remember is remembered of this run's registries only.
+# Clients remember the ledgers that they have read. The tests must not write to the cache of the user.
 os.environ["FAIR_DISTILL_CACHE"] = tempfile.mkdtemp(prefix="fair-distill-tests-")
 atexit.register(shutil.rmtree, os.environ["FAIR_DISTILL_CACHE"], ignore_errors=True)
 
-# The same examples every time, and no clock: a busy machine is not a fault.
+# Hypothesis generates the same examples in every run, without a deadline, because the machine can be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small workspace in which every stage ran once. Read only: `workspace` is a copy to break."""
-    root = tmp_path_factory.mktemp("mit Leerzeichen, größer")  # paths of users have both
+    """Return a small workspace in which every stage ran once. Do not change it; use the fixture `workspace`, a copy."""
+    root = tmp_path_factory.mktemp("mit Leerzeichen, größer")  # users' paths contain spaces and umlauts
     write_params(root, small_params())
     (root / "context.json").write_text("{}\n")
     stages = (("distill", CANDIDATES), ("references", REFERENCES), ("evaluate", SETS), ("judge", SETS))
@@ -37,13 +37,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished workspace."""
+    """Return a copy of the finished workspace that a test can change."""
     return Path(shutil.copytree(finished, tmp_path / "espace à moi"))
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data sets, which the product does not need."""
+    """Return the folder of real data sets, which most tests do not need."""
     folder = os.environ.get("FAIR_DISTILL_DATA")
     if not folder:
         pytest.skip("FAIR_DISTILL_DATA is not set; it names the folder of real data sets")
@@ -52,7 +52,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
-    """The address of an S3 server inside this process, which keeps everything in memory."""
+    """Yield the address of an S3 server in this process that stores everything in memory."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -64,7 +64,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket, as the environment of a command names it; its address."""
+    """Create a bucket, set the environment variables that commands need for it, and return its address."""
     import boto3
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -74,9 +74,9 @@ def bucket(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "AWS_ACCESS_KEY_ID": "somebody",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",  # what fails here fails for good
+        "AWS_MAX_ATTEMPTS": "1",  # no retries, so that errors appear immediately
         "AWS_EC2_METADATA_DISABLED": "true",
-        # The credentials of whoever runs the tests are no part of them.
+        # The tests must not use the credentials of the user.
         "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
     }.items():

@@ -1,4 +1,4 @@
-"""What docs/gate.md has from the code; `python tests/gate_page.py` writes it there anew."""
+"""Generate the tables and examples in docs/gate.md: python tests/gate_page.py"""
 
 import json
 import shutil
@@ -13,12 +13,13 @@ from small_workspace import REPOSITORY, run, small_params, write_params
 
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.policy import alpha_at
+from fair_distill.registry.store import open_registry
 
 PAGE = REPOSITORY / "docs" / "gate.md"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
-# Where the rooms' own small things lie, which this page borrows.
+# The folders with the small test data that this script uses.
 sys.path += [str(REPOSITORY / "tests" / folder) for folder in ("gate", "registry")]
-# What a reader can follow: two and ten groups, few and many examples.
+# A selection that fits a table: two and ten groups, few and many examples.
 POLICY: dict[str, Any] = {
     "mode": "bounds",
     "alpha": 0.05,
@@ -43,7 +44,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def coverage() -> str:
-    """How often one-sided bounds at 95 % hold the truth."""
+    """Return how often one-sided bounds at 95 % contain the true value."""
     covered = [row for row in _rows() if row["kind"] == "coverage"]
     lines = []
     for paired in (False, True):
@@ -67,7 +68,7 @@ def coverage() -> str:
 
 
 def decisions() -> str:
-    """How often sets at the limit pass, and fair ones do."""
+    """Return how often sets at the limit pass, and how often fair sets pass."""
     found: dict[tuple[int, int, str, int, int], dict[str, tuple[float, float]]] = {}
     for row in _rows():
         case = row["case"]
@@ -92,7 +93,7 @@ def spending() -> str:
 
 
 def metrics() -> str:
-    """Every metric, by its own docstring: what it is, the hypothesis, the bound."""
+    """Return every metric with its definition, hypothesis and bound, from its docstring."""
     rows = []
     for name, metric in METRICS.items():
         what, _, decided = " ".join((metric.__doc__ or "").split()).partition("Null hypothesis")
@@ -107,7 +108,7 @@ def _shown(command: str, told: str) -> str:
 
 
 def plan() -> str:
-    """What `gate plan` says of the demo's split."""
+    """Return the output of `gate plan` for the split of the demo."""
     command = "gate plan --seed-sd 0.03 --accuracy 0.9"
     with TemporaryDirectory() as folder:
         for name in ("params.yaml", "context.json"):
@@ -118,7 +119,7 @@ def plan() -> str:
 
 
 def explain() -> str:
-    """What `explain` says of a set that fails one clause and leaves another open."""
+    """Return the output of `explain` for a set that fails one clause and is inconclusive in another."""
     from small_evidence import write_evidence
 
     with TemporaryDirectory() as folder:
@@ -134,10 +135,8 @@ def explain() -> str:
 
 
 def replay() -> str:
-    """What `gate replay` says of three published versions under a stricter policy."""
+    """Return the output of `gate replay` for three published versions under a stricter policy."""
     from small_registry import package, publish
-
-    from fair_distill.registry.folder import LocalStore
 
     with TemporaryDirectory() as folder:
         root = Path(folder)
@@ -145,7 +144,7 @@ def replay() -> str:
         (root / "context.json").write_text("{}\n")
         strict = {"mode": "point", "limits": [{"metric": "eo_diag_max", "at_most": 0.15, "why": "the example's"}]}
         (root / "stricter.yaml").write_text(yaml.safe_dump(strict))
-        store = LocalStore(root / "registry")
+        store = open_registry(str(root / "registry"))
         for seed, mistakes in enumerate((0, 2, 4)):
             made = package(seed, mistakes=mistakes)
             publish(store, made)
@@ -167,7 +166,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def filled(page: str, name: str) -> str:
-    """Return the page with one block as the code now has it, between its marks."""
+    """Return the page with one generated block replaced between its marks."""
     first, last = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
     before, _, rest = page.partition(first)
     _, mark, after = rest.partition(last)

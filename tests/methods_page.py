@@ -1,4 +1,4 @@
-"""What docs/methods.md has from the code; `python tests/methods_page.py` writes it there anew."""
+"""Generate the tables in docs/methods.md: python tests/methods_page.py"""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ TABLES: dict[str, Callable[[], str]] = {"contract": contract, "presets": presets
 
 
 def filled(page: str, name: str) -> str:
-    """Return the page with one table as the code now has it, between its marks."""
+    """Return the page with one generated table replaced between its marks."""
     first, last = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
     before, _, rest = page.partition(first)
     _, mark, after = rest.partition(last)

@@ -1,4 +1,4 @@
-"""A Prefect server and workers as processes of their own, for tests that stop, kill and restart them."""
+"""Run a Prefect server and workers as processes that tests can stop, kill and restart."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def until(happens: Callable[[], Any], *, what: str, seconds: float = 300) -> Any:
-    """Wait for something that another process does; return what it is."""
+    """Wait until a function returns a true value, and return the value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := happens():
@@ -40,7 +40,7 @@ def until(happens: Callable[[], Any], *, what: str, seconds: float = 300) -> Any
 
 @dataclass
 class Prefect:
-    """Prefect's commands against one server, with a home of their own, and the processes that were started."""
+    """Commands of Prefect that use one server and one home folder, and the processes that they started."""
 
     home: Path
     environment: dict[str, str]
@@ -60,7 +60,7 @@ class Prefect:
         }
 
     def start(self, *command: str, log: str, **more: str) -> "subprocess.Popen[bytes]":
-        """Start a command as the leader of a group, its output in HOME/LOG."""
+        """Start a command as the leader of a process group, with its output in HOME/LOG."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / log).open("ab") as sink:
             process = subprocess.Popen(
@@ -80,12 +80,12 @@ class Prefect:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/health", timeout=5) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError:
-            return True  # it asks for a password: it is there
+            return True  # the server runs and requires a password
         except OSError:
             return False
 
     def do(self, *command: str, **more: str) -> str:
-        """Run a command to its end."""
+        """Run a command, wait for its end, and return its output."""
         done = subprocess.run(
             command, cwd=REPOSITORY, env={**self.env, **more}, capture_output=True, text=True, check=False
         )
@@ -93,7 +93,7 @@ class Prefect:
         return done.stdout
 
     def ask(self, path: str, body: Any = None, *, method: str = "POST") -> Any:
-        """Ask the server's API, without Prefect's own client, which takes seconds to import."""
+        """Send a request to the server's API. Prefect's client is not used, because importing it takes seconds."""
         asked = urllib.request.Request(
             f"{self.env['PREFECT_API_URL']}/{path}",
             data=None if method == "GET" else json.dumps(body if body is not None else {}).encode(),
@@ -109,7 +109,7 @@ class Prefect:
         return {path.name: path.read_text(errors="replace") for path in self.home.glob("*.log")}
 
     def close(self) -> None:
-        """Kill what was started, and what that started in groups of its own: a worker its runs, a run its stages."""
+        """Kill all processes that were started, with the processes that they started in other groups."""
         alive = [psutil.Process(process.pid) for process in self.processes if process.poll() is None]
         started = [child for process in alive for child in process.children(recursive=True)]
         for process in reversed(self.processes):
@@ -120,7 +120,7 @@ class Prefect:
 
 
 def stop(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-    """Send a signal to a whole group, and wait for its leader."""
+    """Send a signal to a process group, and wait for its leader."""
     try:
         os.killpg(process.pid, how)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""A workspace with everything that a verdict needs, made in milliseconds: no network is trained."""
+"""Write all files that a verdict needs in milliseconds, without training a network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from fair_distill.workspace import Workspace
 
 
 def write_gate_split(workspace: Workspace, predictions: Predictions) -> str:
-    """Write the gate split that predictions answer, with black images, and return its SHA-256."""
+    """Write the gate split that the predictions belong to, with black images, and return its SHA-256."""
     first = np.flatnonzero(
         (predictions.columns["network"] == 0) & (predictions.columns["seed"] == predictions.columns["seed"][0])
     )
@@ -44,7 +44,7 @@ def write_gate_split(workspace: Workspace, predictions: Predictions) -> str:
 
 
 def write_manifest(workspace: Workspace, config: Config, name: str, *, classes: int = 2, groups: int = 2) -> str:
-    """Write the manifest that a stage writes for a set under these params, without its file; return its version."""
+    """Write the manifest that a stage would write for a set, without the set itself, and return its version."""
     recipe = config.recipe
     card = DatasetCard(
         dataset=config.dataset,
@@ -85,7 +85,7 @@ def write_evidence(
     first_seed: int = 0,
     **how: Any,
 ) -> tuple[Workspace, Config]:
-    """Write params, an empty context, a gate split, and for each set a manifest and predictions drawn at `rates`."""
+    """Write params, an empty context, a gate split, and a manifest and predictions drawn at `rates` for each set."""
     seeds, networks = params["evaluate"]["seeds"], params["evaluate"]["networks"]
     write_params(root, params)
     (root / "context.json").write_text("{}\n")

@@ -1,4 +1,4 @@
-"""Every row of every table of methods, with options, for contracts over all of them."""
+"""All built-in matchers and alignments with options, for tests that run over all of them."""
 
 from functools import partial
 from typing import Any
@@ -27,12 +27,12 @@ MATCHER_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def every_alignment() -> dict[str, Factory]:
-    """Every alignment, by what params.yaml calls it, with every barycenter it may have."""
-    found: dict[str, Factory] = {name: make for name, make in ALIGNMENTS.items() if name != "barycentric"}
+    """Return every alignment by its name in params.yaml, with every barycenter that it supports."""
+    alignments: dict[str, Factory] = {name: make for name, make in ALIGNMENTS.items() if name != "barycentric"}
     for name in BARYCENTERS | CLOUD_BARYCENTERS:
         barycenter = Named(name=name, **BARYCENTER_OPTIONS.get(name, {}))
-        found[f"barycentric: {name}"] = partial(ALIGNMENTS["barycentric"], barycenter=barycenter)
-    return found
+        alignments[f"barycentric: {name}"] = partial(ALIGNMENTS["barycentric"], barycenter=barycenter)
+    return alignments
 
 
 def every_matcher() -> dict[str, Matcher]:

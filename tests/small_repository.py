@@ -1,4 +1,4 @@
-"""A workspace in a git repository of its own, with the product's dvc.yaml and small params."""
+"""A workspace in a new git repository, with the dvc.yaml of this repository and small params."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
 
 
 def repository(folder: Path, params: dict[str, Any]) -> Workspace:
-    """A workspace under git, with one commit and no remote but DVC's own folder beside it."""
+    """Return a workspace in a git repository with one commit. Its DVC remote is a folder next to it."""
     folder.mkdir(parents=True)
     for name in ("dvc.yaml", "context.json", ".dvcignore", ".gitignore"):
         shutil.copy(REPOSITORY / name, folder / name)
@@ -40,7 +40,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def fewest_stages() -> dict[str, Any]:
-    """One candidate and one reference: the fewest stages that still are all of them."""
+    """Return params with one candidate and one reference, so that each stage runs as rarely as possible."""
     params = small_params()
     return params | {
         "candidates": {"barycentric": params["candidates"]["barycentric"]},

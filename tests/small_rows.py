@@ -1,4 +1,4 @@
-"""Tables small enough to read, whose group shows in a column and whose class shows in others."""
+"""Small tables in which one column depends on the group, and other columns depend on the class."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ NUMERIC, CATEGORICAL = ("age", "height"), ("work", "colour")
 
 
 def table(n: int, *, seed: int = 0) -> dict[str, Array]:
-    """Rows of two classes and two groups, in cells of 3 to 1 and 1 to 3; `kind` and `sex` are no features."""
+    """Return rows of two classes and two groups, with cells 3:1 and 1:3. `kind` and `sex` are not features."""
     rng = np.random.default_rng(seed)
     label = np.arange(n) % 2
     group = np.where(np.arange(n) % 8 < 6, label, 1 - label)

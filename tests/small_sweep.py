@@ -1,4 +1,4 @@
-"""A sweep as the report takes it: two kinds, three sizes, two seeds; what is larger is better."""
+"""A sweep as input for the report: two kinds, three sizes and two seeds. Larger sets have better results."""
 
 from fair_distill.config import Gate
 from fair_distill.report.report_data import Swept

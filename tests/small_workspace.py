@@ -1,4 +1,4 @@
-"""A workspace small enough to run every stage in a second, and the command line as a function."""
+"""A workspace in which every stage runs in a second, and the command line as a function."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 REFERENCES = ("full", "random", "balanced")
 CANDIDATES = ("pooled", "barycentric")
 SETS = (*REFERENCES, *CANDIDATES)
-# A matcher that follows experts, which the repository's params.yaml does not have.
+# A matcher that needs experts. The params.yaml of the repository does not use one.
 MTT: dict[str, Any] = {
     "name": "mtt",
     "student_steps": 2,
@@ -39,9 +39,9 @@ def _repository_params() -> dict[str, Any]:
 
 
 def small_params() -> dict[str, Any]:
-    """The repository's params.yaml, with sizes at which numbers mean nothing and every line still runs."""
+    """Return the repository's params.yaml with sizes that are too small for useful results, so that stages run fast."""
     params = deepcopy(_repository_params())
-    params["threads"] = 1  # two threads wait for each other when the machine is busy
+    params["threads"] = 1  # with two threads, one waits for the other on a busy machine
     params["data"]["source"] = {"name": "digits", "size": 8}
     params["data"]["splits"] = {"train": 0.8, "tune": 0.1, "gate": 0.1}
     network = {"name": "convnet", "width": 8, "depth": 2}
@@ -76,7 +76,7 @@ def write_params(root: Path, params: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -89,23 +89,23 @@ def run(root: Path, *argv: str) -> Ended:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(["--workspace", str(root), *argv])
-        except SystemExit as end:  # argparse's way out
+        except SystemExit as end:  # raised by the argument parser
             code = end.code if isinstance(end.code, int) else 1
     return Ended(code, out.getvalue(), err.getvalue())
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file under a folder, hidden ones too."""
+    """Return the contents of every file in a folder, including hidden files."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def candidate(alignment: Any, **settings: Any) -> Candidate:
-    """A candidate as params.yaml would say it."""
+    """Return a candidate with the settings that params.yaml would have."""
     return checked(Candidate, {"alignment": alignment, **settings}, name="params.yaml")
 
 
 def grouped(counts_CG: Any, *, size: int = 8, channels: int = 3, seed: int = 0) -> GroupedDataset:
-    """Noise with a bright band from top to bottom, whose place from left to right tells the group."""
+    """Return images of noise with a bright vertical band. The position of the band depends on the group."""
     counts = np.asarray(counts_CG)
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(counts)), counts.sum(axis=1))

@@ -1,4 +1,4 @@
-"""The example of rows, from a file as UCI Adult is to a set that is published, loaded and trained on."""
+"""The example `examples/adult`, from a file in the format of UCI Adult to a published set that a consumer trains on."""
 
 import os
 from pathlib import Path
@@ -33,12 +33,12 @@ VALUES = {
 
 
 def lines(n: int, *, seed: int, dot: str) -> str:
-    """Made-up people, in the form of UCI Adult."""
+    """Return lines of synthetic people in the format of UCI Adult."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(n):
         rich, male = i % 2, i // 2 % 2
-        told = {name: rng.choice(values) for name, values in VALUES.items()}
+        categories = {name: rng.choice(values) for name, values in VALUES.items()}
         numbers = {
             "age": rng.integers(17, 45) + 20 * rich,
             "fnlwgt": rng.integers(10**4, 10**6),
@@ -47,26 +47,26 @@ def lines(n: int, *, seed: int, dot: str) -> str:
             "capital-loss": 0,
             "hours-per-week": rng.integers(20, 60),
         }
-        about = told | numbers | {"education": "Bachelors", "sex": ["Female", "Male"][male]}
-        about["income"] = ["<=50K", ">50K"][rich] + dot
-        rows.append(", ".join(str(about[name]) for name in names()))
+        person = categories | numbers | {"education": "Bachelors", "sex": ["Female", "Male"][male]}
+        person["income"] = ["<=50K", ">50K"][rich] + dot
+        rows.append(", ".join(str(person[name]) for name in names()))
     return "\n".join(rows) + "\n\n"
 
 
 def params() -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load((EXAMPLE / "params.yaml").read_text())
-    read["validate"]["maximum_leak"] = 0.9  # the income of made-up people is plain to see
+    read["validate"]["maximum_leak"] = 0.9  # the income depends on the other columns in an obvious way
     return read
 
 
 def names() -> list[str]:
-    found: list[str] = params()["data"]["source"]["csv"]["names"]
-    return found
+    column_names: list[str] = params()["data"]["source"]["csv"]["names"]
+    return column_names
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example with made-up people, at sizes at which numbers mean nothing and every line still runs."""
+    """Return the example with synthetic people and small sizes, so that it runs in seconds."""
     root = tmp_path_factory.mktemp("adult")
     (root / "data").mkdir()
     (root / "data/adult.data").write_text(lines(160, seed=0, dot=""))
@@ -94,7 +94,7 @@ def ok(ended: Ended) -> str:
     return ended.out
 
 
-def test_the_small_example_runs_and_its_set_has_columns_of_the_table(small: Path) -> None:
+def test_the_set_of_the_small_example_has_the_columns_of_the_table(small: Path) -> None:
     content = (small / "artifacts/sets/barycentric/set.parquet").read_bytes()
     frame = pa.parquet.read_table(pa.BufferReader(content)).to_pandas()
     source = params()["data"]["source"]["columns"]
@@ -106,7 +106,7 @@ def test_the_small_example_runs_and_its_set_has_columns_of_the_table(small: Path
     assert (small / "artifacts/pictures/barycentric.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_evaluated_is_what_is_shipped_whatever_made_it(small: Path) -> None:
+def test_the_evaluated_rows_are_the_published_rows_for_every_kind_of_set(small: Path) -> None:
     before = sha256(small / "artifacts/predictions/barycentric.parquet")
     ok(run(small, "distill", "barycentric"))
     ok(run(small, "evaluate", "barycentric"))
@@ -123,27 +123,27 @@ def test_rows_are_published_loaded_and_trained_on(small: Path) -> None:
     schema = adult.card.schema
     assert schema is not None
     gate = read_split(small / "artifacts/prepared/gate.arrow")
-    people = schema.decode(gate.images)  # as a consumer has them: columns by name
+    people = schema.decode(gate.images)  # a consumer reads columns by name
 
     with torch.no_grad():
         predicted = model(torch.from_numpy(schema.encode(people))).argmax(dim=1).numpy()
 
-    assert (predicted == gate.labels).mean() > 0.8  # made-up people are told apart by their age
+    assert (predicted == gate.labels).mean() > 0.8  # the label of synthetic people depends on their age
     assert {name: values.tolist() for name, values in adult.columns.items()}.keys() == people.keys()
 
 
 def test_augmenting_rows_is_refused(small: Path, tmp_path: Path) -> None:
-    asked = yaml.safe_load((small / "params.yaml").read_text())
-    asked["recipe"]["augment"] = ["crop"]
+    params_of_example = yaml.safe_load((small / "params.yaml").read_text())
+    params_of_example["recipe"]["augment"] = ["crop"]
     os.symlink(small / "artifacts", tmp_path / "artifacts")
-    write_params(tmp_path, asked)
+    write_params(tmp_path, params_of_example)
     ended = run(tmp_path, "distill", "barycentric")
 
     assert ended.code == 2
     assert "recipe.augment is ['crop'], which changes images; for rows say []" in ended.err
 
 
-def test_the_graph_of_the_example_is_the_repository_s_but_for_its_files() -> None:
+def test_the_graph_of_the_example_differs_from_the_repositorys_only_in_its_files() -> None:
     ours, example = (yaml.safe_load((folder / "dvc.yaml").read_text()) for folder in (REPOSITORY, EXAMPLE))
     files = example["stages"]["prepare"].pop("deps")
 
@@ -151,7 +151,7 @@ def test_the_graph_of_the_example_is_the_repository_s_but_for_its_files() -> Non
     assert files == list(params()["data"]["source"]["path"].values())
 
 
-def test_the_example_reads_adult_as_it_is(real_data: Path, tmp_path: Path) -> None:
+def test_the_example_reads_the_original_adult_files(real_data: Path, tmp_path: Path) -> None:
     os.symlink(real_data / "adult", tmp_path / "data")
     config = load_config(EXAMPLE / "params.yaml")
     source = read_source(config.data.source.name, config.data.source.options, root=tmp_path)

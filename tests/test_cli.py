@@ -24,7 +24,7 @@ from fair_distill.workspace import Workspace
 
 COMMANDS = (
     *("run", "prepare", "validate", "distill", "references", "evaluate", "judge", "enforce", "table", "where"),
-    *("publish", "promote", "verify", "rollback", "revoke", "reproduce"),
+    *("publish", "promote", "verify", "rollback", "revoke"),
     *("project", "report", "init", "estimate", "doctor", "completion"),
 )
 

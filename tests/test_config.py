@@ -1,4 +1,4 @@
-"""params.yaml is read whole or refused in one line that names the key."""
+"""params.yaml is read completely, or refused in one line that names the key."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ PLACES = (
     ),
     *("distill.optimiser", "evaluate", "gate", "gate.limits.0", "release"),
 )
-# What may be left out has no default in code: its absence is a statement.
+# Optional keys have no default value in the code: leaving one out means that its feature is off.
 OPTIONAL = {"barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
 
 
@@ -40,7 +40,7 @@ def at(params: dict[str, Any], place: str) -> Any:
 
 
 def put(place: str, value: object) -> dict[str, Any]:
-    """The small params with one value changed."""
+    """Return the small params with one value changed."""
     params = small_params()
     parent, _, key = place.rpartition(".")
     at(params, parent)[int(key) if key.isdigit() else key] = value
@@ -68,7 +68,7 @@ def sections(value: object) -> Iterator[BaseModel]:
             yield from sections(item)
 
 
-def test_the_repositorys_own_params_are_sound() -> None:
+def test_the_params_of_the_repository_are_valid() -> None:
     config = load_config(REPOSITORY / "params.yaml")
 
     assert config.release.candidate in config.sets
@@ -76,7 +76,7 @@ def test_the_repositorys_own_params_are_sound() -> None:
 
 def test_every_section_is_frozen() -> None:
     params = small_params()
-    params["distill"]["rows"] = {"temperature": 0.5}  # of tables alone
+    params["distill"]["rows"] = {"temperature": 0.5}  # only for tables
     params["distill"]["networks"]["settled"] = {"window": 2, "span": 0.1}
     params["validate"] |= {
         "values": {"low": 0.0, "high": 255.0},
@@ -114,7 +114,7 @@ def test_an_unknown_key_is_refused_by_its_dotted_path(place: str) -> None:
         if key not in OPTIONAL
     ],
 )
-def test_every_key_is_needed(dotted: str) -> None:
+def test_every_key_is_required(dotted: str) -> None:
     params = small_params()
     parent, _, key = dotted.rpartition(".")
     del at(params, parent)[key]
@@ -126,10 +126,10 @@ NAN, INFINITE = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "says"),
+    ("place", "value", "message"),
     [
         ("seed", -1, "is -1; it must be greater than or equal to 0"),
-        ("seed", True, "is True; it must be a valid integer"),  # a switch is no number
+        ("seed", True, "is True; it must be a valid integer"),  # a boolean is not a number
         ("engine", 1.0, "is 1.0; it must be a valid integer"),
         ("threads", "2", "is '2'; it must be a valid integer"),
         ("dataset", "di/gi/ts", "`dataset` or `team/dataset`; got 'di/gi/ts'"),
@@ -198,15 +198,15 @@ NAN, INFINITE = float("nan"), float("inf")
         ("release.channels", [], "at least 1"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_was_wanted(place: str, value: object, says: str) -> None:
-    assert says in refusal(put(place, value))
+def test_a_wrong_value_is_refused_and_the_message_states_the_rule(place: str, value: object, message: str) -> None:
+    assert message in refusal(put(place, value))
 
 
 def test_a_key_with_a_line_break_is_refused_in_one_line() -> None:
     assert "is not a known key" in refusal(put("two\nlines", 1))
 
 
-def test_the_number_of_faults_is_told() -> None:
+def test_the_message_counts_further_errors() -> None:
     params = put("seed", -1) | {"engine": 0}
 
     assert refusal(params).endswith("(and 1 more error)")
@@ -220,19 +220,19 @@ def test_a_choice_is_a_name_or_a_name_with_options() -> None:
     assert (mapping.name, mapping.options) == ("dm", {"layers": 2})
 
 
-def test_a_clause_compares_to_a_reference_or_to_what_is_promoted() -> None:
-    """Told when params.yaml is read, not by the last stage, when everything was paid for."""
+def test_a_clause_compares_with_a_reference_or_with_the_promoted_version() -> None:
+    """The error appears when params.yaml is read, and not in the last stage, after hours of computation."""
     clause = {"metric": "eo_diag_max", "at_most": 0.3, "why": "a test"}
 
     assert refusal(put("gate.limits.0", clause | {"over": "ful"})).endswith(
         "gate.limits: eo_diag_max over ful: references has no 'ful'; choose one of full, random, balanced, promoted"
     )
-    assert "no 'pooled'" in refusal(put("gate.limits.0", clause | {"over": "pooled"}))  # a candidate is none
+    assert "no 'pooled'" in refusal(put("gate.limits.0", clause | {"over": "pooled"}))  # a candidate is not a reference
     parse_config(put("gate.limits.0", clause | {"over": "full"}))
     parse_config(put("gate.limits.0", clause | {"over": "promoted", "first_release": "accept"}))
 
 
-def test_a_candidate_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_an_unknown_candidate_is_refused_and_the_message_lists_the_candidates() -> None:
     with pytest.raises(ConfigError, match="no 'typo'; choose one of pooled, barycentric"):
         parse_config(small_params()).candidate("typo")
 
@@ -246,12 +246,12 @@ def load(tmp_path: Path, text: str | bytes) -> Config:
     return load_config(path)
 
 
-def test_a_file_reads_as_its_mapping_does(tmp_path: Path) -> None:
+def test_a_file_and_its_mapping_give_the_same_config(tmp_path: Path) -> None:
     assert load(tmp_path, yaml.safe_dump(small_params())) == parse_config(small_params())
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("seed: 0\nseed: 1\n", "line 2: the key 'seed' occurs twice"),
         ("data: {}\nrecipe:\n  steps: 1\n  steps: 1\n", "line 4: the key 'steps' occurs twice"),
@@ -261,24 +261,24 @@ def test_a_file_reads_as_its_mapping_does(tmp_path: Path) -> None:
         ("seed: *nobody\n", "not valid YAML"),
         ("[1]: 2\n", "not valid YAML"),
         ("seed: !!python/name:os.system\n", "not valid YAML"),
-        ("seed: 2020-13-45\n", "not valid YAML"),  # looks like a date and is none
+        ("seed: 2020-13-45\n", "not valid YAML"),  # looks like a date, but is not one
         ("seed: !!int many\n", "not valid YAML"),
         ("{" * 1500, "not valid YAML"),
         (b"\xff\xfe\x00", "not readable"),
         (b"seed: \x00", "not valid YAML"),
     ],
 )
-def test_what_is_no_mapping_is_refused_by_file(tmp_path: Path, text: str | bytes, says: str) -> None:
+def test_a_file_without_a_mapping_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
 
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert str(tmp_path / "params.yaml") in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
-def test_numbers_that_are_none_are_refused_in_every_field(tmp_path: Path, number: str) -> None:
+def test_nan_is_refused_in_every_field(tmp_path: Path, number: str) -> None:
     text = (REPOSITORY / "params.yaml").read_text()
     for line in (line for line in text.splitlines() if "learning_rate:" in line or "weight_decay:" in line):
         with pytest.raises(ConfigError, match=r"is -?(nan|inf); it must be"):
@@ -286,7 +286,7 @@ def test_numbers_that_are_none_are_refused_in_every_field(tmp_path: Path, number
 
 
 @pytest.mark.parametrize("number", ["1e-2", "1E-2", "1.e-2", "1.0e-2", "0.01", ".1e-1", "+1e-2"])
-def test_a_number_may_be_written_as_everybody_writes_it(tmp_path: Path, number: str) -> None:
+def test_the_usual_spellings_of_a_number_are_accepted(tmp_path: Path, number: str) -> None:
     text = yaml.safe_dump(put("recipe.weight_decay", 123.25)).replace("123.25", number)
 
     assert load(tmp_path, text).recipe.weight_decay == 0.01
@@ -300,7 +300,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "replace")))
-def test_no_text_gets_past_the_reader_as_another_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_text_is_read_or_refused_with_a_config_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("text", numbered=True) / "params.yaml"
     path.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""A name from data selects a row of a table. Only a name from params.yaml, or an argument, is ever imported."""
+"""A name in data only selects a built-in component. The package imports only names from params.yaml and arguments."""
 
 import ast
 import hashlib
@@ -17,15 +17,15 @@ from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.plugins import custom_source_digests, resolve
 from fair_distill.registry.client import load
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import Draft, append
+from fair_distill.registry.entry import Draft
+from fair_distill.registry.layout import manifest_key, object_key
+from fair_distill.registry.ledger import append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
-from fair_distill.registry.store import manifest_key, object_key
+from fair_distill.registry.store import open_registry
 from fair_distill.validation.expectations import Expectation, _class_of
 
 PACKAGE = Path(fair_distill.__file__).parent
-# Where a name that is not written out in the code is imported: by `resolve` with permission, and by the package's own
-# table of what it offers.
+# The functions that import a name from a variable: `resolve`, if it has permission, and the table of public functions.
 ALLOWED = {("plugins.py", "_import"), ("__init__.py", "__getattr__")}
 OURS = """
 from fair_distill.distillation.networks import MLP
@@ -53,18 +53,18 @@ def called(node: ast.AST) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-def test_a_name_that_varies_is_imported_in_two_places() -> None:
-    found = {
+def test_only_two_functions_import_a_variable_name() -> None:
+    functions = {
         (file, function_around(tree, node))
         for file, tree in trees()
         for node in ast.walk(tree)
         if called(node) in ("import_module", "__import__") and not isinstance(node.args[0], ast.Constant)
     }
 
-    assert found == ALLOWED
+    assert functions == ALLOWED
 
 
-def test_nothing_is_evaluated_unpickled_or_given_to_a_shell() -> None:
+def test_the_code_evaluates_and_unpickles_nothing_and_starts_no_shell() -> None:
     names = {"exec", "popen", "run_path", "run_module", "unsafe_load", "check_output", "getoutput"}
     for file, tree in trees():
         for node in ast.walk(tree):
@@ -79,16 +79,16 @@ def test_nothing_is_evaluated_unpickled_or_given_to_a_shell() -> None:
                 assert not any(word.arg == "shell" for word in node.keywords), file
 
 
-def test_permission_to_import_is_given_where_params_yaml_is_read_and_nowhere_else() -> None:
-    """A new caller with `custom=True` has to be added here, by somebody who looked where its name comes from."""
-    found = {
+def test_only_code_that_reads_params_yaml_has_permission_to_import() -> None:
+    """Before you add a caller with `custom=True` to this list, check that its name cannot come from data."""
+    functions = {
         file
         for file, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and node.arg == "custom" and not isinstance(node.value, ast.Name)
     }
 
-    assert found == {
+    assert functions == {
         "distillation/alignment.py",
         "distillation/experts.py",
         "distillation/loop.py",
@@ -144,10 +144,12 @@ def distilled(network: str) -> DistilledSet:
 
 
 def published(root: Path, network: str, own: dict[str, str]) -> DistilledSet:
-    """Publish a set as somebody does who may write to the store, and load it."""
-    made, store = distilled(network), LocalStore(root)
-    content = made.to_parquet()
-    manifest = Manifest((FileEntry.of(SET_FILE, content),), made.card, "0" * 64, {"own": own} if own else {}, 1)
+    """Publish a set as an attacker with write access to the store could, and load it."""
+    distilled_set, store = distilled(network), open_registry(str(root))
+    content = distilled_set.to_parquet()
+    manifest = Manifest(
+        (FileEntry.of(SET_FILE, content),), distilled_set.card, "0" * 64, {"own": own} if own else {}, 1
+    )
     store.create(object_key(manifest.files[0].md5), content)
     store.create(manifest_key(manifest.version), manifest.to_json())
     draft = Draft(event="publish", version=manifest.version, who="eve", time="2026-03-03T12:00:00Z", nonce="n")
@@ -164,7 +166,7 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("ours_net", None)
 
 
-def test_a_published_set_runs_no_code_on_whoever_trains_on_it(ours: Path) -> None:
+def test_a_published_set_runs_no_code_on_the_machine_that_trains_on_it(ours: Path) -> None:
     loaded = published(ours / "registry", "ours_net:network", {"ours_net:network": "0" * 64})
 
     with pytest.raises(ConfigError) as refusal:
@@ -175,7 +177,7 @@ def test_a_published_set_runs_no_code_on_whoever_trains_on_it(ours: Path) -> Non
     assert "ours_net" not in sys.modules
 
 
-def test_a_custom_network_is_passed_and_compared_with_the_digest_that_the_manifest_records(ours: Path) -> None:
+def test_a_custom_network_is_passed_as_an_argument_and_checked_against_the_manifest(ours: Path) -> None:
     digest = hashlib.sha256(OURS.encode()).hexdigest()
     import ours_net  # type: ignore[import-not-found]
 
@@ -190,14 +192,14 @@ def test_a_custom_network_is_passed_and_compared_with_the_digest_that_the_manife
         fair_distill.train(loaded, seed=0, networks=networks)
     with pytest.raises(IntegrityError, match="records no digest"):
         fair_distill.train(published(ours / "other", "ours_net:network", {}), seed=0, networks=networks)
-    # Who made a set has no manifest to compare with.
+    # A set that was made in this process has no manifest to compare with.
     assert fair_distill.train(distilled("ours_net:network"), seed=0, networks=networks) is not None
 
 
 @pytest.mark.parametrize(
     "name", ["nothing", "multiprocessing.forkserver:main", "os:system", ":", "a:b:c", "builtins:exec"]
 )
-def test_any_other_name_is_one_line(name: str) -> None:
+def test_an_unknown_name_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(FairDistillError) as refusal:
         fair_distill.train(distilled(name), seed=0)
 
@@ -206,15 +208,15 @@ def test_any_other_name_is_one_line(name: str) -> None:
 
 
 def test_a_built_in_network_needs_no_argument_and_cannot_be_replaced() -> None:
-    made = distilled("mlp")
-    recipe = replace(made.card.recipe, network={"name": "mlp", "options": {"width": 2, "depth": 1}})
-    made = replace(made, card=replace(made.card, recipe=recipe))
+    distilled_set = distilled("mlp")
+    recipe = replace(distilled_set.card.recipe, network={"name": "mlp", "options": {"width": 2, "depth": 1}})
+    distilled_set = replace(distilled_set, card=replace(distilled_set.card, recipe=recipe))
 
     def trap(*_: object, **__: object) -> None:
         raise AssertionError("a built-in network was replaced")
 
-    assert fair_distill.train(made, seed=0, networks={"mlp": trap}) is not None  # type: ignore[dict-item]
+    assert fair_distill.train(distilled_set, seed=0, networks={"mlp": trap}) is not None  # type: ignore[dict-item]
 
 
-def test_a_card_says_what_it_is_in_json_and_nothing_else() -> None:
+def test_a_card_contains_only_json_values() -> None:
     assert json.loads(json.dumps(distilled("mlp").card.to_dict()))["kind"] == "distilled"

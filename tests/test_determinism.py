@@ -1,4 +1,4 @@
-"""Same params, same bytes: in another process, with other threads, from another folder, after other draws."""
+"""The same params give the same bytes in another process or folder, and after other random draws."""
 
 import json
 import os
@@ -30,7 +30,7 @@ MADE = ("sets", "losses", "pictures", "predictions", "evaluation", "rates", "ver
 
 
 def fresh(finished: Path, root: Path, **params: Any) -> Path:
-    """A workspace with the same prepared data in which nothing has been distilled."""
+    """Return a workspace with the same prepared data, before distillation."""
     (root / "artifacts").mkdir(parents=True)
     shutil.copytree(finished / "artifacts/prepared", root / "artifacts/prepared")
     shutil.copy(finished / "artifacts/validation.json", root / "artifacts")
@@ -39,8 +39,8 @@ def fresh(finished: Path, root: Path, **params: Any) -> Path:
     return root
 
 
-def made(root: Path) -> dict[str, bytes]:
-    """What the stages after validation wrote of the barycentric set and the random one."""
+def outputs(root: Path) -> dict[str, bytes]:
+    """Return the files of the barycentric set and of the random set."""
     return {
         name: content
         for name, content in tree(root / "artifacts").items()
@@ -48,7 +48,9 @@ def made(root: Path) -> dict[str, bytes]:
     }
 
 
-def test_another_process_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
+def test_another_process_gives_the_same_bytes_and_another_seed_gives_other_bytes(
+    finished: Path, tmp_path: Path
+) -> None:
     roots = [
         fresh(finished, tmp_path / "one"),
         fresh(finished, tmp_path / "a/second one"),
@@ -65,17 +67,19 @@ def test_another_process_gives_the_same_bytes_and_another_seed_others(finished: 
     ]
     assert [process.wait() for process in processes] == [0, 0, 0]
 
-    here, one, second, other_seed = (made(root) for root in (finished, *roots))
+    here, first_seed, second, other_seed = (outputs(root) for root in (finished, *roots))
 
-    assert len(one) >= 10
-    assert one.keys() == second.keys() == other_seed.keys() == here.keys()
-    for name in one:
-        assert one[name] == second[name] == here[name], name
-        if not name.endswith("provenance.json"):  # where it was made, not what
-            assert one[name] != other_seed[name], name
+    assert len(first_seed) >= 10
+    assert first_seed.keys() == second.keys() == other_seed.keys() == here.keys()
+    for name in first_seed:
+        assert first_seed[name] == second[name] == here[name], name
+        if not name.endswith("provenance.json"):  # provenance describes the machine, not the set
+            assert first_seed[name] != other_seed[name], name
 
 
-def test_preparing_twice_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
+def test_preparing_again_gives_the_same_bytes_and_another_seed_gives_other_bytes(
+    finished: Path, tmp_path: Path
+) -> None:
     written = []
     for seed in (0, 1):
         write_params(tmp_path, small_params() | {"seed": seed})
@@ -86,7 +90,7 @@ def test_preparing_twice_gives_the_same_bytes_and_another_seed_others(finished: 
     assert all(written[0][name] != written[1][name] for name in ("train.arrow", "tune.arrow", "gate.arrow"))
 
 
-def test_a_change_elsewhere_in_params_makes_no_new_version(finished: Path, tmp_path: Path) -> None:
+def test_a_param_that_does_not_affect_the_set_keeps_its_version(finished: Path, tmp_path: Path) -> None:
     params = small_params()
     params["gate"]["limits"][0]["at_most"] = 0.5
     params["evaluate"]["seeds"] = 1
@@ -103,7 +107,7 @@ def test_a_change_elsewhere_in_params_makes_no_new_version(finished: Path, tmp_p
 @pytest.mark.parametrize(
     ("section", "key", "value"), [("distill", "real_per_class", 9), ("recipe", "steps", 21), ("data", "own_share", 0.8)]
 )
-def test_a_change_of_what_makes_the_set_makes_a_new_version(
+def test_a_param_that_affects_the_set_changes_its_version(
     finished: Path, tmp_path: Path, section: str, key: str, value: float
 ) -> None:
     params = small_params()
@@ -117,22 +121,24 @@ def test_a_change_of_what_makes_the_set_makes_a_new_version(
 
 
 @pytest.mark.parametrize(
-    ("name", "own"),
+    ("name", "params_of_set"),
     [
         ("pooled", {"distill", "diagnostics", "nearness", "candidate"}),
         ("random", {"reference", "ipc", "network", "diagnostics", "nearness"}),
         ("full", {"reference", "ipc"}),
     ],
 )
-def test_a_manifest_holds_the_params_that_make_the_set_and_no_others(finished: Path, name: str, own: set[str]) -> None:
+def test_a_manifest_contains_exactly_the_params_that_affect_the_set(
+    finished: Path, name: str, params_of_set: set[str]
+) -> None:
     held = json.loads((finished / "artifacts/sets" / name / "manifest.json").read_bytes())["params"]
 
-    assert held.keys() == {"seed", "threads", "dataset", "data", "recipe"} | own
+    assert held.keys() == {"seed", "threads", "dataset", "data", "recipe"} | params_of_set
     given = small_params()
     assert all(held[key] == given[key] for key in ("seed", "threads", "dataset", "data", "recipe"))
 
 
-def test_one_seed_becomes_a_generator_per_purpose_and_the_same_for_every_candidate(
+def test_each_purpose_has_a_generator_which_all_candidates_share(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[list[int]] = []
@@ -149,7 +155,7 @@ def test_one_seed_becomes_a_generator_per_purpose_and_the_same_for_every_candida
     assert len(set(taken[0])) == len(taken[0]) == 5
 
 
-def test_engine_alone_makes_a_new_version_of_the_same_images(finished: Path, tmp_path: Path) -> None:
+def test_raising_engine_changes_the_version_and_not_the_images(finished: Path, tmp_path: Path) -> None:
     root = fresh(finished, tmp_path / "w", engine=99)
 
     assert run(root, "distill", "barycentric").code == 0
@@ -159,8 +165,8 @@ def test_engine_alone_makes_a_new_version_of_the_same_images(finished: Path, tmp
     assert (root / folder / "set.parquet").read_bytes() == (finished / folder / "set.parquet").read_bytes()
 
 
-def test_no_stage_draws_from_a_global_generator(workspace: Path) -> None:
-    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the one that must not move)
+def test_no_stage_draws_from_the_global_generator(workspace: Path) -> None:
+    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the state that must not change)
 
     for command in (
         ["prepare"],
@@ -175,7 +181,7 @@ def test_no_stage_draws_from_a_global_generator(workspace: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpys, strict=True))  # noqa: NPY002
 
 
-def test_no_file_names_a_machine_a_folder_or_a_moment(finished: Path) -> None:
+def test_no_file_contains_a_machine_name_a_folder_or_a_time(finished: Path) -> None:
     for name, content in tree(finished / "artifacts").items():
         assert str(finished).encode() not in content, name
         assert os.uname().nodename.encode() not in content or len(os.uname().nodename) < 6, name

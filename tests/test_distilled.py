@@ -1,4 +1,4 @@
-"""A distilled set and its card come back from their file as they were, or not at all."""
+"""A distilled set and its card are read back unchanged, or refused."""
 
 import json
 from dataclasses import FrozenInstanceError, replace
@@ -38,13 +38,13 @@ CARD = DatasetCard(
     ),
     diagnostics={"first_loss": 1.5},
 )
-IMAGES = np.random.default_rng(0).normal(size=(6, 3, 4, 4)).astype(np.float32)  # outside [0, 1] too
+IMAGES = np.random.default_rng(0).normal(size=(6, 3, 4, 4)).astype(np.float32)  # includes values outside [0, 1]
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 SET = DistilledSet(IMAGES, LABELS, CARD)
 KEY = b"fair_distill"
 
 
-def test_a_set_reads_back_as_it_was_written() -> None:
+def test_a_set_reads_back_unchanged() -> None:
     read = DistilledSet.from_parquet(SET.to_parquet())
 
     assert np.array_equal(read.images, IMAGES)
@@ -66,7 +66,7 @@ def test_a_card_reads_back_from_json_types() -> None:
 
 
 @pytest.mark.parametrize("key", ["dataset", "shape", "recipe", "train_counts", "diagnostics"])
-def test_a_card_that_lacks_something_is_refused(key: str) -> None:
+def test_a_card_with_a_missing_key_is_refused(key: str) -> None:
     value = CARD.to_dict()
     del value[key]
 
@@ -74,7 +74,7 @@ def test_a_card_that_lacks_something_is_refused(key: str) -> None:
         DatasetCard.from_dict(value)
 
 
-def test_a_recipe_with_another_key_is_refused() -> None:
+def test_a_recipe_with_an_unknown_key_is_refused() -> None:
     value = CARD.to_dict()
     value["recipe"]["epochs"] = 3
 
@@ -88,7 +88,7 @@ def test_a_card_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "says"),
+    ("changes", "error", "message"),
     [
         ({"images": IMAGES[:5]}, ShapeError, r"6 images of shape \(3, 4, 4\); got float32 \(5, 3, 4, 4\)"),
         ({"images": IMAGES.astype(float)}, ShapeError, "got float64"),
@@ -101,13 +101,13 @@ def test_a_card_is_frozen() -> None:
         ({"images": np.where(IMAGES > 2, np.float32(np.inf), IMAGES)}, DataError, "not finite"),
     ],
 )
-def test_what_does_not_fit_its_card_is_refused(changes: dict[str, Any], error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_data_unlike_the_card_are_refused(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         replace(SET, **changes)
 
 
 def rewritten(change: Any) -> bytes:
-    """The file of the set after a change to its table."""
+    """Return the file of the set after a change to its table."""
     sink = pa.BufferOutputStream()
     pq.write_table(change(pq.read_table(pa.BufferReader(SET.to_parquet()))), sink)
     return bytes(sink.getvalue())
@@ -141,7 +141,7 @@ def carded(value: object) -> Any:
         rewritten(lambda table: table.set_column(1, "label", pa.array([None, *[0] * 5], pa.int32()))),
     ],
 )
-def test_what_is_no_set_is_refused_in_one_line(content: bytes) -> None:
+def test_a_file_that_is_not_a_set_is_refused_in_one_line(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^[^\n]+$"):
         DistilledSet.from_parquet(content, name="the file")
 
@@ -160,7 +160,7 @@ ROW_CARD = replace(CARD, schema=ROWS.schema, shape=ROWS.shape, examples=16)
 ROW_SET = DistilledSet(ROWS.images, ROWS.labels, ROW_CARD)
 
 
-def test_rows_are_shipped_as_columns_that_others_can_read() -> None:
+def test_rows_are_stored_as_plain_columns() -> None:
     frame = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).to_pandas()
 
     assert list(frame.columns) == ["age", "height", "work", "colour", "label"]
@@ -170,7 +170,7 @@ def test_rows_are_shipped_as_columns_that_others_can_read() -> None:
     assert set(frame.loc[frame["label"] == 1, "work"]) == {"office"}
 
 
-def test_rows_read_back_as_they_were_written() -> None:
+def test_rows_read_back_unchanged() -> None:
     read = DistilledSet.from_parquet(ROW_SET.to_parquet())
 
     assert np.array_equal(read.images, ROWS.images)
@@ -179,7 +179,7 @@ def test_rows_read_back_as_they_were_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "says"),
+    ("name", "values", "message"),
     [
         ("age", pa.array([200] * 16), "the file: row 1 is no valid row: column 'age' is 200.0"),
         ("age", pa.array([30.5] * 16), "the file is not a distilled set: it has a column 'age' of double"),
@@ -188,17 +188,17 @@ def test_rows_read_back_as_they_were_written() -> None:
         ("height", pa.array(["tall"] * 16), "the file is not a distilled set: it has a column 'height' of string"),
     ],
 )
-def test_rows_that_are_not_of_the_schema_are_refused(name: str, values: pa.Array, says: str) -> None:
+def test_rows_that_violate_the_schema_are_refused(name: str, values: pa.Array, message: str) -> None:
     table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet()))
     changed = table.set_column(table.column_names.index(name), name, values)
     sink = pa.BufferOutputStream()
     pq.write_table(changed.replace_schema_metadata(table.schema.metadata), sink)
 
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         DistilledSet.from_parquet(bytes(sink.getvalue()), name="the file")
 
 
-def test_images_have_no_columns_and_rows_without_one_are_refused() -> None:
+def test_columns_of_images_and_rows_without_a_schema_are_refused() -> None:
     with pytest.raises(DataError, match="'barycentric' is a set of images and has no columns"):
         _ = SET.columns
     table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).drop_columns(["age"])
@@ -210,7 +210,7 @@ def test_images_have_no_columns_and_rows_without_one_are_refused() -> None:
 
 def test_a_card_of_rows_reads_back_from_json_types() -> None:
     assert DatasetCard.from_dict(json.loads(to_json(ROW_CARD.to_dict()))) == ROW_CARD
-    assert "schema" not in CARD.to_dict()  # a set of images is named as it was before there were rows
+    assert "schema" not in CARD.to_dict()  # the version of a set of images does not depend on the support for rows
 
     broken = ROW_CARD.to_dict()
     broken["schema"] = {"columns": [{"kind": "date", "name": "born"}]}

@@ -1,4 +1,4 @@
-"""A DVC remote is read by digest, with nothing but the address from the configuration, and no program runs."""
+"""A DVC remote is read by digest. Only its address comes from the configuration, and no program runs."""
 
 import hashlib
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_missing_content_is_named_with_the_command_that_pushes_it(folder: DvcR
         (CONTENT, 10, len(CONTENT), DataError, "at most 10 are read"),
     ],
 )
-def test_other_contents_are_refused_and_leave_no_file(
+def test_contents_with_another_digest_are_refused_and_not_written(
     content: bytes,
     limit: int,
     size: int | None,
@@ -68,9 +68,9 @@ def test_other_contents_are_refused_and_leave_no_file(
 @pytest.mark.parametrize(
     ("remote", "name", "message"),
     [
-        ("    url = gs://bucket/x", None, "the gate reads folders and s3://bucket/prefix"),
+        ("    url = gs://bucket/x", None, "the supported locations are a folder, file:///path or s3://bucket/prefix"),
         ("    url = ../../nowhere", None, "does not exist here"),
-        ("    url = s3://user:secret@bucket/x", None, "credentials are not allowed in an address"),
+        ("    url = s3://user:secret@bucket/x", None, "credentials are not allowed in a URL"),
         ("    url = ../../remote\n    version_aware = true", None, "has version_aware"),
         ("    port = 1", None, "has no url"),
         ("    url = ../../remote", "other", "has no remote 'other'; it defines shared"),
@@ -134,8 +134,8 @@ def test_the_endpoint_of_the_configuration_is_used(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     lines = "    url = s3://bucket/data\n    endpointurl = https://s3.example.org\n    region = eu-north-1"
 
-    source = open_remote(configured(tmp_path, lines), None).source
+    store = open_remote(configured(tmp_path, lines), None).store
 
-    assert source.client.meta.endpoint_url == "https://s3.example.org"
-    assert source.client.meta.region_name == "eu-north-1"
-    assert source.address("x") == "s3://bucket/data/x"
+    assert store.client.meta.endpoint_url == "https://s3.example.org"
+    assert store.client.meta.region_name == "eu-north-1"
+    assert store.address("x") == "s3://bucket/data/x"

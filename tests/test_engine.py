@@ -34,18 +34,18 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def numbers(preset: str) -> list[float]:
-    """The losses, and what stands for the images."""
+    """Return the losses and a summary of the images."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        made = fair_distill.distill(DATA, preset=preset, **(SMALL | RUNS[preset]))
+        result = fair_distill.distill(DATA, preset=preset, **(SMALL | RUNS[preset]))
     finally:
         torch.set_num_threads(threads)
-    return [float(f"{value:.6g}") for value in (*made.losses, made.images.mean(), made.images.std())]
+    return [float(f"{value:.6g}") for value in (*result.losses, result.images.mean(), result.images.std())]
 
 
 @pytest.mark.parametrize("preset", RUNS)
-def test_numbers_do_not_move_without_the_engine(preset: str) -> None:
+def test_results_change_only_if_engine_changes(preset: str) -> None:
     stored = json.loads(STORED.read_text())
 
     assert numbers(preset) == pytest.approx(stored["numbers"][preset], rel=1e-3), "raise engine in params.yaml"

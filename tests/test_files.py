@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, and JSON has one spelling."""
+"""Files are written completely or not at all, and equal JSON values have equal bytes."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-def test_a_file_written_aside_appears_under_its_name_alone(tmp_path: Path) -> None:
+def test_a_file_appears_only_under_its_final_name(tmp_path: Path) -> None:
     with atomic_file(tmp_path / "new" / "file") as aside:
         aside.write_bytes(b"whole")
         assert not (tmp_path / "new" / "file").exists()
@@ -37,7 +37,7 @@ def test_a_file_written_aside_appears_under_its_name_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_an_exception_leaves_what_was_there(tmp_path: Path, before: bytes | None) -> None:
+def test_an_exception_leaves_the_previous_file(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
@@ -55,7 +55,7 @@ def test_an_exception_leaves_what_was_there(tmp_path: Path, before: bytes | None
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_a_kill_in_the_middle_leaves_what_was_there(tmp_path: Path, before: bytes | None) -> None:
+def test_a_killed_writer_leaves_the_previous_file(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
@@ -70,7 +70,7 @@ def test_a_kill_in_the_middle_leaves_what_was_there(tmp_path: Path, before: byte
     assert ended.returncode == -signal.SIGKILL
     assert path.exists() == (before is not None)
     assert before is None or path.read_bytes() == before
-    # What the dead process left cannot be taken for a result: it is hidden and has another suffix.
+    # The temporary file of the killed process is hidden and has another suffix, so no command reads it as a result.
     left = {p.name for p in tmp_path.iterdir()} - {"file"}
     assert len(left) == 1
     assert all(name.startswith(".file.") and name.endswith(".part") for name in left)
@@ -80,7 +80,7 @@ def test_a_kill_in_the_middle_leaves_what_was_there(tmp_path: Path, before: byte
     assert path.read_bytes() == b"new"
 
 
-def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None:
+def test_the_permissions_of_a_file_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_bytes(tmp_path / "file", b"")
@@ -91,7 +91,7 @@ def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["a file/file", "a folder"])
-def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_an_unwritable_folder_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "a file").write_bytes(b"")
     (tmp_path / "a folder").mkdir()
 
@@ -108,7 +108,7 @@ def test_a_missing_file_says_which_command_writes_it(tmp_path: Path) -> None:
     assert require_file(tmp_path, made_by="nobody") == tmp_path
 
 
-def test_every_file_of_a_workspace_has_a_place_of_its_own() -> None:
+def test_no_two_files_of_a_workspace_share_a_path() -> None:
     at = Workspace(Path("w"))
     by_name = (at.split, at.set, at.losses, at.predictions, at.evaluation, at.rates, at.verdict, at.grid)
     places = [at.params, at.validation, at.context, *(place(name) for place in by_name for name in ("a", "b"))]
@@ -119,7 +119,7 @@ def test_every_file_of_a_workspace_has_a_place_of_its_own() -> None:
 
 @settings(max_examples=50)
 @given(st.dictionaries(st.text(), JSON_VALUES))
-def test_json_reads_back_as_it_was_written_and_has_one_spelling(value: dict[str, object]) -> None:
+def test_json_reads_back_unchanged_and_equal_values_have_equal_bytes(value: dict[str, object]) -> None:
     content = to_json(value)
 
     assert parse_json(content, name="it") == json.loads(content) == value
@@ -127,7 +127,7 @@ def test_json_reads_back_as_it_was_written_and_has_one_spelling(value: dict[str,
     assert to_json({key: value[key] for key in sorted(value, reverse=True)}) == content
 
 
-def test_json_is_utf8_and_knows_no_nan() -> None:
+def test_json_is_utf8_without_nan() -> None:
     assert to_json({"b": "é", "a": (1, 2)}) == '{\n "a": [\n  1,\n  2\n ],\n "b": "é"\n}\n'.encode()
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json({"a": float("nan")})
@@ -142,7 +142,7 @@ def test_json_is_utf8_and_knows_no_nan() -> None:
         b'{"a": NaN}',
         b'{"a": Infinity}',
         b'{"a": [-Infinity]}',
-        b'{"a": 1e999}',  # infinite without saying so
+        b'{"a": 1e999}',  # overflows to infinity
         b'{"a": 9223372036854775808}',
         b'{"a": [-9223372036854775809]}',
         b'{"a": 1, "a": 1}',
@@ -152,18 +152,18 @@ def test_json_is_utf8_and_knows_no_nan() -> None:
         b"{'a': 1}",
     ],
 )
-def test_what_is_no_json_is_refused(content: bytes) -> None:
+def test_invalid_json_is_refused(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^it is not readable JSON: [^\n]+$"):
         parse_json(content, name="it")
 
 
 @pytest.mark.parametrize(("content", "got"), [(b"[1]", "list"), (b"null", "NoneType"), (b"1", "int"), (b'"a"', "str")])
-def test_json_that_is_no_object_is_refused_as_the_caller_wishes(content: bytes, got: str) -> None:
+def test_json_that_is_not_an_object_raises_the_error_of_the_caller(content: bytes, got: str) -> None:
     with pytest.raises(IntegrityError, match=f"^it contains a JSON {got}; a JSON object is required$"):
         parse_json(content, name="it", error=IntegrityError)
 
 
-def test_a_digest_is_of_the_bytes_wherever_they_are(tmp_path: Path) -> None:
+def test_a_file_and_its_bytes_have_the_same_digest(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
 

@@ -64,12 +64,12 @@ def test_a_submodule_is_refused(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("digest", ["HEAD", "main", "--help", "0" * 39, "g" * 40, "", f"{'0' * 40}:data"])
-def test_only_a_full_commit_is_a_commit(digest: str, repository: Path) -> None:
+def test_a_commit_must_have_all_its_digits(digest: str, repository: Path) -> None:
     with pytest.raises(ConfigError, match="pass the full commit"):
         Commit.open(repository, digest)
 
 
-def test_a_commit_that_is_not_there_is_named_with_the_command_that_fetches_it(repository: Path) -> None:
+def test_the_message_about_a_missing_commit_contains_the_command_that_fetches_it(repository: Path) -> None:
     with pytest.raises(ConfigError, match=f"does not have the commit {'1' * 40}; run `git fetch origin {'1' * 40}`"):
         Commit.open(repository, "1" * 40)
 
@@ -109,7 +109,7 @@ def test_no_filter_and_no_conversion_runs(repository: Path, tmp_path: Path) -> N
     assert not marker.exists()
 
 
-def test_a_workspace_knows_its_place_in_the_repository(repository: Path, tmp_path: Path) -> None:
+def test_the_path_of_a_workspace_in_its_repository_is_returned(repository: Path, tmp_path: Path) -> None:
     assert place_in_repository(repository) == ""
     assert place_in_repository(repository / "data") == "data/"
     assert checked_out(repository / "data").digest == git(repository, "rev-parse", "HEAD")
@@ -119,7 +119,7 @@ def test_a_workspace_knows_its_place_in_the_repository(repository: Path, tmp_pat
         place_in_repository(outside)
 
 
-def test_identity_tells_files_modes_and_folders_apart(repository: Path) -> None:
+def test_the_identity_depends_on_contents_modes_and_folders(repository: Path) -> None:
     before = head_of(repository)
     os.chmod(repository / "run.sh", 0o644)
     (repository / "data" / "more").write_text("x")

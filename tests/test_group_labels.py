@@ -1,4 +1,4 @@
-"""Group labels from the source to the card: unknown ones are inferred in train, thin cells lean on their parents."""
+"""Group labels from the source to the card: unknown groups are inferred in train, and small cells are shrunk."""
 
 import json
 from pathlib import Path
@@ -22,12 +22,12 @@ PROPAGATION: dict[str, Any] = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A workspace whose training examples say their group one time in three; the other splits say it always."""
-    made = grouped([[60, 12], [12, 60]])
-    rows = np.arange(len(made))
+    """Return a workspace in which a third of the training examples and all other examples have a known group."""
+    dataset = grouped([[60, 12], [12, 60]])
+    rows = np.arange(len(dataset))
     split = np.where(rows % 2 == 0, "train", np.where(rows % 4 == 1, "tune", "gate"))
-    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[made.group_indices])
-    np.savez(tmp_path / "all.npz", x=made.images, y=made.labels, sex=sex, split=split)
+    sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[dataset.group_indices])
+    np.savez(tmp_path / "all.npz", x=dataset.images, y=dataset.labels, sex=sex, split=split)
     columns = {"image": "x", "label": "y", "groups": "sex", "split": "split", "unknown": "?"}
     params = small_params()
     params["data"] = {
@@ -45,7 +45,7 @@ def card(root: Path, name: str) -> DatasetCard:
     return read_version(Workspace(root).set(name), made_by="")[0].card
 
 
-def test_unknown_groups_go_from_the_source_to_the_card(root: Path) -> None:
+def test_the_card_describes_how_unknown_groups_were_inferred(root: Path) -> None:
     commands = ("prepare", "validate", "data describe", "distill barycentric", "distill pooled")
     for command in map(str.split, commands):
         ended = run(root, *command)
@@ -56,10 +56,10 @@ def test_unknown_groups_go_from_the_source_to_the_card(root: Path) -> None:
     assert train.counts[:, 2].tolist() == [24, 24]
     outcome = json.loads(Workspace(root).validation.read_bytes())
     assert outcome["cells"]["train"]["0"] == {"f": 10, "m": 2, "?": 24}
-    made = card(root, "barycentric")
-    assert made.groups == ("f", "m")
-    assert made.train_counts == ((30, 6), (6, 30))
-    unknown, shrunk = made.group_labels["unknown"], made.group_labels["shrinkage"]
+    distilled_card = card(root, "barycentric")
+    assert distilled_card.groups == ("f", "m")
+    assert distilled_card.train_counts == ((30, 6), (6, 30))
+    unknown, shrunk = distilled_card.group_labels["unknown"], distilled_card.group_labels["shrinkage"]
     assert (unknown["method"], unknown["share"], unknown["accuracy"]) == ("propagation", pytest.approx(48 / 72), 1.0)
     assert unknown["cells"][1] == {
         **{"class": "0", "group": "m", "known": 2, "inferred": 4},
@@ -73,7 +73,7 @@ def test_unknown_groups_go_from_the_source_to_the_card(root: Path) -> None:
     assert card(root, "pooled").group_labels["shrinkage"] is None
 
 
-def test_what_is_not_declared_is_refused_before_anything_is_distilled(root: Path) -> None:
+def test_undeclared_unknown_groups_are_refused_before_distillation(root: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["distill"]["unknown"] = "refuse"
     write_params(root, params)

@@ -1,4 +1,4 @@
-"""Rules about the source itself: no clock, no hidden randomness, no pickle."""
+"""Rules about the source code: no clock, no global random state, no pickle."""
 
 import ast
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ PACKAGE = Path(fair_distill.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 CLOCKS = {"time", "timeit", "sched"}
-# Calls of torch that take their numbers from its global generator unless they are given one.
+# Functions of torch that draw from its global generator unless they receive a generator.
 DRAWS = {
     *("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "rand_like", "randn_like"),
     *("uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "trunc_normal_", "dropout"),
 }
 SEEDING = {"manual_seed", "default_rng", "Generator", "SeedSequence", "PCG64"}
-# The only module that seeds a generator. One seed in params becomes one generator per purpose.
+# The only module that seeds a generator. The seed in params becomes one generator for each purpose.
 SEEDED_HERE = {"seeds.py"}
-READS_CLOCK = {"registry/bucket.py", "registry/folder.py", "registry/lookup.py"}
+READS_CLOCK = {"storage/s3.py", "storage/local.py", "registry/lookup.py"}
 GLOBAL = {
     *("torch.manual_seed", "torch.seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.cuda.manual_seed"),
     *("torch.cuda.manual_seed_all", "np.random.seed", "numpy.random.seed", "random.seed"),
@@ -28,14 +28,14 @@ GLOBAL = {
 
 
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    """Every call in a file by its dotted name, as it is written."""
+    """Yield every call in a file with its dotted name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
 
 def imports(path: Path) -> set[str]:
-    """The dotted name of everything a file imports."""
+    """Return the dotted names of everything that a file imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -59,8 +59,8 @@ def test_nothing_is_pickled(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_nothing_reads_a_clock(path: Path) -> None:
-    # The command line may: it is where a moment becomes an argument. Stores compare this machine's clock with their
-    # own, and readers compare it with a ledger: both take a clock as an argument, and default to the machine's.
+    # The command line reads the clock and passes the time on. Stores and readers of ledgers compare the clock of this
+    # machine with another one; they receive the clock as an argument, whose default is the clock of the machine.
     if named(path).startswith("cli/") or named(path) in READS_CLOCK:
         return
     assert not {name.split(".")[0] for name in imports(path)} & CLOCKS

@@ -1,4 +1,4 @@
-"""Foreign text on a terminal, in Markdown and in messages."""
+"""Untrusted text is harmless on a terminal, in Markdown and in messages."""
 
 import ast
 import re
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import fair_distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.lookup import TRUST, trusted
-from fair_distill.registry.store import open_store
-from fair_distill.storage.objects import open_objects
+from fair_distill.registry.store import open_registry
+from fair_distill.storage.schemes import open_store
 from fair_distill.text import (
     decimal,
     json_printable,
@@ -32,14 +32,14 @@ SECRET = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=5,
 
 
 @given(st.text())
-def test_a_printable_text_is_one_line_that_moves_no_cursor_and_turns_no_direction(text: str) -> None:
-    shown = printable(text)
+def test_printable_text_is_one_line_without_control_and_direction_characters(text: str) -> None:
+    text_shown = printable(text)
 
-    assert all(unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp", "Co") for c in shown)
-    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+    assert all(unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp", "Co") for c in text_shown)
+    assert not set(text_shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
 
-def test_what_is_hidden_is_shown_as_an_escape() -> None:
+def test_invisible_characters_are_shown_as_escapes() -> None:
     assert printable("a\x1b[2J\nb\x9b\u202ec") == r"a\x1b[2J\nb\x9b\u202ec"
     assert printable("Zoë, 数字, नमस्ते") == "Zoë, 数字, नमस्ते"
 
@@ -58,28 +58,28 @@ def test_printable_json_has_the_same_value(text: str) -> None:
     "text",
     ["<img src=x onerror=alert(1)>", "[a](javascript:x)", "a | b", "`x`", "**b**", "_b_", "&lt;", "@team", "https://x"],
 )
-def test_markdown_has_no_markup_of_a_foreign_text(text: str) -> None:
+def test_markdown_escapes_the_markup_of_untrusted_text(text: str) -> None:
     import html
 
-    shown = markdown(text)
+    text_shown = markdown(text)
 
-    assert not re.search(r"(?<!\\)[\[\]`*]|[<>|@]|://|&(?!lt;|gt;|amp;|#)", shown)
-    assert html.unescape(shown).replace("\\", "") == text
+    assert not re.search(r"(?<!\\)[\[\]`*]|[<>|@]|://|&(?!lt;|gt;|amp;|#)", text_shown)
+    assert html.unescape(text_shown).replace("\\", "") == text
 
 
-def test_markdown_leaves_names_as_they_are() -> None:
+def test_markdown_leaves_ordinary_names_unchanged() -> None:
     assert markdown("eo_diag_max, convnet 0.3–0.5 (women)") == "eo_diag_max, convnet 0.3–0.5 (women)"
 
 
 def _is_part_of_a_message(secret: str) -> bool:
-    """Whether the words of our messages contain a text by themselves."""
+    """Return whether a text is part of the fixed words of a message."""
     with pytest.raises(ConfigError) as refusal:
-        open_store("s3://user:~~~~@bucket/place?private_token=~~~~")
+        open_registry("s3://user:~~~~@bucket/place?private_token=~~~~")
     return secret in f"cannot clone place endpoint --checkpoints {refusal.value}"
 
 
 @given(SECRET.filter(lambda secret: not _is_part_of_a_message(secret)))
-def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
+def test_messages_contain_no_secret_of_an_address(secret: str) -> None:
     addresses = [
         f"s3://user:{secret}@bucket/place",
         f"s3://{secret}@bucket/place",
@@ -89,7 +89,7 @@ def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
         f"file:///place?token={secret}",
     ]
     for address in addresses:
-        for call in (open_store, lambda url: open_objects(url, said_by="--checkpoints")):
+        for call in (open_registry, lambda url: open_store(url, source="--checkpoints")):
             with pytest.raises(ConfigError) as refusal:
                 call(address)
             assert secret not in str(refusal.value), address
@@ -97,18 +97,23 @@ def test_no_secret_of_an_address_is_in_a_message(secret: str) -> None:
         assert secret not in without_secrets(f"cannot clone '{address}': no")
 
 
-def test_a_secret_with_a_slash_is_hidden_whole() -> None:
+def test_a_secret_with_a_slash_is_hidden_completely() -> None:
     assert without_secrets("at https://me:ab/cd/ef@host/it.git, now") == "at https://...@host/it.git, now"
 
 
-def test_every_error_of_ours_is_one_line_without_secrets() -> None:
+def test_a_query_with_an_at_sign_is_hidden_completely() -> None:
+    assert without_secrets("at s3://bucket/place?token=ab@cd, now") == "at s3://..., now"
+    assert without_secrets("at s3://me:a?b@bucket/place now") == "at s3://... now"
+
+
+def test_every_error_is_one_line_without_secrets() -> None:
     line = str(ConfigError("a\nb \x1b[2J s3://me:ab/cd@host/x?token=1"))
 
     assert line == r"a\nb \x1b[2J s3://...@host/x?..."
 
 
-def test_what_commands_print_goes_through_one_module() -> None:
-    """Lines of progress are JSON in ASCII; what the gate prints are sentences of its own verdicts."""
+def test_commands_print_through_one_module() -> None:
+    """Two modules are exempt: progress lines are JSON in ASCII, and the gate prints sentences of its verdicts."""
     for path in sorted(CLI.glob("*.py")):
         tree = ast.parse(path.read_text())
         calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
@@ -116,7 +121,7 @@ def test_what_commands_print_goes_through_one_module() -> None:
             assert not [n.lineno for n in calls if n.func.id == "print"], path.name  # type: ignore[attr-defined]
 
 
-def test_trust_without_a_key_is_refused_and_not_taken_for_no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_list_of_trusted_keys_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for given_keys in (",", " ", " , ,"):
         monkeypatch.setenv(TRUST, given_keys)
         with pytest.raises(ConfigError, match=r"FAIR_DISTILL_TRUST is .* which has no key"):

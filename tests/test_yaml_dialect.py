@@ -17,7 +17,7 @@ from fair_distill.config import load_config, yaml_dialect
 from fair_distill.config.yaml_dialect import MAXIMUM_BYTES, YamlError, parse_yaml
 from fair_distill.errors import ConfigError
 
-# Pieces that one YAML version or parser understands differently from another.
+# Fragments that YAML versions or parsers interpret differently.
 PIECES = st.sampled_from(
     [
         *("a", "b", "1", "0", "9", "_", ".", "-", "+", "e", "E", "x", "o", "0x", "0o", "0b", "12", "1e3", ".5", "1:30"),
@@ -46,14 +46,14 @@ LOADERS = [loader for name in ("CSafeLoader", "SafeLoader") if (loader := getatt
 
 
 def dvc_values(text: str) -> set[str]:
-    """The values, with their types, that DVC's parser reads: with and without its C extension, where DVC has it."""
+    """Return the values, with their types, that DVC's parser reads, with and without its C extension."""
     values = set()
     for parse in (lambda: dvc_parse_yaml(text, "params.yaml"), lambda: YAML(typ="safe", pure=True).load(text)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 values.add(repr(parse()))
-        except Exception:  # DVC's parser fails with many kinds of error
+        except Exception:  # DVC's parser raises various errors
             continue
     return values
 
@@ -68,7 +68,7 @@ def check_agreement(text: str) -> bool:
                 value = parse_yaml(text)
             except YamlError:
                 continue
-        # An empty set: no build of DVC's parser reads the document, so DVC compares nothing.
+        # If the set is empty, no build of DVC's parser reads the document, so there is no value to compare with.
         assert dvc_values(text) <= {repr(value)}
         accepted = True
     return accepted
@@ -76,7 +76,7 @@ def check_agreement(text: str) -> bool:
 
 @given(st.text(NUMBER_CHARACTERS, min_size=1, max_size=8) | st.lists(PIECES, min_size=1, max_size=4).map("".join))
 @settings(max_examples=1500)
-def test_a_scalar_has_dvcs_value_and_type_or_is_refused(scalar: str) -> None:
+def test_a_scalar_has_the_value_and_type_that_dvc_reads_or_is_refused(scalar: str) -> None:
     check_agreement(f"key: {scalar}\n")
     check_agreement(f"key: [{scalar}, 1]\n")
     check_agreement(f"{scalar}: 1\n")
@@ -88,7 +88,7 @@ def test_a_scalar_has_dvcs_value_and_type_or_is_refused(scalar: str) -> None:
 @example("\ufeffa: 1")
 @example("a: &x {b: 1}\nc: {<<: *x, d: 2}\n")
 @settings(max_examples=1000)
-def test_a_document_has_dvcs_values_or_is_refused(text: str) -> None:
+def test_a_document_has_the_values_that_dvc_reads_or_is_refused(text: str) -> None:
     check_agreement(f"first: &a {{k: 1}}\nsecond: {text}")
     check_agreement(text)
 
@@ -102,7 +102,7 @@ PLAIN = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=5), PLAIN, min_size=1, max_size=4), st.booleans())
 def test_a_document_that_a_yaml_writer_made_is_accepted(document: dict[str, Any], flow: bool) -> None:
-    """PyYAML quotes what YAML 1.1 does not read as text, and that contains what YAML 1.2 does not, but for `0o7`."""
+    """PyYAML quotes what YAML 1.1 does not read as text. YAML 1.2 needs quotes for fewer texts, except `0o7`."""
     text = yaml.safe_dump(document, default_flow_style=flow, allow_unicode=False)
 
     if "tag:" not in text and "!!" not in text:
@@ -202,5 +202,5 @@ def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
         load_config(path)
 
 
-def test_plain_aliases_stay_legal() -> None:
+def test_ordinary_aliases_are_accepted() -> None:
     assert parse_yaml("a: &a [1, 2]\nb: *a\nc: {d: *a}") == {"a": [1, 2], "b": [1, 2], "c": {"d": [1, 2]}}

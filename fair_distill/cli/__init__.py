@@ -27,7 +27,6 @@ from fair_distill.cli import (
     init,
     registry,
     report,
-    reproduce,
     run,
     sets,
     table,
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "registry" in arguments:  # beside the workspace, for every command that is told none
         from fair_distill.registry.store import locate
 
-        arguments.registry = locate(arguments.registry, beside=arguments.workspace)
+        arguments.registry = locate(arguments.registry, folder=arguments.workspace)
     try:
         with _warnings_as_lines(), workspace_modules(arguments.workspace):
             code: int = arguments.run(arguments) or 0
@@ -101,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     # In the order that --help shows.
     making = (init, doctor, estimate, run, data, sets, evaluation, gate, table, report)
-    for group in (*making, registry, consumer, reproduce, completion):
+    for group in (*making, registry, consumer, completion):
         group.add_commands(commands)
     show_examples(parser)
     return parser

@@ -91,13 +91,13 @@ def _head(arguments: Arguments) -> None:
 def _diff(arguments: Arguments) -> None:
     from fair_distill.files import write_bytes
     from fair_distill.registry.client import look_up
-    from fair_distill.registry.compare import compare
+    from fair_distill.registry.compare import compare_versions
 
     a, b = (look_up(one, registry=arguments.registry, revoked=True) for one in (arguments.a, arguments.b))
     if a.version == b.version:
         say(f"{arguments.a} and {arguments.b} are both v{a.number}; nothing differs")
         return
-    found = compare(a, b)
+    found = compare_versions(a, b)
     say(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
     for change in found.changed:
         say(f"  {change.what}: {change.a} → {change.b}")

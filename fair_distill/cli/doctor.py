@@ -21,7 +21,8 @@ from fair_distill.cli.show import print_json, say
 from fair_distill.errors import FairDistillError
 
 if TYPE_CHECKING:
-    from fair_distill.registry.store import Store
+    from fair_distill.registry.store import RegistryStore
+    from fair_distill.storage.store import Store
 
 State = Literal["ok", "note", "fail"]
 EXTRAS = {
@@ -168,16 +169,16 @@ def _remotes(workspace: Path) -> Iterator[Check]:
 
 def _reached(what: str, url: str, *, at: Path, shown: str, made_by: str = "dvc push") -> Check:
     """Say whether an address answers: a folder may be written, a bucket lets itself be listed."""
-    if url.startswith("s3://"):
-        from fair_distill.storage.objects import open_objects
+    from fair_distill.storage.schemes import is_supported, open_store
 
+    if "://" in url and is_supported(url):
         try:
-            open_objects(url, said_by=what).list("files")
+            open_store(url, source=what).list("files/", limit=1)
         except FairDistillError as error:
             return Check(what, "fail", str(error), _CREDENTIALS)
         return Check(what, "ok", f"{shown} answers")
     if "://" in url:
-        return Check(what, "note", f"{shown} is not looked at: only folders and s3:// are")
+        return Check(what, "note", f"{shown} is not checked: its scheme is not supported")
     folder = _nearest(at / url)
     if not os.access(folder, os.W_OK):
         return Check(
@@ -202,12 +203,15 @@ def _nearest(folder: Path) -> Path:
 
 def _writes(registry: str) -> Check:
     """See whether the registry writes once and never again, by trying: everything in it rests on that."""
-    from fair_distill.registry.folder import LocalStore
-    from fair_distill.registry.store import open_store
+    from fair_distill.registry.store import REGISTRY_VARIABLE
+    from fair_distill.storage.local import LocalStore
+    from fair_distill.storage.schemes import open_store
+    from fair_distill.storage.store import Options
 
     fix = "publishing needs it, consumers do not; change --registry or FAIR_DISTILL_REGISTRY"
     try:
-        store = open_store(registry)
+        source = f"--registry or {REGISTRY_VARIABLE}"
+        store = open_store(registry, source=source, options=Options(follow_links=False))
         if not isinstance(store, LocalStore):
             store.list("ledger/")
             return _written_once(store, registry, fix=_CREDENTIALS)
@@ -217,12 +221,12 @@ def _writes(registry: str) -> Check:
             there = "" if store.root.exists() else " (to be made by the first `publish`)"
             return _written_once(LocalStore(Path(beside)), f"{registry}{there}", fix=fix)
     except FairDistillError as error:
-        return Check("registry", "fail", str(error), _CREDENTIALS if registry.startswith("s3://") else fix)
+        return Check("registry", "fail", str(error), _CREDENTIALS if "://" in registry else fix)
     except OSError as error:
         return Check("registry", "fail", f"{registry}: {error.strerror}", fix)
 
 
-def _written_once(store: "Store", shown: str, *, fix: str) -> Check:
+def _written_once(store: "Store | RegistryStore", shown: str, *, fix: str) -> Check:
     try:
         store.create(_PROBE, _MARK)
         again = store.create(_PROBE, b"written twice\n")

@@ -86,9 +86,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "revoke": (('fair-distill revoke digits@v3 --reason "a leak"', "withdraw a version from everybody"),),
-    "reproduce": (
-        ("fair-distill reproduce --data data --datasets c_mnist_fg --budget small", "a row of the papers' tables"),
-    ),
     "doctor": (
         ("fair-distill doctor", "what is missing here, and how to mend it"),
         ("fair-distill doctor --registry s3://bucket/registry", "may this machine write there, once and never again?"),

@@ -199,6 +199,7 @@ def _gate_reserve(arguments: Arguments) -> None:
 
     from fair_distill import stages
     from fair_distill.gate.policy import alpha_at
+    from fair_distill.registry.actor import Actor
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
@@ -208,7 +209,7 @@ def _gate_reserve(arguments: Arguments) -> None:
         name,
         arguments.to or config.release.channels[-1],
         registry=arguments.registry,
-        hand=stages.Hand(arguments.who, datetime.now(UTC), uuid4().hex),
+        actor=Actor(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
     told = f"{name}: attempt {found.attempt} at this split; context.json says so"

@@ -42,7 +42,7 @@ def add_commands(commands: Commands) -> None:
 
 def _init(arguments: Arguments) -> None:
     from fair_distill.files import write_bytes
-    from fair_distill.versioning.dvc_commands import ensure_repository
+    from fair_distill.versioning.git_commands import ensure_repository
 
     folder = arguments.folder.resolve()
     contents = scaffold(arguments.dataset or slug(folder.name), folder)

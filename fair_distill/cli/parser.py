@@ -13,7 +13,7 @@ HEADINGS = {
     "run": "make sets, stage by stage",
     "judge": "judge them",
     "publish": "publish and use them",
-    "reproduce": "besides",
+    "completion": "besides",
 }
 _TITLE = "examples:"
 _FIRST = ("--workspace", "--no-color")

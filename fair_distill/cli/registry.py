@@ -22,9 +22,9 @@ from fair_distill.cli.arguments import (
 from fair_distill.cli.show import print_document, print_json, say
 
 if TYPE_CHECKING:
+    from fair_distill.registry.actor import Actor
     from fair_distill.registry.operations import Operation
     from fair_distill.registry.writer import Writer
-    from fair_distill.stages import Hand
     from fair_distill.statements import Signer
 
 _OPERATION = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -91,8 +91,8 @@ def _publish(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    with _hand(arguments, "publish", config.dataset) as (hand, _):
-        done = stages.publish(workspace, config, registry=arguments.registry, hand=hand)
+    with _acting(arguments, "publish", config.dataset) as (actor, _):
+        done = stages.publish(workspace, config, registry=arguments.registry, actor=actor)
     if arguments.json:
         print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
         return
@@ -103,13 +103,13 @@ def _promote(arguments: Arguments) -> None:
     from fair_distill import stages
 
     workspace, config = open_workspace(arguments)
-    with _hand(arguments, "promote", config.dataset, arguments.to) as (hand, _):
+    with _acting(arguments, "promote", config.dataset, arguments.to) as (actor, _):
         done = stages.promote(
             workspace,
             config,
             arguments.to,
             registry=arguments.registry,
-            hand=hand,
+            actor=actor,
             floor=arguments.policy_floor,
             reason=arguments.reason,
         )
@@ -162,9 +162,9 @@ def _gc(arguments: Arguments) -> None:
     from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
     from fair_distill.registry.lookup import trusted
     from fair_distill.registry.pins import read_pins
-    from fair_distill.registry.store import open_store
+    from fair_distill.registry.store import open_registry
 
-    store = open_store(arguments.registry)
+    store = open_registry(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
     vouching = Vouching(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted(None))
     pinned = [one.version for one in read_pins(arguments.lock)]
@@ -188,15 +188,13 @@ def _rollback(arguments: Arguments) -> None:
 
     store, name, channel = _named(arguments)
     passed_over: list[str] = []
-    with _hand(arguments, "rollback", name, channel) as (hand, operation):
+    with _acting(arguments, "rollback", name, channel) as (actor, operation):
         entry = rollback(
             store,
             name,
             channel,
             reason=arguments.reason,
-            who=hand.who,
-            now=hand.now,
-            nonce=hand.nonce,
+            actor=actor,
             passed_over=passed_over.append,
         )
         number = version_number(read_ledger(store, name), entry.version)
@@ -215,10 +213,10 @@ def _revoke(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import revoke
 
     store, name, selector = _named(arguments)
-    with _hand(arguments, "revoke", name, selector) as (hand, _):
+    with _acting(arguments, "revoke", name, selector) as (actor, _):
         entries = read_to_write(store, name)
         version = resolve(entries, selector)
-        entry = revoke(store, name, version, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce)
+        entry = revoke(store, name, version, reason=arguments.reason, actor=actor)
     if arguments.json:
         print_document(entry.to_json())
         return
@@ -232,15 +230,13 @@ def _demote(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import demote
 
     store, name, channel = _named(arguments)
-    with _hand(arguments, "demote", name, channel) as (hand, operation):
+    with _acting(arguments, "demote", name, channel) as (actor, operation):
         entries = read_to_write(store, name)
-        done = written_by(entries, hand.nonce, event="demote", channel=channel)
+        done = written_by(entries, actor.nonce, event="demote", channel=channel)
         version = done.version if done else current(entries, channel)
         if version is None:
             raise Refused(f"{name}: nothing is demoted from {channel}: nothing is in force there")
-        entry = demote(
-            store, name, version, channel, reason=arguments.reason, who=hand.who, now=hand.now, nonce=hand.nonce
-        )
+        entry = demote(store, name, version, channel, reason=arguments.reason, actor=actor)
     _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
         print_document(entry.to_json())
@@ -267,28 +263,28 @@ def _signer(arguments: Arguments) -> "Signer | None":
 
 
 @contextmanager
-def _hand(arguments: Arguments, *act: str) -> "Iterator[tuple[Hand, Operation]]":
-    """Give the hand of a command that acts, under the operation that the command begins or continues."""
+def _acting(arguments: Arguments, *act: str) -> "Iterator[tuple[Actor, Operation]]":
+    """Give the actor of a command, under the operation that the command begins or continues."""
     from datetime import UTC, datetime
     from uuid import uuid4
 
     from fair_distill.errors import ConfigError
+    from fair_distill.registry.actor import Actor
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.operations import operation
-    from fair_distill.stages import Hand
 
     chosen, now = arguments.operation, datetime.now(UTC)
     if chosen is not None and not _OPERATION.fullmatch(chosen):
         raise ConfigError(f"--operation is {chosen!r}; pass the id that the message of the first command names")
     folder, url = cache_folder(), arguments.registry
     with operation(folder, act, url=url, now=now, new=uuid4().hex, chosen=chosen) as this:
-        yield Hand(arguments.who, now, this.id, _signer(arguments)), this
+        yield Actor(arguments.who, now, this.id, _signer(arguments)), this
 
 
 def _named(arguments: Arguments) -> "tuple[Writer, str, str]":
     """The store, the dataset and what stands after the @."""
     from fair_distill.errors import ConfigError
-    from fair_distill.registry.ledger import check_name
+    from fair_distill.registry.entry import check_name
     from fair_distill.registry.writer import open_to_write
 
     name, _, selector = arguments.reference.partition("@")

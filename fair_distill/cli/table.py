@@ -79,7 +79,7 @@ def _where(arguments: Arguments) -> None:
     workspace, config = open_workspace(arguments)
     places = {
         what: path
-        for what, path in _places(workspace, config, locate(None, beside=workspace.root))
+        for what, path in _places(workspace, config, locate(None, folder=workspace.root))
         if "://" in str(path) or Path(path).exists()
     }
     if arguments.json:

@@ -10,7 +10,7 @@ from fair_distill.config.params import Config
 from fair_distill.config.sections import checked
 from fair_distill.config.yaml_dialect import MAXIMUM_BYTES, YamlError, parse_yaml
 from fair_distill.errors import ConfigError
-from fair_distill.storage.objects import open_objects
+from fair_distill.storage.schemes import open_object, open_store
 
 
 def load_config(path: Path) -> Config:
@@ -39,17 +39,16 @@ def load_floor(url: str) -> Gate:
 
     A folder, or an address that ends in neither .yaml nor .yml, stands for `gate.yaml` in it. Raises ConfigError.
     """
-    place, question, query = url.partition("?")
-    named = place.endswith((".yaml", ".yml")) if "://" in place else not Path(place).is_dir()
-    folder, name = place.rstrip("/"), "gate.yaml"
-    if named:
-        folder, name = (place.rpartition("/")[::2]) if "://" in place else (str(Path(place).parent), Path(place).name)
-    objects = open_objects(f"{folder}{question}{query}", said_by="--policy-floor")
+    is_file = url.partition("?")[0].endswith((".yaml", ".yml")) if "://" in url else not Path(url).is_dir()
+    if is_file:
+        store, name = open_object(url, source="--policy-floor")
+    else:
+        store, name = open_store(url, source="--policy-floor"), "gate.yaml"
     try:
-        text = objects.get(name).decode()
+        text = store.read(name).decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{objects.address(name)} is not readable: {error}") from None
-    return _gate(_parse(text, name=objects.address(name)), name=objects.address(name))
+        raise ConfigError(f"{store.address(name)} is not readable: {error}") from None
+    return _gate(_parse(text, name=store.address(name)), name=store.address(name))
 
 
 def _gate(raw: dict[Any, Any], *, name: str) -> Gate:

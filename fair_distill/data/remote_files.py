@@ -25,10 +25,10 @@ from fair_distill.data.files.file import File
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.files import atomic_file, write_bytes
-from fair_distill.storage.objects import open_objects
-from fair_distill.storage.s3 import Bucket, Entry
+from fair_distill.storage.schemes import open_object
+from fair_distill.storage.store import Store, StoredObject
 
-_SAID_BY = "params.yaml: data.source.path"
+_SOURCE = "params.yaml: data.source.path"
 _AT_ONCE = 16  # requests under way; S3 answers one in tens of milliseconds, whatever it is for
 _PACK_IMAGES, _PACK_BYTES = 1024, 32 * 2**20  # in one file of the cache, and so lost when interrupted
 _LISTED_AT_ONCE = 1000  # keys; S3 lists no more in one answer
@@ -48,24 +48,22 @@ class Remote:
     cache : the folder that contents are kept in
     """
 
-    bucket: Bucket
+    store: Store
     key: str
     cache: Path
 
     @classmethod
     def at(cls, url: str, *, cache: Path) -> "Remote":
         """Take an address apart: s3://bucket/key, with ?endpoint=URL if need be."""
-        objects = open_objects(url, said_by=_SAID_BY)
-        if not isinstance(objects, Bucket):
-            raise ConfigError(f"{_SAID_BY} is {url!r}; a path, or s3://bucket/key, was wanted")
-        return cls(Bucket(objects.name, "", objects.client, _SAID_BY), objects.prefix, cache)
+        store, key = open_object(url, source=_SOURCE)
+        return cls(store, key, cache)
 
     def file(self) -> File:
         """Return the object, copied."""
         for entry in self._listed(self.key):
             if entry.key == self.key:
                 return self._copied(entry)
-        raise DataError(f"{self.bucket.address(self.key)} is missing; mend params.yaml: data.source, or put it there")
+        raise DataError(f"{self.store.address(self.key)} is missing; mend params.yaml: data.source, or put it there")
 
     def tables(self, suffixes: Sequence[str]) -> list[File]:
         """Return the object if it is a table, or else the tables directly in the folder, copied."""
@@ -78,7 +76,7 @@ class Remote:
         ]
         if not found:
             raise DataError(
-                f"{self.bucket.address(self._below)} has no files of {', '.join(suffixes)}; "
+                f"{self.store.address(self._below)} has no files of {', '.join(suffixes)}; "
                 "mend params.yaml: data.source.path"
             )
         return [self._copied(entry) for entry in sorted(found, key=lambda entry: entry.key)]
@@ -94,17 +92,17 @@ class Remote:
             row = pa.compute.index(pa.compute.is_null(places), True).as_py()
             raise DataError(
                 f"{where} of row {row + 1}: {names[row].as_py()[:80]!r} is no object in "
-                f"{self.bucket.address(self._below)}; mend the table or add the object"
+                f"{self.store.address(self._below)}; mend the table or add the object"
             )
         places = places.to_numpy()
         etags, sizes = etags.take(pa.array(places)), sizes[places]
 
-        def entry(row: int) -> Entry:
-            return Entry(self._below + names[row].as_py(), etags[row].as_py(), int(sizes[row]))
+        def entry(row: int) -> StoredObject:
+            return StoredObject(self._below + names[row].as_py(), etags[row].as_py(), int(sizes[row]))
 
         return lambda: self._contents(entry, len(names), sizes)
 
-    def _contents(self, entry: Callable[[int], Entry], count: int, sizes: Array) -> Iterator[tuple[str, bytes]]:
+    def _contents(self, entry: Callable[[int], StoredObject], count: int, sizes: Array) -> Iterator[tuple[str, bytes]]:
         packs = _Packs(self.cache / "images")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             chunks = (
@@ -117,44 +115,44 @@ class Remote:
                     ahead = next(chunks, None)  # on its way while this one is being decoded
                     known = packs.kept(chunk.lacking)
                     for one, key in zip(chunk.entries, chunk.ids, strict=True):
-                        yield self.bucket.address(one.key), known[key] if key in known else packs[key]
+                        yield self.store.address(one.key), known[key] if key in known else packs[key]
             finally:
                 if ahead is not None:  # nobody wants more, or could not take more
                     packs.kept(ahead.lacking)
 
-    def _chunk(self, entries: list[Entry], packs: "_Packs", pool: ThreadPoolExecutor) -> "_Chunk":
+    def _chunk(self, entries: list[StoredObject], packs: "_Packs", pool: ThreadPoolExecutor) -> "_Chunk":
         ids = [self._id(one) for one in entries]
         lacking = {key: one for key, one in zip(ids, entries, strict=True) if key not in packs}
         return _Chunk(entries, ids, {key: pool.submit(self._read, one) for key, one in lacking.items()})
 
-    def _read(self, entry: Entry) -> bytes:
+    def _read(self, entry: StoredObject) -> bytes:
         if entry.size > _MOST_BYTES:
             raise DataError(
-                f"{self.bucket.address(entry.key)} has {entry.size:,} bytes; at most {_MOST_BYTES:,} are read "
+                f"{self.store.address(entry.key)} has {entry.size:,} bytes; at most {_MOST_BYTES:,} are read "
                 "of one image"
             )
-        content = b"".join(self.bucket.read(entry))
+        content = b"".join(self.store.stream(entry))
         if len(content) != entry.size:
-            raise ConfigError(f"{self.bucket.address(entry.key)} ended before its {entry.size:,} bytes; run again")
+            raise ConfigError(f"{self.store.address(entry.key)} ended before its {entry.size:,} bytes; run again")
         return content
 
-    def _copied(self, entry: Entry) -> File:
+    def _copied(self, entry: StoredObject) -> File:
         path = self.cache / "tables" / f"{self._id(entry).hex()}{PurePosixPath(entry.key).suffix}"
         if path.exists():
             _used(path)
         else:
             with atomic_file(path) as aside, aside.open("wb") as sink:
-                came = sum(map(sink.write, self.bucket.read(entry)))
+                came = sum(map(sink.write, self.store.stream(entry)))
                 if came != entry.size:
-                    raise ConfigError(f"{self.bucket.address(entry.key)} ended before its {entry.size:,} bytes")
-        return File(path, self.bucket.address(entry.key))
+                    raise ConfigError(f"{self.store.address(entry.key)} ended before its {entry.size:,} bytes")
+        return File(path, self.store.address(entry.key))
 
     @property
     def _below(self) -> str:
         return f"{self.key}/" if self.key else ""
 
-    def _listed(self, start: str) -> Iterator[Entry]:
-        for page in self.bucket.entries(start):
+    def _listed(self, start: str) -> Iterator[StoredObject]:
+        for page in self.store.pages(start):
             yield from page
 
     def _listing(self, cuts: Sequence[str] = ()) -> tuple[pa.Array, pa.Array, Array]:
@@ -174,7 +172,7 @@ class Remote:
 
     def _listed_between(self, after: str, last: str | None) -> tuple[pa.Array, pa.Array, Array]:
         keys, etags, sizes = [], [], []
-        for page in self.bucket.entries(self._below, after=after and self._below + after):
+        for page in self.store.pages(self._below, after=after and self._below + after):
             names = [entry.key.removeprefix(self._below) for entry in page]
             # Keys come in the order of their bytes.
             n = len(names) if last is None else bisect_right(names, last.encode(), key=str.encode)
@@ -185,8 +183,8 @@ class Remote:
                 break
         return pa.concat_arrays(keys), pa.concat_arrays(etags), np.concatenate(sizes)
 
-    def _id(self, entry: Entry) -> bytes:
-        said = f"{self.bucket.address(entry.key)}\0{entry.etag}\0{entry.size}"
+    def _id(self, entry: StoredObject) -> bytes:
+        said = f"{self.store.address(entry.key)}\0{entry.etag}\0{entry.size}"
         return hashlib.sha256(said.encode()).digest()[:_ID]
 
 
@@ -229,7 +227,7 @@ def _chunks(sizes: Array, count: int) -> Iterator[tuple[int, int]]:
 class _Chunk:
     """Some objects, their ids, and those of them that are not here and on their way."""
 
-    entries: list[Entry]
+    entries: list[StoredObject]
     ids: list[bytes]
     lacking: dict[bytes, Future[bytes]]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from fair_distill.distillation.optimiser_state import StateDict
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.files import sha256
-from fair_distill.storage.objects import Objects, open_objects
+from fair_distill.storage.schemes import open_store
+from fair_distill.storage.store import Store
 
 _KEEP = 2
 _SUFFIX = ".safetensors"
@@ -48,11 +49,11 @@ class CheckpointFolder:
             raise ConfigError(f"--checkpoint-every is {self.every}; give 1 or more steps")
 
     @cached_property
-    def _objects(self) -> Objects:
-        return open_objects(str(self.folder), said_by="--checkpoints")
+    def _store(self) -> Store:
+        return open_store(str(self.folder), source="--checkpoints")
 
     def _saved(self) -> list[str]:
-        return [key for key in self._objects.list(self.key) if key.endswith(_SUFFIX)]
+        return [key for key in self._store.list(f"{self.key}/") if key.endswith(_SUFFIX)]
 
     def latest(self) -> StateDict | None:
         """Return the newest state, or None if there is no checkpoint.
@@ -68,7 +69,7 @@ class CheckpointFolder:
         saved = self._saved()
         if not saved:
             return None
-        content, address = self._objects.get(saved[-1]), self._objects.address(saved[-1])
+        content, address = self._store.read(saved[-1]), self._store.address(saved[-1])
         if sha256(content) != saved[-1].removesuffix(_SUFFIX).rpartition("-")[2]:
             raise IntegrityError(
                 f"{address} is damaged or is not a checkpoint; remove it to continue from the previous checkpoint"
@@ -96,13 +97,13 @@ class CheckpointFolder:
         from safetensors.torch import save
 
         content = save({name: value.cpu().contiguous() for name, value in state.items()}, metadata={"key": self.key})
-        self._objects.put(f"{self.key}/{step:09d}-{sha256(content)}{_SUFFIX}", content)
+        self._store.put(f"{self.key}/{step:09d}-{sha256(content)}{_SUFFIX}", content)
         for old in self._saved()[:-_KEEP]:
-            self._objects.delete(old)
+            self._store.remove(old)
 
     def delete_all(self) -> None:
         """Delete the checkpoints of this run, which has finished."""
-        self._objects.clear(self.key)
+        self._store.clear(self.key)
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
-from fair_distill.storage.objects import Objects
+from fair_distill.storage.store import Store
 
 _ENDING = ".parquet"
 
@@ -61,18 +61,18 @@ class KeptParts:
 
     Parameters
     ----------
-    objects : a place that all machines reach; who can write there can make up what networks say, as with checkpoints
+    store : a place that all machines reach; who can write there can make up what networks say, as with checkpoints
     key : digest of all that decides what networks say
     parts : all there are, in their order
     """
 
-    objects: Objects
+    store: Store
     key: str
     parts: Sequence[Part]
 
     def keep(self, part: Part, found: Predictions) -> None:
         content = found.to_parquet()
-        self.objects.put(f"{self.key}/{self._number(part):04d}-{sha256(content)}{_ENDING}", content)
+        self.store.put(f"{self.key}/{self._number(part):04d}-{sha256(content)}{_ENDING}", content)
 
     def has(self, part: Part) -> bool:
         return self._number(part) in self._there()
@@ -86,7 +86,7 @@ class KeptParts:
 
     def done(self) -> None:
         """Let go of all parts."""
-        self.objects.clear(self.key)
+        self.store.clear(self.key)
 
     def _number(self, part: Part) -> int:
         if part not in self.parts:
@@ -97,11 +97,11 @@ class KeptParts:
         return self.parts.index(part)
 
     def _there(self) -> dict[int, str]:
-        found = [key for key in self.objects.list(self.key) if key.endswith(_ENDING)]
+        found = [key for key in self.store.list(f"{self.key}/") if key.endswith(_ENDING)]
         return {int(key.rpartition("/")[2].partition("-")[0]): key for key in found}
 
     def _read(self, key: str) -> Predictions:
-        content = self.objects.get(key)
+        content = self.store.read(key)
         if sha256(content) != key.removesuffix(_ENDING).rpartition("-")[2]:
-            raise IntegrityError(f"{self.objects.address(key)} is damaged; remove it and evaluate again")
-        return Predictions.from_parquet(content, name=self.objects.address(key))
+            raise IntegrityError(f"{self.store.address(key)} is damaged; remove it and evaluate again")
+        return Predictions.from_parquet(content, name=self.store.address(key))

@@ -15,9 +15,9 @@ from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.approvals import approved_by
 from fair_distill.registry.channels import in_force
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import check_signatures, grounds_of, refuse_expired, refuse_late, signed_verdicts
-from fair_distill.registry.ledger import Entry
-from fair_distill.registry.store import Store
+from fair_distill.registry.store import RegistryStore
 
 APPROVALS = "FAIR_DISTILL_APPROVALS"
 _EXAMPLE = "write CHANNEL=NUMBER and the public keys, as in production=2 ed25519:… ed25519:…"
@@ -40,7 +40,7 @@ class Admission:
 
 
 def admit(
-    store: Store,
+    store: RegistryStore,
     entries: Sequence[Entry],
     version: str,
     selector: str,
@@ -126,7 +126,7 @@ def _refuse_unsigned(entry: Entry | None, unsigned: Sequence[Entry], *, what: st
         )
 
 
-def _refuse_unapproved(store: Store, version: str, entry: Entry, verdict: Verdict, rule: Approvals) -> None:
+def _refuse_unapproved(store: RegistryStore, version: str, entry: Entry, verdict: Verdict, rule: Approvals) -> None:
     given = approved_by(store, entry.name, version, policy=verdict.policy, keys=rule.by)
     if len(given) < rule.at_least:
         raise IntegrityError(

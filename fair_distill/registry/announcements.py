@@ -11,8 +11,10 @@ from datetime import datetime
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
-from fair_distill.registry.ledger import check_name, parse_time, timestamp
-from fair_distill.registry.store import Absent, Store
+from fair_distill.registry.actor import Actor
+from fair_distill.registry.entry import check_name, parse_time, timestamp
+from fair_distill.registry.store import RegistryStore
+from fair_distill.storage.store import Absent
 
 _FORMAT = 1
 _PUBLISHING, _COLLECTING = "publishing/", "collecting/"
@@ -48,7 +50,7 @@ class Announcement:
         return announcement
 
 
-def announce(store: Store, name: str, version: str, keys: Iterable[str], *, now: datetime, nonce: str) -> None:
+def announce(store: RegistryStore, name: str, version: str, keys: Iterable[str], *, actor: Actor) -> None:
     """State the keys that a publication is about to write.
 
     Raises
@@ -56,9 +58,9 @@ def announce(store: Store, name: str, version: str, keys: Iterable[str], *, now:
     ConfigError
         If `gc` is removing some of them at this moment.
     """
-    announcement = Announcement(name, version, now, tuple(sorted(keys)))
-    time = timestamp(now).replace(":", "").replace("-", "")
-    store.create(f"{_PUBLISHING}{version}-{time}-{sha256(nonce.encode())[:16]}.json", announcement.to_json())
+    announcement = Announcement(name, version, actor.now, tuple(sorted(keys)))
+    time = timestamp(actor.now).replace(":", "").replace("-", "")
+    store.create(f"{_PUBLISHING}{version}-{time}-{sha256(actor.nonce.encode())[:16]}.json", announcement.to_json())
     for key in store.list(_COLLECTING):
         content = _read(store, key)
         planned = set() if content is None else set(_planned(content, name=key))  # that `gc` has ended
@@ -69,13 +71,13 @@ def announce(store: Store, name: str, version: str, keys: Iterable[str], *, now:
             )
 
 
-def announcements(store: Store) -> dict[str, Announcement]:
+def announcements(store: RegistryStore) -> dict[str, Announcement]:
     """Return the announcements of all publications, by key: those that run, ended or crashed."""
     contents = {key: _read(store, key) for key in store.list(_PUBLISHING)}
     return {key: Announcement.from_json(content, name=key) for key, content in contents.items() if content is not None}
 
 
-def plan(store: Store, keys: Iterable[str]) -> str:
+def plan(store: RegistryStore, keys: Iterable[str]) -> str:
     """State the keys that `gc` is about to remove; return the key of the plan, to be removed when it has ended."""
     content = to_json({"format": _FORMAT, "keys": sorted(keys)})
     key = f"{_COLLECTING}{sha256(content)}.json"
@@ -83,7 +85,7 @@ def plan(store: Store, keys: Iterable[str]) -> str:
     return key
 
 
-def _read(store: Store, key: str) -> bytes | None:
+def _read(store: RegistryStore, key: str) -> bytes | None:
     """Return a content that was listed; None if a `gc` has removed it since."""
     try:
         return store.read(key)

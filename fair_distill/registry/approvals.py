@@ -11,12 +11,13 @@ from fair_distill.errors import Undecided
 from fair_distill.files import sha256
 from fair_distill.registry.channels import refuse_revoked, version_number
 from fair_distill.registry.integrity import envelopes_of
+from fair_distill.registry.layout import evidence_key
 from fair_distill.registry.ledger import read_to_write
-from fair_distill.registry.store import Store, evidence_key, put
+from fair_distill.registry.store import RegistryStore, ensure_stored
 from fair_distill.statements import Signer, Statement, readable, signed_by
 
 
-def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer) -> None:
+def approve(store: RegistryStore, name: str, version: str, *, policy: str, sign: Signer) -> None:
     """Lay a signed approval of a version beside it; once more does nothing.
 
     Parameters
@@ -34,10 +35,10 @@ def approve(store: Store, name: str, version: str, *, policy: str, sign: Signer)
     version_number(entries, version)
     refuse_revoked(entries, version)
     envelope = sign(Statement("approvals", name, version, policy))
-    put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
+    ensure_stored(store, evidence_key(version, "statements", sha256(envelope)), envelope)
 
 
-def approved_by(store: Store, name: str, version: str, *, policy: str, keys: Sequence[str]) -> tuple[str, ...]:
+def approved_by(store: RegistryStore, name: str, version: str, *, policy: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Return those of the public keys that approved a version under a policy."""
     wanted = Statement("approvals", name, version, policy)
     statements = readable(envelopes_of(store, version))
@@ -46,7 +47,7 @@ def approved_by(store: Store, name: str, version: str, *, policy: str, keys: Seq
 
 
 def check_approvals(
-    store: Store,
+    store: RegistryStore,
     name: str,
     version: str,
     channels: Sequence[str],

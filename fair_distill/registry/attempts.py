@@ -9,12 +9,13 @@ who says, by name and in the ledger, that no example of it was ever asked begins
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, timestamp
-from fair_distill.registry.store import Store
+from fair_distill.registry.actor import Actor
+from fair_distill.registry.entry import Draft, Entry
+from fair_distill.registry.ledger import append, read_ledger
+from fair_distill.registry.store import RegistryStore
 
 
 def attempt_number(entries: Sequence[Entry], version: str, split: str) -> int | None:
@@ -48,9 +49,7 @@ def check_attempt(entries: Sequence[Entry], verdict: Verdict) -> None:
         )
 
 
-def reserve(
-    store: Store, name: str, version: str, split: str, *, fresh: str = "", who: str, now: datetime, nonce: str
-) -> int:
+def reserve(store: RegistryStore, name: str, version: str, split: str, *, fresh: str = "", actor: Actor) -> int:
     """Enter an attempt, unless it is there, and return its number. Of two at once each gets a number of its own.
 
     Parameters
@@ -71,15 +70,7 @@ def reserve(
             )
         if attempt_number(entries, version, split) is not None:
             return None
-        return Draft(
-            event="attempt",
-            version=version,
-            split=split,
-            reason=fresh,
-            who=who,
-            time=timestamp(now),
-            nonce=nonce,
-        )
+        return actor.draft("attempt", version, split=split, reason=fresh)
 
     append(store, name, make)
     number = attempt_number(read_ledger(store, name), version, split)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from fair_distill.errors import ConfigError, IntegrityError, Refused
-from fair_distill.registry.ledger import Entry, Event
+from fair_distill.registry.entry import Entry, Event
 
 _NUMBER = re.compile(r"v([1-9][0-9]{0,11})")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12,64})")

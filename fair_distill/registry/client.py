@@ -10,11 +10,11 @@ from fair_distill.config import Approvals
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry import ledger
+from fair_distill.registry import entry as ledger_entry
 from fair_distill.registry.admission import admit
 from fair_distill.registry.channels import refuse_revoked, resolve, version_number
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch, files_of, manifest_of, read_provenance, set_of
-from fair_distill.registry.ledger import Entry
 from fair_distill.registry.lookup import opened, parse, selected, trusted
 from fair_distill.registry.manifest import Manifest
 from fair_distill.registry.pins import pinned
@@ -169,7 +169,7 @@ def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest
 
 
 def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
-    """Return the entries that were there at the end of a day, or at a moment (see `ledger.until`); all for None."""
+    """Return the entries that were there at the end of a day, or at a moment (see `entry.until`); all for None."""
     if as_of is None:
         return entries
     try:
@@ -179,7 +179,7 @@ def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
             moment = datetime.strptime(as_of, "%Y-%m-%dT%H:%M:%SZ").strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
         raise ConfigError(f"as_of is {as_of!r}; a day as in 2026-03-03 or 2026-03-03T12:00:00Z was wanted") from None
-    then = ledger.until(entries, moment)
+    then = ledger_entry.until(entries, moment)
     if not then:
         first = min(entry.time for entry in entries)
         raise ConfigError(f"nothing was published as {entries[0].name!r} by {as_of}; the first was at {first}")

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, FairDistillWarning, IntegrityError
 from fair_distill.files import parse_json, sha256, to_json, write_bytes
-from fair_distill.registry.ledger import Entry, entry_key
-from fair_distill.registry.store import Absent, Store, check_folder, check_key, identity_of, is_named_so, same_place
+from fair_distill.registry.entry import Entry, entry_key
+from fair_distill.registry.layout import check_folder, check_key, matches_key
+from fair_distill.registry.store import RegistryStore, identity_of, same_location
+from fair_distill.storage.store import Absent
 
-ENVIRONMENT = "FAIR_DISTILL_CACHE"
+CACHE_VARIABLE = "FAIR_DISTILL_CACHE"
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ class Head:
 
 def cache_folder() -> Path | None:
     """Return the folder in which consumers keep what they saw; None if FAIR_DISTILL_CACHE is empty."""
-    setting = os.environ.get(ENVIRONMENT)
+    setting = os.environ.get(CACHE_VARIABLE)
     if setting is not None:
         return Path(setting) if setting else None
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "fair-distill"
     except RuntimeError:  # a container's user may have no home
-        _warn(f"this user has no home folder, so nothing is remembered. Set {ENVIRONMENT} to a folder")
+        _warn(f"this user has no home folder, so nothing is remembered. Set {CACHE_VARIABLE} to a folder")
         return None
 
 
@@ -121,7 +123,7 @@ def _heads(folder: Path, name: str, identity: str) -> list[Head]:
     except OSError as error:
         raise ConfigError(
             f"{path}, which says how far the ledger went, cannot be read: {error.strerror}. Make it readable, "
-            f"or set {ENVIRONMENT} to another folder"
+            f"or set {CACHE_VARIABLE} to another folder"
         ) from None
     try:
         value = parse_json(content, name=str(path))
@@ -137,7 +139,7 @@ def _earlier_heads(folder: Path, name: str, identity: str) -> list[Head]:
     for path in sorted((folder / "registries").glob(f"*/heads/{name}.json")):
         with suppress(OSError, FairDistillError, KeyError, TypeError, ValueError):
             value = parse_json(path.read_bytes(), name=str(path))
-            if "store" not in value and same_place(value["registry"], identity):
+            if "store" not in value and same_location(value["registry"], identity):
                 heads.append(Head(path, int(value["number"]), str(value["digest"])))
     return heads
 
@@ -150,8 +152,8 @@ def _keep(folder: Path, path: Path, content: bytes, *, required: bool = False) -
         # The same line for every file, so that it is shown once.
         line = f"the cache {folder} cannot be written: {str(error).rpartition(': ')[2]}"
         if required:
-            raise ConfigError(f"{line}. Set {ENVIRONMENT} to a folder that can be written") from None
-        _warn(f"{line}. Set {ENVIRONMENT} to a folder that can be written, or to nothing to remember nothing")
+            raise ConfigError(f"{line}. Set {CACHE_VARIABLE} to a folder that can be written") from None
+        _warn(f"{line}. Set {CACHE_VARIABLE} to a folder that can be written, or to nothing to remember nothing")
 
 
 def _warn(line: str) -> None:
@@ -166,7 +168,7 @@ class Cached:
     not settled, always come from the other store. Offline, everything comes from the folder.
     """
 
-    def __init__(self, folder: Path, behind: Store | None, *, settled: Container[str] = ()) -> None:
+    def __init__(self, folder: Path, behind: RegistryStore | None, *, settled: Container[str] = ()) -> None:
         self.folder = folder / "contents"
         self.cache = folder.parents[1]  # of which this is the part about one registry: warnings name it
         self.behind = behind
@@ -186,7 +188,7 @@ class Cached:
                 f"{key} is not in the cache {self.folder}, and offline nothing else is asked; load it once online"
             )
         content = self.behind.read(key, at_most=at_most)
-        if is_named_so(key, content):
+        if matches_key(key, content):
             _keep(self.cache, self.folder / key, content)
         return content
 
@@ -208,6 +210,6 @@ class Cached:
     def _kept(self, key: str) -> bytes | None:
         with suppress(OSError):
             kept = (self.folder / key).read_bytes()
-            if is_named_so(key, kept):
+            if matches_key(key, kept):
                 return kept
         return None

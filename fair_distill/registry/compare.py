@@ -50,7 +50,7 @@ class Difference:
     metrics: tuple[Changed, ...]
 
 
-def compare(a: Found, b: Found) -> Difference:
+def compare_versions(a: Found, b: Found) -> Difference:
     """Return what differs between two versions. Equal versions differ in nothing."""
     return Difference(
         a,

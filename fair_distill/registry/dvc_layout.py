@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 
 from fair_distill.files import md5
+from fair_distill.registry.layout import object_key
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, Manifest
-from fair_distill.registry.store import object_key
 
 
 def beside_files(manifest: Manifest, provenance: bytes) -> dict[str, bytes]:

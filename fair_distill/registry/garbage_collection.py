@@ -22,9 +22,11 @@ from fair_distill.registry.announcements import Announcement, announcements, pla
 from fair_distill.registry.channels import published
 from fair_distill.registry.client_state import known_names, remember
 from fair_distill.registry.dvc_layout import object_keys
+from fair_distill.registry.entry import BETWEEN_WRITERS, Entry
 from fair_distill.registry.integrity import fetch, manifest_of
-from fair_distill.registry.ledger import BETWEEN_WRITERS, Entry, names, read_ledger
-from fair_distill.registry.store import Apart, Store, manifest_key
+from fair_distill.registry.layout import manifest_key
+from fair_distill.registry.ledger import names, read_ledger
+from fair_distill.registry.store import RegistryStore, SeparatePredictions
 from fair_distill.registry.verify import check_head, read_anchor
 
 # How long a publication may run, and how long garbage waits between the two runs.
@@ -99,7 +101,7 @@ class Vouching:
     trust: Sequence[str] = ()
 
 
-def check_ledgers(store: Store, vouching: Vouching, *, now: datetime) -> dict[str, Head]:
+def check_ledgers(store: RegistryStore, vouching: Vouching, *, now: datetime) -> dict[str, Head]:
     """See that every ledger is complete, as far as is known from elsewhere; return how far each goes.
 
     The datasets are those that have a ledger, that are vouched for, that a publication announced, and that a version
@@ -139,7 +141,7 @@ def check_ledgers(store: Store, vouching: Vouching, *, now: datetime) -> dict[st
     return {name: Head(len(entries), entries[-1].digest if entries else "") for name, entries in ledgers.items()}
 
 
-def _unknown(store: Store, ledgers: Mapping[str, Sequence[Entry]], *, now: datetime) -> list[str]:
+def _unknown(store: RegistryStore, ledgers: Mapping[str, Sequence[Entry]], *, now: datetime) -> list[str]:
     """Return the datasets without a ledger that an old announcement or a version which no ledger names belongs to."""
     versions = {key.split("/")[1] for key in store.list("versions/")}
     lost = versions - {version for entries in ledgers.values() for version in published(entries)}
@@ -176,7 +178,7 @@ def _not_vouched(name: str, entries: Sequence[Entry]) -> str:
     )
 
 
-def garbage(store: Store, *, now: datetime, pinned: Sequence[str] = ()) -> tuple[str, ...]:
+def garbage(store: RegistryStore, *, now: datetime, pinned: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the keys that nothing names and no running publication announced, sorted.
 
     Parameters
@@ -193,7 +195,7 @@ def garbage(store: Store, *, now: datetime, pinned: Sequence[str] = ()) -> tuple
 
 
 def _garbage(
-    store: Store, announced: Mapping[str, Announcement], *, since: datetime, pinned: Sequence[str]
+    store: RegistryStore, announced: Mapping[str, Announcement], *, since: datetime, pinned: Sequence[str]
 ) -> tuple[str, ...]:
     kept = {version for name in names(store) for version in published(read_ledger(store, name))} | set(pinned)
     running = {key for one in announced.values() if one.time >= since for key in one.keys}
@@ -218,19 +220,19 @@ def _garbage(
     )
 
 
-def _objects_of(store: Store, version: str, keys: Sequence[str]) -> set[str]:
+def _objects_of(store: RegistryStore, version: str, keys: Sequence[str]) -> set[str]:
     """Return the keys of a version's objects; if it has several provenances, those of all of them."""
     provenances = [key for key in keys if key.startswith(f"versions/{version}/provenance/")]
     return object_keys(manifest_of(store, version), [fetch(store, key, Path(key).stem) for key in provenances])
 
 
-def _of_other_registries(store: Store, announced: Mapping[str, Announcement]) -> set[str]:
+def _of_other_registries(store: RegistryStore, announced: Mapping[str, Announcement]) -> set[str]:
     """Return the predictions of versions that this registry knows nothing of.
 
     Several registries may keep their predictions in one place. Those of a version are this registry's if the public
     side has something of the version, or a publication announced it.
     """
-    if not isinstance(store, Apart):
+    if not isinstance(store, SeparatePredictions):
         return set()
     public = store.public.list("versions/")
     known = {key.split("/")[1] for key in public} | {one.version for one in announced.values()}
@@ -238,7 +240,7 @@ def _of_other_registries(store: Store, announced: Mapping[str, Announcement]) ->
 
 
 def remove(
-    store: Store, look: Look, *, now: datetime, delete: Callable[[str], None], pinned: Sequence[str] = ()
+    store: RegistryStore, look: Look, *, now: datetime, delete: Callable[[str], None], pinned: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Remove what was garbage at the first run and still is; return its keys.
 
@@ -264,7 +266,7 @@ def remove(
     return tuple(sorted(left, key=lambda key: (key[0] != "v", key)))
 
 
-def _check_heads(store: Store, look: Look) -> None:
+def _check_heads(store: RegistryStore, look: Look) -> None:
     for name, head in look.heads.items():
         entries = read_ledger(store, name)
         there = entries[head.number - 1].digest if 0 < head.number <= len(entries) else ""
@@ -276,7 +278,7 @@ def _check_heads(store: Store, look: Look) -> None:
 
 
 def _remove_announcements(
-    store: Store, announced: Mapping[str, Announcement], *, since: datetime, delete: Callable[[str], None]
+    store: RegistryStore, announced: Mapping[str, Announcement], *, since: datetime, delete: Callable[[str], None]
 ) -> None:
     """Remove the announcements of publications that are in a ledger, or of which nothing is left."""
     kept = {version for name in names(store) for version in published(read_ledger(store, name))}

@@ -15,31 +15,25 @@ from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempts import check_attempt
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.dvc_layout import beside_files
-from fair_distill.registry.ledger import BETWEEN_WRITERS, ON_GROUNDS, Entry, parse_time
+from fair_distill.registry.entry import BETWEEN_WRITERS, ON_GROUNDS, Entry, parse_time
+from fair_distill.registry.layout import EVIDENCE, evidence_key, key_fault, manifest_key, object_key
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
-from fair_distill.registry.store import (
-    EVIDENCE,
-    Absent,
-    Store,
-    evidence_key,
-    key_fault,
-    manifest_key,
-    object_key,
-)
+from fair_distill.registry.store import RegistryStore
 from fair_distill.statements import Statement, read_envelope, require
+from fair_distill.storage.store import Absent
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _WAIVED = re.compile(r"waived until ([0-9]{4}-[0-9]{2}-[0-9]{2}) ")
 
 
-def read(store: Store, key: str, *, at_most: int | None = None) -> bytes:
+def read(store: RegistryStore, key: str, *, at_most: int | None = None) -> bytes:
     try:
         return store.read(key, at_most=at_most)
     except Absent:
         raise IntegrityError(f"{key} is missing from the registry, and the ledger or a manifest names it") from None
 
 
-def fetch(store: Store, key: str, digest: str) -> bytes:
+def fetch(store: RegistryStore, key: str, digest: str) -> bytes:
     """Return what lies under a key that is named by its SHA-256."""
     content = read(store, key)
     if sha256(content) != digest:
@@ -49,7 +43,7 @@ def fetch(store: Store, key: str, digest: str) -> bytes:
     return content
 
 
-def manifest_of(store: Store, version: str) -> Manifest:
+def manifest_of(store: RegistryStore, version: str) -> Manifest:
     key = manifest_key(version)
     return Manifest.from_json(fetch(store, key, version), name=key)
 
@@ -62,7 +56,7 @@ def read_provenance(content: bytes, *, name: str) -> dict[str, Any]:
     return value
 
 
-def files_of(store: Store, manifest: Manifest) -> dict[str, bytes]:
+def files_of(store: RegistryStore, manifest: Manifest) -> dict[str, bytes]:
     files = {}
     for entry in manifest.files:
         key = object_key(entry.md5)
@@ -71,7 +65,7 @@ def files_of(store: Store, manifest: Manifest) -> dict[str, bytes]:
     return files
 
 
-def check_beside(store: Store, manifest: Manifest, provenance: bytes) -> list[tuple[str, bytes]]:
+def check_beside(store: RegistryStore, manifest: Manifest, provenance: bytes) -> list[tuple[str, bytes]]:
     """Return key and content of what lies beside a version's files for DVC, once it is what was written there."""
     beside = beside_files(manifest, provenance)
     for key, content in beside.items():
@@ -92,7 +86,7 @@ def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> Distill
     return replace(loaded, source_digests=manifest.own)
 
 
-def grounds_of(store: Store, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:
+def grounds_of(store: RegistryStore, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:
     """Return the entries that put a version in a channel, each with the verdict it gives as its ground, checked.
 
     A ground that rested on a waiver which had already expired is returned too. It is a fact about one channel at one
@@ -125,7 +119,7 @@ def _ground(entry: Entry, content: bytes, entries: Sequence[Entry]) -> Verdict:
     return verdict
 
 
-def ground_fault(store: Store, entries: Sequence[Entry], entry: Entry, today: date) -> str | None:
+def ground_fault(store: RegistryStore, entries: Sequence[Entry], entry: Entry, today: date) -> str | None:
     """Say why the ground of an entry does not hold on a day; None if it does."""
     if entry.verdict is None:
         return None
@@ -182,7 +176,7 @@ def waived_until(verdict: Verdict) -> str:
     return min(day[1] for day in days if day)
 
 
-def envelopes_of(store: Store, version: str) -> list[tuple[str, bytes]]:
+def envelopes_of(store: RegistryStore, version: str) -> list[tuple[str, bytes]]:
     """Return the key and content of each statement file of a version that can be read at all."""
     envelopes = []
     for key in store.list(f"versions/{version}/statements/"):
@@ -193,7 +187,7 @@ def envelopes_of(store: Store, version: str) -> list[tuple[str, bytes]]:
 
 
 def check_signatures(
-    store: Store, name: str, version: str, verdicts: Sequence[str], keys: Sequence[str], *, what: str
+    store: RegistryStore, name: str, version: str, verdicts: Sequence[str], keys: Sequence[str], *, what: str
 ) -> None:
     """See that a provenance and the given verdicts of a version are signed by one of the keys.
 
@@ -211,7 +205,7 @@ def check_signatures(
 
 
 def signed_verdicts(
-    store: Store, name: str, version: str, verdicts: Sequence[str], keys: Sequence[str], *, what: str
+    store: RegistryStore, name: str, version: str, verdicts: Sequence[str], keys: Sequence[str], *, what: str
 ) -> list[str]:
     """Return those of the verdicts that one of the keys signed. Raises IntegrityError if none is."""
     return _signed(envelopes_of(store, version), "verdicts", name, version, verdicts, keys, what=what)
@@ -252,7 +246,7 @@ def statement_fault(key: str, content: bytes, version: str) -> str | None:
     return None if subject == version else f"it is about {subject[:12]}…, another version"
 
 
-def check_evidence(store: Store, version: str, key: str) -> bytes:
+def check_evidence(store: RegistryStore, version: str, key: str) -> bytes:
     """Return a file of a version's evidence, once it matches its key and names that version. Not for statements."""
     kind, _, file = key.removeprefix(f"versions/{version}/").partition("/")
     digest = file.partition(".")[0]

@@ -1,14 +1,11 @@
-"""What happened to the versions of a dataset: an append-only ledger of numbered entries, chained by their SHA-256.
+"""The ledger of a dataset: an append-only list of numbered entries, each with the SHA-256 of the one before it.
 
-Nothing else says what is published, promoted or revoked; `channels` reads it off the entries. An entry is
-written by creating the key of its number, so of two writers one gets the number and the other is told.
+The ledger alone determines what is published, promoted or revoked; `channels` computes it from the entries. A writer
+adds an entry by creating the key of its number. If two writers race, one gets the number and the other tries again.
 
-The chain shows entries that were edited, removed, exchanged or put in between, and the seal shows damage to
-the newest. It cannot show that the newest entries were taken away, or that somebody who may write to the store
-wrote them anew, seals and all: that needs a head kept elsewhere, and signatures.
-
-The number is the order of the entries. The time is the clock of the writer, so it can be wrong: an entry whose clock
-ran ahead does not change the times of later entries. See `until` for how a moment is resolved.
+The chain of digests shows entries that were edited, removed, replaced or inserted, and the seal shows damage to the
+newest entry. Two attacks need other means. If the newest entries are removed, only a head that is kept elsewhere shows
+it. If someone who can write to the store rewrites the whole ledger with new seals, only signatures show it.
 """
 
 import re
@@ -16,14 +13,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import chain, islice
-from typing import Literal, get_args
 
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
-from fair_distill.files import is_sha256, parse_json, sha256, to_json
+from fair_distill.registry.entry import (
+    BETWEEN_WRITERS,
+    GENESIS,
+    Draft,
+    Entry,
+    check_name,
+    entry_fault,
+    entry_key,
+    parse_time,
+)
+from fair_distill.registry.layout import check_writable
 from fair_distill.registry.snapshots import (
     SMALLEST,
     Snapshot,
@@ -32,158 +37,25 @@ from fair_distill.registry.snapshots import (
     read_snapshot,
     write_missing,
 )
-from fair_distill.registry.store import MOST_SKEW, Absent, Store, Unanswered, check_written
+from fair_distill.registry.store import RegistryStore
+from fair_distill.storage.store import Absent, Unanswered
 
-Event = Literal["publish", "promote", "demote", "rollback", "revoke", "attempt"]
-# The events that put a version in force, on the ground of a verdict that passed.
-ON_GROUNDS = ("promote", "rollback")
-
-_FORMAT = 1
-_GENESIS = "0" * 64
-_SLUG = re.compile(r"[A-Za-z0-9_-]+")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-# A lone surrogate, which a command line can hand over, is no UTF-8.
-_TEXT = re.compile(r"[^\ud800-\udfff]+")
 _KEY = re.compile(r"([0-9]{12})\.json")
-_ABOUT_VERSIONS = ("publish", "revoke", "attempt")
 # Of N racers that write m entries each, the unluckiest loses (N - 1)·m numbers.
 _TRIES = 1000
-# Two writers whose clocks each differ from the store's by at most `store.MOST_SKEW` differ by at most this.
-BETWEEN_WRITERS = 2 * MOST_SKEW
 _AT_ONCE = 16  # requests for entries under way
 _UNANSWERED_TRIES = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """What a writer wants to enter; the ledger adds number, name and the digest of the entry before.
-
-    Attributes
-    ----------
-    channel : the channel it is about; None for what is about the version: publish, revoke, attempt
-    verdict : SHA-256 of the verdict that allows it; promote and rollback have one
-    nonce : says which command wrote it; of no two commands the same
-    split : SHA-256 of the gate split that the version is to be judged on; an attempt has one
-    """
-
-    event: Event
-    version: str
-    channel: str | None = None
-    verdict: str | None = None
-    reason: str = ""
-    who: str
-    time: str
-    nonce: str
-    split: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry(Draft):
-    """One entry as it stands in the ledger.
-
-    Attributes
-    ----------
-    number : from 1, without gaps
-    prev : SHA-256 of the bytes of the entry before; 64 zeros in the first
-    """
-
-    number: int
-    prev: str
-    name: str
-
-    def to_json(self) -> bytes:
-        body = {"format": _FORMAT, **asdict(self)}
-        if self.split is None:  # as it was written before there were attempts
-            del body["split"]
-        # The next entry covers this one's bytes; until there is a next, the seal shows a flipped bit.
-        return to_json({**body, "seal": sha256(to_json(body))})
-
-    @cached_property
-    def digest(self) -> str:
-        return sha256(self.to_json())
-
-    @classmethod
-    def from_json(cls, content: bytes, *, name: str) -> "Entry":
-        """Read an entry. Raises IntegrityError unless writing it again gives the same bytes."""
-        return _entry_of(content, name)
-
-
-@lru_cache(maxsize=2**14)  # a command reads a ledger several times, and equal bytes are equal entries
-def _entry_of(content: bytes, name: str) -> Entry:
-    value = parse_json(content, name=name, error=IntegrityError)
-    try:
-        entry = Entry(**{key: item for key, item in value.items() if key not in ("format", "seal")})
-        fault = _fault(entry)
-        if fault:
-            raise ValueError(fault)
-        same = entry.to_json() == content
-    except (TypeError, ValueError) as error:
-        raise IntegrityError(f"{name} is not a ledger entry of format {_FORMAT}: {error}") from None
-    if not same:
-        raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
-    vars(entry)["digest"] = sha256(content)  # which `digest` would compute by writing the entry again
-    return entry
-
-
-def timestamp(now: datetime) -> str:
-    """Return a time as the ledger writes it: UTC, to the second."""
-    if now.tzinfo is None:
-        raise ConfigError(f"a time with its zone is needed, such as datetime.now(UTC); got {now!r}")
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_time(time: str) -> datetime:
-    """Return the moment that a ledger entry states."""
-    return datetime.fromisoformat(time)
-
-
-def until(entries: Sequence[Entry], moment: str) -> tuple[Entry, ...]:
-    """Return the entries that were there at a moment: up to the last one that is dated at or before it.
-
-    Entries are written in the order of their numbers. So an entry was there at the latest when a later entry was
-    written, whatever its own clock said. If one entry is dated 2036 and the next ones are dated properly, the rule
-    places it before the next one. Until a next entry exists, an entry dated in the future is not there yet.
-    """
-    last = max((entry.number for entry in entries if entry.time <= moment), default=0)
-    return tuple(entries[:last])
-
-
-def clock_faults(entries: Sequence[Entry], now: datetime) -> tuple[str, ...]:
-    """Return one line for each entry whose clock was ahead: dated after now, or after an entry that follows it."""
-    faults = []
-    earliest = now
-    for entry in reversed(entries):
-        time = parse_time(entry.time)
-        if time > earliest + BETWEEN_WRITERS:
-            faults.append(
-                f"entry {entry.number} of {entry.name}'s ledger is dated {entry.time}: the clock of its writer "
-                f"({entry.who}) was ahead. The order of the entries is their number"
-            )
-        earliest = min(earliest, time)
-    return tuple(reversed(faults))
-
-
-def check_name(name: str) -> str:
-    """Return a dataset's name, or say what is wrong with it."""
-    parts = name.split("/")
-    if len(parts) > 2 or not all(_SLUG.fullmatch(part) for part in parts):
-        raise ConfigError(
-            f"a dataset is named `dataset` or `team/dataset`, in letters, digits, '-' and '_'; got {name!r}"
-        )
-    return name
-
-
-def names(store: Store) -> tuple[str, ...]:
+def names(store: RegistryStore) -> tuple[str, ...]:
     """Return the datasets that have a ledger."""
     folders = (key.removeprefix("ledger/").rpartition("/")[0] for key in store.list("ledger/"))
     return tuple(sorted({folder for folder in folders if folder}))
 
 
-def entry_key(name: str, number: int) -> str:
-    return f"ledger/{name}/{number:012d}.json"
-
-
-def read_ledger(store: Store, name: str, *, known: tuple[Entry, ...] = (), snapshots: bool = True) -> tuple[Entry, ...]:
+def read_ledger(
+    store: RegistryStore, name: str, *, known: tuple[Entry, ...] = (), snapshots: bool = True
+) -> tuple[Entry, ...]:
     """Return the entries of a dataset, oldest first; none if nothing was ever published under the name.
 
     Parameters
@@ -250,7 +122,7 @@ class Listing:
 
 
 def _read_entries(
-    store: Store,
+    store: RegistryStore,
     name: str,
     known: tuple[Entry, ...],
     last: int,
@@ -289,7 +161,7 @@ class Witness(ABC):
         """Raise IntegrityError unless the ledger continues what was seen of it before."""
 
 
-def read_to_write(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
+def read_to_write(store: RegistryStore, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
     """Return the ledger for a command that will write, once it continues what this machine saw of it before."""
     entries = read_ledger(store, name, known=known)
     if not isinstance(store, Witness):
@@ -306,7 +178,7 @@ def read_to_write(store: Store, name: str, *, known: tuple[Entry, ...] = ()) -> 
 
 
 def append(
-    store: Store,
+    store: RegistryStore,
     name: str,
     make: Callable[[tuple[Entry, ...]], Draft | None],
 ) -> Entry | None:
@@ -324,7 +196,7 @@ def append(
             return None
         entry = _numbered(draft, name, entries)
         key, content = entry_key(name, entry.number), entry.to_json()
-        check_written(key, content)
+        check_writable(key, content)
         if _landed(store, key, content):
             if isinstance(store, Witness):
                 with suppress(FairDistillError):  # the entry is written, whether or not it can be remembered here
@@ -339,8 +211,8 @@ def append(
 
 def _numbered(draft: Draft, name: str, entries: Sequence[Entry]) -> Entry:
     fields = {field: getattr(draft, field) for field in Draft.__dataclass_fields__}
-    entry = Entry(**fields, number=1, prev=_GENESIS, name=name)
-    fault = _fault(entry)
+    entry = Entry(**fields, number=1, prev=GENESIS, name=name)
+    fault = entry_fault(entry)
     if fault:
         raise ConfigError(f"{name}: this cannot be entered in the ledger: {fault}")
     if not entries:
@@ -359,7 +231,7 @@ def _entry_time(writer: str, before: str) -> str:
     return before if timedelta(0) < ahead <= BETWEEN_WRITERS else writer
 
 
-def _landed(store: Store, key: str, content: bytes) -> bool:
+def _landed(store: RegistryStore, key: str, content: bytes) -> bool:
     """Write an entry, or say that another has its number.
 
     The bytes carry the command's nonce, so finding them at the key means that this call put them there, be it
@@ -382,7 +254,7 @@ def _landed(store: Store, key: str, content: bytes) -> bool:
 def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry]) -> Entry:
     """Return an entry that follows on those before it."""
     entry = Entry.from_json(content, name=f"entry {number} of {name}'s ledger ({entry_key(name, number)})")
-    prev = before[-1].digest if before else _GENESIS
+    prev = before[-1].digest if before else GENESIS
     if (entry.name, entry.number) != (name, number):
         raise IntegrityError(
             f"entry {number} of {name}'s ledger is entry {entry.number} of {entry.name}'s; it has been exchanged"
@@ -392,48 +264,3 @@ def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry])
             f"entry {number} of {name}'s ledger follows on {entry.prev[:12]}…, but the entry before it is {prev[:12]}…"
         )
     return entry
-
-
-def _fault(entry: Entry) -> str | None:
-    """Say which field is not what it has to be. Types too: the entry may come from a file."""
-    rules = {
-        "event": (entry.event in get_args(Event), f"one of {', '.join(get_args(Event))}"),
-        "number": (type(entry.number) is int, "a whole number"),
-        "prev": (is_sha256(entry.prev), "a SHA-256"),
-        "name": (_fits(_TEXT, entry.name), "a text"),
-        "version": (is_sha256(entry.version), "the SHA-256 of a manifest"),
-        "channel": (
-            entry.channel is None if entry.event in _ABOUT_VERSIONS else _fits(_SLUG, entry.channel),
-            f"null for {' and '.join(_ABOUT_VERSIONS)}, else a name of letters, digits, '-' and '_'",
-        ),
-        "verdict": (
-            is_sha256(entry.verdict) or (entry.verdict is None and entry.event not in ON_GROUNDS),
-            f"the SHA-256 of a verdict; {' and '.join(ON_GROUNDS)} have one",
-        ),
-        "split": (
-            is_sha256(entry.split) if entry.event == "attempt" else entry.split is None,
-            "the SHA-256 of a gate split; an attempt has one, and nothing else has",
-        ),
-        "reason": (entry.reason == "" or _fits(_TEXT, entry.reason), "a text, or empty"),
-        "who": (_fits(_TEXT, entry.who), "a text"),
-        "time": (_is_time(entry.time), "UTC as in 2026-03-03T12:00:00Z"),
-        "nonce": (_fits(_TEXT, entry.nonce), "a text"),
-    }
-    for field, (fits, wanted) in rules.items():
-        if not fits:
-            return f"{field} is {wanted}; got {getattr(entry, field)!r}"
-    return None
-
-
-def _is_time(value: object) -> bool:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        return False
-    try:
-        parse_time(value)
-    except ValueError:  # such as the 30th of February
-        return False
-    return True
-
-
-def _fits(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None

@@ -12,10 +12,18 @@ from pathlib import Path
 
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.registry.channels import refuse_revoked, resolve
-from fair_distill.registry.client_state import ENVIRONMENT as CACHE
-from fair_distill.registry.client_state import Cached, cache_folder, kept_place, place_of, remember, settled
-from fair_distill.registry.ledger import Entry, check_name, clock_faults, names, read_ledger
-from fair_distill.registry.store import ENVIRONMENT, Store, locate, open_store
+from fair_distill.registry.client_state import (
+    CACHE_VARIABLE,
+    Cached,
+    cache_folder,
+    kept_place,
+    place_of,
+    remember,
+    settled,
+)
+from fair_distill.registry.entry import Entry, check_name, clock_faults
+from fair_distill.registry.ledger import names, read_ledger
+from fair_distill.registry.store import REGISTRY_VARIABLE, RegistryStore, locate, open_registry
 from fair_distill.statements import check_keys
 
 TRUST = "FAIR_DISTILL_TRUST"
@@ -44,7 +52,7 @@ def trusted(trust: Sequence[str] | None) -> tuple[str, ...]:
 
 def opened(
     name: str, registry: str | None, *, offline: bool = False, cached: bool = True
-) -> tuple[Store, tuple[Entry, ...]]:
+) -> tuple[RegistryStore, tuple[Entry, ...]]:
     """Return a registry's store and the ledger of a dataset, which goes on from what was seen of it here before.
 
     Parameters
@@ -53,15 +61,17 @@ def opened(
     cached : False to ask the registry itself for everything, and to read every entry from its own file
     """
     url = locate(registry)
-    place = open_store(url)
-    store: Store = place
-    identity, folder = place.identity, cache_folder()
-    far = identity.startswith("s3://")
-    if far and offline and folder is None:
-        raise ConfigError(f"offline needs the cache, and {CACHE} is empty; set it to the folder that has the cache")
-    if far and folder and cached:
+    registry_store = open_registry(url)
+    store: RegistryStore = registry_store
+    identity, folder = registry_store.identity, cache_folder()
+    remote = registry_store.remote
+    if remote and offline and folder is None:
+        raise ConfigError(
+            f"offline needs the cache, and {CACHE_VARIABLE} is empty; set it to the folder that has the cache"
+        )
+    if remote and folder and cached:
         kept = kept_place(folder, name, identity) if offline else place_of(folder, identity)
-        store, entries = _kept(kept, None if offline else place, name, settled(folder, name, identity))
+        store, entries = _kept(kept, None if offline else registry_store, name, settled(folder, name, identity))
     else:
         entries = read_ledger(store, name, snapshots=cached)
     # Also where nothing is left of it.
@@ -71,7 +81,7 @@ def opened(
         there = ", ".join(names(store)) or "nothing"
         raise ConfigError(
             f"the registry {url!r} has nothing published as {name!r}; it has {there}. "
-            f"Change the name, --registry or {ENVIRONMENT}"
+            f"Change the name, --registry or {REGISTRY_VARIABLE}"
         )
     _warn_of_clocks(entries, datetime.now(UTC))
     return store, entries
@@ -85,7 +95,9 @@ def _warn_of_clocks(entries: Sequence[Entry], now: datetime) -> None:
         warnings.warn(f"{faults[0]}{more}", FairDistillWarning, stacklevel=4)
 
 
-def _kept(place: Path, behind: Store | None, name: str, known: frozenset[str]) -> tuple[Store, tuple[Entry, ...]]:
+def _kept(
+    place: Path, behind: RegistryStore | None, name: str, known: frozenset[str]
+) -> tuple[RegistryStore, tuple[Entry, ...]]:
     """Return a store that keeps what it reads, and the ledger: the entries seen before from what was kept.
 
     The last of them is asked for all the same. By its digest, the ledger is the one that was seen or another.

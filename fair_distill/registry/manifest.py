@@ -13,7 +13,7 @@ from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, IntegrityError
 from fair_distill.files import is_md5, is_sha256, md5, parse_json, require_file, sha256, to_json, write_bytes
 from fair_distill.formats.strict_json import check_fields
-from fair_distill.registry.store import key_fault
+from fair_distill.registry.layout import key_fault
 
 SET_FILE = "set.parquet"
 MANIFEST_FILE = "manifest.json"

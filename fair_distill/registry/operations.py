@@ -14,7 +14,8 @@ from pathlib import Path
 from fair_distill.errors import ConfigError, DataError, Refused, Undecided
 from fair_distill.files import parse_json, sha256, to_json, write_bytes
 from fair_distill.registry.client_state import place_of
-from fair_distill.registry.store import Unanswered, identity_of
+from fair_distill.registry.store import identity_of
+from fair_distill.storage.store import Unanswered
 
 # After a day, the same command most likely means another operation.
 LONGEST = timedelta(days=1)

@@ -12,7 +12,7 @@ from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.files import is_sha256, parse_json, to_json, write_bytes
 from fair_distill.registry.channels import published, resolve, revocation, version_number
 from fair_distill.registry.lookup import opened
-from fair_distill.registry.store import open_store, same_place
+from fair_distill.registry.store import open_registry, same_location
 
 LOCK_FILE = "fair-distill.lock"
 _FORMAT = 1
@@ -71,7 +71,7 @@ def pinned(path: Path, reference: str, *, registry: str) -> str:
 
 def _same(registry: str, other: str) -> bool:
     """Say whether two addresses name one registry, however they are spelled."""
-    return registry == other or same_place(registry, open_store(other).identity)
+    return registry == other or same_location(registry, open_registry(other).identity)
 
 
 def outdated(pins: Sequence[Pin]) -> list[Outdated]:

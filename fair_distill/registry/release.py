@@ -7,7 +7,7 @@ what is done, does the rest, and does nothing twice. Who, when and the nonce are
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused,
 from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.judge import Verdict
 from fair_distill.gate.predictions import Predictions
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.announcements import announce
 from fair_distill.registry.approvals import check_approvals
 from fair_distill.registry.channels import (
@@ -28,11 +29,13 @@ from fair_distill.registry.channels import (
     written_by,
 )
 from fair_distill.registry.dvc_layout import beside_files
+from fair_distill.registry.entry import Draft, Entry
 from fair_distill.registry.integrity import check_signatures, fetch, ground_fault, waived_until
-from fair_distill.registry.ledger import Draft, Entry, append, read_ledger, read_to_write, timestamp
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key
+from fair_distill.registry.ledger import append, read_ledger, read_to_write
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
-from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, put
-from fair_distill.statements import PREDICATES, Signer, Statement
+from fair_distill.registry.store import RegistryStore, ensure_stored
+from fair_distill.statements import PREDICATES, Statement
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Promotion:
 
 
 def publish(
-    store: Store,
+    store: RegistryStore,
     name: str,
     manifest: Manifest,
     files: Mapping[str, bytes],
@@ -69,10 +72,7 @@ def publish(
     provenance: bytes | None = None,
     attestation: bytes | None = None,
     reason: str = "",
-    sign: Signer | None = None,
-    who: str,
-    now: datetime,
-    nonce: str,
+    actor: Actor,
 ) -> Publication:
     """Make a version of `manifest` and its files, under the SHA-256 of the manifest, for good.
 
@@ -83,7 +83,7 @@ def publish(
     ----------
     attestation : an evaluator's signed statement on the predictions
     reason : what the ledger records with the publication
-    sign : signs a statement on the predictions, on the provenance and on each verdict
+    actor : its `sign` signs a statement on the predictions, on the provenance and on each verdict
 
     Raises
     ------
@@ -97,9 +97,9 @@ def publish(
     evidence = _check_evidence(version, predictions=predictions, verdicts=verdicts, provenance=provenance)
     if attestation is not None:
         evidence.append(("statements", attestation))
-    if sign is not None:
+    if actor.sign is not None:
         evidence += [
-            ("statements", sign(Statement(kind, name, version, sha256(content))))
+            ("statements", actor.sign(Statement(kind, name, version, sha256(content))))
             for kind, content in evidence
             if kind in PREDICATES
         ]
@@ -112,21 +112,21 @@ def publish(
     beside = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}
     contents = {**objects, **beside, manifest_key(version): manifest.to_json()}
     if version not in published(entries):
-        announce(store, name, version, contents, now=now, nonce=nonce)
+        announce(store, name, version, contents, actor=actor)
     for key, content in contents.items():
-        put(store, key, content)
+        ensure_stored(store, key, content)
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         if version in published(entries):
             return None
-        return Draft(event="publish", version=version, reason=reason, who=who, time=timestamp(now), nonce=nonce)
+        return actor.draft("publish", version, reason=reason)
 
     written = append(store, name, make)
     return Publication(version, version_number(read_ledger(store, name), version), written is not None)
 
 
 def promote(
-    store: Store,
+    store: RegistryStore,
     name: str,
     version: str,
     channel: str,
@@ -134,22 +134,19 @@ def promote(
     order: Sequence[str],
     verdict: Verdict,
     verdict_bytes: bytes,
-    who: str,
-    now: datetime,
-    nonce: str,
+    actor: Actor,
     reason: str = "",
-    sign: Signer | None = None,
     signed_by: Sequence[str] = (),
     approvals: Mapping[str, Approvals] = MappingProxyType({}),
 ) -> Promotion:
     """Put a version in a channel, by way of the channels before it in `order` that it never held; one entry each.
 
     A version that is in force there on a waiver which has expired is promoted again, on the new verdict. An operation
-    (`nonce`) that was done before writes nothing; if the channel was changed since, it is refused.
+    (`actor.nonce`) that was done before writes nothing; if the channel was changed since, it is refused.
 
     Parameters
     ----------
-    sign : signs a statement on the verdict
+    actor : its `sign` signs a statement on the verdict
     signed_by : public keys; if there are any, one of them must have signed the verdict and the provenance
     approvals : by channel, whose consent is needed; for the channels on the way too
 
@@ -165,11 +162,11 @@ def promote(
     entries = read_to_write(store, name)
     number = version_number(entries, version)
     refuse_revoked(entries, version)
-    done = written_by(entries, nonce, event="promote", channel=channel, version=version)
+    done = written_by(entries, actor.nonce, event="promote", channel=channel, version=version)
     if done is not None:
         return Promotion(version, number, channel, (done,))
     what = f"v{number} of {name} is not promoted to {channel}"
-    _check_verdict(store, version, verdict, verdict_bytes, today=now.date(), what=what)
+    _check_verdict(store, version, verdict, verdict_bytes, today=actor.now.date(), what=what)
     faults: dict[int, str | None] = {}
 
     def draft(entries: tuple[Entry, ...], step: str) -> Draft | None:
@@ -179,28 +176,19 @@ def promote(
         there = in_force(entries, step)
         if there is not None and there.version == version:
             if there.number not in faults:
-                faults[there.number] = ground_fault(store, entries, there, now.date())
+                faults[there.number] = ground_fault(store, entries, there, actor.now.date())
             # A version whose waiver has expired is promoted again, on a verdict that holds.
-            if there.nonce == nonce or not faults[there.number]:
+            if there.nonce == actor.nonce or not faults[there.number]:
                 return None
-        return Draft(
-            event="promote",
-            version=version,
-            channel=step,
-            verdict=sha256(verdict_bytes),
-            reason=reason,
-            who=who,
-            time=timestamp(now),
-            nonce=nonce,
-        )
+        return actor.draft("promote", version, channel=step, verdict=sha256(verdict_bytes), reason=reason)
 
     if draft(entries, channel) is None:
         return Promotion(version, number, channel, ())
     digest = sha256(verdict_bytes)
-    put(store, evidence_key(version, "verdicts", digest), verdict_bytes)
-    if sign is not None:
-        envelope = sign(Statement("verdicts", name, version, digest))
-        put(store, evidence_key(version, "statements", sha256(envelope)), envelope)
+    ensure_stored(store, evidence_key(version, "verdicts", digest), verdict_bytes)
+    if actor.sign is not None:
+        envelope = actor.sign(Statement("verdicts", name, version, digest))
+        ensure_stored(store, evidence_key(version, "statements", sha256(envelope)), envelope)
     if signed_by:
         check_signatures(store, name, version, [digest], signed_by, what=what)
     steps = order[: order.index(channel) + 1]
@@ -243,7 +231,9 @@ def _check_evidence(
     return evidence
 
 
-def _check_verdict(store: Store, version: str, verdict: Verdict, content: bytes, *, today: date, what: str) -> None:
+def _check_verdict(
+    store: RegistryStore, version: str, verdict: Verdict, content: bytes, *, today: date, what: str
+) -> None:
     if Verdict.from_json(content) != verdict:
         raise IntegrityError(f"{what}: the verdict's bytes say something else than the verdict")
     if verdict.set != version:

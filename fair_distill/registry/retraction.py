@@ -2,29 +2,28 @@
 
 Nothing is removed: the bytes stay for audits.
 
-Each takes an operation id, `nonce`, which its entry carries. If the answer to a write was lost, the same operation
+Each entry carries the operation id of its actor, `actor.nonce`. If the answer to a write was lost, the same operation
 finds its entry and writes no second one. A new id is a new operation.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from fair_distill.errors import ConfigError, Refused
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import current, last_about, previous, revocation, version_number, written_by
+from fair_distill.registry.entry import Draft, Entry, Event
 from fair_distill.registry.integrity import ground_fault
-from fair_distill.registry.ledger import Draft, Entry, Event, append, read_ledger, timestamp
-from fair_distill.registry.store import Store
+from fair_distill.registry.ledger import append, read_ledger
+from fair_distill.registry.store import RegistryStore
 
 
 def rollback(
-    store: Store,
+    store: RegistryStore,
     name: str,
     channel: str,
     *,
     reason: str,
-    who: str,
-    now: datetime,
-    nonce: str,
+    actor: Actor,
     passed_over: Callable[[str], object] = lambda line: None,
 ) -> Entry:
     """Return a channel to the version it had before; one entry.
@@ -48,7 +47,7 @@ def rollback(
     def make(entries: tuple[Entry, ...]) -> Draft:
         def usable(entry: Entry) -> bool:
             if entry.number not in faults:
-                faults[entry.number] = ground_fault(store, entries, entry, now.date()) or ""
+                faults[entry.number] = ground_fault(store, entries, entry, actor.now.date()) or ""
             return not faults[entry.number]
 
         nonlocal seen
@@ -65,26 +64,15 @@ def rollback(
                 f"{name}: {channel} is not rolled back: there is no earlier version that may be used"
                 + "".join(f"; {line}" for line in _lines(entries, faults))
             )
-        return Draft(
-            event="rollback",
-            version=target.version,
-            channel=channel,
-            verdict=target.verdict,
-            reason=reason,
-            who=who,
-            time=timestamp(now),
-            nonce=nonce,
-        )
+        return actor.draft("rollback", target.version, channel=channel, verdict=target.verdict, reason=reason)
 
-    entry = _once(store, name, make, event="rollback", channel=channel, nonce=nonce)
+    entry = _once(store, name, make, event="rollback", channel=channel, nonce=actor.nonce)
     for line in _lines(read_ledger(store, name), faults) if any(faults.values()) else ():
         passed_over(line)
     return entry
 
 
-def demote(
-    store: Store, name: str, version: str, channel: str, *, reason: str, who: str, now: datetime, nonce: str
-) -> Entry:
+def demote(store: RegistryStore, name: str, version: str, channel: str, *, reason: str, actor: Actor) -> Entry:
     """Take a version off a channel. The channel then has none, and tells its consumers why."""
 
     def make(entries: tuple[Entry, ...]) -> Draft:
@@ -92,20 +80,12 @@ def demote(
         if there != version:
             has = f"v{version_number(entries, there)}" if there else "nothing"
             raise Refused(f"{name}: v{number} is not demoted from {channel}: {has} is in force there")
-        return Draft(
-            event="demote",
-            version=version,
-            channel=channel,
-            reason=_given(reason),
-            who=who,
-            time=timestamp(now),
-            nonce=nonce,
-        )
+        return actor.draft("demote", version, channel=channel, reason=_given(reason))
 
-    return _once(store, name, make, event="demote", channel=channel, nonce=nonce)
+    return _once(store, name, make, event="demote", channel=channel, nonce=actor.nonce)
 
 
-def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now: datetime, nonce: str) -> Entry:
+def revoke(store: RegistryStore, name: str, version: str, *, reason: str, actor: Actor) -> Entry:
     """Withdraw a version from every consumer, for good, with a reason that they see; return the tombstone.
 
     Channels are left as they are: `rollback` or `promote` gives them another version.
@@ -115,7 +95,7 @@ def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now:
         version_number(entries, version)
         if revocation(entries, version):
             return None
-        return Draft(event="revoke", version=version, reason=_given(reason), who=who, time=timestamp(now), nonce=nonce)
+        return actor.draft("revoke", version, reason=_given(reason))
 
     entry = append(store, name, make) or revocation(read_ledger(store, name), version)
     assert entry is not None
@@ -123,7 +103,13 @@ def revoke(store: Store, name: str, version: str, *, reason: str, who: str, now:
 
 
 def _once(
-    store: Store, name: str, make: Callable[[tuple[Entry, ...]], Draft], *, event: Event, channel: str, nonce: str
+    store: RegistryStore,
+    name: str,
+    make: Callable[[tuple[Entry, ...]], Draft],
+    *,
+    event: Event,
+    channel: str,
+    nonce: str,
 ) -> Entry:
     """Append for a command that the state does not show to be done: its nonce does."""
 

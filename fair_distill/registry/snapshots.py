@@ -22,7 +22,8 @@ from typing import Protocol
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import parse_json, sha256, to_json
-from fair_distill.registry.store import Absent, Store, Unanswered
+from fair_distill.registry.store import RegistryStore
+from fair_distill.storage.store import Absent, Unanswered
 
 # With a factor of four, at most three blocks of each of the smaller sizes are needed to cover a ledger.
 SIZES = (6400, 1600, 400, 100)
@@ -48,7 +49,7 @@ class Written(Protocol):
     def to_json(self) -> bytes: ...
 
 
-def list_snapshots(store: Store, name: str) -> tuple[Snapshot, ...]:
+def list_snapshots(store: RegistryStore, name: str) -> tuple[Snapshot, ...]:
     """Return the snapshots of a ledger; none if they may not be listed. Nothing rests on a snapshot."""
     prefix = f"snapshots/{name}/"
     try:
@@ -78,7 +79,7 @@ def plan(snapshots: Sequence[Snapshot], first: int, last: int) -> Iterator[Snaps
         number = step.last + 1 if isinstance(step, Snapshot) else number + 1
 
 
-def read_snapshot(store: Store, name: str, snapshot: Snapshot) -> list[bytes]:
+def read_snapshot(store: RegistryStore, name: str, snapshot: Snapshot) -> list[bytes]:
     """Return the bytes of the entries in a snapshot.
 
     Raises
@@ -118,7 +119,7 @@ def blocks(last: int) -> Iterator[tuple[int, int]]:
             yield first, first + size - 1
 
 
-def write_missing(store: Store, name: str, entries: Sequence[Written]) -> None:
+def write_missing(store: RegistryStore, name: str, entries: Sequence[Written]) -> None:
     """Write the snapshots that a checked ledger lacks.
 
     A snapshot that cannot be written is left to the next writer: it only makes reading faster.
@@ -134,7 +135,7 @@ def write_missing(store: Store, name: str, entries: Sequence[Written]) -> None:
                     store.create(key, content)
 
 
-def check_snapshots(store: Store, name: str, entries: Sequence[Written]) -> list[tuple[str, bytes]]:
+def check_snapshots(store: RegistryStore, name: str, entries: Sequence[Written]) -> list[tuple[str, bytes]]:
     """Return key and content of every snapshot, once each is what its entries make of it.
 
     Raises

@@ -12,6 +12,7 @@ from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256
 from fair_distill.registry.admission import admit
 from fair_distill.registry.channels import published
+from fair_distill.registry.entry import Entry, check_name, entry_key
 from fair_distill.registry.integrity import (
     check_beside,
     check_evidence,
@@ -23,10 +24,10 @@ from fair_distill.registry.integrity import (
     set_of,
     statement_fault,
 )
-from fair_distill.registry.ledger import Entry, check_name, entry_key
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key
 from fair_distill.registry.lookup import opened, parse, selected, trusted
 from fair_distill.registry.snapshots import check_snapshots
-from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key
+from fair_distill.registry.store import RegistryStore
 from fair_distill.statements import Statement, read_envelope, signed_by
 
 
@@ -155,7 +156,7 @@ def check_head(anchor: Statement, entries: Sequence[Entry], *, source: str) -> N
         )
 
 
-def _statement(store: Store, version: str, key: str, keys: Sequence[str]) -> Checked:
+def _statement(store: RegistryStore, version: str, key: str, keys: Sequence[str]) -> Checked:
     """Return a file among a version's statements, with the reason if it is ignored. It is never an error."""
     try:
         content = read(store, key)

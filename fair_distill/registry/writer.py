@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fair_distill.registry.client_state import cache_folder, remember
-from fair_distill.registry.ledger import Entry, Witness
-from fair_distill.registry.store import Removing, open_store
+from fair_distill.registry.entry import Entry
+from fair_distill.registry.ledger import Witness
+from fair_distill.registry.store import Registry, open_registry
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Writer(Witness):
     memory : the folder of what this machine remembers; None remembers nothing
     """
 
-    store: Removing
+    store: Registry
     url: str
     memory: Path | None
 
@@ -58,4 +59,4 @@ class Writer(Witness):
 
 def open_to_write(url: str) -> Writer:
     """Open the registry at a URL for a command that writes. Opening neither reads nor writes."""
-    return Writer(open_store(url), url, cache_folder())
+    return Writer(open_registry(url), url, cache_folder())

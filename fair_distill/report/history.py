@@ -9,8 +9,9 @@ from fair_distill.gate.metrics import mean_confusion, measure
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Finding, Verdict
 from fair_distill.registry.channels import channels, current, published, revocation
-from fair_distill.registry.ledger import Entry, read_ledger
-from fair_distill.registry.store import Store
+from fair_distill.registry.entry import Entry
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import RegistryStore
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Moment:
         return next((finding for finding in found if finding.clause == clause), None)
 
 
-def read_history(store: Store, name: str, metric: str) -> tuple[Moment, ...]:
+def read_history(store: RegistryStore, name: str, metric: str) -> tuple[Moment, ...]:
     """Return the versions of a dataset, oldest first; none if nothing was published under the name.
 
     A reading for people: what is checked here is the ledger's chain; `fair-distill verify` checks every byte.
@@ -71,7 +72,7 @@ def read_history(store: Store, name: str, metric: str) -> tuple[Moment, ...]:
     return tuple(moments)
 
 
-def _verdict(store: Store, entries: Sequence[Entry], version: str) -> Verdict | None:
+def _verdict(store: RegistryStore, entries: Sequence[Entry], version: str) -> Verdict | None:
     grounds = [entry.verdict for entry in entries if entry.version == version and entry.verdict]
     for digest in reversed(grounds):
         # A verdict of an older form says nothing here.
@@ -80,7 +81,7 @@ def _verdict(store: Store, entries: Sequence[Entry], version: str) -> Verdict | 
     return None
 
 
-def _worst(store: Store, version: str, metric: str, *, largest: bool) -> float | None:
+def _worst(store: RegistryStore, version: str, metric: str, *, largest: bool) -> float | None:
     values = []
     for key in store.list(f"versions/{version}/predictions/"):
         predictions = Predictions.from_parquet(store.read(key), name=key)

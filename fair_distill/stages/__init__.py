@@ -4,7 +4,7 @@ Torch and Great Expectations are imported by the stages that use them, so judgin
 """
 
 from fair_distill.stages.attest import attest
-from fair_distill.stages.context import Hand, Known, reserve, reserve_attempt, waive
+from fair_distill.stages.context import Known, reserve, reserve_attempt, waive
 from fair_distill.stages.data import describe, prepare, reference, validate
 from fair_distill.stages.evaluate import evaluate, evaluate_part, parts
 from fair_distill.stages.experts import experts
@@ -16,7 +16,6 @@ from fair_distill.stages.report import report, report_numbers
 from fair_distill.stages.sets import distill, references
 
 __all__ = [
-    "Hand",
     "Known",
     "Progress",
     "Reached",

@@ -5,7 +5,7 @@ the same context for itself.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from fair_distill.config import Config, checked
 from fair_distill.errors import ConfigError
@@ -14,30 +14,18 @@ from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, Waiver, check_
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import in_force, previous
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
-from fair_distill.registry.ledger import Entry, read_ledger
+from fair_distill.registry.layout import evidence_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import read_version
-from fair_distill.registry.store import Store, evidence_key
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.set_record import known, made_by
 from fair_distill.statements import Signer
 from fair_distill.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Hand:
-    """Who acts on the registry, when, and the mark by which a lost answer is recognised as one's own.
-
-    Attributes
-    ----------
-    sign : signs what this hand says; None where no key is configured
-    """
-
-    who: str
-    now: datetime
-    nonce: str
-    sign: Signer | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class Known:
 
 
 def reserve(
-    workspace: Workspace, config: Config, name: str, channel: str, *, registry: str, hand: Hand, fresh: str = ""
+    workspace: Workspace, config: Config, name: str, channel: str, *, registry: str, actor: Actor, fresh: str = ""
 ) -> Known:
     """Enter the attempt at the gate split; write what the registry knows to context.json, for the stages to judge by.
 
@@ -70,7 +58,7 @@ def reserve(
     channel : what is in force there is what is promoted
     fresh : why no example of the split was ever asked, see `registry.attempts`
     """
-    found = known_of(workspace, config, name, channel, store=open_to_write(registry), hand=hand, fresh=fresh)
+    found = known_of(workspace, config, name, channel, store=open_to_write(registry), actor=actor, fresh=fresh)
     if found.promoted is not None:
         write_bytes(workspace.context.with_name("promoted.parquet"), found.promoted)
     if found.context != workspace.context.read_bytes():
@@ -79,12 +67,19 @@ def reserve(
 
 
 def known_of(
-    workspace: Workspace, config: Config, name: str, channel: str, *, store: Store, hand: Hand, fresh: str = ""
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    channel: str,
+    *,
+    store: RegistryStore,
+    actor: Actor,
+    fresh: str = "",
 ) -> Known:
     """Reserve the attempt and return what the registry then knows; context.json itself where it says the same."""
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     said = read_context(content)
-    version, split, number = reserve_attempt(workspace, config, name, store=store, hand=hand, fresh=fresh)
+    version, split, number = reserve_attempt(workspace, config, name, store=store, actor=actor, fresh=fresh)
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
         entry = _in_force(read_ledger(store, config.dataset), channel, version)
@@ -99,7 +94,7 @@ def known_of(
 
 
 def reserve_attempt(
-    workspace: Workspace, config: Config, name: str, *, store: Store, hand: Hand, fresh: str = ""
+    workspace: Workspace, config: Config, name: str, *, store: RegistryStore, actor: Actor, fresh: str = ""
 ) -> tuple[str, str, int]:
     """Enter the attempt on the gate split, once for a set however often it is called.
 
@@ -119,9 +114,7 @@ def reserve_attempt(
         manifest.version,
         split,
         fresh=fresh,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
     return manifest.version, split, number
 
@@ -185,7 +178,7 @@ def _in_force(entries: tuple[Entry, ...], channel: str, version: str) -> Entry |
     return previous(entries, channel) if entry is not None and entry.version == version else entry
 
 
-def _judged_by(store: Store, entry: Entry) -> bytes:
+def _judged_by(store: RegistryStore, entry: Entry) -> bytes:
     """The predictions that the entry's verdict was made from."""
     assert entry.verdict is not None
     verdict = Verdict.from_json(fetch(store, evidence_key(entry.version, "verdicts", entry.verdict), entry.verdict))

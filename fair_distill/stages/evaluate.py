@@ -17,7 +17,7 @@ from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import provenance_of, torch_device
 from fair_distill.stages.progress import Progress, Reached, quiet
 from fair_distill.stages.set_record import known, made_by
-from fair_distill.storage.objects import open_objects
+from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class _Asked:
         decides = self.config.model_dump(include={"engine", "seed", "evaluate"})
         decides |= {"set": self.manifest.version, "split": self.split, "own": dict(self.own)}
         decides |= {"where": provenance_of(self.config, self.device)}
-        objects = open_objects(str(checkpoints), said_by="--checkpoints")
+        objects = open_store(str(checkpoints), source="--checkpoints")
         return KeptParts(objects, sha256(to_json(decides)), parts(self.config, device=self.device))
 
 

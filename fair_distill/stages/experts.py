@@ -41,7 +41,7 @@ def experts(
     from fair_distill.distillation.checkpoint import Interrupted
     from fair_distill.distillation.experts import train_experts
     from fair_distill.distillation.sampling import Normalisation
-    from fair_distill.storage.objects import open_objects
+    from fair_distill.storage.schemes import open_store
 
     candidate = config.candidate(name)
     wanted, folder = _wanted(config), followed(workspace, config, name)
@@ -51,14 +51,14 @@ def experts(
     computed_on = torch_device(device, threads=config.threads)
     train = of_known_groups(workspace, config, computed_on).dataset
     recipe = recipe_of(config, train, formation=1)
-    objects = open_objects(str(checkpoints or workspace.checkpoints), said_by="--checkpoints")
+    store = open_store(str(checkpoints or workspace.checkpoints), source="--checkpoints")
     # The machine is part of it, as for checkpoints: experts from where bytes come out otherwise are no half of a run.
     run = sha256(to_json({"key": folder.key, "where": provenance_of(config, device)}))
     shutil.rmtree(folder.folder, ignore_errors=True)
-    for kept in objects.list(run):
-        content, (expert, _, digest) = objects.get(kept), Path(kept).stem.partition("-")
+    for kept in store.list(f"{run}/"):
+        content, (expert, _, digest) = store.read(kept), Path(kept).stem.partition("-")
         if sha256(content) != digest:
-            raise IntegrityError(f"{objects.address(kept)} is damaged; remove it to train that expert again")
+            raise IntegrityError(f"{store.address(kept)} is damaged; remove it to train that expert again")
         write_bytes(folder.path(int(expert)), content)
 
     def told(done: int, of: int) -> None:
@@ -70,7 +70,7 @@ def experts(
 
     def keep(expert: int) -> None:
         content = folder.path(expert).read_bytes()
-        objects.put(f"{run}/{expert:04d}-{sha256(content)}.safetensors", content)
+        store.put(f"{run}/{expert:04d}-{sha256(content)}.safetensors", content)
 
     train_experts(
         train,
@@ -84,7 +84,7 @@ def experts(
         progress=told,
         finished=keep,
     )
-    objects.clear(run)
+    store.clear(run)
     return wanted.count
 
 

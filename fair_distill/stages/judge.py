@@ -15,8 +15,9 @@ from fair_distill.gate.policy import PROMOTED, check, read_context, tighten
 from fair_distill.gate.replay import Replayed, replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import published
+from fair_distill.registry.layout import manifest_key
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import Store, manifest_key, open_store
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.seeds import numpy_generator
 from fair_distill.stages.attest import require_attested
 from fair_distill.stages.evidence import read_evidence, read_references
@@ -130,7 +131,7 @@ def replay_gate(
 
     A version that is damaged is reported as an error, and the others are judged all the same.
     """
-    store, context = open_store(registry), context_of(workspace)
+    store, context = open_registry(registry), context_of(workspace)
     versions: dict[str, bytes] = {}
     manifests: dict[str, bytes] = {}
     before: dict[str, str] = {}
@@ -165,7 +166,7 @@ def replay_gate(
     )
 
 
-def _published(store: Store, version: str, key: str) -> tuple[bytes, bytes]:
+def _published(store: RegistryStore, version: str, key: str) -> tuple[bytes, bytes]:
     """Return published predictions and their version's manifest."""
     predictions, manifest = store.read(key), store.read(manifest_key(version))
     if sha256(predictions) != Path(key).stem:

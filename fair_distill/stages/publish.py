@@ -8,22 +8,25 @@ from fair_distill.files import require_file
 from fair_distill.gate.policy import laxer_than
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import current, last_in_force, version_number
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
-from fair_distill.registry.ledger import Entry, read_to_write
+from fair_distill.registry.layout import evidence_key
+from fair_distill.registry.ledger import read_to_write
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Promotion, Publication
-from fair_distill.registry.store import APART, Store, evidence_key
+from fair_distill.registry.store import PREDICTIONS_VARIABLE, RegistryStore
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attest import attested_by
-from fair_distill.stages.context import Hand, known_of
+from fair_distill.stages.context import known_of
 from fair_distill.stages.evidence import read_bound
 from fair_distill.stages.judge import floor_at, verdict_of
 from fair_distill.stages.set_record import made_by
 from fair_distill.workspace import Workspace
 
 
-def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) -> Publication:
+def publish(workspace: Workspace, config: Config, *, registry: str, actor: Actor) -> Publication:
     """Publish the release candidate: its set, its predictions, and how they were made.
 
     The ledger records whether the predictions are attested, and the registry keeps the evaluator's statement.
@@ -43,19 +46,16 @@ def publish(workspace: Workspace, config: Config, *, registry: str, hand: Hand) 
         provenance=provenance,
         attestation=workspace.attestation(name).read_bytes() if evaluator else None,
         reason=f"predictions attested by {evaluator}" if evaluator else "predictions not attested",
-        sign=hand.sign,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
 
 
 def kept_apart(config: Config) -> None:
     """See that predictions, which name the group of each example, do not go where the set goes."""
-    if config.validate_.privacy == "restricted" and not os.environ.get(APART):
+    if config.validate_.privacy == "restricted" and not os.environ.get(PREDICTIONS_VARIABLE):
         raise ConfigError(
             "params.yaml: validate.privacy is restricted: predictions name the group of each example. Name a folder "
-            f"for them that is not published, in the environment variable {APART}"
+            f"for them that is not published, in the environment variable {PREDICTIONS_VARIABLE}"
         )
 
 
@@ -65,7 +65,7 @@ def promote(
     channel: str,
     *,
     registry: str,
-    hand: Hand,
+    actor: Actor,
     floor: str | None = None,
     reason: str = "",
 ) -> Promotion:
@@ -91,13 +91,13 @@ def promote(
     _refuse_laxer(store, entries, config, channel, manifest.version, reason=reason)
     # Before the attempt is entered: files that do not belong together are not an attempt.
     read_bound(workspace, config, name)
-    reserved = known_of(workspace, config, name, channel, store=store, hand=hand)
+    reserved = known_of(workspace, config, name, channel, store=store, actor=actor)
     verdict = verdict_of(
         workspace,
         config,
         name,
         floor=policy_floor,
-        now=hand.now.date(),
+        now=actor.now.date(),
         context=reserved.context,
         promoted=reserved.promoted,
         attested=bool(config.gate.evaluators),
@@ -117,17 +117,14 @@ def promote(
         verdict=verdict,
         verdict_bytes=verdict.to_json(),
         reason=reason,
-        sign=hand.sign,
         signed_by=config.release.signed_by,
         approvals=config.release.approvals,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
 
 
 def _refuse_laxer(
-    store: Store, entries: tuple[Entry, ...], config: Config, channel: str, version: str, *, reason: str
+    store: RegistryStore, entries: tuple[Entry, ...], config: Config, channel: str, version: str, *, reason: str
 ) -> None:
     """Raise Refused if the policy is laxer than the one the channel's version passed, and no reason is given.
 

@@ -23,8 +23,8 @@ from fair_distill.files import is_md5, sha256, to_json, write_bytes
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.predictions import read_header
 from fair_distill.gate.verdict import Verdict
+from fair_distill.registry.layout import key_fault
 from fair_distill.registry.manifest import MANIFEST_FILE
-from fair_distill.registry.store import key_fault
 from fair_distill.stages.attest import require_attested
 from fair_distill.stages.evaluate import evaluate as evaluate_set
 from fair_distill.stages.judge import verdict_of

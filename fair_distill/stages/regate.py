@@ -1,7 +1,7 @@
 """Judge again what is live: under the policy and on the evaluation data that the workspace has now."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -12,13 +12,14 @@ from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import channels, current, version_number
 from fair_distill.registry.integrity import envelopes_of, fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
-from fair_distill.registry.store import Store, open_store
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.context import Hand, known_of
+from fair_distill.stages.context import known_of
 from fair_distill.stages.evaluate import evaluate
 from fair_distill.stages.judge import by_itself, floor_at, verdict_of
 from fair_distill.stages.progress import Progress, quiet
@@ -62,7 +63,7 @@ class Regated:
 
 def live(config: Config, *, registry: str) -> tuple[Live, ...]:
     """Return the versions of the dataset that any channel gives now."""
-    entries = read_ledger(open_store(registry), config.dataset)
+    entries = read_ledger(open_registry(registry), config.dataset)
     held = {channel: current(entries, channel) for channel in channels(entries)}
     return tuple(
         Live(version, version_number(entries, version), tuple(c for c, there in held.items() if there == version))
@@ -84,7 +85,7 @@ def regate(
     of: Live,
     *,
     registry: str,
-    hand: Hand,
+    actor: Actor,
     device: str = "cpu",
     now: date | None = None,
     progress: Progress = quiet,
@@ -105,7 +106,7 @@ def regate(
     files = files_of(store, manifest)
     config = with_live(config, of)
     write_version(workspace.set(of.name), manifest, files)
-    context = known_of(workspace, config, of.name, of.channels[0], store=store, hand=hand).context
+    context = known_of(workspace, config, of.name, of.channels[0], store=store, actor=actor).context
     known = _known(store, workspace, config, of.version)
     if known is None:
         evaluate(workspace, config, of.name, device=device, progress=progress)
@@ -120,16 +121,13 @@ def regate(
         files,
         predictions=workspace.predictions(of.name).read_bytes(),
         verdicts=[verdict.to_json()],
-        sign=hand.sign,
-        who=hand.who,
-        now=hand.now,
-        nonce=hand.nonce,
+        actor=actor,
     )
-    demoted = _demoted(store, config.dataset, of, verdict, hand) if verdict.outcome == "fail" else ()
+    demoted = _demoted(store, config.dataset, of, verdict, actor) if verdict.outcome == "fail" else ()
     return Regated(of, verdict, known is None, demoted)
 
 
-def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand) -> tuple[str, ...]:
+def _demoted(store: RegistryStore, dataset: str, of: Live, verdict: Verdict, actor: Actor) -> tuple[str, ...]:
     taken = []
     for channel in of.channels:
         with suppress(Refused):  # somebody changed the channel meanwhile: what was judged is not in force any more
@@ -139,15 +137,13 @@ def _demoted(store: Store, dataset: str, of: Live, verdict: Verdict, hand: Hand)
                 of.version,
                 channel,
                 reason=f"judged again: {verdict.reasons[0][:_LONGEST_REASON]}",
-                who=hand.who,
-                now=hand.now,
-                nonce=f"{hand.nonce}-{channel}",
+                actor=replace(actor, nonce=f"{actor.nonce}-{channel}"),
             )
             taken.append(channel)
     return tuple(taken)
 
 
-def _known(store: Store, workspace: Workspace, config: Config, version: str) -> bytes | None:
+def _known(store: RegistryStore, workspace: Workspace, config: Config, version: str) -> bytes | None:
     """Return published predictions of this set by these networks on this split, if there are any that count."""
     from fair_distill.plugins import custom_source_digests
 
@@ -167,7 +163,7 @@ def _known(store: Store, workspace: Workspace, config: Config, version: str) -> 
     return None
 
 
-def _counts(store: Store, config: Config, version: str, predictions: str) -> bool:
+def _counts(store: RegistryStore, config: Config, version: str, predictions: str) -> bool:
     """Say whether an evaluator signed these predictions, where the policy names evaluators; else all count."""
     keys = config.gate.evaluators
     wanted = Statement("predictions", config.dataset, version, predictions)

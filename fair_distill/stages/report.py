@@ -12,7 +12,7 @@ from fair_distill.files import parse_json, require_file, write_bytes
 from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, Manifest, read_version
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 from fair_distill.report.history import read_history
 from fair_distill.report.page import numbers, page
 from fair_distill.report.report_data import Compared, Material, Point, gated
@@ -64,7 +64,7 @@ def material(workspace: Workspace, config: Config, name: str, *, registry: str) 
             Point(row["set"], row["label"], row["what"], row["group"], float(row["x"]), float(row["y"]))
             for row in _rows(workspace.projection)
         ),
-        history=read_history(open_store(registry), config.dataset, gated(config.gate)),
+        history=read_history(open_registry(registry), config.dataset, gated(config.gate)),
         where=registry,
         channel=config.release.channels[-1],
     )

@@ -1,260 +1,337 @@
-"""Named byte strings in an S3 bucket. The only file that knows boto3, and only where an s3 address is used.
+"""A store in an S3 bucket. This is the only module that uses boto3, and it imports boto3 only when a store is opened.
 
-Not for: what the bytes mean, or who may write what once. The registry's own promises are in registry.store.
+`create` rests on one primitive: a put of one part with `If-None-Match: *`, which fails if the key is taken. AWS, Ceph,
+MinIO and R2 have this condition in common. `If-Match`, multipart uploads, versioning and locks are not used. A server
+that ignores the condition would lose ledger entries silently. Before its first `create`, a store therefore creates one
+key twice, and refuses to write if the server accepts the second one.
 """
 
 import base64
 import builtins
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, NoReturn
+from threading import Event
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from fair_distill.errors import ConfigError
-from fair_distill.storage.urls import path_of, read_address, read_endpoint
-from fair_distill.text import address_without_secrets
+from fair_distill.storage.store import (
+    CHUNK_BYTES,
+    Absent,
+    Options,
+    Store,
+    StoredObject,
+    TooLarge,
+    Unanswered,
+    check_clock,
+    check_size,
+)
+from fair_distill.storage.urls import StoreUrl, read_endpoint
 
-# What S3 answers, in words; another code is shown as it came.
-_ANSWERS = {
+T = TypeVar("T")
+
+# What S3's error codes mean. Other codes are shown as S3 returned them.
+_MEANINGS = {
     "NoSuchBucket": "there is no such bucket",
-    "NoSuchKey": "it is not there",
+    "NoSuchKey": "the key does not exist",
     "AccessDenied": "the credentials do not allow it",
     "InvalidAccessKeyId": "the credentials are wrong",
     "SignatureDoesNotMatch": "the credentials are wrong",
-    "ExpiredToken": "the credentials are out of date",
-    "InvalidToken": "the credentials are out of date",
+    "ExpiredToken": "the credentials have expired",
+    "InvalidToken": "the credentials have expired",
     "RequestTimeTooSkewed": "this machine's clock and the server's differ by too much",
-    "NotImplemented": "it cannot do this",
+    "NotImplemented": "the server does not support it",
 }
-# What may be answered otherwise a moment later, as may 409 (two writers of one key at once), 429 and 5xx.
-_BUSY = {"SlowDown", "RequestTimeout"}
+# These may succeed a moment later. So may the statuses 409 (two writers of one key), 429 and 5xx.
+_TRANSIENT_CODES = {"SlowDown", "RequestTimeout"}
+_ABSENT_CODES = {"NoSuchKey", "404"}  # HEAD returns 404 without a name
+_TAKEN_CODES = {"PreconditionFailed", "412"}
+_MOST_KEYS_PER_PAGE = 1000
+# The name starts with "." so that listings of a registry leave it out. It is written once per registry.
+_PROBE = ".create-only"
+_PROBE_CONTENT = b"This store writes no key twice. It is asked so before the first write of a command.\n"
 
 
-class NotThere(ConfigError):
-    """Nothing lies under the key."""
+class _Transient(Exception):
+    """No answer, or the answer of a busy server. `maybe_done` says whether the request may have taken effect."""
 
-
-class Passing(ConfigError):
-    """No answer, or a busy server's: it may do better in a moment. `done` says whether the asked may have been done."""
-
-    def __init__(self, line: str, *, done: bool) -> None:
+    def __init__(self, line: str, *, maybe_done: bool) -> None:
         super().__init__(line)
-        self.done = done
+        self.maybe_done = maybe_done
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An object as a listing shows it: its key below the prefix, and what changes when its content does."""
+class Patience:
+    """How often a transient failure is retried, and how long the pauses are.
 
-    key: str
-    etag: str
-    size: int
+    Pauses double from `first_seconds` to `most_seconds`. Each is multiplied by a random number from [0, 1), so that
+    writers that failed together do not retry together.
+
+    Attributes
+    ----------
+    attempts : how often a request is made in all
+    wait : waits for a number of seconds
+    jitter : returns a number from [0, 1). No result depends on it
+    """
+
+    attempts: int
+    first_seconds: float = 0.2
+    most_seconds: float = 5.0
+    wait: Callable[[float], object] = field(default_factory=lambda: Event().wait)
+    jitter: Callable[[], float] = field(default_factory=lambda: secrets.SystemRandom().random)
+
+    def pause(self, attempt: int) -> None:
+        """Wait after the given attempt, counted from 0."""
+        self.wait(self.jitter() * min(self.most_seconds, self.first_seconds * 2**attempt))
 
 
-def open_bucket(url: str, *, said_by: str, attempts: int | None = None) -> "Bucket":
-    """Return the bucket at s3://bucket/prefix. Opening neither reads nor writes.
+def default_patience() -> Patience:
+    """Return the number of attempts in AWS_MAX_ATTEMPTS, or 6."""
+    setting = os.environ.get("AWS_MAX_ATTEMPTS", "6")
+    if not setting.isdecimal() or int(setting) < 1:
+        raise ConfigError(f"AWS_MAX_ATTEMPTS is {setting!r}; set it to a whole number from 1")
+    return Patience(attempts=int(setting))
 
-    The endpoint of an S3 that is not Amazon's comes from AWS_ENDPOINT_URL or from the URL's `?endpoint=`, the
-    credentials from wherever boto3 looks for them, and so do region and number of attempts (AWS_MAX_ATTEMPTS).
+
+class S3Store(Store):
+    """A store in a bucket, below a prefix.
+
+    The endpoint of a server that is not Amazon's comes from AWS_ENDPOINT_URL or from the URL's `?endpoint=`. boto3
+    finds the credentials and the region, unless the store is opened with `environment_only`.
 
     Parameters
     ----------
-    said_by : where the URL came from, for messages
-    attempts : how often S3 is asked before it has failed; None is what AWS_MAX_ATTEMPTS says
-    """
-    parts, options = read_address(url, said_by=said_by, parameters=("endpoint",))
-    if parts.scheme != "s3" or not parts.netloc:
-        raise ConfigError(
-            f"{said_by} is {address_without_secrets(url)!r}; a folder or s3://bucket/prefix, with ?endpoint=URL if "
-            "need be, was wanted"
-        )
-    endpoint = options.get("endpoint") or _endpoint()
-    if endpoint:
-        read_endpoint(endpoint, said_by=f"{said_by}: the endpoint of {parts.netloc}")
-    return Bucket(parts.netloc, path_of(parts).strip("/"), _client(endpoint, said_by, attempts), said_by)
-
-
-def open_bucket_read_only(url: str, *, endpoint: str | None, region: str | None, said_by: str) -> "Bucket":
-    """Return the bucket at s3://bucket/prefix, with credentials from the environment and from nowhere else.
-
-    boto3 also looks into files in the home directory, which can name a program to run for credentials. Here no file
-    and no profile is read. Raises ConfigError if the environment has no key.
-
-    Parameters
-    ----------
-    endpoint : the address of the server; None is AWS_ENDPOINT_URL, else Amazon's
-    """
-    parts, _ = read_address(url, said_by=said_by)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise ConfigError(f"{said_by} is {address_without_secrets(url)!r}; write s3://bucket/prefix")
-    keys = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
-    if not (keys["AWS_ACCESS_KEY_ID"] and keys["AWS_SECRET_ACCESS_KEY"]):
-        raise ConfigError(
-            f"{said_by} is in S3, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set; "
-            "pass read-only credentials in the environment"
-        )
-    client = _client(
-        endpoint or _endpoint(),
-        said_by,
-        None,
-        from_environment={key.lower(): value for key, value in keys.items()}
-        | {"region_name": region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")},
-    )
-    return Bucket(parts.netloc, path_of(parts).strip("/"), client, said_by)
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Objects in S3, where a put is atomic of itself.
-
-    Parameters
-    ----------
-    prefix : what all keys are below; may be empty
-    client : boto3's
-    said_by : where the address came from, for messages
+    prefix : the start of all keys, without a final "/"; may be empty
+    client : a boto3 client that makes each request once
+    source : the option, variable or key that the URL comes from, for messages
+    clock : the clock of this machine. `create` compares it with the `Date` of the server's latest answer
     """
 
-    name: str
-    prefix: str
-    client: Any
-    said_by: str
+    parameters: ClassVar[tuple[str, ...]] = ("endpoint",)
+    example: ClassVar[str] = "s3://bucket/prefix"
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        client: Any,
+        *,
+        source: str = "the URL",
+        patience: Patience | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.client = client
+        self.source = source
+        self.patience = patience or default_patience()
+        self.clock = clock
+        self._clocks: tuple[datetime, datetime] | None = None
+        client.meta.events.register("after-call.s3", self._read_clocks)
+        self._probed = False
+
+    @classmethod
+    def open(cls, url: StoreUrl, options: Options) -> "S3Store":
+        if not url.host:
+            raise ConfigError(f"{url.source} is {url.shown}; write s3://bucket/prefix")
+        endpoint = url.parameters.get("endpoint") or options.settings.get("endpoint") or _endpoint()
+        if endpoint:
+            read_endpoint(endpoint, source=f"{url.source}: the endpoint of {url.host}")
+        arguments = _environment_credentials(url.source) if options.environment_only else {}
+        region = options.settings.get("region")
+        if options.environment_only:
+            region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if region:
+            arguments["region_name"] = region
+        client = _client(endpoint, url.source, options.environment_only, arguments)
+        return cls(url.host, url.path.strip("/"), client, source=url.source)
 
     @property
     def identity(self) -> str:
-        """Return the one address of the place, with the server that is used, whether a URL or a setting named it."""
-        return f"s3://{self.name}/{self.prefix}?server={_server(self.client.meta.endpoint_url)}"
+        """The bucket, the prefix and the server, whether a URL or a setting named the server."""
+        return f"s3://{self.bucket}/{self.prefix}?server={_server(self.client.meta.endpoint_url)}"
+
+    def address(self, key: str = "") -> str:
+        return f"s3://{self.bucket}/{self._full(key)}"
+
+    def create(self, key: str, content: bytes, *, max_clock_skew: timedelta | None = None) -> bool:
+        self._probe()
+        if self._clocks and max_clock_skew is not None:
+            store = f"{self.address()} ({self.client.meta.endpoint_url})"
+            check_clock(*self._clocks, store=store, max_skew=max_clock_skew)
+        return self._create(key, content)
 
     def put(self, key: str, content: bytes) -> None:
-        with self._spoken_for(key, "write"):
-            self.client.put_object(Bucket=self.name, Key=self._full(key), Body=content)
+        def request() -> None:
+            with self._translated(key, "write") as response:
+                self.client.put_object(Bucket=self.bucket, Key=self._full(key), Body=content)
+            if response.code:
+                raise self._refusal(key, "write", response.code)
 
-    def get(self, key: str) -> bytes:
-        with self._spoken_for(key, "read"):
-            content: bytes = self.client.get_object(Bucket=self.name, Key=self._full(key))["Body"].read()
-            return content
+        self._retried(request)
 
-    def list(self, folder: str) -> builtins.list[str]:
-        below = f"{self._full(folder)}/"
-        with self._spoken_for(folder, "list"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=below, Delimiter="/")
-            found = [entry["Key"].removeprefix(below) for page in pages for entry in page.get("Contents", ())]
-        return sorted(f"{folder}/{name}" for name in found)
+    def read(self, key: str, *, size_limit: int | None = None) -> bytes:
+        return self._retried(lambda: self._read(key, lambda size: check_size(size, size_limit, self.address(key))))
 
-    def entries(self, start: str = "", *, after: str = "") -> Iterator[builtins.list[Entry]]:
-        """Yield all objects whose keys start so, in folders or not, a page of the listing at a time, in their order.
+    def stream(self, key: str | StoredObject) -> Iterator[bytes]:
+        listed = key if isinstance(key, StoredObject) else None
+        name = key.key if isinstance(key, StoredObject) else key
+        answer = self._retried(lambda: self._get(name))
+        if listed is not None and (answer["ETag"], answer["ContentLength"]) != (listed.etag, listed.size):
+            raise ConfigError(f"{self.address(name)} was changed while it was read; run the command again")
+        try:
+            with self._translated(name, "read"):
+                yield from answer["Body"].iter_chunks(CHUNK_BYTES)
+        except _Transient as error:
+            raise Unanswered(str(error)) from None
 
-        `after` is a key: those up to it, in the order of their bytes, are left out.
-        """
-        below = f"{self.prefix}/" if self.prefix else ""
-        with self._spoken_for(start, "list"):
-            where = {"Prefix": below + start, **({"StartAfter": below + after} if after else {})}
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, **where)
-            for page in pages:
-                yield [
-                    Entry(entry["Key"].removeprefix(below), entry["ETag"], entry["Size"])
-                    for entry in page.get("Contents", ())
-                ]
+    def exists(self, key: str) -> bool:
+        def request() -> bool:
+            with self._translated(key, "look for") as response:
+                self.client.head_object(Bucket=self.bucket, Key=self._full(key))
+            return response.code is None
 
-    def read(self, entry: Entry) -> Iterator[bytes]:
-        """Yield the content that a listing showed, a bit at a time; another content is refused."""
-        with self._spoken_for(entry.key, "read"):
-            answer = self.client.get_object(Bucket=self.name, Key=self._full(entry.key))
-            if (answer["ETag"], answer["ContentLength"]) != (entry.etag, entry.size):
-                raise ConfigError(f"{self.address(entry.key)} was changed while it was being read; run again")
-            yield from answer["Body"].iter_chunks(2**20)
+        return self._retried(request)
 
-    def delete(self, key: str) -> None:
-        with self._spoken_for(key, "remove"):
-            self.client.delete_object(Bucket=self.name, Key=self._full(key))
-
-    def clear(self, folder: str) -> None:
-        for key in self.list(folder):
-            self.delete(key)
-
-    def address(self, key: str) -> str:
-        return f"s3://{self.name}/{self._full(key)}"
-
-    # What a registry asks: each one request, and the answer told apart. Whoever asks decides whether to ask again.
-
-    def create(self, key: str, content: bytes) -> bool:
-        """Write a content if the key is free, and say whether it was. Raises Passing, or ConfigError for good."""
-        checksum = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-        with self._told_apart(key, "write") as answer:
-            self.client.put_object(
-                Bucket=self.name, Key=self._full(key), Body=content, IfNoneMatch="*", ContentMD5=checksum
-            )
-        return answer.code is None
-
-    def fetch(self, key: str, *, check: Callable[[int], object] = lambda size: None) -> bytes:
-        """Return a content. Raises NotThere, Passing, or ConfigError for good.
-
-        Parameters
-        ----------
-        check : raises if this many bytes are too many; called before any are read, and as they arrive
-        """
-        parts: builtins.list[bytes] = []
-        with self._told_apart(key, "read") as answer:
-            found = self.client.get_object(Bucket=self.name, Key=self._full(key))
-            try:
-                check(found["ContentLength"])
-                arrived = 0
-                # A server's word on the length is not trusted either.
-                for part in found["Body"].iter_chunks(2**20):
-                    arrived += len(part)
-                    check(arrived)
-                    parts.append(part)
-            finally:
-                found["Body"].close()
-        if answer.code:
-            raise NotThere(f"{self.address(key)} is not there")
-        return b"".join(parts)
-
-    def holds(self, key: str) -> bool:
-        """Say whether a key is taken. Raises Passing, or ConfigError for good."""
-        with self._told_apart(key, "look for") as answer:
-            self.client.head_object(Bucket=self.name, Key=self._full(key))
-        return answer.code is None
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yield a content in chunks. Raises NotThere, Passing, or ConfigError for good."""
-        answer: _Answer
-        with self._told_apart(key, "read") as answer:
-            body = self.client.get_object(Bucket=self.name, Key=self._full(key))["Body"]
-            yield from body.iter_chunks(2**20)
-        if answer.code:
-            raise NotThere(f"{self.address(key)} is not there")
-
-    def below(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
-        """Return the keys that begin with `prefix`, at any depth, sorted: those above `after`, the first `at_most`.
-
-        Raises Passing, or ConfigError for good.
-        """
-        found: builtins.list[str] = []
-        where: dict[str, Any] = {"Bucket": self.name, "Prefix": self._full(prefix)}
+    def pages(
+        self, prefix: str = "", *, after: str = "", limit: int | None = None
+    ) -> Iterator[builtins.list[StoredObject]]:
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._full(prefix)}
         if after:
-            where["StartAfter"] = self._full(after)
-        with self._told_apart(prefix, "list") as answer:
-            pages = (
-                self.client.get_paginator("list_objects_v2").paginate(**where)
-                if at_most is None
-                else [self.client.list_objects_v2(**where, MaxKeys=at_most)]
+            request["StartAfter"] = self._full(after)
+        left = limit
+        while left is None or left > 0:
+            if left is not None:
+                request["MaxKeys"] = min(left, _MOST_KEYS_PER_PAGE)
+            answer = self._retried(lambda: self._list(prefix, request))
+            objects = [
+                StoredObject(found["Key"].removeprefix(self._full("")), found["ETag"], found["Size"])
+                for found in answer.get("Contents", ())
+            ]
+            yield objects
+            if not answer.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = answer["NextContinuationToken"]
+            left = left if left is None else left - len(objects)
+
+    def remove(self, key: str) -> None:
+        def request() -> None:
+            with self._translated(key, "remove") as response:
+                self.client.delete_object(Bucket=self.bucket, Key=self._full(key))
+            if response.code:
+                raise self._refusal(key, "remove", response.code)
+
+        self._retried(request)
+
+    def _create(self, key: str, content: bytes) -> bool:
+        """Create a key, even if answers are lost.
+
+        After a lost answer, this call itself may have taken the key. The content under the key then tells whether it
+        did. If two writers write the same content, both may return True, and nothing is lost.
+        """
+        checksum = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        lost = False
+        for attempt in range(self.patience.attempts):
+            try:
+                created = self._create_once(key, content, checksum)
+                return created or (lost and self._has_content(key, content))
+            except _Transient as error:
+                lost = lost or error.maybe_done
+                fault = error
+            if attempt + 1 < self.patience.attempts:
+                self.patience.pause(attempt)
+        if not lost:
+            raise Unanswered(f"{fault} ({self.patience.attempts} attempts)")
+        raise Unanswered(
+            f"{fault} ({self.patience.attempts} attempts). It may have been written; repeat the command "
+            "as the same operation"
+        )
+
+    def _create_once(self, key: str, content: bytes, checksum: str) -> bool:
+        with self._translated(key, "write") as response:
+            self.client.put_object(
+                Bucket=self.bucket, Key=self._full(key), Body=content, IfNoneMatch="*", ContentMD5=checksum
             )
-            found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-        if answer.code:
-            self._refuse(f"cannot list {self.address(prefix)}: {_ANSWERS.get(answer.code, answer.code)}")
-        return sorted(key.removeprefix(self._full("")) for key in found)
+        return response.code is None
+
+    def _has_content(self, key: str, content: bytes) -> bool:
+        """Return whether a key has this content. A larger content is not read."""
+        try:
+            return self.read(key, size_limit=len(content)) == content
+        except TooLarge:
+            return False
+
+    def _probe(self) -> None:
+        """Raise ConfigError if the server accepts a second create of one key."""
+        if self._probed:
+            return
+        self._create(_PROBE, _PROBE_CONTENT)
+        # Not `_create`: after a lost answer it would find its own content and report that it created the key.
+        checksum = base64.b64encode(hashlib.md5(_PROBE_CONTENT, usedforsecurity=False).digest()).decode()
+        if self._retried(lambda: self._create_once(_PROBE, _PROBE_CONTENT, checksum)):
+            raise ConfigError(
+                f"{self.address(_PROBE)} was written twice: the server ignores `If-None-Match: *`, so writers would "
+                f"overwrite each other. Nothing was written; change {self.source} to a server that honours it"
+            )
+        self._probed = True
+
+    def _get(self, key: str) -> Any:
+        with self._translated(key, "read") as response:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self._full(key))
+        if response.code:
+            raise Absent(f"{self.address(key)} does not exist; add it or change {self.source}")
+        return answer
+
+    def _read(self, key: str, check: Callable[[int], object]) -> bytes:
+        chunks: builtins.list[bytes] = []
+        answer = self._get(key)
+        with self._translated(key, "read"):
+            try:
+                check(answer["ContentLength"])
+                size = 0
+                # The length that the server states may be wrong, so the chunks are counted too.
+                for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                    size += len(chunk)
+                    check(size)
+                    chunks.append(chunk)
+            finally:
+                answer["Body"].close()
+        return b"".join(chunks)
+
+    def _list(self, prefix: str, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        with self._translated(prefix, "list") as response:
+            answer = self.client.list_objects_v2(**request)
+        if response.code:
+            raise self._refusal(prefix, "list", response.code)
+        return answer
+
+    def _retried(self, request: Callable[[], T]) -> T:
+        for attempt in range(self.patience.attempts - 1):
+            try:
+                return request()
+            except _Transient:
+                self.patience.pause(attempt)
+        try:
+            return request()
+        except _Transient as error:
+            raise Unanswered(f"{error} ({self.patience.attempts} attempts)") from None
 
     @contextmanager
-    def _told_apart(self, key: str, doing: str) -> "Iterator[_Answer]":
-        """Sort what S3 answers: a plain no goes into the answer's code, what may pass is Passing, the rest is one line.
+    def _translated(self, key: str, action: str) -> "Iterator[_Response]":
+        """Sort failures: absent and taken keys set the response's code, transient ones raise _Transient.
 
-        A put that finds its key taken is a 412; a read of nothing a 404, which HEAD gives without a name for it.
+        Every other failure is a ConfigError.
         """
         from botocore.exceptions import (
+            BotoCoreError,
             ClientError,
             ConnectTimeoutError,
             EndpointConnectionError,
@@ -263,55 +340,68 @@ class Bucket:
             ResponseStreamingError,
         )
 
-        answer = _Answer()
-        what = f"cannot {doing} {self.address(key)}"
-        with self._spoken_for(key, doing):
-            try:
-                yield answer
-            except ClientError as error:
-                code = error.response["Error"].get("Code", "")
-                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-                if code in ("PreconditionFailed", "NoSuchKey", "404", "412"):
-                    answer.code = code
-                elif code in _BUSY or status in (409, 429) or (status >= 500 and code != "NotImplemented"):
-                    raise Passing(self._line(f"{what}: the server says {status} {code}"), done=True) from None
-                else:
-                    raise
-            except (EndpointConnectionError, ConnectTimeoutError) as error:
-                raise Passing(self._line(f"{what}: {error}"), done=False) from None
-            except (HTTPClientError, IncompleteReadError, ResponseStreamingError) as error:
-                raise Passing(self._line(f"{what}: {error}"), done=True) from None
+        response = _Response()
+        failure = f"cannot {action} {self.address(key)}"
+        try:
+            yield response
+        except ClientError as error:
+            code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if code in _ABSENT_CODES | _TAKEN_CODES:
+                response.code = code
+            elif code in _TRANSIENT_CODES or status in (409, 429) or (status >= 500 and code != "NotImplemented"):
+                raise _Transient(self._line(f"{failure}: the server says {status} {code}"), maybe_done=True) from None
+            else:
+                raise self._refusal(key, action, code, text) from None
+        except (EndpointConnectionError, ConnectTimeoutError) as error:
+            raise _Transient(self._line(f"{failure}: {error}"), maybe_done=False) from None
+        except (HTTPClientError, IncompleteReadError, ResponseStreamingError) as error:
+            raise _Transient(self._line(f"{failure}: {error}"), maybe_done=True) from None
+        except BotoCoreError as error:
+            raise ConfigError(self._line(f"{failure}: {error}")) from None
+
+    def _refusal(self, key: str, action: str, code: str, text: str = "") -> ConfigError:
+        meaning = _MEANINGS.get(code, f"{code} {text}".strip())
+        return ConfigError(self._line(f"cannot {action} {self.address(key)}: {meaning}"))
+
+    def _line(self, failure: str) -> str:
+        return (
+            f"{' '.join(failure.split())[:300]} (at {self.client.meta.endpoint_url}). Change {self.source}, or "
+            "AWS_ENDPOINT_URL, or the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID)"
+        )
 
     def _full(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
-    @contextmanager
-    def _spoken_for(self, key: str, doing: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+    def _read_clocks(self, parsed: dict[str, Any], **_: object) -> None:
+        """Record both clocks at the moment of an answer. An answer without a `Date` is ignored."""
+        date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
         try:
-            yield
-        except ClientError as error:
-            code, said = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-            self._refuse(f"cannot {doing} {self.address(key)}: {_ANSWERS.get(code, f'{code} {said}')}")
-        except BotoCoreError as error:
-            self._refuse(f"cannot {doing} {self.address(key)}: {error}")
-
-    def _refuse(self, fault: str) -> NoReturn:
-        raise ConfigError(self._line(fault)) from None
-
-    def _line(self, fault: str) -> str:
-        return (
-            f"{' '.join(fault.split())[:300]} (at {self.client.meta.endpoint_url}). Change {self.said_by}, or "
-            "AWS_ENDPOINT_URL, or the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID)"
-        )
+            self._clocks = self.clock(), parsedate_to_datetime(date).replace(tzinfo=UTC)
+        except (TypeError, ValueError, OverflowError):
+            return
 
 
 @dataclass
-class _Answer:
-    """The code of a plain no, such as PreconditionFailed; None is yes."""
+class _Response:
+    """The error code of a request for an absent or a taken key; None if the request succeeded."""
 
     code: str | None = None
+
+
+def _environment_credentials(source: str) -> dict[str, str | None]:
+    """Return the credentials in environment variables. Raises ConfigError if there are none.
+
+    boto3 also reads files in the home directory, and these can name a program to run for credentials.
+    """
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    credentials = {name: os.environ.get(name) for name in names}
+    if not (credentials["AWS_ACCESS_KEY_ID"] and credentials["AWS_SECRET_ACCESS_KEY"]):
+        raise ConfigError(
+            f"{source} is in S3, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set; "
+            "pass read-only credentials in the environment"
+        )
+    return {name.lower(): value for name, value in credentials.items()}
 
 
 def _endpoint() -> str | None:
@@ -321,8 +411,8 @@ def _endpoint() -> str | None:
 def _server(endpoint: str) -> str:
     """Return one name for a server, whatever the spelling of its URL.
 
-    Amazon has many endpoints, but a bucket's name is unique within a partition. Other servers are their host and port:
-    http and https on their usual ports are one server.
+    Amazon has many endpoints, but a bucket's name is unique within a partition. Another server is named by its host
+    and port. http and https on their default ports are the same server.
     """
     parts = urlsplit(endpoint)
     host = (parts.hostname or "").rstrip(".")
@@ -336,13 +426,13 @@ def _server(endpoint: str) -> str:
 
 @cache
 def _models() -> Any:
-    """What botocore reads of S3, which is most of the work of making a client: once a process."""
+    """Return botocore's description of S3. Reading it is most of the cost of a client, so it is read once."""
     from botocore.loaders import create_loader
 
     return create_loader()
 
 
-# A session with these reads no file and no profile.
+# A session with these variables reads no file and no profile.
 _NO_FILES: dict[str, tuple[None, None, str | None, None]] = {
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
@@ -350,9 +440,8 @@ _NO_FILES: dict[str, tuple[None, None, str | None, None]] = {
 }
 
 
-def _client(
-    endpoint: str | None, said_by: str, attempts: int | None, from_environment: dict[str, str | None] | None = None
-) -> Any:
+def _client(endpoint: str | None, source: str, environment_only: bool, arguments: dict[str, str | None]) -> Any:
+    """Return a boto3 client. `arguments` are credentials and region, where boto3 does not find them."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -362,18 +451,17 @@ def _client(
     settings = Config(
         connect_timeout=10,
         read_timeout=60,
-        # A bounded number of attempts (3, unless AWS_MAX_ATTEMPTS says otherwise), further and further apart.
-        retries={"mode": "standard", **({"total_max_attempts": attempts} if attempts else {})},
+        # The store retries by itself, because it must know whether a write may have taken place.
+        retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=16,
-        # Only Amazon's names resolve as BUCKET.HOST; and servers of other makers do not all know the newer checksums.
+        # Only Amazon resolves BUCKET.HOST, and not all servers of other makers know the newer checksums.
         s3={"addressing_style": "path"} if endpoint else {},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
     try:
-        session = get_session() if from_environment is None else BotocoreSession(session_vars=_NO_FILES)
+        session = BotocoreSession(session_vars=_NO_FILES) if environment_only else get_session()
         session.register_component("data_loader", _models())
-        chosen = boto3.Session(botocore_session=session, **(from_environment or {}))
-        return chosen.client("s3", endpoint_url=endpoint, config=settings)
+        return boto3.Session(botocore_session=session, **arguments).client("s3", endpoint_url=endpoint, config=settings)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError(f"{said_by}: S3 cannot be used: {error}") from None
+        raise ConfigError(f"{source}: the S3 client cannot be made: {error}") from None

@@ -1,65 +1,116 @@
-"""Addresses of stores, as somebody types them: what is in one, once it is clear that no secret is.
+"""URLs of stores as users write them: parse them, and refuse URLs that contain credentials.
 
-An address stays in shell histories, lock files, ledgers and logs. So credentials come from the environment, and an
-address with a user, a password or an unknown parameter is refused without being shown.
+A URL ends up in shell histories, lock files, ledgers and logs. Credentials therefore come from the environment. A URL
+with a user, a password or an unknown parameter is refused, and the message does not show it.
 """
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote_to_bytes, urlsplit
 
 from fair_distill.errors import ConfigError
 from fair_distill.text import address_without_secrets
 
-# Legal in names of files and in keys of S3. A URL parser cuts at the first, and drops the others without a word.
-_KEPT = re.compile(r"[#\t\r\n]")
-_INSTEAD = "give credentials by AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+# These characters are legal in file names and in S3 keys. `urlsplit` ends the path at '#' and silently drops the rest.
+_ESCAPED = re.compile(r"[#\t\r\n]")
+_CREDENTIALS_HINT = "pass credentials in AWS_PROFILE, or in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
-def read_address(url: str, *, said_by: str, parameters: Collection[str] = ()) -> tuple[SplitResult, dict[str, str]]:
-    """Return the parts of scheme://host/path and its parameters.
+@dataclass(frozen=True)
+class StoreUrl:
+    """The URL of a store, parsed.
+
+    Attributes
+    ----------
+    text : the URL as the user wrote it
+    source : the option, variable or key that the URL comes from; messages name it
+    scheme : in lower case; "file" for a path without a scheme
+    host : the part between "://" and the path, such as a bucket; empty for a path
+    path : without percent-encoding
+    parameters : the values after the "?"
+    """
+
+    text: str
+    source: str
+    scheme: str
+    host: str = ""
+    path: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages, without secrets."""
+        return repr(address_without_secrets(self.text))
+
+    def split(self) -> tuple["StoreUrl", str]:
+        """Return the URL of the folder that contains the last part of the path, and the key of that part in it."""
+        folder, _, name = self.path.strip("/").rpartition("/")
+        # An S3 key may have an empty part, as in `a//b`. It belongs to the key, because a prefix has no final "/".
+        stripped = folder.rstrip("/")
+        root = "/" if self.path.startswith("/") else ""
+        return replace(self, path=root + stripped), folder[len(stripped) :] + name
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL in lower case; "file" for a path."""
+    return url.partition("://")[0].lower() if "://" in url else "file"
+
+
+def parse_store_url(url: str, *, source: str, parameters: Collection[str] = ()) -> StoreUrl:
+    """Return the parts of a path or of scheme://host/path.
 
     Parameters
     ----------
-    said_by : where the address came from, for messages
-    parameters : names that may stand after the `?`
+    source : the option, variable or key that the URL comes from, for messages
+    parameters : the names that are allowed after the "?"
 
     Raises
     ------
     ConfigError
-        If the address has credentials or another parameter. The message shows none of them.
+        If the URL has credentials or another parameter. The message does not show them.
     """
-    shown = f"{said_by} is {address_without_secrets(url)!r}"
+    if "://" not in url:
+        return StoreUrl(url, source, "file", path=str(Path(url)))
+    parts, values = read_address(url, source=source, parameters=parameters)
+    path = path_of(parts)
+    return StoreUrl(
+        url, source, parts.scheme, parts.netloc, str(Path(path)) if parts.scheme == "file" else path, values
+    )
+
+
+def read_address(url: str, *, source: str, parameters: Collection[str] = ()) -> tuple[SplitResult, dict[str, str]]:
+    """Return the parts of scheme://host/path and the values of its parameters; see `parse_store_url`."""
+    shown = f"{source} is {address_without_secrets(url)!r}"
     try:
-        parts = urlsplit(_KEPT.sub(lambda match: f"%{ord(match[0]):02X}", url))
-        given = parse_qs(parts.query, keep_blank_values=True)
+        parts = urlsplit(_ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", url))
+        values = parse_qs(parts.query, keep_blank_values=True)
         has_port = parts.port is not None
-    except ValueError:  # a bracket or port that is none; it may be part of a password
-        raise ConfigError(f"{said_by} is not an address. Remove credentials from it and {_INSTEAD}") from None
+    except ValueError:  # an invalid bracket or port may be part of a password
+        raise ConfigError(f"{source} is not a valid URL. Remove credentials from it and {_CREDENTIALS_HINT}") from None
     with_port = parts.scheme in ("s3", "file") and (has_port or ":" in parts.netloc)
     if "@" in parts.netloc + parts.path or with_port:
         raise ConfigError(
-            f"{shown}; credentials are not allowed in an address (write %40 for '@' in a name). Remove them and "
-            f"{_INSTEAD}"
+            f"{shown}; credentials are not allowed in a URL. Remove them and {_CREDENTIALS_HINT} "
+            "(in a name, write %40 for '@')"
         )
-    if not given.keys() <= set(parameters) or (parts.query and not given):
+    if not values.keys() <= set(parameters) or (parts.query and not values):
         known = " and ".join(f"?{name}=" for name in parameters)
-        allowed = f"only {known} may follow the path" if known else "nothing may follow the path"
-        raise ConfigError(f"{shown}; {allowed}. Remove the rest and {_INSTEAD}")
-    return parts, {name: values[-1] for name, values in given.items()}
+        allowed = f"only {known} is allowed after the path" if known else "nothing is allowed after the path"
+        raise ConfigError(f"{shown}; {allowed}. Remove the rest and {_CREDENTIALS_HINT}")
+    return parts, {name: items[-1] for name, items in values.items()}
 
 
-def read_endpoint(url: str, *, said_by: str) -> str:
-    """Return the address of an S3 server, http(s)://host:port. Raises ConfigError if it has more in it."""
-    parts, _ = read_address(url, said_by=said_by)
+def read_endpoint(url: str, *, source: str) -> str:
+    """Return the URL of a server, http(s)://host:port. Raises ConfigError if it has anything else in it."""
+    parts, _ = read_address(url, source=source)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"{said_by} is {address_without_secrets(url)!r}; the address of a server, http(s)://host, was expected"
-        )
+        raise ConfigError(f"{source} is {address_without_secrets(url)!r}; write the URL of a server, http(s)://host")
     return url
 
 
 def path_of(parts: SplitResult) -> str:
-    """Return the path of an address without percent-encoding. Bytes that are not UTF-8 are those of a file's name."""
+    """Return the path of a URL without percent-encoding. Bytes that are not UTF-8 become surrogates."""
     return os.fsdecode(unquote_to_bytes(parts.path))

@@ -8,46 +8,17 @@ that was asked for.
 import configparser
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
 from fair_distill.files import atomic_file
-from fair_distill.storage.s3 import NotThere, open_bucket_read_only
+from fair_distill.storage.schemes import open_store
+from fair_distill.storage.store import Absent, Options, Store
 
 _REMOTE = re.compile(r"""'?remote "([^"]+)"'?""")
-_CHUNK = 2**20
-
-
-class Source(Protocol):
-    """A place with contents by key. What goes wrong is a ConfigError of one line; NotThere if there is no such key."""
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yield a content in chunks of about 1 MiB."""
-
-    def address(self, key: str) -> str:
-        """Return what to call a key in a message."""
-
-
-@dataclass(frozen=True)
-class _FolderSource:
-    root: Path
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        try:
-            with (self.root / key).open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    yield chunk
-        except FileNotFoundError:
-            raise NotThere(f"{self.address(key)} does not exist") from None
-        except OSError as error:
-            raise ConfigError(f"cannot read {self.address(key)}: {error.strerror}") from None
-
-    def address(self, key: str) -> str:
-        return str(self.root / key)
+# The settings of a store, and what .dvc/config calls them.
+_SERVER_SETTINGS = {"endpoint": "endpointurl", "region": "region"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +31,7 @@ class DvcRemote:
     """
 
     name: str
-    source: Source
+    store: Store
 
     def fetch(self, md5: str, path: Path, *, file: str, limit: int, size: int | None = None) -> None:
         """Write the content of this MD5 to `path`.
@@ -86,7 +57,7 @@ class DvcRemote:
         digest, count = hashlib.md5(usedforsecurity=False), 0
         with atomic_file(path) as aside, aside.open("wb") as sink:
             try:
-                for chunk in self.source.stream(f"files/md5/{md5[:2]}/{md5[2:]}"):
+                for chunk in self.store.stream(f"files/md5/{md5[:2]}/{md5[2:]}"):
                     count += len(chunk)
                     if size is not None and count > size:
                         raise IntegrityError(
@@ -98,7 +69,7 @@ class DvcRemote:
                         )
                     digest.update(chunk)
                     sink.write(chunk)
-            except NotThere:
+            except Absent:
                 raise MeasurementError(
                     f"{file} (MD5 {md5}) is not in the DVC remote {self.name!r}; run `dvc push` on the branch"
                 ) from None
@@ -127,7 +98,7 @@ def open_remote(workspace: Path, remote: str | None) -> DvcRemote:
     """
     config = workspace / ".dvc" / "config"
     if remote is not None and "/" in remote:
-        return DvcRemote(remote, _source(remote, workspace, {}, said_by="--remote"))
+        return DvcRemote(remote, _store(remote, workspace, {}, source="--remote"))
     settings = configparser.ConfigParser(interpolation=None)
     try:
         settings.read_string(config.read_text(encoding="utf-8"))
@@ -148,20 +119,12 @@ def open_remote(workspace: Path, remote: str | None) -> DvcRemote:
             raise ConfigError(f"{config}: remote {name!r} has {key}, which has another layout; use a remote without it")
     if not options.get("url"):
         raise ConfigError(f"{config}: remote {name!r} has no url; run `dvc remote modify {name} url URL`")
-    return DvcRemote(name, _source(options["url"], config.parent, options, said_by=f"remote {name!r} in {config}"))
+    server = {key: options[option] for key, option in _SERVER_SETTINGS.items() if options.get(option)}
+    return DvcRemote(name, _store(options["url"], config.parent, server, source=f"remote {name!r} in {config}"))
 
 
-def _source(url: str, beside: Path, options: dict[str, str], *, said_by: str) -> Source:
-    parts = urlsplit(url)
-    if parts.scheme == "s3":
-        return open_bucket_read_only(
-            url, endpoint=options.get("endpointurl"), region=options.get("region"), said_by=said_by
-        )
-    if "://" in url and not (parts.scheme == "file" and parts.netloc in ("", "localhost")):
-        raise ConfigError(f"{said_by} has a url with {parts.scheme!r}; the gate reads folders and s3://bucket/prefix")
-    folder = beside / (unquote(parts.path) if "://" in url else url)
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{said_by} is the folder {folder}, which does not exist here; use a remote that this job reaches"
-        )
-    return _FolderSource(folder)
+def _store(url: str, folder: Path, settings: dict[str, str], *, source: str) -> Store:
+    """Return the store at a URL, or at a path that is relative to `folder`."""
+    location = url if "://" in url else str(folder / url)
+    options = Options(must_exist=True, environment_only=True, settings=settings)
+    return open_store(location, source=source, options=options)

@@ -135,7 +135,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
         body = f'source {script}; {line}; _shtab_fair_distill; printf "%s\\n" "${{COMPREPLY[@]}}"'
         return subprocess.run(["bash", "-c", body], capture_output=True, text=True, check=True).stdout.split()
 
-    assert completed("rep") == ["report", "reproduce"]
+    assert completed("rep") == ["report"]
     assert completed("gate", "pl") == ["plan"]
     assert "--out" in completed("report", "--o")
 

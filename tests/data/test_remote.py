@@ -14,8 +14,9 @@ from small_workspace import Ended, run, small_params, write_params
 
 from fair_distill.data.remote_files import Remote, prune
 from fair_distill.data.sources import CACHE, read_source
-from fair_distill.errors import ConfigError, DataError
-from fair_distill.storage.s3 import Bucket
+from fair_distill.errors import DataError
+from fair_distill.storage.s3 import S3Store
+from fair_distill.storage.store import Absent
 from fair_distill.workspace import SPLITS as NAMES
 from fair_distill.workspace import Workspace
 
@@ -71,13 +72,13 @@ def contents(root: Path) -> dict[str, bytes]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What was read of the bucket since it was last asked."""
     keys: list[str] = []
-    read = Bucket.read
+    stream = S3Store.stream
 
-    def noted(self: Bucket, entry: Any) -> Any:
+    def noted(self: S3Store, entry: Any) -> Any:
         keys.append(entry.key)
-        return read(self, entry)
+        return stream(self, entry)
 
-    monkeypatch.setattr(Bucket, "read", noted)
+    monkeypatch.setattr(S3Store, "stream", noted)
 
     def since() -> list[str]:
         found = sorted(keys)
@@ -261,7 +262,7 @@ def gone(bucket: str, source: dict[str, Any]) -> str:
         return result
 
     pytest.MonkeyPatch().setattr(Remote, "named", named)
-    return "cannot read s3://"
+    return "data/pictures/0.png does not exist"
 
 
 def changed(bucket: str, source: dict[str, Any]) -> str:
@@ -273,7 +274,7 @@ def changed(bucket: str, source: dict[str, Any]) -> str:
         return result
 
     pytest.MonkeyPatch().setattr(Remote, "named", named)
-    return "data/pictures/0.png was changed while it was being read; run again"
+    return "data/pictures/0.png was changed while it was read; run the command again"
 
 
 def absent(bucket: str, source: dict[str, Any]) -> str:
@@ -348,16 +349,16 @@ def test_a_folder_without_tables_is_refused(bucket: str, tmp_path: Path) -> None
 def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:
     put(bucket, "data/a.csv", b"-")
     remote = Remote.at(f"{bucket}/data/a.csv", cache=tmp_path)
-    entries = Bucket.entries
+    pages = S3Store.pages
 
-    def vanishing(self: Bucket, start: str = "", *, after: str = "") -> Any:
-        found = list(entries(self, start, after=after))
+    def vanishing(self: S3Store, prefix: str = "", *, after: str = "") -> Any:
+        found = list(pages(self, prefix, after=after))
         remove(bucket, "data/a.csv")
         yield from found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bucket, "entries", vanishing)
-        with pytest.raises(ConfigError, match=r"cannot read s3://.*/data/a\.csv: it is not there"):
+        patch.setattr(S3Store, "pages", vanishing)
+        with pytest.raises(Absent, match=r"s3://.*/data/a\.csv does not exist"):
             remote.file()
     assert not any(tmp_path.rglob("*.csv"))
 

@@ -12,7 +12,8 @@ from test_loop import ran, streams
 from fair_distill.distillation.checkpoint import CheckpointFolder, Interrupted
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.storage.objects import Objects, open_objects
+from fair_distill.storage.schemes import open_store
+from fair_distill.storage.store import Store
 
 KEY = "c0ffee"
 METHODS: dict[str, dict[str, Any]] = {
@@ -36,8 +37,8 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.getfixturevalue('bucket')}/a" if request.param == "bucket" else str(tmp_path / "a")
 
 
-def inside(where: str) -> Objects:
-    return open_objects(where, said_by="a test")
+def inside(where: str) -> Store:
+    return open_store(where, source="a test")
 
 
 class Stopped(Exception):
@@ -97,9 +98,9 @@ def test_no_more_than_two_are_kept_and_none_when_it_is_done(where: str) -> None:
     folder, objects = CheckpointFolder(where, KEY, every=1), inside(where)
     ran(checkpoints=folder)
 
-    assert [key.partition("-")[0] for key in objects.list(KEY)] == [f"{KEY}/000000009", f"{KEY}/000000010"]
+    assert [key.partition("-")[0] for key in objects.list(f"{KEY}/")] == [f"{KEY}/000000009", f"{KEY}/000000010"]
     folder.done()
-    assert objects.list(KEY) == []
+    assert objects.list(f"{KEY}/") == []
 
 
 def test_what_a_crash_left_goes_with_the_rest(tmp_path: Path) -> None:
@@ -116,13 +117,13 @@ def test_what_a_crash_left_goes_with_the_rest(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused(where: str, damage: str) -> None:
     folder, objects = CheckpointFolder(where, KEY, every=5), inside(where)
     ran(checkpoints=folder)
-    newest = objects.list(KEY)[-1]
-    whole = objects.get(newest)
+    newest = objects.list(f"{KEY}/")[-1]
+    whole = objects.read(newest)
     objects.put(newest, whole[:-5] if damage == "shorter" else whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
 
     with pytest.raises(IntegrityError, match=r"is damaged, or not a checkpoint; remove it to go on from the one befor"):
         folder.latest()
-    objects.delete(newest)
+    objects.remove(newest)
     before = folder.latest()
     assert before is not None
     assert len(before["losses"]) == 5
@@ -131,8 +132,8 @@ def test_a_damaged_checkpoint_is_refused(where: str, damage: str) -> None:
 def test_a_checkpoint_of_another_run_is_refused(where: str) -> None:
     objects = inside(where)
     ran(checkpoints=CheckpointFolder(where, KEY, every=10))
-    (kept,) = objects.list(KEY)
-    objects.put(kept.replace(KEY, "decaf"), objects.get(kept))
+    (kept,) = objects.list(f"{KEY}/")
+    objects.put(kept.replace(KEY, "decaf"), objects.read(kept))
 
     with pytest.raises(IntegrityError, match="another configuration"):
         CheckpointFolder(where, "decaf", every=5).latest()
@@ -162,7 +163,7 @@ def test_a_bucket_that_is_not_there_is_said_before_the_first_step(bucket: str) -
 def test_a_folder_that_is_a_file_is_said_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
 
-    with pytest.raises(ConfigError, match=r"cannot read .*taken/c0ffee: Not a directory$"):
+    with pytest.raises(ConfigError, match=r"cannot read .*taken/c0ffee: Not a directory"):
         ran(checkpoints=CheckpointFolder(tmp_path / "taken", KEY, every=5))
 
 

@@ -1,4 +1,4 @@
-"""The commands that the documentation shows: where they stand, and what each is made of."""
+"""Find the commands that the documentation shows, and split them into words."""
 
 import re
 import shlex
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-# Two pages are the code's own words, and the tests of the command line see to their commands.
+# Two pages are generated from the code; the tests of the command line check their commands.
 PAGES = tuple(
     page.relative_to(REPOSITORY)
     for folder in (".", "docs", "benchmarks", "fair_distill/template")
@@ -21,7 +21,7 @@ _INLINE = re.compile(rf"`((?:{'|'.join(PROGRAMS)}) [^`]+)`")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page: its language, which may be none, and what stands in it."""
+    """A fenced block of a page, with its language (which can be empty) and its text."""
 
     page: Path
     line: int
@@ -31,7 +31,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A simple command: the variables before it, its words, and the file that `>` names, if there is one."""
+    """A simple command: its environment variables, its words, and the file that `>` names, if any."""
 
     variables: tuple[str, ...]
     words: tuple[str, ...]
@@ -47,12 +47,12 @@ class Command:
 
 def blocks(page: Path) -> Iterator[Block]:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    for found in _FENCE.finditer(text):
-        yield Block(page, text.count("\n", 0, found.start()) + 1, found[2], found[3])
+    for match in _FENCE.finditer(text):
+        yield Block(page, text.count("\n", 0, match.start()) + 1, match[2], match[3])
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Yield what a page asks its reader to type: in blocks of `sh`, behind `$` in those of `console`, and in a line."""
+    """Yield the commands of a page: in `sh` blocks, after `$` in `console` blocks, and in code spans."""
     for block in blocks(page):
         lines = block.text.replace("\\\n", " ").splitlines()
         if block.language == "sh":
@@ -60,8 +60,8 @@ def commands(page: Path) -> Iterator[Command]:
         elif block.language == "console":
             yield from (command for line in lines if line.startswith("$ ") for command in taken_apart(line[2:]))
     text = _FENCE.sub("", (REPOSITORY / page).read_text(encoding="utf-8"))
-    for found in _INLINE.findall(text):
-        yield from taken_apart(" ".join(found.split()))
+    for match in _INLINE.findall(text):
+        yield from taken_apart(" ".join(match.split()))
 
 
 def taken_apart(line: str) -> Iterator[Command]:

@@ -1,4 +1,4 @@
-"""docs/choosing.md: what it shows of params.yaml is what it says that it is."""
+"""docs/choosing.md: the params.yaml lines that it shows have the described effect."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The page on the data contract: its table is the code's, and its blocks run as they stand."""
+"""docs/data-contract.md: its table matches the code, and its blocks run unchanged."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from fair_distill.validation.ids import ENVIRONMENT
 from fair_distill.workspace import Workspace
 
 PAGE = (REPOSITORY / "docs" / "data-contract.md").read_text()
-# A block that is a file says so in its first line; JSON has no comments.
+# The first line of a block names its file. JSON has no comments, so its files are listed here.
 FILES: dict[str, str] = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 (SUITE,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -25,7 +25,7 @@ def section(name: str) -> dict[str, object]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A prepared workspace with what the page puts beside params.yaml."""
+    """Return a prepared workspace with the files that the page adds."""
     (tmp_path / "house.py").write_text(FILES["house.py"])
     (tmp_path / "house.json").write_text(SUITE)
     params = small_params()
@@ -35,11 +35,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_table_has_every_check_with_its_default_and_no_other() -> None:
+def test_the_table_lists_exactly_the_checks_of_the_code() -> None:
     assert re.findall(r"^\| `(\w+)` \| .* \| (error|warn) \|$", PAGE, re.MULTILINE) == list(CHECKS.items())
 
 
-def test_all_of_the_page_holds_of_the_digits(root: Path) -> None:
+def test_the_checks_of_the_page_pass_on_the_digits(root: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     assert run(root, "validate").code == 0
     (root / "reference.json").write_bytes(Workspace(root).validation.read_bytes())
@@ -58,7 +58,7 @@ def test_all_of_the_page_holds_of_the_digits(root: Path) -> None:
     assert (root / "pages" / "index.html").is_file()
 
 
-def test_restricted_data_need_what_the_page_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restricted_data_need_the_settings_of_the_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["validate"] |= section("restricted.yaml")
     write_params(root, params)

@@ -1,4 +1,4 @@
-"""docs/gate.md shows what the code says and what was measured."""
+"""docs/gate.md: its generated tables and outputs are up to date."""
 
 import re
 
@@ -11,14 +11,14 @@ from fair_distill.gate.policy import check_waivers, read_context
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_every_table_and_output_is_what_the_code_gives(name: str) -> None:
-    """If not: `python tests/gate_page.py`, and look at what it changed."""
+def test_every_generated_table_and_output_is_up_to_date(name: str) -> None:
+    """If this fails, run `python tests/gate_page.py` and review its changes."""
     page = PAGE.read_text()
 
     assert filled(page, name) == page
 
 
-def test_the_waiver_that_is_shown_is_one_of_the_demos_policy() -> None:
+def test_the_waiver_on_the_page_names_a_clause_of_the_demo() -> None:
     shown = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert shown is not None
 
@@ -26,7 +26,7 @@ def test_the_waiver_that_is_shown_is_one_of_the_demos_policy() -> None:
     check_waivers(context, load_config(REPOSITORY / "params.yaml").gate, set=context.waivers[0].set)
 
 
-def test_no_limit_of_the_demo_is_stricter_than_what_nine_fair_sets_in_ten_pass() -> None:
+def test_nine_in_ten_fair_sets_satisfy_each_limit_of_the_demo() -> None:
     shown = PAGE.read_text().partition("<!-- plan -->")[2].partition("<!-- /plan -->")[0]
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
 

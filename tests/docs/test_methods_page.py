@@ -1,4 +1,4 @@
-"""docs/methods.md says what the code says: which goes with which, what a preset is, and no row is left out."""
+"""docs/methods.md: its generated tables are up to date, and its other tables list every component."""
 
 import re
 from typing import Any
@@ -14,15 +14,15 @@ from fair_distill.distillation.networks import NETWORKS
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_tables_are_those_of_the_code(name: str) -> None:
-    """If not: `python tests/methods_page.py`, and look at what it changed."""
+def test_the_generated_tables_are_up_to_date(name: str) -> None:
+    """If this fails, run `python tests/methods_page.py` and review its changes."""
     page = PAGE.read_text()
 
     assert filled(page, name) == page
 
 
 @pytest.mark.parametrize("table", [MATCHERS, ALIGNMENTS, BARYCENTERS, CLOUD_BARYCENTERS, NETWORKS])
-def test_every_row_of_every_table_of_the_code_has_its_row(table: dict[str, Any]) -> None:
+def test_every_component_has_a_row(table: dict[str, Any]) -> None:
     rows = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)
 
     assert not table.keys() - set(rows)

@@ -1,4 +1,4 @@
-"""The tutorial's blocks run as they stand on the page."""
+"""docs/own-barycenter.md: its blocks run unchanged."""
 
 import hashlib
 import importlib
@@ -17,13 +17,13 @@ from fair_distill.registry.manifest import read_version
 from fair_distill.workspace import Workspace
 
 PAGE = (REPOSITORY / "docs" / "own-barycenter.md").read_text()
-# A block that is a file says so in its first line.
+# The first line of a block names its file.
 FILES: dict[str, str] = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small workspace of four groups to which the tutorial was applied."""
+    """Return a small workspace with four groups and the files of the page."""
     root = tmp_path_factory.mktemp("tutorial")
     for name in ("mine.py", "test_mine.py"):
         (root / name).write_text(FILES[name])
@@ -36,12 +36,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_page_has_the_files_it_speaks_of() -> None:
+def test_the_page_shows_four_files() -> None:
     assert list(FILES) == ["mine.py", "test_mine.py", "params.yaml", "dvc.yaml"]
     assert len(FILES["mine.py"].splitlines()) <= 30
 
 
-def test_the_tutorials_tests_pass(root: Path) -> None:
+def test_the_tests_on_the_page_pass(root: Path) -> None:
     with workspace_modules(root):
         tests = importlib.import_module("test_mine")
         ran = [test() for name, test in vars(tests).items() if name.startswith("test_")]
@@ -49,7 +49,7 @@ def test_the_tutorials_tests_pass(root: Path) -> None:
     assert len(ran) == 2
 
 
-def test_the_tutorials_set_comes_out_with_the_digest_of_its_source(root: Path) -> None:
+def test_the_manifest_of_the_set_records_the_digest_of_its_source(root: Path) -> None:
     for command in (["prepare"], ["validate"], ["distill", "trimmed"]):
         ended = run(root, *command)
         assert ended.code == 0, ended.err
@@ -59,7 +59,7 @@ def test_the_tutorials_set_comes_out_with_the_digest_of_its_source(root: Path) -
 
 
 @pytest.mark.parametrize(("trim", "says"), [(0.7, "should be less than 0.5"), ("some", "should be a valid number")])
-def test_an_option_that_is_not_what_its_annotation_says_is_one_line(root: Path, trim: Any, says: str) -> None:
+def test_an_option_that_violates_its_annotation_is_refused_in_one_line(root: Path, trim: Any, says: str) -> None:
     with (
         workspace_modules(root),
         pytest.raises(ConfigError, match=rf"^params.yaml: barycenter 'mine:trimmed': trim is .*{says}"),
@@ -67,7 +67,7 @@ def test_an_option_that_is_not_what_its_annotation_says_is_one_line(root: Path, 
         build_barycenter("mine:trimmed", {"trim": trim})
 
 
-def test_the_tutorials_dvc_file_is_ours_and_one_line() -> None:
+def test_the_dvc_file_differs_from_the_repositorys_in_one_line() -> None:
     shown = yaml.safe_load(FILES["dvc.yaml"])["stages"]
     ours = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 

@@ -1,4 +1,4 @@
-"""docs/own-data.md: both walks, from nothing to `validate`, with the YAML that stands there."""
+"""docs/own-data.md: both examples run up to `validate` with the YAML of the page."""
 
 import csv
 import re
@@ -22,7 +22,7 @@ BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def images(root: Path) -> None:
-    """240 faces of several sizes, grey and in colour, of 120 people."""
+    """Write 240 images of several sizes, grey and in colour, of 120 people, with a table."""
     rng, rows = np.random.default_rng(0), []
     (root / "faces").mkdir()
     for i in range(240):
@@ -58,7 +58,7 @@ def _write(path: Path, header: list[str], table: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(("block", "make", "groups"), [(0, images, 4), (1, rows, 2)])
-def test_a_walk_ends_with_an_outcome(block: int, make: Any, groups: int, tmp_path: Path) -> None:
+def test_an_example_runs_up_to_validate(block: int, make: Any, groups: int, tmp_path: Path) -> None:
     make(tmp_path)
     data = yaml.safe_load(BLOCKS[block])["data"]
     rules = {"minimum_per_cell": 1, "maximum_imbalance": 20}
@@ -74,14 +74,14 @@ def test_a_walk_ends_with_an_outcome(block: int, make: Any, groups: int, tmp_pat
     assert len(BLOCKS[block].splitlines()) <= 11
 
 
-def test_the_recipe_of_colours_is_sound() -> None:
+def test_the_example_with_colours_is_valid() -> None:
     data = yaml.safe_load(BLOCKS[0])["data"] | yaml.safe_load(BLOCKS[2])
     params = small_params() | {"data": data}
 
     assert parse_config(params).data.owners == ("grey",) * 5 + ("colour",) * 5
 
 
-def test_every_key_that_a_column_may_have_is_told() -> None:
+def test_every_key_of_the_columns_is_described() -> None:
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE)
     pixels = PAGE.partition("## Pixels")[2].partition("\n## ")[0]
 

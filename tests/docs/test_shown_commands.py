@@ -48,7 +48,6 @@ RUN_ELSEWHERE = {
     "fair-distill gate pull-request": "tests/gate/test_pull_requests.py: it needs a pull request",
     "fair-distill attest": "tests/gate/test_pull_requests.py: it needs a key",
     "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: there is no such bucket",
-    "fair-distill reproduce": "tests/reproduce: it needs the papers' data",
 }
 # A command that may end in another way than well, and how.
 ENDS = {"enforce": {0, 1}, "doctor": {0, 2}}

@@ -1,4 +1,4 @@
-"""The tutorial, up to where the computing begins: its script draws, its YAML reads, and its words are true of both."""
+"""docs/tutorial.md up to distillation: its script runs, its YAML is valid, and its output matches the text."""
 
 import os
 import re
@@ -12,13 +12,13 @@ PAGE = (REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
 
 def block(language: str, *, begins: str = "") -> str:
-    """The first block of a language on the page that begins so."""
+    """Return the first block in a language that begins with a text."""
     found = re.search(rf"```{language}\n({begins}.*?)```", PAGE, flags=re.DOTALL)
     assert found is not None
     return found[1]
 
 
-def test_its_images_are_described_and_planned_for(tmp_path: Path) -> None:
+def test_the_images_are_described_and_planned(tmp_path: Path) -> None:
     folder = tmp_path / "shapes"
     assert run(tmp_path, "init", str(folder)).code == 0
     (folder / "draw.py").write_text(block("python"))

@@ -11,7 +11,7 @@ from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
 from fair_distill.files import sha256
-from fair_distill.storage.objects import open_objects
+from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
 EVERY = ("--checkpoint-every", "2")
@@ -56,14 +56,14 @@ def test_a_run_goes_on_from_a_bucket_and_leaves_nothing_in_it(
     assert again.code == 0, again.err
     assert json.loads(again.err.splitlines()[0])["step"] == 4
     assert sha256(made) == wanted
-    objects = open_objects(bucket, said_by="a test")
+    objects = open_store(bucket, source="a test")
     assert objects.client.list_objects_v2(Bucket=bucket.removeprefix("s3://")).get("Contents", []) == []  # type: ignore[attr-defined]
     assert not (workspace / ".checkpoints").exists()
 
 
 def test_a_damaged_checkpoint_is_an_error_of_integrity(workspace: Path, bucket: str) -> None:
     interrupted(workspace, after=3, checkpoints=bucket)
-    client = open_objects(bucket, said_by="a test").client  # type: ignore[attr-defined]
+    client = open_store(bucket, source="a test").client  # type: ignore[attr-defined]
     name = bucket.removeprefix("s3://")
     (kept,) = client.list_objects_v2(Bucket=name)["Contents"]
     client.put_object(Bucket=name, Key=kept["Key"], Body=b"something else")

@@ -19,8 +19,8 @@ from small_workspace import write_params
 from fair_distill.files import sha256
 from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import open_store
-from fair_distill.versioning import dvc_commands
+from fair_distill.registry.store import open_registry
+from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
 
 pytestmark = [
@@ -79,7 +79,7 @@ def test_two_runs_at_once_end_well_and_with_the_same_version(refreshed: Any) -> 
     workspace, _, states = refreshed
 
     versions = {state.result() for state in states}
-    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
 
     assert [state.name for state in states] == ["Completed", "Completed"]
     assert versions == {current(entries, "production")}
@@ -100,7 +100,7 @@ def test_what_a_run_made_is_in_the_cache_and_the_remote(refreshed: Any, tmp_path
     workspace, upstream, _ = refreshed
     git(workspace.root, "pull", "--quiet", "origin", "main")
     elsewhere = Path(git(tmp_path, "clone", "--quiet", str(upstream), str(tmp_path / "clone")) or tmp_path / "clone")
-    dvc_commands._share(elsewhere, None, workspace.root)
+    git_commands._configure_dvc(elsewhere, None, workspace.root)
 
     command(Workspace(elsewhere), "dvc", "pull")
 
@@ -144,7 +144,7 @@ def test_a_refused_promotion_ends_as_blocked_with_the_reason_and_is_not_retried(
 
     workspace, _, _ = refreshed
     with_limit(workspace, 1.0)
-    before = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    before = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
 
     state = refresh(str(workspace.root), return_state=True)
 
@@ -152,7 +152,7 @@ def test_a_refused_promotion_ends_as_blocked_with_the_reason_and_is_not_retried(
     assert "accuracy" in state.message
     assert "limit 1.000" in state.message
     assert task_runs_of(state)["promote to production"] == 1
-    assert read_ledger(open_store(str(workspace.root / "registry")), "digits") == before
+    assert read_ledger(open_registry(str(workspace.root / "registry")), "digits") == before
 
 
 def test_what_is_live_is_judged_by_the_new_policy_and_demoted_with_the_reason(refreshed: Any) -> None:
@@ -165,7 +165,7 @@ def test_what_is_live_is_judged_by_the_new_policy_and_demoted_with_the_reason(re
     gone = regate(str(workspace.root), return_state=True)
     again = regate(str(workspace.root), return_state=True)
 
-    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
     assert kept.name == "Completed"
     assert (gone.name, again.name) == ("Demoted", "NothingLive")
     assert "report-live-v1" in artifacts_of(gone)
@@ -187,7 +187,7 @@ def test_new_evaluation_data_are_measured_anew(refreshed: Any) -> None:
     commit(workspace.root, "other evaluation data")
     regate(str(workspace.root))
 
-    beside = open_store(str(workspace.root / "registry")).list(f"versions/{version}/predictions/")
+    beside = open_registry(str(workspace.root / "registry")).list(f"versions/{version}/predictions/")
     assert len(beside) == 2
 
 
@@ -206,7 +206,7 @@ def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: An
     assert sum(name.startswith("full ") for name in task_runs_of(state)) == 1
     assert len(json.loads(artifacts_of(state)["sweep"].data)) == 2
     assert {"report-sweep", "report-barycentric"} <= artifacts_of(state).keys()
-    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
     assert [entry.event for entry in entries] == ["attempt"]
 
 
@@ -236,8 +236,8 @@ def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) ->
 
     run_stage("distill", str(tmp_path / "there"))
     said: list[str] = []
-    with dvc_commands.Dvc(workspace.root) as dvc:
-        ran = dvc.repro("distill", say=said.append, pull=True)
+    dvc = dvc_commands.Dvc(workspace.root)
+    ran = dvc.repro("distill", say=said.append, pull=True)
 
     assert ran == ()
     assert any("is cached - skipping run" in line for line in said)

@@ -9,7 +9,7 @@ from small_workspace import write_params
 
 from fair_distill.files import sha256
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 from fair_distill.workspace import Workspace
 
 pytestmark = pytest.mark.pipeline
@@ -64,7 +64,7 @@ def test_three_doors_give_the_same_verdict_and_the_flow_promotes_on_it(walked):
     verdicts = {sha256(place.verdict("barycentric")) for place, _, _ in walked.values()}
 
     assert len(verdicts) == 1
-    store = open_store(str(walked["prefect_flow"][0].root / "registry"))
+    store = open_registry(str(walked["prefect_flow"][0].root / "registry"))
     promoted = [entry.verdict for entry in read_ledger(store, "digits") if entry.event == "promote"]
     assert set(promoted) == verdicts
 

@@ -20,10 +20,12 @@ from fair_distill.gate.policy import alpha_at, policy_digest, read_context
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts as attempts_of
 from fair_distill.registry import release
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import attempt_number
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import CheckedStore
 from fair_distill.statements import new_key
+from fair_distill.storage.local import LocalStore
 from fair_distill.workspace import Workspace
 
 SET = "barycentric"
@@ -37,8 +39,8 @@ def rewritten(root: Path, **gate: Any) -> None:
     write_params(root, params)
 
 
-def registry(root: Path) -> LocalStore:
-    return LocalStore(root / "registry")
+def registry(root: Path) -> CheckedStore:
+    return CheckedStore(LocalStore(root / "registry"))
 
 
 def attempts(root: Path) -> list[str]:
@@ -127,19 +129,19 @@ def test_what_is_not_published_or_goes_nowhere_is_no_attempt(workspace: Path) ->
 def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspace: Path) -> None:
     limit = {"metric": "accuracy", "over": "promoted", "at_least": -1.0, "first_release": "accept", "why": "a test"}
     rewritten(workspace, limits=[limit])
-    place, hand = Workspace(workspace), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    place, actor = Workspace(workspace), Actor("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
     where = str(workspace / "registry")
     for name in ("pooled", SET):
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=hand)
-        stages.promote(place, config, "production", registry=where, hand=hand)
+        stages.publish(place, config, registry=where, actor=actor)
+        stages.promote(place, config, "production", registry=where, actor=actor)
     verdict = in_force(workspace)
 
     assert verdict.references == {"promoted": sha256(place.predictions("pooled"))}
     assert verdict.findings[0].value is not None
     # again: not against itself, and so on the same grounds
-    found = stages.reserve(place, config, SET, "production", registry=where, hand=hand)
+    found = stages.reserve(place, config, SET, "production", registry=where, actor=actor)
     context = read_context(found.context)
     assert context.promoted is not None
     assert context.promoted.version == sha256(place.set("pooled") / "manifest.json")
@@ -167,12 +169,11 @@ def test_an_attempt_on_another_split_than_the_verdicts_promotes_nothing(workspac
 
 def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_readers(workspace: Path) -> None:
     rewritten(workspace)
-    place, hand = Workspace(workspace), stages.Hand("eve", datetime(2126, 3, 3, tzinfo=UTC), "n")
+    place, actor = Workspace(workspace), Actor("eve", datetime(2126, 3, 3, tzinfo=UTC), "n")
     config = load_config(place.params)
     assert run(workspace, "publish").code == 0
     store, version = registry(workspace), sha256(place.set(SET) / "manifest.json")
-    attempt = {"who": "eve", "now": hand.now, "fresh": ""}
-    attempts_of.reserve(store, "digits", version, "f" * 64, nonce="a", **attempt)
+    attempts_of.reserve(store, "digits", version, "f" * 64, actor=replace(actor, nonce="a"))
     verdict = stages.verdict_of(place, config, SET)
     release.promote(
         store,
@@ -180,9 +181,7 @@ def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_re
         order=["production"],
         verdict=verdict,
         verdict_bytes=verdict.to_json(),
-        who="eve",
-        now=hand.now,
-        nonce="b",
+        actor=replace(actor, nonce="b"),
     )
 
     for command in ("verify digits@v1", "card digits@v1"):
@@ -196,13 +195,13 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
     limit = LOOSE | {"at_least": 0.01}
     rewritten(workspace, limits=[limit])
     config = load_config(place.params)
-    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where, actor = str(workspace / "registry"), Actor("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
 
     def promoted(name: str, reason: str = "") -> None:
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=hand)
-        stages.promote(place, config, "production", registry=where, hand=hand, reason=reason)
+        stages.publish(place, config, registry=where, actor=actor)
+        stages.promote(place, config, "production", registry=where, actor=actor, reason=reason)
 
     promoted("pooled")
     rewritten(workspace)
@@ -218,13 +217,13 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
 def test_a_demotion_makes_no_way_for_a_laxer_policy(workspace: Path) -> None:
     place = Workspace(workspace)
     rewritten(workspace, limits=[LOOSE | {"at_least": 0.01}])
-    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where, actor = str(workspace / "registry"), Actor("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
 
     def promoted(name: str, nonce: str) -> None:
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=replace(hand, nonce=f"p{nonce}"))
-        stages.promote(place, config, "production", registry=where, hand=replace(hand, nonce=nonce))
+        stages.publish(place, config, registry=where, actor=replace(actor, nonce=f"p{nonce}"))
+        stages.promote(place, config, "production", registry=where, actor=replace(actor, nonce=nonce))
 
     promoted("pooled", "a")
     demote = ("demote", "digits@production", "--reason", "a better one follows", "--registry", where)
@@ -248,9 +247,9 @@ def test_a_publication_records_whether_its_predictions_are_attested(workspace: P
     assert run(workspace, "attest", SET, "--key", str(workspace / "key")).code == 0
     other = str(workspace / "another")
     assert run(workspace, "publish", "--registry", other).code == 0
-    (entry,) = read_ledger(LocalStore(Path(other)), "digits")
+    (entry,) = read_ledger(CheckedStore(LocalStore(Path(other))), "digits")
     assert entry.reason == f"predictions attested by {public}"
-    assert len(LocalStore(Path(other)).list(f"versions/{entry.version}/statements/")) == 1
+    assert len(CheckedStore(LocalStore(Path(other))).list(f"versions/{entry.version}/statements/")) == 1
     assert run(workspace, "verify", "digits@v1", "--registry", other).code == 0
     assert run(workspace, "promote", "--to", "production", "--registry", other).code == 0
     Workspace(workspace).attestation(SET).unlink()
@@ -260,11 +259,11 @@ def test_a_publication_records_whether_its_predictions_are_attested(workspace: P
 def test_replay_reports_a_damaged_version_and_goes_on(workspace: Path) -> None:
     rewritten(workspace)
     place = Workspace(workspace)
-    where, hand = str(workspace / "registry"), stages.Hand("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
+    where, actor = str(workspace / "registry"), Actor("ada", datetime(2026, 3, 3, tzinfo=UTC), "n")
     for name in ("pooled", SET):
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, hand=hand)
+        stages.publish(place, config, registry=where, actor=actor)
     version = sha256(place.set("pooled") / "manifest.json")
     (predictions,) = (workspace / "registry" / "versions" / version / "predictions").iterdir()
     for damage in (b"", b"x", None):
@@ -324,7 +323,7 @@ def test_a_floor_lies_in_a_bucket(bucket: str, workspace: Path) -> None:
         ended = run(workspace, "enforce", SET, "--policy-floor", where)
         assert ended.code == 2
         assert "the policy floor asks for 'accuracy' with at_least 0.5" in ended.err
-    assert "it is not there" in run(workspace, "enforce", SET, "--policy-floor", f"{bucket}/nothing").err
+    assert "does not exist" in run(workspace, "enforce", SET, "--policy-floor", f"{bucket}/nothing").err
 
     rewritten(workspace, limits=[LOOSE | {"at_least": 0.6}])
     assert run(workspace, "enforce", SET, "--policy-floor", f"{bucket}/org").code == 1  # a tiny set reaches no half

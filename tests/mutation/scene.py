@@ -21,6 +21,7 @@ from fair_distill.data.split_file import write_split
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, FileEntry, Manifest, write_version
 from fair_distill.stages.set_record import params_of
 from fair_distill.statements import Signer, new_key, signer
@@ -32,7 +33,7 @@ ATTRIBUTES = (("f", "old"), ("f", "young"), ("m", "old"), ("m", "young"))
 ATTRIBUTE_NAMES = ("sex", "age")
 CLASSES = ("class0", "class1")
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-NOBODY = stages.Hand("ada", NOW, "scene")
+NOBODY = Actor("ada", NOW, "scene")
 
 
 def params(public_key: str) -> dict[str, Any]:
@@ -210,13 +211,13 @@ class Scene:
         ]}}  # fmt: skip
         write_params(self.root, first)
         config = load_config(self.workspace.params)
-        stages.publish(self.workspace, config, registry=registry, hand=replace(NOBODY, nonce="p1"))
-        stages.promote(self.workspace, config, "production", registry=registry, hand=replace(NOBODY, nonce="p2"))
+        stages.publish(self.workspace, config, registry=registry, actor=replace(NOBODY, nonce="p1"))
+        stages.promote(self.workspace, config, "production", registry=registry, actor=replace(NOBODY, nonce="p2"))
         write_params(self.root, self.params)
         self.version = self.make(SET, number=2, of=self.of, rates=0.96).version
-        stages.publish(self.workspace, self.config, registry=registry, hand=replace(NOBODY, nonce="p3"))
+        stages.publish(self.workspace, self.config, registry=registry, actor=replace(NOBODY, nonce="p3"))
         stages.reserve(
-            self.workspace, self.config, SET, "production", registry=registry, hand=replace(NOBODY, nonce="p4")
+            self.workspace, self.config, SET, "production", registry=registry, actor=replace(NOBODY, nonce="p4")
         )
 
 

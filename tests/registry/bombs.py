@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from small_registry import NAME, NOW, package, publish, ship
+from small_registry import NAME, NOW, local_registry, package, publish, ship
 
 from fair_distill.card import DatasetCard
 from fair_distill.files import sha256, to_json
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import Categorical, RowSchema
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import Draft, append, entry_key, timestamp
+from fair_distill.registry.entry import Draft, entry_key, timestamp
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key
+from fair_distill.registry.ledger import append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
-from fair_distill.registry.store import evidence_key, manifest_key, object_key
 
 HUGE = 3 * 10**9  # bytes; as a sparse file it takes none of the disk
 ROWS = 80_000_000  # of four pixels: 1.3 gigabytes
@@ -33,31 +33,31 @@ def grow(path: Path) -> None:
 
 
 def huge_entry(root: Path) -> str:
-    ship(LocalStore(root), MADE)
+    ship(local_registry(root), MADE)
     grow(root / entry_key(NAME, 1))
     return "load"
 
 
 def huge_manifest(root: Path) -> str:
-    ship(LocalStore(root), MADE)
+    ship(local_registry(root), MADE)
     grow(root / manifest_key(MADE.version))
     return "load"
 
 
 def huge_verdict(root: Path) -> str:
-    ship(LocalStore(root), MADE)
+    ship(local_registry(root), MADE)
     grow(root / evidence_key(MADE.version, "verdicts", sha256(MADE.verdict_bytes)))
     return "load"
 
 
 def huge_set(root: Path) -> str:
-    ship(LocalStore(root), MADE)
+    ship(local_registry(root), MADE)
     grow(root / object_key(MADE.manifest.files[0].md5))
     return "load"
 
 
 def huge_statement(root: Path) -> str:
-    ship(LocalStore(root), MADE)
+    ship(local_registry(root), MADE)
     path = root / evidence_key(MADE.version, "statements", "0" * 64)
     path.parent.mkdir()
     path.touch()
@@ -80,8 +80,8 @@ def json_without_end(root: Path) -> str:
 
 
 def _evidence(root: Path, kind: str, content: bytes) -> str:
-    publish(LocalStore(root), MADE)
-    LocalStore(root).create(evidence_key(MADE.version, kind, sha256(content)), content)
+    publish(local_registry(root), MADE)
+    local_registry(root).create(evidence_key(MADE.version, kind, sha256(content)), content)
     return "verify"
 
 
@@ -173,7 +173,7 @@ def page_that_is_larger_than_its_footer_says(root: Path) -> str:
 
 def _set(root: Path, content: bytes, card: DatasetCard) -> str:
     """Enter a version whose digests all agree, as somebody does who may write to the store."""
-    store = LocalStore(root)
+    store = local_registry(root)
     manifest = Manifest((FileEntry.of(SET_FILE, content),), card, sha256(b"train"), {}, 1)
     store.create(object_key(manifest.files[0].md5), content)
     store.create(manifest_key(manifest.version), manifest.to_json())

@@ -6,7 +6,7 @@ import pytest
 from places import PLACES, REAL, SERVERS, Bucket, Folder, Place
 from small_registry import MemoryStore
 
-from fair_distill.registry.store import Store
+from fair_distill.registry.store import RegistryStore
 
 BUCKET = "registry-tests"
 
@@ -61,7 +61,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture(params=[*PLACES, "memory"])
-def store(request: pytest.FixtureRequest) -> Store:
+def store(request: pytest.FixtureRequest) -> RegistryStore:
     """Every store in turn: what is promised of one is promised of all."""
     return MemoryStore() if request.param == "memory" else at(request.param, request).store()
 
@@ -75,6 +75,6 @@ def server(request: pytest.FixtureRequest) -> Bucket:
 
 
 @pytest.fixture(params=sorted({"folder", *SERVERS, "memory"}))
-def every_store(request: pytest.FixtureRequest) -> Store:
+def every_store(request: pytest.FixtureRequest) -> RegistryStore:
     """The stores whose contract is tested, a server's always among them."""
     return MemoryStore() if request.param == "memory" else at(request.param, request).store()

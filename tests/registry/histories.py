@@ -31,15 +31,18 @@ from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, FairDistillError, Refused, Undecided
 from fair_distill.files import sha256
 from fair_distill.registry import lookup, release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.channels import Withdrawn, current, published
 from fair_distill.registry.client import look_up
 from fair_distill.registry.client_state import cache_folder
+from fair_distill.registry.entry import timestamp
 from fair_distill.registry.garbage_collection import LEAST, Look, garbage, remove
-from fair_distill.registry.ledger import read_ledger, timestamp
-from fair_distill.registry.store import Store, Unanswered, open_store
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import Writer
 from fair_distill.statements import signer
+from fair_distill.storage.store import Unanswered
 
 VERSIONS = 5
 # What a process does next, and how often of 100 times.
@@ -89,7 +92,7 @@ class Plan:
 class WithoutLedger:
     """A store in which nothing can be entered."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RegistryStore) -> None:
         self._store = store
 
     def __getattr__(self, verb: str) -> Any:
@@ -104,7 +107,7 @@ class WithoutLedger:
 class Perilous:
     """A store whose process is killed at one of its calls, and whose answers are lost now and then."""
 
-    def __init__(self, store: Store, rng: random.Random, plan: Plan, death: int, *, lossy: bool) -> None:
+    def __init__(self, store: RegistryStore, rng: random.Random, plan: Plan, death: int, *, lossy: bool) -> None:
         self._store, self._rng, self._death = store, rng, death
         self._faults = plan.faults if lossy else 0.0
         self._calls = 0
@@ -229,8 +232,8 @@ def work(
     os.environ["AWS_MAX_ATTEMPTS"] = "8"
     warnings.simplefilter("ignore")
     rng = random.Random(f"{plan.seed} {number}")
-    store = Perilous(open_store(url), rng, plan, plan.deaths[number], lossy=lossy)
-    lookup.open_store = lambda _: store  # type: ignore[assignment, return-value]
+    store = Perilous(open_registry(url), rng, plan, plan.deaths[number], lossy=lossy)
+    lookup.open_registry = lambda _: store  # type: ignore[assignment, return-value]
     worker = Worker(plan, number, url, Path(folder), made, rng, Writer(store, url, cache_folder()))
     start.wait()
     for step in range(plan.steps):
@@ -278,8 +281,8 @@ class Worker:
         try:
             if operation == "load":
                 return "done", self.load(**arguments)
-            common = {"who": f"process {self.number}", "now": self.now(), "nonce": nonce}
-            return "done", getattr(self, operation)(one, channel, common)
+            actor = Actor(f"process {self.number}", self.now(), nonce)
+            return "done", getattr(self, operation)(one, channel, actor)
         except FairDistillError as error:
             kinds = {Withdrawn: "withdrawn", Unanswered: "unanswered", Refused: "refused", Undecided: "refused"}
             kinds[ConfigError] = "nothing" if operation == "load" else "refused"
@@ -294,39 +297,39 @@ class Worker:
         found = look_up(f"{NAME}@{selector}", registry=self.url, as_of=moment)
         return {"version": found.version, "images": sha256(found.set.images.tobytes()), "head": found.head.number}
 
-    def publish(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
+    def publish(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
         beside = {"predictions": one.predictions, "provenance": one.provenance}
-        done = release.publish(self.store, NAME, one.manifest, one.files, **beside, **common)
+        done = release.publish(self.store, NAME, one.manifest, one.files, **beside, actor=actor)
         return {"number": done.number, "new": done.new}
 
-    def promote(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
+    def promote(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
         grounds = {"verdict": one.verdict, "verdict_bytes": one.verdict_bytes, "approvals": self.approvals}
-        done = release.promote(self.store, NAME, one.version, channel, order=ORDER, **grounds, **common)
+        done = release.promote(self.store, NAME, one.version, channel, order=ORDER, **grounds, actor=actor)
         return {"entries": [entry.number for entry in done.entries]}
 
-    def approve(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
+    def approve(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
         if self.sign:
             approve(self.store, NAME, one.version, policy=one.verdict.policy, sign=self.sign)
         return {}
 
-    def rollback(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
-        return {"entries": [retraction.rollback(self.store, NAME, channel, reason="worse", **common).number]}
+    def rollback(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
+        return {"entries": [retraction.rollback(self.store, NAME, channel, reason="worse", actor=actor).number]}
 
-    def demote(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
+    def demote(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
         version = current(read_ledger(self.store, NAME), channel) or one.version
-        return {"entries": [retraction.demote(self.store, NAME, version, channel, reason="policy", **common).number]}
+        return {"entries": [retraction.demote(self.store, NAME, version, channel, reason="policy", actor=actor).number]}
 
-    def revoke(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
-        retraction.revoke(self.store, NAME, one.version, reason="labels", **common)
+    def revoke(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
+        retraction.revoke(self.store, NAME, one.version, reason="labels", actor=actor)
         return {}
 
-    def gc(self, one: Package, channel: str, common: dict[str, Any]) -> dict[str, Any]:
+    def gc(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
         """Look, or remove what was seen at the last look, which was a day ago."""
         if self.look is None:
             if not published(read_ledger(self.store, NAME)):
                 return {}
-            self.look = Look(common["now"] - LEAST - timedelta(hours=1), garbage(self.store, now=common["now"]))
+            self.look = Look(actor.now - LEAST - timedelta(hours=1), garbage(self.store, now=actor.now))
             return {"keys": len(self.look.keys)}
-        gone = remove(self.store, self.look, now=common["now"], delete=self.store.remove)
+        gone = remove(self.store, self.look, now=actor.now, delete=self.store.remove)
         self.look = None
         return {"gone": len(gone)}

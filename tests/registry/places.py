@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.store import Store, open_store
+from small_registry import local_registry
+
+from fair_distill.registry.store import RegistryStore, open_registry
 
 _SAID = os.environ.get("FAIR_DISTILL_S3")
 REAL = _SAID if _SAID != "moto" else None
@@ -23,7 +24,7 @@ FULLY = bool(_SAID)
 class Place(Protocol):
     url: str
 
-    def store(self) -> Store:
+    def store(self) -> RegistryStore:
         """Open the registry anew, as another command would."""
 
     def files(self) -> dict[str, bytes]:
@@ -45,8 +46,8 @@ class Folder:
     def url(self) -> str:
         return str(self.root)
 
-    def store(self) -> Store:
-        return LocalStore(self.root)
+    def store(self) -> RegistryStore:
+        return local_registry(self.root)
 
     def files(self) -> dict[str, bytes]:
         return {
@@ -78,8 +79,8 @@ class Bucket:
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
 
-    def store(self) -> Store:
-        return open_store(self.url)
+    def store(self) -> RegistryStore:
+        return open_registry(self.url)
 
     def files(self) -> dict[str, bytes]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,14 @@ from fair_distill.files import sha256, to_json
 from fair_distill.gate.judge import Verdict, judge
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry import release
-from fair_distill.registry.ledger import Draft, Entry, append
+from fair_distill.registry.actor import Actor
+from fair_distill.registry.entry import Draft, Entry
+from fair_distill.registry.layout import key_fault, size_limit
+from fair_distill.registry.ledger import append
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
-from fair_distill.registry.store import Absent, Store, check_size, key_fault
+from fair_distill.registry.store import CheckedStore, RegistryStore
+from fair_distill.storage.local import LocalStore
+from fair_distill.storage.store import Absent, check_size
 
 NAME = "digits"
 ORDER = ("candidate", "staging", "production")
@@ -59,7 +65,7 @@ class MemoryStore:
         self._check(key)
         if key not in self.content:
             raise Absent(f"{key} is not there")
-        check_size(key, len(self.content[key]), at_most=at_most, shown=key)
+        check_size(len(self.content[key]), min(size_limit(key), size_limit(key) if at_most is None else at_most), key)
         return self.content[key]
 
     def exists(self, key: str) -> bool:
@@ -75,6 +81,11 @@ class MemoryStore:
     def _check(key: str) -> None:
         if key_fault(key):
             raise ConfigError(f"not a key: {key_fault(key)}")
+
+
+def local_registry(root: Path, **options: Any) -> CheckedStore:
+    """Return the registry in a folder, as `open_registry` opens it; `options` are those of LocalStore."""
+    return CheckedStore(LocalStore(root, source="--registry", follow_links=False, **options))
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,7 @@ def _predictions(version: str, *, mistakes: int) -> bytes:
     ).to_parquet()
 
 
-def publish(store: Store, made: Package, *, name: str = NAME, nonce: str | None = None) -> release.Publication:
+def publish(store: RegistryStore, made: Package, *, name: str = NAME, nonce: str | None = None) -> release.Publication:
     return release.publish(
         store,
         name,
@@ -177,14 +188,12 @@ def publish(store: Store, made: Package, *, name: str = NAME, nonce: str | None 
         made.files,
         predictions=made.predictions,
         provenance=made.provenance,
-        who="ada",
-        now=NOW,
-        nonce=nonce or f"publish-{made.version}",
+        actor=Actor("ada", NOW, nonce or f"publish-{made.version}"),
     )
 
 
 def promote(
-    store: Store, made: Package, channel: str = "production", *, name: str = NAME, nonce: str | None = None
+    store: RegistryStore, made: Package, channel: str = "production", *, name: str = NAME, nonce: str | None = None
 ) -> release.Promotion:
     return release.promote(
         store,
@@ -194,13 +203,11 @@ def promote(
         order=ORDER,
         verdict=made.verdict,
         verdict_bytes=made.verdict_bytes,
-        who="ada",
-        now=NOW,
-        nonce=nonce or f"promote-{made.version}",
+        actor=Actor("ada", NOW, nonce or f"promote-{made.version}"),
     )
 
 
-def ship(store: Store, made: Package) -> None:
+def ship(store: RegistryStore, made: Package) -> None:
     """Publish a package and promote it to production."""
     publish(store, made)
     promote(store, made)
@@ -232,7 +239,7 @@ def lasting(files: dict[str, bytes]) -> dict[str, bytes]:
     return {key: content for key, content in files.items() if not key.startswith("publishing/")}
 
 
-def enter(store: Store, **fields: object) -> Entry:
+def enter(store: RegistryStore, **fields: object) -> Entry:
     """Write an entry as somebody would who may write to the store: no verb checks it."""
     draft = Draft(**{"who": "eve", "time": "2026-03-03T12:00:00Z", "nonce": "forged", **fields})
     entry = append(store, NAME, lambda _: draft)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from small_registry import NAME, NOW, ORDER, MemoryStore, package, ship
+from small_registry import NAME, NOW, ORDER, MemoryStore, local_registry, package, ship
 
 from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, IntegrityError, Undecided
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.admission import required
 from fair_distill.registry.approvals import approve, approved_by
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.export.evidence_bundle import evidence
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import pin
 from fair_distill.registry.release import promote, publish
@@ -45,13 +45,13 @@ def store() -> MemoryStore:
     store = MemoryStore()
     for made in (ONE, TWO):
         said = {"predictions": made.predictions, "verdicts": [made.verdict_bytes], "provenance": made.provenance}
-        publish(store, NAME, made.manifest, made.files, **said, who="ann", now=NOW, nonce=made.version)
+        publish(store, NAME, made.manifest, made.files, **said, actor=Actor("ann", NOW, made.version))
     return store
 
 
 def promoted(store: MemoryStore, channel: str, **rules: Approvals) -> str | None:
     grounds = {"verdict": ONE.verdict, "verdict_bytes": ONE.verdict_bytes, "approvals": rules}
-    promote(store, NAME, ONE.version, channel, order=ORDER, **grounds, who="ann", now=NOW, nonce=channel)
+    promote(store, NAME, ONE.version, channel, order=ORDER, **grounds, actor=Actor("ann", NOW, channel))
     return current(read_ledger(store, NAME), channel)
 
 
@@ -99,7 +99,7 @@ def test_what_was_approved_is_this_version_under_this_policy_by_these_people(
     elif which == "another person":
         approve(store, NAME, ONE.version, policy=POLICY, sign=keys[2][0])
     else:
-        publish(store, "faces", ONE.manifest, ONE.files, who="ann", now=NOW, nonce="faces")
+        publish(store, "faces", ONE.manifest, ONE.files, actor=Actor("ann", NOW, "faces"))
         approve(store, "faces", ONE.version, policy=POLICY, sign=keys[0][0])
 
     with pytest.raises(Undecided, match="it has 0"):
@@ -107,7 +107,7 @@ def test_what_was_approved_is_this_version_under_this_policy_by_these_people(
 
 
 def test_what_was_revoked_is_not_approved(store: MemoryStore, keys: list[Key]) -> None:
-    revoke(store, NAME, ONE.version, reason="a leak", who="ann", now=NOW, nonce="r")
+    revoke(store, NAME, ONE.version, reason="a leak", actor=Actor("ann", NOW, "r"))
 
     with pytest.raises(IntegrityError, match="a leak"):
         approve(store, NAME, ONE.version, policy=POLICY, sign=keys[0][0])
@@ -126,7 +126,7 @@ def test_a_rule_that_nobody_can_meet_is_none(keys: list[Key]) -> None:
 @pytest.fixture
 def shipped(root: Path) -> str:
     """v1 in every channel, approved by nobody."""
-    ship(LocalStore(root), ONE)
+    ship(local_registry(root), ONE)
     return str(root)
 
 
@@ -139,7 +139,7 @@ def test_a_consumer_takes_a_channel_only_once_enough_have_agreed(
     for given in range(2):
         with pytest.raises(IntegrityError, match=f"digits@production has {given} of the 2 approvals required here"):
             call(f"{NAME}@production", registry=shipped)
-        approve(LocalStore(Path(shipped)), NAME, ONE.version, policy=POLICY, sign=keys[given][0])
+        approve(local_registry(Path(shipped)), NAME, ONE.version, policy=POLICY, sign=keys[given][0])
 
     assert call(f"{NAME}@production", registry=shipped)
 
@@ -157,10 +157,10 @@ def test_what_a_consumer_requires_is_of_a_channel_and_may_be_given_in_the_call(
     assert load(f"{NAME}@staging", registry=shipped, approvals=asks)
     assert load(f"{NAME}@v1", registry=shipped, approvals=asks)  # a number promises the bytes alone
 
-    approve(LocalStore(Path(shipped)), NAME, ONE.version, policy="0" * 64, sign=keys[0][0])
+    approve(local_registry(Path(shipped)), NAME, ONE.version, policy="0" * 64, sign=keys[0][0])
     with pytest.raises(IntegrityError, match=f"under the policy {POLICY[:12]}"):
         load(f"{NAME}@production", registry=shipped, approvals=asks)
-    approve(LocalStore(Path(shipped)), NAME, ONE.version, policy=POLICY, sign=keys[0][0])
+    approve(local_registry(Path(shipped)), NAME, ONE.version, policy=POLICY, sign=keys[0][0])
     for where in ({}, {"lock": lock}):
         assert load(f"{NAME}@production", registry=shipped, approvals=asks, **where)
 

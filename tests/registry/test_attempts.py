@@ -6,32 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_registry import NAME, NOW, MemoryStore
+from small_registry import NAME, NOW, MemoryStore, local_registry
 from test_ledger import draft
 
 from fair_distill.errors import ConfigError
 from fair_distill.gate.policy import alpha_at
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import attempt_number, reserve
 from fair_distill.registry.channels import channels, published
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import append, entry_key, read_ledger
-from fair_distill.registry.store import Store
+from fair_distill.registry.entry import entry_key
+from fair_distill.registry.ledger import append, read_ledger
+from fair_distill.registry.store import RegistryStore
 
 SETS = [digit * 64 for digit in "123456"]
 OLD, GROWN, NEW = "a" * 64, "b" * 64, "c" * 64
 
 
-def ask(store: Store, version: str, split: str = OLD, **more: Any) -> int:
-    return reserve(store, NAME, version, split, who="ada", now=NOW, nonce=version[:4] + split[:4], **more)
+def ask(store: RegistryStore, version: str, split: str = OLD, **more: Any) -> int:
+    return reserve(store, NAME, version, split, actor=Actor("ada", NOW, version[:4] + split[:4]), **more)
 
 
-def test_every_set_at_a_split_is_an_attempt_and_asking_again_is_none(store: Store) -> None:
+def test_every_set_at_a_split_is_an_attempt_and_asking_again_is_none(store: RegistryStore) -> None:
     assert [ask(store, version) for version in SETS[:3]] == [1, 2, 3]
     assert [ask(store, version) for version in SETS[:3]] == [1, 2, 3]
     assert len(read_ledger(store, NAME)) == 3
 
 
-def test_a_grown_split_inherits_what_its_parent_has_left(store: Store) -> None:
+def test_a_grown_split_inherits_what_its_parent_has_left(store: RegistryStore) -> None:
     ask(store, SETS[0])
     ask(store, SETS[1])
 
@@ -39,7 +40,7 @@ def test_a_grown_split_inherits_what_its_parent_has_left(store: Store) -> None:
     assert ask(store, SETS[2], OLD) == 4
 
 
-def test_a_split_said_to_be_fresh_has_an_alpha_of_its_own_and_leaves_the_others_theirs(store: Store) -> None:
+def test_a_split_said_to_be_fresh_has_an_alpha_of_its_own_and_leaves_the_others_theirs(store: RegistryStore) -> None:
     ask(store, SETS[0])
 
     assert ask(store, SETS[1], NEW, fresh="collected in May") == 1
@@ -50,7 +51,7 @@ def test_a_split_said_to_be_fresh_has_an_alpha_of_its_own_and_leaves_the_others_
     assert ask(store, SETS[3], GROWN) == 3
 
 
-def test_a_split_that_was_asked_is_not_fresh_and_saying_it_twice_is_saying_it_once(store: Store) -> None:
+def test_a_split_that_was_asked_is_not_fresh_and_saying_it_twice_is_saying_it_once(store: RegistryStore) -> None:
     ask(store, SETS[0])
     with pytest.raises(ConfigError, match=r"is not fresh: it was asked at 2026-03-03T12:00:00Z by ada"):
         ask(store, SETS[1], fresh="I would like it to be")
@@ -61,10 +62,10 @@ def test_a_split_that_was_asked_is_not_fresh_and_saying_it_twice_is_saying_it_on
 
 
 def test_ten_at_once_get_ten_numbers(root: Path) -> None:
-    store = LocalStore(root)
+    store = local_registry(root)
     versions = [f"{i:064x}" for i in range(10)]
     with ThreadPoolExecutor(10) as pool:
-        numbers = list(pool.map(lambda version: ask(LocalStore(root), version), versions))
+        numbers = list(pool.map(lambda version: ask(local_registry(root), version), versions))
 
     assert sorted(numbers) == list(range(1, 11))
     assert [attempt_number(read_ledger(store, NAME), version, OLD) for version in versions] == numbers

@@ -42,10 +42,8 @@ def test_a_bomb_is_refused_in_little_memory(name: str, tmp_path: Path) -> None:
 
 def test_what_is_no_bomb_is_read(tmp_path: Path) -> None:
     from bombs import MADE
-    from small_registry import publish
+    from small_registry import local_registry, publish
 
-    from fair_distill.registry.folder import LocalStore
-
-    publish(LocalStore(tmp_path), MADE)
+    publish(local_registry(tmp_path), MADE)
 
     assert read("load", tmp_path)[0] == read("verify", tmp_path)[0] == 0

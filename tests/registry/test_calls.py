@@ -14,10 +14,12 @@ from small_registry import NAME, NOW, package, promote, publish, ship
 from test_snapshots import lengthen
 
 from fair_distill.registry import retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.client import load
 from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.layout import object_key
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import Store, object_key
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
 from fair_distill.storage import s3
 
@@ -51,16 +53,16 @@ def calls(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, di
     return made
 
 
-def back(store: Store) -> None:
-    retraction.rollback(store, NAME, "production", reason="worse", who="ada", now=NOW, nonce="back")
+def back(store: RegistryStore) -> None:
+    retraction.rollback(store, NAME, "production", reason="worse", actor=Actor("ada", NOW, "back"))
 
 
-def off(store: Store) -> None:
-    retraction.demote(store, NAME, ONE.version, "production", reason="worse", who="ada", now=NOW, nonce="off")
+def off(store: RegistryStore) -> None:
+    retraction.demote(store, NAME, ONE.version, "production", reason="worse", actor=Actor("ada", NOW, "off"))
 
 
-def away(store: Store) -> None:
-    retraction.revoke(store, NAME, TWO.version, reason="labels", who="ada", now=NOW, nonce="gone")
+def away(store: RegistryStore) -> None:
+    retraction.revoke(store, NAME, TWO.version, reason="labels", actor=Actor("ada", NOW, "gone"))
 
 
 def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
@@ -116,7 +118,7 @@ def test_a_ledger_with_snapshots_needs_no_other_calls(server: Bucket, calls: lis
     ship(server.store(), ONE)
     lengthen(server, 120)
     calls.clear()
-    away_with = partial(retraction.demote, reason="worse", who="ada", now=NOW, nonce="off")
+    away_with = partial(retraction.demote, reason="worse", actor=Actor("ada", NOW, "off"))
     away_with(server.store(), NAME, ONE.version, "production")
     written = [params for name, params in calls if name == "PutObject"]
 

@@ -15,7 +15,8 @@ from fair_distill.registry.channels import (
     resolve,
     version_number,
 )
-from fair_distill.registry.ledger import Draft, Entry, append, read_ledger
+from fair_distill.registry.entry import Draft, Entry
+from fair_distill.registry.ledger import append, read_ledger
 
 VERSIONS = {"v1": "a" * 64, "v2": "a" * 20 + "b" * 44, "v3": "c" * 64}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_registry import NAME, NOW, Package, files_of, lasting, package, promote, publish, ship
+from small_registry import NAME, NOW, Package, files_of, lasting, local_registry, package, promote, publish, ship
 
 from fair_distill.errors import ConfigError
 from fair_distill.registry import retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.verify import verify
 
 ONE, TWO = package(1), package(2)
@@ -22,8 +22,8 @@ ONE, TWO = package(1), package(2)
 @pytest.fixture
 def registry(root: Path) -> str:
     """v1 in every channel, v2 published only."""
-    ship(LocalStore(root), ONE)
-    publish(LocalStore(root), TWO)
+    ship(local_registry(root), ONE)
+    publish(local_registry(root), TWO)
     return str(root)
 
 
@@ -50,29 +50,29 @@ def test_a_reference_gives_the_set_that_was_published(registry: str, selector: s
 
 
 def test_a_dataset_of_a_team_is_loaded_by_both_names(root: Path):
-    publish(LocalStore(root), ONE, name="vision/digits")
+    publish(local_registry(root), ONE, name="vision/digits")
 
     assert is_set(load("vision/digits@v1", registry=str(root)), ONE)
 
 
 def test_a_promotion_moves_the_channel_and_leaves_the_numbers(registry: str):
-    promote(LocalStore(Path(registry)), TWO)
+    promote(local_registry(Path(registry)), TWO)
 
     assert is_set(load(f"{NAME}@production", registry=registry), TWO)
     assert is_set(load(f"{NAME}@v1", registry=registry), ONE)
 
 
 def test_a_rollback_gives_the_earlier_set_again(registry: str):
-    store = LocalStore(Path(registry))
+    store = local_registry(Path(registry))
     promote(store, TWO)
-    retraction.rollback(store, NAME, "production", reason="", who="ada", now=NOW, nonce="back")
+    retraction.rollback(store, NAME, "production", reason="", actor=Actor("ada", NOW, "back"))
 
     assert is_set(load(f"{NAME}@production", registry=registry), ONE)
 
 
 def test_a_revoked_version_is_refused_by_every_reference_to_it(registry: str):
-    store = LocalStore(Path(registry))
-    retraction.revoke(store, NAME, ONE.version, reason="labels are wrong", who="ada", now=NOW, nonce="gone")
+    store = local_registry(Path(registry))
+    retraction.revoke(store, NAME, ONE.version, reason="labels are wrong", actor=Actor("ada", NOW, "gone"))
 
     for selector in ("production", "v1", f"sha256:{ONE.version}"):
         for call in (load, verify):
@@ -84,8 +84,8 @@ def test_a_revoked_version_is_refused_by_every_reference_to_it(registry: str):
 
 
 def test_a_demoted_version_is_refused_by_its_channel_and_not_by_its_number(registry: str):
-    store = LocalStore(Path(registry))
-    retraction.demote(store, NAME, ONE.version, "production", reason="new policy", who="ada", now=NOW, nonce="off")
+    store = local_registry(Path(registry))
+    retraction.demote(store, NAME, ONE.version, "production", reason="new policy", actor=Actor("ada", NOW, "off"))
 
     with pytest.raises(Withdrawn, match="new policy"):
         load(f"{NAME}@production", registry=registry)

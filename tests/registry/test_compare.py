@@ -7,7 +7,7 @@ from small_registry import NAME, package, ship
 
 from fair_distill.gate.verdict import Group
 from fair_distill.registry.client import look_up
-from fair_distill.registry.compare import GroupPair, compare
+from fair_distill.registry.compare import GroupPair, compare_versions
 
 ONE, TWO = package(1), package(2, mistakes=1)
 
@@ -17,7 +17,7 @@ def test_two_versions_differ_in_what_made_them_and_in_what_was_measured(place: P
     ship(place.store(), TWO)
     a, b = (look_up(f"{NAME}@v{number}", registry=place.url) for number in (1, 2))
 
-    found = compare(a, b)
+    found = compare_versions(a, b)
 
     changed = {change.what: (change.a, change.b) for change in found.changed}
     assert changed.keys() == {"files.set.parquet", "params.seed"}
@@ -28,7 +28,7 @@ def test_two_versions_differ_in_what_made_them_and_in_what_was_measured(place: P
         ("red", 1.0, 0.95),
         ("cyan", 1.0, 1.0),
     }
-    assert (compare(a, a).changed, compare(a, a).metrics) == ((), ())
+    assert (compare_versions(a, a).changed, compare_versions(a, a).metrics) == ((), ())
 
 
 def test_intervals_that_meet_show_nothing():

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_registry import NAME, NOW, package, publish, ship
+from small_registry import NAME, NOW, local_registry, package, publish, ship
 
 from fair_distill.errors import FairDistillError
 from fair_distill.files import sha256
 from fair_distill.registry import retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.client import load, look_up
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.pins import read_pins
 from fair_distill.registry.verify import verify
 
@@ -136,7 +136,7 @@ def test_a_registry_of_release_0_goes_on_and_the_old_client_reads_what_it_can(
     frozen: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("small_registry.NOW", NOW + timedelta(days=100))  # after the frozen entries
-    store = LocalStore(frozen / "registry")
+    store = local_registry(frozen / "registry")
     ship(store, package(6))
     publish(store, package(7))
     found = look_up(f"{NAME}@production", registry=str(store.root))
@@ -153,14 +153,14 @@ def test_a_registry_of_release_0_goes_on_and_the_old_client_reads_what_it_can(
 
 
 def test_the_client_of_release_0_reads_a_registry_of_today_or_says_in_one_line_why_not(root: Path):
-    store = LocalStore(root)
+    store = local_registry(root)
     made = [package(seed) for seed in range(4)]
     for one in made:
         ship(store, one)
     publish(store, package(8))
-    retraction.rollback(store, NAME, "production", reason="worse", who="ada", now=NOW, nonce="back")
-    retraction.demote(store, NAME, made[3].version, "staging", reason="policy", who="ada", now=NOW, nonce="off")
-    retraction.revoke(store, NAME, made[0].version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.rollback(store, NAME, "production", reason="worse", actor=Actor("ada", NOW, "back"))
+    retraction.demote(store, NAME, made[3].version, "staging", reason="policy", actor=Actor("ada", NOW, "off"))
+    retraction.revoke(store, NAME, made[0].version, reason="labels", actor=Actor("ada", NOW, "gone"))
     publish(store, package(9), name=f"vision/{NAME}")
 
     old = old_client(

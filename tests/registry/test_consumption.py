@@ -17,11 +17,13 @@ from fair_distill.files import sha256
 from fair_distill.gate.policy import Waiver
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load, look_up
-from fair_distill.registry.ledger import entry_key, read_ledger
+from fair_distill.registry.entry import entry_key
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import Pin, outdated, pin, read_pins
-from fair_distill.registry.store import evidence_key, manifest_key, object_key
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -29,13 +31,13 @@ DAY = timedelta(days=1)
 
 
 def ship_on(place: Place, made: Package, day: int, *, name: str = NAME) -> None:
-    common: dict[str, Any] = {"who": "ada", "now": NOW + day * DAY}
+    actor = Actor("ada", NOW + day * DAY, f"publish {made.version}")
     store = place.store()
     evidence = {"predictions": made.predictions, "provenance": made.provenance}
-    release.publish(store, name, made.manifest, made.files, **evidence, **common, nonce=f"publish {made.version}")
+    release.publish(store, name, made.manifest, made.files, **evidence, actor=actor)
     grounds = {"verdict": made.verdict, "verdict_bytes": made.verdict_bytes}
-    nonce = f"promote {made.version} on {day}"
-    release.promote(store, name, made.version, "production", order=ORDER, **grounds, **common, nonce=nonce)
+    actor = replace(actor, nonce=f"promote {made.version} on {day}")
+    release.promote(store, name, made.version, "production", order=ORDER, **grounds, actor=actor)
 
 
 def is_of(made: Package, loaded: fair_distill.registry.client.DistilledSet) -> bool:
@@ -74,7 +76,7 @@ def test_a_day_that_is_none_is_refused(place: Place, as_of: str):
 def test_what_was_revoked_since_is_refused_for_the_past_too_unless_asked_for(place: Place):
     ship_on(place, ONE, 0)
     retraction.revoke(
-        place.store(), NAME, ONE.version, reason="labels are wrong", who="ada", now=NOW + 5 * DAY, nonce="gone"
+        place.store(), NAME, ONE.version, reason="labels are wrong", actor=Actor("ada", NOW + 5 * DAY, "gone")
     )
 
     with pytest.raises(Withdrawn, match="labels are wrong"):
@@ -155,7 +157,7 @@ def test_a_pin_does_not_outlive_a_revocation(place: Place, tmp_path: Path):
     ship_on(place, ONE, 0)
     ship_on(place, TWO, 1)
     pin(lock, f"{NAME}@v1", ONE.version, registry=place.url)
-    retraction.revoke(place.store(), NAME, ONE.version, reason="labels are wrong", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, ONE.version, reason="labels are wrong", actor=Actor("ada", NOW, "gone"))
 
     with pytest.raises(Withdrawn, match="labels are wrong"):
         load(f"{NAME}@v1", registry=place.url, lock=lock)

@@ -2,20 +2,21 @@
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import FULLY, Bucket
-from small_registry import NAME, ORDER, events, files_of, package, processes, ship
+from small_registry import NAME, ORDER, events, files_of, local_registry, package, processes, ship
 
 from fair_distill.errors import ConfigError
-from fair_distill.registry import folder
 from fair_distill.registry.client import load
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import Store, open_store
+from fair_distill.registry.store import CheckedStore, RegistryStore, open_registry
 from fair_distill.registry.verify import verify
+from fair_distill.storage import local
+from fair_distill.storage.local import LocalStore
 
 OLD, NEW = package(1), package(2)
 # the announcement; the set and three files for DVC; predictions, provenance, manifest, ledger; verdict, and the ledger
@@ -27,14 +28,14 @@ class Dying(LocalStore):
     """Kills its process around the create that `step` counts to: its bytes lie aside, or have their name too."""
 
     def __init__(self, root: Path, step: int, moment: str) -> None:
-        super().__init__(root)
+        super().__init__(root, follow_links=False)
         self.left, self.moment = step, moment
 
-    def create(self, key: str, content: bytes) -> bool:
+    def create(self, key: str, content: bytes, *, max_clock_skew: timedelta | None = None) -> bool:
         self.left -= 1
         if self.left == 0 and self.moment == "written aside":
-            folder._link = lambda aside, path: die()
-        created = super().create(key, content)
+            local._link = lambda aside, path: die()
+        created = super().create(key, content, max_clock_skew=max_clock_skew)
         if self.left == 0:
             die()
         return created
@@ -46,7 +47,7 @@ def die() -> bool:
 
 
 def _ship_and_die(root: str, step: int, moment: str) -> None:
-    ship(Dying(Path(root), step, moment), NEW)
+    ship(CheckedStore(Dying(Path(root), step, moment)), NEW)
 
 
 def run_until(root: Path, step: int, moment: str) -> int | None:
@@ -67,7 +68,7 @@ def shipped(made: object) -> list[tuple[str, str | None, str]]:
 def test_a_killed_release_is_before_or_after_and_the_same_command_completes_it(
     root: Path, before: list, step: int, moment: str
 ):
-    store = LocalStore(root)
+    store = local_registry(root)
     for made in before:
         ship(store, made)
 
@@ -94,7 +95,7 @@ def test_a_killed_release_is_before_or_after_and_the_same_command_completes_it(
 class DyingAfter:
     """Kills its process after the create that `step` counts to, of any store."""
 
-    def __init__(self, store: Store, step: int) -> None:
+    def __init__(self, store: RegistryStore, step: int) -> None:
         self.store, self.left = store, step
 
     def __getattr__(self, verb: str) -> Any:
@@ -110,7 +111,7 @@ class DyingAfter:
 
 def _ship_there_and_die(url: str, environment: dict[str, str], step: int) -> None:
     os.environ.update(environment)
-    ship(DyingAfter(open_store(url), step), NEW)
+    ship(DyingAfter(open_registry(url), step), NEW)
 
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1) if FULLY else [9, 12])
@@ -141,5 +142,5 @@ def test_the_steps_above_are_all_there_are(root: Path):
 
     content = files_of(root)
     assert len(content) == STEPS
-    ship(LocalStore(root), NEW)
+    ship(local_registry(root), NEW)
     assert files_of(root) == content

@@ -9,8 +9,8 @@ from places import Folder, Place
 from small_registry import NAME, package, publish
 
 from fair_distill.registry.client import load
+from fair_distill.registry.layout import object_key
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, write_version
-from fair_distill.registry.store import object_key
 
 ONE = package(1)
 

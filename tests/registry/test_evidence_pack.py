@@ -9,17 +9,17 @@ from pathlib import Path
 import mlcroissant
 import numpy as np
 import pytest
-from small_registry import NAME, NOW, ORDER, package
+from small_registry import NAME, NOW, ORDER, local_registry, package
 
 from fair_distill.errors import IntegrityError
 from fair_distill.files import sha256
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.client import load, look_up
 from fair_distill.registry.export.croissant import croissant
 from fair_distill.registry.export.evidence_bundle import evidence
-from fair_distill.registry.folder import LocalStore
+from fair_distill.registry.layout import object_key
 from fair_distill.registry.release import promote, publish
 from fair_distill.registry.retraction import revoke
-from fair_distill.registry.store import object_key
 from fair_distill.registry.verify import verify
 
 ONE, TWO = package(1), package(2)
@@ -28,12 +28,12 @@ ONE, TWO = package(1), package(2)
 @pytest.fixture
 def registry(tmp_path: Path) -> Path:
     """Two versions, the first of them in production."""
-    store = LocalStore(tmp_path / "registry")
+    store = local_registry(tmp_path / "registry")
     for made in (ONE, TWO):
         said = {"predictions": made.predictions, "verdicts": [made.verdict_bytes], "provenance": made.provenance}
-        publish(store, NAME, made.manifest, made.files, **said, who="ann", now=NOW, nonce=made.version)
+        publish(store, NAME, made.manifest, made.files, **said, actor=Actor("ann", NOW, made.version))
     grounds = {"verdict": ONE.verdict, "verdict_bytes": ONE.verdict_bytes}
-    promote(store, NAME, ONE.version, "production", order=ORDER, **grounds, who="ann", now=NOW, nonce="p")
+    promote(store, NAME, ONE.version, "production", order=ORDER, **grounds, actor=Actor("ann", NOW, "p"))
     return tmp_path / "registry"
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_version_is_not_packed(registry: Path) -> None:
 
 
 def test_a_revoked_version_is_packed_with_its_tombstone(registry: Path, tmp_path: Path) -> None:
-    revoke(LocalStore(registry), NAME, ONE.version, reason="a leak", who="ann", now=NOW, nonce="r")
+    revoke(local_registry(registry), NAME, ONE.version, reason="a leak", actor=Actor("ann", NOW, "r"))
     folder = unpacked(evidence(f"{NAME}@v1", registry=str(registry)), tmp_path / "unpacked")
     with pytest.raises(IntegrityError, match="a leak"):
         load(f"{NAME}@v1", registry=str(folder / "registry"))

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_registry import NAME, NOW, ORDER, package, publish
+from small_registry import NAME, NOW, ORDER, local_registry, package, publish
 
 from fair_distill.cli import main
 from fair_distill.errors import IntegrityError
 from fair_distill.files import to_json
 from fair_distill.registry import release
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.client import look_up
 from fair_distill.registry.export.dataset_card import dataset_card
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.integrity import read_provenance
 from fair_distill.registry.retraction import revoke
 
@@ -24,7 +24,7 @@ MADE = package(1)
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAIR_DISTILL_CACHE", "")
-    store = LocalStore(tmp_path)
+    store = local_registry(tmp_path)
     publish(store, MADE)
     release.promote(
         store,
@@ -34,9 +34,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         order=ORDER,
         verdict=MADE.verdict,
         verdict_bytes=MADE.verdict_bytes,
-        who=HOSTILE,
-        now=NOW,
-        nonce="n",
+        actor=Actor(HOSTILE, NOW, "n"),
         reason=HOSTILE,
     )
     return tmp_path
@@ -71,7 +69,7 @@ def test_no_command_prints_what_moves_the_cursor_or_adds_a_line(
 
 
 def test_a_withdrawn_version_shows_its_reason_in_one_line(registry: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    revoke(LocalStore(registry), NAME, MADE.version, reason=HOSTILE, who="eve", now=NOW, nonce="r")
+    revoke(local_registry(registry), NAME, MADE.version, reason=HOSTILE, actor=Actor("eve", NOW, "r"))
 
     assert main(["card", f"{NAME}@production", "--registry", str(registry)]) == 5
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from places import Bucket
-from small_registry import NAME, package, ship
-
-from fair_distill.registry.folder import LocalStore
+from small_registry import NAME, local_registry, package, ship
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FAIR_DISTILL_LIGHT"), reason="FAIR_DISTILL_LIGHT is not set; make test-light makes a new venv"
@@ -73,7 +71,7 @@ def check(said: dict[str, Any], python: Path) -> None:
 
 
 def test_a_consumer_loads_from_a_folder_with_the_light_install(python: Path, tmp_path: Path):
-    ship(LocalStore(tmp_path / "registry"), ONE)
+    ship(local_registry(tmp_path / "registry"), ONE)
 
     check(json.loads(consume(python, tmp_path, str(tmp_path / "registry"), "-c", CONSUMER)), python)
 
@@ -85,7 +83,7 @@ def test_a_consumer_loads_from_a_bucket_with_the_light_install(python: Path, tmp
 
 
 def test_a_consumer_s_commands_need_no_more_than_the_light_install(python: Path, tmp_path: Path):
-    ship(LocalStore(tmp_path / "registry"), ONE)
+    ship(local_registry(tmp_path / "registry"), ONE)
     main = "import sys; from fair_distill.cli import main; sys.exit(main())"
 
     def said(*command: str) -> str:

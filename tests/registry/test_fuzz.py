@@ -15,20 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_registry import NAME, NOW, Package, package, promote, publish
+from small_registry import NAME, NOW, Package, local_registry, package, promote, publish
 
 from fair_distill.errors import FairDistillError
 from fair_distill.files import md5, sha256, to_json
 from fair_distill.registry import client
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
+from fair_distill.registry.entry import entry_key
 from fair_distill.registry.export.croissant import croissant
 from fair_distill.registry.export.dataset_card import dataset_card
 from fair_distill.registry.export.evidence_bundle import evidence
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import entry_key, read_ledger
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import outdated, pin, read_pins
 from fair_distill.registry.release import publish as publish_release
-from fair_distill.registry.store import evidence_key, manifest_key, object_key
 from fair_distill.registry.verify import log, verify
 from fair_distill.statements import Statement
 
@@ -84,7 +85,7 @@ class Chain:
 
     def __init__(self, root: Path, made: Package) -> None:
         self.root = root
-        store = LocalStore(root)
+        store = local_registry(root)
         publish(store, made)
         promote(store, made)
         self.files = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
@@ -179,15 +180,15 @@ def _pin(registry: str) -> None:
 
 
 def _approve(registry: str) -> None:
-    store = LocalStore(Path(registry))
+    store = local_registry(Path(registry))
     entries = read_ledger(store, NAME)
     version = next((entry.version for entry in entries), "0" * 64)
     approve(store, NAME, version, policy="0" * 64, sign=lambda statement: statement.to_json())
 
 
 def _publish(registry: str) -> None:
-    store = LocalStore(Path(registry))
-    publish_release(store, NAME, OTHER.manifest, OTHER.files, who="ada", now=NOW, nonce="n")
+    store = local_registry(Path(registry))
+    publish_release(store, NAME, OTHER.manifest, OTHER.files, actor=Actor("ada", NOW, "n"))
 
 
 CALLS: dict[str, Callable[[str], object]] = {

@@ -8,25 +8,27 @@ from typing import Any
 
 import pytest
 from places import Place
-from small_registry import NAME, NOW, Package, files_of, package, promote, publish, put_in_place
+from small_registry import NAME, NOW, Package, files_of, local_registry, package, promote, publish, put_in_place
 
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.files import sha256, to_json
 from fair_distill.registry import retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.announcements import announce, plan
 from fair_distill.registry.client_state import remember
 from fair_distill.registry.dvc_layout import beside_files
-from fair_distill.registry.folder import LocalStore
+from fair_distill.registry.entry import entry_key
 from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
-from fair_distill.registry.ledger import entry_key, names, read_ledger
-from fair_distill.registry.store import Store, evidence_key, manifest_key, object_key, open_store
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key
+from fair_distill.registry.ledger import names, read_ledger
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.verify import head, verify
 
 OLD, NEW = package(1), package(2)
 
 
-def ship(store: Store, made: Package, *, name: str = NAME) -> None:
+def ship(store: RegistryStore, made: Package, *, name: str = NAME) -> None:
     publish(store, made, name=name)
     promote(store, made, name=name)
 
@@ -40,7 +42,7 @@ def crash(place: Place) -> set[str]:
     return crash_in(place.store())
 
 
-def crash_in(store: Store) -> set[str]:
+def crash_in(store: RegistryStore) -> set[str]:
     left = {
         object_key(LOST.manifest.files[0].md5): LOST.files["set.parquet"],
         **beside_files(LOST.manifest, LOST.provenance),
@@ -55,7 +57,7 @@ def crash_in(store: Store) -> set[str]:
 def test_only_what_nothing_names_goes_and_only_at_the_second_look(place: Place):
     ship(place.store(), OLD)
     ship(place.store(), NEW)
-    retraction.revoke(place.store(), NAME, OLD.version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, OLD.version, reason="labels", actor=Actor("ada", NOW, "gone"))
     before = place.files()
     left = crash(place)
     store = place.store()
@@ -105,7 +107,7 @@ def test_a_manifest_goes_before_its_files(place: Place):
 
 @pytest.mark.parametrize("damage", ["ledger", "manifest", "no manifest"])
 def test_from_a_damaged_registry_nothing_is_removed(root: Path, damage: str):
-    store = LocalStore(root)
+    store = local_registry(root)
     ship(store, OLD)
     path = root / (f"ledger/{NAME}/000000000002.json" if damage == "ledger" else manifest_key(OLD.version))
     put_in_place(path, path.read_bytes()[:-1])
@@ -347,19 +349,19 @@ def test_the_command_collects_once_the_head_is_confirmed(
 
 def test_a_place_of_predictions_is_no_registry(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FAIR_DISTILL_PREDICTIONS", str(tmp_path / "private"))
-    ship(open_store(str(root)), OLD)
+    ship(open_registry(str(root)), OLD)
     monkeypatch.delenv("FAIR_DISTILL_PREDICTIONS")
-    assert LocalStore(tmp_path / "private").list("versions/")
+    assert local_registry(tmp_path / "private").list("versions/")
 
     with pytest.raises(ConfigError, match="has no ledger: it is not a registry"):
-        check_ledgers(LocalStore(tmp_path / "private"), Vouching(str(tmp_path / "private")), now=NOW)
+        check_ledgers(local_registry(tmp_path / "private"), Vouching(str(tmp_path / "private")), now=NOW)
 
 
 def test_of_predictions_apart_both_sides_are_collected_and_other_registries_keep_theirs(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("FAIR_DISTILL_PREDICTIONS", str(tmp_path / "private"))
-    store, other = open_store(str(root)), open_store(str(tmp_path / "other"))
+    store, other = open_registry(str(root)), open_registry(str(tmp_path / "other"))
     ship(store, OLD)
     ship(other, NEW)
     crashed = evidence_key(LOST.version, "predictions", sha256(LOST.predictions))
@@ -380,10 +382,10 @@ def test_of_predictions_apart_both_sides_are_collected_and_other_registries_keep
 def test_a_registry_given_as_the_place_of_predictions_loses_nothing(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    ship(LocalStore(tmp_path / "other"), NEW)
+    ship(local_registry(tmp_path / "other"), NEW)
     before = files_of(tmp_path / "other")
     monkeypatch.setenv("FAIR_DISTILL_PREDICTIONS", str(tmp_path / "other"))
-    store = open_store(str(root))
+    store = open_registry(str(root))
     ship(store, OLD)
 
     assert garbage(store, now=NOW) == ()

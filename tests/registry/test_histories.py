@@ -12,10 +12,9 @@ import pytest
 from histories import VERSIONS, Plan, keys, run_history
 from histories_checker import Record, violations
 from places import Place
-from small_registry import NAME, package, ship
+from small_registry import NAME, local_registry, package, ship
 
 from fair_distill.files import sha256
-from fair_distill.registry.folder import LocalStore
 from fair_distill.registry.verify import verify
 
 HISTORIES = int(os.environ.get("FAIR_DISTILL_HISTORIES", "5"))
@@ -49,7 +48,7 @@ def test_a_history_of_many_processes_has_no_violation(place: Place, tmp_path: Pa
 
 def test_the_checker_finds_each_kind_of_fault(root: Path):
     one, two = package(1), package(2)
-    store = LocalStore(root)
+    store = local_registry(root)
     ship(store, one)
     ship(store, two)
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -10,17 +10,18 @@ from faulty import proxy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from places import Bucket, Folder
-from small_registry import NAME, MemoryStore, package, promote, publish, ship
+from small_registry import NAME, MemoryStore, local_registry, package, promote, publish, ship
 
 from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.files import sha256, to_json
 from fair_distill.registry.client import load
 from fair_distill.registry.client_state import Cached, remember, settled
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import entry_key, read_ledger
+from fair_distill.registry.entry import entry_key
+from fair_distill.registry.layout import manifest_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import pin, read_pins
-from fair_distill.registry.store import identity_of, manifest_key, open_store
+from fair_distill.registry.store import identity_of, open_registry
 from fair_distill.storage.s3 import _server
 
 ONE, TWO = package(1), package(2)
@@ -83,11 +84,11 @@ def test_a_folder_of_any_name_has_one_identity(tmp_path: Path, name: str):
 
     for url in spellings_of_folder(root):
         if "://" not in url or url.startswith("file:"):
-            assert open_store(url).identity == str(root)
+            assert open_registry(url).identity == str(root)
 
 
 def test_every_spelling_of_a_place_has_one_identity(place: Folder | Bucket):
-    assert {open_store(url).identity for url in spellings_of(place)} == {place.store().identity}
+    assert {open_registry(url).identity for url in spellings_of(place)} == {place.store().identity}
 
 
 def test_other_places_have_other_identities(server: Bucket, tmp_path: Path):
@@ -102,7 +103,7 @@ def test_other_places_have_other_identities(server: Bucket, tmp_path: Path):
         str(tmp_path / server.bucket / server.prefix),
     ]
 
-    assert len({open_store(url).identity for url in urls}) == len(urls)
+    assert len({open_registry(url).identity for url in urls}) == len(urls)
 
 
 def test_an_endpoint_in_a_configuration_file_is_the_endpoint(
@@ -113,7 +114,7 @@ def test_an_endpoint_in_a_configuration_file_is_the_endpoint(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.delenv("AWS_ENDPOINT_URL")
 
-    assert open_store(server.url).identity == wanted
+    assert open_registry(server.url).identity == wanted
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def test_a_cache_that_cannot_be_written_is_one_warning(
 def test_the_command_line_shows_the_warning_as_one_line(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    ship(LocalStore(root), ONE)
+    ship(local_registry(root), ONE)
     unwritable(cache, monkeypatch)
 
     assert main(["log", NAME, "--registry", str(root)]) == 0
@@ -279,7 +280,7 @@ def test_offline_a_memory_that_cannot_be_written_is_refused(
 
 
 def test_a_memory_that_cannot_be_read_names_the_setting(root: Path, cache: Path):
-    ship(LocalStore(root), ONE)
+    ship(local_registry(root), ONE)
     load(PRODUCTION, registry=str(root))
     (head,) = cache.rglob("heads/*.json")
     head.unlink()
@@ -305,7 +306,7 @@ def test_a_manifest_that_was_read_through_a_cache_is_read_from_it_offline_and_fe
 
 
 def test_every_entry_before_the_newest_that_was_seen_is_settled(root: Path, cache: Path):
-    store = LocalStore(root)
+    store = local_registry(root)
     ship(store, ONE)
     entries = read_ledger(store, NAME)
 
@@ -316,7 +317,7 @@ def test_every_entry_before_the_newest_that_was_seen_is_settled(root: Path, cach
 
 
 def test_without_a_home_folder_nothing_is_remembered_and_a_set_is_loaded(root: Path, monkeypatch: pytest.MonkeyPatch):
-    ship(LocalStore(root), ONE)
+    ship(local_registry(root), ONE)
     for name in ("FAIR_DISTILL_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does for a user that is not in passwd

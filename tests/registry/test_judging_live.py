@@ -11,9 +11,9 @@ from small_workspace import run, small_params, write_params
 from fair_distill.config import load_config
 from fair_distill.errors import ConfigError
 from fair_distill.files import sha256
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import open_store
-from fair_distill.stages import Hand
+from fair_distill.registry.store import open_registry
 from fair_distill.stages.regate import Regated, live, regate
 from fair_distill.statements import new_key
 from fair_distill.workspace import Workspace
@@ -38,7 +38,7 @@ def promoted(workspace: Path) -> Workspace:
 def judged(workspace: Workspace) -> Regated:
     config, registry = load_config(workspace.params), str(workspace.root / "registry")
     (found,) = live(config, registry=registry)
-    return regate(workspace, config, found, registry=registry, hand=Hand("t", datetime(2026, 1, 2, tzinfo=UTC), "n"))
+    return regate(workspace, config, found, registry=registry, actor=Actor("t", datetime(2026, 1, 2, tzinfo=UTC), "n"))
 
 
 def test_published_predictions_serve_while_the_networks_are_the_same(promoted: Workspace) -> None:
@@ -100,7 +100,7 @@ def test_judging_on_a_split_that_was_not_asked_before_is_an_attempt(promoted: Wo
     dataset = load_config(promoted.params).dataset
 
     def attempts() -> list[str | None]:
-        entries = read_ledger(open_store(str(promoted.root / "registry")), dataset)
+        entries = read_ledger(open_registry(str(promoted.root / "registry")), dataset)
         return [entry.split for entry in entries if entry.event == "attempt"]
 
     assert judged(promoted).verdict.attempt == 1

@@ -15,13 +15,15 @@ from small_registry import NAME, NOW, MemoryStore, events, package, promote, shi
 from fair_distill.cli import main
 from fair_distill.errors import Refused
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.channels import current, version_number
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.operations import operation
-from fair_distill.registry.store import Store, Unanswered
+from fair_distill.registry.store import RegistryStore
 from fair_distill.statements import new_key, signer
+from fair_distill.storage.store import Unanswered
 
 PACKAGES = ONE, TWO, THREE = package(1), package(2), package(3)
 ID = "0123456789abcdef"
@@ -30,7 +32,7 @@ ID = "0123456789abcdef"
 class Deaf:
     """A store that writes, and from the first ledger entry on loses every answer until it is healed."""
 
-    def __init__(self, store: Store, *, lasting: str = "ledger/") -> None:
+    def __init__(self, store: RegistryStore, *, lasting: str = "ledger/") -> None:
         self.store, self.lasting, self.lost = store, lasting, False
 
     def __getattr__(self, verb: str) -> Any:
@@ -55,21 +57,21 @@ def shipped() -> MemoryStore:
     return store
 
 
-def in_production(store: Store) -> int | None:
+def in_production(store: RegistryStore) -> int | None:
     entries = read_ledger(store, NAME)
     version = current(entries, "production")
     return version_number(entries, version) if version else None
 
 
-BY: dict[str, Any] = {"who": "ada", "now": NOW, "nonce": ID}
+ADA = Actor("ada", NOW, ID)
 # Every verb that writes to the ledger, as one operation. Of a key, approvals are the same bytes each time.
-VERBS: dict[str, Callable[[Store], object]] = {
-    "publish": lambda store: release.publish(store, NAME, package(4).manifest, package(4).files, **BY),
+VERBS: dict[str, Callable[[RegistryStore], object]] = {
+    "publish": lambda store: release.publish(store, NAME, package(4).manifest, package(4).files, actor=ADA),
     "promote": lambda store: promote(store, ONE, nonce=ID),
-    "rollback": lambda store: retraction.rollback(store, NAME, "production", reason="worse", **BY),
-    "demote": lambda store: retraction.demote(store, NAME, THREE.version, "production", reason="worse", **BY),
-    "revoke": lambda store: retraction.revoke(store, NAME, THREE.version, reason="labels", **BY),
-    "reserve": lambda store: reserve(store, NAME, THREE.version, "0" * 64, **BY),
+    "rollback": lambda store: retraction.rollback(store, NAME, "production", reason="worse", actor=ADA),
+    "demote": lambda store: retraction.demote(store, NAME, THREE.version, "production", reason="worse", actor=ADA),
+    "revoke": lambda store: retraction.revoke(store, NAME, THREE.version, reason="labels", actor=ADA),
+    "reserve": lambda store: reserve(store, NAME, THREE.version, "0" * 64, actor=ADA),
 }
 
 

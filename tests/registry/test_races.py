@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 from places import Place
-from small_registry import NAME, NOW, ORDER, events, package, processes, promote, publish
+from small_registry import NAME, NOW, ORDER, events, local_registry, package, processes, promote, publish
 
 from fair_distill.errors import Refused
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import current, version_number
 from fair_distill.registry.client import load
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import Entry, read_ledger
-from fair_distill.registry.store import Store
+from fair_distill.registry.entry import Entry
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
 
 RACERS = 16
@@ -43,7 +44,7 @@ def by_nonce(entries: tuple[Entry, ...], nonce: str) -> list[tuple[str | None, i
     return [(entry.channel, entry.number) for entry in entries if entry.nonce == nonce]
 
 
-def test_of_sixteen_who_publish_one_version_one_did(store: Store):
+def test_of_sixteen_who_publish_one_version_one_did(store: RegistryStore):
     made = package(1)
 
     results = at_once(lambda i: publish(store, made, nonce=str(i)))
@@ -53,7 +54,7 @@ def test_of_sixteen_who_publish_one_version_one_did(store: Store):
     assert len(read_ledger(store, NAME)) == 1
 
 
-def test_sixteen_who_publish_each_their_own_get_each_a_number(store: Store):
+def test_sixteen_who_publish_each_their_own_get_each_a_number(store: RegistryStore):
     made = [package(seed) for seed in range(RACERS)]
 
     results = at_once(lambda i: publish(store, made[i]))
@@ -64,7 +65,7 @@ def test_sixteen_who_publish_each_their_own_get_each_a_number(store: Store):
     assert [version_number(entries, result.version) for result in results] == [result.number for result in results]
 
 
-def test_sixteen_who_promote_one_version_write_it_once_and_the_others_are_told_it_is_there(store: Store):
+def test_sixteen_who_promote_one_version_write_it_once_and_the_others_are_told_it_is_there(store: RegistryStore):
     made = package(1)
     publish(store, made)
 
@@ -77,7 +78,7 @@ def test_sixteen_who_promote_one_version_write_it_once_and_the_others_are_told_i
     assert [result.new for result in results].count(False) >= RACERS - len(ORDER)
 
 
-def _every_racer_has_its_entries(store: Store, told: dict[str, list[int]]) -> None:
+def _every_racer_has_its_entries(store: RegistryStore, told: dict[str, list[int]]) -> None:
     """Each racer is told three numbers, which are its own in the ledger; no number is told twice or to nobody."""
     entries = read_ledger(store, NAME)
     for nonce, numbers in told.items():
@@ -90,7 +91,7 @@ def _every_racer_has_its_entries(store: Store, told: dict[str, list[int]]) -> No
         assert current(entries, channel) == last.version
 
 
-def test_sixteen_who_promote_each_their_own_make_one_line_of_entries(store: Store):
+def test_sixteen_who_promote_each_their_own_make_one_line_of_entries(store: RegistryStore):
     made = [package(seed) for seed in range(RACERS)]
     for one in made:
         publish(store, one)
@@ -101,7 +102,7 @@ def test_sixteen_who_promote_each_their_own_make_one_line_of_entries(store: Stor
     _every_racer_has_its_entries(store, told)
 
 
-def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused(store: Store):
+def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused(store: RegistryStore):
     for seed in range(3):
         publish(store, package(seed))
         promote(store, package(seed))
@@ -123,7 +124,7 @@ def test_of_sixteen_who_roll_back_one_version_one_did_and_the_others_are_refused
             return store.create(key, content)
 
     results = at_once(
-        lambda i: retraction.rollback(Together(), NAME, "production", reason="", who="ada", now=NOW, nonce=str(i))
+        lambda i: retraction.rollback(Together(), NAME, "production", reason="", actor=Actor("ada", NOW, str(i)))
     )
 
     assert [type(result) for result in results].count(Entry) == 1
@@ -136,12 +137,12 @@ def test_sixty_four_promoters_make_one_line_of_entries_and_each_is_told(place: P
     for one in made:
         publish(place.store(), one)
     stores = [place.store() for _ in range(64)]
-    promoted = partial(release.promote, name=NAME, channel="candidate", order=ORDER, who="ada", now=NOW)
+    promoted = partial(release.promote, name=NAME, channel="candidate", order=ORDER)
 
     def race(i: int) -> release.Promotion:
         one = made[i % 8]
         grounds = {"verdict": one.verdict, "verdict_bytes": one.verdict_bytes}
-        return promoted(stores[i], version=one.version, **grounds, nonce=str(i))
+        return promoted(stores[i], version=one.version, **grounds, actor=Actor("ada", NOW, str(i)))
 
     results = at_once(race, 64)
 
@@ -157,12 +158,12 @@ def test_sixty_four_promoters_make_one_line_of_entries_and_each_is_told(place: P
 def _promote_in_a_process(root: str, seed: int, start: Any) -> None:
     made = package(seed)
     start.wait()
-    result = promote(LocalStore(Path(root)), made, nonce=str(seed))
+    result = promote(local_registry(Path(root)), made, nonce=str(seed))
     (Path(root).parent / f"told-{seed}.json").write_text(json.dumps([entry.number for entry in result.entries]))
 
 
 def test_sixteen_processes_that_promote_make_one_line_of_entries(root: Path):
-    store = LocalStore(root)
+    store = local_registry(root)
     for seed in range(RACERS):
         publish(store, package(seed))
     context = processes()
@@ -182,7 +183,7 @@ def test_sixteen_processes_that_promote_make_one_line_of_entries(root: Path):
 
 @pytest.mark.parametrize("selector", ["production", "v1"])
 def test_who_loads_while_others_promote_gets_a_whole_version(root: Path, selector: str):
-    store = LocalStore(root)
+    store = local_registry(root)
     made = [package(seed) for seed in range(RACERS)]
     for one in made:
         publish(store, one)

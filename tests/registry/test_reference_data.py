@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_registry import package, publish
+from small_registry import local_registry, package, publish
 from small_workspace import run
 
 from fair_distill.files import to_json
-from fair_distill.registry.folder import LocalStore
 from fair_distill.validation.drift import Profile
 
 CELLS = {"0": {"red": 9, "cyan": 1}, "1": {"red": 1, "cyan": 9}}
@@ -26,7 +25,7 @@ PROFILE = {"cells": CELLS, "numbers": {"intensity": {"edges": [0.5], "counts": [
 )
 def test_it_is_what_drift_is_measured_from(root: Path, beside: dict[str, object], profile: dict[str, object]) -> None:
     made = replace(package(1), provenance=to_json(beside))
-    publish(LocalStore(root), made)
+    publish(local_registry(root), made)
 
     ended = run(root, "data", "reference", "digits@v1", "--registry", str(root))
 
@@ -37,7 +36,7 @@ def test_it_is_what_drift_is_measured_from(root: Path, beside: dict[str, object]
 
 @pytest.mark.parametrize(("named", "says"), [("digits", "which version of digits"), ("digits@v9", "v9")])
 def test_a_version_that_is_not_there_is_one_line(root: Path, named: str, says: str) -> None:
-    publish(LocalStore(root), package(1))
+    publish(local_registry(root), package(1))
 
     ended = run(root, "data", "reference", named, "--registry", str(root))
 

@@ -15,6 +15,7 @@ from small_registry import (
     Package,
     events,
     files_of,
+    local_registry,
     package,
     promote,
     publish,
@@ -24,29 +25,31 @@ from small_registry import (
 
 from fair_distill.errors import ConfigError, DataError, IntegrityError, Refused, Undecided
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import Withdrawn, current
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import Entry, read_ledger
+from fair_distill.registry.entry import Entry
+from fair_distill.registry.layout import object_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_FILE, FileEntry
-from fair_distill.registry.store import Store, object_key
+from fair_distill.registry.store import RegistryStore
 
 ONE, TWO, THREE = package(1), package(2), package(3)
 
 
-def ledger(store: Store) -> list[tuple[str, str | None, str]]:
+def ledger(store: RegistryStore) -> list[tuple[str, str | None, str]]:
     return events(read_ledger(store, NAME))
 
 
-def go_back(store: Store, *, nonce: str = "back") -> Entry:
-    return retraction.rollback(store, NAME, "production", reason="worse in the field", who="ada", now=NOW, nonce=nonce)
+def go_back(store: RegistryStore, *, nonce: str = "back") -> Entry:
+    return retraction.rollback(store, NAME, "production", reason="worse in the field", actor=Actor("ada", NOW, nonce))
 
 
-def take_off(store: Store, made: Package, *, nonce: str = "off", reason: str = "fails the new policy") -> Entry:
-    return retraction.demote(store, NAME, made.version, "production", reason=reason, who="ada", now=NOW, nonce=nonce)
+def take_off(store: RegistryStore, made: Package, *, nonce: str = "off", reason: str = "fails the new policy") -> Entry:
+    return retraction.demote(store, NAME, made.version, "production", reason=reason, actor=Actor("ada", NOW, nonce))
 
 
-def withdraw(store: Store, made: Package, *, nonce: str = "gone", reason: str = "labels are wrong") -> Entry:
-    return retraction.revoke(store, NAME, made.version, reason=reason, who="ada", now=NOW, nonce=nonce)
+def withdraw(store: RegistryStore, made: Package, *, nonce: str = "gone", reason: str = "labels are wrong") -> Entry:
+    return retraction.revoke(store, NAME, made.version, reason=reason, actor=Actor("ada", NOW, nonce))
 
 
 class Ordered(MemoryStore):
@@ -61,7 +64,7 @@ class Ordered(MemoryStore):
         return super().create(key, content)
 
 
-def test_a_version_lies_where_its_digests_say(store: Store):
+def test_a_version_lies_where_its_digests_say(store: RegistryStore):
     publish(store, ONE)
 
     version = sha256(ONE.manifest.to_json()).hexdigest()
@@ -115,7 +118,7 @@ def test_the_announcement_comes_first_and_bytes_before_the_manifest_and_the_ledg
 
 
 def test_publishing_again_changes_nothing_and_names_the_same_version(root: Path):
-    store = LocalStore(root)
+    store = local_registry(root)
     first = publish(store, ONE)
     publish(store, TWO)
     before = files_of(root)
@@ -127,22 +130,22 @@ def test_publishing_again_changes_nothing_and_names_the_same_version(root: Path)
     assert files_of(root) == before
 
 
-def test_versions_are_numbered_as_they_are_published(store: Store):
+def test_versions_are_numbered_as_they_are_published(store: RegistryStore):
     assert [publish(store, made).number for made in (TWO, ONE, THREE, ONE)] == [1, 2, 3, 2]
 
 
-def test_equal_files_are_stored_once(store: Store):
+def test_equal_files_are_stored_once(store: RegistryStore):
     publish(store, ONE)
     before = store.list("objects/")
     other = replace(ONE, manifest=replace(ONE.manifest, engine=2))
 
-    release.publish(store, NAME, other.manifest, other.files, who="ada", now=NOW, nonce="other engine")
+    release.publish(store, NAME, other.manifest, other.files, actor=Actor("ada", NOW, "other engine"))
 
     assert store.list("objects/") == before
     assert len(read_ledger(store, NAME)) == 2
 
 
-def test_evidence_of_another_day_lies_beside_the_same_version(store: Store):
+def test_evidence_of_another_day_lies_beside_the_same_version(store: RegistryStore):
     publish(store, ONE)
     later = package(1, mistakes=1)
 
@@ -153,7 +156,7 @@ def test_evidence_of_another_day_lies_beside_the_same_version(store: Store):
 
 
 def test_publishing_again_restores_what_was_lost_but_not_what_was_damaged(root: Path):
-    store = LocalStore(root)
+    store = local_registry(root)
     publish(store, ONE)
     before = files_of(root)
     lost = root / object_key(ONE.manifest.files[0].md5)
@@ -203,21 +206,21 @@ def _other_predictions(made: Package) -> Package:
         (_other_predictions, IntegrityError, "are of .*, not of"),
     ],
 )
-def test_what_load_would_refuse_is_not_published(store: Store, spoil, error: type[Exception], message: str):
+def test_what_load_would_refuse_is_not_published(store: RegistryStore, spoil, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         publish(store, spoil(ONE))
     assert store.list("") == []
 
 
-def test_a_verdict_on_another_version_is_not_published(store: Store):
+def test_a_verdict_on_another_version_is_not_published(store: RegistryStore):
     with pytest.raises(IntegrityError, match=r"are of .*, not of"):
         release.publish(
-            store, NAME, ONE.manifest, ONE.files, verdicts=[TWO.verdict_bytes], who="ada", now=NOW, nonce="n"
+            store, NAME, ONE.manifest, ONE.files, verdicts=[TWO.verdict_bytes], actor=Actor("ada", NOW, "n")
         )
     assert store.list("") == []
 
 
-def test_a_version_goes_straight_through_the_channels_one_entry_each(store: Store):
+def test_a_version_goes_straight_through_the_channels_one_entry_each(store: RegistryStore):
     publish(store, ONE)
 
     result = promote(store, ONE)
@@ -229,14 +232,14 @@ def test_a_version_goes_straight_through_the_channels_one_entry_each(store: Stor
     assert len(store.list(f"versions/{ONE.version}/verdicts/")) == 1
 
 
-def test_promotion_stops_at_the_channel_that_was_asked_for(store: Store):
+def test_promotion_stops_at_the_channel_that_was_asked_for(store: RegistryStore):
     publish(store, ONE)
     promote(store, ONE, "staging")
 
     assert [current(read_ledger(store, NAME), channel) for channel in ORDER] == [ONE.version, ONE.version, None]
 
 
-def test_channels_already_held_are_not_entered_again(store: Store):
+def test_channels_already_held_are_not_entered_again(store: RegistryStore):
     publish(store, ONE)
     promote(store, ONE, "candidate")
     publish(store, TWO)
@@ -250,7 +253,7 @@ def test_channels_already_held_are_not_entered_again(store: Store):
 
 @pytest.mark.parametrize("channel", ORDER)
 def test_promoting_what_is_there_changes_nothing_and_says_so(root: Path, channel: str):
-    store = LocalStore(root)
+    store = local_registry(root)
     ship(store, ONE)
     before = files_of(root)
 
@@ -262,7 +265,7 @@ def test_promoting_what_is_there_changes_nothing_and_says_so(root: Path, channel
 
 
 def test_what_is_in_force_stays_on_the_verdict_it_came_with(root: Path):
-    store = LocalStore(root)
+    store = local_registry(root)
     ship(store, ONE)
     judged_again = package(1, mistakes=1)
     publish(store, judged_again)
@@ -272,7 +275,7 @@ def test_what_is_in_force_stays_on_the_verdict_it_came_with(root: Path):
     assert files_of(root) == before
 
 
-def test_a_verdict_that_is_no_pass_promotes_nothing(store: Store):
+def test_a_verdict_that_is_no_pass_promotes_nothing(store: RegistryStore):
     failed = package(1, mistakes=4)
     publish(store, failed)
     before = store.list("")
@@ -285,7 +288,7 @@ def test_a_verdict_that_is_no_pass_promotes_nothing(store: Store):
 
 
 @pytest.mark.parametrize("outcome", ["insufficient", "inconclusive"])
-def test_a_verdict_that_decides_nothing_promotes_nothing(store: Store, outcome: str):
+def test_a_verdict_that_decides_nothing_promotes_nothing(store: RegistryStore, outcome: str):
     publish(store, ONE)
     before = store.list("")
 
@@ -294,7 +297,7 @@ def test_a_verdict_that_decides_nothing_promotes_nothing(store: Store, outcome: 
     assert store.list("") == before
 
 
-def test_a_verdict_on_another_version_promotes_nothing(store: Store):
+def test_a_verdict_on_another_version_promotes_nothing(store: RegistryStore):
     publish(store, ONE)
     publish(store, TWO)
 
@@ -303,7 +306,7 @@ def test_a_verdict_on_another_version_promotes_nothing(store: Store):
     assert [event for event, _, _ in ledger(store)] == ["publish", "publish"]
 
 
-def test_a_verdict_whose_bytes_say_something_else_promotes_nothing(store: Store):
+def test_a_verdict_whose_bytes_say_something_else_promotes_nothing(store: RegistryStore):
     failed = package(1, mistakes=4)
     publish(store, failed)
 
@@ -316,35 +319,33 @@ def test_a_verdict_whose_bytes_say_something_else_promotes_nothing(store: Store)
             order=ORDER,
             verdict=ONE.verdict,
             verdict_bytes=failed.verdict_bytes,
-            who="ada",
-            now=NOW,
-            nonce="n",
+            actor=Actor("ada", NOW, "n"),
         )
 
 
-def test_a_verdict_without_its_predictions_in_the_registry_promotes_nothing(store: Store):
-    release.publish(store, NAME, ONE.manifest, ONE.files, who="ada", now=NOW, nonce="n")
+def test_a_verdict_without_its_predictions_in_the_registry_promotes_nothing(store: RegistryStore):
+    release.publish(store, NAME, ONE.manifest, ONE.files, actor=Actor("ada", NOW, "n"))
 
     with pytest.raises(DataError, match="publish them with it"):
         promote(store, ONE)
     assert len(ledger(store)) == 1
 
 
-def test_an_unknown_channel_is_refused_with_the_known_ones(store: Store):
+def test_an_unknown_channel_is_refused_with_the_known_ones(store: RegistryStore):
     publish(store, ONE)
 
     with pytest.raises(ConfigError, match=r"no channel 'prod'.*candidate, staging, production"):
         promote(store, ONE, "prod")
 
 
-def test_a_version_published_under_another_name_is_not_promoted_under_this_one(store: Store):
+def test_a_version_published_under_another_name_is_not_promoted_under_this_one(store: RegistryStore):
     publish(store, ONE, name="faces")
 
     with pytest.raises(ConfigError, match="not published here"):
         promote(store, ONE)
 
 
-def test_a_rollback_is_one_entry_that_carries_the_verdict_of_the_version_it_returns_to(store: Store):
+def test_a_rollback_is_one_entry_that_carries_the_verdict_of_the_version_it_returns_to(store: RegistryStore):
     ship(store, ONE)
     ship(store, TWO)
 
@@ -356,7 +357,7 @@ def test_a_rollback_is_one_entry_that_carries_the_verdict_of_the_version_it_retu
     assert current(read_ledger(store, NAME), "staging") == TWO.version
 
 
-def test_a_rollback_passes_over_a_revoked_version(store: Store):
+def test_a_rollback_passes_over_a_revoked_version(store: RegistryStore):
     for made in (ONE, TWO, THREE):
         ship(store, made)
     withdraw(store, TWO)
@@ -364,14 +365,14 @@ def test_a_rollback_passes_over_a_revoked_version(store: Store):
     assert go_back(store).version == ONE.version
 
 
-def test_a_rollback_with_nothing_to_go_back_to_is_refused(store: Store):
+def test_a_rollback_with_nothing_to_go_back_to_is_refused(store: RegistryStore):
     ship(store, ONE)
 
     with pytest.raises(Refused, match="no earlier version"):
         go_back(store)
 
 
-def test_a_rollback_repeated_with_its_nonce_goes_back_once_and_with_another_twice(store: Store):
+def test_a_rollback_repeated_with_its_nonce_goes_back_once_and_with_another_twice(store: RegistryStore):
     for made in (ONE, TWO, THREE):
         ship(store, made)
 
@@ -401,7 +402,7 @@ def test_of_two_who_roll_back_the_same_version_the_second_is_told(monkeypatch: p
     assert current(read_ledger(store, NAME), "production") == TWO.version
 
 
-def test_a_demoted_version_leaves_its_channel_empty_and_the_others_as_they_are(store: Store):
+def test_a_demoted_version_leaves_its_channel_empty_and_the_others_as_they_are(store: RegistryStore):
     ship(store, ONE)
     ship(store, TWO)
 
@@ -413,7 +414,7 @@ def test_a_demoted_version_leaves_its_channel_empty_and_the_others_as_they_are(s
     assert go_back(store).version == ONE.version
 
 
-def test_only_what_is_in_force_is_demoted(store: Store):
+def test_only_what_is_in_force_is_demoted(store: RegistryStore):
     ship(store, ONE)
     ship(store, TWO)
 
@@ -421,7 +422,7 @@ def test_only_what_is_in_force_is_demoted(store: Store):
         take_off(store, ONE)
 
 
-def test_a_revoked_version_is_revoked_once_and_for_good(store: Store):
+def test_a_revoked_version_is_revoked_once_and_for_good(store: RegistryStore):
     ship(store, ONE)
 
     stone = withdraw(store, ONE)
@@ -434,7 +435,7 @@ def test_a_revoked_version_is_revoked_once_and_for_good(store: Store):
 
 
 @pytest.mark.parametrize("verb", [take_off, withdraw])
-def test_what_consumers_will_read_needs_a_reason(store: Store, verb):
+def test_what_consumers_will_read_needs_a_reason(store: RegistryStore, verb):
     ship(store, ONE)
 
     with pytest.raises(ConfigError, match="a reason is needed"):

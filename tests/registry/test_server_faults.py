@@ -15,13 +15,13 @@ from places import REAL, Bucket
 from small_registry import NAME, ORDER, Package, events, package, promote, publish, ship
 
 from fair_distill.errors import ConfigError, FairDistillError
-from fair_distill.registry.bucket import BucketStore, Patience
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import Unanswered, open_store
+from fair_distill.registry.store import CheckedStore, open_registry
 from fair_distill.registry.verify import verify
-from fair_distill.storage.s3 import open_bucket
+from fair_distill.storage.s3 import Patience, S3Store
+from fair_distill.storage.store import Unanswered
 
 OLD, NEW = package(1), package(2)
 ATTEMPTS = 4
@@ -30,7 +30,7 @@ ANSWERED = {("PUT", "truncated body"), ("PUT", "reset in mid-body")}
 
 
 @pytest.fixture
-def faulty(server: Bucket) -> Iterator[tuple[BucketStore, Plan, list[float]]]:
+def faulty(server: Bucket) -> Iterator[tuple[CheckedStore, Plan, list[float]]]:
     """A store behind a proxy, the plan of what goes wrong, and the waits of the store, which take no time."""
     with proxy(server.client.meta.endpoint_url) as (address, plan):
         config = Config(
@@ -43,7 +43,8 @@ def faulty(server: Bucket) -> Iterator[tuple[BucketStore, Plan, list[float]]]:
         client = boto3.Session().client("s3", endpoint_url=address, config=config)
         waits: list[float] = []
         patience = Patience(attempts=ATTEMPTS, wait=waits.append, jitter=lambda: 1.0)
-        yield BucketStore(replace(open_bucket(server.url, said_by="--registry"), client=client), patience), plan, waits
+        storage = S3Store(server.bucket, server.prefix, client, source="--registry", patience=patience)
+        yield CheckedStore(storage, {}), plan, waits
 
 
 def shipped(made: Package) -> list[tuple[str, str | None, str]]:
@@ -52,7 +53,7 @@ def shipped(made: Package) -> list[tuple[str, str | None, str]]:
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_release_of_which_every_request_goes_wrong_once_is_a_release(
-    server: Bucket, faulty: tuple[BucketStore, Plan, list[float]], fault: str
+    server: Bucket, faulty: tuple[CheckedStore, Plan, list[float]], fault: str
 ):
     store, plan, waits = faulty
     plan.fault, plan.spoils = fault, lambda number, method, path: (method, path) not in plan.asked[:-1]
@@ -71,7 +72,7 @@ def test_a_release_of_which_every_request_goes_wrong_once_is_a_release(
 )
 def test_what_stays_is_one_line_and_the_channel_is_as_it_was(
     server: Bucket,
-    faulty: tuple[BucketStore, Plan, list[float]],
+    faulty: tuple[CheckedStore, Plan, list[float]],
     at: str,
     fault: str,
     caplog: pytest.LogCaptureFixture,
@@ -104,7 +105,7 @@ def test_what_stays_is_one_line_and_the_channel_is_as_it_was(
 
 
 def test_a_put_whose_answer_is_always_lost_was_written_once(
-    server: Bucket, faulty: tuple[BucketStore, Plan, list[float]]
+    server: Bucket, faulty: tuple[CheckedStore, Plan, list[float]]
 ):
     store, plan, _ = faulty
     store.create("a/probe", b"")
@@ -118,7 +119,7 @@ def test_a_put_whose_answer_is_always_lost_was_written_once(
 
 
 def test_a_lost_answer_is_not_taken_for_a_win_where_another_won(
-    server: Bucket, faulty: tuple[BucketStore, Plan, list[float]]
+    server: Bucket, faulty: tuple[CheckedStore, Plan, list[float]]
 ):
     store, plan, _ = faulty
     server.store().create("a/b", b"another's")
@@ -130,9 +131,9 @@ def test_a_lost_answer_is_not_taken_for_a_win_where_another_won(
     assert store.read("a/b") == b"another's"
 
 
-def test_waits_grow_and_are_bounded(faulty: tuple[BucketStore, Plan, list[float]]):
+def test_waits_grow_and_are_bounded(faulty: tuple[CheckedStore, Plan, list[float]]):
     store, plan, waits = faulty
-    store.patience = replace(store.patience, attempts=8)
+    store.storage.patience = replace(store.storage.patience, attempts=8)
     plan.fault, plan.spoils = "503", lambda number, method, path: True
 
     with pytest.raises(Unanswered, match=r"503 SlowDown.*\(8 attempts\)"):
@@ -145,7 +146,7 @@ def test_waits_grow_and_are_bounded(faulty: tuple[BucketStore, Plan, list[float]
 def test_a_store_that_writes_a_key_twice_is_refused_before_anything_is_written(server: Bucket):
     store = server.store()
     # A server that knows no conditions does not see the header.
-    store.bucket.client.meta.events.register(
+    store.storage.client.meta.events.register(
         "before-sign.s3.PutObject", lambda request, **_: request.headers.__delitem__("If-None-Match")
     )
 
@@ -159,7 +160,7 @@ def test_a_store_that_writes_a_key_twice_is_refused_before_anything_is_written(s
 def test_the_probe_is_made_once_a_command(server: Bucket):
     store = server.store()
     asked: list[str] = []
-    store.bucket.client.meta.events.register(
+    store.storage.client.meta.events.register(
         "provide-client-params.s3.PutObject", lambda params, **_: asked.append(params["Key"])
     )
 
@@ -179,12 +180,12 @@ def test_a_wrong_key_is_one_line(server: Bucket, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_endpoint_with_a_password_in_it_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(ConfigError, match="credentials are not allowed in an address") as refusal:
-        open_store("s3://sets/registry?endpoint=https://ada:word@s3.example.org")
+    with pytest.raises(ConfigError, match="credentials are not allowed in a URL") as refusal:
+        open_registry("s3://sets/registry?endpoint=https://ada:word@s3.example.org")
     assert "word" not in str(refusal.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://ada:word@s3.example.org")
-    with pytest.raises(ConfigError, match="credentials are not allowed in an address") as refusal:
-        open_store("s3://sets/registry")
+    with pytest.raises(ConfigError, match="credentials are not allowed in a URL") as refusal:
+        open_registry("s3://sets/registry")
     assert "word" not in str(refusal.value)
 
 
@@ -213,7 +214,7 @@ def test_a_server_that_is_killed_in_mid_promotion_and_started_again_lost_nothing
         if puts == 3:  # the verdict, the entry for candidate, and then
             subprocess.run([CEPH, "kill", CLUSTER], check=True)
 
-    store.bucket.client.meta.events.register("provide-client-params.s3.PutObject", kill)
+    store.storage.client.meta.events.register("provide-client-params.s3.PutObject", kill)
     with pytest.raises(FairDistillError, match=r"cannot write .*2 attempts"):
         promote(store, NEW)
     subprocess.run([CEPH, "start", CLUSTER], check=True)

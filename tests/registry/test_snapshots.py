@@ -11,18 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import Bucket, Folder, Place
-from small_registry import NAME, NOW, MemoryStore, package, processes, publish, ship
+from small_registry import NAME, NOW, MemoryStore, local_registry, package, processes, publish, ship
 from test_compatibility import old_client
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256, to_json
 from fair_distill.registry import retraction, snapshots
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import Withdrawn, current
 from fair_distill.registry.client import load
-from fair_distill.registry.folder import LocalStore
-from fair_distill.registry.ledger import Draft, Entry, append, entry_key, read_ledger
+from fair_distill.registry.entry import Draft, Entry, entry_key
+from fair_distill.registry.ledger import append, read_ledger
 from fair_distill.registry.snapshots import SIZES, Snapshot, blocks, list_snapshots, make_snapshot, plan
-from fair_distill.registry.store import Store
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
 from fair_distill.storage import s3
 
@@ -49,14 +50,14 @@ def lengthen(place: Place, until: int) -> None:
         place.put(entry_key(NAME, entry.number), entry.to_json())
 
 
-def attempt(store: Store, nonce: str) -> Entry:
+def attempt(store: RegistryStore, nonce: str) -> Entry:
     fields = {"version": sha256(nonce.encode()), "split": SPLIT, "time": "2026-03-03T12:00:00Z"}
     entry = append(store, NAME, lambda _: Draft(event="attempt", who="ada", nonce=nonce, **fields))
     assert entry is not None
     return entry
 
 
-def ranges(store: Store) -> set[tuple[int, int]]:
+def ranges(store: RegistryStore) -> set[tuple[int, int]]:
     return {(snapshot.first, snapshot.last) for snapshot in list_snapshots(store, NAME)}
 
 
@@ -140,7 +141,7 @@ def test_a_ledger_of_today_gets_its_snapshots_from_its_next_writer(place: Place)
     assert load(PRODUCTION, registry=place.url).images.tobytes() == ONE.set.images.tobytes()
     assert not ranges(place.store())
 
-    retraction.revoke(place.store(), NAME, ONE.version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, ONE.version, reason="labels", actor=Actor("ada", NOW, "gone"))
 
     assert ranges(place.store()) == {(1, 400), (1, 100), (101, 200), (201, 300), (301, 400)}
     with pytest.raises(Withdrawn, match="labels"):
@@ -201,7 +202,7 @@ def chained(entries: list[Entry]) -> list[Entry]:
 def revoked(place: Place) -> Place:
     """A ledger of 230 entries whose fifth revokes what is in production."""
     ship(place.store(), ONE)
-    retraction.revoke(place.store(), NAME, ONE.version, reason="labels", who="ada", now=NOW, nonce="gone")
+    retraction.revoke(place.store(), NAME, ONE.version, reason="labels", actor=Actor("ada", NOW, "gone"))
     lengthen(place, 229)
     attempt(place.store(), "last")
     return place
@@ -374,7 +375,7 @@ def test_a_writer_that_may_not_write_snapshots_writes_its_entry():
 def _attempt_in_a_process(root: str, racer: int, start: Any) -> None:
     start.wait()
     for i in range(8):
-        attempt(LocalStore(Path(root)), f"{racer}-{i}")
+        attempt(local_registry(Path(root)), f"{racer}-{i}")
 
 
 def test_processes_that_complete_a_block_together_make_one_snapshot(root: Path):
@@ -389,11 +390,11 @@ def test_processes_that_complete_a_block_together_make_one_snapshot(root: Path):
         process.join(60)
 
     assert [process.exitcode for process in racers] == [0] * 8
-    entries = read_ledger(LocalStore(root), NAME, snapshots=False)
+    entries = read_ledger(local_registry(root), NAME, snapshots=False)
     assert len(entries) == 154
-    assert ranges(LocalStore(root)) == {(1, 100)}
-    assert len(list_snapshots(LocalStore(root), NAME)) == 1
-    assert snapshots.check_snapshots(LocalStore(root), NAME, entries)
+    assert ranges(local_registry(root)) == {(1, 100)}
+    assert len(list_snapshots(local_registry(root), NAME)) == 1
+    assert snapshots.check_snapshots(local_registry(root), NAME, entries)
 
 
 def test_threads_that_fill_an_old_ledger_together_make_the_same_snapshots(place: Place):
@@ -430,7 +431,7 @@ def test_a_long_ledger_is_read_from_a_bucket_in_few_requests_and_again_from_the_
     load(PRODUCTION, registry=server.url)
     again = Counter(made)
     made.clear()
-    retraction.demote(server.store(), NAME, ONE.version, "production", reason="x", who="ada", now=NOW, nonce="off")
+    retraction.demote(server.store(), NAME, ONE.version, "production", reason="x", actor=Actor("ada", NOW, "off"))
     demotion = Counter(made)
 
     # One snapshot of 400 and 50 entries; the verdict, the manifest and the set. Listings: 100 keys, snapshots, the end.

@@ -15,12 +15,14 @@ from small_registry import NAME, NOW, ORDER, enter, package, promote, publish, s
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256, to_json
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approved_by
 from fair_distill.registry.channels import current
 from fair_distill.registry.client import load, look_up
+from fair_distill.registry.entry import entry_key
 from fair_distill.registry.export.evidence_bundle import evidence
-from fair_distill.registry.ledger import entry_key, read_ledger
-from fair_distill.registry.store import evidence_key
+from fair_distill.registry.layout import evidence_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.verify import head, verify
 from fair_distill.statements import (
     PAYLOAD_TYPE,
@@ -62,10 +64,7 @@ def ship_signed(place: Place, sign: Signer | None, *, signed_by: tuple[str, ...]
         ONE.files,
         predictions=ONE.predictions,
         provenance=ONE.provenance,
-        sign=sign,
-        who="ada",
-        now=NOW,
-        nonce="p",
+        actor=Actor("ada", NOW, "p", sign),
     )
     if promotes:
         release.promote(
@@ -76,11 +75,8 @@ def ship_signed(place: Place, sign: Signer | None, *, signed_by: tuple[str, ...]
             order=ORDER,
             verdict=ONE.verdict,
             verdict_bytes=ONE.verdict_bytes,
-            sign=sign,
             signed_by=signed_by,
-            who="ada",
-            now=NOW,
-            nonce="q",
+            actor=Actor("ada", NOW, "q", sign),
         )
 
 
@@ -237,7 +233,7 @@ def test_an_anchor_finds_a_ledger_that_goes_back_or_another_way(
         verify(NAME, registry=place.url, anchor=anchor, trust=trust)
 
     retraction.demote(
-        place.store(), NAME, ONE.version, "staging", reason="another way", who="eve", now=NOW, nonce="forged"
+        place.store(), NAME, ONE.version, "staging", reason="another way", actor=Actor("eve", NOW, "forged")
     )
     with pytest.raises(IntegrityError, match=r"is not the one .* names: the ledger was rewritten"):
         verify(NAME, registry=place.url, anchor=anchor, trust=trust)

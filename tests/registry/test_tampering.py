@@ -12,9 +12,10 @@ from small_registry import NAME, lasting, package, promote, publish, ship
 from fair_distill.errors import IntegrityError
 from fair_distill.files import md5, sha256, to_json
 from fair_distill.registry.client import load
-from fair_distill.registry.ledger import Draft, Entry, append, entry_key
+from fair_distill.registry.entry import Draft, Entry, entry_key
+from fair_distill.registry.layout import MAX_ENTRY_BYTES, MAX_JSON_BYTES, evidence_key, manifest_key, object_key
+from fair_distill.registry.ledger import append
 from fair_distill.registry.manifest import FileEntry, Manifest
-from fair_distill.registry.store import MOST_ENTRY_BYTES, MOST_JSON_BYTES, evidence_key, manifest_key, object_key
 from fair_distill.registry.verify import verify
 
 OLD, NEW, OTHER, BAD = package(1), package(2), package(3), package(4, mistakes=4)
@@ -207,11 +208,11 @@ def nest_an_entry_without_end(registry: Place) -> None:
 
 
 def oversized_manifest(registry: Place) -> None:
-    registry.put(manifest_key(NEW.version), b" " * (MOST_JSON_BYTES + 1))
+    registry.put(manifest_key(NEW.version), b" " * (MAX_JSON_BYTES + 1))
 
 
 def oversized_entry(registry: Place) -> None:
-    registry.put(entry_key(NAME, 10), b" " * (MOST_ENTRY_BYTES + 1))
+    registry.put(entry_key(NAME, 10), b" " * (MAX_ENTRY_BYTES + 1))
 
 
 def promote_on_a_waiver_that_had_expired(registry: Place) -> None:

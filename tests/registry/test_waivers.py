@@ -12,14 +12,17 @@ from fair_distill.errors import Refused
 from fair_distill.files import sha256
 from fair_distill.gate.policy import Waiver
 from fair_distill.registry import release, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.channels import Withdrawn, current, in_force
 from fair_distill.registry.client import load, look_up
+from fair_distill.registry.entry import Entry
 from fair_distill.registry.export.dataset_card import dataset_card
 from fair_distill.registry.export.evidence_bundle import evidence
 from fair_distill.registry.integrity import grounds_of, late
-from fair_distill.registry.ledger import Entry, read_ledger
+from fair_distill.registry.layout import evidence_key
+from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import pin
-from fair_distill.registry.store import Store, evidence_key
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
 
 ONE, TWO, THREE = package(1), package(2), package(3)
@@ -37,22 +40,22 @@ def waived(made: Package, until: str = EXPIRES) -> Package:
     return replace(made, verdict=replace(made.verdict, outcome="waived", findings=(finding,)))
 
 
-def promote(store: Store, made: Package, channel: str = "production", **when: Any) -> release.Promotion:
+def promote(store: RegistryStore, made: Package, channel: str = "production", **when: Any) -> release.Promotion:
     grounds = {"verdict": made.verdict, "verdict_bytes": made.verdict_bytes, "order": ORDER}
-    act = {"who": "ada", "now": NOW, "nonce": f"{made.version} {len(read_ledger(store, NAME))}", **when}
-    return release.promote(store, NAME, made.version, channel, **grounds, **act)
+    actor = replace(Actor("ada", NOW, f"{made.version} {len(read_ledger(store, NAME))}"), **when)
+    return release.promote(store, NAME, made.version, channel, **grounds, actor=actor)
 
 
-def ship(store: Store, *packages: Package) -> None:
+def ship(store: RegistryStore, *packages: Package) -> None:
     for made in packages:
         publish(store, made)
         promote(store, made)
 
 
-def back(store: Store, *, told: list[str] | None = None, **when: Any) -> Entry:
+def back(store: RegistryStore, *, told: list[str] | None = None, **when: Any) -> Entry:
     told = [] if told is None else told
-    act = {"reason": "worse", "who": "ada", "now": AFTER, "nonce": "back", **when}
-    return retraction.rollback(store, NAME, "production", **act, passed_over=told.append)
+    actor = replace(Actor("ada", AFTER, "back"), **when)
+    return retraction.rollback(store, NAME, "production", reason="worse", actor=actor, passed_over=told.append)
 
 
 def rest_on_expired(place: Place) -> None:
@@ -127,7 +130,7 @@ def test_a_channel_on_an_expired_waiver_is_refused_and_everything_else_can_be_re
 def test_a_channel_on_an_expired_waiver_is_repaired_by_any_later_act(place: Place, repair: str):
     rest_on_expired(place)
     store = place.store()
-    act: dict[str, Any] = {"reason": "expired", "who": "ada", "now": AFTER, "nonce": "repair"}
+    actor = Actor("ada", AFTER, "repair")
     if repair == "another version":
         promote(store, THREE, now=AFTER)
     elif repair == "the same version":
@@ -135,9 +138,9 @@ def test_a_channel_on_an_expired_waiver_is_repaired_by_any_later_act(place: Plac
     elif repair == "rollback":
         assert back(store).version == ONE.version
     elif repair == "demote":
-        retraction.demote(store, NAME, TWO.version, "production", **act)
+        retraction.demote(store, NAME, TWO.version, "production", reason="expired", actor=actor)
     else:
-        retraction.revoke(store, NAME, TWO.version, **act)
+        retraction.revoke(store, NAME, TWO.version, reason="expired", actor=actor)
 
     assert verify(NAME, registry=place.url)
     assert evidence(f"{NAME}@v2", registry=place.url)

@@ -12,15 +12,17 @@ from small_workspace import run
 from fair_distill.cli import main
 from fair_distill.errors import IntegrityError
 from fair_distill.registry import retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.client_state import remember
-from fair_distill.registry.ledger import Draft, append, entry_key, read_ledger
+from fair_distill.registry.entry import Draft, entry_key
+from fair_distill.registry.ledger import append, read_ledger
 from fair_distill.registry.writer import Writer, open_to_write
 from fair_distill.statements import new_key, signer
 
 ONE, TWO = package(1), package(2)
-BY: dict[str, Any] = {"who": "ada", "now": NOW, "nonce": "operation"}
+ADA = Actor("ada", NOW, "operation")
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +51,10 @@ VERBS: dict[str, Callable[[Writer, Path], object]] = {
     "publish": lambda store, _: publish(store, package(3)),
     "promote": lambda store, _: promote(store, TWO),
     "approve": lambda store, key: approve(store, NAME, ONE.version, policy=ONE.verdict.policy, sign=signer(key)),
-    "rollback": lambda store, _: retraction.rollback(store, NAME, "candidate", reason="worse", **BY),
-    "demote": lambda store, _: retraction.demote(store, NAME, ONE.version, "production", reason="worse", **BY),
-    "revoke": lambda store, _: retraction.revoke(store, NAME, ONE.version, reason="labels", **BY),
-    "reserve": lambda store, _: reserve(store, NAME, ONE.version, "0" * 64, **BY),
+    "rollback": lambda store, _: retraction.rollback(store, NAME, "candidate", reason="worse", actor=ADA),
+    "demote": lambda store, _: retraction.demote(store, NAME, ONE.version, "production", reason="worse", actor=ADA),
+    "revoke": lambda store, _: retraction.revoke(store, NAME, ONE.version, reason="labels", actor=ADA),
+    "reserve": lambda store, _: reserve(store, NAME, ONE.version, "0" * 64, actor=ADA),
 }
 
 

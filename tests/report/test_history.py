@@ -8,6 +8,7 @@ from small_registry import NAME, NOW, POLICY, MemoryStore, package, promote, pub
 from fair_distill.config import Gate, Limit
 from fair_distill.gate.judge import judge
 from fair_distill.registry import retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.report.figures import history
 from fair_distill.report.history import read_history
 from fair_distill.report.plot import Dot, Line
@@ -48,7 +49,7 @@ def test_a_change_of_policy_is_marked_where_it_came() -> None:
 
 def test_what_was_never_promoted_is_hollow_and_what_was_revoked_is_gone() -> None:
     store = shipped()
-    retraction.revoke(store, NAME, package(1).version, reason="a leak", who="ada", now=NOW, nonce="x")
+    retraction.revoke(store, NAME, package(1).version, reason="a leak", actor=Actor("ada", NOW, "x"))
 
     moments = read_history(store, NAME, "eo_diag_max")
     drawn = history(moments, "eo_diag_max")

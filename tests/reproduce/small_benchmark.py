@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.reproduce.budget import Budget
 from fair_distill.data.grouped_dataset import Array
-from fair_distill.reproduce.budget import Budget
 
 TINY = Budget(
     width=4, steps=2, gradient_steps=1, real_per_class=10, networks=2, epochs=2, full_steps=2, paired_per_class=2

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reproduce.small_benchmark import TEST, TRAIN, write_mnist
 
+from benchmarks.reproduce.benchmarks import BENCHMARKS, COLOURS, prepare
 from fair_distill.data.colour_skew import painted
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.reproduce.benchmarks import BENCHMARKS, COLOURS, prepare
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from benchmarks.reproduce.measure import figures
 from fair_distill.gate.network_predictions import answers
 from fair_distill.gate.predictions import Predictions
-from fair_distill.reproduce.measure import figures
 
 
 def asked(predicted_SN: list[list[int]]) -> Predictions:

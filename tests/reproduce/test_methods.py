@@ -5,8 +5,8 @@ import pytest
 from reproduce.small_benchmark import TINY
 from small_workspace import grouped
 
+from benchmarks.reproduce.methods import METHODS, Task, method
 from fair_distill.errors import ConfigError
-from fair_distill.reproduce.methods import METHODS, Task, method
 
 DATA = grouped([[30, 10], [9, 30]])
 IPC = 4

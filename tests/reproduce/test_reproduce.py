@@ -1,20 +1,23 @@
-"""`fair-distill reproduce`: results come one by one, are kept, and are not measured twice."""
+"""`python -m benchmarks.reproduce`: results are saved one by one, and no result is measured twice."""
 
 import json
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scipy.stats
 from reproduce.small_benchmark import TINY, write_mnist
-from small_workspace import Ended, run
+from small_workspace import Ended
 
+from benchmarks.reproduce.__main__ import main
+from benchmarks.reproduce.measure import Job, Plan
+from benchmarks.reproduce.record import Record, open_record
+from benchmarks.reproduce.run import Wanted, reproduce
+from benchmarks.reproduce.table import markdown
+from benchmarks.reproduce.workers import work
 from fair_distill.errors import DataError
-from fair_distill.reproduce.measure import Job, Plan
-from fair_distill.reproduce.record import Record, open_record
-from fair_distill.reproduce.run import Wanted, reproduce
-from fair_distill.reproduce.table import markdown
-from fair_distill.reproduce.workers import work
 
 BUDGET = [f"{key}={value}" for key, value in TINY.to_dict().items()]
 
@@ -26,7 +29,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(data: Path, out: Path, *more: str) -> Ended:
     chosen = ("--datasets", "mnist_writers", "--methods", "random", "vanilla", "--seeds", "2")
-    return run(out.parent, "reproduce", "--data", str(data), "--out", str(out), *chosen, "--set", *BUDGET, *more)
+    arguments = ["--data", str(data), "--out", str(out), *chosen, "--set", *BUDGET, *more]
+    stdout, stderr = StringIO(), StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        try:
+            code = main(arguments)
+        except SystemExit as refusal:
+            code = int(str(refusal.code))
+    return Ended(code, stdout.getvalue(), stderr.getvalue())
 
 
 def test_a_table_is_measured_once_and_taken_up_where_it_ends(data: Path, tmp_path: Path) -> None:
@@ -74,10 +84,10 @@ def test_another_budget_does_not_go_into_the_same_file(data: Path, tmp_path: Pat
         (["--methods", "magic"], "no method 'magic'"),
         (["--table", "mtt"], "no table 'mtt'"),
         (["--budget", "huge"], "--budget is 'huge'; choose one of small, lean, medium, full"),
-        (["--set", "steps"], "--set steps: KEY=N was wanted"),
+        (["--set", "steps"], "--set is 'steps'; write KEY=N, for example steps=500"),
         (["--set", "steps=0"], "the budget's steps is '0'; a whole number above 0"),
         (["--set", "cats=3"], "a budget has no 'cats'"),
-        (["--seeds", "0"], "a whole number above 0 is needed"),
+        (["--seeds", "0"], "a whole number above 0 is required"),
         (["--device", "abacus"], "--device abacus"),
         (
             ["--data", "nosuch"],

@@ -23,7 +23,7 @@ from small_repository import command, commit, fewest_stages, git, repository
 
 from fair_distill.files import sha256
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import open_store
+from fair_distill.registry.store import open_registry
 from fair_distill.workspace import Workspace
 
 pytestmark = pytest.mark.skipif("FAIR_DISTILL_SERVER" not in os.environ, reason="make test-server sets this")
@@ -202,7 +202,7 @@ def test_a_run_outlives_its_worker_its_server_and_its_database_and_ends_with_the
     prefect.serve()
 
     until(lambda: in_state(prefect, "Completed"), what="the run's end", seconds=1200)
-    entries = read_ledger(open_store(str(workspace.root / "registry")), "digits")
+    entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
     events = ("attempt", "publish", "promote")
     assert [(entry.event, entry.version) for entry in entries] == [(event, undisturbed) for event in events]
     assert not checkpoints(workspace)

@@ -14,7 +14,7 @@ from small_workspace import grouped, run, small_params, write_params
 from fair_distill.config import Validate, checked
 from fair_distill.errors import ConfigError
 from fair_distill.files import to_json
-from fair_distill.registry.store import APART
+from fair_distill.registry.store import PREDICTIONS_VARIABLE
 from fair_distill.validation.contract import validate
 from fair_distill.validation.ids import ENVIRONMENT, Ids, salt_of
 from fair_distill.workspace import Workspace
@@ -122,10 +122,10 @@ def test_the_set_is_not_shown_and_beside_it_stands_no_sentence(workspace: Path) 
 def test_predictions_are_published_apart_or_not_at_all(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = run(workspace, "publish")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert APART in refused.err
+    assert PREDICTIONS_VARIABLE in refused.err
     assert not (workspace / "registry").exists()
 
-    monkeypatch.setenv(APART, str(workspace / "private"))
+    monkeypatch.setenv(PREDICTIONS_VARIABLE, str(workspace / "private"))
     published = run(workspace, "publish")
 
     assert published.code == 0, published.err

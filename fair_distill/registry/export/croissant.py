@@ -10,8 +10,8 @@ from fair_distill.card import DatasetCard
 from fair_distill.formats.row_schema import Categorical
 from fair_distill.registry.client import Found
 from fair_distill.registry.export.dataset_card import untested, use, what
+from fair_distill.registry.layout import object_key
 from fair_distill.registry.manifest import SET_FILE
-from fair_distill.registry.store import object_key
 
 _TERMS = (
     "arrayShape citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes isArray "

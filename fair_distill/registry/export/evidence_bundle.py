@@ -16,7 +16,7 @@ from fair_distill.files import sha256, to_json
 from fair_distill.registry.client import look_up
 from fair_distill.registry.export.croissant import croissant
 from fair_distill.registry.export.dataset_card import dataset_card
-from fair_distill.registry.store import locate, open_store
+from fair_distill.registry.store import locate, open_registry
 from fair_distill.registry.verify import verify
 
 _FOLDER = "registry"
@@ -34,7 +34,7 @@ def evidence(
     found = look_up(reference, registry=registry, trust=trust, today=today, revoked=True)
     name = reference.partition("@")[0]
     checked = verify(f"{name}@sha256:{found.version}", registry=registry, trust=trust, revoked=True)
-    store = open_store(locate(registry))
+    store = open_registry(locate(registry))
     files = {}
     for one in checked:
         if not one.sha256:  # a file among the statements that cannot be read, and is ignored

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from benchmarks.reproduce.budget import Budget
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.api import distill
@@ -19,7 +20,6 @@ from fair_distill.distillation.synthetic import dealt
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.coresets import CORESETS
 from fair_distill.evaluation.references import embedding, resampled, subset
-from fair_distill.reproduce.budget import Budget
 from fair_distill.seeds import numpy_generator, torch_generator
 
 _BATCH = 256

@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from typing import Any
 
-from fair_distill.reproduce.measure import Clock, Job, Plan, measured
+from benchmarks.reproduce.measure import Clock, Job, Plan, measured
 
 Outcome = dict[str, Any] | Exception
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.reproduce.benchmarks import known, look_for_files
+from benchmarks.reproduce.measure import Clock, Job, Plan
+from benchmarks.reproduce.methods import embedding_on, method
+from benchmarks.reproduce.record import Record, open_record
+from benchmarks.reproduce.reported import COBRA
+from benchmarks.reproduce.table import markdown
+from benchmarks.reproduce.workers import work
 from fair_distill.errors import ConfigError
 from fair_distill.files import write_bytes
-from fair_distill.reproduce.benchmarks import known, look_for_files
-from fair_distill.reproduce.measure import Clock, Job, Plan
-from fair_distill.reproduce.methods import embedding_on, method
-from fair_distill.reproduce.record import Record, open_record
-from fair_distill.reproduce.reported import COBRA
-from fair_distill.reproduce.table import markdown
-from fair_distill.reproduce.workers import work
 
 
 @dataclass(frozen=True)

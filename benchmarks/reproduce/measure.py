@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.reproduce.benchmarks import Prepared, prepare
+from benchmarks.reproduce.budget import Budget
+from benchmarks.reproduce.methods import Made, Task, method
 from fair_distill.errors import FairDistillError
 from fair_distill.evaluation.evaluate import evaluate
 from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion
 from fair_distill.gate.network_predictions import Answers, answers
 from fair_distill.gate.noise_floor import noise_floor
 from fair_distill.gate.predictions import Predictions
-from fair_distill.reproduce.benchmarks import Prepared, prepare
-from fair_distill.reproduce.budget import Budget
-from fair_distill.reproduce.methods import Made, Task, method
 from fair_distill.seeds import numpy_generator, torch_generator
 
 SHOWN = ("accuracy", "worst_group_accuracy", "eo_diag_max", "eo_diag_mean")

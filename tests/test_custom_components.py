@@ -1,4 +1,4 @@
-"""What is one's own: a file beside params.yaml, its digest in the manifest, and what happens when it is not there."""
+"""Custom components: modules next to params.yaml, their digests in the manifest, and the errors about them."""
 
 import hashlib
 import os
@@ -52,7 +52,7 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("own")
+    root = tmp_path_factory.mktemp("workspace")
     write_params(root, params())
     (root / "mine.py").write_text(MINE)
     for command in ("prepare", "validate"):
@@ -61,15 +61,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own(prepared: Path) -> Path:
-    """The prepared workspace as it was: its params and module are rewritten by each test."""
+def workspace(prepared: Path) -> Path:
+    """Return the prepared workspace with its original params and module."""
     write_params(prepared, params())
     (prepared / "mine.py").write_text(MINE)
     return prepared
 
 
 def params(**distill: Any) -> dict[str, Any]:
-    """Small params in which everything that can be one's own is."""
+    """Return small params in which every component that can be custom is custom."""
     whole = small_params()
     whole["distill"] |= {"steps": 2, "matcher": "mine:Scaled", "network": {"name": "mine:Small", "width": 8}}
     whole["distill"] |= distill
@@ -89,34 +89,34 @@ def digest(root: Path) -> str:
     return hashlib.sha256((root / "mine.py").read_bytes()).hexdigest()
 
 
-def test_everything_may_be_ones_own_and_the_manifest_says_of_which_source(own: Path) -> None:
-    by_barycenter, by_alignment = distilled(own, "barycenter"), distilled(own, "alignment")
+def test_every_component_can_be_custom_and_the_manifest_records_its_source(workspace: Path) -> None:
+    by_barycenter, by_alignment = distilled(workspace, "barycenter"), distilled(workspace, "alignment")
 
-    shared = dict.fromkeys(("mine:Scaled", "mine:Small"), digest(own))
-    assert by_barycenter.params["own"] == shared | {"mine:moved": digest(own)}
-    assert by_alignment.params["own"] == shared | {"mine:twice": digest(own)}
+    shared = dict.fromkeys(("mine:Scaled", "mine:Small"), digest(workspace))
+    assert by_barycenter.params["own"] == shared | {"mine:moved": digest(workspace)}
+    assert by_alignment.params["own"] == shared | {"mine:twice": digest(workspace)}
     assert by_barycenter.files != by_alignment.files
 
 
-def test_another_source_is_another_version_even_with_the_same_bytes_of_the_set(own: Path) -> None:
-    before = distilled(own, "barycenter")
-    (own / "mine.py").write_text(MINE + "# a word\n")
+def test_changing_the_source_changes_the_version_even_if_the_set_stays_the_same(workspace: Path) -> None:
+    before = distilled(workspace, "barycenter")
+    (workspace / "mine.py").write_text(MINE + "# a comment\n")
 
-    after = distilled(own, "barycenter")
+    after = distilled(workspace, "barycenter")
 
     assert after.files == before.files
     assert after.version != before.version
-    assert after.params["own"]["mine:moved"] == digest(own) != before.params["own"]["mine:moved"]
+    assert after.params["own"]["mine:moved"] == digest(workspace) != before.params["own"]["mine:moved"]
 
 
-def test_what_the_file_now_says_is_what_runs(own: Path) -> None:
-    before = distilled(own, "barycenter")
-    (own / "mine.py").write_text(MINE.replace("+ by", "- by"))
+def test_a_changed_module_is_loaded_again(workspace: Path) -> None:
+    before = distilled(workspace, "barycenter")
+    (workspace / "mine.py").write_text(MINE.replace("+ by", "- by"))
 
-    assert distilled(own, "barycenter").files != before.files
+    assert distilled(workspace, "barycenter").files != before.files
 
 
-def test_a_run_of_other_source_is_not_taken_up(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_other_source_is_not_resumed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = []
 
     class Noted(Exception):
@@ -127,27 +127,27 @@ def test_a_run_of_other_source_is_not_taken_up(own: Path, monkeypatch: pytest.Mo
         raise Noted
 
     monkeypatch.setattr("fair_distill.distillation.checkpoint.CheckpointFolder", noted)
-    for source in (MINE, MINE + "# a word\n", MINE):
-        (own / "mine.py").write_text(source)
-        assert run(own, "distill", "barycenter").code == 70
+    for source in (MINE, MINE + "# a comment\n", MINE):
+        (workspace / "mine.py").write_text(source)
+        assert run(workspace, "distill", "barycenter").code == 70
 
     assert keys[0] == keys[2] != keys[1]
 
 
-def test_a_file_of_a_workspace_is_gone_after_the_command_and_stands_in_for_no_library(own: Path) -> None:
-    (own / "yaml.py").write_text("raise RuntimeError('not YAML')\n")
+def test_a_workspace_module_is_unloaded_after_the_command_and_cannot_replace_a_library(workspace: Path) -> None:
+    (workspace / "yaml.py").write_text("raise RuntimeError('not YAML')\n")
     path, modules = list(sys.path), set(sys.modules)
 
-    distilled(own, "barycenter")
+    distilled(workspace, "barycenter")
 
     assert sys.path == path
     assert "mine" not in sys.modules
     assert "fair_distill.distillation.alignment" in sys.modules
     assert modules <= set(sys.modules)
-    (own / "yaml.py").unlink()
+    (workspace / "yaml.py").unlink()
 
 
-def test_packages_are_found_and_forgotten_with_all_that_is_in_them(tmp_path: Path) -> None:
+def test_packages_are_loaded_and_unloaded_with_their_submodules(tmp_path: Path) -> None:
     (tmp_path / "ours" / "deep").mkdir(parents=True)
     (tmp_path / "ours" / "deep" / "inside.py").write_text("def f(): ...\n")
 
@@ -158,35 +158,35 @@ def test_packages_are_found_and_forgotten_with_all_that_is_in_them(tmp_path: Pat
     assert not {name for name in sys.modules if name.partition(".")[0] == "ours"}
 
 
-def test_experts_of_other_source_are_not_followed(own: Path) -> None:
+def test_experts_of_other_source_are_not_used(workspace: Path) -> None:
     config, keys = parse_config(params(matcher=MTT)), []
-    for source in (MINE, MINE + "# a word\n"):
-        (own / "mine.py").write_text(source)
-        with workspace_modules(own):
-            folder = followed(Workspace(own), config, "barycenter")
+    for source in (MINE, MINE + "# a comment\n"):
+        (workspace / "mine.py").write_text(source)
+        with workspace_modules(workspace):
+            folder = followed(Workspace(workspace), config, "barycenter")
         assert folder is not None
         keys.append(folder.key)
 
     assert keys[0] != keys[1]
 
 
-def test_a_network_of_ones_own_is_what_the_recipe_trains(own: Path) -> None:
+def test_a_recipe_can_train_a_custom_network(workspace: Path) -> None:
     whole, network = params(), {"name": "mine:Small", "width": 8}
     whole["recipe"]["network"], whole["evaluate"]["networks"] = network, [network]
     whole["sets"].append("random")
-    write_params(own, whole)
+    write_params(workspace, whole)
 
     for command in (["references", "random"], ["evaluate", "random"]):
-        ended = run(own, *command)
+        ended = run(workspace, *command)
         assert ended.code == 0, ended.err
 
     assert "random, mine:Small: accuracy" in ended.out
-    manifest, _ = read_version(Workspace(own).set("random"), made_by="")
-    assert manifest.params["own"] == {"mine:Small": digest(own)}
+    manifest, _ = read_version(Workspace(workspace).set("random"), made_by="")
+    assert manifest.params["own"] == {"mine:Small": digest(workspace)}
 
 
 @pytest.mark.parametrize(
-    ("key", "name", "source", "says"),
+    ("key", "name", "source", "message"),
     [
         ("matcher", "nowhere:Scaled", MINE, "distill.matcher is 'nowhere:Scaled', .*: No module named 'nowhere'"),
         ("matcher", "mine:Scalded", MINE, "distill.matcher is 'mine:Scalded', .* has no attribute 'Scalded'"),
@@ -200,21 +200,23 @@ def test_a_network_of_ones_own_is_what_the_recipe_trains(own: Path) -> None:
         ("network", "mine:Tiny", MINE, "network.name is 'mine:Tiny', which cannot be imported"),
     ],
 )
-def test_what_cannot_be_imported_is_one_line(own: Path, key: str, name: str, source: str, says: str) -> None:
-    write_params(own, params(**{key: name}))
-    (own / "mine.py").write_text(source)
+def test_a_failed_import_is_reported_in_one_line(
+    workspace: Path, key: str, name: str, source: str, message: str
+) -> None:
+    write_params(workspace, params(**{key: name}))
+    (workspace / "mine.py").write_text(source)
 
-    ended = run(own, "distill", "pooled")
+    ended = run(workspace, "distill", "pooled")
 
     assert ended.code == 2
-    assert re.fullmatch(rf"fair-distill: params.yaml: .*{says}[^\n]*\n", ended.err), ended.err
+    assert re.fullmatch(rf"fair-distill: params.yaml: .*{message}[^\n]*\n", ended.err), ended.err
 
 
-def test_the_console_script_finds_it_from_anywhere(own: Path, tmp_path: Path) -> None:
+def test_the_console_script_finds_the_module_from_any_folder(workspace: Path, tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("fair-distill")
 
     ended = subprocess.run(
-        [script, "--workspace", str(own), "distill", "barycenter", "--quiet"],
+        [script, "--workspace", str(workspace), "distill", "barycenter", "--quiet"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": ""},
         capture_output=True,
@@ -223,20 +225,22 @@ def test_the_console_script_finds_it_from_anywhere(own: Path, tmp_path: Path) ->
     )
 
     assert ended.returncode == 0, ended.stderr
-    assert read_version(Workspace(own).set("barycenter"), made_by="")[0].params["own"]["mine:moved"] == digest(own)
+    assert read_version(Workspace(workspace).set("barycenter"), made_by="")[0].params["own"]["mine:moved"] == digest(
+        workspace
+    )
 
 
-def test_predictions_name_the_source_of_the_networks_that_made_them(own: Path) -> None:
+def test_predictions_record_the_source_of_their_networks(workspace: Path) -> None:
     whole = params()
     whole["evaluate"] = {"seeds": 2, "networks": [{"name": "mine:Small", "width": 8}]}
-    write_params(own, whole)
-    distilled(own, "barycenter")
+    write_params(workspace, whole)
+    distilled(workspace, "barycenter")
 
     def predictions() -> Predictions:
-        assert run(own, "evaluate", "barycenter").code == 0
-        return Predictions.from_parquet(Workspace(own).predictions("barycenter").read_bytes())
+        assert run(workspace, "evaluate", "barycenter").code == 0
+        return Predictions.from_parquet(Workspace(workspace).predictions("barycenter").read_bytes())
 
     first = predictions()
-    assert first.own == {"mine:Small": digest(own)}
-    (own / "mine.py").write_text(MINE.replace("depth=1", "depth=2"))
-    assert predictions().own == {"mine:Small": digest(own)} != first.own
+    assert first.own == {"mine:Small": digest(workspace)}
+    (workspace / "mine.py").write_text(MINE.replace("depth=1", "depth=2"))
+    assert predictions().own == {"mine:Small": digest(workspace)} != first.own

@@ -5,12 +5,12 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.reproduce.benchmarks import BENCHMARKS
+from benchmarks.reproduce.budget import BUDGETS
+from benchmarks.reproduce.methods import METHODS
+from benchmarks.reproduce.record import Record
+from benchmarks.reproduce.reported import COBRA, FAIRDD
 from fair_distill.gate.quantiles import t_quantile
-from fair_distill.reproduce.benchmarks import BENCHMARKS
-from fair_distill.reproduce.budget import BUDGETS
-from fair_distill.reproduce.methods import METHODS
-from fair_distill.reproduce.record import Record
-from fair_distill.reproduce.reported import COBRA, FAIRDD
 
 _TESTS = {"official": "official test", "paired": "paired test"}
 _GAPS = {"eo_diag_max": "EODM", "eo_diag_mean": "EODA"}

@@ -1,4 +1,4 @@
-"""The papers' tables, measured again: the same data, the same rivals, and those that nobody reports.
+"""The tables of the papers, measured again: the same data and baselines, and the baselines that papers leave out.
 
     benchmarks   the data sets, coloured as the papers colour them, and what is tested on
     methods      what is put to the test, each through the library's own functions
