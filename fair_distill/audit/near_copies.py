@@ -204,7 +204,7 @@ def _six_digits(value: float) -> float | None:
 
 def _independent_rows(holdout: GroupedDataset, per_class: int) -> tuple[Array, Array]:
     """Return rows of the hold-out split and their classes: one row of every pair, with groups taken in turn."""
-    groups, chosen = len(holdout.group_names), []
+    groups, chosen = len(holdout.groups), []
     for label in range(len(holdout.classes)):
         first, last = holdout.rows(Cell(label, 0)).start, holdout.rows(Cell(label, groups - 1)).stop
         rows = first + np.argsort(holdout.pairs[first:last], kind="stable")

@@ -100,7 +100,7 @@ def project(
     for label, name in enumerate(dataset.classes):
         cells = {
             group: dataset.rows(Cell(label, index))
-            for index, group in enumerate(dataset.group_names)
+            for index, group in enumerate(dataset.groups)
             if len(dataset.rows(Cell(label, index)))
         }
         if not cells:
@@ -109,9 +109,7 @@ def project(
         means_GD = torch.stack([cloud.mean(dim=0) for cloud in clouds.values()])
         origin, directions = class_plane(means_GD, torch.cat(list(clouds.values())))
 
-        def coordinates(
-            rows_nD: Tensor, origin: Tensor = origin, directions: Tensor = directions
-        ) -> list[list[float]]:
+        def coordinates(rows_nD: Tensor, origin: Tensor = origin, directions: Tensor = directions) -> list[list[float]]:
             # Rounded, because the last bits of a sum depend on its order. Adding 0 turns −0 into 0.
             return [[round(x, 6) + 0.0 for x in point] for point in ((rows_nD - origin) @ directions.T).tolist()]
 

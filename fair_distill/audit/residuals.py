@@ -251,18 +251,14 @@ def _undefined_reasons(dataset: GroupedDataset, labels: Array) -> dict[str, str]
     """
     reasons = {}
     for label, (name, row) in enumerate(zip(dataset.classes, dataset.counts, strict=True)):
-        absent = [group for group, count in zip(dataset.group_names, row, strict=True) if not count]
+        absent = [group for group, count in zip(dataset.groups, row, strict=True) if not count]
         present = len(row) - len(absent)
         if present < 2:
             reasons[name] = (
-                "train has no examples"
-                if present == 0
-                else "train has one group, so there is nothing between groups"
+                "train has no examples" if present == 0 else "train has one group, so there is nothing between groups"
             )
         elif absent:
             reasons[name] = f"train has no examples of {', '.join(absent)}, which no number here looks at"
         if not (labels == label).any():
-            reasons[name] = "; ".join(
-                filter(None, (reasons.get(name), "the set has no images, so it has no residual"))
-            )
+            reasons[name] = "; ".join(filter(None, (reasons.get(name), "the set has no images, so it has no residual")))
     return reasons

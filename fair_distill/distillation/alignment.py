@@ -241,9 +241,7 @@ class Shrunken(Alignment):
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
         cell_map = self.cell_map[classes]
         return self.aligned.targets(
-            tuple(
-                torch.unflatten(cell_map.to(layer.dtype) @ layer.flatten(2), 2, layer.shape[2:]) for layer in cells
-            ),
+            tuple(torch.unflatten(cell_map.to(layer.dtype) @ layer.flatten(2), 2, layer.shape[2:]) for layer in cells),
             classes,
         )
 
@@ -367,4 +365,4 @@ def alignment_for(
     cell_map = None
     if settings.shrinkage is not None:
         cell_map = shrinkage(dataset.counts, dataset.attributes, settings.shrinkage.prior)
-    return build_alignment(candidate, dataset.counts, dataset.group_names, cell_map=cell_map, device=device)
+    return build_alignment(candidate, dataset.counts, dataset.groups, cell_map=cell_map, device=device)

@@ -50,7 +50,7 @@ def draw(strategies: Sequence[str], count: int, generator: torch.Generator) -> D
         if name not in STRATEGIES:
             raise ConfigError(f"params.yaml: augment names {name!r}; choose from {', '.join(STRATEGIES)}")
         if strategies.count(name) > 1:
-            raise ConfigError(f"params.yaml: augment names {name!r} twice; remove one, all strategies are equally likely")
+            raise ConfigError(f"params.yaml: augment names {name!r} twice; remove one of them")
     if not strategies:
         return Draw(None, None, None)
     return _to_draw(strategies, *_random_numbers(strategies, count, generator))

@@ -172,7 +172,8 @@ def cosine(cells_CGD: Tensor, weights_CG: Tensor) -> Tensor:
     resultant = ((weights / norms).masked_fill(norms == 0, 0)[..., None] * cells).sum(dim=1)
     length = resultant.norm(dim=1, keepdim=True)
     direction = torch.where(length > 1e-12, resultant / length, torch.zeros_like(resultant))
-    return ((weights * norms).sum(dim=1, keepdim=True) * direction).to(cells_CGD.dtype)
+    centre: Tensor = (weights * norms).sum(dim=1, keepdim=True) * direction
+    return centre.to(cells_CGD.dtype)
 
 
 @torch.no_grad()
@@ -391,7 +392,7 @@ def _towards_optimum(gram: Array, slope: Array) -> tuple[Array, float]:
 def _smooth_largest(
     scaled_CGD: Tensor, weights_CG: Tensor, m_CD: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the value (C,) and gradient (C, D) of Σ_a w_a s(Φ_a − m), and diag and U (C, G, D) of its Hessian diag − UᵀU."""
+    """Return value (C,), gradient (C, D), diag (C, D) and U (C, G, D) of Σ_a w_a s(Φ_a − m), Hessian diag − UᵀU."""
     x = (scaled_CGD - m_CD[:, None]) / temperature
     signed = torch.cat([x, -x], dim=2)
     value = temperature * (weights_CG * signed.logsumexp(dim=2)).sum(dim=1)

@@ -2,9 +2,9 @@
 
 A mean ignores spread. These functions compare whole clouds of embeddings, one class at a time. Each returns a squared
 2-Wasserstein distance from the synthetic cloud to a target, so that one learning rate suits all: between Gaussians
-(`bures`), to atoms (`free_support`), or smoothed (`sinkhorn`). The targets of the first two are Wasserstein barycenters,
-which blend the groups. The target of the third is the mixture of the groups, which keeps them separate. The mean of
-every target is the mean of the groups' means. This is the only module that imports POT.
+(`bures`), to atoms (`free_support`), or smoothed (`sinkhorn`). The targets of the first two are Wasserstein
+barycenters, which blend the groups. The target of the third is the mixture of the groups, which keeps them separate.
+The mean of every target is the mean of the groups' means. This is the only module that imports POT.
 
 G groups, n samples of one group, N synthetic images, D dimensions, K principal components. Targets are constants; only
 the synthetic images have a gradient. Computations are in double precision; the result has the type of the synthetic
@@ -160,8 +160,8 @@ def sinkhorn(
 ) -> Tensor:
     """Return the debiased Sinkhorn divergence of the synthetic cloud from the weighted mixture of the groups.
 
-    The divergence is OT_ε(x, y) − OT_ε(x, x)/2 − OT_ε(y, y)/2 with squared distances and entropy relative to the product
-    of the marginals (Feydy et al., AISTATS 2019). It is 0 only if the clouds are equal. It is computed in the space of
+    It is OT_ε(x, y) − OT_ε(x, x)/2 − OT_ε(y, y)/2 with squared distances and entropy relative to the product of the
+    marginals (Feydy et al., AISTATS 2019). It is 0 only if the clouds are equal. It is computed in the space of
     principal components; outside it, means are compared. The iteration is in the log domain. The gradient is that of
     the cost at the final plan (envelope theorem), not through the iterations.
 
@@ -244,9 +244,7 @@ class _Groups:
             if share > 0 and len(cloud) == 0:
                 raise DataError(f"group {group} has weight {share:g} but no samples; give an absent group weight 0")
             if share > 0 and cloud.shape[1] != dimensions:
-                raise ShapeError(
-                    f"group {group} has {cloud.shape[1]} dimensions; the synthetic cloud has {dimensions}"
-                )
+                raise ShapeError(f"group {group} has {cloud.shape[1]} dimensions; the synthetic cloud has {dimensions}")
         clouds = [cloud.detach().double() for cloud, share in zip(clouds_nD, shares, strict=True) if share > 0]
         weights = weights_G.detach().double()[weights_G > 0]
         weights = weights / weights.sum()
@@ -283,10 +281,8 @@ def _principal_axes(rows_nD: Tensor, dimension: int) -> Tensor:
         return torch.eye(rows_nD.shape[1], dtype=rows_nD.dtype, device=rows_nD.device)[:, :dimension]
     significant = squares > 1e-12 * squares[-1]
     significant[:-dimension] = False
-    if not few:
-        return vectors[:, significant]
-    axes: Tensor = rows_nD.mT @ (vectors[:, significant] / squares[significant].sqrt())
-    return axes
+    axes: Tensor = vectors[:, significant]
+    return rows_nD.mT @ (axes / squares[significant].sqrt()) if few else axes
 
 
 def _covariance(points_nK: Tensor) -> Tensor:
@@ -345,7 +341,7 @@ def _entropic(
 def _entropic_self(
     cost_NN: Tensor, mass_N: Tensor, blur: float, *, tolerance: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Return `_entropic` of a cloud and itself. Both potentials are equal; averaging their steps is many times faster."""
+    """Return `_entropic` of a cloud and itself. Its potentials are equal; averaging their steps is much faster."""
     f = torch.zeros_like(mass_N)
     for _ in range(iterations):
         updated = _softmin(cost_NN, mass_N, f, blur)

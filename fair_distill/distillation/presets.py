@@ -68,8 +68,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dm": _DM,
     # Zhou et al., NeurIPS 2025. Use it with `alignment: per_group`.
     "fairdd": _DM | {"steps": 20_000, "real_per_class": 256},
-    # Moslemi et al., ICML 2026, as released: L1 distance to the mean of the groups' means, and a warm-up of 10 epochs at
-    # every step (50 at ipc 50, 100 at ipc 100). The release embeds every real batch twice and allows a group to be
+    # Moslemi et al., ICML 2026, as released: L1 distance to the mean of the groups' means, and a warm-up of 10 epochs
+    # at every step (50 at ipc 50, 100 at ipc 100). The release embeds every real batch twice and allows a group to be
     # absent from a batch; we do neither.
     "cobra-code": _DM | {"distance": "l1", "networks": _NEW_EACH_STEP | {"warmup_epochs": 10}},
     # The same paper's equations: a squared distance and no warm-up.

@@ -70,7 +70,7 @@ def build_projection(schema: RowSchema | None, normalise: Normalisation, setting
     """
     if schema is None:
         if settings.rows is not None:
-            raise ConfigError("params.yaml: distill.rows applies to the rows of a table; the data are images. Remove it")
+            raise ConfigError("params.yaml: distill.rows applies to rows of a table; the data are images. Remove it")
         return identity
     if settings.rows is None:
         raise ConfigError(

@@ -81,7 +81,7 @@ class TrainingContext:
 
 def refuse(dataset: GroupedDataset, context: TrainingContext) -> ResolvedGroups:
     """Raise DataError: nothing is distilled until every group is known."""
-    known = dataset.known[dataset.groups]
+    known = dataset.known[dataset.group_indices]
     raise DataError(
         f"{(~known).sum()} of {len(dataset)} examples in train have no known group. Label them, or set params.yaml: "
         "distill.unknown to 'propagation' (infer the groups) or 'drop' (leave the examples out)"
@@ -133,14 +133,14 @@ def propagation(
         If no group is known, or the known attributes of an example match no known group.
     """
     groups = np.flatnonzero(dataset.known)
-    truth = _positions(groups, len(dataset.group_names))[dataset.groups]
+    truth = _positions(groups, len(dataset.groups))[dataset.group_indices]
     known = truth >= 0
     if not known.any():
         raise DataError(
             "no example in train has a known group, so groups cannot be inferred; label some examples of every group"
         )
     # While the group of a known example is hidden, every group is possible for it.
-    possible = _possible_groups(dataset, groups)[dataset.groups] | known[:, None]
+    possible = _possible_groups(dataset, groups)[dataset.group_indices] | known[:, None]
 
     read = reader(dataset.images, normalisation(dataset), context.device)
 
@@ -167,7 +167,7 @@ def propagation(
         dataset.labels,
         result,
         classes=dataset.classes,
-        group_names=[dataset.group_names[a] for a in groups],
+        groups=[dataset.groups[a] for a in groups],
         pairs=dataset.pairs,
         attributes=[dataset.attributes[a] for a in groups],
         schema=dataset.schema,
@@ -223,13 +223,13 @@ def resolve_unknown_groups(
         where=f"distill.unknown {method.name!r}",
         arguments=2,
     )
-    if dataset.known[dataset.groups].all():
+    if dataset.known[dataset.group_indices].all():
         return ResolvedGroups(dataset if dataset.known.all() else dataset.of_known_groups())
     return bound(dataset, TrainingContext(network, generator, device))
 
 
 def _unknown_share(dataset: GroupedDataset) -> float:
-    return float((~dataset.known[dataset.groups]).mean())
+    return float((~dataset.known[dataset.group_indices]).mean())
 
 
 def _positions(chosen: Array, count: int) -> Array:
@@ -250,10 +250,10 @@ def _possible_groups(dataset: GroupedDataset, groups: Array) -> Array:
             for values in dataset.attributes
         ]
     )
-    for a in np.unique(dataset.groups):
+    for a in np.unique(dataset.group_indices):
         if not possible[a].any():
             raise DataError(
-                f"the known attributes of group {dataset.group_names[a]!r} match no group that is known in full; "
+                f"the known attributes of group {dataset.groups[a]!r} match no group that is known in full; "
                 "label some examples with these attributes, or set params.yaml: distill.unknown to 'drop'"
             )
     return possible
@@ -263,7 +263,7 @@ def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.G
     """Yield a mask of the known examples to hide, `folds` times. Each is hidden once; cells are spread over folds."""
     rows = np.flatnonzero(known)
     shuffled = rows[torch.randperm(len(rows), generator=generator).numpy()]
-    cells = dataset.labels[shuffled] * len(dataset.group_names) + dataset.groups[shuffled]
+    cells = dataset.labels[shuffled] * len(dataset.groups) + dataset.group_indices[shuffled]
     by_cell = shuffled[np.argsort(cells, kind="stable")]
     for fold in range(folds):
         hidden = np.zeros(len(dataset), dtype=bool)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
-from fair_distill.distillation.synthetic import dealt
+from fair_distill.distillation.synthetic import examples_per_group
 
 # Given a cell's points (n, D), how many, and a row to begin with: which rows.
 Pick = Callable[[Array, int, int], Array]
@@ -61,7 +61,7 @@ CORESETS: dict[str, Pick] = {
 def within_cells(
     pick: Pick, dataset: GroupedDataset, per_class: int, embed: Embed, begin: Callable[[int], int]
 ) -> Array:
-    """Choose `per_class` rows of each class, dealt out to its groups, each group's by `pick`: sorted by class.
+    """Choose `per_class` rows of each class, shared out to its groups, each group's by `pick`: sorted by class.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def within_cells(
     """
     chosen = []
     for label, name in enumerate(dataset.classes):
-        for group, count in enumerate(dealt(dataset.counts[label], per_class, name)):
+        for group, count in enumerate(examples_per_group(dataset.counts[label], per_class, name)):
             if count:
                 rows = _spread(dataset.rows(Cell(label, group)), max(_CANDIDATES, count))
                 points = embed(dataset.images[rows])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from fair_distill.data.grouped_dataset import GroupedDataset
-    from fair_distill.distillation.unknown_groups import Resolved
+    from fair_distill.distillation.unknown_groups import ResolvedGroups
 
 
 _WORTH_TELLING = 10_000  # images; fewer are there before anyone could look
@@ -145,12 +145,12 @@ def reference(named: str, registry: str | None) -> dict[str, Any]:
     return {"version": manifest.version, "profile": profiles[-1] if profiles else {"cells": cells}}
 
 
-def of_known_groups(workspace: Workspace, config: Config, device: "torch.device") -> "Resolved":
+def of_known_groups(workspace: Workspace, config: Config, device: "torch.device") -> "ResolvedGroups":
     """Read the train split and see to examples of unknown group, as params say; alike for every stage that asks."""
     from fair_distill.data.split_file import read_split
-    from fair_distill.distillation.unknown_groups import with_known_groups
+    from fair_distill.distillation.unknown_groups import resolve_unknown_groups
 
-    return with_known_groups(
+    return resolve_unknown_groups(
         read_split(workspace.split("train")),
         config.distill.unknown,
         config.distill.network,

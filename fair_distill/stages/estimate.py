@@ -92,10 +92,10 @@ def estimate(
     ConfigError
         For a method that follows experts, which would have to be trained first.
     """
-    from fair_distill.distillation.matchers import experts_of
+    from fair_distill.distillation.matchers import expert_settings
 
     matcher = config.distill.matcher
-    if experts_of(matcher.name, matcher.options) is not None:
+    if expert_settings(matcher.name, matcher.options) is not None:
         raise ConfigError(f"params.yaml: distill.matcher is {matcher.name!r}; its experts' time cannot be told yet")
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
         place = workspace

@@ -37,9 +37,9 @@ def experts(
         that they end in before it runs the stage again
     stopping : asked after every epoch whether to stop; finished experts are kept
     """
-    from fair_distill.distillation.alignment import alignment_for
     from fair_distill.distillation.checkpoint import Interrupted
     from fair_distill.distillation.experts import train_experts
+    from fair_distill.distillation.method import build_method
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.storage.schemes import open_store
 
@@ -76,7 +76,7 @@ def experts(
         train,
         wanted,
         config.distill.network,
-        alignment_for(train, config.distill, candidate, device=computed_on),
+        build_method(train, config.distill, candidate, device=computed_on).alignment,
         folder=folder,
         normalise=Normalisation(recipe.mean, recipe.std),
         generator=lambda expert: torch_generator(config.seed, f"experts.{expert}"),
@@ -97,9 +97,9 @@ def followed(workspace: Workspace, config: Config, name: str) -> "ExpertFolder |
 
 
 def _wanted(config: Config) -> "Experts | None":
-    from fair_distill.distillation.matchers import experts_of
+    from fair_distill.distillation.matchers import expert_settings
 
-    return experts_of(config.distill.matcher.name, config.distill.matcher.options)
+    return expert_settings(config.distill.matcher.name, config.distill.matcher.options)
 
 
 def _key(workspace: Workspace, config: Config, name: str, wanted: "Experts") -> str:

@@ -42,8 +42,8 @@ def looks(
     import numpy as np
     import torch
 
-    from fair_distill.audit.near_copies import nearness
-    from fair_distill.audit.residuals import diagnose
+    from fair_distill.audit.near_copies import count_near_copies
+    from fair_distill.audit.residuals import measure_residuals
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.alignment import alignment_for
     from fair_distill.distillation.networks import build
@@ -70,7 +70,7 @@ def looks(
         for _ in range(config.diagnostics.networks)
     ]
     return {
-        "residuals": diagnose(
+        "residuals": measure_residuals(
             train,
             images,
             labels,
@@ -81,7 +81,7 @@ def looks(
             rows_per_cell=config.diagnostics.rows_per_cell,
             device=device,
         ),
-        "nearness": nearness(
+        "nearness": count_near_copies(
             published,
             labels,
             distilled_from,

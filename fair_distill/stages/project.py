@@ -1,6 +1,6 @@
 """The stage that lays sets and groups into a plane, for the report: a picture, and nothing rests on it."""
 
-from dataclasses import astuple, fields
+from dataclasses import astuple
 
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
@@ -17,7 +17,7 @@ def project(workspace: Workspace, config: Config) -> int:
 
     Seen through the first of the untrained networks that residuals are measured under.
     """
-    from fair_distill.audit.projection import Point
+    from fair_distill.audit.projection import COLUMNS
     from fair_distill.audit.projection import project as run
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.networks import build
@@ -49,5 +49,5 @@ def project(workspace: Workspace, config: Config) -> int:
         rows_per_cell=config.diagnostics.rows_per_cell,
     )
     rows = [astuple(point) for point in points]
-    write_bytes(workspace.projection, to_csv([field.name for field in fields(Point)], rows))
+    write_bytes(workspace.projection, to_csv(list(COLUMNS), rows))
     return len(rows)

@@ -14,7 +14,7 @@ from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
-    from fair_distill.distillation.unknown_groups import Resolved
+    from fair_distill.distillation.unknown_groups import ResolvedGroups
 
 
 # The sections of params.yaml that every set is made with, and the keys that a candidate's manifest has in addition.
@@ -83,7 +83,7 @@ def card_of(
     )
 
 
-def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved") -> dict[str, Any]:
+def group_labels_of(distill: Distill, candidate: Candidate, resolved: "ResolvedGroups") -> dict[str, Any]:
     """What the card says of the groups' labels; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
@@ -93,14 +93,19 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
         shrunk = {
             "prior": distill.shrinkage.prior,
             "thin": [
-                {"class": classes[cell.label], "group": groups[cell.group], "examples": cell.examples, "own": cell.own}
+                {
+                    "class": classes[cell.label],
+                    "group": groups[cell.group],
+                    "examples": cell.examples,
+                    "own": cell.share,
+                }
                 for cell in thin_cells(resolved.dataset.counts, distill.shrinkage.prior)
             ],
         }
-    if resolved.unknown:
+    if resolved.unknown_share:
         unknown = {
             "method": distill.unknown.name,
-            "share": resolved.unknown,
+            "share": resolved.unknown_share,
             "accuracy": resolved.accuracy,
             "cells": [
                 {
@@ -108,8 +113,8 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
                     "group": groups[cell.group],
                     "known": cell.known,
                     "inferred": cell.inferred,
-                    "confidence": cell.right / cell.guessed if cell.guessed else None,
-                    "found": cell.right / cell.known if cell.known else None,
+                    "confidence": cell.correct / cell.predicted if cell.predicted else None,
+                    "found": cell.correct / cell.known if cell.known else None,
                 }
                 for cell in resolved.cells
             ],

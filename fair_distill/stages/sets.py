@@ -100,7 +100,7 @@ def distill(
     beside = provenance | ran_in | of_data(contract) | _derived(config, candidate)
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(beside))
     manifest = write_set(workspace, config, card, distilled, params)
-    kept.done()
+    kept.delete_all()
     return manifest
 
 

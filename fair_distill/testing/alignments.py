@@ -94,7 +94,10 @@ def _check_targets(alignment: Alignment, present: Tensor, generator: torch.Gener
     _check_equal(_loss(alignment.targets(changed), synthetic), loss, "the values of an absent cell matter")
     equal = tuple(layer[:, :1].expand_as(layer) for layer in cells)
     distances = _loss(alignment.targets(equal), tuple(layer[:, 0] for layer in cells))
-    holds(float(distances) < 1e-2, f"the target of equal groups differs from them, by a distance of {float(distances):.2g}")
+    holds(
+        float(distances) < 1e-2,
+        f"the target of equal groups differs from them, by a distance of {float(distances):.2g}",
+    )
     if alignment.mixtures is not None:
         _check_mixtures(alignment, cells, targets, present)
 

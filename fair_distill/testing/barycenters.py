@@ -95,7 +95,8 @@ def check_cloud_barycenter(barycenter: CloudBarycenter, generator: torch.Generat
         holds(torch.equal(loss, barycenter(clouds, weights, synthetic)), "the same clouds gave two losses")
         after_step = barycenter(clouds, weights, synthetic - 0.01 * gradient)
         holds(
-            bool(after_step < loss), f"a small step against the gradient raises the loss from {loss:g} to {after_step:g}"
+            bool(after_step < loss),
+            f"a small step against the gradient raises the loss from {loss:g} to {after_step:g}",
         )
 
         def same(actual: Tensor, message: str, expected: Tensor = loss) -> None:

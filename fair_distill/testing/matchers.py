@@ -29,15 +29,14 @@ AlignmentFactory = Callable[[Tensor, Tensor], Alignment]
 _COUNTS = ((6, 2, 1), (3, 4, 0))
 _SHAPE = (3, 8, 8)
 _PER_CLASS = 3
+_BURES = {"name": "bures", "dimension": 4, "shrinkage": 0.1, "covariance": "full"}
 # One alignment for each provision.
 _ALIGNMENTS: dict[str, AlignmentFactory] = {
     "pooled": pooled,
     "per_group": per_group,
     "barycentric with the mean": partial(barycentric, barycenter=Named(name="mean")),
     "barycentric with minimax": partial(barycentric, barycenter=Named(name="minimax")),
-    "barycentric with bures": partial(
-        barycentric, barycenter=Named(name="bures", dimension=4, shrinkage=0.1, covariance="full")
-    ),
+    "barycentric with bures": partial(barycentric, barycenter=Named.model_validate(_BURES)),
 }
 
 
@@ -110,7 +109,7 @@ class _Bench:
         pixels = torch.rand(len(labels), *_SHAPE, generator=generator)
         pixels = (pixels + torch.from_numpy(groups).float()[:, None, None, None]) / counts_CG.shape[1]
         names = [f"group{a}" for a in range(counts_CG.shape[1])]
-        dataset = GroupedDataset.from_arrays(pixels.numpy(), labels, groups, group_names=names)
+        dataset = GroupedDataset.from_arrays(pixels.numpy(), labels, groups, groups=names)
         network = build("convnet", {"width": 8, "depth": 2}, _SHAPE, len(counts_CG), generator)
         images = torch.rand(len(counts_CG) * _PER_CLASS, *_SHAPE, generator=generator)
         return cls(dataset, network, images, generator)

@@ -58,7 +58,8 @@ def check_network(
         )
         flat = bool(layers) and all(layer.dim() == 2 and len(layer) == 2 for layer in layers)
         holds(
-            flat, f"{case}: layers returns {', '.join(map(shape_of, layers)) or 'nothing'}; return (N, features) for each"
+            flat,
+            f"{case}: layers returns {', '.join(map(shape_of, layers)) or 'nothing'}; return (N, features) for each",
         )
         holds(torch.equal(layers[-1], embedding), f"{case}: the last of the layers differs from the result of embed")
         close(network(images[1:]), logits[1:], f"{case}: an image's logits depend on the other images", tolerance=1e-4)

@@ -99,7 +99,7 @@ def test_no_more_than_two_are_kept_and_none_when_it_is_done(where: str) -> None:
     ran(checkpoints=folder)
 
     assert [key.partition("-")[0] for key in objects.list(f"{KEY}/")] == [f"{KEY}/000000009", f"{KEY}/000000010"]
-    folder.done()
+    folder.delete_all()
     assert objects.list(f"{KEY}/") == []
 
 
@@ -109,7 +109,7 @@ def test_what_a_crash_left_goes_with_the_rest(tmp_path: Path) -> None:
     (tmp_path / KEY / ".000000011-abc.safetensors.x.part").write_bytes(b"half of one")
 
     assert folder.latest() is not None
-    folder.done()
+    folder.delete_all()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fair_distill.distillation.networks import NETWORKS, ConvNet, Network, build, made
+from fair_distill.distillation.networks import NETWORKS, ConvNet, Network, build, build_from_factory
 from fair_distill.errors import ConfigError
 from fair_distill.testing import check_network
 
@@ -158,7 +158,7 @@ def test_weights_of_a_kind_that_is_not_drawn_are_refused() -> None:
         return Network([nn.Conv2d(shape[0], 4, 3), nn.BatchNorm2d(4)], nn.Linear(4 * 14 * 14, classes))
 
     with pytest.raises(ConfigError, match=r"^params\.yaml: network has a BatchNorm2d; weights are drawn for Conv2d, "):
-        made(with_batch_norm, {}, SHAPE, 10, torch.Generator())
+        build_from_factory(with_batch_norm, {}, SHAPE, 10, torch.Generator())
 
 
 # --- what each is

@@ -10,7 +10,7 @@ from small_workspace import grouped
 import fair_distill
 from fair_distill.config import Named
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset
-from fair_distill.distillation.unknown_groups import METHODS, Resolved, _spread, with_known_groups
+from fair_distill.distillation.unknown_groups import METHODS, ResolvedGroups, _spread, resolve_unknown_groups
 from fair_distill.errors import ConfigError, DataError
 
 PROPAGATION: dict[str, Any] = {
@@ -42,8 +42,8 @@ def every(n: int, share: int) -> Array:
     return np.arange(n) % share == 0
 
 
-def resolved(dataset: GroupedDataset, seed: int = 0, **method: Any) -> Resolved:
-    return with_known_groups(
+def resolved(dataset: GroupedDataset, seed: int = 0, **method: Any) -> ResolvedGroups:
+    return resolve_unknown_groups(
         dataset,
         Named.model_validate(method),
         Named.model_validate({"name": "convnet", "width": 4, "depth": 1}),
@@ -61,7 +61,7 @@ def test_without_unknown_labels_nothing_changes_and_nothing_is_drawn(method: dic
     generator = torch.Generator().manual_seed(7)
     before = generator.get_state()
 
-    result = with_known_groups(
+    result = resolve_unknown_groups(
         TRUTH,
         Named.model_validate(method),
         Named(name="no such network"),
@@ -70,7 +70,7 @@ def test_without_unknown_labels_nothing_changes_and_nothing_is_drawn(method: dic
     )
 
     assert result.dataset is TRUTH
-    assert (result.unknown, result.cells, result.accuracy) == (0, (), None)
+    assert (result.unknown_share, result.cells, result.accuracy) == (0, (), None)
     assert torch.equal(generator.get_state(), before)
 
 
@@ -86,7 +86,7 @@ def test_dropped_examples_are_those_whose_group_is_not_known() -> None:
     assert result.dataset.pairs.tolist() == rows.tolist()
     assert np.array_equal(result.dataset.images, TRUTH.images[rows])
     assert np.array_equal(result.dataset.group_indices, TRUTH.group_indices[rows])
-    assert (result.dataset.groups, result.unknown) == (TRUTH.groups, pytest.approx(2 / 3))
+    assert (result.dataset.groups, result.unknown_share) == (TRUTH.groups, pytest.approx(2 / 3))
 
 
 def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:

@@ -16,8 +16,8 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
+from fair_distill.distillation.row_projection import RowProjection
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
-from fair_distill.distillation.valid_rows import ValidRows
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.references import subset
 
@@ -25,7 +25,7 @@ DATA = dataset(80)
 SCHEMA = DATA.schema
 assert SCHEMA is not None
 NORM = normalisation(DATA)
-VALID = ValidRows(SCHEMA, NORM, temperature=0.5)
+VALID = RowProjection(SCHEMA, NORM, temperature=0.5)
 SMALL: dict[str, Any] = {
     "network": {"name": "mlp", "width": 16, "depth": 2},
     "ipc": 3,
