@@ -212,8 +212,6 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
     shrink = torch.from_numpy(mapped).float()
     pairs_of_both = zip(pairs(Shrunken.of(plain, shrink)), pairs(CellByCell.of(plain, shrink)), strict=True)
     for folded, cell_by_cell in pairs_of_both:
-        pairs(Shrunken.of(plain, shrink)), pairs(CellByCell.of(plain, shrink)), strict=True
-    ):
         assert len(folded.targets) == len(cell_by_cell.targets)
         for one, other in zip(folded.targets, cell_by_cell.targets, strict=True):
             for layer, same in zip(one.statistic, other.statistic, strict=True):
