@@ -120,7 +120,7 @@ def cells_of(truth: GroupedDataset, few: GroupedDataset, result: ResolvedGroups)
     right = count(groups, asked & (groups == guesses))
     found = right / np.maximum(count(groups, asked), 1)
     pure = right / np.maximum(count(guesses, asked), 1)
-    said = np.array([cell.right for cell in result.cells]), np.array([cell.guessed for cell in result.cells])
+    said = np.array([cell.correct for cell in result.cells]), np.array([cell.predicted for cell in result.cells])
     return {
         "examples": len(truth),
         "known": int((~asked).sum()),

@@ -56,8 +56,8 @@ class ConvNet(Network):
         channels, height, width_px = shape
         if min(height, width_px) < 2**depth:
             raise ConfigError(
-                f"params.yaml: network.depth is {depth}; images of {height}×{width_px} pixels can be halved at most "
-                f"{int(math.log2(min(height, width_px)))} times. Lower the depth"
+                f"params.yaml: network.depth is {depth}; images of {height}×{width_px} pixels allow a depth of at most "
+                f"{int(math.log2(min(height, width_px)))}"
             )
         widths = [channels] + [width] * depth
         super().__init__(

@@ -76,7 +76,7 @@ def test_a_run_that_is_asked_to_stop_is_taken_up_anywhere(where: str) -> None:
     whole = ran(**METHODS["a pool, momentum"])
     asked = iter([False, False, True])
 
-    with pytest.raises(Interrupted, match="stopped after step 3; the same command goes on from there"):
+    with pytest.raises(Interrupted, match="stopped after step 3; run the same command to continue"):
         ran(
             **METHODS["a pool, momentum"],
             checkpoints=CheckpointFolder(where, KEY, every=50, stopping=lambda: next(asked)),
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_refused(where: str, damage: str) -> None:
     whole = objects.read(newest)
     objects.put(newest, whole[:-5] if damage == "shorter" else whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
 
-    with pytest.raises(IntegrityError, match=r"is damaged, or not a checkpoint; remove it to go on from the one befor"):
+    with pytest.raises(IntegrityError, match=r"is damaged or is not a checkpoint; remove it to continue"):
         folder.latest()
     objects.remove(newest)
     before = folder.latest()

@@ -176,7 +176,7 @@ def test_mosaics_are_seen_as_their_tiles() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"start_epochs": 4}, "ask for experts of 5 epochs; experts.epochs is 4"),
+        ({"start_epochs": 4}, "need experts of 5 epochs; experts.epochs is 4"),
         ({"experts": EXPERTS | {"momentum": 1.0}}, "momentum: input should be less than 1"),
         ({"experts": {"count": 3}}, "epochs: field required"),
         ({"step_size_learning_rate": -1.0}, "step_size_learning_rate is -1"),
@@ -225,7 +225,7 @@ def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, name: str, 
 
 
 def test_without_experts_it_is_refused() -> None:
-    with pytest.raises(ConfigError, match="which follows experts, and none were given"):
+    with pytest.raises(ConfigError, match="which follows experts, but there are no experts"):
         ran(EVEN, **SMALL)
 
 

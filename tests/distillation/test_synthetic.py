@@ -115,7 +115,7 @@ def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
 
 
 def test_an_unknown_start_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"distill.start is 'real'; choose group_stratified, natural or noise"):
+    with pytest.raises(ConfigError, match=r"distill.start is 'real'; choose one of group_stratified, natural, noise"):
         initial_images("real", grouped([[9, 3]]), 1, PLAIN, generator(), formation=1)
 
 

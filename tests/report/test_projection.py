@@ -57,8 +57,8 @@ def test_a_set_that_is_one_group_lies_where_that_group_lies() -> None:
     own = (train.labels == 0) & (train.group_indices == 0)
     found = points_of((train.images[own] / 255).astype(np.float32), train.labels[own])
 
-    mean = next(p for p in found if (p.what, p.label, p.group) == ("mean", "class0", "group0"))
-    centre = next(p for p in found if p.what == "centre")
+    mean = next(p for p in found if (p.kind, p.label, p.group) == ("mean", "class0", "group0"))
+    centre = next(p for p in found if p.kind == "centre")
     assert (centre.x, centre.y) == pytest.approx((mean.x, mean.y), abs=1e-5)
     assert {p.label for p in found if p.set == "s"} == {"class0"}  # nothing is said of a class it has no images of
 
