@@ -317,9 +317,7 @@ def test_every_option_is_needed_and_no_other_is_taken(name: str) -> None:
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 8), ("vgg11", 2), ("resnet18", 9)])
 def test_an_image_that_is_too_small_is_refused(name: str, side: int) -> None:
     assert small(name, shape=(1, side, side))(normal(2, 1, side, side)).isfinite().all()
-    with pytest.raises(
-        ConfigError, match=rf"network '{name}' needs images of at least {side}×{side} pixels; the images have"
-    ):
+    with pytest.raises(ConfigError, match=rf"network '{name}' needs images of at least {side}×{side} pixels"):
         small(name, shape=(1, 64, side - 1))
 
 

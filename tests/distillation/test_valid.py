@@ -127,7 +127,7 @@ def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
     [
         (
             {"augment": ["crop"]},
-            r"distill\.augment is \['crop'\], which applies to images; the data are rows\. Use \[\]",
+            r"distill\.augment is \['crop'\], which applies to images",
         ),
         ({"formation": 2}, r"distill\.formation is 2, which applies to images"),
         ({"rows": None}, r"distill\.rows is missing"),
