@@ -167,5 +167,5 @@ def test_a_reference_of_rows_is_of_real_rows(select: str) -> None:
 
 
 def test_rows_make_no_mosaics() -> None:
-    with pytest.raises(ConfigError, match=r"references: formation is 2; rows cannot be cut up"):
+    with pytest.raises(ConfigError, match=r"references: formation is 2, but rows of a table have no tiles"):
         subset("random", DATA, 4, 2, torch.Generator().manual_seed(0))
