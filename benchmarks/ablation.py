@@ -28,7 +28,7 @@ from benchmarks.measure import RESULTS, machine
 from benchmarks.reproduce.benchmarks import BENCHMARKS, READERS
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, checked
-from fair_distill.data.colour_skew import paired, skewed
+from fair_distill.data.colour_skew import paired_dataset, skewed_dataset
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.loop import Streams, optimise
@@ -259,8 +259,8 @@ def splits(data: Path, per_class: int, *, test: bool) -> tuple[GroupedDataset, G
         kept.append(order[_HELD:])
         unseen = np.flatnonzero((source.splits == "test") & (source.labels == label)) if test else order[:_HELD]
         held.append(unseen[:per_class])
-    train = skewed(source, np.sort(np.concatenate(kept)), benchmark.colours, 0.9, rng, paint=benchmark.paint)
-    return train, paired(source, np.sort(np.concatenate(held)), benchmark.colours, paint=benchmark.paint)
+    train = skewed_dataset(source, np.sort(np.concatenate(kept)), benchmark.colours, 0.9, rng, paint=benchmark.paint)
+    return train, paired_dataset(source, np.sort(np.concatenate(held)), benchmark.colours, paint=benchmark.paint)
 
 
 @dataclass(frozen=True)

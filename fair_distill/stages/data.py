@@ -42,11 +42,11 @@ def splits_of(workspace: Workspace, config: Config, *, progress: Progress = quie
 
 
 def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path], progress: Progress = quiet) -> None:
-    from fair_distill.data.prepare import plan
-    from fair_distill.data.sources import read_source, tidy_up
+    from fair_distill.data.prepare import plan_splits
+    from fair_distill.data.sources import prune_source_cache, read_source
 
     source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
-    planned = plan(
+    planned = plan_splits(
         source,
         config.data,
         dealing=numpy_generator(config.seed, "prepare.split"),
@@ -54,7 +54,7 @@ def _write_splits(workspace: Workspace, config: Config, paths: Mapping[str, Path
     )
     told = progress if len(source) >= _WORTH_TELLING else quiet
     planned.write(paths, progress=lambda done, of: told(Reached(done, of, images=1)))
-    tidy_up(workspace.root)
+    prune_source_cache(workspace.root)
 
 
 def describe(
