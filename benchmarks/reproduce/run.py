@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.reproduce.benchmarks import known, look_for_files
-from benchmarks.reproduce.measure import Clock, Job, Plan
+from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan
 from benchmarks.reproduce.methods import embedding_on, method
 from benchmarks.reproduce.record import Record, open_record
 from benchmarks.reproduce.reported import COBRA
@@ -18,10 +18,11 @@ from benchmarks.reproduce.table import markdown
 from benchmarks.reproduce.workers import work
 from fair_distill.errors import ConfigError
 from fair_distill.files import write_bytes
+from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which cells of which table."""
 
     table: str
@@ -31,8 +32,8 @@ class Wanted:
 
 
 def reproduce(
-    wanted: Wanted,
-    plan: Plan,
+    wanted: Selection,
+    plan: MeasurementPlan,
     *,
     out: Path,
     workers: int,
@@ -93,7 +94,7 @@ def reproduce(
 def _note(result: dict[str, Any]) -> str:
     test, found = list(result["tests"].items())[-1]
     shown = found["per_network"]
-    accuracy, worst, mean = (100 * shown[name] for name in ("accuracy", "eo_diag_max", "eo_diag_mean"))
+    accuracy, worst, mean = (100 * shown[name] for name in (ACCURACY.name, EO_DIAG_MAX.name, EO_DIAG_MEAN.name))
     return f"accuracy {accuracy:.1f}, EODM {worst:.1f}, EODA {mean:.1f} ({test})"
 
 

@@ -166,11 +166,13 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
             missing_cells=header.get("missing_cells", {}),
         )
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; run `fair-distill prepare`, which writes it") from None
+        raise DataError(f"{path} is missing; run `fair-distill stage prepare`, which writes it") from None
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a prepared split ({error}). Run `fair-distill prepare` again") from None
+        raise DataError(f"{path} is not a prepared split ({error}). Run `fair-distill stage prepare` again") from None
     if not _is_ascending(dataset.offsets) or (verify and not _is_sorted_by_cell(dataset)):
-        raise DataError(f"{path}: the rows are not sorted by cell as the header says. Run `fair-distill prepare` again")
+        raise DataError(
+            f"{path}: the rows are not sorted by cell as the header says. Run `fair-distill stage prepare` again"
+        )
     return dataset
 
 

@@ -132,5 +132,5 @@ def _refuse_unapproved(store: RegistryStore, version: str, entry: Entry, verdict
         raise IntegrityError(
             f"{entry.name}@{entry.channel} has {len(given)} of the {rule.at_least} approvals required here, under the "
             f"policy {verdict.policy[:12]}… of its verdict; a holder of one of the {len(rule.by)} keys gives one by "
-            f"`fair-distill approve {entry.name}@sha256:{version} --key FILE`"
+            f"`fair-distill registry approve {entry.name}@sha256:{version} --key FILE`"
         )

@@ -66,5 +66,5 @@ def check_approvals(
             raise Undecided(
                 f"{what}: {channel} asks for {rule.at_least} approvals under the policy {policy[:12]}…, and it has "
                 f"{len(given)}; whoever holds one of the {len(rule.by)} keys gives one by "
-                f"`fair-distill approve {name}@sha256:{version} --key FILE`"
+                f"`fair-distill registry approve {name}@sha256:{version} --key FILE`"
             )

@@ -50,7 +50,7 @@ class Head:
         if not name or not sound:
             raise ConfigError(
                 f"{option} {text!r}: write NAME=NUMBER:DIGEST with 12 or more digits of the entry's SHA-256, as "
-                "`fair-distill head NAME` prints them, or NAME=0 if nothing was ever published under the name"
+                "`fair-distill registry head NAME` prints them, or NAME=0 if nothing was ever published under the name"
             )
         return name, cls(int(number), digest)
 
@@ -76,7 +76,7 @@ class Look:
             }
             look = cls(datetime.fromisoformat(value["time"]), tuple(map(str, value["keys"])), heads)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{name} is not what `fair-distill gc` wrote: {error!r}; look again") from None
+            raise ConfigError(f"{name} is not what `fair-distill registry gc` wrote: {error!r}; look again") from None
         if look.time.tzinfo is None:
             raise ConfigError(f"{name} has a time without a zone; look again")
         return look
@@ -89,7 +89,7 @@ class Vouching:
     Attributes
     ----------
     url, memory : the registry, and the folder of what this machine remembers of it; None if it remembers nothing
-    anchors : files with heads, as `fair-distill head` writes them
+    anchors : files with heads, as `fair-distill registry head` writes them
     confirmed : heads by dataset, as the operator gives them
     trust : public keys, one of which must have signed the anchors; empty accepts unsigned ones
     """

@@ -66,7 +66,7 @@ def pinned(path: Path, reference: str, *, registry: str) -> str:
     for one in read_pins(path):
         if one.reference == reference and _same(one.registry, registry):
             return one.version
-    raise ConfigError(f"{path} pins no {reference} of {registry}; `fair-distill pin {reference}` does")
+    raise ConfigError(f"{path} pins no {reference} of {registry}; `fair-distill registry pin {reference}` does")
 
 
 def _same(registry: str, other: str) -> bool:

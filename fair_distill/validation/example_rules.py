@@ -208,7 +208,7 @@ def row_rules(split: str, schema: RowSchema, *, ids: IdFormatter, is_train: bool
                     "category",
                     expect(NOT_NULL, name),
                     f"whose {column.name} is not exactly one of its {len(column.values)} values",
-                    "Run `fair-distill prepare` again",
+                    "Run `fair-distill stage prepare` again",
                 )
             )
     return rules

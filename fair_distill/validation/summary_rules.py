@@ -41,7 +41,7 @@ def split_rules(config: Validate, *, train: Row) -> list[Rule]:
     """
     types = ["float32"] if train["columns"] else ["uint8", "float32"]
     shape = train["shape"] if config.shape is None else ", ".join(map(str, config.shape))
-    repeat = "Run `fair-distill prepare` again"
+    repeat = "Run `fair-distill stage prepare` again"
     fix_shape = repeat if config.shape is None else "Correct the data, or params.yaml: validate.shape"
     fix_names = "Every split needs the classes, known groups and columns of the training data: correct data.source"
     rules: list[Rule] = [

@@ -305,7 +305,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "idx: labels of fractions": (
         "idx",
         replaced(
-            "labels", lambda _: idx_bytes(labels().astype(">f4"), 13), "has the type float32; expected integers or text"
+            "labels", lambda _: idx_bytes(labels().astype(">f4"), 13), "has the type >f4; expected integers or text"
         ),
     ),
     "idx: labels that are images": (

@@ -58,7 +58,7 @@ Every file here is listed with its SHA-256 in SHA256SUMS: `sha256sum --check SHA
   it names, which was made from the predictions beside it.
 - `croissant.json`: the same for catalogues and readers of Croissant.
 - `{_FOLDER}/`: a registry with this version and the ledger of all versions up to entry `{head}`.
-  `fair-distill verify {name}@v{number} --registry {_FOLDER}` checks it again; from Python,
+  `fair-distill registry verify {name}@v{number} --registry {_FOLDER}` checks it again; from Python,
   `fair_distill.load("{name}@v{number}", registry="{_FOLDER}")` loads the set.
 """
 

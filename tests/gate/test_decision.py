@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_predictions import drawn, predictions_of, recalls_of
+from small_predictions import drawn, gather, predictions_of, recalls_of
 
 from fair_distill.config import Gate, Limit
-from fair_distill.gate.clause import decide, undecided
-from fair_distill.gate.evidence import gather
+from fair_distill.gate.decision import decide
+from fair_distill.gate.findings import undecided
 from fair_distill.gate.judge import judge
-from fair_distill.gate.network_predictions import answers
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.verdict import Finding
 
 TINY = 1e-6
@@ -26,18 +27,20 @@ def no_floor(metric: object) -> None:
 
 def with_bounds(limit: Limit, *bounds: tuple[float, float]) -> Finding:
     """Decide a clause of as many networks as there are bounds: the lower and the upper one, at any level."""
-    own = answers(drawn([[0.9, 0.6], [0.8, 0.8]], 40, np.random.default_rng(0)), 0)
+    own = network_predictions(drawn([[0.9, 0.6], [0.8, 0.8]], 40, np.random.default_rng(0)), 0)
     measured = gather(limit, own, None)
     evidence = [
         replace(
             measured,
-            each=np.full_like(measured.each, (low + high) / 2),
-            lower=lambda alpha, low=low: np.full_like(measured.each, low),
-            upper=lambda alpha, high=high: np.full_like(measured.each, high),
+            values=np.full_like(measured.values, (low + high) / 2),
+            lower=lambda alpha, low=low: np.full_like(measured.values, low),
+            upper=lambda alpha, high=high: np.full_like(measured.values, high),
         )
         for low, high in bounds
     ]
-    return decide(limit, evidence, [own] * len(bounds), [no_floor] * len(bounds), alpha=0.05)
+    return decide(
+        limit, PREDICTION_METRICS[limit.metric], evidence, [own] * len(bounds), [no_floor] * len(bounds), alpha=0.05
+    )
 
 
 @pytest.mark.parametrize("side", CLAUSES)

@@ -11,19 +11,20 @@ import yaml
 from small_predictions import drawn
 from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 
-from fair_distill import stages
 from fair_distill.card import DatasetCard, Nearness, TrainingRecipe
 from fair_distill.config import Gate, load_config
 from fair_distill.errors import ConfigError, DataError, IntegrityError, MeasurementError
 from fair_distill.files import sha256, to_json
 from fair_distill.gate.explain import explain
+from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
-from fair_distill.gate.plan import Assumed, Cells, plan
+from fair_distill.gate.plan import plan
 from fair_distill.gate.policy import tighten
 from fair_distill.gate.render import junit, markdown
 from fair_distill.gate.replay import replay
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
+from fair_distill.stages.judge import compute_verdict
 from fair_distill.workspace import Workspace
 
 RECIPE = TrainingRecipe(
@@ -176,7 +177,7 @@ def test_a_manifest_without_a_card_is_told(fault: bytes) -> None:
 
 
 def test_a_card_that_looked_at_fewer_images_than_there_are_is_refused() -> None:
-    with pytest.raises(MeasurementError, match="speaks of 100 images, the set has 400"):
+    with pytest.raises(MeasurementError, match="counts near copies among 100 images, but the set has 400"):
         judged(policy(), manifest_of(NEARNESS, recipe=replace(RECIPE, formation=2)))
 
 
@@ -215,10 +216,10 @@ def test_a_card_that_contradicts_itself_is_not_read(fault: dict[str, Any]) -> No
     ("clause", "says"),
     [
         ({"at_most": None, "at_least": 0.5}, "near_copies is limited by at_most"),
-        ({"over": "full"}, "near_copies is of the whole set"),
-        ({"classes": ["class0"]}, "near_copies is of the whole set"),
-        ({"groups": ["group0", "group1"]}, "near_copies is of the whole set"),
-        ({"against": "rest"}, "near_copies is of the whole set"),
+        ({"over": "full"}, "near_copies is a number of the whole set"),
+        ({"classes": ["class0"]}, "near_copies is a number of the whole set"),
+        ({"groups": ["group0", "group1"]}, "near_copies is a number of the whole set"),
+        ({"against": "rest"}, "near_copies is a number of the whole set"),
     ],
 )
 def test_a_clause_that_means_nothing_is_refused(clause: dict[str, Any], says: str) -> None:
@@ -256,7 +257,7 @@ def test_plan_has_nothing_to_say_of_it_and_the_rest_is_planned() -> None:
     cells = Cells(np.full((2, 2), 60), False, ("0", "1"), ("a", "b"))
     gate = policy(0.05, {"metric": "accuracy", "at_least": 0.5, "why": "a test"})
 
-    rows = plan(cells, gate, [Assumed(0.9, 3, 0.02)], rng=np.random.default_rng(0), draws=50).rows
+    rows = plan(cells, gate, [Assumptions(0.9, 3, 0.02)], rng=np.random.default_rng(0), draws=50).rows
     assert [row.clause for row in rows] == ["accuracy"]
 
 
@@ -296,7 +297,7 @@ def test_every_door_gives_the_same_verdict(workspace: Path) -> None:
 
     assert run(workspace, "judge", name).code == 0
     written = Verdict.from_json(place.verdict(name).read_bytes())
-    today = stages.verdict_of(place, config, name, now=date(2026, 1, 1))
+    today = compute_verdict(place, config, name, now=date(2026, 1, 1))
     assert written == today
     assert written.outcome == "fail"
     enforced = run(workspace, "enforce", name)
@@ -325,7 +326,7 @@ def test_without_its_manifest_or_with_another_no_set_is_judged(workspace: Path) 
     manifest.unlink()
     ended = run(workspace, "enforce", "barycentric")
     assert ended.code == 4
-    assert "run `fair-distill distill barycentric`" in ended.err
+    assert "run `fair-distill stage distill barycentric`" in ended.err
     assert run(workspace, "enforce", "full").code == 3  # its card has no such figure
     for command in (("judge", "barycentric"), ("explain", "barycentric")):
         assert run(workspace, *command).code == 4
