@@ -99,8 +99,10 @@ def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
 def _from_16_bits(values: Array, pixels: Pixels, where: str) -> Array:
     """Return 16-bit values as 8 bits, from their full range or from the declared one, such as that of 12 bits."""
     if pixels.range is None:
-        return (values.astype(np.uint32) + 128) // 257
-    return _to_bytes(values[None, None], pixels, where, 0)[0, 0]
+        eight_bits: Array = (values.astype(np.uint32) + 128) // 257
+        return eight_bits
+    image: Array = _to_bytes(values[None, None], pixels, where, 0)[0, 0]
+    return image
 
 
 def luma(images: Array) -> Array:

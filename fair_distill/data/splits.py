@@ -163,7 +163,7 @@ def _rows_by_name(source: SourceData, names: Mapping[str, str]) -> dict[str, Arr
 
 def _split_name(source: SourceData, row: int) -> str:
     assert source.splits is not None  # without named splits, all examples have a share
-    return source.splits.values[source.splits.codes[row]]
+    return str(source.splits.values[source.splits.codes[row]])
 
 
 def _name_list(splits: Sequence[str]) -> str:

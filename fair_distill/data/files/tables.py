@@ -146,7 +146,7 @@ def _rows_for(size: int, types: Sequence[pa.DataType]) -> int:
 def _bits(kind: pa.DataType) -> int | None:
     """Return the bits of a value; None if the sizes of values can differ much."""
     if isinstance(kind, pa.FixedShapeTensorType):
-        return math.prod(kind.shape) * int(kind.value_type.bit_width)
+        return int(math.prod(kind.shape)) * int(kind.value_type.bit_width)
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size) * int(kind.value_type.bit_width)
     if _is_text(kind):
