@@ -152,12 +152,21 @@ def test_a_team_may_be_as_strict_as_the_floor_or_stricter(team: Gate) -> None:
 @pytest.mark.parametrize(
     ("team", "says"),
     [
-        (policy(limit("eo_diag_max", 0.21), limit("accuracy", 0.8)), "requires the clause 'eo_diag_max' with at_most 0.2;"),
-        (policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.79)), "requires the clause 'accuracy' with at_least 0.8;"),
-        (policy(limit("accuracy", 0.9)), "requires the clause 'eo_diag_max'"),
-        (policy(limit("eo_diag_max", 0.1, classes=["1"]), limit("accuracy", 0.8)), "requires the clause 'eo_diag_max'"),
-        (policy(limit("eo_diag_max", 0.1, against="rest"), limit("accuracy", 0.8)), "requires the clause 'eo_diag_max'"),
-        (policy(limit("eo_diag_max", 0.1, over="full"), limit("accuracy", 0.8)), "requires the clause 'eo_diag_max'"),
+        (
+            policy(limit("eo_diag_max", 0.21), limit("accuracy", 0.8)),
+            "the clause 'eo_diag_max' with at_most 0.2;",
+        ),
+        (
+            policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.79)),
+            "the clause 'accuracy' with at_least 0.8;",
+        ),
+        (policy(limit("accuracy", 0.9)), "the clause 'eo_diag_max'"),
+        (policy(limit("eo_diag_max", 0.1, classes=["1"]), limit("accuracy", 0.8)), "the clause 'eo_diag_max'"),
+        (
+            policy(limit("eo_diag_max", 0.1, against="rest"), limit("accuracy", 0.8)),
+            "the clause 'eo_diag_max'",
+        ),
+        (policy(limit("eo_diag_max", 0.1, over="full"), limit("accuracy", 0.8)), "the clause 'eo_diag_max'"),
         (FLOOR.model_copy(update={"alpha": 0.06}), "alpha of at most 0.05; params.yaml: gate has 0.06"),
         (FLOOR.model_copy(update={"minimum_seeds": 2}), "minimum_seeds of at least 3"),
         (FLOOR.model_copy(update={"minimum_per_cell": 49}), "minimum_per_cell of at least 50"),
