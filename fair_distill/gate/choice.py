@@ -2,7 +2,7 @@
 
 Only the chosen candidate meets the gate split, and the choice uses nothing of the gate split. Its verdict therefore
 keeps the risk alpha, however many candidates were tried on the tune split. A choice by gate results would not;
-`tests/gate/test_choose.py` measures both.
+`tests/gate/test_choice.py` measures both.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Bounds against the closed forms they reduce to, what must not change them, and where others have width 0."""
+"""Bounds against closed forms, invariances, and cases in which other methods have width 0."""
 
 import math
 from typing import Any

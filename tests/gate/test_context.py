@@ -1,4 +1,4 @@
-"""What the registry knows reaches the verdict: attempts, what is promoted, the organisation's floor, waivers."""
+"""The context of a verdict: attempts, the promoted version, the policy floor and waivers."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A verdict: the limit itself is kept, the worst network decides, and what it was made from is in it."""
+"""The verdict: the worst network decides, a value at the limit passes, and all inputs are recorded."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""Clauses on the set itself: counted in its card, bound to the predictions by digest, and never passed unmeasured."""
+"""Clauses on the card of the set: counted, bound to the predictions by digest, and never passed without a number."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""NetworkPredictions are aligned over seeds, pairs are found where there are any, contradictions are refused."""
+"""NetworkPredictions are aligned over seeds, find the pairs of the split, and refuse contradictions."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a policy may say; a floor that is tightened and never loosened; a context that is read strictly."""
+"""The rules for policies, the comparison with a floor, and the strict reading of context.json."""
 
 import json
 from datetime import date

@@ -1,4 +1,4 @@
-"""What people and machines read of a verdict: complete, within bounds, and nothing in a name can be markup."""
+"""The texts of a verdict are complete, have a bounded size, and never contain markup from names."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The short version of the simulation that the method was chosen by; the long one is `make test-gate`."""
+"""A short version of the simulation that the bounds were chosen by. `make test-gate` runs the long version."""
 
 import numpy as np
 import pytest

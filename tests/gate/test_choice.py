@@ -1,4 +1,4 @@
-"""The choice of a sweep: the smallest that should pass; and what choosing on tune, not on gate, is worth."""
+"""The choice of a sweep: the smallest candidate that should pass, and why it uses the tune split and not the gate split."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""One verdict through every door, given the same context; and it is there in less than a second, without torch."""
+"""Every interface gives the same verdict for the same context, in less than a second and without torch."""
 
 import json
 import subprocess
