@@ -1,4 +1,4 @@
-"""The choice of a sweep: the smallest candidate that should pass, and why it uses the tune split and not the gate split."""
+"""The choice of a sweep: the smallest candidate that should pass, by the tune split and not by the gate split."""
 
 from dataclasses import replace
 from typing import Any
