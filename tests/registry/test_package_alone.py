@@ -83,7 +83,7 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     anchor = tmp_path / "anchor"
     anchor.write_text(run(workspace, "head", "digits", *place, *key).out)
     assert run(workspace, "verify", "digits", "--anchor", str(anchor), *place).code == 0
-    assert "both v1; there is no difference" in run(workspace, "diff", "digits@v1", "digits@production", *place).out
+    assert "both v1; they do not differ" in run(workspace, "diff", "digits@v1", "digits@production", *place).out
     card = run(workspace, "card", "digits@production", *place).out
     for heading in ("How its groups are served", "Intended use", "What was not tested", "How it was made"):
         assert f"## {heading}\n" in card
