@@ -327,7 +327,7 @@ def resigned(root: Path, content: bytes) -> None:
     """Put another file in the place of the pooled set, with a manifest that fits it."""
     folder = Workspace(root).set("pooled")
     manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
-    entry = FileEntry.of(SET_FILE, content)
+    entry = FileEntry.describe(SET_FILE, content)
     write_version(folder, replace(manifest, files=(entry,)), {SET_FILE: content})
 
 

@@ -44,13 +44,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _verify(arguments: Arguments) -> None:
-    from dataclasses import asdict
-
     from fair_distill.registry.verify import verify
 
     checked = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
     if arguments.json:
-        print_json([asdict(one) for one in checked])
+        print_json([file.to_dict() for file in checked])
         return
     remarks = [one for one in checked if one.remark]
     for one in remarks:
@@ -100,12 +98,12 @@ def _diff(arguments: Arguments) -> None:
     found = compare_versions(a, b)
     say(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
     for change in found.changed:
-        say(f"  {change.what}: {change.a} → {change.b}")
+        say(f"  {change.name}: {change.a} → {change.b}")
     for pair in found.groups:
-        say(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.apart else ''}")
+        say(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{' *' if pair.disjoint else ''}")
     for change in found.metrics:
-        say(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
-    if any(pair.apart for pair in found.groups):
+        say(f"  {change.name}: {_rate(change.a)} → {_rate(change.b)}")
+    if any(pair.disjoint for pair in found.groups):
         say("  * the intervals do not meet")
     if arguments.picture:
         from fair_distill.report.pair import pair_png

@@ -159,26 +159,26 @@ def _gc(arguments: Arguments) -> None:
 
     from fair_distill.files import write_bytes
     from fair_distill.registry.client_state import cache_folder
-    from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
-    from fair_distill.registry.lookup import trusted
+    from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
+    from fair_distill.registry.lookup import trusted_keys
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_registry
 
     store = open_registry(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
-    vouching = Vouching(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted(None))
+    known_heads = KnownHeads(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted_keys(None))
     pinned = [one.version for one in read_pins(arguments.lock)]
     now = datetime.now(UTC)
-    heads = check_ledgers(store, vouching, now=now)
+    heads = check_ledgers(store, known_heads, now=now)
     if arguments.look.exists():
-        look = Look.from_json(arguments.look.read_bytes(), name=str(arguments.look))
-        gone = remove(store, look, now=now, delete=store.remove, pinned=pinned)
+        record = GarbageRecord.from_json(arguments.look.read_bytes(), name=str(arguments.look))
+        gone = remove(store, record, now=now, delete=store.remove, pinned=pinned)
         arguments.look.unlink()
         say(f"{len(gone)} contents that belonged to nothing are removed")
     else:
-        look = Look(now, garbage(store, now=now, pinned=pinned), heads)
-        write_bytes(arguments.look, look.to_json())
-        say(f"{len(look.keys)} contents belong to nothing; the same command in a day removes what still does")
+        record = GarbageRecord(now, garbage(store, now=now, pinned=pinned), heads)
+        write_bytes(arguments.look, record.to_json())
+        say(f"{len(record.keys)} contents belong to nothing; the same command in a day removes what still does")
 
 
 def _rollback(arguments: Arguments) -> None:
@@ -187,7 +187,7 @@ def _rollback(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import rollback
 
     store, name, channel = _named(arguments)
-    passed_over: list[str] = []
+    skipped: list[str] = []
     with _acting(arguments, "rollback", name, channel) as (actor, operation):
         entry = rollback(
             store,
@@ -195,11 +195,11 @@ def _rollback(arguments: Arguments) -> None:
             channel,
             reason=arguments.reason,
             actor=actor,
-            passed_over=passed_over.append,
+            on_skip=skipped.append,
         )
         number = version_number(read_ledger(store, name), entry.version)
-    for line in passed_over:
-        say(f"fair-distill: passed over {line}", error=True)
+    for line in skipped:
+        say(f"fair-distill: skipped {line}", error=True)
     _show_repeated(operation, f"entry {entry.number}")
     if arguments.json:
         print_document(entry.to_json())

@@ -130,7 +130,7 @@ def write_set(
 ) -> Manifest:
     files = {} if distilled is None else {SET_FILE: distilled.to_parquet()}
     manifest = Manifest(
-        files=tuple(FileEntry.of(path, content) for path, content in files.items()),
+        files=tuple(FileEntry.describe(path, content) for path, content in files.items()),
         card=card,
         source=sha256(workspace.split("train")),
         params=params,

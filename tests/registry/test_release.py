@@ -183,7 +183,7 @@ def _other_bytes(made: Package) -> Package:
 
 
 def _no_parquet(made: Package) -> Package:
-    entry = FileEntry.of(SET_FILE, b"text")
+    entry = FileEntry.describe(SET_FILE, b"text")
     return replace(made, manifest=replace(made.manifest, files=(entry,)), files={SET_FILE: b"text"})
 
 
