@@ -1,8 +1,8 @@
 """Signed statements: in-toto statements about a version, in DSSE envelopes that are signed with ed25519.
 
 A statement binds a version to one piece of its evidence, such as a verdict or a provenance, by SHA-256 [1]_. An
-envelope binds the statement to a key [2]_. Someone who can write to the store can rewrite a whole registry. Without the key they
-cannot sign it, so a consumer who declares the key refuses it.
+envelope binds the statement to a key [2]_. Someone who can write to the store can rewrite a whole registry. Without the
+key they cannot sign it, so a consumer who declares the key refuses it.
 
 A public key is written as `ed25519:` and 64 hex digits. This is the only module that signs. It imports securesystemslib
 (the extra `sign`) only when a key is used.

@@ -357,7 +357,7 @@ def test_one_flipped_byte_in_a_set_is_an_integrity_error(workspace: Path, where:
     content[int(where * len(content)) if 0 < where < 1 else int(where)] ^= 1
     path.write_bytes(bytes(content))
 
-    assert "set.parquet is not the file of its manifest" in refused(workspace, "evaluate", "pooled", code=5)
+    assert "set.parquet is not the file in its manifest" in refused(workspace, "evaluate", "pooled", code=5)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ def check_approvals(
         rule = required[channel]
         approvers = approved_by(store, name, version, policy=policy, keys=rule.by)
         if len(approvers) < rule.at_least:
+            noun = "approval" if rule.at_least == 1 else "approvals"
             raise Undecided(
-                f"{subject}: {channel} needs {rule.at_least} approvals under the policy {policy[:12]}…, and it has "
+                f"{subject}: {channel} needs {rule.at_least} {noun} under the policy {policy[:12]}…, and it has "
                 f"{len(approvers)}. A holder of one of the {len(rule.by)} keys approves it with "
                 f"`fair-distill approve {name}@sha256:{version} --key FILE`"
             )

@@ -146,7 +146,7 @@ def resolve(entries: Sequence[Entry], selector: str) -> str:
         matches = [version for version in versions if version.startswith(digest[1])]
         if len(matches) != 1:
             raise ConfigError(
-                f"{len(matches)} of {len(versions)} versions start with the digits of {reference}; pass more or other digits"
+                f"{len(matches)} of {len(versions)} versions start with the digits of {reference}; pass others"
             )
         return matches[0]
     if selector not in channels(entries):

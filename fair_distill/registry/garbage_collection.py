@@ -124,8 +124,8 @@ def check_ledgers(store: RegistryStore, known_heads: KnownHeads, *, now: datetim
     datasets = names(store)
     if not datasets:
         raise ConfigError(
-            f"{known_heads.url or 'this location'} has no ledger: it is not a registry, or its ledgers are lost. Nothing "
-            "was removed. Change --registry"
+            f"{known_heads.url or 'this location'} has no ledger: it is not a registry, or its ledgers are lost. "
+            "Nothing was removed. Change --registry"
         )
     known = {*datasets, *remembered, *known_heads.confirmed, *(anchor.name for _, anchor in anchored)}
     ledgers = {name: read_ledger(store, name) for name in sorted(known)}

@@ -166,7 +166,7 @@ def promote(
     """
     if channel not in order:
         raise ConfigError(
-            f"channel is {channel!r}; params.yaml: release.channels has {', '.join(order)}. Use one of these, or add it there"
+            f"channel is {channel!r}; params.yaml: release.channels has {', '.join(order)}. Use one of these, or add it"
         )
     entries = read_to_write(store, name)
     number = version_number(entries, version)

@@ -64,11 +64,11 @@ def test_only_what_nothing_names_goes_and_only_at_the_second_look(place: Place):
 
     look = GarbageRecord(NOW, garbage(store, now=NOW))
     assert set(look.keys) == left
-    with pytest.raises(ConfigError, match="a publication may be under way"):
+    with pytest.raises(ConfigError, match="a publication may be running"):
         remove(store, look, now=NOW + DAY - timedelta(seconds=1), delete=store.remove)
     assert set(remove(store, look, now=NOW + DAY, delete=store.remove)) == left
 
-    # Announcements that are old go too; these are of the moment of the first look.
+    # Announcements that are old go too; these are of the first run.
     assert place.files() == before
     assert verify(NAME, registry=place.url)
 
@@ -134,7 +134,7 @@ def announced_at(place: Place, now: datetime) -> None:
     """Announce the publication of LOST."""
     keys = [*(object_key(file.md5) for file in LOST.manifest.files), *dvc_files(LOST.manifest, LOST.provenance)]
     keys += [manifest_key(LOST.version), evidence_key(LOST.version, "provenance", sha256(LOST.provenance))]
-    announce(place.store(), NAME, LOST.version, keys, now=now, nonce="publication")
+    announce(place.store(), NAME, LOST.version, keys, actor=Actor("ada", now, "publication"))
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_ledger_that_was_cut_between_the_looks_is_refused(place: Place, tmp_pa
         place.remove(entry_key(NAME, number))
     store, before = place.store(), place.files()
 
-    with pytest.raises(IntegrityError, match="had 8 entries at the first look"):
+    with pytest.raises(IntegrityError, match="had 8 entries at the first run"):
         remove(store, look, now=NOW + 2 * DAY, delete=store.remove)
     assert place.files() == before
 

@@ -456,7 +456,7 @@ def test_a_ledger_that_was_tampered_with_takes_no_promotion(registry: Place):
     reseal_an_edited_entry(registry)
     edited = registry.files()
 
-    with pytest.raises(IntegrityError, match="entry 4 of digits's ledger follows on"):
+    with pytest.raises(IntegrityError, match="entry 4 of digits's ledger follows"):
         promote(registry.store(), OTHER)
 
     assert registry.files() == edited

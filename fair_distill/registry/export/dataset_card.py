@@ -103,8 +103,9 @@ def intended_use(version: RegisteredVersion, *, escape: Escape = str) -> str:
     card = version.manifest.card
     return (
         f"Use it to train classifiers of {', '.join(map(escape, card.classes))} with the recipe below, for a "
-        "population like the one that the examples were taken from. Do not use it to learn what the groups look like, to train "
-        "with another recipe without new measurements, or for decisions about people without a responsible person."
+        "population like the one that the examples were taken from. Do not use it to learn what the groups look like, "
+        "to train with another recipe without new measurements, or for decisions about people for which no person is "
+        "responsible."
     )
 
 
