@@ -20,7 +20,7 @@ demo: .venv/.ready ## Run the pipeline on handwritten digits, up to a promoted v
 	@fair-distill publish
 	@fair-distill promote --to production
 	@python examples/consume.py digits@production artifacts/prepared/gate.arrow
-	@fair-distill where
+	@fair-distill table --paths
 
 test: lint ## Run the linters and the fast tests. Every change must pass them.
 	python -m pytest --numprocesses auto --dist loadfile

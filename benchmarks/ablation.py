@@ -34,10 +34,11 @@ from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
-from fair_distill.evaluation.evaluate import evaluate
+from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.evaluation.references import subset
 from fair_distill.files import write_bytes
-from fair_distill.gate.metrics import METRICS, mean_confusion
+from fair_distill.gate.confusion import mean_confusion
+from fair_distill.gate.metrics import PREDICTION_METRICS
 
 NETWORK = {"name": "convnet", "width": 32, "depth": 3}
 MOVES = ["crop", "cutout", "scale", "rotate"]
@@ -295,7 +296,7 @@ def measured(name: str, seed: int, plan: Plan) -> dict[str, Any]:
             images, labels = made.images, made.labels
         spent = time.process_time() - began
         recipe = TrainingRecipe(**(RECIPE | row.recipe), formation=formation, mean=normalise.mean, std=normalise.std)
-        predictions = evaluate(
+        predictions = train_and_predict(
             images,
             labels,
             recipe,
@@ -316,8 +317,10 @@ def measured(name: str, seed: int, plan: Plan) -> dict[str, Any]:
         "row": name,
         "seed": seed,
         "seconds_on_this_device": round(spent, 1),
-        "mean_rates": {metric: METRICS[metric](mean_confusion(tables)) for metric in shown},
-        "per_network": {metric: float(np.mean([METRICS[metric](table) for table in tables])) for metric in shown},
+        "mean_rates": {metric: PREDICTION_METRICS[metric].value(mean_confusion(tables)) for metric in shown},
+        "per_network": {
+            metric: float(np.mean([PREDICTION_METRICS[metric].value(table) for table in tables])) for metric in shown
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""The data contract on a million examples: seconds and memory of `fair-distill validate`, start-up and all.
+"""The data contract on a million examples: seconds and memory of `fair-distill stage validate`, start-up and all.
 
     python -m benchmarks.contract [--rows 1000000] [--folder DIR]
 

@@ -1,4 +1,4 @@
-"""What `fair-distill estimate` says against what the stages then take, over a grid of configurations.
+"""What `fair-distill stage estimate` says against what the stages then take, over a grid of configurations.
 
     python -m benchmarks.estimate [--points 8] [--rounds 3]
 
@@ -92,13 +92,13 @@ def command(root: Path, *words: str) -> tuple[float, float, str]:
 
 
 def estimated(root: Path) -> None:
-    """Print what `fair-distill estimate` says, in CPU seconds."""
+    """Print what `fair-distill stage estimate` says, in CPU seconds."""
     from fair_distill.cli.progress import peak_memory_mb
     from fair_distill.config import load_config
-    from fair_distill.stages.estimate import Meters, estimate
+    from fair_distill.stages.estimate import Meters, estimate_run
     from fair_distill.workspace import Workspace
 
-    rows = estimate(Workspace(root), load_config(root / "params.yaml"), meters=Meters(cpu_seconds, peak_memory_mb))
+    rows = estimate_run(Workspace(root), load_config(root / "params.yaml"), meters=Meters(cpu_seconds, peak_memory_mb))
     print(json.dumps([asdict(row) for row in rows]))
 
 

@@ -25,8 +25,8 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
-from fair_distill.evaluation.evaluate import evaluate
-from fair_distill.gate.metrics import METRICS
+from fair_distill.evaluation.evaluate import train_and_predict
+from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.seeds import torch_generator
 
 CPU = torch.device("cpu")
@@ -149,7 +149,7 @@ def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedD
         mean=pixels.mean,
         std=pixels.std,
     )
-    predictions = evaluate(
+    predictions = train_and_predict(
         images,
         labels,
         recipe,
@@ -163,7 +163,7 @@ def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedD
     )
     tables = [predictions.confusion(0, number) for number in range(seeds)]
     return {
-        name: float(np.mean([METRICS[metric](table) for table in tables]))
+        name: float(np.mean([PREDICTION_METRICS[metric].value(table) for table in tables]))
         for name, metric in (("accuracy", "accuracy"), ("eodm", "eo_diag_max"), ("eoda", "eo_diag_mean"))
     }
 

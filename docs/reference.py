@@ -1,8 +1,8 @@
-"""The reference pages that come from the code itself: the commands and the keys of params.yaml.
+"""Write the reference pages that are generated from the code: the commands and the keys of params.yaml.
 
     python docs/reference.py
 
-They are written anew whenever the documentation is built, and a test holds the checked-in pages against the code.
+The documentation build writes these pages again, and a test compares the checked-in pages with the code.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from fair_distill.cli import _parser
+from fair_distill.cli import build_parser
+from fair_distill.cli.parser import Parser
 from fair_distill.config import Config
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
@@ -22,54 +23,60 @@ PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 
 def commands() -> str:
     """Return every command with its arguments, from the parser."""
+    parser = build_parser()
     lines = [
         "# Commands\n",
-        "`fair-distill --help` lists them, `fair-distill COMMAND --help` explains one. `--workspace DIR` before a "
-        "command says where `params.yaml` lies, `--no-color` takes the colours away (so does `NO_COLOR` in the "
-        "environment), and `--version` says which release this is. What the exit codes mean: "
-        "[exit codes](exit-codes.md).\n",
+        "Run `fair-distill --help` for the list of commands, and `fair-distill COMMAND --help` for one of them. Global "
+        "options go before the command:\n",
+        *_arguments(parser),
+        "\nThe spellings of earlier releases, such as `fair-distill distill` for `fair-distill stage distill`, still "
+        "work. [Exit codes](exit-codes.md) explains the exit codes.\n",
     ]
-    for names, sub in _leaves(_parser(), ()):
-        usage = " ".join(sub.format_usage().removeprefix("usage: ").split())
-        lines.append(f"## fair-distill {' '.join(names)}\n\n{sub.description or ''}\n\n```text\n{usage}\n```\n")
-        shown = [action for action in sub._actions if not isinstance(action, argparse._HelpAction)]
-        lines += [f"- {_named(action)}: {_said(action)}" for action in shown]
+    for names, command in _leaves(parser, ()):
+        usage = " ".join(command.format_usage().removeprefix("usage: ").split())
+        lines.append(
+            f"## fair-distill {' '.join(names)}\n\n{' '.join((command.description or '').split())}\n\n"
+            f"```text\n{usage}\n```\n"
+        )
+        lines += _arguments(command)
         lines.append("")
     return "\n".join(lines)
 
 
-def _leaves(
-    parser: argparse.ArgumentParser, names: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not below:
+def _leaves(parser: Parser, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Parser]]:
+    if not parser.subcommands:
         yield names, parser
-    for action in below:
-        for name, sub in action.choices.items():
-            yield from _leaves(sub, (*names, name))
+    for name, command in parser.subcommands.items():
+        yield from _leaves(command, (*names, name))
 
 
-def _named(action: argparse.Action) -> str:
-    shown = action.metavar or action.dest.upper()
-    if not action.option_strings:
-        return f"`{shown}`"
-    options = ", ".join(f"`{option}`" for option in action.option_strings)
-    return options if action.nargs == 0 else f"{options} `{shown}`"
+def _arguments(command: Parser) -> list[str]:
+    shown = [
+        argument for argument in command.arguments if argument.dest != "help" and argument.help != argparse.SUPPRESS
+    ]
+    return [f"- {_signature(argument)}: {_meaning(argument)}" for argument in shown]
 
 
-def _said(action: argparse.Action) -> str:
-    choices = "" if action.choices is None else f"one of {', '.join(f'`{choice}`' for choice in action.choices)}"
-    return "; ".join(part for part in ((action.help or "").replace("%%", "%"), choices) if part)
+def _signature(argument: argparse.Action) -> str:
+    value = argument.metavar or argument.dest.upper()
+    if not argument.option_strings:
+        return f"`{value}`"
+    options = ", ".join(f"`{option}`" for option in argument.option_strings)
+    return options if argument.nargs == 0 else f"{options} `{value}`"
+
+
+def _meaning(argument: argparse.Action) -> str:
+    return (argument.help or "").replace("%%", "%")
 
 
 def params() -> str:
-    """Return every key of params.yaml with its type and meaning, from the sections and the repository's own file."""
+    """Return every key of params.yaml with its type and meaning, from the sections and the repository's params.yaml."""
     lines = [
         "# params.yaml, key by key\n",
-        "Everything that changes a result stands here; there are no defaults in the code. Every key is needed unless "
-        "it says *optional*, and a key that is not listed is refused. A *choice* is a name, or `{name: NAME, …}` with "
-        "its options: what can be chosen stands in [methods](methods.md), and of sources in "
-        "[your own data](own-data.md).\n",
+        "This page lists the keys of `params.yaml`. Everything that changes a result is in this file; the code has no "
+        "defaults. Every key is required unless it is marked *optional*, and an unknown key is an error. A *choice* is "
+        "a name, or `{name: NAME, …}` with its options. The available names are on the pages "
+        "[methods](methods.md) and, for sources of data, [your own data](own-data.md).\n",
     ]
     said = _comments()
     for key, field in Config.model_fields.items():
@@ -80,7 +87,7 @@ def params() -> str:
             lines.append(f"## {top}\n\n{kind}{f': {said[top]}' if top in said else ''}.\n")
             continue
         path = f"{top}.NAME." if kind.startswith("Names") else f"{top}."
-        lines += [f"## {top}\n\n{_about(section)}\n", "| key | is | means |", "|---|---|---|"]
+        lines += [f"## {top}\n\n{_about(section)}\n", "| key | type | meaning |", "|---|---|---|"]
         lines += [f"| `{path}{name}` | {is_a} | {means} |" for name, is_a, means in _keys(section, "", said, top)]
         lines.append("")
     return "\n".join(lines)
@@ -98,14 +105,14 @@ def _keys(section: type[BaseModel], before: str, said: dict[str, str], top: str)
 
 
 def _comments() -> dict[str, str]:
-    """Return what the repository's params.yaml says beside its keys: of `a` at the margin, and of `a.b` below it."""
+    """Return the comments of the repository's params.yaml, by the key on the same line: `a`, or `a.b` below it."""
     found: dict[str, str] = {}
     top = ""
     for line in PARAMS.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"(  )?(\w+):.*?(?:\s#\s+(.*))?$", line):
             inner, key, comment = match.groups()
             top = top if inner else key
-            if comment and top != "data":  # what it says of its data is true of the demo's alone
+            if comment and top != "data":  # The comments on `data` are about the demo.
                 found[f"{top}.{key}" if inner else key] = comment.replace("|", "\\|")
     return found
 

@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from fair_distill.config import load_config
-from fair_distill.stages.sweep import Point, compared_at, points
+from fair_distill.stages.sweep import SweepPoint, point_references, sweep_points
 from flows.parameters import Repository
 from tasks.placement import task_runner
 from tasks.sweep import choose, judge_choice, tell, tune_point, tune_reference
@@ -45,8 +45,8 @@ def sweep(
     with open_clone(repository) as clone:
         say_what_runs(clone)
         revision = clone.revision
-        all_points = {point.name: point for point in points(ipc, matchers, candidates, seeds)}
-        compared = {name: compared_at(load_config(clone.workspace.params), of) for name, of in all_points.items()}
+        all_points = {point.name: point for point in sweep_points(ipc, matchers, candidates, seeds)}
+        compared = {name: point_references(load_config(clone.workspace.params), of) for name, of in all_points.items()}
         needed_by = {of: all_points[name] for name, them in compared.items() for of in them}
         said: dict[Any, Any] = {
             of: tune_reference.submit(repository, revision, point, of) for of, point in needed_by.items()
@@ -67,7 +67,7 @@ def sweep(
     return told
 
 
-def _told(point: Point) -> str:
+def _told(point: SweepPoint) -> str:
     return (
         f"params.yaml: seed: {point.seed}, distill.ipc: {point.ipc}, distill.matcher: {point.matcher}, "
         f"release.candidate: {point.candidate}"

@@ -7,10 +7,10 @@ from typing import Any
 from prefect import unmapped
 from prefect.logging import get_run_logger
 
-from fair_distill import stages
 from fair_distill.config import Config, load_config
 from fair_distill.errors import ConfigError
-from fair_distill.evaluation.shards import Part
+from fair_distill.evaluation.shards import Shard
+from fair_distill.stages.evaluate import evaluate_shard, evaluation_shards
 from tasks.task_options import device, step, went_down
 from tasks.workspace import Clone, open_clone
 
@@ -18,7 +18,7 @@ CHECKPOINTS = "FAIR_DISTILL_CHECKPOINTS"
 
 
 @step("evaluate {name}: {part}", hours=24, again=went_down, computes=True)
-def evaluate_part(repository: str, revision: str, lock: str | None, name: str, part: Part) -> None:
+def evaluate_part(repository: str, revision: str, lock: str | None, name: str, part: Shard) -> None:
     """Train the networks of one part on a set, and keep what they say where the stage `evaluate` finds it.
 
     What it is trained on was made already: DVC's shared cache has it, or the remote.
@@ -26,7 +26,7 @@ def evaluate_part(repository: str, revision: str, lock: str | None, name: str, p
     with open_clone(repository, revision=revision, lock=lock) as clone:
         config = load_config(clone.workspace.params)
         clone.dvc.repro(_made_by(config, name), say=get_run_logger().info, pull=True)
-        done = stages.evaluate_part(
+        done = evaluate_shard(
             clone.workspace, config, name, part, device=device(), checkpoints=os.environ.get(CHECKPOINTS)
         )
         get_run_logger().info("%s: %s%s", name, part, "" if done else " was there already")
@@ -50,7 +50,7 @@ def evaluate_everywhere(clone: Clone) -> None:
     if not due:
         return
     clone.dvc.push(say=get_run_logger().info)
-    parts = stages.parts(config, device=device())
+    parts = evaluation_shards(config, device=device())
     names, shares = zip(*((name, part) for name in due for part in parts), strict=True)
     where: Any = unmapped(clone.repository), unmapped(clone.revision), unmapped(clone.lock)
     evaluate_part.map(*where, list(names), list(shares)).result()

@@ -7,10 +7,12 @@ from pathlib import Path
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
-from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.writer import open_to_write
+from fair_distill.stages.context import reserve_attempt
+from fair_distill.stages.promote import promote_version
+from fair_distill.stages.publish import publish_set
 from fair_distill.statements import SIGNING_KEY, signer
 from tasks.run_page import tell_report, tell_set, tell_table
 from tasks.task_options import step, unanswered
@@ -34,9 +36,7 @@ def reserve(clone: Clone) -> int:
     """
     place, store = clone.workspace, open_to_write(clone.registry)
     config = load_config(place.params)
-    *_, number = stages.reserve_attempt(
-        place, config, config.release.candidate, store=store, actor=actor(datetime.now(UTC))
-    )
+    *_, number = reserve_attempt(place, config, config.release.candidate, store=store, actor=actor(datetime.now(UTC)))
     get_run_logger().info("attempt %d at this gate split", number)
     return number
 
@@ -45,7 +45,7 @@ def reserve(clone: Clone) -> int:
 def publish(clone: Clone) -> str:
     """Publish the release candidate and return its version."""
     place, now = clone.workspace, datetime.now(UTC)
-    done = stages.publish(place, load_config(place.params), registry=clone.registry, actor=actor(now))
+    done = publish_set(place, load_config(place.params), registry=clone.registry, actor=actor(now))
     get_run_logger().info("v%d %s: %s", done.number, "published" if done.new else "was published already", done.version)
     return done.version
 
@@ -54,7 +54,7 @@ def publish(clone: Clone) -> str:
 def promote(clone: Clone, channel: str) -> str:
     """Promote the release candidate to a channel, if the gate lets it; return its version."""
     place, now = clone.workspace, datetime.now(UTC)
-    done = stages.promote(place, load_config(place.params), channel, registry=clone.registry, actor=actor(now))
+    done = promote_version(place, load_config(place.params), channel, registry=clone.registry, actor=actor(now))
     get_run_logger().info("%s %s v%d", channel, "is now" if done.new else "is already", done.number)
     return done.version
 

@@ -25,14 +25,16 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from fair_distill import stages
 from fair_distill.config import Config
 from fair_distill.errors import FairDistillError
 from fair_distill.files import parse_json
+from fair_distill.gate.metrics import TABLE_COLUMNS
 from fair_distill.gate.render import markdown
 from fair_distill.gate.verdict import Verdict
-from fair_distill.report.bars import bars_svg, read_rates
+from fair_distill.report.rates import rates_markdown, read_rates
+from fair_distill.stages.report import write_report
 from fair_distill.storage.schemes import open_store
+from fair_distill.text import percent
 from fair_distill.workspace import Workspace
 from tasks.workspace import REPORTS, Clone
 
@@ -59,12 +61,12 @@ class Telling:
 
     def _show(self, reached: dict[str, Any]) -> None:
         name = f"{reached['stage']} {reached['set']}"
-        percent = 100 * reached["step"] / reached["of"]
+        done = 100 * reached["step"] / reached["of"]
         if name in self._artifacts:
-            update_progress_artifact(self._artifacts[name], percent, description=_described(name, reached))
+            update_progress_artifact(self._artifacts[name], done, description=_described(name, reached))
         else:
             self._artifacts[name] = create_progress_artifact(  # type: ignore[assignment]  # tasks are not async here
-                percent, key=key(name), description=_described(name, reached)
+                done, key=key(name), description=_described(name, reached)
             )
 
 
@@ -97,24 +99,32 @@ def tell_set(workspace: Workspace, name: str, *, pictures: bool) -> None:
 
 
 def tell_rates(rates: bytes, name: str) -> None:
-    """Show per class and group how often networks trained on a set were right, as a table and as bars."""
+    """Show the recall of each class in each group: all values in a table, and the groups side by side."""
     rows = read_rates(rates)
     create_table_artifact(
         [
-            {"network": r.network, "class": r.label, "group": r.group, "images": r.examples, "recall": r.shown}
-            for r in rows
+            {
+                "network": rate.network,
+                "class": rate.label,
+                "group": rate.group,
+                "images": rate.examples,
+                "recall": percent(rate.recall),
+            }
+            for rate in rows
         ],
         key=key(f"rates {name}"),
         description=f"{name}: the share of each class that is recognised, in each group",
     )
-    _image(bars_svg(rows, title=name).encode(), "svg+xml", key(f"groups {name}"), f"{name}: recall of each group")
+    create_markdown_artifact(
+        rates_markdown(rows), key=key(f"groups {name}"), description=f"{name}: the recall of each class in each group"
+    )
 
 
 def tell_report(clone: Clone, workspace: Workspace, config: Config, name: str) -> None:
     """Keep the report on a set of a workspace where people find it, and link to it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.html"
-        page = stages.report(workspace, config, name, registry=clone.registry, out=out).read_bytes()
+        page = write_report(workspace, config, name, registry=clone.registry, out=out).read_bytes()
     keep_page(clone, config, name, page)
 
 
@@ -145,21 +155,9 @@ def tell_table(workspace: Workspace, sets: list[str]) -> None:
         report = parse_json(workspace.evaluation(name).read_bytes(), name=str(workspace.evaluation(name)))
         outcome = Verdict.from_json(workspace.verdict(name).read_bytes(), name=name).outcome
         for network, of in report.items():
-            shown = {label: _percent(of.get(metric)) for metric, label in _COLUMNS.items()}
+            shown = {label: percent(of.get(metric), unit="") for metric, label in TABLE_COLUMNS.items()}
             rows.append({"set": name, "network": network, **shown, "verdict": outcome})
     create_table_artifact(rows, key="sets", description="all sets, %, on the gate split, mean over seeds")
-
-
-_COLUMNS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "EODM",
-    "eo_diag_mean": "EODA",
-}
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _image(content: bytes, kind: str, name: str, description: str) -> None:

@@ -2,7 +2,7 @@
 
 from prefect.logging import get_run_logger
 
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, lock_commit
 from tasks.run_page import Telling
 from tasks.task_options import step, went_down
 from tasks.workspace import out_of_sight
@@ -18,7 +18,7 @@ def bring_up_to_date(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -
 @step("keep the lock", hours=6, again=went_down)
 def keep_lock(dvc: dvc_commands.Dvc, message: str) -> str | None:
     """Commit dvc.lock and push data and commit, where there are remotes; return the commit, None if nothing is new."""
-    kept, log = dvc_commands.keep_lock(dvc, message=message), get_run_logger()
+    kept, log = lock_commit.commit_lock(dvc, message=message), get_run_logger()
     if kept is None:
         log.info("dvc.lock is as it was")
         return None

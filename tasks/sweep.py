@@ -14,10 +14,21 @@ from fair_distill.config import Config, load_config
 from fair_distill.config.loading import read_params
 from fair_distill.gate.choice import margin, smallest_that_should_pass
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages import reserve_attempt
-from fair_distill.stages import sweep as stages
-from fair_distill.stages.judge import by_itself
-from fair_distill.versioning import dvc_commands
+from fair_distill.stages.context import reserve_attempt
+from fair_distill.stages.policy import without_promoted
+from fair_distill.stages.sweep import (
+    SweepPoint,
+    SweepReference,
+    TunedPoint,
+    TuneEvaluation,
+    bound_shrinkage,
+    evaluate_on_tune,
+    judge_on_tune,
+    read_outcome,
+    sweep_report,
+    write_point_params,
+)
+from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
 from tasks.registry import actor
 from tasks.run_page import Telling, keep_page, tell_report, tell_set
@@ -26,31 +37,29 @@ from tasks.workspace import Clone, out_of_sight
 
 
 @step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down, computes=True)
-def tune_reference(repository: str, revision: str, point: stages.Point, of: stages.Compared) -> stages.OnTune:
+def tune_reference(repository: str, revision: str, point: SweepPoint, of: SweepReference) -> TuneEvaluation:
     """Make what points are compared to, as one of them needs it, and ask the tune split about it."""
     with _at(repository, revision, point) as here:
         here.bring_up_to_date(f"references@{of.name}")
-        return stages.on_tune(here.workspace, here.config, of.name, scratch=here.scratch / "tune", device=device())
+        return evaluate_on_tune(here.workspace, here.config, of.name, scratch=here.scratch / "tune", device=device())
 
 
 @step("{point.name}", hours=24, again=went_down, computes=True)
-def tune_point(
-    repository: str, revision: str, point: stages.Point, compared: Mapping[str, stages.OnTune]
-) -> stages.Tried:
+def tune_point(repository: str, revision: str, point: SweepPoint, compared: Mapping[str, TuneEvaluation]) -> TunedPoint:
     """Distil one candidate and ask the tune split about it."""
     with _at(repository, revision, point) as here:
         here.bring_up_to_date(f"distill@{point.candidate}")
         place, scratch = here.workspace, here.scratch
-        own = stages.on_tune(place, here.config, point.candidate, scratch=scratch / "tune", device=device())
+        own = evaluate_on_tune(place, here.config, point.candidate, scratch=scratch / "tune", device=device())
         said = {**compared, point.candidate: own}
-        shrink = stages.shrink_of(place)
-        return stages.tuned(place, here.config, point, said, shrink=shrink, scratch=scratch / "judge")
+        shrink = bound_shrinkage(place)
+        return judge_on_tune(place, here.config, point, said, shrink=shrink, scratch=scratch / "judge")
 
 
 @step(hours=1)
-def choose(clone: Clone, tried: list[stages.Tried]) -> str | None:
+def choose(clone: Clone, tried: list[TunedPoint]) -> str | None:
     """Show what tune says of every point, and return the name of the smallest that should pass; None if none should."""
-    limits = by_itself(load_config(clone.workspace.params).gate).limits
+    limits = without_promoted(load_config(clone.workspace.params).gate).limits
     rows = [
         {
             "point": one.point.name,
@@ -66,7 +75,7 @@ def choose(clone: Clone, tried: list[stages.Tried]) -> str | None:
 
 
 @step("judge {point.name}", hours=24, again=went_down, computes=True)
-def judge_choice(clone: Clone, point: stages.Point) -> str:
+def judge_choice(clone: Clone, point: SweepPoint) -> str:
     """Judge the one candidate that was chosen on the gate split, show it, and return the outcome.
 
     It is an attempt at that split, entered before the split is asked, whatever comes of it.
@@ -79,14 +88,14 @@ def judge_choice(clone: Clone, point: stages.Point) -> str:
         here.bring_up_to_date(f"judge@{point.candidate}")
         tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")
         tell_report(clone, here.workspace, here.config, point.candidate)
-        return stages.outcome(here.workspace, point.candidate)
+        return read_outcome(here.workspace, point.candidate)
 
 
 @step(hours=1)
-def tell(clone: Clone, tried: list[stages.Tried], chosen: str | None, outcome: str | None) -> None:
+def tell(clone: Clone, tried: list[TunedPoint], chosen: str | None, outcome: str | None) -> None:
     """Keep the page on the whole sweep where people find it, and link to it."""
     config = load_config(clone.workspace.params)
-    keep_page(clone, config, "sweep", stages.told(config, tried, chosen=chosen, outcome=outcome))
+    keep_page(clone, config, "sweep", sweep_report(config, tried, chosen=chosen, outcome=outcome))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +118,14 @@ class _Place:
 
 
 @contextmanager
-def _at(repository: str, revision: str, point: stages.Point) -> Iterator[_Place]:
+def _at(repository: str, revision: str, point: SweepPoint) -> Iterator[_Place]:
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place = Workspace(dvc_commands.cloned(repository, Path(folder) / "workspace", revision=revision))
-        config = stages.write_point(place, read_params(place.params), point)
-        with dvc_commands.Dvc(place.root) as dvc:
-            if out_of_sight(place.root, "prepare"):
-                dvc.repro("prepare", say=get_run_logger().info, force=True)
-            yield _Place(dvc, config, Path(folder))
+        place = Workspace(git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision))
+        config = write_point_params(place, read_params(place.params), point)
+        dvc = dvc_commands.Dvc(place.root)
+        if out_of_sight(place.root, "prepare"):
+            dvc.repro("prepare", say=get_run_logger().info, force=True)
+        yield _Place(dvc, config, Path(folder))
 
 
 def _shown(value: float | None) -> str:

@@ -15,7 +15,7 @@ from fair_distill.config import load_config
 from fair_distill.config.loading import stages_of
 from fair_distill.errors import ConfigError
 from fair_distill.registry.store import locate
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
 
 REPORTS = "FAIR_DISTILL_REPORTS"
@@ -45,7 +45,7 @@ class Clone:
     @property
     def revision(self) -> str:
         """The commit that other runs are to work on."""
-        found = dvc_commands.revision(self.dvc.workspace)
+        found = git_commands.revision(self.dvc.workspace)
         if found is None:
             raise ConfigError(f"{self.dvc.workspace} has no commit that other runs could clone")
         return found.removesuffix("+")
@@ -68,7 +68,7 @@ def open_clone(
 ) -> Iterator[Clone]:
     """Give a clone to run in, or with `in_place` the folder itself; a clone is removed at the end, whatever the end is.
 
-    Checkpoints outlive it, as `versioning.cloned` says.
+    Checkpoints outlive it, see `git_commands.clone_workspace`.
 
     Parameters
     ----------
@@ -76,19 +76,20 @@ def open_clone(
     """
     home = Path(repository).absolute()
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        at = home if in_place else dvc_commands.cloned(repository, Path(folder) / "workspace", revision=revision)
+        at = home
         if not in_place:
-            get_run_logger().info("a clone of %s", dvc_commands.revision(at))
+            at = git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision)
+            get_run_logger().info("a clone of %s", git_commands.revision(at))
         if lock is not None:
             (at / "dvc.lock").write_text(lock)
-        with dvc_commands.Dvc(at) as dvc:
-            beside = home if home.is_dir() else Path()
-            yield Clone(
-                repository=str(home) if home.is_dir() else repository,
-                registry=locate(registry, folder=beside),
-                reports=os.environ.get(REPORTS) or str(beside / "reports"),
-                dvc=dvc,
-            )
+        dvc = dvc_commands.Dvc(at)
+        beside = home if home.is_dir() else Path()
+        yield Clone(
+            repository=str(home) if home.is_dir() else repository,
+            registry=locate(registry, folder=beside),
+            reports=os.environ.get(REPORTS) or str(beside / "reports"),
+            dvc=dvc,
+        )
 
 
 def graph_of(clone: Clone, order: Iterable[str]) -> list[str]:

@@ -93,14 +93,10 @@ def spending() -> str:
 
 
 def metrics() -> str:
-    """Return every metric with its definition, hypothesis and bound, from its docstring."""
-    rows = []
-    for name, metric in METRICS.items():
-        what, _, decided = " ".join((metric.__doc__ or "").split()).partition("Null hypothesis")
-        null, _, bound = decided.removeprefix(": ").removeprefix(" and bound ").partition(" Bound: ")
-        rows.append([f"`{name}`", what.split(". ")[0].split(": ")[-1], null.split(". ")[0], bound or "likewise"])
+    """Return a row for every metric of METRICS."""
+    rows = ([f"`{name}`", metric.definition, metric.null_hypothesis, metric.bound] for name, metric in METRICS.items())
     header = ("metric", "what", "null hypothesis", "bound")
-    return _table(header, ([cell.strip().rstrip(".").replace("|", r"\|") for cell in row] for row in rows))
+    return _table(header, ([cell.replace("|", r"\|") for cell in row] for row in rows))
 
 
 def _shown(command: str, told: str) -> str:
@@ -131,7 +127,7 @@ def explain() -> str:
             write_evidence(root, params, names=(name,), rates=of, of=72, first_seed=number)
         ended = run(root, "explain", "pooled")
         assert ended.code == 0, ended.err
-        return _shown("explain pooled", ended.out)
+        return _shown("gate explain pooled", ended.out)
 
 
 def replay() -> str:

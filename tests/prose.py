@@ -26,8 +26,8 @@ CODE = ("fair_distill", "flows", "tasks")
 PROSE = (*CODE, "docs", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 # Each pattern is matched without regard to case; the second text says what to write instead.
 PHRASES = {
-    r"(?:^|(?<=[.:;] ))What (?!to\b|if\b|(?:does|do|did|should|can you)\b)[a-z]+\b(?!.*\?)": "name the subject",
-    r"(?:^|(?<=[.:;] ))(?:whatever|whoever|whichever|nobody who)\b": "name the subject",
+    r"(?:^|(?<=[.;] ))What (?!to\b|if\b|(?:does|do|did|should|can you)\b)[a-z]+\b(?!.*\?)": "name the subject",
+    r"(?:^|(?<=[.;] ))(?:whatever|whoever|whichever|nobody who)\b": "name the subject",
     r"\b(?:is|are|was|were) (?:no|none)\b(?! longer\b)": "is not",
     r"\b(?:is|are|was|were) (?:not )?to (?:be|have|stay|say|show|reach|hold|lie|do|go)\b": "must, should or will",
     r"\bstands?\b(?! for\b)|\bstood\b": "is, is stored, represents",
@@ -43,9 +43,9 @@ PHRASES = {
     r"\b(?:be|is|are|was) had\b": "is available, can be obtained",
     r"\bhad (?:it|they|he|there|one) (?:been|had|not)\b": "if it had",
     r"\bbe (?:it|they) (?:a|an|the|of|ever|in)\b": "whether",
-    r"\b(?:alike|likewise|thus|whereof|upon|ere|albeit|nor)\b": "a plainer word",
+    r"\b(?:alike|likewise|whereof|upon|ere|albeit)\b": "a plainer word",
     r"\bsuch as (?:has|have|is|are|was)\b": "that",
-    r"\bof itself\b|\bby itself\b": "automatically",
+    r"\bby itself\b": "automatically",
     r"\bas it stands\b|\bfares?\b|\bheld to\b|\bkeeps? its word\b": "a literal description",
 }
 FILLERS = frozenset(

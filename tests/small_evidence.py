@@ -15,7 +15,7 @@ from fair_distill.data.split_file import write_split
 from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import MANIFEST_FILE, Manifest
-from fair_distill.stages.set_record import params_of
+from fair_distill.stages.set_record import set_params
 from fair_distill.workspace import Workspace
 
 
@@ -67,9 +67,9 @@ def write_manifest(workspace: Workspace, config: Config, name: str, *, classes: 
     )
     if name in config.candidates:
         made_with = {"candidate": config.candidates[name].model_dump()}
-        params = params_of(config, "distill", "diagnostics", "nearness", **made_with)
+        params = set_params(config, "distill", "diagnostics", "nearness", **made_with)
     else:
-        params = params_of(config, reference=config.references[name].model_dump(), ipc=config.distill.ipc)
+        params = set_params(config, reference=config.references[name].model_dump(), ipc=config.distill.ipc)
     manifest = Manifest(files=(), card=card, source="c" * 64, params=params, engine=config.engine)
     write_bytes(workspace.set(name) / MANIFEST_FILE, manifest.to_json())
     return manifest.version

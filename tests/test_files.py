@@ -102,8 +102,8 @@ def test_an_unwritable_folder_is_refused_in_one_line(tmp_path: Path, name: str) 
 
 
 def test_a_missing_file_says_which_command_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent is missing; run `fair-distill prepare`, which writes it"):
-        require_file(tmp_path / "absent", made_by="fair-distill prepare")
+    with pytest.raises(DataError, match="absent is missing; run `fair-distill stage prepare`, which writes it"):
+        require_file(tmp_path / "absent", made_by="fair-distill stage prepare")
 
     assert require_file(tmp_path, made_by="nobody") == tmp_path
 

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("fair_distill", "flows", "tasks")
 # Cycles that are accepted, each with its reason.
 ALLOWED: dict[frozenset[str], str] = {
-    frozenset({"fair_distill.cli", "fair_distill.cli.completion"}): "to be removed with argparse's headings",
     frozenset(f"fair_distill.registry.{name}" for name in ("bucket", "folder", "store")): "to be removed",
 }
 # Modules without a layer, each with its reason.

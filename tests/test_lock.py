@@ -20,7 +20,7 @@ from small_workspace import REPOSITORY, SETS, small_params
 
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError, MeasurementError
 from fair_distill.versioning.dvc_graph import read_graph
-from fair_distill.versioning.dvc_lock import check_lock, same_graph
+from fair_distill.versioning.dvc_lock import check_lock
 
 JUDGED, REFERENCES = "pooled", ("full", "balanced")
 TARGETS = [f"evaluate@{name}" for name in (JUDGED, *REFERENCES)]
@@ -499,21 +499,3 @@ def test_every_graph_of_the_product_is_supported_and_resolved_as_dvc_does(tmp_pa
     assert {
         stage.name: (stage.cmd, set(stage.deps), set(stage.outs), set(stage.params)) for stage in stages.values()
     } == expected
-
-
-def test_the_graph_is_compared_with_the_base_branch_byte_for_byte(tmp_path: Path) -> None:
-    here, base = tmp_path / "here", tmp_path / "base"
-    for folder in (here, base):
-        folder.mkdir()
-    same_graph(here, base)
-    (base / "dvc.yaml").write_text("stages:\n  a: {cmd: x}\n")
-    with pytest.raises(MeasurementError, match="cannot be compared"):
-        same_graph(here, base)
-    (here / "dvc.yaml").write_text("stages:\n  a: {cmd: x}\n")
-    same_graph(here, base)
-    (here / "dvc.yaml").write_text("stages:\n  a: {cmd: y}\n")
-    with pytest.raises(IntegrityError, match=r"at line 2: '  a: \{cmd: y\}' instead of '  a: \{cmd: x\}'"):
-        same_graph(here, base)
-    (here / "dvc.yaml").write_text("stages:\n  a: {cmd: x}")
-    with pytest.raises(IntegrityError, match="at line 3: the end of the file instead of ''"):
-        same_graph(here, base)

@@ -27,11 +27,11 @@ _UNSAFE = re.compile(r"^(?:[-+*>#|=]|\d+[.)]$|#+$|:::)")
 def wrapped(text: str) -> str:
     """Return a page with its prose wrapped."""
     lines = text.splitlines()
-    return "\n".join(line for block in blocks(lines) for line in fill(block)) + "\n"
+    return "\n".join(line for block, literal in blocks(lines) for line in (block if literal else fill(block))) + "\n"
 
 
-def blocks(lines: list[str]) -> Iterator[list[str]]:
-    """Yield runs of lines that are wrapped together; a line that stays as it is comes alone."""
+def blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
+    """Yield runs of lines that are wrapped together, and whether they must stay unchanged."""
     fence, block = "", []
     for number, line in enumerate(lines):
         mark = re.match(r" *(```+|~~~+)", line)
@@ -42,19 +42,19 @@ def blocks(lines: list[str]) -> Iterator[list[str]]:
             literal = True
         if literal or _ITEM.match(line):
             if block:
-                yield block
+                yield block, False
             block = []
         if literal:
-            yield [line]
+            yield [line], True
         else:
             block.append(line)
             if line.endswith(("  ", "\\")):  # a line break that the author asked for
-                yield block
+                yield block, False
                 block = []
         if mark:
             fence = "" if fence and mark[1].startswith(fence) else fence or mark[1]
     if block:
-        yield block
+        yield block, False
 
 
 def _is_literal(line: str) -> bool:
@@ -68,9 +68,9 @@ def _is_hanging(line: str, block: list[str]) -> bool:
 
 
 def fill(block: list[str]) -> list[str]:
-    """Return one block, filled up to the width; a single literal line comes back unchanged."""
+    """Return the lines of a paragraph or list item, filled up to the width."""
     first = block[0]
-    if len(block) == 1 and (_is_literal(first) or len(first) <= WIDTH):
+    if len(block) == 1 and len(first) <= WIDTH:
         return block
     item = _ITEM.match(first)
     indent = " " * (item.end() if item else len(first) - len(first.lstrip()))

@@ -13,15 +13,16 @@ from benchmarks.reproduce.benchmarks import Prepared, prepare
 from benchmarks.reproduce.budget import Budget
 from benchmarks.reproduce.methods import Made, Task, method
 from fair_distill.errors import FairDistillError
-from fair_distill.evaluation.evaluate import evaluate
-from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion
-from fair_distill.gate.network_predictions import Answers, answers
+from fair_distill.evaluation.evaluate import train_and_predict
+from fair_distill.gate.confusion import Confusion, mean_confusion
+from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN, PREDICTION_METRICS, WORST_GROUP_ACCURACY
+from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
 from fair_distill.gate.noise_floor import noise_floor
 from fair_distill.gate.predictions import Predictions
 from fair_distill.seeds import numpy_generator, torch_generator
 
-SHOWN = ("accuracy", "worst_group_accuracy", "eo_diag_max", "eo_diag_mean")
-GAPS = ("eo_diag_max", "eo_diag_mean")
+SHOWN = (ACCURACY.name, WORST_GROUP_ACCURACY.name, EO_DIAG_MAX.name, EO_DIAG_MEAN.name)
+GAPS = (EO_DIAG_MAX.name, EO_DIAG_MEAN.name)
 Clock = Callable[[], float]
 
 
@@ -83,7 +84,7 @@ def _prepared(name: str, data: Path, paired_per_class: int) -> Prepared:
 
 
 def _tested(made: Made, prepared: Prepared, job: Job, plan: Plan) -> dict[str, Any]:
-    predictions = evaluate(
+    predictions = train_and_predict(
         made.images,
         made.labels,
         made.recipe,
@@ -98,7 +99,7 @@ def _tested(made: Made, prepared: Prepared, job: Job, plan: Plan) -> dict[str, A
     )
     return {
         test: figures(
-            answers(_only(predictions, pairs), 0),
+            network_predictions(_only(predictions, pairs), 0),
             numpy_generator(job.seed, f"reproduce.{job.benchmark}.{job.method}.{test}"),
         )
         for test, pairs in prepared.tests.items()
@@ -111,7 +112,7 @@ def _only(predictions: Predictions, pairs: range) -> Predictions:
     return replace(predictions, columns={name: column[here] for name, column in predictions.columns.items()})
 
 
-def figures(own: Answers, rng: np.random.Generator) -> dict[str, Any]:
+def figures(own: NetworkPredictions, rng: np.random.Generator) -> dict[str, Any]:
     """Return the metrics of one test in both readings, each with its floor.
 
     A gap is a maximum, so the mean over networks of each one's gap is never smaller than the gap of their mean rates.
@@ -123,14 +124,19 @@ def figures(own: Answers, rng: np.random.Generator) -> dict[str, Any]:
     runs = own.tables()
 
     def mean_of(name: str, tables: list[Confusion]) -> float:
-        return float(np.mean([METRICS[name](table) for table in tables]))
+        return float(np.mean([PREDICTION_METRICS[name].value(table) for table in tables]))
+
+    def floors_of(name: str) -> list[float | None]:
+        return [each(PREDICTION_METRICS[name].value) for each in floors]
 
     return {
         "per_network": {name: mean_of(name, runs) for name in SHOWN},
-        "mean_rates": {name: METRICS[name](mean_confusion(runs)) for name in SHOWN},
+        "mean_rates": {name: PREDICTION_METRICS[name].value(mean_confusion(runs)) for name in SHOWN},
         "floor_per_network": {
-            name: float(np.mean([value for each in floors if (value := each(METRICS[name])) is not None]))
+            name: float(
+                np.mean([value for each in floors if (value := each(PREDICTION_METRICS[name].value)) is not None])
+            )
             for name in GAPS
         },
-        "floor_mean_rates": {name: floor(METRICS[name]) for name in GAPS},
+        "floor_mean_rates": {name: floor(PREDICTION_METRICS[name].value) for name in GAPS},
     }

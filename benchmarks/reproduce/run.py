@@ -18,6 +18,7 @@ from benchmarks.reproduce.table import markdown
 from benchmarks.reproduce.workers import work
 from fair_distill.errors import ConfigError
 from fair_distill.files import write_bytes
+from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def reproduce(
 def _note(result: dict[str, Any]) -> str:
     test, found = list(result["tests"].items())[-1]
     shown = found["per_network"]
-    accuracy, worst, mean = (100 * shown[name] for name in ("accuracy", "eo_diag_max", "eo_diag_mean"))
+    accuracy, worst, mean = (100 * shown[name] for name in (ACCURACY.name, EO_DIAG_MAX.name, EO_DIAG_MEAN.name))
     return f"accuracy {accuracy:.1f}, EODM {worst:.1f}, EODA {mean:.1f} ({test})"
 
 

@@ -10,10 +10,11 @@ from benchmarks.reproduce.budget import BUDGETS
 from benchmarks.reproduce.methods import METHODS
 from benchmarks.reproduce.record import Record
 from benchmarks.reproduce.reported import COBRA, FAIRDD
+from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN
 from fair_distill.gate.quantiles import t_quantile
 
 _TESTS = {"official": "official test", "paired": "paired test"}
-_GAPS = {"eo_diag_max": "EODM", "eo_diag_mean": "EODA"}
+_GAPS = {metric.name: metric.column for metric in (EO_DIAG_MAX, EO_DIAG_MEAN)}
 _NONE = "–"
 
 Results = Sequence[dict[str, Any]]
@@ -87,7 +88,7 @@ def _ours(results: Results) -> str:
 
 
 def _cells(found: Sequence[dict[str, Any]]) -> list[str]:
-    cells = [_interval([one["per_network"]["accuracy"] for one in found])]
+    cells = [_interval([one["per_network"][ACCURACY.name] for one in found])]
     for gap in _GAPS:
         of_means = mean(one["mean_rates"][gap] for one in found)
         cells.append(f"{_interval([one['per_network'][gap] for one in found])} ({100 * of_means:.1f})")
@@ -113,8 +114,7 @@ def _beside(results: Results, cobra: dict[str, Any], fairdd: dict[str, Any]) -> 
         tests = [result["tests"] for result in results if result["method"] == name and "tests" in result]
         own = [one.get("official", one.get("paired"))["per_network"] for one in tests]
         shown = [
-            _number(100 * mean(one[metric] for one in own)) if own else _NONE
-            for metric in ("eo_diag_max", "eo_diag_mean", "accuracy")
+            _number(100 * mean(one[metric] for one in own)) if own else _NONE for metric in (*_GAPS, ACCURACY.name)
         ]
         rows.append(
             [

@@ -1,9 +1,9 @@
-"""argv to stages, and what they return to lines and exit codes. The only room that prints.
+"""The command line: `main` parses the arguments, runs a command and turns its errors into exit codes.
 
-Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input, 3 inconclusive or insufficient,
-4 measurement error, 5 integrity, 70 a fault of ours.
+This is the only package that prints. Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input,
+3 inconclusive or insufficient, 4 measurement error, 5 integrity, 70 internal error.
 
-One file for each group of commands: it adds their parsers and runs them.
+A module is named after its command or group of commands. It adds their parsers and runs them.
 """
 
 import argparse
@@ -14,40 +14,55 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fair_distill.cli import (
-    completion,
-    consumer,
     data,
     doctor,
-    estimate,
-    evaluation,
+    enforce,
+    export,
     gate,
     init,
+    promote,
+    publish,
     registry,
     report,
     run,
-    sets,
+    stage,
     table,
 )
-from fair_distill.cli.parser import Parser, ShowVersion, show_examples
-from fair_distill.cli.show import say
+from fair_distill.cli.aliases import without_aliases
+from fair_distill.cli.output import print_line, print_page
+from fair_distill.cli.parser import Parser
 from fair_distill.errors import FairDistillError, FairDistillWarning
 from fair_distill.plugins import workspace_modules
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
+
+SHELLS = ("bash", "zsh", "fish")
+# Commands of daily use first, then the groups. `--help` lists them in this order.
+_DAILY = (init, doctor, run, table, enforce, report, publish, promote)
+_GROUPS = (data, stage, gate, registry, export)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code."""
-    arguments = _parser().parse_args(argv)
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : the words after `fair-distill` (default: those of this process)
+
+    Returns
+    -------
+    the exit code
+    """
+    arguments = build_parser().parse_args(without_aliases(sys.argv[1:] if argv is None else argv))
     if arguments.no_color:
-        os.environ["NO_COLOR"] = "1"  # which is also how a whole environment says so
-    # Threads that wait for each other sleep instead of spinning; read once, when torch is loaded. On a machine that
-    # does other work too, spinning made a stage five times slower.
+        os.environ["NO_COLOR"] = "1"
+    # OpenMP threads that wait for each other sleep instead of spinning. On a busy machine, spinning made a stage five
+    # times slower. OpenMP reads the variable once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "registry" in arguments:  # beside the workspace, for every command that is told none
+    if "registry" in arguments:  # only commands that have the option
         from fair_distill.registry.store import locate
 
         arguments.registry = locate(arguments.registry, folder=arguments.workspace)
@@ -57,10 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except FairDistillError as error:
-        say(f"fair-distill: {error}", error=True)
+        print_line(f"fair-distill: {error}", error=True)
         return error.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more
+        # Without this, the interpreter fails again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130
@@ -71,36 +87,64 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Show our own warnings like errors, one line without a file name; others as Python does."""
+    """Print the warnings of this package as one line without a file name, and others as Python does."""
     with warnings.catch_warnings():
         default = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *location: Any, **options: Any) -> None:
             if issubclass(category, FairDistillWarning):
-                say(f"fair-distill: warning: {message}", error=True)
+                print_line(f"fair-distill: warning: {message}", error=True)
             else:
-                default(message, category, *where, **options)
+                default(message, category, *location, **options)
 
         warnings.showwarning = show
         yield
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
     parser = Parser(
         prog="fair-distill",
-        description="Distil group-labelled data towards the barycenter of its groups; gate, version, load.",
-        epilog="Exit codes: 0 done or passed · 1 failed the gate · 2 usage or bad input · 3 inconclusive or "
-        "insufficient · 4 measurement error · 5 integrity · 70 a fault of ours.",
+        usage="fair-distill [--workspace DIR] [--no-color] COMMAND ...",
+        description="Distil group-labelled data into a small, fair training set; gate and publish it.",
+        epilog="Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input,\n"
+        "3 inconclusive or insufficient, 4 measurement error, 5 integrity error,\n"
+        "70 internal error",
     )
     parser.add_argument(
-        "--workspace", type=Path, default=Path(), metavar="DIR", help="where params.yaml lies (default: here)"
+        "--workspace", type=Path, default=Path(), metavar="DIR", help="the folder with params.yaml (default: .)"
     )
-    parser.add_argument("--version", action=ShowVersion, nargs=0, help="which release this is")
-    parser.add_argument("--no-color", action="store_true", help="no colours (or set NO_COLOR)")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    # In the order that --help shows.
-    making = (init, doctor, estimate, run, data, sets, evaluation, gate, table, report)
-    for group in (*making, registry, consumer, completion):
-        group.add_commands(commands)
-    show_examples(parser)
+    parser.add_argument("--no-color", action="store_true", help="print no colours (also: NO_COLOR)")
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f"print a completion script: {', '.join(SHELLS)}",
+    )
+    for module in (*_DAILY, *_GROUPS):
+        module.add_commands(parser)
     return parser
+
+
+class _PrintVersion(argparse.Action):
+    """Print the version. The lookup is slow, so it runs only if the option is given."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        import fair_distill
+
+        print_line(f"fair-distill {fair_distill.__version__}")
+        parser.exit(0)
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a script that completes commands and options in a shell."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, __: str | None = None
+    ) -> NoReturn:
+        import shtab
+
+        print_page(f"{shtab.complete(parser, shell)}\n")
+        parser.exit(0)

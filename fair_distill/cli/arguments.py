@@ -1,58 +1,119 @@
-"""What several groups of commands share: how a command is added, options, the workspace they name."""
+"""The options that several commands share, and the workspace that the command line names."""
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from fair_distill.cli.parser import Arguments, Parser
 
 if TYPE_CHECKING:
     from datetime import date
 
     from fair_distill.config import Config
+    from fair_distill.statements import Signer
     from fair_distill.workspace import Workspace
 
-Arguments: TypeAlias = argparse.Namespace
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+def add_set(command: Parser) -> None:
+    """Add the argument that names a set."""
+    command.add_argument("set", help="a name under sets in params.yaml")
 
 
-def add_command(
-    commands: Commands,
-    name: str,
-    run: Callable[[Arguments], int | None],
-    text: str,
-) -> argparse.ArgumentParser:
-    sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    sub.set_defaults(run=run)
-    return sub
+def add_reference(command: Parser, meaning: str = "dataset@channel or dataset@v3") -> None:
+    """Add the argument that names a version in a registry."""
+    command.add_argument("reference", help=meaning)
 
 
-def add_json(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--json", action="store_true", help="print JSON, for scripts")
+def add_json(command: Parser) -> None:
+    """Add `--json`."""
+    command.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
-def add_device(sub: argparse.ArgumentParser) -> None:
+def add_device(command: Parser) -> None:
+    """Add `--device`."""
     default = os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
-    sub.add_argument("--device", default=default, help=f"torch device (default: {default})")
+    command.add_argument("--device", default=default, help=f"the torch device (default: {default})")
 
 
-def add_checkpoints(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
+def add_checkpoints(command: Parser) -> None:
+    """Add `--checkpoints`."""
+    command.add_argument(
         "--checkpoints",
         default=os.environ.get("FAIR_DISTILL_CHECKPOINTS"),
         metavar="URL",
-        help="where runs are taken up from: a folder, or s3://bucket/prefix[?endpoint=URL] "
-        "(default: FAIR_DISTILL_CHECKPOINTS, else the folder `.checkpoints`)",
+        help="where checkpoints are stored: a folder or s3://bucket/prefix[?endpoint=URL] "
+        "(default: FAIR_DISTILL_CHECKPOINTS, else the folder .checkpoints)",
     )
 
 
-def add_registry(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--registry", metavar="URL", help="default: FAIR_DISTILL_REGISTRY, else `registry` in the workspace"
+def add_registry(command: Parser) -> None:
+    """Add `--registry`."""
+    command.add_argument(
+        "--registry",
+        metavar="URL",
+        help="the registry: a folder or s3://bucket/prefix "
+        "(default: FAIR_DISTILL_REGISTRY, else the folder registry in the workspace)",
     )
+
+
+def add_key(command: Parser) -> None:
+    """Add `--key`."""
+    default = os.environ.get("FAIR_DISTILL_SIGNING_KEY")
+    command.add_argument(
+        "--key",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help="the private key to sign with (default: FAIR_DISTILL_SIGNING_KEY)",
+    )
+
+
+def add_who(command: Parser, meaning: str = "your name in the ledger") -> None:
+    """Add `--who`."""
+    command.add_argument("--who", default=os.environ.get("USER", "unknown"), help=f"{meaning} (default: USER)")
+
+
+def add_lock(command: Parser) -> None:
+    """Add `--lock`."""
+    default = Path("fair-distill.lock")
+    command.add_argument(
+        "--lock", type=Path, default=default, metavar="FILE", help=f"the lock file (default: {default})"
+    )
+
+
+def add_now(command: Parser) -> None:
+    """Add `--now`."""
+    command.add_argument("--now", type=day, metavar="DATE", help="check the expiry of waivers on this day")
+
+
+def add_floor(command: Parser, *, environment: bool = True) -> None:
+    """Add `--policy-floor`.
+
+    Parameters
+    ----------
+    environment : also read FAIR_DISTILL_POLICY_FLOOR. A stage of the DVC graph does not read it, because its result
+        may depend on declared inputs only.
+    """
+    text = (
+        "the organisation's policy, which this policy may only tighten: a file, a folder with gate.yaml, or an S3 URL"
+    )
+    command.add_argument(
+        "--policy-floor", metavar="URL", help=text + " (default: FAIR_DISTILL_POLICY_FLOOR)" * environment
+    )
+
+
+def signer_of(arguments: Arguments) -> "Signer | None":
+    """Return the function that signs with the key of `--key`, or None if no key is given."""
+    if not arguments.key:
+        return None
+    from fair_distill.statements import signer
+
+    return signer(Path(arguments.key))
 
 
 def open_workspace(arguments: Arguments) -> "tuple[Workspace, Config]":
+    """Return the workspace of the command line and its configuration."""
     from fair_distill.config import load_config
     from fair_distill.workspace import Workspace
 
@@ -60,34 +121,24 @@ def open_workspace(arguments: Arguments) -> "tuple[Workspace, Config]":
     return workspace, load_config(workspace.params)
 
 
-def add_key(sub: argparse.ArgumentParser) -> None:
-    default = os.environ.get("FAIR_DISTILL_SIGNING_KEY")
-    sub.add_argument(
-        "--key", type=Path, default=default, metavar="FILE", help="signs with it (default: FAIR_DISTILL_SIGNING_KEY)"
-    )
-
-
-def add_lock(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--lock", type=Path, default=Path("fair-distill.lock"), metavar="FILE", help="the lock file")
-
-
-def add_floor(sub: argparse.ArgumentParser, *, environment: bool = True) -> None:
-    """Let an organisation's policy be named; by the environment too, but not for a stage of the graph."""
-    text = "a policy that this one may only tighten: a file, a folder with gate.yaml, or s3://bucket/prefix"
-    sub.add_argument("--policy-floor", metavar="URL", help=text + " (default: FAIR_DISTILL_POLICY_FLOOR)" * environment)
-
-
 def day(text: str) -> "date":
+    """Return a date of the command line."""
     from datetime import date
 
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"a day as 2027-03-31 was wanted; got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it as 2027-03-31") from None
 
 
-def day_to_come(arguments: Arguments) -> "date":
-    """Return the day on which waivers count: today, or a later one. An earlier day would revive expired waivers."""
+def today_or_later(arguments: Arguments) -> "date":
+    """Return the day of `--now`, or today.
+
+    Raises
+    ------
+    ConfigError
+        If `--now` is in the past: waivers that have expired would count again.
+    """
     from datetime import UTC, datetime
 
     from fair_distill.errors import ConfigError
@@ -96,7 +147,7 @@ def day_to_come(arguments: Arguments) -> "date":
     chosen: date = arguments.now or today
     if chosen < today:
         raise ConfigError(
-            f"--now is {chosen}, when waivers may have counted that have expired since; name {today} or "
-            "a later day (`fair-distill gate replay` accepts any day)"
+            f"--now is {chosen}, a day in the past, on which expired waivers would count again; pass {today} or a "
+            "later day (`fair-distill gate replay` accepts any day)"
         )
     return chosen

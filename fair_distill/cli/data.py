@@ -1,105 +1,71 @@
-"""The commands before anything is distilled: prepare, validate, data describe."""
+"""`fair-distill data`: inspect the source data. These commands write no files."""
 
 import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, add_registry, open_workspace
-from fair_distill.cli.progress import add_quiet, shown
-from fair_distill.cli.show import cell, print_json, say, say_drawn
+from fair_distill.cli.arguments import add_json, add_reference, add_registry, open_workspace
+from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.text import decimal
 
 
-def add_commands(commands: Commands) -> None:
-    add_quiet(add_command(commands, "prepare", _prepare, "read the source; write the train, tune and gate splits"))
-    sub = add_command(commands, "validate", _validate, "hold the prepared splits against the contract")
-    sub.add_argument("--docs", type=Path, metavar="DIR", help="also write the outcome as static HTML pages, to look at")
-    add_json(sub)
-    data = add_command(commands, "data", lambda _: None, "look at the data before anything is run")
-    looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    text = "Show the cells, the imbalance and the contract's outcome for the source in params.yaml; write nothing."
-    sub = looks.add_parser("describe", help=text[0].lower() + text[1:-1], description=text)
-    sub.set_defaults(run=_data_describe)
-    add_json(sub)
-    text = "Print how a published version's data are spread, for params.yaml: validate.drift.reference to name."
-    sub = looks.add_parser("reference", help=text[0].lower() + text[1:-1], description=text)
-    sub.add_argument("reference", help="dataset@channel, dataset@v3, dataset@sha256:...")
-    add_registry(sub)
-    sub.set_defaults(run=_data_reference)
+def add_commands(parser: Parser) -> None:
+    """Add the group and its commands."""
+    data = parser.add_command("data", None, "inspect the source data: describe, reference")
+    command = data.add_command(
+        "describe",
+        _describe,
+        "print the class-group cells, the imbalance and the outcome of the data contract",
+        details="Reads the source in params.yaml; writes nothing.",
+        examples=[
+            ("fair-distill data describe", "inspect the source before the first run"),
+            ("fair-distill data describe --json | jq .success", "does the data contract hold?"),
+        ],
+    )
+    add_json(command)
+    command = data.add_command(
+        "reference",
+        _reference,
+        "print the distribution of a published version's data, as JSON",
+        details="The key validate.drift.reference in params.yaml takes the path of this file.",
+        examples=[
+            ("fair-distill data reference digits@production > reference.json", "compare new data with production"),
+        ],
+    )
+    add_reference(command, "dataset@channel, dataset@v3 or dataset@sha256:DIGEST")
+    add_registry(command)
 
 
-def _prepare(arguments: Arguments) -> None:
-    from fair_distill import stages
+def _describe(arguments: Arguments) -> None:
+    from fair_distill.stages.validate import describe_data
 
-    workspace, config = open_workspace(arguments)
-    with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
-        splits = stages.prepare(workspace, config, progress=progress)
-    for name, dataset in splits.items():
-        things = "images" if dataset.schema is None else "rows"
-        say(
-            f"{name}: {len(dataset):,} {things}, {len(dataset.classes)} classes × {len(dataset.groups)} groups, "
-            f"{dataset.counts.min():,} to {dataset.counts.max():,} a cell"
-        )
-    _tell_missing_cells(splits["train"].missing_cells)
-
-
-def _tell_missing_cells(done: Mapping[str, Any]) -> None:
-    for label, counts in done.get("drop_class", {}).items():
-        say(f"dropped: class {label!r}, which lacks a group in a split; it had {sum(counts.values()):,} examples")
-    for name, groups in done.get("merge", {}).items():
-        say(f"merged: {', '.join(groups)} are the group {name!r}")
-
-
-def _data_describe(arguments: Arguments) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from fair_distill import stages
-
-    outcome = stages.describe(*open_workspace(arguments), os.environ)
+    outcome = describe_data(*open_workspace(arguments), os.environ)
     if arguments.json:
         print_json(outcome)
         return
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())
-        table = Table(title=f"{cell(split)}: {total:,} examples, {len(cells)} classes × {len(groups)} groups")
-        table.add_column("class")
-        for title in (*groups, "imbalance"):
-            table.add_column(cell(title), justify="right")
+        rows = []
         for label, counts in cells.items():
             imbalance = outcome["imbalance"][split][label]
-            numbers = [f"{counts[group]:,}" for group in groups]
-            table.add_row(cell(label), *numbers, "–" if imbalance is None else f"{imbalance:.1f}")
-        width = None if sys.stdout.isatty() else max(120, 16 * (len(groups) + 2))
-        console = Console(width=width)
-        with console.capture() as drawn:
-            console.print(table)
-        say_drawn(drawn.get())
-    _show_outcome(outcome)
+            rows.append([label, *(f"{counts[group]:,}" for group in groups), decimal(imbalance, 1)])
+        title = f"{split}: {total:,} examples, {len(cells)} classes × {len(groups)} groups"
+        print_table(title, ["class", *groups, "imbalance"], rows)
+    print_contract(outcome)
 
 
-def _data_reference(arguments: Arguments) -> None:
-    from fair_distill import stages
+def _reference(arguments: Arguments) -> None:
+    from fair_distill.stages.validate import read_published_profile
 
-    print_json(stages.reference(arguments.reference, arguments.registry))
-
-
-def _validate(arguments: Arguments) -> None:
-    from fair_distill import stages
-
-    outcome = stages.validate(*open_workspace(arguments), os.environ, pages=arguments.docs)
-    if arguments.json:
-        print_json(outcome)
-    else:
-        _show_outcome(outcome)
-        if arguments.docs is not None:
-            say(f"pages: {arguments.docs / 'index.html'}")
+    print_json(read_published_profile(arguments.reference, arguments.registry))
 
 
-def _show_outcome(outcome: dict[str, Any]) -> None:
+def print_contract(outcome: dict[str, Any]) -> None:
+    """Print the outcome of the data contract: a line for each violation, then the summary."""
     for failure in outcome["failures"]:
-        say(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
-    held = f"{outcome['expectations']} expectations held"
-    say(held if outcome["success"] else "refused: `distill` will not take these data")
+        print_line(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
+    if outcome["success"]:
+        print_line(f"{outcome['expectations']} expectations hold")
+    else:
+        print_line("the data violate the contract; `fair-distill stage distill` refuses them")

@@ -1,8 +1,8 @@
-"""`fair-distill doctor`: what is missing on this machine and in this workspace, with a way out for each failed line.
+"""`fair-distill doctor`: check this machine and this workspace, and print a fix for each problem.
 
-A check never raises and never leaves anything behind but one small object in an S3 registry, `doctor/create-only`:
-whether a store writes once and never again can only be seen by trying. Not for: whether the data are any good, which is
-`data describe`.
+A check never raises and leaves nothing behind, with one exception: it writes the small object `doctor/create-only` to
+an S3 registry, because only an attempt shows whether a store refuses to overwrite. Whether the data are suitable is
+not checked here; see `fair-distill data describe`.
 """
 
 import os
@@ -11,13 +11,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_device, add_json, add_registry
-from fair_distill.cli.show import print_json, say
+from fair_distill.cli.arguments import add_device, add_json, add_registry
+from fair_distill.cli.output import print_json, print_line
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import FairDistillError
 
 if TYPE_CHECKING:
@@ -33,53 +34,65 @@ EXTRAS = {
     "sign": ("securesystemslib",),
 }
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 2.0
+# Registries hold this object with this content already, so neither may change.
 _PROBE = "doctor/create-only"
-_MARK = b"fair-distill doctor: written once\n"
-_PATIENCE_SECONDS = 5
+_PROBE_CONTENT = b"fair-distill doctor: written once\n"
+_TIMEOUT_SECONDS = 5
 _SIGNS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
+_S3_FIX = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE); set AWS_ENDPOINT_URL if it is not Amazon S3"
+)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line: what was looked at, what was found, and what to do about it; `fix` is empty where all is well."""
+    """The result of one check, and how to fix it; `fix` is empty if nothing needs to be done."""
 
     name: str
     state: State
-    found: str
+    result: str
     fix: str = ""
 
 
-def add_commands(commands: Commands) -> None:
-    sub = add_command(
-        commands, "doctor", _doctor, "say what is missing here, and how to mend it; exits 2 if anything is"
+def add_commands(parser: Parser) -> None:
+    """Add the command."""
+    command = parser.add_command(
+        "doctor",
+        _doctor,
+        "check this machine and workspace; print a fix for each problem",
+        details="Exits with code 2 if a check fails.",
+        examples=[
+            ("fair-distill doctor", "check this machine and this workspace"),
+            ("fair-distill doctor --registry s3://bucket/registry", "can this machine publish to that registry?"),
+        ],
     )
-    add_device(sub)
-    add_registry(sub)
-    add_json(sub)
+    add_device(command)
+    add_registry(command)
+    add_json(command)
 
 
 def _doctor(arguments: Arguments) -> int:
     checks = list(examine(arguments.workspace, registry=arguments.registry, device=arguments.device))
-    failed = sum(check.state == "fail" for check in checks)
+    failures = sum(check.state == "fail" for check in checks)
     if arguments.json:
-        print_json([asdict(check) for check in checks])
+        print_json([{"name": c.name, "state": c.state, "found": c.result, "fix": c.fix} for c in checks])
     else:
         for check in checks:
-            say(f"{_SIGNS[check.state]}  {check.name + ':':18} {check.found}")
+            print_line(f"{_SIGNS[check.state]}  {check.name + ':':18} {check.result}")
             if check.fix:
-                say(f"      {'':19}→ {check.fix}")
-        say(f"{failed} of {len(checks)} checks failed" if failed else f"{len(checks)} checks, none failed")
-    return 2 if failed else 0
+                print_line(f"      {'':19}→ {check.fix}")
+        print_line(f"{failures} of {len(checks)} checks failed" if failures else f"{len(checks)} checks, none failed")
+    return 2 if failures else 0
 
 
 def examine(workspace: Path, *, registry: str, device: str) -> Iterator[Check]:
-    """Yield every check, one after the other."""
+    """Yield the result of every check."""
     yield _python()
     yield from _extras()
     yield _torch(device)
     yield _params(workspace)
     yield from _remotes(workspace)
-    yield _writes(registry)
+    yield _registry(registry)
     yield _checkpoints()
     yield _prefect(os.environ.get("PREFECT_API_URL"))
     yield _disk(workspace)
@@ -87,19 +100,18 @@ def examine(workspace: Path, *, registry: str, device: str) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    found = f"{platform.python_version()} at {sys.executable}"
-    return Check("Python", "ok", found)
+    return Check("Python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
 def _extras() -> Iterator[Check]:
     for extra, packages in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]
         if missing:
-            fix = f"pip install 'fair-distill[{extra}]', if it is to be used here"
+            fix = f"if you use it on this machine: pip install 'fair-distill[{extra}]'"
             yield Check(f"extra [{extra}]", "note", f"not installed: {', '.join(missing)}", fix)
         else:
-            shown = ", ".join(f"{name} {_version(name)}" for name in packages)
-            yield Check(f"extra [{extra}]", "ok", shown)
+            versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+            yield Check(f"extra [{extra}]", "ok", versions)
 
 
 def _version(package: str) -> str | None:
@@ -111,7 +123,7 @@ def _version(package: str) -> str | None:
 
 def _torch(device: str) -> Check:
     if _version("torch") is None:
-        return Check("device", "note", "no torch, so nothing is distilled here")
+        return Check("device", "note", "torch is not installed, so this machine cannot distil")
     try:
         import torch
 
@@ -119,12 +131,12 @@ def _torch(device: str) -> Check:
 
         torch_device(device, threads=1)
     except (FairDistillError, ImportError, OSError) as error:
-        fix = "say --device cpu (or FAIR_DISTILL_DEVICE=cpu), or install the torch build and driver for this device"
+        fix = "pass --device cpu (or set FAIR_DISTILL_DEVICE=cpu), or install torch and the driver for this device"
         return Check("device", "fail", str(error), fix)
     if not torch.cuda.is_available():
-        return Check("device", "ok", f"{device}; no CUDA device is seen")
+        return Check("device", "ok", f"{device}; torch finds no CUDA device")
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    return Check("device", "ok", f"{device}; CUDA {torch.version.cuda} sees {names}")
+    return Check("device", "ok", f"{device}; CUDA {torch.version.cuda} finds {names}")
 
 
 def _params(workspace: Path) -> Check:
@@ -134,14 +146,16 @@ def _params(workspace: Path) -> Check:
     try:
         config = load_config(Workspace(workspace).params)
     except FairDistillError as error:
-        return Check("params.yaml", "fail", str(error), "mend that key, or begin with `fair-distill init DIR`")
+        return Check(
+            "params.yaml", "fail", str(error), "correct that key, or create a workspace: fair-distill init DIR"
+        )
     sets = f"{len(config.candidates)} candidates, {len(config.references)} references"
     return Check("params.yaml", "ok", f"dataset {config.dataset!r}, {sets}")
 
 
 def _remotes(workspace: Path) -> Iterator[Check]:
     if _version("dvc") is None:
-        yield Check("DVC remotes", "note", "no dvc, so sets are not shared through it from here")
+        yield Check("DVC remotes", "note", "DVC is not installed, so this machine cannot push or pull results")
         return
     from fair_distill.versioning.dvc_commands import dvc_settings
 
@@ -156,106 +170,106 @@ def _remotes(workspace: Path) -> Iterator[Check]:
         if key.startswith("remote.") and key.endswith(".url")
     }
     if not urls:
-        fix = "dvc remote add --default shared s3://bucket/prefix, so that others can `dvc pull`"
+        fix = "to share results: dvc remote add --default shared s3://bucket/prefix"
         yield Check("DVC remotes", "note", "none", fix)
     default = settings.get("core.remote")
     for name, url in urls.items():
-        what = f"DVC remote {name}" + ("*" if name == default else "")
+        title = f"DVC remote {name}" + ("*" if name == default else "")
         endpoint = settings.get(f"remote.{name}.endpointurl")
         address = f"{url}?endpoint={endpoint}" if endpoint else url
-        made_by = "fair-distill publish" if name == "published" else "dvc push"
-        yield _reached(what, address, at=workspace / ".dvc", shown=url, made_by=made_by)
+        created_by = "fair-distill publish" if name == "published" else "dvc push"
+        yield _reachable(title, address, base=workspace / ".dvc", shown_url=url, created_by=created_by)
 
 
-def _reached(what: str, url: str, *, at: Path, shown: str, made_by: str = "dvc push") -> Check:
-    """Say whether an address answers: a folder may be written, a bucket lets itself be listed."""
+def _reachable(title: str, url: str, *, base: Path, shown_url: str, created_by: str) -> Check:
+    """Check that a location can be used: that a folder is writable, or that a bucket can be listed.
+
+    Parameters
+    ----------
+    base : the folder to which a relative `url` is relative
+    shown_url : the URL to print, without the endpoint
+    created_by : the command that creates a missing folder
+    """
     from fair_distill.storage.schemes import is_supported, open_store
 
     if "://" in url and is_supported(url):
         try:
-            open_store(url, source=what).list("files/", limit=1)
+            open_store(url, source=title).list("files/", limit=1)
         except FairDistillError as error:
-            return Check(what, "fail", str(error), _CREDENTIALS)
-        return Check(what, "ok", f"{shown} answers")
+            return Check(title, "fail", str(error), _S3_FIX)
+        return Check(title, "ok", f"{shown_url} can be listed")
     if "://" in url:
-        return Check(what, "note", f"{shown} is not checked: its scheme is not supported")
-    folder = _nearest(at / url)
+        return Check(title, "note", f"{shown_url} is not checked, because its scheme is not supported")
+    folder = _nearest_existing(base / url)
     if not os.access(folder, os.W_OK):
-        return Check(
-            what, "fail", f"{folder} may not be written", "give yourself the right, or change the remote's url"
-        )
-    there = "" if (at / url).exists() else f", which `{made_by}` makes"
-    return Check(what, "ok", f"{(at / url).resolve()}{there}")
+        return Check(title, "fail", f"{folder} is not writable", "make it writable, or change the URL of the remote")
+    missing = "" if (base / url).exists() else f" (`{created_by}` will create it)"
+    return Check(title, "ok", f"{(base / url).resolve()}{missing}")
 
 
-_CREDENTIALS = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), and AWS_ENDPOINT_URL if it is not Amazon"
-)
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
+def _nearest_existing(folder: Path) -> Path:
+    """Return the folder, or its nearest parent that exists."""
     folder = folder.resolve()
     while not folder.exists():
         folder = folder.parent
     return folder
 
 
-def _writes(registry: str) -> Check:
-    """See whether the registry writes once and never again, by trying: everything in it rests on that."""
+def _registry(url: str) -> Check:
+    """Check, by an attempt, that the registry refuses to overwrite a key. The ledger relies on it."""
     from fair_distill.registry.store import REGISTRY_VARIABLE
     from fair_distill.storage.local import LocalStore
     from fair_distill.storage.schemes import open_store
     from fair_distill.storage.store import Options
 
-    fix = "publishing needs it, consumers do not; change --registry or FAIR_DISTILL_REGISTRY"
+    fix = "only publishers need write access; to publish, change --registry or FAIR_DISTILL_REGISTRY"
     try:
         source = f"--registry or {REGISTRY_VARIABLE}"
-        store = open_store(registry, source=source, options=Options(follow_links=False))
+        store = open_store(url, source=source, options=Options(follow_links=False))
         if not isinstance(store, LocalStore):
             store.list("ledger/")
-            return _written_once(store, registry, fix=_CREDENTIALS)
-        folder = _nearest(store.root)
-        # Hidden, so that no reader of the registry sees it; beside what is there, so that it is the same file system.
-        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder) as beside:
-            there = "" if store.root.exists() else " (to be made by the first `publish`)"
-            return _written_once(LocalStore(Path(beside)), f"{registry}{there}", fix=fix)
+            return _refuses_to_overwrite(store, url, fix=_S3_FIX)
+        parent = _nearest_existing(store.root)
+        # The folder is hidden, so readers of the registry ignore it, and it is on the same file system.
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent) as folder:
+            missing = "" if store.root.exists() else " (`fair-distill publish` will create it)"
+            return _refuses_to_overwrite(LocalStore(Path(folder)), f"{url}{missing}", fix=fix)
     except FairDistillError as error:
-        return Check("registry", "fail", str(error), _CREDENTIALS if "://" in registry else fix)
+        return Check("registry", "fail", str(error), _S3_FIX if "://" in url else fix)
     except OSError as error:
-        return Check("registry", "fail", f"{registry}: {error.strerror}", fix)
+        return Check("registry", "fail", f"{url}: {error.strerror}", fix)
 
 
-def _written_once(store: "Store | RegistryStore", shown: str, *, fix: str) -> Check:
+def _refuses_to_overwrite(store: "Store | RegistryStore", url: str, *, fix: str) -> Check:
     try:
-        store.create(_PROBE, _MARK)
-        again = store.create(_PROBE, b"written twice\n")
-        kept = store.read(_PROBE) == _MARK
+        store.create(_PROBE, _PROBE_CONTENT)
+        overwritten = store.create(_PROBE, b"written twice\n")
+        unchanged = store.read(_PROBE) == _PROBE_CONTENT
     except FairDistillError as error:
         return Check("registry", "fail", str(error), fix)
-    if again or not kept:
-        return Check(
-            "registry", "fail", f"{shown} lets a key be written twice", "use a store that honours If-None-Match"
-        )
-    return Check("registry", "ok", f"{shown} writes once and never again")
+    if overwritten or not unchanged:
+        return Check("registry", "fail", f"{url} overwrites existing keys", "use a store that supports If-None-Match")
+    return Check("registry", "ok", f"{url} is writable and refuses to overwrite")
 
 
 def _checkpoints() -> Check:
     url = os.environ.get("FAIR_DISTILL_CHECKPOINTS")
     if url is None:
-        return Check("checkpoints", "ok", "in the workspace's .checkpoints")
-    return _reached("checkpoints", url, at=Path(), shown=url, made_by="fair-distill distill")
+        return Check("checkpoints", "ok", "the folder .checkpoints in the workspace")
+    return _reachable("checkpoints", url, base=Path(), shown_url=url, created_by="fair-distill stage distill")
 
 
-def _prefect(url: str | None, *, ask: Callable[[str], int] | None = None) -> Check:
+def _prefect(url: str | None, *, request: Callable[[str], int] | None = None) -> Check:
     if url is None:
-        return Check("Prefect API", "ok", "PREFECT_API_URL is not set: flows start a server of their own")
+        return Check("Prefect API", "ok", "PREFECT_API_URL is not set; each flow starts a temporary server")
     try:
-        status = (ask or _status)(f"{url.rstrip('/')}/health")
+        status = (request or _status)(f"{url.rstrip('/')}/health")
     except (OSError, ValueError) as error:
-        return Check("Prefect API", "fail", f"{url}: {error}", "start `prefect server start`, or unset PREFECT_API_URL")
+        return Check("Prefect API", "fail", f"{url}: {error}", "run `prefect server start`, or unset PREFECT_API_URL")
     if status != 200:
-        return Check("Prefect API", "fail", f"{url} answers {status}", "set PREFECT_API_KEY, or mend PREFECT_API_URL")
+        return Check(
+            "Prefect API", "fail", f"{url} answers {status}", "set PREFECT_API_KEY, or correct PREFECT_API_URL"
+        )
     return Check("Prefect API", "ok", f"{url} answers")
 
 
@@ -264,20 +278,20 @@ def _status(url: str) -> int:
     from urllib.request import Request, urlopen
 
     if not url.startswith(("http://", "https://")):
-        raise ValueError("an http:// or https:// address was wanted")
+        raise ValueError("the URL must start with http:// or https://")
     key = os.environ.get("PREFECT_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        with urlopen(Request(url, headers=headers), timeout=_PATIENCE_SECONDS) as answer:
+        with urlopen(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS) as answer:
             return int(answer.status)
     except HTTPError as error:
         return error.code
 
 
 def _disk(workspace: Path) -> Check:
-    free = shutil.disk_usage(_nearest(workspace)).free / 1e9
+    free = shutil.disk_usage(_nearest_existing(workspace)).free / 1e9
     if free < LEAST_DISK_GB:
-        fix = "make room: `dvc gc --workspace` removes what no stage of this workspace needs"
+        fix = "free some space: `dvc gc --workspace` removes results that no stage of this workspace uses"
         return Check("disk", "fail", f"{free:.1f} GB free", fix)
     return Check("disk", "ok", f"{free:,.1f} GB free")
 
@@ -285,15 +299,15 @@ def _disk(workspace: Path) -> Check:
 def _memory() -> Check:
     free = _free_memory_gb()
     if free is None:
-        return Check("memory", "note", "how much is free cannot be seen here")
+        return Check("memory", "note", "cannot measure the free memory of this machine")
     if free < LEAST_MEMORY_GB:
-        fix = "stop what else runs, or lower distill.real_per_class; `fair-distill estimate` says what is needed"
+        fix = "stop other programs, or lower distill.real_per_class; see `fair-distill stage estimate`"
         return Check("memory", "fail", f"{free:.1f} GB free", fix)
     return Check("memory", "ok", f"{free:,.1f} GB free")
 
 
 def _free_memory_gb(meminfo: Path = Path("/proc/meminfo")) -> float | None:
-    """What may be had without swapping; within a container's limit, where there is one."""
+    """Return the memory available without swapping, within the limit of the container if there is one."""
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024

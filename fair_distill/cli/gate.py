@@ -1,209 +1,248 @@
-"""The gate's commands: judge, enforce, explain, gate plan, gate reserve, gate replay."""
+"""`fair-distill gate`: plan a policy, explain its verdicts, and judge pull requests and published versions."""
 
-import argparse
-import os
-import sys
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import (
-    Arguments,
-    Commands,
-    add_command,
+    add_device,
     add_floor,
     add_json,
     add_key,
+    add_now,
     add_registry,
+    add_set,
+    add_who,
     day,
-    day_to_come,
     open_workspace,
+    signer_of,
+    today_or_later,
 )
-from fair_distill.cli.pull_request import add_pull_request
-from fair_distill.cli.show import cell, print_document, print_json, say
+from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.cli.verdicts import (
+    add_policy,
+    add_summaries,
+    open_gate,
+    print_verdict,
+    verdict_today,
+    write_summaries,
+)
+from fair_distill.text import ABSENT, decimal
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from fair_distill.config import Config
-    from fair_distill.gate.verdict import Verdict
-    from fair_distill.workspace import Workspace
+    from fair_distill.gate.plan import PowerPlan
 
 
-def add_commands(commands: Commands) -> None:
-    for name, run, text in (
-        ("judge", _judge, "write the verdict on a set; exits 0 whatever it is"),
-        ("enforce", _enforce, "judge a set again, trusting no stored verdict, and exit with the verdict's code"),
-        ("explain", _explain, "say in sentences what decides about a set: the cells, the bounds and what would help"),
+def add_commands(parser: Parser) -> None:
+    """Add the group and its commands."""
+    gate = parser.add_command("gate", None, "plan, explain and apply the policy: plan, explain, waive, …")
+    _add_plan(gate)
+    _add_explain(gate)
+    _add_reserve(gate)
+    _add_attest(gate)
+    _add_waive(gate)
+    _add_pull_request(gate)
+    _add_replay(gate)
+
+
+def _add_plan(gate: Parser) -> None:
+    command = gate.add_command(
+        "plan",
+        _plan,
+        "compute which limits the gate split can establish, and how many examples they need",
+        details="Needs no trained network, so run it before you choose the limits.",
+        examples=[
+            ("fair-distill gate plan --accuracy 0.95 0.8 --seed-sd 0.03", "for two accuracies that you expect"),
+        ],
+    )
+    command.add_argument(
+        "--accuracy", type=float, nargs="+", default=[0.95, 0.8], help="the expected accuracies (default: 0.95 0.8)"
+    )
+    command.add_argument(
+        "--seed-sd",
+        type=float,
+        default=0.02,
+        help="the expected standard deviation of a gap over seeds (default: 0.02)",
+    )
+    command.add_argument("--seeds", type=int, help="the number of seeds (default: evaluate.seeds in params.yaml)")
+    add_json(command)
+
+
+def _add_explain(gate: Parser) -> None:
+    command = gate.add_command(
+        "explain",
+        _explain,
+        "explain a verdict: the cells and bounds that decide it, and what would change it",
+        examples=[("fair-distill gate explain pooled", "explain the verdict on the set 'pooled'")],
+    )
+    add_set(command)
+    add_policy(command)
+
+
+def _add_reserve(gate: Parser) -> None:
+    command = gate.add_command(
+        "reserve",
+        _reserve,
+        "reserve an attempt at the gate split in the ledger, and write context.json",
+        details="Run it before anyone evaluates the set.",
+        examples=[("fair-distill gate reserve", "reserve an attempt for the release candidate")],
+    )
+    command.add_argument(
+        "set", nargs="?", help="a name under sets in params.yaml (default: release.candidate in params.yaml)"
+    )
+    command.add_argument(
+        "--to", metavar="CHANNEL", help="compare with the version on this channel (default: the last channel)"
+    )
+    command.add_argument(
+        "--fresh",
+        default="",
+        metavar="REASON",
+        help="state that the examples of this gate split are new, and why; starts a new error budget (alpha)",
+    )
+    add_who(command)
+    add_registry(command)
+
+
+def _add_attest(gate: Parser) -> None:
+    command = gate.add_command(
+        "attest",
+        _attest,
+        "sign the predictions of sets, on the machine that evaluated them",
+        examples=[("fair-distill gate attest --key evaluator.key", "sign the predictions of all sets")],
+    )
+    command.add_argument("sets", nargs="*", metavar="set", help="names under sets in params.yaml (default: all)")
+    add_key(command)
+
+
+def _add_waive(gate: Parser) -> None:
+    command = gate.add_command(
+        "waive",
+        _waive,
+        "add a waiver of one clause, for the current version of a set, to context.json",
+        details="The approver signs the waiver.",
+        examples=[
+            (
+                "fair-distill gate waive barycentric --clause eo_diag_max --approved-by grace \\\n"
+                '      --why "pilot in one shop" --expires 2027-03-31 --key grace.key',
+                "accept one violation until the end of March",
+            ),
+        ],
+    )
+    add_set(command)
+    command.add_argument("--clause", required=True, metavar="NAME", help="the name of the clause, as enforce prints it")
+    add_who(command, "the person who requests the waiver")
+    command.add_argument("--approved-by", required=True, metavar="NAME", help="the person who approves it")
+    command.add_argument("--why", required=True, metavar="TEXT", help="the reason; every verdict prints it")
+    command.add_argument("--expires", required=True, type=day, metavar="DATE", help="the last day on which it counts")
+    add_key(command)
+
+
+def _add_pull_request(gate: Parser) -> None:
+    command = gate.add_command(
+        "pull-request",
+        _pull_request,
+        "judge a set of a pull request by the policy of the base branch",
+        details="Run it in a checkout of the base branch. It reads the commit of the pull request from git's object "
+        "database and does not check it out.",
+        examples=[
+            ('fair-distill gate pull-request barycentric --head "$HEAD" --markdown gate.md', "in a CI job"),
+            (
+                'fair-distill gate pull-request barycentric --head "$HEAD" --evaluate',
+                "train the networks in this job (needs torch)",
+            ),
+        ],
+    )
+    add_set(command)
+    command.add_argument(
+        "--head", required=True, metavar="COMMIT", help="the newest commit of the pull request, as a full SHA"
+    )
+    command.add_argument(
+        "--repository", type=Path, metavar="DIR", help="the git repository with that commit (default: the workspace)"
+    )
+    command.add_argument(
+        "--remote",
+        metavar="REMOTE",
+        help="the DVC remote: a name in .dvc/config, a folder or s3://bucket/prefix (default: the default remote)",
+    )
+    command.add_argument(
+        "--evaluate", action="store_true", help="train and predict here instead of requiring attested predictions"
+    )
+    add_device(command)
+    add_floor(command)
+    add_now(command)
+    add_summaries(command, policy_change=False)
+
+
+def _add_replay(gate: Parser) -> None:
+    command = gate.add_command(
+        "replay",
+        _replay,
+        "judge all published versions by a policy, from stored predictions",
+        details="Needs no GPU.",
+        examples=[("fair-distill gate replay --policy strict.yaml", "the verdicts under another policy")],
+    )
+    add_registry(command)
+    add_policy(command)
+    add_json(command)
+
+
+def _plan(arguments: Arguments) -> None:
+    from fair_distill.errors import ConfigError
+    from fair_distill.gate.policy import vacuous
+    from fair_distill.stages.plan import plan_gate
+
+    workspace, config = open_workspace(arguments)
+    seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
+    for option, value, valid, allowed in (
+        ("--accuracy", arguments.accuracy, all(0 < accuracy < 1 for accuracy in arguments.accuracy), "between 0 and 1"),
+        ("--seed-sd", arguments.seed_sd, arguments.seed_sd >= 0, "0 or more"),
+        ("--seeds", seeds, seeds >= 2, "2 or more"),
     ):
-        sub = add_command(commands, name, run, text)
-        sub.add_argument("set", help="a name under sets in params.yaml")
-        _add_gate_options(sub, shows=name != "explain", environment=name != "judge")
-    text = "plan a policy for a split, reserve an attempt at it, or replay a policy over published versions"
-    gate = add_command(commands, "gate", lambda _: None, text)
-    _add_gate_commands(gate.add_subparsers(title="commands", metavar="COMMAND", required=True))
+        if not valid:
+            raise ConfigError(f"{option} is {value}; pass {allowed}")
+    plan = plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
+    if arguments.json:
+        print_json(asdict(plan))
+        return
+    _print_plan(plan, title=f"limits that fair sets can meet: {seeds} seeds, standard deviation {arguments.seed_sd:g}")
+    for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):
+        print_line(sentence)
 
 
-def _add_gate_options(sub: argparse.ArgumentParser, *, shows: bool, environment: bool = True) -> None:
-    sub.add_argument("--policy", type=Path, metavar="FILE", help="another policy than params.yaml's gate")
-    add_floor(sub, environment=environment)
-    sub.add_argument("--now", type=day, metavar="DATE", help="the day on which waivers count")
-    if shows:
-        add_json(sub)
-        sub.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
-        sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for a CI server")
-        sub.add_argument("--policy-change", type=Path, metavar="FILE", help="a diff of the policy, for the summary")
-
-
-def _add_gate_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "Say what limits the gate split can show, and how many examples a limit needs, before anything is trained."
-    sub = commands.add_parser("plan", help=text[0].lower() + text[1:-1], description=text)
-    sub.add_argument("--accuracy", type=float, nargs="+", default=[0.95, 0.8], help="assumed (default: 0.95 0.8)")
-    sub.add_argument("--seed-sd", type=float, default=0.02, help="assumed scatter of a gap over seeds (default: 0.02)")
-    sub.add_argument("--seeds", type=int, help="default: evaluate.seeds in params.yaml")
-    add_json(sub)
-    sub.set_defaults(run=_gate_plan)
-    text = "Reserve the attempt at the gate split, before predictions are looked at, and write context.json."
-    sub = commands.add_parser("reserve", help=text[0].lower() + text[1:-1], description=text)
-    sub.add_argument("set", nargs="?", help="default: release.candidate in params.yaml")
-    sub.add_argument("--to", metavar="CHANNEL", help="where it is to be compared with what is promoted (default: last)")
-    sub.add_argument("--fresh", default="", metavar="WHY", help="no example of this split was ever asked: a new alpha")
-    sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
-    add_registry(sub)
-    sub.set_defaults(run=_gate_reserve)
-    text = "Add a waiver of one clause for the present version of a set to context.json, signed by the approver."
-    sub = commands.add_parser("waive", help=text[0].lower() + text[1:-1], description=text)
-    sub.add_argument("set", help="a name under sets in params.yaml")
-    sub.add_argument("--clause", required=True, metavar="NAME", help="a clause of the policy, as enforce names it")
-    sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="who asks for the waiver")
-    sub.add_argument("--approved-by", required=True, metavar="NAME", help="the second person")
-    sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, which every verdict repeats")
-    sub.add_argument("--expires", required=True, type=day, metavar="DATE", help="the last day on which it counts")
-    add_key(sub)
-    sub.set_defaults(run=_gate_waive)
-    text = "Judge every published version anew by a policy, from stored predictions, without a GPU."
-    sub = commands.add_parser("replay", help=text[0].lower() + text[1:-1], description=text)
-    add_registry(sub)
-    _add_gate_options(sub, shows=False)
-    add_json(sub)
-    sub.set_defaults(run=_gate_replay)
-    add_pull_request(commands)
-
-
-def _judge(arguments: Arguments) -> None:
-    from fair_distill import stages
-    from fair_distill.config import load_floor
-
-    workspace, config = _open_gate(arguments)
-    floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
-    now = day_to_come(arguments) if arguments.now else None
-    _show_verdict(arguments, stages.judge(workspace, config, arguments.set, floor=floor, now=now))
-
-
-def _enforce(arguments: Arguments) -> int:
-    verdict = _verdict_today(arguments, decides=True)
-    _show_verdict(arguments, verdict)
-    return int(verdict.exit_code)
+def _print_plan(plan: "PowerPlan", *, title: str) -> None:
+    columns = ["clause", "accuracy", "limit", "chance", "80 % pass", "90 % pass", "at best", "examples a cell"]
+    rows = []
+    for row in plan.rows:
+        numbers = (row.limit, row.chance, *row.likely, row.strictest)
+        needed = " / ".join(ABSENT if count is None else f"{count:,}" for count in row.needed)
+        rows.append([row.clause, f"{row.accuracy:g}", *(decimal(number) for number in numbers), needed])
+    print_table(title, columns, rows)
 
 
 def _explain(arguments: Arguments) -> None:
     from fair_distill.gate.explain import explain
 
-    verdict = _verdict_today(arguments)
-    say(f"{arguments.set}: {verdict.outcome.upper()}")
+    verdict = verdict_today(arguments)
+    print_line(f"{arguments.set}: {verdict.outcome.upper()}")
     for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
-        say(f"  {line}")
+        print_line(f"  {line}")
 
 
-def _open_gate(arguments: Arguments) -> "tuple[Workspace, Config]":
-    """The workspace, with the policy that was named in place of its own."""
-    from fair_distill.config import load_gate
-
-    workspace, config = open_workspace(arguments)
-    if arguments.policy:
-        config = config.model_copy(update={"gate": load_gate(arguments.policy)})
-    return workspace, config
-
-
-def _today(arguments: Arguments) -> "date":
-    from datetime import UTC, datetime
-
-    day: date = arguments.now or datetime.now(UTC).date()
-    return day
-
-
-def _verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
-    from fair_distill import stages
-
-    workspace, config = _open_gate(arguments)
-    floor = stages.floor_at(arguments.policy_floor)
-    attested = decides and bool(config.gate.evaluators)
-    return stages.verdict_of(
-        workspace, config, arguments.set, floor=floor, now=day_to_come(arguments), attested=attested
-    )
-
-
-def _show_verdict(arguments: Arguments, verdict: "Verdict") -> None:
-    from fair_distill.files import require_file, write_bytes
-    from fair_distill.gate.render import junit, markdown
-
-    if arguments.json:
-        print_document(verdict.to_json())
-    else:
-        say(f"{arguments.set}: {verdict.outcome.upper()}")
-        for finding in verdict.findings:
-            say(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
-        for warning in verdict.warnings:
-            say(f"  warning: {warning}")
-        say(f"  verdict {verdict.digest}")
-    if arguments.markdown:
-        diff = arguments.policy_change
-        change = require_file(diff, made_by="git diff").read_text(encoding="utf-8", errors="replace") if diff else ""
-        write_bytes(arguments.markdown, markdown(arguments.set, verdict, change=change).encode())
-    if arguments.junit:
-        write_bytes(arguments.junit, junit(arguments.set, verdict).encode())
-
-
-def _gate_plan(arguments: Arguments) -> None:
-    from dataclasses import asdict
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from fair_distill import stages
-    from fair_distill.errors import ConfigError
-    from fair_distill.gate.policy import vacuous
-
-    workspace, config = open_workspace(arguments)
-    seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
-    if not all(0 < accuracy < 1 for accuracy in arguments.accuracy) or arguments.seed_sd < 0 or seeds < 2:
-        raise ConfigError("gate plan wants accuracies between 0 and 1, a --seed-sd of 0 or more and 2 --seeds or more")
-    plan = stages.plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
-    if arguments.json:
-        print_json(asdict(plan))
-        return
-    table = Table(title=f"what truly fair sets can show: {seeds} seeds, scatter {arguments.seed_sd:g}")
-    for title in ("clause", "accuracy", "limit", "chance", "80 % pass", "90 % pass", "at best", "examples a cell"):
-        table.add_column(title, justify="left" if title == "clause" else "right")
-    for row in plan.rows:
-        needed = " / ".join("–" if count is None else f"{count:,}" for count in row.needed)
-        numbers = (row.limit, row.chance, *row.likely, row.ever)
-        table.add_row(cell(row.clause), f"{row.accuracy:g}", *(f"{number:.3f}" for number in numbers), needed)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):
-        say(sentence)
-
-
-def _gate_reserve(arguments: Arguments) -> None:
+def _reserve(arguments: Arguments) -> None:
     from datetime import UTC, datetime
     from uuid import uuid4
 
-    from fair_distill import stages
     from fair_distill.gate.policy import alpha_at
     from fair_distill.registry.actor import Actor
+    from fair_distill.stages.context import write_context
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
-    found = stages.reserve(
+    reservation = write_context(
         workspace,
         config,
         name,
@@ -212,17 +251,29 @@ def _gate_reserve(arguments: Arguments) -> None:
         actor=Actor(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
-    told = f"{name}: attempt {found.attempt} at this split; context.json says so"
+    line = f"{name}: attempt {reservation.attempt} at this gate split, written to context.json"
     alpha = config.gate.alpha
-    say(told if alpha is None else f"{told}, and it may take a risk of {alpha_at(alpha, found.attempt):.4f}")
+    budget = "" if alpha is None else f"; its error budget is {alpha_at(alpha, reservation.attempt):.4f}"
+    print_line(line + budget)
 
 
-def _gate_waive(arguments: Arguments) -> None:
-    from fair_distill import stages
-    from fair_distill.statements import signer
+def _attest(arguments: Arguments) -> None:
+    from fair_distill.errors import ConfigError
+    from fair_distill.stages.attest import attest_predictions
+
+    sign = signer_of(arguments)
+    if sign is None:
+        raise ConfigError("attest needs a signing key; pass --key FILE or set FAIR_DISTILL_SIGNING_KEY")
+    workspace, config = open_workspace(arguments)
+    for path in attest_predictions(workspace, config, arguments.sets or config.sets, sign=sign):
+        print_line(str(path))
+
+
+def _waive(arguments: Arguments) -> None:
+    from fair_distill.stages.waive import waive_clause
 
     workspace, config = open_workspace(arguments)
-    waiver = stages.waive(
+    waiver = waive_clause(
         workspace,
         config,
         arguments.set,
@@ -231,29 +282,78 @@ def _gate_waive(arguments: Arguments) -> None:
         approved_by=arguments.approved_by,
         why=arguments.why,
         expires=arguments.expires,
-        sign=signer(Path(arguments.key)) if arguments.key else None,
+        sign=signer_of(arguments),
     )
-    say(f"{arguments.set}: {waiver.clause} is {waiver.sentence()}")
+    print_line(f"{arguments.set}: {waiver.clause} is {waiver.sentence()}")
 
 
-def _gate_replay(arguments: Arguments) -> None:
-    from dataclasses import asdict
+def _pull_request(arguments: Arguments) -> int:
+    from tempfile import TemporaryDirectory
 
-    from fair_distill import stages
+    from fair_distill.config import load_gate
+    from fair_distill.errors import FairDistillError
+    from fair_distill.files import write_bytes
+    from fair_distill.gate.render import without_verdict
+    from fair_distill.stages.policy import load_policy_floor
+    from fair_distill.stages.pull_request import PullRequest, judge_pull_request
+    from fair_distill.stages.pull_request_changes import describe_changes
+    from fair_distill.text import printable
+    from fair_distill.versioning.dvc_remote import open_remote
 
-    workspace, config = _open_gate(arguments)
-    floor = stages.floor_at(arguments.policy_floor)
-    rows = stages.replay_gate(
-        workspace, config, config.gate, registry=arguments.registry, floor=floor, now=_today(arguments)
+    workspace, config = open_workspace(arguments)
+    pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)
+    change = describe_changes(pull_request)
+    with TemporaryDirectory(prefix="fair-distill-gate-") as folder:
+        try:
+            verdict = judge_pull_request(
+                pull_request,
+                arguments.set,
+                policy=load_gate(workspace.params),
+                base_config=config,
+                remote=open_remote(workspace.root, arguments.remote),
+                folder=Path(folder),
+                floor=load_policy_floor(arguments.policy_floor),
+                now=today_or_later(arguments),
+                evaluate=arguments.evaluate,
+                device=arguments.device,
+            )
+        except FairDistillError as error:
+            # The temporary folder no longer exists when the message is read, so paths are given without it.
+            message = printable(str(error)).replace(f"{folder}/", "")
+            if arguments.markdown:
+                write_bytes(arguments.markdown, without_verdict(arguments.set, message, change=change).encode())
+            raise type(error)(message) from None
+    print_verdict(arguments, verdict)
+    write_summaries(arguments, verdict, change)
+    return int(verdict.exit_code)
+
+
+def _replay(arguments: Arguments) -> None:
+    from fair_distill.stages.policy import load_policy_floor
+    from fair_distill.stages.replay import replay_policy
+
+    workspace, config = open_gate(arguments)
+    floor = load_policy_floor(arguments.policy_floor)
+    rows = replay_policy(
+        workspace, config, config.gate, registry=arguments.registry, floor=floor, now=_replay_day(arguments)
     )
     if arguments.json:
         print_json([{**asdict(row), "changed": row.changed} for row in rows])
         return
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for row in rows:
-        counts[row.outcome] = counts.get(row.outcome, 0) + 1
-        was = "" if row.before is None else f" (was {row.before.upper()})"
-        say(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{was}")
+        counts[row.outcome] += 1
+        before = "" if row.before is None else f" (was {row.before.upper()})"
+        print_line(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{before}")
         for reason in row.reasons:
-            say(f"      {reason}")
-    say(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing is published yet")
+            print_line(f"      {reason}")
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    print_line(summary or "the registry has no published versions")
+
+
+def _replay_day(arguments: Arguments) -> "date":
+    """Return the day of `--now`, or today. A replay may look back, so a day in the past is allowed."""
+    from datetime import UTC, datetime
+
+    chosen: date = arguments.now or datetime.now(UTC).date()
+    return chosen

@@ -1,7 +1,7 @@
-"""`fair-distill init DIR`: a workspace that runs at once, to put one's own data in.
+"""`fair-distill init`: create a workspace that runs at once.
 
-Its params.yaml and dvc.yaml are the demo's own, so that what the tests run is what a team begins with; only the name
-and a comment on one's own data are put in.
+Its params.yaml and dvc.yaml are those of the demo, so a team starts with files that the tests run. The command only
+inserts the name of the dataset and a comment on custom data.
 """
 
 import re
@@ -11,12 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 from unicodedata import combining, normalize
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command
-from fair_distill.cli.show import say
+from fair_distill.cli.output import print_line
+from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.errors import ConfigError
 
-# What stands in the package, and what it is called in a workspace.
-PLACES = {
+# The path in the new workspace of each template file.
+TARGETS = {
     "params.yaml": "params.yaml",
     "dvc.yaml": "dvc.yaml",
     "context.json": "context.json",
@@ -30,59 +30,69 @@ PLACES = {
     "gitlab.yml": ".gitlab-ci.yml",
     "gate-requirements.txt": "gate-requirements.txt",
 }
-# Files that speak of the workspace by name.
-_FILLED = ("prefect.yaml", "README.md", "github.yml", "gitlab.yml")
+# Templates with placeholders for the dataset, the release and the folder.
+_WITH_PLACEHOLDERS = ("prefect.yaml", "README.md", "github.yml", "gitlab.yml")
 
 
-def add_commands(commands: Commands) -> None:
-    sub = add_command(commands, "init", _init, "lay a workspace that runs at once, to put your own data in")
-    sub.add_argument("folder", type=Path, metavar="DIR", help="made if it is not there; nothing in it is overwritten")
-    sub.add_argument("--dataset", metavar="NAME", help="the name it is published under (default: the folder's)")
+def add_commands(parser: Parser) -> None:
+    """Add the command."""
+    command = parser.add_command(
+        "init",
+        _init,
+        "create a workspace that runs at once",
+        examples=[("fair-distill init faces", "create the folder faces with the demo's configuration")],
+    )
+    command.add_argument(
+        "folder", type=Path, metavar="DIR", help="the folder; it is created if missing, and no file is overwritten"
+    )
+    command.add_argument("--dataset", metavar="NAME", help="the name in the registry (default: the name of the folder)")
 
 
 def _init(arguments: Arguments) -> None:
     from fair_distill.files import write_bytes
-    from fair_distill.versioning.dvc_commands import ensure_repository
+    from fair_distill.versioning.git_commands import ensure_repository
 
     folder = arguments.folder.resolve()
     contents = scaffold(arguments.dataset or slug(folder.name), folder)
-    taken = [place for place in contents if (folder / place).exists()]
-    if taken:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise ConfigError(f"{folder} has {taken[0]}{more} already, which are not overwritten; choose an empty folder")
-    for place, content in contents.items():
-        write_bytes(folder / place, content.encode())
-    new = ensure_repository(folder)
-    say(f"{folder}: {len(contents)} files{', and a git repository' if new else ''}")
-    say(f"next: cd {shlex.quote(str(folder))} && fair-distill doctor && dvc repro")
+    existing = [path for path in contents if (folder / path).exists()]
+    if existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise ConfigError(
+            f"{folder} already has {existing[0]}{more}; choose an empty folder, because init overwrites no file"
+        )
+    for path, content in contents.items():
+        write_bytes(folder / path, content.encode())
+    new_repository = ensure_repository(folder)
+    print_line(f"{folder}: {len(contents)} files{', and a git repository' if new_repository else ''}")
+    print_line(f"next: cd {shlex.quote(str(folder))} && fair-distill doctor && dvc repro")
 
 
 def slug(name: str) -> str:
-    """Return a folder's name as a dataset's: letters without accents, digits, '-' and '_'."""
+    """Return the name of a folder as the name of a dataset: letters without accents, digits, '-' and '_'."""
     plain = "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-") or "mine"
 
 
 def scaffold(dataset: str, folder: Path) -> dict[str, str]:
-    """Return the files of a new workspace, by their place in it.
+    """Return the files of a new workspace, by their path in it.
 
     Raises
     ------
     ConfigError
-        If the name of the dataset is none that params.yaml takes.
+        If params.yaml does not accept the name of the dataset.
     """
     if slug(dataset) != dataset:
-        raise ConfigError(f"--dataset is {dataset!r}; a name is made of letters, digits, '-' and '_'")
-    contents = {place: _template(name) for name, place in PLACES.items()}
-    filled = {"{dataset}": dataset, "{version}": version("fair-distill"), "{folder}": str(folder)}
-    for name in _FILLED:
-        for mark, value in filled.items():
-            contents[PLACES[name]] = contents[PLACES[name]].replace(mark, value)
-    contents["params.yaml"] = _own_params(contents["params.yaml"], dataset)
+        raise ConfigError(f"--dataset is {dataset!r}; use only letters, digits, '-' and '_'")
+    contents = {path: _template(name) for name, path in TARGETS.items()}
+    values = {"{dataset}": dataset, "{version}": version("fair-distill"), "{folder}": str(folder)}
+    for name in _WITH_PLACEHOLDERS:
+        for placeholder, value in values.items():
+            contents[TARGETS[name]] = contents[TARGETS[name]].replace(placeholder, value)
+    contents["params.yaml"] = _params(contents["params.yaml"], dataset)
     return contents
 
 
-def _own_params(demo: str, dataset: str) -> str:
+def _params(demo: str, dataset: str) -> str:
     named = re.sub(r"(?m)^dataset: \S+", f"dataset: {dataset}", demo)
     return named.replace("\ndata:\n", "\ndata:\n" + _template("own-data.yaml"), 1)
 

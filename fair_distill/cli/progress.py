@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fair_distill.stages.progress import Progress, Reached
+    from fair_distill.stages.progress import ProgressCallback, StageProgress
 
 Figures = dict[str, int | float | None]
 # However long a run, its log shows no more lines than these and the last.
@@ -28,7 +28,9 @@ def add_quiet(sub: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def shown(stage: str, of_set: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> "Iterator[Progress]":
+def shown(
+    stage: str, of_set: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic
+) -> "Iterator[ProgressCallback]":
     """Give a stage something to tell its progress to, and take the bar away however the stage ends."""
     from fair_distill.versioning.dvc_commands import PROGRESS
 
@@ -42,25 +44,25 @@ def shown(stage: str, of_set: str, *, quiet: bool, clock: Callable[[], float] = 
         yield lambda reached: None
 
 
-def _line(stage: str, of_set: str, reached: "Reached", figures: "Callable[[Reached], Figures]") -> None:
+def _line(stage: str, of_set: str, reached: "StageProgress", figures: "Callable[[StageProgress], Figures]") -> None:
     measured = figures(reached)
-    if reached.step == reached.of or reached.step % -(-reached.of // _LINES) == 0:
-        line = {"stage": stage, "set": of_set, "step": reached.step, "of": reached.of, **measured}
+    if reached.step == reached.steps or reached.step % -(-reached.steps // _LINES) == 0:
+        line = {"stage": stage, "set": of_set, "step": reached.step, "of": reached.steps, **measured}
         print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-def _figures(clock: Callable[[], float]) -> "Callable[[Reached], Figures]":
+def _figures(clock: Callable[[], float]) -> "Callable[[StageProgress], Figures]":
     """Return what turns steps and the moments they are told at into rates.
 
     The first step that is told starts the count: it also loads and compiles, and a run that was taken up starts late.
     """
     first: list[tuple[int, float]] = []
 
-    def measured(reached: "Reached") -> Figures:
+    def measured(reached: "StageProgress") -> Figures:
         now = clock()
         first[:] = first or [(reached.step, now)]
         steps, seconds = reached.step - first[0][0], now - first[0][1]
-        left = reached.of - reached.step
+        left = reached.steps - reached.step
         known = steps > 0 and seconds > 0
         figures: Figures = {
             "loss": None if reached.loss is None else float(f"{reached.loss:.6g}"),
@@ -90,7 +92,7 @@ def peak_memory_mb() -> float:
 
 
 @contextmanager
-def _bar(title: str, figures: "Callable[[Reached], Figures]") -> "Iterator[Progress]":
+def _bar(title: str, figures: "Callable[[StageProgress], Figures]") -> "Iterator[ProgressCallback]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -99,8 +101,8 @@ def _bar(title: str, figures: "Callable[[Reached], Figures]") -> "Iterator[Progr
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None, note="")
 
-        def told(reached: "Reached") -> None:
-            bar.update(task, completed=reached.step, total=reached.of, note=_note(figures(reached)))
+        def told(reached: "StageProgress") -> None:
+            bar.update(task, completed=reached.step, total=reached.steps, note=_note(figures(reached)))
 
         yield told
 

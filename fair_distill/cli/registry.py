@@ -1,157 +1,413 @@
-"""The commands that write to a registry: publish, approve, promote, demote, roll back, revoke, collect garbage."""
+"""`fair-distill registry`: inspect and verify published versions, pin them, and change what channels serve.
 
-import argparse
+These commands need no workspace, except `approve`, which reads the policy of params.yaml.
+"""
+
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import (
-    Arguments,
-    Commands,
-    add_command,
-    add_floor,
     add_json,
     add_key,
     add_lock,
+    add_reference,
     add_registry,
-    open_workspace,
+    signer_of,
 )
-from fair_distill.cli.show import print_document, print_json, say
+from fair_distill.cli.operations import add_write_options, begin_operation
+from fair_distill.cli.output import print_document, print_json, print_line
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.errors import ConfigError
+from fair_distill.text import percent
 
 if TYPE_CHECKING:
-    from fair_distill.registry.actor import Actor
     from fair_distill.registry.operations import Operation
     from fair_distill.registry.writer import Writer
-    from fair_distill.statements import Signer
-
-_OPERATION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
-def add_commands(commands: Commands) -> None:
-    text = "put the release candidate into the registry, under its digest, for good"
-    _add_acting(add_command(commands, "publish", _publish, text))
-    text = "sign that you agree to a version, for a channel that asks for it"
-    sub = add_command(commands, "approve", _approve, text)
-    sub.add_argument("reference", help="dataset@v3, dataset@sha256:...")
-    sub.add_argument("--policy", type=Path, metavar="FILE", help="that it is approved under (default: params.yaml)")
-    add_registry(sub)
-    add_key(sub)
-    text = "judge the release candidate again and promote it, if the gate lets it"
-    sub = add_command(commands, "promote", _promote, text)
-    sub.add_argument("--to", required=True, metavar="CHANNEL", help="a channel under release in params.yaml")
-    sub.add_argument("--reason", default="", help="why the channel moves, for who reads the ledger")
-    add_floor(sub)
-    _add_acting(sub)
-    for name, run, reference, text in (
-        ("rollback", _rollback, "dataset@channel", "return a channel to the version it had before"),
-        ("demote", _demote, "dataset@channel", "take a version off a channel, which then has none"),
-        ("revoke", _revoke, "dataset@v3, dataset@sha256:...", "withdraw a version from every consumer, for good"),
+def add_commands(parser: Parser) -> None:
+    """Add the group and its commands."""
+    registry = parser.add_command("registry", None, "inspect, verify, pin, roll back and revoke versions")
+    _add_inspection(registry)
+    _add_pins(registry)
+    _add_retraction(registry)
+    _add_keys(registry)
+    _add_gc(registry)
+
+
+def _add_inspection(registry: Parser) -> None:
+    command = registry.add_command(
+        "log",
+        _log,
+        "print the ledger of a dataset: each event with its time, author and reason",
+        examples=[
+            ("fair-distill registry log digits", "all events of the dataset 'digits'"),
+            ("fair-distill registry log digits --json | jq '.[-1]'", "the newest entry"),
+        ],
+    )
+    command.add_argument("name", help="a dataset")
+    add_registry(command)
+    add_json(command)
+    command = registry.add_command(
+        "verify",
+        _verify,
+        "check every byte that the registry stores of a dataset or a version",
+        examples=[
+            ("fair-distill registry verify digits", "all versions"),
+            ("fair-distill registry verify digits@production --json", "the version in production, for a script"),
+        ],
+    )
+    add_reference(command, "a dataset, or dataset@channel, dataset@v3 or dataset@sha256:DIGEST")
+    command.add_argument(
+        "--anchor", type=Path, metavar="FILE", help="a ledger head that `registry head` wrote and you stored elsewhere"
+    )
+    add_registry(command)
+    add_json(command)
+    command = registry.add_command(
+        "compare",
+        _compare,
+        "print how two versions differ: data, params, accuracy of each group",
+        examples=[("fair-distill registry compare digits@v3 digits@v4 --picture both.png", "and draw both sets")],
+    )
+    for letter in "ab":
+        command.add_argument(letter, metavar=letter.upper(), help="dataset@channel or dataset@v3")
+    command.add_argument("--picture", type=Path, metavar="FILE", help="write a PNG with both sets side by side")
+    add_registry(command)
+
+
+def _add_pins(registry: Parser) -> None:
+    command = registry.add_command(
+        "pin",
+        _pin,
+        "write the version that a reference names now to the lock file",
+        examples=[("fair-distill registry pin digits@production", "pin the version in production")],
+    )
+    add_reference(command)
+    add_lock(command)
+    add_registry(command)
+    command = registry.add_command(
+        "outdated",
+        _outdated,
+        "list the pins whose reference names another version now; exit with 1 if there are any",
+        examples=[("fair-distill registry outdated", "check the lock file in this folder")],
+    )
+    add_lock(command)
+
+
+def _add_retraction(registry: Parser) -> None:
+    for name, run, reference, summary, examples in (
+        (
+            "rollback",
+            _rollback,
+            "dataset@channel",
+            "return a channel to its previous version",
+            [
+                ('fair-distill registry rollback digits@production --reason "complaints"', "to the version before"),
+                (
+                    'fair-distill registry rollback digits@production --reason "complaints" \\\n'
+                    "      --operation 3f2b8c1d9e0a",
+                    "retry an operation whose result is unknown, from another machine",
+                ),
+            ],
+        ),
+        (
+            "demote",
+            _demote,
+            "dataset@channel",
+            "remove the version from a channel, which is then empty",
+            [('fair-distill registry demote digits@production --reason "drift"', "empty the channel")],
+        ),
+        (
+            "revoke",
+            _revoke,
+            "dataset@v3 or dataset@sha256:DIGEST",
+            "withdraw a version from all consumers, permanently",
+            [('fair-distill registry revoke digits@v3 --reason "contains personal data"', "withdraw version 3")],
+        ),
     ):
-        sub = add_command(commands, name, run, text)
-        sub.add_argument("reference", help=reference)
-        sub.add_argument("--reason", required=True, help="what consumers will read")
-        _add_acting(sub)
-    sub = add_command(commands, "key", _key, "make a key to sign with; print the public key to declare")
-    sub.add_argument("file", type=Path, help="where the private key goes")
-    sub = add_command(commands, "gc", _gc, "remove what crashed publications left; the first time only look")
-    sub.add_argument("look", type=Path, metavar="FILE", help="what was found the first time; removed the second")
-    sub.add_argument(
+        command = registry.add_command(name, run, summary, examples=examples)
+        add_reference(command, reference)
+        command.add_argument("--reason", required=True, help="the reason, which consumers will read")
+        add_write_options(command)
+
+
+def _add_keys(registry: Parser) -> None:
+    command = registry.add_command(
+        "approve",
+        _approve,
+        "sign your approval of a version, for a channel that requires approvals",
+        examples=[
+            (
+                "fair-distill registry approve digits@v3 --key ~/.config/fair-distill.key",
+                "under the policy in params.yaml",
+            )
+        ],
+    )
+    add_reference(command, "dataset@v3 or dataset@sha256:DIGEST")
+    command.add_argument(
+        "--policy", type=Path, metavar="FILE", help="the policy under which you approve it (default: params.yaml)"
+    )
+    add_registry(command)
+    add_key(command)
+    command = registry.add_command(
+        "head",
+        _head,
+        "print the newest entry of a ledger and its digest, to store elsewhere",
+        examples=[("fair-distill registry head digits > head.json", "for `registry verify --anchor head.json`")],
+    )
+    command.add_argument("name", help="a dataset")
+    add_key(command)
+    add_registry(command)
+    command = registry.add_command(
+        "keygen",
+        _keygen,
+        "create a signing key and print its public key",
+        examples=[("fair-distill registry keygen ~/.config/fair-distill.key", "write the private key to this file")],
+    )
+    command.add_argument("file", type=Path, help="the file for the private key; it must not exist")
+
+
+def _add_gc(registry: Parser) -> None:
+    command = registry.add_command(
+        "gc",
+        _gc,
+        "remove files that interrupted publications left in the registry",
+        details="The first run only lists them in FILE. A run a day later removes those that are still unused.",
+        examples=[
+            ("fair-distill registry gc unused.json", "list unused files; repeat a day later to remove them"),
+            ("fair-distill registry gc unused.json --anchor head.json", "on a machine that never read the ledger"),
+        ],
+    )
+    command.add_argument(
+        "look", type=Path, metavar="FILE", help="the list that the first run writes and the second reads"
+    )
+    command.add_argument(
         "--anchor",
         type=Path,
         action="append",
         default=[],
         metavar="HEAD",
-        help="a head of a ledger, kept elsewhere by `head`; once for each dataset that this machine does not remember",
+        help="a ledger head that `registry head` wrote; once for each dataset that this machine has never read",
     )
-    sub.add_argument(
+    command.add_argument(
         "--confirm-head",
         action="append",
         default=[],
         metavar="NAME=NUMBER:DIGEST",
-        help="states that a dataset's ledger is complete up to this entry; NAME=0: nothing was ever published",
+        help="confirm that the ledger of a dataset is complete up to this entry; NAME=0 if nothing was ever published",
     )
-    add_lock(sub)
-    add_registry(sub)
+    add_lock(command)
+    add_registry(command)
 
 
-def _add_acting(sub: argparse.ArgumentParser) -> None:
-    add_registry(sub)
-    add_json(sub)
-    add_key(sub)
-    sub.add_argument("--who", default=os.environ.get("USER", "unknown"), help="the name the ledger keeps")
-    sub.add_argument(
-        "--operation", metavar="ID", help="repeat an operation that was not answered; its message names the id"
-    )
+def _log(arguments: Arguments) -> None:
+    from fair_distill.registry.channels import published
+    from fair_distill.registry.verify import log
 
-
-def _publish(arguments: Arguments) -> None:
-    from fair_distill import stages
-
-    workspace, config = open_workspace(arguments)
-    with _acting(arguments, "publish", config.dataset) as (actor, _):
-        done = stages.publish(workspace, config, registry=arguments.registry, actor=actor)
+    entries = log(arguments.name, registry=arguments.registry)
     if arguments.json:
-        print_json({"dataset": config.dataset, "number": done.number, "version": done.version, "new": done.new})
+        print_json([asdict(entry) for entry in entries])
         return
-    say(f"{config.dataset}@v{done.number} {'published' if done.new else 'was published already'}: {done.version}")
+    numbers = {version: number for number, version in enumerate(published(entries), start=1)}
+    for entry in entries:
+        event = f"{entry.event} v{numbers[entry.version]}" if entry.version in numbers else entry.event
+        channel = f" {'from' if entry.event == 'demote' else 'to'} {entry.channel}" if entry.channel else ""
+        reason = f": {entry.reason}" if entry.reason else ""
+        print_line(f"{entry.number:>4}  {entry.time}  {entry.who}: {event}{channel}{reason}")
 
 
-def _promote(arguments: Arguments) -> None:
-    from fair_distill import stages
+def _verify(arguments: Arguments) -> None:
+    from fair_distill.registry.verify import verify
 
-    workspace, config = open_workspace(arguments)
-    with _acting(arguments, "promote", config.dataset, arguments.to) as (actor, _):
-        done = stages.promote(
-            workspace,
-            config,
-            arguments.to,
-            registry=arguments.registry,
-            actor=actor,
-            floor=arguments.policy_floor,
-            reason=arguments.reason,
+    files = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
+    if arguments.json:
+        print_json([file.to_dict() for file in files])
+        return
+    remarks = [file for file in files if file.remark]
+    for file in remarks:
+        print_line(f"{file.key}: {file.remark}")
+    note = f"; see the {len(remarks)} remarks above" if remarks else ""
+    size = sum(file.size for file in files)
+    print_line(f"{arguments.reference}: {len(files)} files, {size:,} bytes, all verified{note}")
+
+
+def _compare(arguments: Arguments) -> None:
+    from fair_distill.files import write_bytes
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.compare import compare_versions
+
+    a, b = (look_up(name, registry=arguments.registry, revoked=True) for name in (arguments.a, arguments.b))
+    if a.version == b.version:
+        print_line(f"{arguments.a} and {arguments.b} are both v{a.number}; there is no difference")
+        return
+    comparison = compare_versions(a, b)
+    print_line(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
+    for change in comparison.changed:
+        print_line(f"  {change.name}: {change.a} → {change.b}")
+    for pair in comparison.groups:
+        mark = " *" if pair.disjoint else ""
+        print_line(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{mark}")
+    for change in comparison.metrics:
+        print_line(f"  {change.name}: {_rate(change.a)} → {_rate(change.b)}")
+    if any(pair.disjoint for pair in comparison.groups):
+        print_line("  * the confidence intervals do not overlap")
+    if arguments.picture:
+        from fair_distill.report.pair import pair_png
+
+        write_bytes(arguments.picture, pair_png(a.set, b.set))
+
+
+def _interval(group: Any) -> str:
+    if group is None or group.accuracy is None:
+        return "not measured"
+    return _rate(group.accuracy) + (f" ({_rate(group.low)} to {_rate(group.high)})" if group.low is not None else "")
+
+
+def _rate(value: Any) -> str:
+    return "not measured" if value is None else percent(value)
+
+
+def _pin(arguments: Arguments) -> None:
+    from fair_distill.registry.client import look_up
+    from fair_distill.registry.pins import pin
+
+    version = look_up(arguments.reference, registry=arguments.registry)
+    pin(arguments.lock, arguments.reference, version.version, registry=arguments.registry)
+    print_line(f"{arguments.reference} is v{version.number} in {arguments.lock}: {version.version}")
+
+
+def _outdated(arguments: Arguments) -> int:
+    from fair_distill.registry.pins import outdated, read_pins
+
+    if not arguments.lock.exists():
+        raise ConfigError(
+            f"{arguments.lock} is missing; create it with `fair-distill registry pin REFERENCE`, or pass another file "
+            "with --lock"
         )
-    if arguments.json:
-        shown = {"channel": done.channel, "number": done.number, "version": done.version, "new": done.new}
-        print_json({"dataset": config.dataset, **shown})
-        return
-    say(f"{config.dataset}@{done.channel} {'is now' if done.new else 'is already'} v{done.number}")
+    pins = read_pins(arguments.lock)
+    changes = outdated(pins)
+    for change in changes:
+        now = f"v{change.now}" if change.now else "no version"
+        reason = f": {change.why}" if change.why else ""
+        print_line(f"{change.pin.reference} is pinned to v{change.number} and now names {now}{reason}")
+    if not changes:
+        print_line(f"{len(pins)} pins, all up to date")
+    return 1 if changes else 0
 
 
 def _approve(arguments: Arguments) -> None:
     from fair_distill.config import load_gate
-    from fair_distill.errors import ConfigError
     from fair_distill.gate.policy import policy_digest
     from fair_distill.registry.approvals import approve
     from fair_distill.registry.channels import resolve, version_number
     from fair_distill.registry.ledger import read_to_write
     from fair_distill.workspace import Workspace
 
-    sign = _signer(arguments)
+    sign = signer_of(arguments)
     if sign is None:
-        raise ConfigError("an approval is signed; name your key with --key or FAIR_DISTILL_SIGNING_KEY")
-    store, name, selector = _named(arguments)
+        raise ConfigError("approve needs a signing key; pass --key FILE or set FAIR_DISTILL_SIGNING_KEY")
+    store, name, selector = _open_reference(arguments)
     policy = policy_digest(load_gate(arguments.policy or Workspace(arguments.workspace).params))
     entries = read_to_write(store, name)
     version = resolve(entries, selector)
     approve(store, name, version, policy=policy, sign=sign)
-    say(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
+    print_line(f"{name}@v{version_number(entries, version)} is approved under the policy {policy[:12]}…")
 
 
-def _key(arguments: Arguments) -> None:
-    from fair_distill.errors import ConfigError
+def _rollback(arguments: Arguments) -> None:
+    from fair_distill.registry.channels import version_number
+    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.retraction import rollback
+
+    store, name, channel = _open_reference(arguments)
+    skipped: list[str] = []
+    with begin_operation(arguments, "rollback", name, channel) as (actor, operation):
+        entry = rollback(
+            store,
+            name,
+            channel,
+            reason=arguments.reason,
+            actor=actor,
+            on_skip=skipped.append,
+        )
+        number = version_number(read_ledger(store, name), entry.version)
+    for line in skipped:
+        print_line(f"fair-distill: skipped {line}", error=True)
+    _note_repetition(operation, f"entry {entry.number}")
+    if arguments.json:
+        print_document(entry.to_json())
+        return
+    print_line(f"{name}@{channel} is now v{number}")
+
+
+def _demote(arguments: Arguments) -> None:
+    from fair_distill.errors import Refused
+    from fair_distill.registry.channels import current, version_number, written_by
+    from fair_distill.registry.ledger import read_to_write
+    from fair_distill.registry.retraction import demote
+
+    store, name, channel = _open_reference(arguments)
+    with begin_operation(arguments, "demote", name, channel) as (actor, operation):
+        entries = read_to_write(store, name)
+        repeated = written_by(entries, actor.nonce, event="demote", channel=channel)
+        version = repeated.version if repeated else current(entries, channel)
+        if version is None:
+            raise Refused(f"{name}: channel {channel} has no version, so there is nothing to demote")
+        entry = demote(store, name, version, channel, reason=arguments.reason, actor=actor)
+    _note_repetition(operation, f"entry {entry.number}")
+    if arguments.json:
+        print_document(entry.to_json())
+        return
+    print_line(f"{name}@{channel} is now empty; v{version_number(entries, version)} was demoted: {arguments.reason}")
+
+
+def _revoke(arguments: Arguments) -> None:
+    from fair_distill.registry.channels import resolve, version_number
+    from fair_distill.registry.ledger import read_to_write
+    from fair_distill.registry.retraction import revoke
+
+    store, name, selector = _open_reference(arguments)
+    with begin_operation(arguments, "revoke", name, selector) as (actor, _):
+        entries = read_to_write(store, name)
+        version = resolve(entries, selector)
+        entry = revoke(store, name, version, reason=arguments.reason, actor=actor)
+    if arguments.json:
+        print_document(entry.to_json())
+        return
+    print_line(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
+
+
+def _note_repetition(operation: "Operation", entry: str) -> None:
+    """Report that the command continued an operation, so that the user does not take it for a second one."""
+    if operation.repeated:
+        print_line(
+            f"fair-distill: this command continued operation {operation.id}, whose result was unknown. It wrote "
+            f"{entry} once. To start another operation, run the command again",
+            error=True,
+        )
+
+
+def _head(arguments: Arguments) -> None:
+    from fair_distill.registry.verify import head
+
+    statement = head(arguments.name, registry=arguments.registry)
+    sign = signer_of(arguments)
+    print_document(statement.to_json() if sign is None else sign(statement))
+
+
+def _keygen(arguments: Arguments) -> None:
     from fair_distill.statements import new_key
 
     private, public = new_key()
     try:
-        # Never over another key, and never readable by others, not even for a moment.
+        # O_EXCL never overwrites another key. The mode applies from the start, so other users can never read the file.
         with open(os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(private)
     except OSError as error:
         raise ConfigError(f"cannot write the key {arguments.file}: {error.strerror}") from None
-    say(public)
+    print_line(public)
 
 
 def _gc(arguments: Arguments) -> None:
@@ -167,127 +423,28 @@ def _gc(arguments: Arguments) -> None:
     store = open_registry(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
     known_heads = KnownHeads(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted_keys(None))
-    pinned = [one.version for one in read_pins(arguments.lock)]
+    pinned = [pin.version for pin in read_pins(arguments.lock)]
     now = datetime.now(UTC)
     heads = check_ledgers(store, known_heads, now=now)
     if arguments.look.exists():
         record = GarbageRecord.from_json(arguments.look.read_bytes(), name=str(arguments.look))
-        gone = remove(store, record, now=now, delete=store.remove, pinned=pinned)
+        removed = remove(store, record, now=now, delete=store.remove, pinned=pinned)
         arguments.look.unlink()
-        say(f"{len(gone)} contents that belonged to nothing are removed")
+        print_line(f"removed {len(removed)} unused files")
     else:
         record = GarbageRecord(now, garbage(store, now=now, pinned=pinned), heads)
         write_bytes(arguments.look, record.to_json())
-        say(f"{len(record.keys)} contents belong to nothing; the same command in a day removes what still does")
+        print_line(f"{len(record.keys)} files are unused; run this command again in a day to remove them")
 
 
-def _rollback(arguments: Arguments) -> None:
-    from fair_distill.registry.channels import version_number
-    from fair_distill.registry.ledger import read_ledger
-    from fair_distill.registry.retraction import rollback
-
-    store, name, channel = _named(arguments)
-    skipped: list[str] = []
-    with _acting(arguments, "rollback", name, channel) as (actor, operation):
-        entry = rollback(
-            store,
-            name,
-            channel,
-            reason=arguments.reason,
-            actor=actor,
-            on_skip=skipped.append,
-        )
-        number = version_number(read_ledger(store, name), entry.version)
-    for line in skipped:
-        say(f"fair-distill: skipped {line}", error=True)
-    _show_repeated(operation, f"entry {entry.number}")
-    if arguments.json:
-        print_document(entry.to_json())
-        return
-    say(f"{name}@{channel} is now v{number}")
-
-
-def _revoke(arguments: Arguments) -> None:
-    from fair_distill.registry.channels import resolve, version_number
-    from fair_distill.registry.ledger import read_to_write
-    from fair_distill.registry.retraction import revoke
-
-    store, name, selector = _named(arguments)
-    with _acting(arguments, "revoke", name, selector) as (actor, _):
-        entries = read_to_write(store, name)
-        version = resolve(entries, selector)
-        entry = revoke(store, name, version, reason=arguments.reason, actor=actor)
-    if arguments.json:
-        print_document(entry.to_json())
-        return
-    say(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
-
-
-def _demote(arguments: Arguments) -> None:
-    from fair_distill.errors import Refused
-    from fair_distill.registry.channels import current, version_number, written_by
-    from fair_distill.registry.ledger import read_to_write
-    from fair_distill.registry.retraction import demote
-
-    store, name, channel = _named(arguments)
-    with _acting(arguments, "demote", name, channel) as (actor, operation):
-        entries = read_to_write(store, name)
-        done = written_by(entries, actor.nonce, event="demote", channel=channel)
-        version = done.version if done else current(entries, channel)
-        if version is None:
-            raise Refused(f"{name}: nothing is demoted from {channel}: nothing is in force there")
-        entry = demote(store, name, version, channel, reason=arguments.reason, actor=actor)
-    _show_repeated(operation, f"entry {entry.number}")
-    if arguments.json:
-        print_document(entry.to_json())
-        return
-    say(f"{name}@{channel} is nothing now: v{version_number(entries, version)} was demoted: {arguments.reason}")
-
-
-def _show_repeated(operation: "Operation", entry: str) -> None:
-    """Say that a command continued an operation, so that nobody takes it for another one."""
-    if operation.repeated:
-        say(
-            f"fair-distill: this is the operation {operation.id} again, which had no answer: it is {entry}, written "
-            "once. For another operation run the command again",
-            error=True,
-        )
-
-
-def _signer(arguments: Arguments) -> "Signer | None":
-    if not arguments.key:
-        return None
-    from fair_distill.statements import signer
-
-    return signer(Path(arguments.key))
-
-
-@contextmanager
-def _acting(arguments: Arguments, *act: str) -> "Iterator[tuple[Actor, Operation]]":
-    """Give the actor of a command, under the operation that the command begins or continues."""
-    from datetime import UTC, datetime
-    from uuid import uuid4
-
-    from fair_distill.errors import ConfigError
-    from fair_distill.registry.actor import Actor
-    from fair_distill.registry.client_state import cache_folder
-    from fair_distill.registry.operations import operation
-
-    chosen, now = arguments.operation, datetime.now(UTC)
-    if chosen is not None and not _OPERATION.fullmatch(chosen):
-        raise ConfigError(f"--operation is {chosen!r}; pass the id that the message of the first command names")
-    folder, url = cache_folder(), arguments.registry
-    with operation(folder, act, url=url, now=now, new=uuid4().hex, chosen=chosen) as this:
-        yield Actor(arguments.who, now, this.id, _signer(arguments)), this
-
-
-def _named(arguments: Arguments) -> "tuple[Writer, str, str]":
-    """The store, the dataset and what stands after the @."""
-    from fair_distill.errors import ConfigError
+def _open_reference(arguments: Arguments) -> "tuple[Writer, str, str]":
+    """Return the registry, opened for writing, the name of the dataset, and the part of the reference after the @."""
     from fair_distill.registry.entry import check_name
     from fair_distill.registry.writer import open_to_write
 
     name, _, selector = arguments.reference.partition("@")
     if not selector:
-        raise ConfigError(f"{arguments.reference!r}: something after an @ was wanted")
+        raise ConfigError(
+            f"the reference is {arguments.reference!r}; add a channel or version, as in {name}@production"
+        )
     return open_to_write(arguments.registry), check_name(name), selector

@@ -1,25 +1,39 @@
-"""`fair-distill report`: the page for people."""
+"""`fair-distill report`: write the HTML report on a set."""
 
 from pathlib import Path
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_registry, open_workspace
-from fair_distill.cli.show import print_json, say
+from fair_distill.cli.arguments import add_registry, open_workspace
+from fair_distill.cli.output import print_json, print_line
+from fair_distill.cli.parser import Arguments, Parser
 
 
-def add_commands(commands: Commands) -> None:
-    sub = add_command(commands, "report", _report, "write what is known of a set as one page to read, print or attach")
-    sub.add_argument("set", nargs="?", help="a name under sets in params.yaml (default: release.candidate)")
-    sub.add_argument("--out", type=Path, metavar="FILE", help="default: artifacts/reports/<set>.html in the workspace")
-    add_registry(sub)
-    sub.add_argument("--json", action="store_true", help="print the numbers that the page is drawn from; write no page")
+def add_commands(parser: Parser) -> None:
+    """Add the command."""
+    command = parser.add_command(
+        "report",
+        _report,
+        "write an HTML report on a set, to read, print or attach",
+        examples=[
+            ("fair-distill report", "report on the release candidate, in artifacts/reports"),
+            ("fair-distill report pooled --out pooled.html", "report on another set, in another file"),
+            ("fair-distill report --json | jq .gaps", "the numbers of the report"),
+        ],
+    )
+    command.add_argument("set", nargs="?", help="a name under sets in params.yaml (default: release.candidate)")
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="the HTML file (default: artifacts/reports/SET.html in the workspace)"
+    )
+    add_registry(command)
+    command.add_argument("--json", action="store_true", help="print the numbers of the report; write no HTML")
 
 
 def _report(arguments: Arguments) -> None:
-    from fair_distill import stages
+    from fair_distill.stages.report import report_numbers, write_report
 
     workspace, config = open_workspace(arguments)
     name = arguments.set or config.release.candidate
     if arguments.json:
-        print_json(stages.report_numbers(workspace, config, name, registry=arguments.registry))
+        print_json(report_numbers(workspace, config, name, registry=arguments.registry))
         return
-    say(f"report on {name}: {stages.report(workspace, config, name, registry=arguments.registry, out=arguments.out)}")
+    path = write_report(workspace, config, name, registry=arguments.registry, out=arguments.out)
+    print_line(f"report on {name}: {path}")

@@ -1,11 +1,18 @@
-"""`fair-distill run`: all stages at once."""
+"""`fair-distill run`: run all stages that are out of date."""
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, open_workspace
-from fair_distill.cli.table import show_table
+from fair_distill.cli.arguments import open_workspace
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.cli.table import print_sets
 
 
-def add_commands(commands: Commands) -> None:
-    add_command(commands, "run", _run, "bring every stage up to date (this is `dvc repro`), then show the table")
+def add_commands(parser: Parser) -> None:
+    """Add the command."""
+    parser.add_command(
+        "run",
+        _run,
+        "run all outdated stages (`dvc repro`) and print the table",
+        examples=[("fair-distill run", "bring this workspace up to date")],
+    )
 
 
 def _run(arguments: Arguments) -> None:
@@ -13,4 +20,4 @@ def _run(arguments: Arguments) -> None:
 
     workspace, _ = open_workspace(arguments)
     repro(workspace.root)
-    show_table(arguments)
+    print_sets(arguments)

@@ -1,36 +1,51 @@
-"""The commands that show what there is: table, where."""
+"""`fair-distill table`: print the metrics and the verdict of every set, and where the results are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.cli.arguments import Arguments, Commands, add_command, add_json, open_workspace
-from fair_distill.cli.show import METRICS, cell, percent, print_json, say, say_drawn
+from fair_distill.cli.arguments import add_json, open_workspace
+from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.config import Config
     from fair_distill.workspace import Workspace
 
 
-def add_commands(commands: Commands) -> None:
-    for name, run, text in (
-        ("table", _table, "show accuracy, gaps and verdict of every set"),
-        ("where", _where, "show the table and where everything lies"),
-    ):
-        add_json(add_command(commands, name, run, text))
+def add_commands(parser: Parser) -> None:
+    """Add the command."""
+    command = parser.add_command(
+        "table",
+        _table,
+        "print accuracy, gaps and verdict of every set",
+        details="The sets are judged again, so the table never shows an outdated verdict.",
+        examples=[
+            ("fair-distill table --json | jq .barycentric", "metrics and verdict of one set"),
+            ("fair-distill table --paths", "also print the paths of the results"),
+        ],
+    )
+    command.add_argument("--paths", action="store_true", help="also print the paths of sets, predictions and registry")
+    add_json(command)
 
 
 def _table(arguments: Arguments) -> None:
+    workspace, config = open_workspace(arguments)
+    paths = _existing_paths(workspace, config) if arguments.paths else {}
     if arguments.json:
-        print_json(_sets(*open_workspace(arguments)))
-    else:
-        show_table(arguments)
+        sets = _sets(workspace, config)
+        print_json({"sets": sets, "places": paths} if arguments.paths else sets)
+        return
+    print_sets(arguments)
+    for name, path in paths.items():
+        print_line(f"{name + ':':18}{path}")
 
 
 def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
-    """Figures and verdict of every set, judged again; null where it is not evaluated or cannot be judged."""
-    from fair_distill.stages.status import status_of
+    """Return the metrics and the verdict of every set; null if it is not evaluated or cannot be judged."""
+    from fair_distill.stages.status import read_status
 
-    statuses = [status_of(workspace, config, name) for name in config.sets]
+    statuses = [read_status(workspace, config, name) for name in config.sets]
     return {
         status.name: {
             "networks": status.networks,
@@ -41,62 +56,44 @@ def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
     }
 
 
-def show_table(arguments: Arguments) -> None:
-    """Show every set with its verdict, judged again, so that nothing out of date is shown as a result."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from fair_distill.stages.status import status_of
+def print_sets(arguments: Arguments) -> None:
+    """Print the table of all sets, each judged again, and the reasons for the verdicts on candidates."""
+    from fair_distill.gate.metrics import TABLE_COLUMNS
+    from fair_distill.stages.status import read_status
 
     workspace, config = open_workspace(arguments)
-    statuses = [status_of(workspace, config, name) for name in config.sets]
-    table = Table(title=f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds")
-    table.add_column("set")
-    table.add_column("network")
-    for title in METRICS.values():
-        table.add_column(title, justify="right")
-    table.add_column("verdict")
+    statuses = [read_status(workspace, config, name) for name in config.sets]
+    rows: list[list[str]] = []
     for status in statuses:
         if status.networks is None:
-            table.add_row(status.name, "", *["–"] * len(METRICS), status.outcome)
+            rows.append([status.name, "", *[ABSENT] * len(TABLE_COLUMNS), status.outcome])
             continue
-        for row, (network, metrics) in enumerate(status.networks.items()):
-            name, outcome = (status.name, status.outcome) if row == 0 else ("", "")
-            table.add_row(name, cell(network), *(percent(metrics.get(key)) for key in METRICS), outcome)
-    console = Console()
-    with console.capture() as drawn:  # rich exits 1 where the reader went away; `main` knows better
-        console.print(table)
-    say_drawn(drawn.get())
+        for number, (network, metrics) in enumerate(status.networks.items()):
+            name, outcome = (status.name, status.outcome) if number == 0 else ("", "")
+            rows.append([name, network, *(percent(metrics.get(metric), unit="") for metric in TABLE_COLUMNS), outcome])
+    print_table(
+        f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds",
+        ["set", "network", *TABLE_COLUMNS.values(), "verdict"],
+        rows,
+        text_columns=["set", "network", "verdict"],
+    )
     for status in statuses:
-        # References are there to compare with, not to be released: only their faults are of interest.
+        # References are not released, so only their errors matter to the reader.
         for reason in status.reasons if status.name in config.candidates else [status.fault] if status.fault else []:
-            say(f"{status.name}: {reason}")
+            print_line(f"{status.name}: {reason}")
 
 
-def _where(arguments: Arguments) -> None:
+def _existing_paths(workspace: "Workspace", config: "Config") -> dict[str, str]:
     from fair_distill.registry.store import locate
 
-    workspace, config = open_workspace(arguments)
-    places = {
-        what: path
-        for what, path in _places(workspace, config, locate(None, folder=workspace.root))
-        if "://" in str(path) or Path(path).exists()
+    candidate = config.release.candidate
+    paths: dict[str, Path | str] = {
+        "synthetic images": workspace.grid(candidate),
+        "distilled set": workspace.set(candidate),
+        "predictions": workspace.predictions(candidate),
+        "verdict": workspace.verdict(candidate),
+        "data contract": workspace.validation,
+        "report": workspace.report(candidate),
+        "registry": locate(None, folder=workspace.root),
     }
-    if arguments.json:
-        print_json({"sets": _sets(workspace, config), "places": {what: str(path) for what, path in places.items()}})
-        return
-    show_table(arguments)
-    for what, path in places.items():
-        say(f"{what + ':':18}{path}")
-
-
-def _places(workspace: "Workspace", config: "Config", registry: str) -> list[tuple[str, "Path | str"]]:
-    return [
-        ("synthetic images", workspace.grid(config.release.candidate)),
-        ("distilled set", workspace.set(config.release.candidate)),
-        ("predictions", workspace.predictions(config.release.candidate)),
-        ("verdict", workspace.verdict(config.release.candidate)),
-        ("data contract", workspace.validation),
-        ("report", workspace.report(config.release.candidate)),
-        ("registry", registry),
-    ]
+    return {name: str(path) for name, path in paths.items() if "://" in str(path) or Path(path).exists()}

@@ -1,7 +1,7 @@
-"""params.yaml as frozen, typed values, a file for each group of sections.
+"""params.yaml as frozen, typed values. Each file of this package defines some of its sections.
 
-Every key is required and unknown keys are refused: a default in code would be science outside params.yaml,
-and a misspelt key would be science that silently does not happen. What may be absent has no number: it is off.
+Every key is required, so that no default in the code changes a result. Unknown keys are errors, so that a misspelt key
+never goes unnoticed. An optional key switches a feature on; without the key the feature is off.
 """
 
 from fair_distill.config.data import Data, SplitShares

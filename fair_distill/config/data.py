@@ -1,4 +1,4 @@
-"""Where the data come from: `data`."""
+"""The section `data`: the source of the examples, their groups and their splits."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,17 +20,17 @@ Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3
 
 
 def _share(value: object) -> float | str:
-    """Check a share, or the name of a split. Not a union: its errors would name the branches of the code."""
+    """Check a share, or the name of a split. With a union, pydantic would report an error for each of its members."""
     if isinstance(value, str) and value:
         return value
     share: float = _SHARE.validate_python(value, strict=True)
     return share
 
 
-def _tint(value: object) -> list[int] | str:
+def _group_colour(value: object) -> list[int] | str:
     if isinstance(value, str):
         if value not in {"grey", "original"}:
-            raise ValueError(f"a colour is three numbers from 0 to 255, `grey` or `original`; got {value!r}")
+            raise ValueError(f"the colour is {value!r}; write three numbers from 0 to 255, `grey` or `original`")
         return value
     colour: list[int] = _COLOUR.validate_python(value, strict=True)
     return colour
@@ -39,11 +39,17 @@ def _tint(value: object) -> list[int] | str:
 _SHARE: TypeAdapter[float] = TypeAdapter(PositiveFloat)
 _COLOUR: TypeAdapter[list[int]] = TypeAdapter(Colour)
 Share = Annotated[float | str, PlainValidator(_share)]
-Tint = Annotated[list[int] | str, PlainValidator(_tint)]
+GroupColour = Annotated[list[int] | str, PlainValidator(_group_colour)]
 
 
 class SplitShares(Section):
-    """For each split, a share of what is not named, or the name that the source has for it."""
+    """The split of the examples.
+
+    Attributes
+    ----------
+    train, tune, gate : a share of the examples, or the name of the split in the source; shares divide the examples
+        that are in none of the named splits
+    """
 
     train: Share
     tune: Share
@@ -54,38 +60,43 @@ class SplitShares(Section):
         given = [self.train, self.tune, self.gate]
         shares = [share for share in given if not isinstance(share, str)]
         if shares and abs(sum(shares) - 1) > 1e-9:
-            raise ValueError(f"shares sum to 1; these sum to {sum(shares):g}")
+            raise ValueError(f"the shares sum to {sum(shares):g}; change them so that they sum to 1")
         for name in given:
             if isinstance(name, str) and given.count(name) > 1:
-                raise ValueError(f"two splits are {name!r}; an example is in one split")
+                raise ValueError(f"two splits have the name {name!r}; use each split of the source once")
         return self
 
 
 class Merge(Section):
-    """Groups that are merged before anything else, by the name they get."""
+    """Groups that are merged before the data are split.
+
+    Attributes
+    ----------
+    merge : for each new group, the groups that it consists of
+    """
 
     merge: Annotated[dict[Name, Annotated[tuple[Name, ...], Field(min_length=2, strict=False)]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _once(self) -> "Merge":
-        groups = [group for several in self.merge.values() for group in several]
+        groups = [group for parts in self.merge.values() for group in parts]
         for group in groups:
             if groups.count(group) > 1:
-                raise ValueError(f"the group {group!r} is merged twice")
+                raise ValueError(f"the group {group!r} is merged twice; list it once")
         return self
 
     @property
     def becomes(self) -> dict[str, str]:
-        """For each group that is merged, the name it gets."""
+        """For each group that is merged, the name of the new group."""
         return {group: name for name, groups in self.merge.items() for group in groups}
 
 
 def _missing_cells(value: object) -> object:
-    """Check what is done about missing cells. Not a union, like a share."""
+    """Check the treatment of missing cells; see `_share` for why this is not a union."""
     if isinstance(value, dict):
         return Merge.model_validate(value)
     if value not in ("refuse", "drop_class"):
-        raise ValueError(f"refuse, drop_class, or merge with groups by the name they get, is wanted; got {value!r}")
+        raise ValueError(f"it is {value!r}; write refuse, drop_class, or {{merge: {{NEW: [GROUP, GROUP]}}}}")
     return value
 
 
@@ -93,23 +104,26 @@ MissingCells = Annotated[Literal["refuse", "drop_class"] | Merge, PlainValidator
 
 
 class Data(Section):
-    """Images with classes, and their groups: those of the source, or colours that are painted on.
+    """Examples with classes and groups. The groups are those of the source, or colours that `prepare` paints.
 
     Attributes
     ----------
-    colours : the groups to make of a source that has none
-    own_share : of each class's training images, how many stand in the class's own colour
-    paint : what takes the colour. `foreground`: all that is bright, as bright as it is. `stroke`: what is bright, the
-        rest black. `background`: what is dark, the rest black. `behind`: what is dark, shining through. `around`: what
-        is black, the rest as it is
-    owners : for each class the group it mostly stands in; without it, the groups in turn
-    missing_cells : what is done where a class lacks a group in a split: `refuse` (as without it: `validate` does),
-        `drop_class` from all splits, or `merge` groups before anything is split. The card says what was done
+    source : where the examples come from
+    splits : how the examples are split
+    colours : the groups to create by colouring images of a source without groups
+    own_share : share of the training images of each class that get the main colour of the class
+    paint : the pixels that get the colour. `foreground`: bright pixels, with their brightness. `stroke`: bright pixels;
+        the others become black. `background`: dark pixels; the others become black. `behind`: dark pixels, with their
+        darkness. `around`: black pixels; the others stay as they are
+    owners : the main group of each class; without it, the classes take the groups in turn
+    missing_cells : what to do if a class has no example of a group in a split. `refuse`, the default:
+        `validate` fails. `drop_class`: remove the class from all splits. `merge`: merge groups before the data are
+        split. The card records the treatment
     """
 
     source: Choice
     splits: SplitShares
-    colours: Annotated[dict[Slug, Tint], Field(min_length=2)] | None = None
+    colours: Annotated[dict[Slug, GroupColour], Field(min_length=2)] | None = None
     own_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     paint: Literal["foreground", "stroke", "background", "behind", "around"] | None = None
     owners: Annotated[tuple[Slug, ...], Field(strict=False)] | None = None
@@ -117,25 +131,27 @@ class Data(Section):
 
     @property
     def in_a_bucket(self) -> bool:
-        """Whether something of the source lies at a URL, where DVC does not look for changes."""
-        named = self.source.options.values()
-        places = [place for value in named for place in (value.values() if isinstance(value, dict) else [value])]
-        return any(isinstance(place, str) and "://" in place for place in places)
+        """Whether the source reads from a URL, where DVC does not notice changes."""
+        options = self.source.options.values()
+        values = [value for option in options for value in (option.values() if isinstance(option, dict) else [option])]
+        return any(isinstance(value, str) and "://" in value for value in values)
 
     @model_validator(mode="after")
     def _colouring(self) -> "Data":
         keys = ("colours", "own_share", "paint")
-        lacking = [key for key in keys if getattr(self, key) is None]
-        if 0 < len(lacking) < len(keys):
-            faults = [InitErrorDetails(type="missing", loc=(key,), input=None) for key in lacking]
+        missing = [key for key in keys if getattr(self, key) is None]
+        if 0 < len(missing) < len(keys):
+            faults = [InitErrorDetails(type="missing", loc=(key,), input=None) for key in missing]
             raise ValidationError.from_exception_data("Data", faults)
         for name in self.owners or ():
             if name not in (self.colours or {}):
-                raise ValueError(f"owners has {name!r}, which is none of data.colours")
+                raise ValueError(
+                    f"owners contains {name!r}, which is not in data.colours; add the colour, or correct the name"
+                )
         return self
 
     @model_serializer(mode="wrap")
-    def _said(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is not said has no key, as in the params of sets from before it could be."""
-        later = ("owners", "missing_cells")
-        return {key: value for key, value in dumped(self).items() if key not in later or value is not None}
+    def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out optional keys without a value, so that sets from before these keys keep their digest."""
+        optional = ("owners", "missing_cells")
+        return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}

@@ -1,4 +1,4 @@
-"""How sets are made and looked at: `recipe`, `distill`, `diagnostics`, `nearness`, `candidates`."""
+"""The sections that make and measure sets: `recipe`, `distill`, `diagnostics`, `nearness` and `candidates`."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,17 @@ from fair_distill.config.sections import Choice, Fraction, Natural, Positive, Po
 
 
 class Recipe(Section):
-    """How to train on a set. Part of what is published, so it names the version.
+    """How to train on a set. The recipe is published with the set and is part of the version.
 
     Attributes
     ----------
-    network : the architecture that a consumer trains unless told otherwise
-    steps : of SGD; the learning rate is divided by ten after half of them
-    batch_size : images a step, of mosaics the smaller ones
-    augment : strategies, one drawn a step: colour, crop, cutout, flip, scale, rotate
+    network : the architecture that a consumer trains by default
+    steps : steps of SGD; the learning rate is divided by ten after half of them
+    batch_size : images per step; of a mosaic, each smaller image counts
+    learning_rate : the initial learning rate of SGD
+    momentum : the momentum of SGD
+    weight_decay : the weight decay of SGD
+    augment : augmentations, of which one is drawn for each step: colour, crop, cutout, flip, scale, rotate
     """
 
     network: Choice
@@ -28,24 +31,31 @@ class Recipe(Section):
 
 
 class Settled(Section):
-    """A network has learned what there is: over `window` visits its accuracy on real images spans `span` at most."""
+    """When a network counts as trained, and a new one replaces it.
+
+    Attributes
+    ----------
+    window : number of last visits to compare
+    span : a network is trained if its accuracy on real images varied by at most this much in them
+    """
 
     window: Annotated[int, Field(ge=2)]
     span: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Networks(Section):
-    """How the networks that a set is matched under come and age.
+    """The networks with which the set is matched. One step of the optimisation is a visit to one network.
 
     Attributes
     ----------
     pool : networks that take turns
-    visits : steps that a network is matched under before a new one takes its place
-    warmup_epochs : of training on the synthetic set, before a network's first visit
-    advance : of training after each visit: epochs on the synthetic set, or real batches
+    visits : visits to a network before a new one replaces it
+    warmup_epochs : epochs of training on the synthetic set before the first visit
+    advance : training after each visit: epochs on the synthetic set, or batches of real images
     advance_on : what a network is trained on between visits
-    learning_rate, batch_size : of that training
-    settled : renew a network before its visits are over, when it has; without it, `visits` alone decides
+    learning_rate : the learning rate of the warm-up and of the training between visits
+    batch_size : the batch size of the warm-up and of the training between visits
+    settled : replace a network early, when it is trained; without it, only `visits` decides
     """
 
     pool: Positive
@@ -59,11 +69,13 @@ class Networks(Section):
 
 
 class Optimiser(Section):
-    """What moves the pixels.
+    """The optimiser of the synthetic images.
 
     Attributes
     ----------
-    momentum : SGD's, or Adam's first beta
+    name : the optimiser
+    learning_rate : its learning rate
+    momentum : the momentum of SGD, or the first beta of Adam
     """
 
     name: Literal["sgd", "adam"]
@@ -72,22 +84,22 @@ class Optimiser(Section):
 
 
 class Shrinkage(Section):
-    """Thin cells stand nearer to their parents.
+    """Shrinkage of small cells of intersecting groups towards their parent cells.
 
     Attributes
     ----------
-    prior : how many examples a parent is worth: a cell of n stands at n/(n+prior) of itself
+    prior : the weight of the parent in examples: a cell with n examples gets the weight n/(n+prior)
     """
 
     prior: PositiveFloat
 
 
 class Rows(Section):
-    """How the rows of a table are optimised; see `distillation.valid`.
+    """How the rows of a table are optimised. Every synthetic row is valid at every step.
 
     Attributes
     ----------
-    temperature : of the softmax over categories that gradients go through; what is seen is always a valid row
+    temperature : temperature of the softmax over categories, through which the gradients pass
     """
 
     temperature: PositiveFloat
@@ -98,20 +110,24 @@ class Distill(Section):
 
     Attributes
     ----------
-    matcher : the backbone: what is compared
-    network : the architecture that it is compared under
-    ipc : images a class in the set
-    formation : f makes each stored image a mosaic of f×f smaller ones
-    steps : of the optimiser
-    real_per_class : real images a class and step, shared out over the groups
-    embedding : of real images; `fast` (bfloat16, compiled) is for GPUs
-    distance : between a target and the synthetic statistic
-    reduce : over the dimensions of a statistic: `sum` as papers have it, or `mean`, a smaller learning rate in effect
-    start : what the images are before the first step: real ones of every group, real ones as they come, or noise
-    augment : strategies, one a step, real and synthetic images alike: colour, crop, cutout, flip, scale, rotate
-    shrinkage : of thin cells; null for none
-    unknown : what becomes of examples whose group is unknown: refuse, drop, or infer it by propagation
-    rows : for the rows of a table, and only for them
+    matcher : the statistic that is matched
+    network : the architecture of the networks with which the set is matched
+    networks : how many networks there are, and how they are trained
+    ipc : stored images per class
+    formation : each stored image is a mosaic of formation × formation smaller images
+    steps : steps of the optimiser
+    real_per_class : real images per class and step, divided among the groups
+    embedding : how real images are embedded; `fast` (bfloat16, compiled) is for GPUs
+    distance : the distance between a target and the statistic of the synthetic images
+    reduce : how the dimensions of a statistic are combined; papers use `sum`. `mean` has the
+        effect of a smaller learning rate
+    optimiser : the optimiser of the synthetic images
+    start : the images before the first step: real images from every group, real images at random, or noise
+    augment : augmentations of all images, of which one is drawn for each step: colour, crop, cutout, flip, scale,
+        rotate
+    shrinkage : shrinkage of small cells towards their parents; null for none
+    unknown : what to do with examples of unknown group: refuse them, drop them, or infer the group (propagation)
+    rows : settings for the rows of a table; required for tables, not allowed for images
     """
 
     matcher: Choice
@@ -133,12 +149,12 @@ class Distill(Section):
 
 
 class Diagnostics(Section):
-    """What residuals are measured on; see `distillation.diagnostics`.
+    """The measurement of residuals: how far a set and its targets are from each group.
 
     Attributes
     ----------
-    networks : untrained networks, made as distill.network says
-    rows_per_cell : real images of a class and group that are embedded, at most
+    networks : number of untrained networks, with the architecture of distill.network
+    rows_per_cell : largest number of real images of each class and group that are embedded
     """
 
     networks: Positive
@@ -146,12 +162,12 @@ class Diagnostics(Section):
 
 
 class Nearness(Section):
-    """What counts as a near copy of a training image; see `distillation.nearness`.
+    """When a synthetic image is a near copy of a training image.
 
     Attributes
     ----------
-    quantile : the share of hold-out images that an image must be nearer than
-    holdout_per_class : images of the tune split that are looked at, at most
+    quantile : an image is a near copy if it is nearer to a training image than all but this share of hold-out images
+    holdout_per_class : largest number of images of the tune split per class that are compared
     """
 
     quantile: Annotated[float, Field(gt=0, lt=1)]
@@ -159,13 +175,13 @@ class Nearness(Section):
 
 
 class Candidate(Section):
-    """What may differ between the sets that are compared: the alignment, and nothing else.
+    """One candidate. Candidates differ only in these keys; everything else is the same for all.
 
     Attributes
     ----------
-    alignment : pooled, per_group or barycentric
-    barycenter : for `barycentric`, the point that stands for a class
-    group_weights : by group; all alike where there are none
+    alignment : the target of a class: all groups together (pooled), each group (per_group), or their barycenter
+    barycenter : how the barycenter of the groups is computed, for `barycentric`
+    group_weights : the weight of each group in the target; equal by default
     """
 
     alignment: Choice
@@ -174,8 +190,10 @@ class Candidate(Section):
 
     @model_validator(mode="after")
     def _barycenter(self) -> "Candidate":
-        if (self.alignment.name == "barycentric") != (self.barycenter is not None):
-            raise ValueError("a barycenter belongs to `alignment: barycentric`, and only to it")
+        if self.alignment.name == "barycentric" and self.barycenter is None:
+            raise ValueError("barycenter is missing; `alignment: barycentric` requires it")
+        if self.alignment.name != "barycentric" and self.barycenter is not None:
+            raise ValueError("barycenter is only allowed with `alignment: barycentric`; remove it")
         if self.group_weights is not None and self.alignment.name == "pooled":
-            raise ValueError("`alignment: pooled` takes its group weights from the data")
+            raise ValueError("`alignment: pooled` takes its group weights from the data; remove group_weights")
         return self

@@ -1,4 +1,4 @@
-"""params.yaml, policies and DVC's files as files."""
+"""Reading params.yaml, policies and the files of DVC from disk or from a store."""
 
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,25 @@ def load_config(path: Path) -> Config:
     Raises
     ------
     ConfigError
-        One line naming the file, the first key at fault, what was wanted and what came.
+        If the file is missing or not valid; the message names the file, the first invalid key and its value.
     """
     return parse_config(read_params(path), name=str(path))
 
 
 def read_params(path: Path) -> dict[Any, Any]:
-    """Return params.yaml as it stands, unchecked: for what writes a variant of it, and lets that be checked."""
-    return read_mapping(path, missing="run this in a workspace, or name one with --workspace")
+    """Return the content of params.yaml without validation, for example to write a variant of it."""
+    return read_mapping(path, missing="run this command in a workspace, or pass --workspace DIR")
 
 
 def load_gate(path: Path) -> Gate:
-    """Read and check a policy from a file of its own, or from another params.yaml: what stands under `gate` there."""
-    return _gate(read_mapping(path, missing="a policy was named and is not there"), name=str(path))
+    """Read and check a policy: a file that contains only the policy, or the section `gate` of a params.yaml."""
+    return _gate(read_mapping(path, missing="pass the path of an existing policy file"), name=str(path))
 
 
 def load_floor(url: str) -> Gate:
-    """Read and check an organisation's policy from a file, a file:// or an s3:// address.
+    """Read and check the policy floor of an organisation from a file, a file:// or an s3:// address.
 
-    A folder, or an address that ends in neither .yaml nor .yml, stands for `gate.yaml` in it. Raises ConfigError.
+    For a folder, or an address that ends in neither .yaml nor .yml, it reads `gate.yaml` in it. Raises ConfigError.
     """
     is_file = url.partition("?")[0].endswith((".yaml", ".yml")) if "://" in url else not Path(url).is_dir()
     if is_file:
@@ -54,29 +54,35 @@ def load_floor(url: str) -> Gate:
 def _gate(raw: dict[Any, Any], *, name: str) -> Gate:
     policy = raw.get("gate", raw)
     if not isinstance(policy, dict):
-        raise ConfigError(f"{name}: gate: a mapping was wanted, got {type(policy).__name__}")
-    return checked(Gate, policy, name=name).read_from(name, beside=_exam_beside(raw, name=name))
+        raise ConfigError(f"{name}: gate is of type {type(policy).__name__}; it must be a mapping")
+    return checked(Gate, policy, name=name).read_from(name, beside=_exam_of_file(raw, name=name))
 
 
-def _exam_beside(raw: dict[Any, Any], *, name: str) -> Exam | None:
-    """Return the exam that the sections of a whole params.yaml describe; None for a file that has no such sections."""
+def _exam_of_file(raw: dict[Any, Any], *, name: str) -> Exam | None:
+    """Return the exam that `evaluate` and `recipe` of a params.yaml describe; None for a file without them."""
     evaluate, recipe = raw.get("evaluate"), raw.get("recipe")
     if not isinstance(evaluate, dict) or not isinstance(recipe, dict):
         return None
-    how = checked(Evaluate, evaluate, name=f"{name}: evaluate")
-    return Exam(networks=how.networks, seeds=how.seeds, recipe=checked(Recipe, recipe, name=f"{name}: recipe"))
+    evaluation = checked(Evaluate, evaluate, name=f"{name}: evaluate")
+    return Exam(
+        networks=evaluation.networks, seeds=evaluation.seeds, recipe=checked(Recipe, recipe, name=f"{name}: recipe")
+    )
 
 
 def stages_of(path: Path) -> tuple[str, ...]:
-    """Return the names of the stages in a dvc.yaml, in its order; whether they can be run is for DVC to say."""
-    stages = read_mapping(path, missing="run this in a workspace that has a graph").get("stages")
+    """Return the names of the stages in a dvc.yaml, in its order. The stages themselves are not checked."""
+    stages = read_mapping(path, missing="run this command in a workspace with a dvc.yaml").get("stages")
     if not isinstance(stages, dict):
-        raise ConfigError(f"{path}: stages: a mapping was wanted, got {type(stages).__name__}")
+        raise ConfigError(f"{path}: stages is of type {type(stages).__name__}; it must be a mapping")
     return tuple(map(str, stages))
 
 
 def read_mapping(path: Path, *, missing: str) -> dict[Any, Any]:
-    """Return the mapping in a YAML file as DVC reads it; `missing` ends the message if there is no such file.
+    """Return the mapping in a YAML file, read as DVC reads it.
+
+    Parameters
+    ----------
+    missing : the instruction at the end of the message if the file does not exist
 
     Raises
     ------
@@ -107,5 +113,5 @@ def _parse(text: str, *, name: str) -> dict[Any, Any]:
 
 
 def parse_config(raw: dict[Any, Any], *, name: str = "params.yaml") -> Config:
-    """Check a mapping as `load_config` does; `name` is what an error calls it."""
+    """Check a mapping as `load_config` does. Errors call it `name`."""
     return checked(Config, raw, name=name)

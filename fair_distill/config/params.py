@@ -1,4 +1,4 @@
-"""params.yaml as one value."""
+"""params.yaml as one value, with the rules that concern several sections."""
 
 from typing import Annotated, TypeVar
 
@@ -14,26 +14,37 @@ from fair_distill.errors import ConfigError
 
 
 class Approvals(Section):
-    """How many people must have approved a version before a channel has it, and by whose keys."""
+    """The approvals that a channel requires before a version is promoted to it.
+
+    Attributes
+    ----------
+    at_least : approvals by different keys
+    by : the public keys of the people who may approve
+    """
 
     at_least: Positive
     by: Annotated[list[PublicKey], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _can_be_had(self) -> "Approvals":
+    def _is_possible(self) -> "Approvals":
         if len(set(self.by)) != len(self.by):
-            raise ValueError("by names a key twice; a person approves once")
+            raise ValueError("by contains the same key twice; list each key once")
         if self.at_least > len(self.by):
-            raise ValueError(f"at_least is {self.at_least}, and by names {len(self.by)} keys")
+            raise ValueError(
+                f"at_least is {self.at_least}, but by lists {len(self.by)} keys; add keys, or lower at_least"
+            )
         return self
 
 
 class Release(Section):
-    """What is released, through which channels, and by whose keys: with keys, the unsigned is not promoted.
+    """The candidate to publish, and the rules of its promotion.
 
     Attributes
     ----------
-    approvals : by channel, whose consent it needs besides the gate's; a channel that is not named needs none
+    candidate : the candidate that `publish` publishes
+    channels : the channels to which a version can be promoted, for example staging and production
+    signed_by : public keys; if there are any, only versions and verdicts that one of them signed are promoted
+    approvals : for each channel, the approvals that it requires in addition to a verdict; others require none
     """
 
     candidate: Slug
@@ -42,14 +53,19 @@ class Release(Section):
     approvals: dict[Slug, Approvals]
 
     @model_validator(mode="after")
-    def _of_channels(self) -> "Release":
+    def _known_channels(self) -> "Release":
         unknown = sorted(self.approvals.keys() - set(self.channels))
         if unknown:
-            raise ValueError(f"approvals names {unknown[0]!r}; the channels are {', '.join(self.channels)}")
+            raise ValueError(
+                f"approvals names the channel {unknown[0]!r}; release.channels defines {', '.join(self.channels)}. "
+                "Use one of these, or add it there"
+            )
         return self
 
 
 class Config(Section):
+    """All sections of params.yaml."""
+
     engine: Positive
     seed: Annotated[int, Field(ge=0)]
     threads: Positive
@@ -71,17 +87,18 @@ class Config(Section):
     def _names(self) -> "Config":
         both = self.candidates.keys() & self.references.keys()
         if both:
-            raise ValueError(f"{', '.join(sorted(both))}: a name is a candidate or a reference, not both")
+            raise ValueError(f"{', '.join(sorted(both))} is both a candidate and a reference; rename one of them")
         known = [*self.references, *self.candidates]
         if "promoted" in known:
             raise ValueError(
-                "promoted is what a channel has now, and no name of a set; rename the candidate or reference"
+                "the name 'promoted' is reserved for the version that a channel has now; rename the candidate or "
+                "the reference"
             )
         for name in self.sets:
             if name not in known:
-                raise ValueError(f"sets names {name!r}; choose from {', '.join(known)}")
+                raise ValueError(f"sets contains {name!r}; choose from {', '.join(known)}")
             if self.sets.count(name) > 1:
-                raise ValueError(f"sets names {name!r} twice")
+                raise ValueError(f"sets contains {name!r} twice; remove one")
         if self.release.candidate not in self.candidates:
             raise ValueError(
                 f"release.candidate is {self.release.candidate!r}; choose one of {', '.join(self.candidates)}"
@@ -99,20 +116,20 @@ class Config(Section):
 
     @property
     def exam(self) -> Exam:
-        """What `evaluate` and `recipe` say about the evaluation of every set."""
+        """The evaluation of every set, as `evaluate` and `recipe` describe it."""
         return Exam(networks=self.evaluate.networks, seeds=self.evaluate.seeds, recipe=self.recipe)
 
     def candidate(self, name: str) -> Candidate:
-        return _of(self.candidates, name, "candidates")
+        return _entry(self.candidates, name, "candidates")
 
     def reference(self, name: str) -> Reference:
-        return _of(self.references, name, "references")
+        return _entry(self.references, name, "references")
 
 
 T = TypeVar("T")
 
 
-def _of(section: dict[str, T], name: str, where: str) -> T:
+def _entry(section: dict[str, T], name: str, key: str) -> T:
     if name not in section:
-        raise ConfigError(f"params.yaml: {where} has no {name!r}; choose one of {', '.join(section)}")
+        raise ConfigError(f"params.yaml: {key} has no {name!r}; choose one of {', '.join(section)}")
     return section[name]

@@ -1,4 +1,4 @@
-"""What sections are made of: their base, names, numbers, a choice with its options, and how a fault is told."""
+"""The base class of all sections, and the types of their values: names, numbers, and a choice with options."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -14,16 +14,16 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _slug(name: str) -> str:
-    """Names become file names, DVC stage names and registry keys: letters, digits, '-', '_' and nothing else."""
+    """Refuse a name that could not be part of a file name, a DVC stage name and a registry key."""
     if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
-        raise ValueError(f"a name is made of letters, digits, '-' and '_'; got {name!r}")
+        raise ValueError(f"the name is {name!r}; use only letters, digits, '-' and '_'")
     return name
 
 
 def _dataset_name(name: str) -> str:
     parts = name.split("/")
     if len(parts) > 2:
-        raise ValueError(f"a dataset is named `dataset` or `team/dataset`; got {name!r}")
+        raise ValueError(f"the name is {name!r}; write `dataset` or `team/dataset`")
     return "/".join(map(_slug, parts))
 
 
@@ -32,11 +32,13 @@ DatasetName = Annotated[str, AfterValidator(_dataset_name)]
 
 
 class Section(BaseModel):
+    """A section of params.yaml: frozen, strict in its types, and without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Named(BaseModel):
-    """A choice by name, with its options: `mean`, or `{name: huber, delta: 1.0}` in params.yaml."""
+    """A component by name, with its options: `mean`, or `{name: huber, delta: 1.0}` in params.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     name: str

@@ -1,4 +1,4 @@
-"""What the data must be like before anything is made of them: `validate`. Every check has a name and a severity."""
+"""The section `validate`: the data contract, with a severity for each check."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,13 +9,13 @@ from fair_distill.config.sections import Fraction, Named, Names, Positive, Posit
 Severity = Literal["error", "warn"]
 Level = Literal["error", "warn", "off"]
 
-# Every check by name, and how much it matters unless params.yaml: validate.severity says otherwise.
+# The default severity of each check; validate.severity in params.yaml overrides it.
 CHECKS: dict[str, Severity] = {
-    # a split as a whole
+    # One split as a whole.
     "type": "error",
     "shape": "error",
     "names": "error",
-    # each example
+    # Each example.
     "class_given": "error",
     "group_given": "error",
     "class_declared": "error",
@@ -26,18 +26,18 @@ CHECKS: dict[str, Severity] = {
     "pair_once": "error",
     "copies": "warn",
     "near": "warn",
-    # each row of a table
+    # Each row of a table.
     "range": "error",
     "range_elsewhere": "warn",
     "category": "error",
-    # each example of a later split, held against the earlier ones
+    # Each example of a split, compared with the earlier splits.
     "id_apart": "error",
     "pair_apart": "error",
     "cluster_apart": "error",
     "copies_apart": "error",
     "rows_apart": "warn",
     "near_apart": "warn",
-    # cells, classes, columns, distributions
+    # Cells, classes, columns and distributions.
     "support": "error",
     "imbalance": "error",
     "unknown": "error",
@@ -45,23 +45,29 @@ CHECKS: dict[str, Severity] = {
     "drift": "warn",
 }
 
-# What expectations look at: the examples of all splits or of one, or a row for each split, cell, class, and so on.
+# The table that an expectation checks: the examples of all splits or of one, or a row for each split, cell or class.
 TableName = Literal["examples", "train", "tune", "gate", "splits", "cells", "classes", "columns", "drift"]
 
 
 def _check(name: object) -> str:
     if not isinstance(name, str) or name not in CHECKS:
-        raise ValueError(f"there is no check {name!r}; choose from {', '.join(CHECKS)}")
+        raise ValueError(f"{name!r} is not a check; choose from {', '.join(CHECKS)}")
     return name
 
 
 def _suites(value: object) -> object:
-    """A path alone is a suite for the examples of every split."""
+    """Read a path without a table as a suite for the examples of every split."""
     return {"examples": value} if isinstance(value, str) else value
 
 
 class Values(Section):
-    """The range that every pixel, or number of the image, lies in; the unit is that of the prepared file."""
+    """The allowed range of pixel values, or of the numbers of a row, in the unit of the prepared file.
+
+    Attributes
+    ----------
+    low : the smallest allowed value
+    high : the largest allowed value
+    """
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
@@ -69,17 +75,17 @@ class Values(Section):
     @model_validator(mode="after")
     def _range(self) -> "Values":
         if self.low >= self.high:
-            raise ValueError(f"low is below high; got {self.low:g} and {self.high:g}")
+            raise ValueError(f"low is {self.low:g} and high is {self.high:g}; low must be below high")
         return self
 
 
 class Near(Section):
-    """How near counts as a near duplicate, see `validation.near`.
+    """When two images are near duplicates. Images are compared in 64 blocks with four grey levels.
 
     Attributes
     ----------
-    distance : of an image's 64 blocks, how many may be on another of four levels
-    difference : mean absolute difference of the blocks, where 1 is an image's own range
+    distance : the largest number of blocks whose level differs
+    difference : the largest mean absolute difference of the blocks, in units of the image's own range
     """
 
     distance: Annotated[int, Field(ge=0, le=4)]
@@ -87,13 +93,14 @@ class Near(Section):
 
 
 class Drift(Section):
-    """How far the training data may have moved from those of a reference.
+    """How far the training data may differ from reference data.
 
     Attributes
     ----------
-    reference : a validation.json of the earlier data, or what `fair-distill data reference` wrote; from the workspace
-    maximum_psi : of the population stability index
-    maximum_variation : of the total variation distance
+    reference : a validation.json of the reference data, or a file that `fair-distill data reference` wrote; the path
+        is relative to the workspace
+    maximum_psi : largest population stability index
+    maximum_variation : largest total variation distance
     """
 
     reference: Annotated[str, Field(min_length=1)]
@@ -101,16 +108,22 @@ class Drift(Section):
     maximum_variation: Fraction | None = None
 
     @model_validator(mode="after")
-    def _some(self) -> "Drift":
+    def _has_a_limit(self) -> "Drift":
         if self.maximum_psi is None and self.maximum_variation is None:
-            raise ValueError("drift needs maximum_psi, maximum_variation or both")
+            raise ValueError("drift has no limit; set maximum_psi, maximum_variation or both")
         return self
 
 
-class Own(Named):
-    """An expectation of one's own or of Great Expectations: `{name: package.module:Class, table: train, ...}`.
+class CustomExpectation(Named):
+    """A custom expectation, or one of Great Expectations: `{name: package.module:Class, table: train, ...}`.
 
-    What else stands there are the expectation's arguments.
+    All other keys are arguments of the expectation.
+
+    Attributes
+    ----------
+    name : the class of the expectation
+    table : the table that the expectation checks
+    severity : what a failure means
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
@@ -123,20 +136,23 @@ class Own(Named):
 
 
 class Validate(Section):
-    """The contract. What is optional is off where it is not there, or as strict as docs/data-contract.md says.
+    """The data contract. Without an optional key, its check is off or has the default of the data contract page.
 
     Attributes
     ----------
-    minimum_per_cell : examples of every class and known group, in every split
-    maximum_imbalance : largest over smallest cell of a class, in train
-    maximum_unknown : share of examples whose group is not known, in any class of any split
-    maximum_leak : of a table's column, how much of what there is to know of the class it tells alone
-    shape : channels, height, width
-    classes, groups : the declared names; those that the data were prepared with, if not given
-    severity : of a check, by its name, where it is to be other than the contract's own; `off` leaves a check out
-    suite : files with suites as Great Expectations writes them, by the table that each is for
-    own : further expectations
-    privacy : `restricted` salts ids and shows no value of any example
+    minimum_per_cell : smallest number of examples of each class and known group, in every split
+    maximum_imbalance : largest ratio of the largest to the smallest cell of a class, in train
+    maximum_unknown : largest share of examples with an unknown group, in each class of each split
+    maximum_leak : how well a single column of a table may predict the class (Goodman–Kruskal lambda)
+    shape : channels, height and width of every image
+    classes, groups : the allowed names; without them, those of the prepared data
+    values : the allowed range of pixel values
+    near : when two images are near duplicates
+    drift : how far the training data may differ from reference data
+    severity : `error`, `warn` or `off` for a check, by its name, instead of the default
+    suite : files with suites of Great Expectations, by the table that each suite checks
+    own : custom expectations
+    privacy : with `restricted`, ids are salted and no value of an example is shown
     """
 
     minimum_per_cell: Positive
@@ -154,9 +170,9 @@ class Validate(Section):
         dict[TableName, Annotated[str, Field(min_length=1)]],
         BeforeValidator(_suites),
     ] = Field(default_factory=dict)
-    own: Annotated[tuple[Own, ...], Field(strict=False)] = ()
+    own: Annotated[tuple[CustomExpectation, ...], Field(strict=False)] = ()
     privacy: Literal["open", "restricted"] = "open"
 
     def level(self, check: str) -> Level:
-        """How much a check matters."""
+        """Return the severity of a check."""
         return self.severity.get(check, CHECKS[check])

@@ -166,11 +166,13 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
             missing_cells=about.get("missing_cells", {}),
         )
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; `fair-distill prepare` writes it") from None
+        raise DataError(f"{path} is missing; `fair-distill stage prepare` writes it") from None
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a prepared split ({error}); run `fair-distill prepare` again") from None
+        raise DataError(f"{path} is not a prepared split ({error}); run `fair-distill stage prepare` again") from None
     if not _in_order(dataset.offsets) or (verify and not _sorted_by_cell(dataset)):
-        raise DataError(f"{path}: rows are not sorted by cell as its header says; run `fair-distill prepare` again")
+        raise DataError(
+            f"{path}: rows are not sorted by cell as its header says; run `fair-distill stage prepare` again"
+        )
     return dataset
 
 

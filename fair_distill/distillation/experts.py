@@ -134,12 +134,12 @@ class ExpertFolder:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = require_file(self.path(expert), made_by="fair-distill experts")
+        path = require_file(self.path(expert), made_by="fair-distill stage experts")
         try:
             with safe_open(path, framework="pt") as file:
                 if (file.metadata() or {}).get("key") != self.key:
                     raise IntegrityError(
-                        f"{path} is an expert of another configuration or other data; run `fair-distill experts`"
+                        f"{path} is an expert of another configuration or other data; run `fair-distill stage experts`"
                     )
                 changes, scales = file.get_slice("changes"), file.get_tensor("scales")
                 weights = file.get_tensor("start").clone()

@@ -1,6 +1,6 @@
-"""Coresets: real examples that stand for their cell, chosen in an embedding. What distillation has to beat.
+"""Coresets: real examples that represent their cell, chosen by their embeddings. Distilled sets are compared with them.
 
-n points of one cell, D their embedding. numpy only.
+Shapes: n points of one cell, D dimensions of the embedding. This module uses numpy only.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,26 @@ import numpy as np
 from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.distillation.synthetic import dealt
 
-# Given a cell's points (n, D), how many, and a row to begin with: which rows.
+# Returns the rows to choose, for a cell's points (n, D), the number of rows and the row to start with.
 Pick = Callable[[Array, int, int], Array]
-# Stored images to points, (n, D).
+# Returns the points (n, D) of stored images.
 Embed = Callable[[Array], Array]
 
-_CANDIDATES = 10_000  # of a cell are embedded, spread evenly through it
+# From a larger cell, this many evenly spread examples are embedded.
+_MOST_EMBEDDED = 10_000
 
 
 def herding(points_nD: Array, count: int, first: int) -> Array:
-    """Choose points one by one so that the mean of the chosen stays as near as can be to the mean of all.
+    """Choose points one by one, each so that the mean of the chosen points is nearest to the mean of all.
 
-    Welling, "Herding dynamical weights to learn" (ICML 2009), without replacement: each choice is the best next one
-    for the mean. Where to begin follows from that, so `first` is not looked at.
+    Follows Welling, "Herding dynamical weights to learn" (ICML 2009), except that no point is chosen twice. The rule
+    also determines the first point, so `first` is ignored.
     """
     squared = (points_nD**2).sum(axis=1)
     mean, total = points_nD.mean(axis=0), np.zeros(points_nD.shape[1])
     chosen: list[int] = []
     for t in range(1, count + 1):
-        # |t · mean − total − x|², without the part that is the same for all x.
+        # |t · mean − total − x|² without the terms that are equal for all x.
         error = squared - 2 * points_nD @ (t * mean - total)
         error[chosen] = np.inf
         chosen.append(int(np.argmin(error)))
@@ -37,21 +38,21 @@ def herding(points_nD: Array, count: int, first: int) -> Array:
 
 
 def k_centre(points_nD: Array, count: int, first: int) -> Array:
-    """Choose points one by one, each the furthest from those chosen already.
+    """Choose points one by one, each the farthest from the points that are chosen already.
 
-    Greedy farthest-first: the largest distance of any point from its nearest chosen one is at most twice the least
-    possible (Gonzalez, 1985), wherever it begins. The coreset of Sener & Savarese (ICLR 2018).
+    This is the coreset of Sener & Savarese (ICLR 2018). For any first point, the largest distance of a point from its
+    nearest chosen point is at most twice the optimum (Gonzalez, 1985).
     """
     chosen = [first]
     nearest = np.linalg.norm(points_nD - points_nD[first], axis=1)
     for _ in range(count - 1):
-        nearest[chosen] = -1.0  # where points coincide, each is still chosen once
+        nearest[chosen] = -1.0  # a point is not chosen again, even if all distances are 0
         chosen.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, np.linalg.norm(points_nD - points_nD[chosen[-1]], axis=1))
     return np.array(chosen, dtype=np.int64)
 
 
-# The one place a coreset is added: write the function, add its line.
+# To add a coreset, write its function and add a line here.
 CORESETS: dict[str, Pick] = {
     "herding": herding,
     "k_centre": k_centre,
@@ -61,23 +62,29 @@ CORESETS: dict[str, Pick] = {
 def within_cells(
     pick: Pick, dataset: GroupedDataset, per_class: int, embed: Embed, begin: Callable[[int], int]
 ) -> Array:
-    """Choose `per_class` rows of each class, dealt out to its groups, each group's by `pick`: sorted by class.
+    """Return `per_class` rows of each class, divided evenly among its groups and chosen within each cell by `pick`.
 
     Parameters
     ----------
-    begin : given how many there are, the row that a cell begins with
+    begin : returns the first row of a cell, for the number of its rows
+
+    Returns
+    -------
+    Array
+        Row numbers, sorted by class.
     """
     chosen = []
     for label, name in enumerate(dataset.classes):
         for group, count in enumerate(dealt(dataset.counts[label], per_class, name)):
             if count:
-                rows = _spread(dataset.rows(Cell(label, group)), max(_CANDIDATES, count))
+                rows = _spread(dataset.rows(Cell(label, group)), max(_MOST_EMBEDDED, count))
                 points = embed(dataset.images[rows])
                 chosen.append(rows[pick(points, int(count), begin(len(rows)))])
     return np.concatenate(chosen)
 
 
 def _spread(rows: range, most: int) -> Array:
+    """Return at most this many rows, evenly spread."""
     if len(rows) <= most:
         return np.arange(rows.start, rows.stop)
     return rows.start + np.linspace(0, len(rows) - 1, num=most).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Training on a set, by its own recipe, and predicting the gate split: over several seeds."""
+"""Train networks on a set by its recipe, over several seeds, and predict the gate split with them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from fair_distill.evaluation.train import predict, train, train_together
 from fair_distill.gate.predictions import Predictions
 
 
-def evaluate(
+def train_and_predict(
     images: Array,
     labels: Array,
     recipe: TrainingRecipe,
@@ -34,63 +34,101 @@ def evaluate(
     device: torch.device,
     together: bool = False,
     workers: int = 1,
-    own: Mapping[str, str] = MappingProxyType({}),
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    custom_digests: Mapping[str, str] = MappingProxyType({}),
+    progress: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Predictions:
-    """Train networks on a set, by its recipe, and return what each says of every example of the gate split.
+    """Train networks on a set and return the predictions of each for every example of the gate split.
 
     Parameters
     ----------
-    images : what the network is trained on, as stored
-    version, split : digests that bind the predictions to the set and the gate split
-    seeds, networks : so many networks of each of these architectures, which replace the recipe's network. They come
-        from params.yaml, so a custom one may be imported; the name in the recipe is never used
-    together : whether the networks of an architecture are trained as one (see `train_together`), for GPUs
-    workers : else, networks trained at once. With one torch thread each, their number changes no byte, and two networks
-        on two cores are done sooner than one after the other with two threads each
-    own : digests of the source of networks of one's own, for the predictions to name
-    generator : given a seed's number, the generator of that run; the same for every set, so runs are comparable
+    images, labels : the set, with images as stored: (N, channels, height, width) and (N,)
+    version, split : SHA-256 of the set's manifest and of the gate split, which bind the predictions to both
+    seeds : number of networks of each architecture
+    networks : options by architecture; they replace the network of the recipe. They come from params.yaml, so a
+        custom one may be imported. The name in the recipe is never used
+    generator : returns the generator for a seed's index. It is the same for every set, so that runs are comparable
+    together : whether all networks of an architecture are trained as one, for GPUs; see `train_together`
+    workers : number of networks trained at once if not `together`. Each uses one torch thread, so this number changes
+        no byte. Two networks on two cores finish sooner than one after the other with two threads each
+    custom_digests : SHA-256 of the source file of each custom network, which the predictions record
+    progress : called with the number of trained networks and their total
+
+    Raises
+    ------
+    DataError
+        If the shape or the labels of the set do not match the gate split.
+    MeasurementError
+        If the training of a network diverged.
     """
     if gate.shape != images.shape[1:]:
-        raise DataError(f"the set's images are {images.shape[1:]}, the gate split's are {gate.shape}")
+        raise DataError(
+            f"the images of the set have shape {images.shape[1:]}, those of the gate split {gate.shape}; make the set "
+            "again from the current data"
+        )
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < len(gate.classes):
-        raise DataError(f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split")
+        raise DataError(
+            f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split; make the set "
+            "again from the current data"
+        )
     if recipe.formation > 1:
-        tiles, of = training_examples(torch.tensor(images), torch.tensor(labels), recipe.formation)
-        images, labels = tiles.numpy(), of.numpy()
+        tiles, tile_labels = training_examples(torch.tensor(images), torch.tensor(labels), recipe.formation)
+        images, labels = tiles.numpy(), tile_labels.numpy()
     normalise = Normalisation(recipe.mean, recipe.std)
-    seen, asked = reader(images, normalise, device), reader(gate.images, normalise, device)
+    read_set, read_gate = reader(images, normalise, device), reader(gate.images, normalise, device)
     targets = torch.from_numpy(labels).to(device)
 
-    fits: dict[str, Any] = {"shape": gate.shape, "classes": len(gate.classes)}
+    dimensions: dict[str, Any] = {"shape": gate.shape, "classes": len(gate.classes)}
 
-    def trained(run: tuple[str, Sequence[int]]) -> Sequence[tuple[Tensor, Tensor]]:
-        name, of = run
-        taught = replace(recipe, network={"name": name, "options": networks[name]})
-        if len(of) == 1:
-            made = [train(taught, seen, targets, generator=generator(of[0]), custom=True, **fits)]
+    def run(name: str, run_seeds: Sequence[int]) -> Sequence[tuple[Tensor, Tensor]]:
+        named = replace(recipe, network={"name": name, "options": networks[name]})
+        if len(run_seeds) == 1:
+            trained = [train(named, read_set, targets, generator=generator(run_seeds[0]), custom=True, **dimensions)]
         else:
-            draws = [generator(seed) for seed in of]
-            made = train_together(taught, seen, targets, generators=draws, custom=True, **fits)
-        return [asked_of(network, name, seed) for network, seed in zip(made, of, strict=True)]
+            generators = [generator(seed) for seed in run_seeds]
+            trained = train_together(named, read_set, targets, generators=generators, custom=True, **dimensions)
+        return [predict_gate(network, name, seed) for network, seed in zip(trained, run_seeds, strict=True)]
 
-    def asked_of(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:
-        predicted, probability = predict(network, asked, len(gate), device=device)
-        # A network that diverged calls everything class 0, which would read as a gap of 0.
+    def predict_gate(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:
+        predicted, probability = predict(network, read_gate, len(gate), device=device)
+        # A network that diverged predicts class 0 for every example, which would look like a gap of 0.
         if not torch.isfinite(probability).all():
             raise MeasurementError(
-                f"network {seed + 1} of {seeds} ({name}) left the finite numbers in training; "
+                f"network {seed + 1} of {seeds} ({name}) diverged in training: its outputs are not finite; "
                 f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
             )
         return predicted, probability
 
-    shares = [range(seeds)] if together else [range(seed, seed + 1) for seed in range(seeds)]
-    runs: list[tuple[Tensor, Tensor]] = []
+    seed_groups = [range(seeds)] if together else [range(seed, seed + 1) for seed in range(seeds)]
+    jobs = [(name, group) for name in networks for group in seed_groups]
+    results: list[tuple[Tensor, Tensor]] = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for results in pool.map(trained, [(name, share) for name in networks for share in shares]):
-            runs += results
-            progress(len(runs), seeds * len(networks))
+        for finished in pool.map(lambda job: run(*job), jobs):
+            results += finished
+            progress(len(results), seeds * len(networks))
+    return _predictions(
+        gate, results, version=version, split=split, seeds=seeds, networks=networks, custom_digests=custom_digests
+    )
+
+
+def _predictions(
+    gate: GroupedDataset,
+    results: Sequence[tuple[Tensor, Tensor]],
+    *,
+    version: str,
+    split: str,
+    seeds: int,
+    networks: Mapping[str, dict[str, Any]],
+    custom_digests: Mapping[str, str],
+) -> Predictions:
+    """Return the table of predictions: one row per network and example, ordered by architecture, seed and example."""
     n = len(gate)
+    examples = {
+        "example": np.arange(n),
+        "pair": gate.pairs,
+        "cluster": gate.clusters,
+        "label": gate.labels,
+        "group": gate.group_indices,
+    }
     return Predictions(
         set=version,
         split=split,
@@ -98,23 +136,14 @@ def evaluate(
         groups=gate.groups,
         networks=tuple(networks),
         columns={
-            **{
-                name: np.tile(column, len(runs))
-                for name, column in (
-                    ("example", np.arange(n)),
-                    ("pair", gate.pairs),
-                    ("cluster", gate.clusters),
-                    ("label", gate.labels),
-                    ("group", gate.group_indices),
-                )
-            },
+            **{name: np.tile(column, len(results)) for name, column in examples.items()},
             "seed": np.tile(np.repeat(np.arange(seeds), n), len(networks)),
             "network": np.repeat(np.arange(len(networks)), seeds * n),
-            "predicted": torch.cat([classes for classes, _ in runs]).numpy(),
-            "probability": torch.cat([probability for _, probability in runs]).numpy(),
+            "predicted": torch.cat([classes for classes, _ in results]).numpy(),
+            "probability": torch.cat([probability for _, probability in results]).numpy(),
         },
         attributes=gate.attributes,
         attribute_names=gate.attribute_names,
-        own=own,
+        own=custom_digests,
         options=networks,
     )

@@ -1,6 +1,6 @@
-"""What every distilled set is measured against: the full data, and real images of equal size, chosen in several ways.
+"""Real examples that distilled sets are compared with: subsets of the same size, chosen in several ways.
 
-A distilled set is worth what it adds to the group-balanced random subset, which costs nothing to make.
+The benefit of a distilled set is its gain over the group-balanced random subset, which costs nothing to make.
 """
 
 import numpy as np
@@ -26,22 +26,32 @@ def subset(
     *,
     embed: Embed | None = None,
 ) -> tuple[Array, Array]:
-    """Return `ipc` stored images a class and their classes, pixels over 255.
+    """Return `ipc` stored images per class, with pixels in [0, 1], and their classes.
 
     Parameters
     ----------
-    select : "random" takes groups as they come, "group_balanced" deals each class out over its groups; a name in
-        CORESETS does that too, and chooses within each cell
-    formation : above 1, each stored image is a mosaic of formation² real ones, made smaller
-    embed : for coresets, see `embedding`
+    select : "random" keeps the groups' natural shares. "group_balanced" divides each class evenly among its groups. A
+        name in CORESETS does the same and chooses within each cell by embeddings
+    formation : if above 1, each stored image is a mosaic of formation² real images of reduced size
+    embed : required for coresets; see `embedding`
+
+    Raises
+    ------
+    ConfigError
+        If rows of a table are combined with a formation above 1.
+    DataError
+        If a class has too few examples.
     """
-    if select != "random" and not dataset.known.all():  # what is balanced over groups is chosen among the known
+    # Balancing needs the group of each example, so examples of unknown group are left out.
+    if select != "random" and not dataset.known.all():
         dataset = dataset.of_known_groups()
     if dataset.schema is not None and formation != 1:
-        raise ConfigError(f"params.yaml: references: formation is {formation}; rows cannot be cut up, so leave it out")
+        raise ConfigError(
+            f"params.yaml: references: formation is {formation}, but rows of a table have no tiles; remove formation"
+        )
     count = ipc * formation**2
     if select in CORESETS:
-        assert embed is not None, "a coreset is chosen in an embedding"
+        assert embed is not None, "coresets need an embedding"
 
         def begin(size: int) -> int:
             return int(torch.randint(size, (), generator=generator))
@@ -56,33 +66,34 @@ def subset(
 def embedding(
     dataset: GroupedDataset, recipe: TrainingRecipe, generator: torch.Generator, device: torch.device
 ) -> Embed:
-    """Return the embedding that coresets are chosen in: features of the recipe's network, trained on all the data.
+    """Return the embedding for coresets: the features of the recipe's network, trained on all the data.
 
-    So do the coresets that Zhao et al. (ICLR 2021) compare with. It knows the data, and with them their skew.
+    Zhao et al. (ICLR 2021) choose the coresets that they compare with in the same way. The network also learns the
+    skew of the data.
     """
     labels = torch.from_numpy(np.asarray(dataset.labels)).long().to(device)
     normalise = Normalisation(recipe.mean, recipe.std)
-    seen = reader(dataset.images, normalise, device)
+    rows = reader(dataset.images, normalise, device)
     network = train(
-        recipe, seen, labels, shape=dataset.shape, classes=len(dataset.classes), generator=generator, custom=True
+        recipe, rows, labels, shape=dataset.shape, classes=len(dataset.classes), generator=generator, custom=True
     )
 
     @torch.no_grad()
     def embed(images: Array) -> Array:
-        rows = reader(images, normalise, device)
-        parts = [network.embed(rows(part)).cpu() for part in torch.arange(len(images)).split(_BATCH)]
-        points: Array = torch.cat(parts).numpy()
+        batch_of = reader(images, normalise, device)
+        batches = [network.embed(batch_of(indices)).cpu() for indices in torch.arange(len(images)).split(_BATCH)]
+        points: Array = torch.cat(batches).numpy()
         return points
 
     return embed
 
 
 def resampled(dataset: GroupedDataset, rng: np.random.Generator) -> GroupedDataset:
-    """Return as many examples with every cell of a class equally large: the usual remedy for groups of unequal size.
+    """Resample a dataset to the same size so that all cells of a class are equally large.
 
-    Cells that are too large lose examples at random, cells that are too small have theirs repeated. A pooled mean over
-    it is in expectation the mean of the groups' means, so the vanilla method on it is COBRA with a squared distance
-    and the mean as barycenter, but for what the repeated draw adds in variance.
+    Large cells lose examples at random, and the examples of small cells are repeated. The pooled mean of the result is
+    in expectation the mean of the groups' means. The vanilla method on it therefore equals COBRA with a squared
+    distance and the mean as barycenter, apart from the variance that the repetition adds.
     """
     groups = len(dataset.groups)
     rows = []

@@ -1,6 +1,7 @@
-"""Evaluation in parts that several machines may do, kept where all of them reach, and joined to one table again.
+"""An evaluation divided into shards, so that several machines can share it, and the shards joined into one table.
 
-A part is what is trained as one anyway: a network, or on a GPU all seeds of an architecture. So parts change no byte.
+A shard is a unit that is trained together anyway: one network, or on a GPU all seeds of an architecture. The joined
+table therefore has the same bytes as the table of an evaluation without shards.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,11 @@ from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
 from fair_distill.storage.store import Store
 
-_ENDING = ".parquet"
+_SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """The networks of one architecture with these seeds."""
 
     network: str
@@ -28,80 +29,87 @@ class Part:
         return f"{self.network} {first}" if first == last else f"{self.network} {first} to {last}"
 
 
-def parts_of(networks: Sequence[str], seeds: int, *, together: bool) -> list[Part]:
-    """Return all parts, in the order in which their rows stand in the table."""
-    shares = [tuple(range(seeds))] if together else [(seed,) for seed in range(seeds)]
-    return [Part(network, share) for network in networks for share in shares]
-
-
-def joined(found: Mapping[Part, Predictions]) -> Predictions:
-    """Return the one table that parts make, in the order in which they are given.
+def list_shards(networks: Sequence[str], seeds: int, *, together: bool) -> list[Shard]:
+    """Return all shards of an evaluation, in the order of their rows in the joined table.
 
     Parameters
     ----------
-    found : of each part the table of an evaluation by itself, in which its network and its first seed have number 0
+    together : whether all seeds of an architecture are trained as one, as on a GPU
     """
-    networks = list(dict.fromkeys(part.network for part in found))
-    numbered = [
-        of.columns
+    groups = [tuple(range(seeds))] if together else [(seed,) for seed in range(seeds)]
+    return [Shard(network, group) for network in networks for group in groups]
+
+
+def join_shards(tables: Mapping[Shard, Predictions]) -> Predictions:
+    """Return one table with the rows of all shards, in the given order.
+
+    Parameters
+    ----------
+    tables : the predictions of each shard, in which the network and the first seed have the index 0
+    """
+    networks = list(dict.fromkeys(shard.network for shard in tables))
+    renumbered = [
+        table.columns
         | {
-            "network": np.full(len(of), networks.index(part.network)),
-            "seed": of.columns["seed"].astype(np.int64) + part.seeds[0],
+            "network": np.full(len(table), networks.index(shard.network)),
+            "seed": table.columns["seed"].astype(np.int64) + shard.seeds[0],
         }
-        for part, of in found.items()
+        for shard, table in tables.items()
     ]
-    columns = {name: np.concatenate([of[name] for of in numbered]) for name in numbered[0]}
-    options = {name: of for table in found.values() for name, of in table.options.items()}
-    return replace(next(iter(found.values())), networks=tuple(networks), columns=columns, options=options)
+    columns = {name: np.concatenate([table[name] for table in renumbered]) for name in renumbered[0]}
+    options = {network: values for table in tables.values() for network, values in table.options.items()}
+    return replace(next(iter(tables.values())), networks=tuple(networks), columns=columns, options=options)
 
 
 @dataclass(frozen=True)
-class KeptParts:
-    """Parts that are done, at KEY/NUMBER-DIGEST.parquet, until the whole is.
+class ShardStore:
+    """Predictions of finished shards, at KEY/NUMBER-DIGEST.parquet, until the evaluation is complete.
 
     Parameters
     ----------
-    store : a place that all machines reach; who can write there can make up what networks say, as with checkpoints
-    key : digest of all that decides what networks say
-    parts : all there are, in their order
+    store : storage that all machines reach. As with checkpoints, everyone who can write to it can forge predictions
+    key : digest of everything that predictions depend on
+    shards : all shards, in order
     """
 
     store: Store
     key: str
-    parts: Sequence[Part]
+    shards: Sequence[Shard]
 
-    def keep(self, part: Part, found: Predictions) -> None:
-        content = found.to_parquet()
-        self.store.put(f"{self.key}/{self._number(part):04d}-{sha256(content)}{_ENDING}", content)
+    def save(self, shard: Shard, predictions: Predictions) -> None:
+        """Store the predictions of a shard."""
+        content = predictions.to_parquet()
+        self.store.put(f"{self.key}/{self._number(shard):04d}-{sha256(content)}{_SUFFIX}", content)
 
-    def has(self, part: Part) -> bool:
-        return self._number(part) in self._there()
+    def has(self, shard: Shard) -> bool:
+        """Return whether the predictions of a shard are stored."""
+        return self._number(shard) in self._stored()
 
-    def joined(self) -> Predictions | None:
-        """Return the whole table, or None unless all parts are there."""
-        there = self._there()
-        if len(there) < len(self.parts):
+    def join(self) -> Predictions | None:
+        """Return the joined table, or None unless all shards are stored."""
+        stored = self._stored()
+        if len(stored) < len(self.shards):
             return None
-        return joined({part: self._read(there[number]) for number, part in enumerate(self.parts)})
+        return join_shards({shard: self._read(stored[number]) for number, shard in enumerate(self.shards)})
 
-    def done(self) -> None:
-        """Let go of all parts."""
+    def clear(self) -> None:
+        """Delete all stored shards of this evaluation."""
         self.store.clear(self.key)
 
-    def _number(self, part: Part) -> int:
-        if part not in self.parts:
+    def _number(self, shard: Shard) -> int:
+        if shard not in self.shards:
             raise ConfigError(
-                f"{part} was asked for, which is no part of an evaluation on this device; FAIR_DISTILL_DEVICE has to "
-                "be of one kind, the CPU or a GPU, where a run starts and on all its workers"
+                f"the shard {str(shard)!r} does not exist on this kind of device; set FAIR_DISTILL_DEVICE to the same "
+                "kind, CPU or GPU, where the run starts and on all its workers"
             )
-        return self.parts.index(part)
+        return self.shards.index(shard)
 
-    def _there(self) -> dict[int, str]:
-        found = [key for key in self.store.list(f"{self.key}/") if key.endswith(_ENDING)]
-        return {int(key.rpartition("/")[2].partition("-")[0]): key for key in found}
+    def _stored(self) -> dict[int, str]:
+        keys = [key for key in self.store.list(f"{self.key}/") if key.endswith(_SUFFIX)]
+        return {int(key.rpartition("/")[2].partition("-")[0]): key for key in keys}
 
     def _read(self, key: str) -> Predictions:
         content = self.store.read(key)
-        if sha256(content) != key.removesuffix(_ENDING).rpartition("-")[2]:
+        if sha256(content) != key.removesuffix(_SUFFIX).rpartition("-")[2]:
             raise IntegrityError(f"{self.store.address(key)} is damaged; remove it and evaluate again")
         return Predictions.from_parquet(content, name=self.store.address(key))

@@ -1,4 +1,4 @@
-"""Training a network on a set by its recipe, and asking it about other images."""
+"""Train a network on a set by the set's recipe, and predict other images with it."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from types import MappingProxyType
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.augment import augment, draw, draw_each
@@ -34,23 +35,31 @@ def train(
     networks: Networks = NETWORKS,
     custom: bool = False,
 ) -> Network:
-    """Train a new network by the recipe: SGD, every image augmented on its own, rate × 0.1 after half of the steps.
+    """Train a new network by the recipe: SGD with momentum, and a tenth of the learning rate after half of the steps.
 
-    A recipe counts steps, not epochs, so that sets of different size are given the same number of updates.
+    A recipe counts steps instead of epochs, so that sets of different size get the same number of updates. Every image
+    is augmented separately.
 
     Parameters
     ----------
-    rows : given indices (B,), returns those images, normalised
-    labels : (N,)
+    rows : returns the normalised images (B, channels, height, width) for indices (B,)
+    labels : class of each image, (N,)
+    shape : channels, height and width of an image
+    classes : number of classes
     generator : draws weights, order and augmentation
-    networks, custom : which networks the recipe can name; see `build`. A recipe from a set has no `custom` permission
+    networks, custom : the networks that the recipe can name; see `build`. For a recipe from a set, `custom` is False
+
+    Returns
+    -------
+    Network
+        The trained network, in evaluation mode.
     """
-    network = _built(recipe, shape, classes, generator, networks, custom).to(labels.device)
-    descend = descent(recipe, list(network.train().parameters()))
-    for order in _batches(recipe, len(labels), generator):
-        picked = order.to(labels.device)
-        images = augment(rows(picked), draw(recipe.augment, len(picked), generator))
-        descend(F.cross_entropy(network(images), labels[picked]))
+    network = _build(recipe, shape, classes, generator, networks, custom).to(labels.device)
+    descend = gradient_descent(recipe, list(network.train().parameters()))
+    for batch in _batches(recipe, len(labels), generator):
+        indices = batch.to(labels.device)
+        images = augment(rows(indices), draw(recipe.augment, len(indices), generator))
+        descend(F.cross_entropy(network(images), labels[indices]))
     return network.eval()
 
 
@@ -65,32 +74,37 @@ def train_together(
     networks: Networks = NETWORKS,
     custom: bool = False,
 ) -> list[Network]:
-    """Train a network for each generator, all at once: what `train` returns for each, but for rounding.
+    """Train one network per generator at the same time; each equals the result of `train` up to rounding.
 
-    Their weights are stacked, and a step of all is one pass: on a GPU, which a single small network leaves idle, many
-    times faster; on a CPU slower than one after the other.
+    The weights are stacked, so that one pass makes a step of all networks. On a GPU, where one small network leaves
+    most of the device idle, this is many times faster. On a CPU it is slower than one network after the other.
+
+    Parameters are those of `train`.
     """
-    trained = [_built(recipe, shape, classes, one, networks, custom).to(labels.device) for one in generators]
+    trained = [
+        _build(recipe, shape, classes, generator, networks, custom).to(labels.device) for generator in generators
+    ]
     structure = copy.deepcopy(trained[0]).to("meta")
     weights, _ = torch.func.stack_module_state(list(trained))
-    descend = descent(recipe, list(weights.values()))
+    descend = gradient_descent(recipe, list(weights.values()))
 
-    def logits(of: dict[str, Tensor], images: Tensor) -> Tensor:
-        found: Tensor = torch.func.functional_call(structure, of, images)
-        return found
+    def logits(network_weights: dict[str, Tensor], images: Tensor) -> Tensor:
+        outputs: Tensor = torch.func.functional_call(structure, network_weights, images)
+        return outputs
 
-    for orders in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
-        picked = torch.stack(orders).to(labels.device)
-        drawn = draw_each(recipe.augment, picked.shape[1], generators)
-        images = augment(rows(picked.flatten()), drawn).unflatten(0, picked.shape)
-        each = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[picked].flatten())
-        descend(each * len(trained))  # the sum over networks of each one's mean: none moves another
+    for batches in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
+        indices = torch.stack(batches).to(labels.device)
+        drawn = draw_each(recipe.augment, indices.shape[1], generators)
+        images = augment(rows(indices.flatten()), drawn).unflatten(0, indices.shape)
+        mean_loss = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[indices].flatten())
+        # The sum of the networks' mean losses, so that each network gets the gradient of its own mean loss.
+        descend(mean_loss * len(trained))
     for i, network in enumerate(trained):
         network.load_state_dict({name: stacked[i] for name, stacked in weights.items()})
     return [network.eval() for network in trained]
 
 
-def _built(
+def _build(
     recipe: TrainingRecipe,
     shape: tuple[int, int, int],
     classes: int,
@@ -102,48 +116,58 @@ def _built(
     return build(name, options, shape, classes, generator, networks=networks, custom=custom)
 
 
-def descent(recipe: TrainingRecipe, weights: list[Tensor]) -> Callable[[Tensor], None]:
-    """Return what takes a step down a loss: torch.optim.SGD with its momentum and weight decay, to the bit.
+def gradient_descent(recipe: TrainingRecipe, weights: list[Tensor]) -> Callable[[Tensor], None]:
+    """Return a function that makes one SGD step down a loss, in place, with the recipe's momentum and weight decay.
 
-    Not torch.optim, whose first optimiser imports torch's compiler: half of the time in which a process starts.
+    It calls the function behind torch.optim.SGD. The class itself imports torch's compiler when the first optimiser is
+    made, which doubles the start-up time of a process.
     """
-    velocities = [torch.zeros_like(weight) for weight in weights]
+    momenta: list[Tensor | None] = [None] * len(weights)
     rates = chain(repeat(recipe.learning_rate, recipe.steps // 2), repeat(recipe.learning_rate * 0.1))
 
     def descend(loss: Tensor) -> None:
-        gradients = torch.autograd.grad(loss, weights)
+        gradients = list(torch.autograd.grad(loss, weights))
         with torch.no_grad():
-            torch._foreach_mul_(velocities, recipe.momentum)
-            torch._foreach_add_(velocities, torch._foreach_add(gradients, weights, alpha=recipe.weight_decay))
-            torch._foreach_add_(weights, velocities, alpha=-next(rates))
+            sgd(
+                weights,
+                gradients,
+                momenta,
+                weight_decay=recipe.weight_decay,
+                momentum=recipe.momentum,
+                lr=next(rates),
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                foreach=True,
+            )
 
     return descend
 
 
 def _batches(recipe: TrainingRecipe, count: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices of every step: all examples have their turn before one has its second."""
+    """Yield the indices of every step, so that every example is used before any is used again."""
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(recipe.steps):
         if len(order) == 0:
             order = torch.randperm(count, generator=generator)
-        picked, order = order[: recipe.batch_size], order[recipe.batch_size :]
-        yield picked
+        batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        yield batch
 
 
 @torch.no_grad()
 def predict(network: Network, rows: Pixels, count: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the predicted class (N,) and its probability (N,) for `count` images."""
     classes, probabilities = [], []
-    # On a CPU as many as stay in its cache; on a GPU as fill it.
-    for part in torch.arange(count, device=device).split(8192 if device.type == "cuda" else 256):
-        probability, predicted = network(rows(part)).softmax(dim=1).max(dim=1)
+    # A batch for the CPU fits into its cache; one for the GPU is large enough to use all of it.
+    for indices in torch.arange(count, device=device).split(8192 if device.type == "cuda" else 256):
+        probability, predicted = network(rows(indices)).softmax(dim=1).max(dim=1)
         classes.append(predicted.cpu())
         probabilities.append(probability.cpu())
     return torch.cat(classes), torch.cat(probabilities)
 
 
 class Normalised(torch.nn.Module):
-    """A trained network that takes pixels in [0, 1] and normalises them itself."""
+    """A trained network that normalises its input: it takes pixels in [0, 1]."""
 
     def __init__(self, network: Network, recipe: TrainingRecipe) -> None:
         super().__init__()
@@ -159,12 +183,13 @@ class Normalised(torch.nn.Module):
 def train_on(
     distilled: DistilledSet, *, seed: int, device: str = "cpu", networks: Networks = MappingProxyType({})
 ) -> Normalised:
-    """Train a network on a distilled set by the recipe that travels with it, as the gate did.
+    """Train a network on a distilled set by the recipe in its card, as the gate did.
 
     Parameters
     ----------
+    seed : seed of weights, order and augmentation
     networks : custom networks by the name that the recipe uses, `{"package.module:callable": callable}`. A set cannot
-        cause an import: if its recipe names a custom network, pass your own copy of it here
+        cause an import, so if its recipe names a custom network, import the network yourself and pass it here
 
     Raises
     ------
@@ -174,7 +199,7 @@ def train_on(
         If the source of the passed network is not the source whose digest the manifest records.
     """
     recipe = distilled.card.recipe
-    known = _known_to(distilled, networks)
+    available = _available_networks(distilled, networks)
     images, labels = training_examples(
         torch.tensor(distilled.images, device=device), torch.tensor(distilled.labels, device=device), recipe.formation
     )
@@ -186,22 +211,22 @@ def train_on(
         shape=distilled.card.shape,
         classes=len(distilled.card.classes),
         generator=plain_torch_generator(seed),
-        networks=known,
+        networks=available,
     )
     return Normalised(network, recipe).eval()
 
 
-def _known_to(distilled: DistilledSet, passed: Networks) -> Networks:
-    """Return the networks that a set's recipe can name: ours, and the passed one once its source is checked."""
+def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:
+    """Return the networks that a set's recipe can name: the built-in ones, and the passed one after a check."""
     name = distilled.card.recipe.network["name"]
     if name in NETWORKS or ":" not in name:
         return NETWORKS
     if name not in passed:
         raise ConfigError(
-            f"the recipe of this set trains the custom network {name!r}, and code is never imported because a set "
-            f"names it. Import it yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
+            f"the recipe of this set uses the custom network {name!r}, and a set never causes an import. "
+            f"Import the network yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
         )
-    # A set that was not loaded from a registry has no manifest: its maker trains on it.
+    # Without a manifest the set was not loaded from a registry, so there is no digest to compare with.
     if distilled.source_digests is not None:
         recorded, passed_digest = (
             distilled.source_digests.get(name, "no digest"),

@@ -115,7 +115,7 @@ def _card(manifest: bytes, table: Predictions, *, name: str) -> DatasetCard:
     if content.get("source") == table.split:
         raise IntegrityError(
             f"{name} are for the split that the set was made from ({table.split[:12]}…); a gate split is one that "
-            "nothing was made from. Run `fair-distill prepare` again"
+            "nothing was made from. Run `fair-distill stage prepare` again"
         )
     return card
 

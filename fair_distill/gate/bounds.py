@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from fair_distill.gate.metrics import Floats, Ints
+from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.quantiles import t_quantile
 
 

@@ -17,10 +17,11 @@ from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
-from fair_distill.gate.clause import decide, undecided
-from fair_distill.gate.evidence import gather
-from fair_distill.gate.metrics import GAPS, METRICS, Confusion, measure
-from fair_distill.gate.network_predictions import Answers, answers, grouped_by, same_examples
+from fair_distill.gate.confusion import Confusion
+from fair_distill.gate.decision import decide
+from fair_distill.gate.findings import undecided
+from fair_distill.gate.metrics import CARD_METRICS, PREDICTION_METRICS, PredictionMetric
+from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
 from fair_distill.gate.noise_floor import Floor, noise_floor
 from fair_distill.gate.policy import (
     PROMOTED,
@@ -38,21 +39,19 @@ from fair_distill.gate.policy import (
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
-from fair_distill.gate.published import NEAR_COPIES, found_in
-from fair_distill.gate.scope import lacking, scope
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
 from fair_distill.seeds import plain_numpy_generator
 
 __all__ = ["Verdict", "judge", "policy_digest"]
 
-References = Mapping[str, Mapping[str, Answers]]
+References = Mapping[str, Mapping[str, NetworkPredictions]]
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
     """Every network's answers, with groups of some grain and the noise floors of that grain."""
 
-    own: tuple[Answers, ...]
+    own: tuple[NetworkPredictions, ...]
     noise: tuple[Floor, ...]
 
     def numbers(self) -> Numbers:
@@ -61,8 +60,8 @@ class Seen:
     def undefined(self) -> dict[str, str]:
         """Why a metric has no number; which examples were asked is the same for every network."""
         table = self.own[0].table()
-        measured = {name: measure(name, table) for name in METRICS}
-        return {name: found.reason for name, found in measured.items() if found.reason}
+        reasons = {name: metric.undefined(table) for name, metric in PREDICTION_METRICS.items()}
+        return {name: reason for name, reason in reasons.items() if reason}
 
 
 def judge(
@@ -125,13 +124,14 @@ def judge(
         name: _reference(name, content, table, known, policies, (reference_manifests or {}).get(name), index)
         for name, content in given.items()
     }
-    own = [answers(table, network) for network in range(len(table.networks))]
+    own = [network_predictions(table, network) for network in range(len(table.networks))]
     for one in own[1:]:
         same_examples(own[0], one, name=one.network, seeds=False)
     seen = {by: _seen(own, by, where=policy.where) for by in _groupings(policy, table)}
     for limit in policy.limits:
-        if limit.metric != NEAR_COPIES:
-            scope(limit, table.classes, seen[limit.by or ()].own[0].groups, where=policy.where)
+        if limit.metric in PREDICTION_METRICS:
+            names = table.classes, seen[limit.by or ()].own[0].groups
+            PREDICTION_METRICS[limit.metric].comparisons(limit, *names, where=policy.where)
         _referred(limit, others, known, policy)
 
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
@@ -185,7 +185,7 @@ def _groupings(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:
     return list(dict.fromkeys([(), *marginals, *(limit.by for limit in policy.limits if limit.by)]))
 
 
-def _seen(own: Sequence[Answers], by: tuple[str, ...], *, where: str) -> Seen:
+def _seen(own: Sequence[NetworkPredictions], by: tuple[str, ...], *, where: str) -> Seen:
     if by:
         own = [grouped_by(one, by, where=f"{where}.limits: by {', '.join(by)}") for one in own]
     # The same draws whoever judges: they decide nothing, and a verdict is a function of its inputs.
@@ -200,7 +200,7 @@ def _reference(
     policies: tuple[Gate, ...],
     manifest: bytes | None,
     index: GateIndex | None,
-) -> dict[str, Answers]:
+) -> dict[str, NetworkPredictions]:
     what = f"predictions of {name!r}"
     other = Predictions.from_parquet(content, name=what)
     if not len(other):
@@ -227,7 +227,7 @@ def _reference(
                 f"{name!r} was evaluated with {network} of the options {other.options.get(network)}, the set with "
                 f"{table.options.get(network)}; evaluate both with the same networks"
             )
-    return {network: answers(other, i) for i, network in enumerate(other.networks)}
+    return {network: network_predictions(other, i) for i, network in enumerate(other.networks)}
 
 
 def _referred(limit: Limit, others: References, known: Context, policy: Gate) -> None:
@@ -248,22 +248,23 @@ def _finding(
     *,
     alpha: float | None,
 ) -> Finding:
-    if limit.metric == NEAR_COPIES:
+    if limit.metric in CARD_METRICS:
         assert card is not None
-        return found_in(limit, card, bounds=alpha is not None)
+        return CARD_METRICS[limit.metric].finding(limit, card, bounds=alpha is not None)
+    metric = PREDICTION_METRICS[limit.metric]
     if limit.over == PROMOTED and PROMOTED not in others:
         accepted = limit.first_release == "accept"
         reason = f"nothing is promoted yet, which this clause does{'' if accepted else ' not'} accept"
         return undecided(limit, seen.own[0].network, reason, outcome="pass" if accepted else "fail")
     for one in seen.own:
-        reason = _lack(limit, policy, one)
+        reason = _lack(limit, metric, policy, one)
         if reason:
             return undecided(limit, one.network, reason)
-    found = [gather(limit, one, _other(limit, one, others)) for one in seen.own]
-    return decide(limit, found, seen.own, seen.noise, alpha=alpha)
+    evidence = [metric.gather(limit, one, _other(limit, one, others)) for one in seen.own]
+    return decide(limit, metric, evidence, seen.own, seen.noise, alpha=alpha)
 
 
-def _other(limit: Limit, own: Answers, others: References) -> Answers | None:
+def _other(limit: Limit, own: NetworkPredictions, others: References) -> NetworkPredictions | None:
     if limit.over is None:
         return None
     networks = others[limit.over]
@@ -276,17 +277,17 @@ def _other(limit: Limit, own: Answers, others: References) -> Answers | None:
     return other
 
 
-def _lack(limit: Limit, policy: Gate, own: Answers) -> str:
+def _lack(limit: Limit, metric: PredictionMetric, policy: Gate, own: NetworkPredictions) -> str:
     if policy.minimum_seeds is not None and own.seeds < policy.minimum_seeds:
         return (
             f"too little evidence, {own.network} was trained with {own.seeds} of the {policy.minimum_seeds} seeds "
             "that are needed; raise params.yaml: evaluate.seeds"
         )
-    of = scope(limit, own.classes, own.groups)
-    empty = lacking(own, limit, of, 1)
+    comparisons = metric.comparisons(limit, own.classes, own.groups)
+    empty = metric.lack_of_examples(own, comparisons, 1)
     if empty:
         return f"not measured, {empty}"
-    few = lacking(own, limit, of, policy.minimum_per_cell or 1)
+    few = metric.lack_of_examples(own, comparisons, policy.minimum_per_cell or 1)
     return f"too little evidence, {few}; collect more, or compare coarser groups" if few else ""
 
 
@@ -312,8 +313,8 @@ def _outcome(
     return "waived" if any(finding.waiver for finding in findings) else "pass"
 
 
-def _group(own: Answers, g: int, by: str, alpha: float | None) -> Group:
-    at = np.flatnonzero(own.of_groups == g)
+def _group(own: NetworkPredictions, g: int, by: str, alpha: float | None) -> Group:
+    at = np.flatnonzero(own.group_indices == g)
     count = len(np.unique(own.clusters[at]))
     right = (own.predicted[:, at] == own.labels[at]).astype(float)
     low = high = None
@@ -326,16 +327,16 @@ def _group(own: Answers, g: int, by: str, alpha: float | None) -> Group:
 
 
 def _values(table: Confusion) -> dict[str, float | None]:
-    return {name: measure(name, table).value for name in METRICS}
+    return {name: metric.measure(table).value for name, metric in PREDICTION_METRICS.items()}
 
 
-def _numbers(own: Answers, floor: Floor) -> dict[str, dict[str, float | None]]:
+def _numbers(own: NetworkPredictions, floor: Floor) -> dict[str, dict[str, float | None]]:
     runs = [_values(table) for table in own.tables()]
     numbers = {}
     for name, value in _values(own.table()).items():
         numbers[name] = {"value": value, "per_seed": _mean([run[name] for run in runs])}
-        if name in GAPS:
-            numbers[name]["noise"] = None if value is None else floor(METRICS[name])
+        if PREDICTION_METRICS[name].is_gap:
+            numbers[name]["noise"] = None if value is None else floor(PREDICTION_METRICS[name].value)
     return numbers
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.errors import ConfigError, MeasurementError
-from fair_distill.gate.metrics import Confusion, Floats, Ints, confusion
+from fair_distill.gate.confusion import Confusion, Floats, Ints, confusion
 from fair_distill.gate.predictions import Predictions
 
 _FACTS = ("label", "group", "pair", "cluster")
-_ASKED = ("examples", "labels", "of_groups", "pairs")
+_ASKED = ("examples", "labels", "group_indices", "pairs")
 # How a value that is not known is called where it is one of a group's.
 _UNKNOWN = "?"
 
@@ -33,14 +33,14 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class NetworkPredictions:
     """The answers of one network. S seeds, N examples, G groups.
 
     Attributes
     ----------
-    examples, labels, of_groups, pairs, clusters : int arrays (N,)
+    examples, labels, group_indices, pairs, clusters : int arrays (N,)
     predicted, probability : arrays (S, N)
-    by_pair : int array (pairs, G) of examples, where every pair has one of each group; else None
+    examples_by_pair : int array (pairs, G) of examples, where every pair has one of each group; else None
     attributes, attribute_names : what groups are made of, see `Predictions`
     """
 
@@ -49,12 +49,12 @@ class Answers:
     groups: tuple[str, ...]
     examples: Ints
     labels: Ints
-    of_groups: Ints
+    group_indices: Ints
     pairs: Ints
     clusters: Ints
     predicted: Ints
     probability: Floats
-    by_pair: Ints | None
+    examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
     _found: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
@@ -77,18 +77,18 @@ class Answers:
     def counts(self) -> Ints:
         """Examples per class and group, (C, G)."""
         shape = (len(self.classes), len(self.groups))
-        return np.bincount(self.labels * shape[1] + self.of_groups, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.bincount(self.labels * shape[1] + self.group_indices, minlength=shape[0] * shape[1]).reshape(shape)
 
     @cached_property
     def by_cell(self) -> Ints:
         """The examples, sorted by class and within it by group."""
-        return np.lexsort((self.of_groups, self.labels))
+        return np.lexsort((self.group_indices, self.labels))
 
     @cached_property
     def evidence(self) -> Ints:
         """Independent examples per class and group, (C, G): the distinct clusters of each cell."""
         shape = (len(self.classes), len(self.groups))
-        cells = self.labels * shape[1] + self.of_groups
+        cells = self.labels * shape[1] + self.group_indices
         distinct = np.unique(self.clusters * (shape[0] * shape[1]) + cells)
         return np.bincount(distinct % (shape[0] * shape[1]), minlength=shape[0] * shape[1]).reshape(shape)
 
@@ -101,7 +101,7 @@ class Answers:
         return [
             confusion(
                 self.labels,
-                self.of_groups,
+                self.group_indices,
                 self.predicted[seed],
                 classes=self.classes,
                 groups=self.groups,
@@ -112,13 +112,13 @@ class Answers:
 
     def table(self) -> Confusion:
         """The counts, averaged over seeds."""
-        return self.regrouped(self.of_groups)
+        return self.regrouped(self.group_indices)
 
-    def regrouped(self, of_groups: Ints) -> Confusion:
+    def regrouped(self, group_indices: Ints) -> Confusion:
         """The counts, averaged over seeds, if the examples were of other groups."""
         whole = confusion(
             np.tile(self.labels, self.seeds),
-            np.tile(of_groups, self.seeds),
+            np.tile(group_indices, self.seeds),
             self.predicted.ravel(),
             classes=self.classes,
             groups=self.groups,
@@ -128,7 +128,7 @@ class Answers:
         return Confusion(whole.counts / self.seeds, whole.groups, whole.classes, whole.confidence / self.seeds)
 
 
-def answers(predictions: Predictions, network: int) -> Answers:
+def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:
     """Return the answers of one network.
 
     Raises
@@ -158,35 +158,35 @@ def answers(predictions: Predictions, network: int) -> Answers:
     if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
         raise MeasurementError(f"a probability of {name} is no number from 0 to 1; evaluate again")
     _nested(facts["pair"], facts["cluster"])
-    return Answers(
+    return NetworkPredictions(
         network=name,
         classes=predictions.classes,
         groups=predictions.groups,
         examples=facts["example"],
         labels=facts["label"],
-        of_groups=facts["group"],
+        group_indices=facts["group"],
         pairs=facts["pair"],
         clusters=np.unique(facts["cluster"], return_inverse=True)[1],
         predicted=rows["predicted"].astype(np.int64),
         probability=probability,
-        by_pair=_by_pair(facts["pair"], facts["group"], facts["label"], len(predictions.groups)),
+        examples_by_pair=_by_pair(facts["pair"], facts["group"], facts["label"], len(predictions.groups)),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
     )
 
 
-def grouped_by(own: Answers, by: Sequence[str], *, where: str) -> Answers:
+def grouped_by(own: NetworkPredictions, by: Sequence[str], *, where: str) -> NetworkPredictions:
     """Return the answers with coarser groups, see `coarser`.
 
     Which examples are pairs may change with the groups: one of a pair in each of them is wanted.
     """
     kept, names = coarser(own.attributes, own.attribute_names, by, where=where)
-    groups = kept[own.of_groups]
+    groups = kept[own.group_indices]
     return replace(
         own,
         groups=names,
-        of_groups=groups,
-        by_pair=_by_pair(own.pairs, groups, own.labels, len(names)),
+        group_indices=groups,
+        examples_by_pair=_by_pair(own.pairs, groups, own.labels, len(names)),
         attributes=tuple((name,) for name in names),
         attribute_names=(", ".join(by),),
     )
@@ -211,7 +211,7 @@ def coarser(
     return np.array([kept.index(values) for values in made_of]), tuple("×".join(values) for values in kept)
 
 
-def same_examples(own: Answers, other: Answers, *, name: str, seeds: bool = True) -> None:
+def same_examples(own: NetworkPredictions, other: NetworkPredictions, *, name: str, seeds: bool = True) -> None:
     """Raise MeasurementError unless `other` predicts the same examples and, if `seeds`, has as many seeds."""
     same = own.classes == other.classes and own.groups == other.groups and len(own.examples) == len(other.examples)
     if not same or not all(np.array_equal(getattr(own, fact), getattr(other, fact)) for fact in _ASKED):

@@ -11,15 +11,15 @@ from functools import cache
 
 import numpy as np
 
-from fair_distill.gate.metrics import Confusion, Ints
-from fair_distill.gate.network_predictions import Answers
+from fair_distill.gate.confusion import Confusion, Ints
+from fair_distill.gate.network_predictions import NetworkPredictions
 
 # A large split varies less, so fewer draws tell its mean as well.
 DRAWS, FEWEST, ENOUGH_ROWS = 100, 20, 1_000_000
 Floor = Callable[[Callable[[Confusion], float | None]], float | None]
 
 
-def noise_floor(own: Answers, rng: np.random.Generator, *, draws: int | None = None) -> Floor:
+def noise_floor(own: NetworkPredictions, rng: np.random.Generator, *, draws: int | None = None) -> Floor:
     """Return a function from a metric to its mean over what a fair classifier with these rates might have shown."""
     draws = draws or min(DRAWS, max(FEWEST, ENOUGH_ROWS // max(1, own.predicted.size)))
     tables = [own.regrouped(_redrawn(own, rng)) for _ in range(draws)]
@@ -32,13 +32,13 @@ def noise_floor(own: Answers, rng: np.random.Generator, *, draws: int | None = N
     return floor
 
 
-def _redrawn(own: Answers, rng: np.random.Generator) -> Ints:
-    groups = own.of_groups.copy()
-    if own.by_pair is not None:
-        step = rng.integers(0, len(own.groups), (len(own.by_pair), 1))
-        groups[own.by_pair] = (np.arange(len(own.groups)) + step) % len(own.groups)
+def _redrawn(own: NetworkPredictions, rng: np.random.Generator) -> Ints:
+    groups = own.group_indices.copy()
+    if own.examples_by_pair is not None:
+        step = rng.integers(0, len(own.groups), (len(own.examples_by_pair), 1))
+        groups[own.examples_by_pair] = (np.arange(len(own.groups)) + step) % len(own.groups)
         return groups
     # One number per cluster sorts the rows of a class into a random order that keeps clusters together.
     order = np.argsort(own.labels + rng.random(own.clusters.max() + 1)[own.clusters], kind="stable")
-    groups[order] = own.of_groups[own.by_cell]
+    groups[order] = own.group_indices[own.by_cell]
     return groups

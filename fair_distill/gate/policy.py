@@ -15,14 +15,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from fair_distill.config import Gate, Limit, Section, checked, shortfall
 from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
-from fair_distill.gate.metrics import GAP_RATES, GAPS, METRICS
-from fair_distill.gate.published import NEAR_COPIES
+from fair_distill.gate.metrics import CARD_METRICS, METRICS, PREDICTION_METRICS, Metric
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
 
 PROMOTED = "promoted"
-# The rise of a maximum is bounded by the largest rise; the rise of a mean is not gated.
-RISING = tuple(name for name in GAP_RATES if name.endswith("_max"))
 # Keys that older policies do not have. Without a value they are not part of the digest, which therefore stays the same.
 _NEWER = ("exam", "evaluators", "approvers")
 MOST_ATTEMPTS = 1_000_000
@@ -51,12 +48,12 @@ def alpha_at(alpha: float, attempt: int) -> float:
 def check(policy: Gate) -> None:
     """Raise ConfigError for a clause that cannot be decided, whatever the predictions."""
     for limit in policy.limits:
-        if limit.metric not in (*METRICS, NEAR_COPIES):
+        metric = METRICS.get(limit.metric)
+        if metric is None:
             raise ConfigError(
-                f"{policy.where}.limits names metric {limit.metric!r}; choose one of "
-                f"{', '.join((*METRICS, NEAR_COPIES))}"
+                f"{policy.where}.limits names metric {limit.metric!r}; choose one of {', '.join(METRICS)}"
             )
-        _check_clause(limit, where=f"{policy.where}.limits: {limit.name}")
+        _check_clause(limit, metric, where=f"{policy.where}.limits: {limit.name}")
 
 
 def vacuous(policy: Gate) -> tuple[str, ...]:
@@ -73,33 +70,33 @@ def _side(limit: Limit) -> str:
     return f"at_most {limit.at_most:g}" if limit.at_most is not None else f"at_least {limit.at_least:g}"
 
 
-def _check_clause(limit: Limit, *, where: str) -> None:
-    side = "at_most" if limit.metric in (*GAPS, NEAR_COPIES) else "at_least"
-    if getattr(limit, side) is None:
-        raise ConfigError(f"{where}: {limit.metric} is limited by {side}; move the number there")
-    if limit.metric == NEAR_COPIES:
+def _check_clause(limit: Limit, metric: Metric, *, where: str) -> None:
+    if getattr(limit, metric.direction) is None:
+        raise ConfigError(f"{where}: {metric.name} is limited by {metric.direction}; move the number there")
+    if limit.metric in CARD_METRICS:
         if limit.over or limit.by or limit.classes or limit.groups or limit.against:
             raise ConfigError(
-                f"{where}: {NEAR_COPIES} is of the whole set; remove over, by, classes, groups and against"
+                f"{where}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
             )
         return
-    if limit.over and limit.metric not in (*RISING, "accuracy"):
-        raise ConfigError(f"{where}: over another set are gated {', '.join(RISING)} and accuracy")
-    if limit.against and limit.metric not in GAPS:
-        raise ConfigError(f"{where}: {limit.metric} compares no groups; remove against")
+    rising = [name for name, other in PREDICTION_METRICS.items() if other.rise is not None]
+    if limit.over and limit.metric not in rising:
+        raise ConfigError(f"{where}: {metric.name} cannot be limited over another set; choose {', '.join(rising)}")
+    if limit.against and not metric.is_gap:
+        raise ConfigError(f"{where}: {metric.name} does not compare groups; remove against")
     if limit.by and len(set(limit.by)) < len(limit.by):
-        raise ConfigError(f"{where}: an attribute stands twice in by")
-    if limit.by and limit.metric == "accuracy" and not limit.groups:
-        raise ConfigError(f"{where}: accuracy is of all groups together; name some (groups), or remove by")
-    if limit.groups and limit.metric in GAPS and len(set(limit.groups)) < 2:
+        raise ConfigError(f"{where}: `by` lists an attribute twice; list each once")
+    if limit.by and metric.pools_groups and not limit.groups:
+        raise ConfigError(f"{where}: {metric.name} pools all groups; select some with `groups`, or remove `by`")
+    if limit.groups and metric.is_gap and len(set(limit.groups)) < 2:
         raise ConfigError(f"{where}: a gap needs two groups, got {', '.join(limit.groups)}")
-    if limit.classes and limit.metric == "calibration_gap":
-        raise ConfigError(f"{where}: calibration_gap is of groups, not of classes; remove classes")
+    if limit.classes and not metric.selects_classes:
+        raise ConfigError(f"{where}: {metric.name} compares groups over all classes; remove classes")
 
 
 def asks_the_card(policy: Gate) -> bool:
     """Say whether a clause is on the set itself, so that judging needs its manifest."""
-    return any(limit.metric == NEAR_COPIES for limit in policy.limits)
+    return any(limit.metric in CARD_METRICS for limit in policy.limits)
 
 
 def tighten(policy: Gate, floor: Gate) -> None:
@@ -172,7 +169,8 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
     if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
     # A limit on the worst of all groups and classes holds for the worst of some; one on a mean says nothing of a part.
-    wide = limit.metric.endswith("_max") or limit.metric in ("worst_cell_accuracy", "calibration_gap")
+    metric = METRICS.get(limit.metric)
+    wide = metric is not None and metric.covers_parts
     for key in ("classes", "groups"):
         own, asked = getattr(limit, key), getattr(floor, key)
         covered = own is None or (asked is not None and set(asked) <= set(own))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fair_distill.errors import MeasurementError
 from fair_distill.files import is_sha256, parse_json, to_json
 from fair_distill.formats import arrow
-from fair_distill.gate.metrics import Confusion, confusion
+from fair_distill.gate.confusion import Confusion, confusion
 
 _KEY = b"fair_distill"
 _COLUMNS = {

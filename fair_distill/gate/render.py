@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from fair_distill.gate.metrics import METRICS
+from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.verdict import Finding, Group, Verdict
 from fair_distill.text import markdown as escaped
 
@@ -36,7 +36,9 @@ def markdown(name: str, verdict: Verdict, *, change: str = "") -> str:
     whole = ""
     for block in blocks:
         if len((whole + block).encode()) > MOST_BYTES - 200:
-            whole += "…the rest does not fit into a comment: `fair-distill explain` and the verdict's JSON have all.\n"
+            whole += (
+                "…the rest does not fit into a comment: `fair-distill gate explain` and the verdict's JSON have all.\n"
+            )
             break
         whole += block + "\n"
     return whole
@@ -130,7 +132,7 @@ def _compared(verdict: Verdict) -> list[str]:
         header += [_text(name), "Δ"]
     rows = []
     for network in sorted(verdict.numbers):
-        for metric in METRICS:
+        for metric in PREDICTION_METRICS:
             value = verdict.numbers[network][metric]["value"]
             row = [metric, _text(network), _number(value)]
             for name in others:

@@ -137,5 +137,5 @@ def _refuse_unapproved(store: RegistryStore, version: str, entry: Entry, verdict
         raise IntegrityError(
             f"{entry.name}@{entry.channel} has {len(approvers)} of the {rule.at_least} approvals required here, under "
             f"the policy {verdict.policy[:12]}… of its verdict. A holder of one of the {len(rule.by)} keys approves it "
-            f"with `fair-distill approve {entry.name}@sha256:{version} --key FILE`"
+            f"with `fair-distill registry approve {entry.name}@sha256:{version} --key FILE`"
         )

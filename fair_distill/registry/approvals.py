@@ -73,5 +73,5 @@ def check_approvals(
             raise Undecided(
                 f"{subject}: {channel} needs {rule.at_least} {noun} under the policy {policy[:12]}…, and it has "
                 f"{len(approvers)}. A holder of one of the {len(rule.by)} keys approves it with "
-                f"`fair-distill approve {name}@sha256:{version} --key FILE`"
+                f"`fair-distill registry approve {name}@sha256:{version} --key FILE`"
             )

@@ -50,7 +50,7 @@ class Head:
         if not name or not valid:
             raise ConfigError(
                 f"{option} is {text!r}; write NAME=NUMBER:DIGEST with 12 or more digits of the entry's SHA-256 as "
-                "`fair-distill head NAME` prints them, or NAME=0 if nothing was published under the name"
+                "`fair-distill registry head NAME` prints them, or NAME=0 if nothing was published under the name"
             )
         return name, cls(int(number), digest)
 
@@ -79,7 +79,7 @@ class GarbageRecord:
             record = cls(datetime.fromisoformat(value["time"]), tuple(map(str, value["keys"])), heads)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"{name} is not a file that `fair-distill gc` wrote: {error!r}; remove it and run gc again"
+                f"{name} is not a file that `fair-distill registry gc` wrote: {error!r}; remove it and run gc again"
             ) from None
         if record.time.tzinfo is None:
             raise ConfigError(f"{name} has a time without a time zone; remove it and run gc again")
@@ -94,7 +94,7 @@ class KnownHeads:
     ----------
     url : the registry
     cache : the cache folder, with the entries that this machine remembers; None if there is none
-    anchors : files with heads, as `fair-distill head` writes them
+    anchors : files with heads, as `fair-distill registry head` writes them
     confirmed : heads by dataset, which the operator passes
     trust : public keys, one of which must have signed the anchors; empty accepts unsigned anchors
     """

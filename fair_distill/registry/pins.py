@@ -73,7 +73,7 @@ def pinned_version(path: Path, reference: str, *, registry: str) -> str:
     for pin in read_pins(path):
         if pin.reference == reference and _same(pin.registry, registry):
             return pin.version
-    raise ConfigError(f"{path} has no pin for {reference} of {registry}; run `fair-distill pin {reference}`")
+    raise ConfigError(f"{path} has no pin for {reference} of {registry}; run `fair-distill registry pin {reference}`")
 
 
 def _same(url_a: str, url_b: str) -> bool:

@@ -6,8 +6,8 @@ import numpy as np
 
 from fair_distill.config import Limit
 from fair_distill.gate.bounds import level
-from fair_distill.gate.evidence import gather
-from fair_distill.gate.network_predictions import Answers
+from fair_distill.gate.metrics import EO_DIAG_MAX
+from fair_distill.gate.network_predictions import NetworkPredictions
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class ClassGap:
     worse: str
 
 
-def cell_rates(own: Answers, alpha: float) -> list[CellRate]:
+def cell_rates(own: NetworkPredictions, alpha: float) -> list[CellRate]:
     """Return the recall of every cell, by class and then group; each interval holds by itself with 1 - alpha."""
     found = []
     for c, label in enumerate(own.classes):
         for g, group in enumerate(own.groups):
-            rows = np.flatnonzero((own.labels == c) & (own.of_groups == g))
+            rows = np.flatnonzero((own.labels == c) & (own.group_indices == g))
             clusters = int(own.evidence[c, g])
             right = (own.predicted[:, rows] == c).astype(float)
             low = high = None
@@ -63,7 +63,7 @@ def cell_rates(own: Answers, alpha: float) -> list[CellRate]:
     return found
 
 
-def class_gaps(own: Answers, alpha: float) -> list[ClassGap]:
+def class_gaps(own: NetworkPredictions, alpha: float) -> list[ClassGap]:
     """Return every class's gap in recall, with the upper bound that the gate would hold against a limit on it."""
     counts = own.table().support
     found = []
@@ -71,7 +71,10 @@ def class_gaps(own: Answers, alpha: float) -> list[ClassGap]:
         if (counts[:, c] == 0).any() or len(own.groups) < 2:
             found.append(ClassGap(label, None, None, "", ""))
             continue
-        evidence = gather(Limit(metric="eo_diag_max", at_most=1.0, classes=(label,), why="shown"), own, None)
+        comparisons = EO_DIAG_MAX.comparisons(
+            Limit(metric=EO_DIAG_MAX.name, at_most=1.0, classes=(label,), why="shown"), own.classes, own.groups
+        )
+        evidence = EO_DIAG_MAX.evidence(own, comparisons)
         recalls = own.table().recalls[:, c]
         upper = None
         if own.seeds > 1 and own.evidence[c].min() > 1:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fair_distill.card import DatasetCard
+from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Finding
 from fair_distill.report.cells import CellRate, ClassGap
 from fair_distill.report.history import Moment
@@ -106,11 +107,11 @@ def pareto(sets: Sequence[Compared], gated: str, limit: float | None, floor: flo
     """Accuracy against the gap, a mark per set and network. Down and to the right is better."""
     networks = list(dict.fromkeys(network for one in sets for network in one.metrics or {}))
     spots = [
-        _Spot(of["accuracy"], of[gated], hue_of(index), shape_of(networks.index(network)), one.name == shown, title)
+        _Spot(of[ACCURACY.name], of[gated], hue_of(index), shape_of(networks.index(network)), one.name == shown, title)
         for index, one in enumerate(sets)
         for network, of in (one.metrics or {}).items()
-        if of.get("accuracy") is not None and of.get(gated) is not None
-        for title in (f"{one.name}, {network}: {_both(of['accuracy'], of[gated])}",)
+        if of.get(ACCURACY.name) is not None and of.get(gated) is not None
+        for title in (f"{one.name}, {network}: {_both(of[ACCURACY.name], of[gated])}",)
     ]
     legend = [Key(one.name, hue_of(index)) for index, one in enumerate(sets) if one.metrics]
     says = f"Accuracy against {metric(gated).lower()}, for {len(legend)} sets and {len(networks)} networks."

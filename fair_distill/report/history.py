@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fair_distill.errors import IntegrityError
-from fair_distill.gate.metrics import mean_confusion, measure
+from fair_distill.gate.confusion import mean_confusion
+from fair_distill.gate.metrics import ACCURACY, PREDICTION_METRICS
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Finding, Verdict
 from fair_distill.registry.channels import channels, current, published, revocation
@@ -47,7 +48,7 @@ class Moment:
 def read_history(store: RegistryStore, name: str, metric: str) -> tuple[Moment, ...]:
     """Return the versions of a dataset, oldest first; none if nothing was published under the name.
 
-    A reading for people: what is checked here is the ledger's chain; `fair-distill verify` checks every byte.
+    A reading for people: what is checked here is the ledger's chain; `fair-distill registry verify` checks every byte.
     """
     entries = read_ledger(store, name)
     moments: list[Moment] = []
@@ -61,7 +62,7 @@ def read_history(store: RegistryStore, name: str, metric: str) -> tuple[Moment, 
                 version=version,
                 time=next(e.time for e in entries if e.event == "publish" and e.version == version),
                 value=_worst(store, version, metric, largest=True),
-                accuracy=_worst(store, version, "accuracy", largest=False),
+                accuracy=_worst(store, version, ACCURACY.name, largest=False),
                 verdict=verdict,
                 new_policy=verdict is not None and policy is not None and verdict.policy != policy,
                 channels=tuple(channel for channel in channels(entries) if current(entries, channel) == version),
@@ -88,7 +89,7 @@ def _worst(store: RegistryStore, version: str, metric: str, *, largest: bool) ->
         for index in range(len(predictions.networks)):
             seeds = [seed for network, seed in predictions.runs() if network == index]
             mean = mean_confusion([predictions.confusion(index, seed) for seed in seeds])
-            values.append(measure(metric, mean).value)
+            values.append(PREDICTION_METRICS[metric].measure(mean).value)
     known = [value for value in values if value is not None]
     if not known or len(known) != len(values):
         return None

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fair_distill.gate.network_predictions import Answers
+from fair_distill.gate.metrics import ACCURACY, METRICS, TABLE_COLUMNS
+from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.report import figures, samples, wording
 from fair_distill.report.cells import cell_rates, class_gaps
 from fair_distill.report.history import Moment
@@ -69,9 +70,9 @@ def _context(of: Material) -> dict[str, Any]:
         "cell_tables": [_cell_table(one, alpha) for one in of.answers],
         "gap_table": _gap_table(of.answers, alpha),
         "group_table": _group_table(of),
-        "pareto": figures.pareto(of.sets, of.gated, of.limit, limit_on(of.policy, "accuracy"), of.name),
+        "pareto": figures.pareto(of.sets, of.gated, of.limit, limit_on(of.policy, ACCURACY.name), of.name),
         "sets": _sets(of.sets),
-        "set_header": tuple(wording.SHORT_WORDS.values()),
+        "set_header": tuple(METRICS[name].short for name in TABLE_COLUMNS),
         "strips": samples.strips(of.distilled) if of.distilled is not None and card.schema is None else [],
         "rows": _rows(of),
         "near": _near(of),
@@ -91,7 +92,7 @@ def _context(of: Material) -> dict[str, Any]:
     }
 
 
-def _shown(of: Material) -> Answers:
+def _shown(of: Material) -> NetworkPredictions:
     """The network whose cells are drawn: the one that the gap was worst in."""
     worst = next((f.network for f in of.verdict.findings if f.metric == of.gated), of.answers[0].network)
     return next((one for one in of.answers if one.network == worst), of.answers[0])
@@ -123,7 +124,7 @@ def _interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{wording.percent(low)} to {wording.percent(high)}"
 
 
-def _cell_table(own: Answers, alpha: float) -> Table:
+def _cell_table(own: NetworkPredictions, alpha: float) -> Table:
     return Table(
         f"Every cell, {own.network}",
         ("class", "group", "examples", "independent", "recognised", f"interval, {wording.percent(1 - alpha)}"),
@@ -135,7 +136,7 @@ def _cell_table(own: Answers, alpha: float) -> Table:
     )
 
 
-def _gap_table(answers: Sequence[Answers], alpha: float) -> Table:
+def _gap_table(answers: Sequence[NetworkPredictions], alpha: float) -> Table:
     by_network = [class_gaps(own, alpha) for own in answers]
     header = ["class"]
     for own in answers:
@@ -170,7 +171,7 @@ def _group_table(of: Material) -> Table:
 
 def _sets(sets: Sequence[Compared]) -> list[dict[str, Any]]:
     """Return for each set what the comparison says of it, with a line for each network."""
-    none: tuple[str, ...] = ("–",) * len(wording.SHORT_WORDS)
+    none: tuple[str, ...] = ("–",) * len(TABLE_COLUMNS)
     return [
         {
             "name": one.name,
@@ -178,7 +179,7 @@ def _sets(sets: Sequence[Compared]) -> list[dict[str, Any]]:
             "size": "–" if one.card is None else f"{one.card.examples:,}",
             "outcome": one.outcome or "not judged",
             "lines": [
-                (network, *(wording.percent(metrics.get(key)) for key in wording.SHORT_WORDS))
+                (network, *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
                 for network, metrics in (one.metrics or {}).items()
             ]
             or [("–", *none)],

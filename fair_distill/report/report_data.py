@@ -6,8 +6,8 @@ from typing import Any
 from fair_distill.card import DatasetCard
 from fair_distill.config import Gate
 from fair_distill.distilled_set import DistilledSet
-from fair_distill.gate.metrics import GAP_RATES
-from fair_distill.gate.network_predictions import Answers
+from fair_distill.gate.metrics import EO_DIAG_MAX, METRICS
+from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
 from fair_distill.report.history import Moment
@@ -90,7 +90,7 @@ class Material:
     distilled: DistilledSet | None
     provenance: dict[str, Any]
     policy: Gate
-    answers: tuple[Answers, ...]
+    answers: tuple[NetworkPredictions, ...]
     sets: tuple[Compared, ...]
     losses: tuple[tuple[int, float], ...]
     points: tuple[Point, ...]
@@ -110,8 +110,8 @@ class Material:
 
 def gated(policy: Gate) -> str:
     """The metric that comparisons and history are drawn by: the first gap that the policy limits as such."""
-    gaps = [limit.metric for limit in policy.limits if limit.metric in GAP_RATES and limit.name == limit.metric]
-    return gaps[0] if gaps else "eo_diag_max"
+    gaps = [limit.metric for limit in policy.limits if METRICS[limit.metric].is_gap and limit.name == limit.metric]
+    return gaps[0] if gaps else EO_DIAG_MAX.name
 
 
 def limit_on(policy: Gate, name: str) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fair_distill.config import Gate
+from fair_distill.gate.metrics import ACCURACY
 from fair_distill.report import figures, wording
 from fair_distill.report.render import Table, render
 from fair_distill.report.report_data import Swept, gated, limit_on
@@ -24,7 +25,7 @@ def sweep_page(
         If Jinja is not installed.
     """
     gap = gated(policy)
-    limit, floor = limit_on(policy, gap), limit_on(policy, "accuracy")
+    limit, floor = limit_on(policy, gap), limit_on(policy, ACCURACY.name)
     own = next((one for one in points if one.name == chosen), None)
     return render(
         "sweep.html.j2",
@@ -54,7 +55,7 @@ def _lead(points: Sequence[Swept], own: Swept | None, outcome: str | None) -> st
 
 def _table(points: Sequence[Swept], gap: str) -> Table:
     """The smallest first; of those of a size, the ones that keep their limits best."""
-    others = [clause for clause in points[0].values if clause not in ("accuracy", gap)]
+    others = [clause for clause in points[0].values if clause not in (ACCURACY.name, gap)]
     return Table(
         "Every candidate on the tune split, the smallest first",
         (

@@ -1,30 +1,11 @@
 """How the report says things: numbers with their units, metrics in words, the verdict in a sentence."""
 
-from fair_distill.gate.metrics import GAPS
+from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.verdict import Finding, Verdict
 
 # A number and its unit stay on one line.
 _NARROW = "\u202f"
 
-METRIC_WORDS = {
-    "accuracy": "Accuracy",
-    "worst_group_accuracy": "Accuracy in the group served worst",
-    "worst_cell_accuracy": "Recall in the cell served worst",
-    "eo_diag_max": "Largest gap between groups in any class",
-    "eo_diag_mean": "Gap between groups, average class",
-    "eo_full_max": "Largest gap in any kind of answer",
-    "eo_ovr_max": "Largest gap in true or false positives",
-    "dpd_max": "Largest gap in how often a class is predicted",
-    "calibration_gap": "Gap in how far confidence is off",
-    "near_copies": "Share of near copies of training images",
-}
-# What tables have room for; EODM and EODA are what the papers call them.
-SHORT_WORDS = {
-    "accuracy": "accuracy",
-    "worst_group_accuracy": "worst group",
-    "eo_diag_max": "largest gap (EODM)",
-    "eo_diag_mean": "average gap (EODA)",
-}
 OUTCOME_WORDS = {
     "pass": "passes",
     "waived": "passes, by waiver",
@@ -52,12 +33,13 @@ def number(value: float | None) -> str:
 def metric(name: str) -> str:
     """Return a metric, or a clause that begins with one, in words."""
     first, _, rest = name.partition(" ")
-    return " ".join(filter(None, (METRIC_WORDS.get(first, first), rest)))
+    known = METRICS.get(first)
+    return " ".join(filter(None, (first if known is None else known.title, rest)))
 
 
 def is_gap(name: str) -> bool:
-    """Say whether less is better."""
-    return name in (*GAPS, "near_copies")
+    """Return whether a smaller value of a metric is better."""
+    return name in METRICS and METRICS[name].direction == "at_most"
 
 
 def sure(verdict: Verdict) -> str:

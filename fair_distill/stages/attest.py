@@ -1,7 +1,7 @@
-"""Signed statements that predictions come from a trusted evaluator: written by `attest`, required by what decides.
+"""Signed statements that predictions come from a trusted evaluator: `attest` writes them, `enforce` can require them.
 
-Predictions name the set and the split that they are for, but anybody can write a file that names them. A statement
-binds the file's digest to the set's version and to the key of the machine that trained the networks.
+A predictions file names its set and split, but anybody can write such a file. A statement binds the digest of the file
+to the version of the set and to the key of the machine that trained the networks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,21 @@ from fair_distill.errors import IntegrityError, MeasurementError, Undecided
 from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.registry.manifest import MANIFEST_FILE
-from fair_distill.stages.evidence import read_bound
-from fair_distill.stages.set_record import made_by
+from fair_distill.stages.evidence import read_checked_evidence
+from fair_distill.stages.set_record import set_command
 from fair_distill.statements import Signer, Statement, read_envelope, signed_by
 from fair_distill.workspace import Workspace
 
 
-def attest(workspace: Workspace, config: Config, names: Sequence[str], *, sign: Signer) -> list[Path]:
-    """Sign a statement on the predictions of each set, once they are up to date; return the files written.
+def attest_predictions(workspace: Workspace, config: Config, names: Sequence[str], *, sign: Signer) -> list[Path]:
+    """Sign a statement on the predictions of each set and return the files written.
 
-    For the machine that trained the networks: its key says that these predictions are what they answered.
+    Run it on the machine that trained the networks: its key vouches that these are their predictions. Predictions must
+    be up to date.
     """
     paths = []
     for name in names:
-        evidence = read_bound(workspace, config, name)
+        evidence = read_checked_evidence(workspace, config, name)
         path = workspace.attestation(name)
         write_bytes(path, sign(_statement(workspace, config, name, evidence.predictions)))
         paths.append(path)
@@ -37,22 +38,22 @@ def require_attested(
 ) -> None:
     """Raise Undecided unless one of the keys signed a statement on these predictions of every set.
 
-    The promoted version's predictions need none: context.json names them by digest.
+    The predictions of the promoted version need no statement, because context.json names their digest.
 
     Parameters
     ----------
-    predictions : by set: the bytes that are judged, so that a file that changes meanwhile makes no difference
+    predictions : by set, the bytes that are judged; the files may change after they were read
     """
     if not keys:
         raise Undecided(
-            f"unattested: {config.gate.where}.evaluators names no key, so no predictions count here. Add the public "
-            "key of the machine that evaluates, or evaluate again in this job"
+            f"unattested: {config.gate.where}.evaluators lists no key, so no predictions count here. Add the public "
+            "key of the machine that evaluates, or evaluate again in this job with --evaluate"
         )
     for name, content in predictions.items():
         if name != PROMOTED and not attested_by(workspace, config, name, content, keys=keys):
             raise Undecided(
                 f"unattested: none of the {len(keys)} keys in {config.gate.where}.evaluators signed the predictions of "
-                f"{name!r}. Run `fair-distill attest {name}` on the machine that evaluated it, and commit "
+                f"{name!r}. Run `fair-distill gate attest {name}` on the machine that evaluated it, and commit "
                 f"attestations/{name}.json"
             )
 
@@ -60,7 +61,7 @@ def require_attested(
 def attested_by(
     workspace: Workspace, config: Config, name: str, predictions: bytes, *, keys: Sequence[str]
 ) -> str | None:
-    """Return the first of the keys that signed a statement on these predictions of a set; None if none did."""
+    """Return the first of the keys that signed a statement on these predictions of a set, or None."""
     path = workspace.attestation(name)
     if not path.exists():
         return None
@@ -76,5 +77,5 @@ def attested_by(
 def _statement(workspace: Workspace, config: Config, name: str, predictions: bytes) -> Statement:
     manifest = workspace.set(name) / MANIFEST_FILE
     if not manifest.exists():
-        raise MeasurementError(f"{manifest} is missing; run `{made_by(config, name)}`")
+        raise MeasurementError(f"{manifest} is missing; run `{set_command(config, name)}`")
     return Statement("predictions", config.dataset, sha256(manifest), sha256(predictions))

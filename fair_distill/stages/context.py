@@ -1,16 +1,14 @@
-"""What a verdict needs from the registry: the attempt, reserved before predictions are looked at, and what is promoted.
+"""What a verdict needs from the registry: the number of the attempt, and the promoted version.
 
-The registry never feeds back into the graph: `gate reserve` writes context.json, a declared file, and promotion makes
-the same context for itself.
+The registry is no input of the DVC graph. `gate reserve` writes context.json, which is a declared input of the stage
+`judge`, and promotion computes the same context itself.
 """
 
 from dataclasses import dataclass
-from datetime import date
 
-from fair_distill.config import Config, checked
-from fair_distill.errors import ConfigError
-from fair_distill.files import parse_json, require_file, sha256, to_json, write_bytes
-from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, Waiver, check_waivers, read_context
+from fair_distill.config import Config
+from fair_distill.files import require_file, sha256, to_json, write_bytes
+from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
@@ -23,21 +21,20 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import read_version
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.set_record import known, made_by
-from fair_distill.statements import Signer
+from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the registry knows of a set to be judged.
+class RegistryContext:
+    """What the registry records about a set that will be judged.
 
     Attributes
     ----------
-    attempt : the number that was reserved
-    context : context.json
-    promoted : the predictions of what is promoted, where the policy compares to them
-    split : SHA-256 of the gate split that the attempt was reserved on
+    attempt : number of the reserved attempt
+    context : content of context.json
+    promoted : predictions of the promoted version; None if the policy does not compare with it or there is none
+    split : SHA-256 of the gate split that the attempt was reserved for
     """
 
     attempt: int
@@ -46,27 +43,28 @@ class Known:
     split: str
 
 
-def reserve(
+def write_context(
     workspace: Workspace, config: Config, name: str, channel: str, *, registry: str, actor: Actor, fresh: str = ""
-) -> Known:
-    """Enter the attempt at the gate split; write what the registry knows to context.json, for the stages to judge by.
+) -> RegistryContext:
+    """Reserve the attempt at the gate split and write context.json, which the stage `judge` reads.
 
-    To be called when the set is there and nobody has looked at its predictions. Waivers in context.json stay.
+    Call it when the set exists and before anybody sees its predictions. Waivers in context.json are kept.
 
     Parameters
     ----------
-    channel : what is in force there is what is promoted
-    fresh : why no example of the split was ever asked, see `registry.attempts`
+    channel : the channel whose version counts as promoted
+    fresh : the reason why no example of the gate split has been used before; see `registry.attempts`
     """
-    found = known_of(workspace, config, name, channel, store=open_to_write(registry), actor=actor, fresh=fresh)
-    if found.promoted is not None:
-        write_bytes(workspace.context.with_name("promoted.parquet"), found.promoted)
-    if found.context != workspace.context.read_bytes():
-        write_bytes(workspace.context, found.context)
-    return found
+    store = open_to_write(registry)
+    known = registry_context(workspace, config, name, channel, store=store, actor=actor, fresh=fresh)
+    if known.promoted is not None:
+        write_bytes(workspace.context.with_name("promoted.parquet"), known.promoted)
+    if known.context != workspace.context.read_bytes():
+        write_bytes(workspace.context, known.context)
+    return known
 
 
-def known_of(
+def registry_context(
     workspace: Workspace,
     config: Config,
     name: str,
@@ -75,39 +73,40 @@ def known_of(
     store: RegistryStore,
     actor: Actor,
     fresh: str = "",
-) -> Known:
-    """Reserve the attempt and return what the registry then knows; context.json itself where it says the same."""
+) -> RegistryContext:
+    """Reserve the attempt and return the registry's context; its content is context.json itself if that is current."""
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
-    said = read_context(content)
+    current = read_context(content)
     version, split, number = reserve_attempt(workspace, config, name, store=store, actor=actor, fresh=fresh)
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
-        entry = _in_force(read_ledger(store, config.dataset), channel, version)
+        entry = _promoted_entry(read_ledger(store, config.dataset), channel, version)
         if entry is not None:
-            predictions = _judged_by(store, entry)
+            predictions = _judged_predictions(store, entry)
             promoted = Promoted(version=entry.version, predictions=sha256(predictions))
-    # A first attempt is what an empty context means: the verdict of the graph stays the one that is promoted on.
+    # An empty context means a first attempt, so the graph's verdict on a first attempt is the one that promotion uses.
     attempt = None if number == 1 else Attempt(set=version, split=split, number=number)
-    made = said.model_copy(update={"attempt": attempt, "promoted": promoted})
-    same = content if made == said else to_json(made.model_dump(mode="json", exclude_none=True))
-    return Known(number, same, predictions, split)
+    updated = current.model_copy(update={"attempt": attempt, "promoted": promoted})
+    if updated != current:
+        content = to_json(updated.model_dump(mode="json", exclude_none=True))
+    return RegistryContext(number, content, predictions, split)
 
 
 def reserve_attempt(
     workspace: Workspace, config: Config, name: str, *, store: RegistryStore, actor: Actor, fresh: str = ""
 ) -> tuple[str, str, int]:
-    """Enter the attempt on the gate split, once for a set however often it is called.
+    """Record the attempt at the gate split; a second call for the same set records nothing.
 
-    Call it when the set exists and nobody has seen its predictions.
+    Call it when the set exists and before anybody sees its predictions.
 
     Returns
     -------
     tuple
-        The version, the SHA-256 of the gate split, and the attempt's number.
+        The version, the SHA-256 of the gate split, and the number of the attempt.
     """
-    known(config, name)
-    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
-    split = _split(workspace, name)
+    check_set_name(config, name)
+    manifest, _ = read_version(workspace.set(name), made_by=set_command(config, name))
+    split = _gate_digest(workspace, name)
     number = attempts.reserve(
         store,
         config.dataset,
@@ -119,67 +118,22 @@ def reserve_attempt(
     return manifest.version, split, number
 
 
-def waive(
-    workspace: Workspace,
-    config: Config,
-    name: str,
-    *,
-    clause: str,
-    who: str,
-    approved_by: str,
-    why: str,
-    expires: date,
-    sign: Signer | None = None,
-) -> Waiver:
-    """Add a waiver of one clause for the present version of a set to context.json, signed by the approver.
-
-    Raises
-    ------
-    ConfigError
-        If the policy has no such clause, the two people are the same, or the policy names approvers and there is no
-        signature.
-    """
-    known(config, name)
-    manifest, _ = read_version(workspace.set(name), made_by=made_by(config, name))
-    fields = {
-        "set": manifest.version,
-        "clause": clause,
-        "who": who,
-        "approved_by": approved_by,
-        "why": why,
-        "expires": str(expires),
-    }
-    waiver = checked(Waiver, fields, name="the waiver")
-    if sign is not None:
-        waiver = waiver.model_copy(update={"envelope": parse_json(sign(waiver.statement), name="the signature")})
-    elif config.gate.approvers:
-        raise ConfigError(
-            f"{config.gate.where}.approvers names keys, so a waiver must be signed; name the approver's key with --key "
-            "or FAIR_DISTILL_SIGNING_KEY"
-        )
-    context = read_context(require_file(workspace.context, made_by="echo {} > context.json").read_bytes())
-    context = context.model_copy(update={"waivers": (*context.waivers, waiver)})
-    check_waivers(context, config.gate, set=manifest.version)
-    write_bytes(workspace.context, to_json(context.model_dump(mode="json", exclude_none=True)))
-    return waiver
-
-
-def _split(workspace: Workspace, name: str) -> str:
-    """The gate split's digest; where only predictions are at hand, as in a job that promotes, what they name."""
+def _gate_digest(workspace: Workspace, name: str) -> str:
+    """Return the digest of the gate split, or the one in the predictions if the split's file is missing."""
     if workspace.split("gate").exists():
         return sha256(workspace.split("gate"))
-    content = require_file(workspace.predictions(name), made_by=f"fair-distill evaluate {name}").read_bytes()
+    content = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
     return Predictions.from_parquet(content).split
 
 
-def _in_force(entries: tuple[Entry, ...], channel: str, version: str) -> Entry | None:
-    """What a version is to be compared with in a channel; not with itself, where it is there already."""
+def _promoted_entry(entries: tuple[Entry, ...], channel: str, version: str) -> Entry | None:
+    """Return the entry of the version that a set is compared with; for the promoted version itself, the one before."""
     entry = in_force(entries, channel)
     return previous(entries, channel) if entry is not None and entry.version == version else entry
 
 
-def _judged_by(store: RegistryStore, entry: Entry) -> bytes:
-    """The predictions that the entry's verdict was made from."""
+def _judged_predictions(store: RegistryStore, entry: Entry) -> bytes:
+    """Return the predictions that the entry's verdict was computed from."""
     assert entry.verdict is not None
     verdict = Verdict.from_json(fetch(store, evidence_key(entry.version, "verdicts", entry.verdict), entry.verdict))
     return fetch(store, evidence_key(entry.version, "predictions", verdict.predictions), verdict.predictions)

@@ -1,4 +1,4 @@
-"""Where a stage computes, and how it comes to equal bytes there."""
+"""The device that a stage computes on, set up so that equal params give equal bytes."""
 
 import ctypes
 import os
@@ -13,46 +13,54 @@ if TYPE_CHECKING:
 
 
 def torch_device(device: str, *, threads: int) -> "torch.device":
-    """Make torch give equal bytes for equal params, and return the device."""
+    """Make torch deterministic and return the device.
+
+    Raises
+    ------
+    ConfigError
+        If the device does not exist or cannot be used.
+    """
     import torch
 
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS sums in no fixed order; read at its start
+    # Without this, cuBLAS sums in no fixed order. It reads the variable when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    # What use_deterministic_algorithms does, but for importing torch's compiler.
+    # The same as use_deterministic_algorithms, which would also import torch's compiler.
     torch.set_deterministic_debug_mode("error")
-    # Torch would write NaN into all memory that it takes, up to a tenth of a training step; what reads only what it has
-    # written gives the same bytes without.
+    # Torch would fill all new memory with NaN, which takes up to a tenth of a training step. The bytes are the same
+    # without it, because no code here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen).cpu()  # there to compute on and to read back from
+        torch_dev = torch.device(device)
+        torch.empty(0, device=torch_dev).cpu()  # fails here if the device cannot compute or be read from
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError(f"--device {device}: {str(error).splitlines()[0][:200]}") from None
-    return chosen
+    return torch_dev
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed: a step's activations otherwise go back to the system and are faulted in again.
+    """Make glibc keep freed memory; other C libraries are left as they are.
 
-    That took a fifth of the time of training. Elsewhere than on glibc nothing happens.
+    Otherwise the activations of every step go back to the system and are paged in again, which took a fifth of the
+    training time.
     """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-    with suppress(OSError, AttributeError, TypeError):  # no such function, or no C library to ask
+    m_trim_threshold, m_mmap_threshold = -1, -3  # from malloc.h
+    with suppress(OSError, AttributeError, TypeError):  # no C library, or one without mallopt
         libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # the most that it takes
+        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # the largest value that glibc accepts
         libc.mallopt(m_trim_threshold, 2**30)
 
 
 def peak_memory_mb(device: "torch.device") -> float | None:
-    """Return the most memory that was in use on a GPU so far; None on the CPU, whose memory is the process's."""
+    """Return the peak GPU memory so far in MB; None on the CPU, where the process's own memory counts."""
     import torch
 
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
 
 
-def provenance_of(config: Config, device: str) -> dict[str, Any]:
-    """Where equal bytes can be had again: the libraries, the processor's capability and the kind of device."""
+def machine_provenance(config: Config, device: str) -> dict[str, Any]:
+    """Return what must be equal to reproduce the same bytes: libraries, CPU capability, device type and threads."""
     import platform
     from importlib.metadata import version
 

@@ -1,11 +1,12 @@
-"""What a run will take, before it is run: a few real steps of every kind, timed, times how many there will be.
+"""Command `estimate`: time and memory of a run, extrapolated from a few real steps.
 
-Each kind of work is measured in a new process, as its stage will be one: that counts what starting costs, and its peak
-memory is its own. What repeats is timed by itself (the loop's steps, training steps), what comes once is done once
-(reading, setting up, the looks at the finished set). Nothing is written but splits in a temporary folder, where
-`prepare` has not run. The first step is no measure of the others: it warms caches up, and compiles.
+Each kind of work is measured in a new process, as its stage will run. The estimate therefore includes the time to start
+a process, and peak memory is that of this work alone. Repeated work (steps of distillation, training steps) is timed
+separately from work that is done once (reading, setting up, measuring the finished set). The first step is not
+representative, because it fills caches and compiles. The only files written are splits in a temporary folder, if
+`prepare` has not run.
 
-Not counted: DVC's own seconds, and the stages that take a few at most (validate, project, judge).
+The estimate does not include DVC's overhead, nor the stages validate, project and judge, which take a few seconds each.
 """
 
 import tempfile
@@ -20,25 +21,32 @@ from typing import Any
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
+from fair_distill.files import require_file
 from fair_distill.seeds import torch_generator
-from fair_distill.stages.data import of_known_groups, splits_of
 from fair_distill.stages.device import peak_memory_mb, torch_device
-from fair_distill.stages.measurements import looks
-from fair_distill.stages.set_record import card_of, recipe_of
+from fair_distill.stages.prepare import read_source_splits
+from fair_distill.stages.references import select_examples
+from fair_distill.stages.set_record import make_card, training_recipe
+from fair_distill.stages.training_data import read_training_data
 from fair_distill.workspace import Workspace
 
 Clock = Callable[[], float]
-# Enough for a mean; at least one whole life of a network, since renewing one may train it.
-_LEAST_STEPS = 8
-# Training steps are timed over at least as long, so that a clock's grain and a short disturbance do not count.
-_LEAST_SECONDS = 2.0
+# Enough steps for a mean. At least one lifetime of a network is timed, because its renewal may include training.
+_FEWEST_STEPS = 8
+# The shortest time over which training steps are timed, so that clock resolution and short disturbances do not matter.
+_FEWEST_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Meters:
-    """How time and memory are read: seconds that pass, and the most memory of this process so far, in MB.
+    """How time and memory are measured.
 
-    They go to other processes, so they are functions of a module.
+    They are sent to other processes, so they must be functions of a module.
+
+    Attributes
+    ----------
+    clock : returns seconds from a fixed moment
+    memory_mb : returns the peak memory of this process so far in MB
     """
 
     clock: Clock
@@ -46,14 +54,15 @@ class Meters:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one kind of work takes.
+class WorkCost:
+    """The cost of one kind of work.
 
     Attributes
     ----------
-    once : seconds in its process, whatever the number of repetitions
-    each : seconds of one repetition; `repeated` is how many there will be
-    memory_mb, device_memory_mb : the most it held
+    once : seconds of the work that is done once
+    each : seconds of one repetition
+    repeated : number of repetitions in a run
+    memory_mb, device_memory_mb : peak memory, of the process and of the GPU
     """
 
     once: float
@@ -64,12 +73,13 @@ class Work:
 
     @property
     def seconds(self) -> float:
+        """Seconds of the work in a run."""
         return self.once + self.each * self.repeated
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one stage will take."""
+    """Time and memory of one stage."""
 
     stage: str
     set: str
@@ -78,184 +88,187 @@ class Estimate:
     device_memory_mb: float | None
 
 
-def estimate(
+def estimate_run(
     workspace: Workspace, config: Config, *, device: str = "cpu", meters: Meters, most_seconds: float = 60.0
 ) -> Iterator[Estimate]:
     """Yield an estimate for every stage that distils, selects or evaluates, in the order of a run.
 
     Parameters
     ----------
-    most_seconds : of steps that are timed of one candidate, at most
+    most_seconds : upper limit for the time that is spent on the steps of one candidate
 
     Raises
     ------
     ConfigError
-        For a method that follows experts, which would have to be trained first.
+        If the matcher uses experts, which would have to be trained first.
     """
     from fair_distill.distillation.matchers import experts_of
 
     matcher = config.distill.matcher
     if experts_of(matcher.name, matcher.options) is not None:
-        raise ConfigError(f"params.yaml: distill.matcher is {matcher.name!r}; its experts' time cannot be told yet")
+        raise ConfigError(
+            f"params.yaml: distill.matcher is {matcher.name!r}; `estimate` cannot measure a matcher with experts yet"
+        )
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
-        place = workspace
+        prepared = workspace
         if not workspace.split("train").exists():
-            place = Workspace(Path(folder))
-            _prepared_elsewhere(workspace, config, place)
+            prepared = Workspace(Path(folder))
+            _write_temporary_splits(workspace, config, prepared)
         for name in config.candidates:
-            work = _alone(_distilled, place, config, name, device, meters, most_seconds)
-            yield Estimate("distill", name, work.seconds, work.memory_mb, work.device_memory_mb)
+            cost = _in_new_process(_measure_distill, prepared, config, name, device, meters, most_seconds)
+            yield Estimate("distill", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
         for name in config.references:
-            work = _alone(_selected, place, config, name, meters)
-            yield Estimate("references", name, work.seconds, work.memory_mb, None)
-        known: dict[tuple[int, int], Work] = {}
+            cost = _in_new_process(_measure_references, prepared, config, name, meters)
+            yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
+        costs: dict[tuple[int, int], WorkCost] = {}
         for name in config.sets:
-            kind = _size_of(config, name)
-            if kind not in known:
-                known[kind] = _alone(_evaluated, place, config, *kind, device, meters)
-            work = known[kind]
-            yield Estimate("evaluate", name, work.seconds, work.memory_mb, work.device_memory_mb)
+            size = _set_size(config, name)
+            if size not in costs:
+                costs[size] = _in_new_process(_measure_evaluate, prepared, config, *size, device, meters)
+            cost = costs[size]
+            yield Estimate("evaluate", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
 
 
-def _prepared_elsewhere(workspace: Workspace, config: Config, place: Workspace) -> None:
-    """Write the splits that `prepare` would, into another workspace."""
+def _write_temporary_splits(workspace: Workspace, config: Config, prepared: Workspace) -> None:
+    """Write the splits of a workspace into another workspace."""
     from fair_distill.data.split_file import write_split
 
-    for name, dataset in splits_of(workspace, config).items():
-        write_split(dataset, place.split(name))
+    for name, dataset in read_source_splits(workspace, config).items():
+        write_split(dataset, prepared.split(name))
 
 
-def _size_of(config: Config, name: str) -> tuple[int, int]:
-    """Images a class and tiles along a side, which decide what training on a set takes; 0 images stand for all."""
+def _set_size(config: Config, name: str) -> tuple[int, int]:
+    """Return images per class and formation, which determine the training time; 0 images stand for all images."""
     if name in config.candidates:
         return config.distill.ipc, config.distill.formation
     reference = config.references[name]
     return (0 if reference.select == "all" else config.distill.ipc), reference.formation or 1
 
 
-def _alone(work: Callable[..., Work], *arguments: Any) -> Work:
-    """Do something in a new process; count what starting it costs."""
-    meters: Meters = next(one for one in arguments if isinstance(one, Meters))
-    began = meters.clock()
+def _in_new_process(work: Callable[..., WorkCost], *arguments: Any) -> WorkCost:
+    """Measure work in a new process and add the time to start it."""
+    meters: Meters = next(argument for argument in arguments if isinstance(argument, Meters))
+    start = meters.clock()
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        inside, done = pool.submit(_timed, work, meters, arguments).result()
-    starting = meters.clock() - began - inside
-    return replace(done, once=done.once + starting)
+        inside, cost = pool.submit(_time_work, work, meters, arguments).result()
+    startup = meters.clock() - start - inside
+    return replace(cost, once=cost.once + startup)
 
 
-def _timed(work: Callable[..., Work], meters: Meters, arguments: tuple[Any, ...]) -> tuple[float, Work]:
-    began = meters.clock()
-    done = work(*arguments)
-    return meters.clock() - began, done
+def _time_work(work: Callable[..., WorkCost], meters: Meters, arguments: tuple[Any, ...]) -> tuple[float, WorkCost]:
+    start = meters.clock()
+    cost = work(*arguments)
+    return meters.clock() - start, cost
 
 
-class _Enough(Exception):
-    """Raised out of the loop when there were steps enough."""
+class _EnoughSteps(Exception):
+    """Raised in the progress callback to stop the loop after enough steps."""
 
 
-def _distilled(place: Workspace, config: Config, name: str, device: str, meters: Meters, most_seconds: float) -> Work:
-    """Time a candidate's steps, and once what comes before and after them."""
-    clock, began = meters.clock, meters.clock()  # before the imports: torch alone takes more than a second
+def _measure_distill(
+    workspace: Workspace, config: Config, name: str, device: str, meters: Meters, most_seconds: float
+) -> WorkCost:
+    """Time the steps of a candidate, and the work before and after them."""
+    clock, start = meters.clock, meters.clock()  # read before the imports, because torch alone takes over a second
+    from fair_distill.audit.measurements import measure_set
+    from fair_distill.data.split_file import read_split
     from fair_distill.distillation.checkpoint import CheckpointFolder
     from fair_distill.distillation.loop import Streams, optimise
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
     from fair_distill.report.grid import grid_png
 
-    computed_on = torch_device(device, threads=config.threads)
-    train = of_known_groups(place, config, computed_on).dataset
+    torch_dev = torch_device(device, threads=config.threads)
+    train = read_training_data(workspace, config, torch_dev).dataset
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     formation = config.distill.formation
-    recipe = recipe_of(config, train, formation)
+    recipe = training_recipe(config, train, formation)
     networks = config.distill.networks
-    wanted = max(_LEAST_STEPS, networks.pool * networks.visits) + 1
-    moments: list[float] = []
+    enough = max(_FEWEST_STEPS, networks.pool * networks.visits) + 1
+    times: list[float] = []
 
-    def told(step: int, steps: int, loss: float) -> None:
-        moments.append(clock())
-        taken = moments[-1] - moments[0]
-        if len(moments) >= wanted and (taken >= _LEAST_SECONDS or len(moments) >= 20 * wanted):
-            raise _Enough
-        if len(moments) > 2 and taken > most_seconds:
-            raise _Enough
+    def record(step: int, steps: int, loss: float) -> None:
+        times.append(clock())
+        seconds = times[-1] - times[0]
+        if len(times) >= enough and (seconds >= _FEWEST_SECONDS or len(times) >= 20 * enough):
+            raise _EnoughSteps
+        if len(times) > 2 and seconds > most_seconds:
+            raise _EnoughSteps
 
-    with suppress(_Enough):
+    with suppress(_EnoughSteps):
         optimise(
             train,
             config.distill,
             config.candidates[name],
             normalise=Normalisation(recipe.mean, recipe.std),
             streams=Streams.from_seed(config.seed),
-            device=computed_on,
-            # Never written to: what loading it takes is part of a stage's start.
-            checkpoints=CheckpointFolder(place.checkpoints, "estimate", every=2**31, stopping=lambda: False),
-            progress=told,
+            device=torch_dev,
+            # Never written. It is passed because loading it is part of the start of a stage.
+            checkpoints=CheckpointFolder(workspace.checkpoints, "estimate", every=2**31, stopping=lambda: False),
+            progress=record,
         )
-    steps = len(moments) - 1
-    each = (moments[-1] - moments[0]) / steps if steps else 0.0
-    before = moments[0] - began
-    ending = clock()
+    steps = len(times) - 1
+    each = (times[-1] - times[0]) / steps if steps else 0.0
+    before = times[0] - start
+    finishing = clock()
     images, labels = subset(
         "random", train, config.distill.ipc, formation, torch_generator(config.seed, "references.random")
     )
-    looked_at = looks(place, config, train, images, labels, formation=formation, device=computed_on)
-    card = card_of(config, train, name=name, kind="distilled", examples=len(labels), formation=formation, **looked_at)
-    made = DistilledSet(images, labels, card)
-    made.to_parquet()
-    grid_png(made)
-    after = clock() - ending
-    return Work(
+    measured = measure_set(images, labels, train, tune, config, formation=formation, device=torch_dev)
+    card = make_card(config, train, name=name, kind="distilled", examples=len(labels), formation=formation, **measured)
+    distilled = DistilledSet(images, labels, card)
+    distilled.to_parquet()
+    grid_png(distilled)
+    after = clock() - finishing
+    return WorkCost(
         once=before + after,
         each=each,
         repeated=config.distill.steps - 1,
         memory_mb=meters.memory_mb(),
-        device_memory_mb=peak_memory_mb(computed_on),
+        device_memory_mb=peak_memory_mb(torch_dev),
     )
 
 
-def _selected(place: Workspace, config: Config, name: str, meters: Meters) -> Work:
-    """Select a reference and look at it, which is all that its stage does."""
-    began = meters.clock()
+def _measure_references(workspace: Workspace, config: Config, name: str, meters: Meters) -> WorkCost:
+    """Time the whole stage: selecting a reference and measuring it."""
+    start = meters.clock()
+    from fair_distill.audit.measurements import measure_set
     from fair_distill.data.split_file import read_split
-    from fair_distill.evaluation.coresets import CORESETS
-    from fair_distill.evaluation.references import embedding, subset
 
     device = torch_device("cpu", threads=config.threads)
-    train, reference = read_split(place.split("train")), config.references[name]
+    train, reference = read_split(workspace.split("train")), config.references[name]
     if reference.select != "all":
-        formation, generator = reference.formation or 1, torch_generator(config.seed, f"references.{reference.select}")
-        embed = None
-        if reference.select in CORESETS:
-            seen_by = torch_generator(config.seed, "references.embedding")
-            embed = embedding(train, recipe_of(config, train, 1), seen_by, device)
-        images, labels = subset(reference.select, train, config.distill.ipc, formation, generator, embed=embed)
-        looks(place, config, train, images, labels, formation=formation, device=device)
-    return Work(meters.clock() - began, 0.0, 0.0, meters.memory_mb(), None)
+        tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
+        images, labels = select_examples(config, reference, train, device)
+        measure_set(images, labels, train, tune, config, formation=reference.formation or 1, device=device)
+    return WorkCost(meters.clock() - start, 0.0, 0.0, meters.memory_mb(), None)
 
 
-def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, device: str, meters: Meters) -> Work:
-    """Time training on a set of a size, by all architectures, and asking them; `each` is of one step of all."""
-    clock, began = meters.clock, meters.clock()  # before the imports: torch alone takes more than a second
+def _measure_evaluate(
+    workspace: Workspace, config: Config, ipc: int, formation: int, device: str, meters: Meters
+) -> WorkCost:
+    """Time training on a set of a size and predicting, with all architectures; `each` is one step of all of them."""
+    clock, start = meters.clock, meters.clock()  # read before the imports, because torch alone takes over a second
     from fair_distill.data.split_file import read_split
+    from fair_distill.evaluation.evaluate import train_and_predict
     from fair_distill.evaluation.references import subset
 
-    computed_on = torch_device(device, threads=1)
-    train = read_split(place.split("train"))
-    gate = read_split(place.split("gate"))
-    recipe = recipe_of(config, train, formation)
+    torch_dev = torch_device(device, threads=1)
+    train = read_split(workspace.split("train"))
+    gate = read_split(workspace.split("gate"))
+    recipe = training_recipe(config, train, formation)
     images, labels = train.images, train.labels
     if ipc:
-        known = train if train.known.all() else train.of_known_groups()
-        images, labels = subset("random", known, ipc, formation, torch_generator(config.seed, "references.random"))
+        grouped = train if train.known.all() else train.of_known_groups()
+        images, labels = subset("random", grouped, ipc, formation, torch_generator(config.seed, "references.random"))
     together = device != "cpu"
     seeds = config.evaluate.seeds
-    # As many networks at once as there will be: two that share two cores do not go as one that has both.
+    # As many networks at once as in the run: two that share two cores are slower than one that has both.
     at_once = seeds if together else min(seeds, config.threads)
 
-    def seconds_of(steps: int) -> float:
-        from fair_distill.evaluation.evaluate import evaluate
-
-        start = clock()
-        evaluate(
+    def seconds_for(steps: int) -> float:
+        began = clock()
+        train_and_predict(
             images,
             labels,
             replace(recipe, steps=steps),
@@ -265,27 +278,27 @@ def _evaluated(place: Workspace, config: Config, ipc: int, formation: int, devic
             seeds=at_once,
             networks={network.name: network.options for network in config.evaluate.networks},
             generator=lambda seed: torch_generator(config.seed, f"evaluate.{seed}"),
-            device=computed_on,
+            device=torch_dev,
             together=together,
             workers=1 if together else config.threads,
         ).to_parquet()
-        return clock() - start
+        return clock() - began
 
-    set_up = clock() - began
-    cold = seconds_of(1)
-    few = seconds_of(1)
-    many, taken = min(16, config.recipe.steps), 0.0
+    set_up = clock() - start
+    first_step = seconds_for(1)
+    one_step = seconds_for(1)
+    steps = min(16, config.recipe.steps)
     while True:
-        taken = seconds_of(many)
-        if taken - few >= _LEAST_SECONDS or many >= config.recipe.steps:
+        many_steps = seconds_for(steps)
+        if many_steps - one_step >= _FEWEST_SECONDS or steps >= config.recipe.steps:
             break
-        many = min(4 * many, config.recipe.steps)
-    of_step = max(taken - few, 0.0) / max(many - 1, 1)
+        steps = min(4 * steps, config.recipe.steps)
+    each = max(many_steps - one_step, 0.0) / max(steps - 1, 1)
     rounds = seeds / at_once
-    return Work(
-        once=set_up + cold - few + rounds * (few - of_step),
-        each=of_step,
+    return WorkCost(
+        once=set_up + first_step - one_step + rounds * (one_step - each),
+        each=each,
         repeated=rounds * config.recipe.steps,
         memory_mb=meters.memory_mb(),
-        device_memory_mb=peak_memory_mb(computed_on),
+        device_memory_mb=peak_memory_mb(torch_dev),
     )

@@ -1,4 +1,4 @@
-"""The stage that trains on a set and measures what comes of it."""
+"""Stage `evaluate`: train networks on a set and predict the gate split with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,194 +9,233 @@ from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import IntegrityError
 from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
-from fair_distill.gate.metrics import METRICS, Confusion, mean_confusion, measure
-from fair_distill.gate.network_predictions import answers, grouped_by
+from fair_distill.gate.confusion import Confusion, mean_confusion
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import grouped_by, network_predictions
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.manifest import SET_FILE, Manifest, read_version
 from fair_distill.seeds import torch_generator
-from fair_distill.stages.device import provenance_of, torch_device
-from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.set_record import known, made_by
+from fair_distill.stages.device import machine_provenance, torch_device
+from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
+from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import Array, GroupedDataset
-    from fair_distill.evaluation.shards import KeptParts, Part
+    from fair_distill.evaluation.shards import Shard, ShardStore
 
 
-def evaluate(
+def evaluate_set(
     workspace: Workspace,
     config: Config,
     name: str,
     *,
     device: str = "cpu",
     checkpoints: str | None = None,
-    progress: Progress = quiet,
+    progress: ProgressCallback = ignore_progress,
 ) -> dict[str, Any]:
-    """Train on a set as it lies on disk, checked against its manifest; write predictions, metrics and rates.
+    """Train on the files of a set, checked against its manifest; write predictions, metrics and rates.
 
     Parameters
     ----------
-    checkpoints : the folder or s3:// address where `evaluate_part` has kept what it found: if all of it is there,
-        nothing is trained again, and every file has the bytes that it would have had
+    checkpoints : folder or s3:// address where `evaluate_shard` stores its results. If all shards are there, they are
+        joined and nothing is trained; the files have the same bytes in both cases
+
+    Returns
+    -------
+    dict
+        The metrics of each network, as written to artifacts/evaluation.
     """
-    asked = _Asked.of(workspace, config, name, device)
-    kept = asked.kept(checkpoints or workspace.checkpoints)
-    predictions = kept.joined() or asked.answers(progress=progress)
-    write_bytes(workspace.predictions(name), predictions.to_parquet())
-    runs = {
+    inputs = _read_inputs(workspace, config, name, device)
+    store = _shard_store(config, inputs, device, checkpoints or workspace.checkpoints)
+
+    predictions = store.join() or _predict(config, inputs, device, progress=progress)
+    confusions = {
         network: [predictions.confusion(index, seed) for seed in range(config.evaluate.seeds)]
         for index, network in enumerate(predictions.networks)
     }
-    report = {network: _report(of) for network, of in runs.items()}
+    report = {network: _metrics(runs) for network, runs in confusions.items()}
     for index, network in enumerate(predictions.networks):
         for attribute in predictions.marginals:
-            of = grouped_by(answers(predictions, index), (attribute,), where="evaluate")
-            report[network].setdefault("marginals", {})[attribute] = _report(of.tables())
+            marginal = grouped_by(network_predictions(predictions, index), (attribute,), where="evaluate")
+            report[network].setdefault("marginals", {})[attribute] = _metrics(marginal.tables())
+    means = {network: mean_confusion(runs) for network, runs in confusions.items()}
+
+    write_bytes(workspace.predictions(name), predictions.to_parquet())
     write_bytes(workspace.evaluation(name), to_json(report))
-    write_bytes(workspace.rates(name), _rates(name, {network: mean_confusion(of) for network, of in runs.items()}))
-    kept.done()
+    write_bytes(workspace.rates(name), _rates_csv(name, means))
+    store.clear()
     return report
 
 
-def parts(config: Config, *, device: str) -> list["Part"]:
-    """Return what the evaluation of any set can be divided into."""
-    from fair_distill.evaluation.shards import parts_of
+def evaluation_shards(config: Config, *, device: str) -> list["Shard"]:
+    """Return the shards that the evaluation of any set can be divided into."""
+    from fair_distill.evaluation.shards import list_shards
 
-    return parts_of(
-        [network.name for network in config.evaluate.networks], config.evaluate.seeds, together=device != "cpu"
-    )
+    networks = [network.name for network in config.evaluate.networks]
+    return list_shards(networks, config.evaluate.seeds, together=device != "cpu")
 
 
-def evaluate_part(
+def evaluate_shard(
     workspace: Workspace,
     config: Config,
     name: str,
-    part: "Part",
+    shard: "Shard",
     *,
     device: str = "cpu",
     checkpoints: str | None = None,
 ) -> bool:
-    """Do one part of an evaluation and keep what it found; False if somebody has already.
+    """Evaluate one shard and store its predictions; return False if they are stored already.
 
     Parameters
     ----------
-    checkpoints : the folder or s3:// address to keep it at, which the machine that runs `evaluate` reaches
+    checkpoints : folder or s3:// address for the result, which the machine that runs `evaluate_set` must reach
     """
-    asked = _Asked.of(workspace, config, name, device)
-    kept = asked.kept(checkpoints or workspace.checkpoints)
-    if kept.has(part):
+    inputs = _read_inputs(workspace, config, name, device)
+    store = _shard_store(config, inputs, device, checkpoints or workspace.checkpoints)
+    if store.has(shard):
         return False
-    kept.keep(part, asked.answers(part))
+    store.save(shard, _predict(config, inputs, device, shard))
     return True
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """A set, read and checked, and the split that networks which were trained on it are asked about."""
+class _Inputs:
+    """What an evaluation reads.
 
-    config: Config
-    device: str
+    Attributes
+    ----------
+    images, labels : the set that networks are trained on
+    gate, gate_digest : the split that they predict, and the SHA-256 of its file
+    custom_digests : SHA-256 of the source file of each custom network
+    """
+
     manifest: Manifest
     images: "Array"
     labels: "Array"
     gate: "GroupedDataset"
-    split: str
-    own: Mapping[str, str]
-
-    @classmethod
-    def of(cls, workspace: Workspace, config: Config, name: str, device: str) -> "_Asked":
-        from fair_distill.data.split_file import read_split
-        from fair_distill.plugins import custom_source_digests
-
-        known(config, name)
-        torch_device(device, threads=1)  # one that is not there is refused before anything is read
-        # Now: a file of one's own may be changed while networks train.
-        own = custom_source_digests(config.evaluate.model_dump())
-        manifest, files = read_version(workspace.set(name), made_by=made_by(config, name))
-        split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
-        _unseen(workspace, split, manifest.source)
-        if manifest.card.kind == "full":
-            if sha256(workspace.split("train")) != manifest.source:
-                place = workspace.split("train")
-                raise IntegrityError(
-                    f"{place} is not the file that the set {name!r} names; run {made_by(config, name)}"
-                )
-            train = read_split(workspace.split("train"))
-            images, labels = train.images, train.labels
-        elif SET_FILE not in files:
-            raise IntegrityError(f"the manifest of the set {name!r} has no {SET_FILE}; run {made_by(config, name)}")
-        else:
-            distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
-            images, labels = distilled.images, distilled.labels
-        return cls(config, device, manifest, images, labels, read_split(workspace.split("gate")), split, own)
-
-    def answers(self, part: "Part | None" = None, *, progress: Progress = quiet) -> Predictions:
-        """Train the networks of a part, or all there are, and return what they say."""
-        from fair_distill.evaluation.evaluate import evaluate as run
-
-        networks = {network.name: network.options for network in self.config.evaluate.networks}
-        seeds = range(self.config.evaluate.seeds)
-        if part is not None:
-            networks, seeds = {part.network: networks[part.network]}, range(part.seeds[0], part.seeds[-1] + 1)
-        return run(
-            self.images,
-            self.labels,
-            self.manifest.card.recipe,
-            self.gate,
-            version=self.manifest.version,
-            split=self.split,
-            seeds=len(seeds),
-            networks=networks,
-            generator=lambda number: torch_generator(self.config.seed, f"evaluate.{seeds[number]}"),
-            device=torch_device(self.device, threads=1),
-            together=self.device != "cpu",
-            workers=self.config.threads if self.device == "cpu" else 1,
-            own=self.own,
-            progress=lambda done, of: progress(Reached(done, of)),
-        )
-
-    def kept(self, checkpoints: Path | str) -> "KeptParts":
-        """Return where parts are kept, by a digest of all that decides what networks say; the machine is part of it."""
-        from fair_distill.evaluation.shards import KeptParts
-
-        decides = self.config.model_dump(include={"engine", "seed", "evaluate"})
-        decides |= {"set": self.manifest.version, "split": self.split, "own": dict(self.own)}
-        decides |= {"where": provenance_of(self.config, self.device)}
-        objects = open_store(str(checkpoints), source="--checkpoints")
-        return KeptParts(objects, sha256(to_json(decides)), parts(self.config, device=self.device))
+    gate_digest: str
+    custom_digests: Mapping[str, str]
 
 
-def _unseen(workspace: Workspace, split: str, source: str) -> None:
-    """Raise IntegrityError if what is to be gated on is what the set was made from, or tuned on."""
-    tune = workspace.split("tune")
-    for name, seen in (("train", source), ("tune", sha256(tune) if tune.exists() else None)):
-        if split == seen:
+def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -> _Inputs:
+    """Read and check a set and the gate split.
+
+    Raises
+    ------
+    ConfigError
+        If the set or the device does not exist.
+    IntegrityError
+        If files do not match the manifest, or the gate split is also the train or tune split.
+    """
+    from fair_distill.data.split_file import read_split
+    from fair_distill.plugins import custom_source_digests
+
+    check_set_name(config, name)
+    torch_device(device, threads=1)  # a missing device is reported before anything is read
+    # Recorded before training: the files of custom networks may change while it lasts.
+    custom_digests = custom_source_digests(config.evaluate.model_dump())
+    command = set_command(config, name)
+    manifest, files = read_version(workspace.set(name), made_by=command)
+    gate = require_file(workspace.split("gate"), made_by="fair-distill stage prepare")
+    gate_digest = sha256(gate)
+    _check_unseen(workspace, gate_digest, manifest.source)
+    if manifest.card.kind == "full":
+        train_path = workspace.split("train")
+        if sha256(train_path) != manifest.source:
             raise IntegrityError(
-                f"{workspace.split('gate')} is the {name} split, byte for byte; a gate split is one that nothing was "
-                "made from. Run `fair-distill prepare` again"
+                f"{train_path} is not the training split that the manifest of the set {name!r} names; run `{command}`"
+            )
+        train = read_split(train_path)
+        images, labels = train.images, train.labels
+    elif SET_FILE not in files:
+        raise IntegrityError(f"the manifest of the set {name!r} has no {SET_FILE}; run `{command}`")
+    else:
+        distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
+        images, labels = distilled.images, distilled.labels
+    return _Inputs(manifest, images, labels, read_split(gate), gate_digest, custom_digests)
+
+
+def _check_unseen(workspace: Workspace, gate_digest: str, source: str) -> None:
+    """Raise IntegrityError if the gate split is the split that the set was made from or tuned on."""
+    tune = workspace.split("tune")
+    for name, digest in (("train", source), ("tune", sha256(tune) if tune.exists() else None)):
+        if gate_digest == digest:
+            raise IntegrityError(
+                f"{workspace.split('gate')} has the same bytes as the {name} split; the gate split must not be used to "
+                "make a set. Run `fair-distill stage prepare` again"
             )
 
 
-def _report(runs: list[Confusion]) -> dict[str, Any]:
-    """Every metric of the mean rates, and the mean of the metric over runs, which for a maximum is never smaller."""
+def _predict(
+    config: Config,
+    inputs: _Inputs,
+    device: str,
+    shard: "Shard | None" = None,
+    *,
+    progress: ProgressCallback = ignore_progress,
+) -> Predictions:
+    """Train the networks of one shard, or of all, and return their predictions of the gate split."""
+    from fair_distill.evaluation.evaluate import train_and_predict
+
+    networks = {network.name: network.options for network in config.evaluate.networks}
+    seeds = range(config.evaluate.seeds)
+    if shard is not None:
+        networks, seeds = {shard.network: networks[shard.network]}, range(shard.seeds[0], shard.seeds[-1] + 1)
+    return train_and_predict(
+        inputs.images,
+        inputs.labels,
+        inputs.manifest.card.recipe,
+        inputs.gate,
+        version=inputs.manifest.version,
+        split=inputs.gate_digest,
+        seeds=len(seeds),
+        networks=networks,
+        generator=lambda index: torch_generator(config.seed, f"evaluate.{seeds[index]}"),
+        device=torch_device(device, threads=1),
+        together=device != "cpu",
+        workers=config.threads if device == "cpu" else 1,
+        custom_digests=inputs.custom_digests,
+        progress=lambda step, steps: progress(StageProgress(step, steps)),
+    )
+
+
+def _shard_store(config: Config, inputs: _Inputs, device: str, checkpoints: Path | str) -> "ShardStore":
+    """Return the store of shards, under the digest of everything that predictions depend on.
+
+    The machine is part of the digest, as it is for checkpoints.
+    """
+    from fair_distill.evaluation.shards import ShardStore
+
+    key = config.model_dump(include={"engine", "seed", "evaluate"})
+    key |= {"set": inputs.manifest.version, "split": inputs.gate_digest, "own": dict(inputs.custom_digests)}
+    key |= {"where": machine_provenance(config, device)}
+    store = open_store(str(checkpoints), source="--checkpoints")
+    return ShardStore(store, sha256(to_json(key)), evaluation_shards(config, device=device))
+
+
+def _metrics(runs: list[Confusion]) -> dict[str, Any]:
+    """Return every metric of the mean rates, and the mean over runs of every metric.
+
+    The two differ: the mean over runs of a maximum is never smaller than the maximum of the means.
+    """
     report: dict[str, Any] = {}
     mean = mean_confusion(runs)
-    for name in METRICS:
-        measured = measure(name, mean)
+    for name, metric in PREDICTION_METRICS.items():
+        measured = metric.measure(mean)
         report[name] = measured.value
-        each = [measure(name, run).value for run in runs]
-        defined = [value for value in each if value is not None]
+        per_run = [metric.measure(run).value for run in runs]
+        defined = [value for value in per_run if value is not None]
         report.setdefault("mean_over_runs", {})[name] = (
-            sum(defined) / len(defined) if len(defined) == len(each) else None
+            sum(defined) / len(defined) if len(defined) == len(per_run) else None
         )
         if measured.reason:
             report.setdefault("undefined", {})[name] = measured.reason
     return report
 
 
-def _rates(name: str, means: Mapping[str, Confusion]) -> bytes:
+def _rates_csv(name: str, means: Mapping[str, Confusion]) -> bytes:
     return to_csv(
         ["set", "network", "class", "group", "examples", "recall"],
         (

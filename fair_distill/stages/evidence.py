@@ -1,9 +1,9 @@
 """The files in a workspace that a verdict is computed from, read and checked against each other.
 
-Every interface that says something about a set reads them here: stage, `enforce`, `explain`, `table`, report, publish,
-promotion and flow. Files that contradict each other, or belong to another set, raise IntegrityError (exit 5). Files
-that are missing, or older than what they were made from, raise MeasurementError (exit 4), and the command in the
-message brings them up to date.
+Every interface that reports on a set reads them here: the stage, `enforce`, `explain`, `table`, the report, `publish`,
+promotion and the flows. Files that contradict each other, or belong to another set, raise IntegrityError (exit 5).
+Files that are missing, or older than the files that they were made from, raise MeasurementError (exit 4). The command
+in its message brings them up to date.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,20 +20,20 @@ from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
-from fair_distill.stages.set_record import ALWAYS, MAKES_CANDIDATE, known, made_by
+from fair_distill.stages.set_record import CANDIDATE_KEYS, COMMON_SECTIONS, check_set_name, set_command
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Bytes that belong together.
+    """Files that belong together, as bytes.
 
     Attributes
     ----------
     manifest, predictions : of the set
-    index : the examples of the gate split; None where its file is not in the workspace
-    references, reference_manifests : of the sets that clauses compare with, by name
+    index : labels and groups of the gate split; None if its file is not in the workspace
+    references, reference_manifests : predictions and manifests of the sets that clauses compare with, by name
     """
 
     manifest: bytes
@@ -46,7 +46,7 @@ class Evidence:
 def read_evidence(
     workspace: Workspace, config: Config, name: str, *, context: Context, promoted: bytes | None = None
 ) -> Evidence:
-    """Read what a verdict on a set is computed from, and check that it belongs to this workspace as it is now.
+    """Read the files that a verdict on a set is computed from, and check that they match the workspace.
 
     Parameters
     ----------
@@ -57,30 +57,40 @@ def read_evidence(
     IntegrityError
         If files are of another set or split, or contradict each other.
     MeasurementError
-        If a file is missing, or older than params.yaml or than what it was made from.
+        If a file is missing, or older than params.yaml or than the files that it was made from.
     """
-    known(config, name)
-    compared = _compared(config)
-    # A live version is not a stage of the graph: it comes from the registry.
+    check_set_name(config, name)
+    compared = _compared_references(config)
+    # A live version comes from the registry, so the lock has no stage for it.
     locked = check_lock(workspace.root, name if _in_params(config, name) else None, references=compared)
     index = _read_index(workspace)
     manifest = _read_manifest(workspace, config, name, locked=locked)
     if manifest is None:
-        raise _missing(workspace.set(name) / MANIFEST_FILE, made_by(config, name))
+        raise _missing_error(workspace.set(name) / MANIFEST_FILE, set_command(config, name))
     predictions = _read_predictions(workspace, config, name, manifest, index)
     _check_complete(workspace, config, index, locked=locked)
     references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
     if context.promoted is not None and any(limit.over == PROMOTED for limit in config.gate.limits):
-        # Whoever writes context.json puts the promoted version's predictions next to it; the digest binds them.
+        # `gate reserve` writes the predictions of the promoted version next to context.json, which has their digest.
         path = workspace.context.with_name("promoted.parquet")
         references[PROMOTED] = _read(path, "fair-distill gate reserve") if promoted is None else promoted
     return Evidence(manifest.to_json(), predictions, index, references, manifests)
 
 
-def read_bound(workspace: Workspace, config: Config, name: str) -> Evidence:
-    """Read the evidence for a set as `read_evidence` does, and check every row of its predictions too.
+def read_context_file(workspace: Workspace) -> bytes:
+    """Return the content of context.json. Raises MeasurementError if it is missing and DataError if it is not JSON."""
+    try:
+        context = workspace.context.read_bytes()
+    except FileNotFoundError:
+        raise MeasurementError(f"{workspace.context} is missing; run `echo {{}} > context.json`") from None
+    parse_json(context, name=str(workspace.context))
+    return context
 
-    For what says nothing about the outcome, as `publish` and `attest`; `judge` checks the rows itself.
+
+def read_checked_evidence(workspace: Workspace, config: Config, name: str) -> Evidence:
+    """Read the evidence for a set as `read_evidence` does, and also check every row of its predictions.
+
+    `publish` and `attest` use it, because they compute no verdict. `judge` checks the rows itself.
     """
     evidence = read_evidence(workspace, config, name, context=Context())
     path = str(workspace.predictions(name))
@@ -91,7 +101,7 @@ def read_bound(workspace: Workspace, config: Config, name: str) -> Evidence:
 
 def read_references(workspace: Workspace, config: Config) -> dict[str, bytes]:
     """Return the predictions of the references that clauses compare with, checked as `read_evidence` checks them."""
-    compared = _compared(config)
+    compared = _compared_references(config)
     locked = check_lock(workspace.root, None, references=compared)
     index = _read_index(workspace)
     references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
@@ -105,14 +115,14 @@ def read_references(workspace: Workspace, config: Config) -> dict[str, bytes]:
 
 
 def _check_complete(workspace: Workspace, config: Config, index: GateIndex | None, *, locked: bool) -> None:
-    """Raise MeasurementError unless the gate split, the lock or the exam says which examples must be predicted."""
+    """Raise MeasurementError unless the gate split, the lock or the exam lists the examples to be predicted."""
     exam = config.gate.required_exam
     if index is None and not locked and (exam is None or exam.split is None):
-        raise _missing(workspace.split("gate"), "fair-distill prepare")
+        raise _missing_error(workspace.split("gate"), "fair-distill stage prepare")
 
 
-def _compared(config: Config) -> list[str]:
-    """Return the references that clauses compare with, without the promoted version."""
+def _compared_references(config: Config) -> list[str]:
+    """Return the references that clauses compare with; the promoted version is not among them."""
     compared = sorted({limit.over for limit in config.gate.limits if limit.over} - {PROMOTED})
     for reference in compared:
         config.reference(reference)
@@ -130,7 +140,7 @@ def _read_references(
         if manifest is not None:
             manifests[reference] = manifest.to_json()
         elif not locked:
-            raise _missing(workspace.set(reference) / MANIFEST_FILE, made_by(config, reference))
+            raise _missing_error(workspace.set(reference) / MANIFEST_FILE, set_command(config, reference))
     return references, manifests
 
 
@@ -138,7 +148,7 @@ def _in_params(config: Config, name: str) -> bool:
     return name in config.candidates or name in config.references
 
 
-def _missing(path: Path, command: str) -> MeasurementError:
+def _missing_error(path: Path, command: str) -> MeasurementError:
     return MeasurementError(f"{path} is missing; run `{command}`")
 
 
@@ -146,7 +156,7 @@ def _read(path: Path, command: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise _missing(path, command) from None
+        raise _missing_error(path, command) from None
     except OSError as error:
         raise MeasurementError(f"{path} cannot be read ({error.strerror}); run `{command}` again") from None
 
@@ -173,11 +183,11 @@ def _read_index(workspace: Workspace) -> GateIndex | None:
 
 
 def _read_manifest(workspace: Workspace, config: Config, name: str, *, locked: bool) -> Manifest | None:
-    """Return a set's manifest, compared with params.yaml and with those of its files that are in the workspace."""
+    """Return a set's manifest after comparing it with params.yaml and with the set's files in the workspace."""
     path = workspace.set(name) / MANIFEST_FILE
     if not path.exists():
         return None
-    command = made_by(config, name)
+    command = set_command(config, name)
     manifest = Manifest.from_json(_read(path, command), name=str(path))
     for entry in manifest.files:
         file = workspace.set(name) / entry.path
@@ -185,14 +195,15 @@ def _read_manifest(workspace: Workspace, config: Config, name: str, *, locked: b
             check_file(entry, _read(file, command), name=str(file))
     _check_set_file(workspace.set(name) / SET_FILE, manifest, command=command)
     if _in_params(config, name):
-        if not locked:  # the lock names the training split, and its check does not hash a large one
+        # The check of the lock has compared the training split already, without hashing a large file.
+        if not locked:
             _check_source(workspace, manifest, path=path, command=command)
         _check_params(config, name, manifest, path=path)
     return manifest
 
 
 def _check_set_file(file: Path, manifest: Manifest, *, command: str) -> None:
-    """Raise IntegrityError unless set.parquet, if it is there, belongs to the manifest and has the same card."""
+    """Raise IntegrityError if set.parquet exists but is not in the manifest or has another card."""
     if not file.exists():
         return
     if SET_FILE not in [entry.path for entry in manifest.files]:
@@ -206,9 +217,9 @@ def _check_set_file(file: Path, manifest: Manifest, *, command: str) -> None:
 
 
 def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, command: str) -> None:
-    """Raise an error unless the set was made from the training split, where that is in the workspace.
+    """Raise an error if the training split is in the workspace and the set was made from another one.
 
-    A set without a file of its own is the training split: then its card describes the split.
+    A set without a file is the training split itself, so its card must describe the split.
     """
     from fair_distill.data.split_file import read_split
 
@@ -218,8 +229,8 @@ def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, comma
     digest = sha256(file)
     if manifest.source != digest:
         raise MeasurementError(
-            f"{path} is of a set that was made from the training split {str(manifest.source)[:12]}…; {file} is "
-            f"{digest[:12]}… now. Run `{command}`"
+            f"{path}: the set was made from the training split {str(manifest.source)[:12]}…, and {file} is now "
+            f"{digest[:12]}…. Run `{command}`"
         )
     if not manifest.files:
         split, card = read_split(file, verify=False), manifest.card
@@ -242,22 +253,21 @@ def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, comma
 
 
 def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) -> None:
-    """Raise MeasurementError unless a set was made with params.yaml as it is now."""
-    command = made_by(config, name)
+    """Raise an error unless a set was made with the current params.yaml."""
+    command = set_command(config, name)
     if manifest.card.dataset != config.dataset:
         raise IntegrityError(
-            f"{path} is of a set of the dataset {manifest.card.dataset!r}, not of {config.dataset!r}; run `{command}`"
+            f"{path} is the manifest of a set of the dataset {manifest.card.dataset!r}, not {config.dataset!r}; "
+            f"run `{command}`"
         )
     if manifest.card.name != name:
-        raise IntegrityError(
-            f"{path} is the manifest of the set {manifest.card.name!r}, not of {name!r}; run `{command}`"
-        )
-    # A set of the kind "full" has no file: it is the training split itself, and networks are trained on that.
+        raise IntegrityError(f"{path} is the manifest of the set {manifest.card.name!r}, not {name!r}; run `{command}`")
+    # A set of the kind "full" has no file, because it is the training split itself.
     whole = name in config.references and config.references[name].select == "all"
     if (manifest.card.kind == "full") != whole:
         raise IntegrityError(
-            f"{path} is of the kind {manifest.card.kind!r}; params.yaml says that {name!r} is "
-            f"{'all training examples' if whole else 'a set of its own'}. Run `{command}`"
+            f"{path}: the set is of the kind {manifest.card.kind!r}; in params.yaml {name!r} is "
+            f"{'all training examples' if whole else 'a set with files'}. Run `{command}`"
         )
     recipe = config.recipe.model_dump(mode="json") | {
         "network": {"name": config.recipe.network.name, "options": config.recipe.network.options}
@@ -276,82 +286,84 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
     settings["candidate"] = current["candidates"].get(name)
     settings["reference"] = current["references"].get(name)
     recorded = manifest.params | {"engine": manifest.engine}
-    recorded.pop("own", None)  # digests of custom code: reading them would import it
+    recorded.pop("own", None)  # to compare the digests of custom code, this would have to import it
     if name in config.references and config.references[name].select == "all":
-        recorded.pop("ipc", None)  # all real examples, however large the synthetic sets are
-    made_with = [*ALWAYS, *(("reference",) if name in config.references else MAKES_CANDIDATE)]
+        recorded.pop("ipc", None)  # the size of synthetic sets does not change the reference of all examples
+    made_with = [*COMMON_SECTIONS, *(("reference",) if name in config.references else CANDIDATE_KEYS)]
     for key, value in (dict.fromkeys(made_with) | recorded).items():
         different = _difference(value, settings.get(key), key)
         if different:
             raise MeasurementError(
                 f"the set {name!r} was made with {different[0]}; params.yaml has {different[1]}. Run `{command}`, "
-                f"then `fair-distill evaluate {name}` (or `dvc repro` for both)"
+                f"then `fair-distill stage evaluate {name}` (or `dvc repro` for both)"
             )
 
 
 def _difference(recorded: Any, current: Any, key: str) -> tuple[str, str] | None:
     """Return the first key whose values differ, as two assignments. A key without a value equals a missing key."""
     if isinstance(recorded, dict) and isinstance(current, dict):
-        for inner in [*recorded, *(one for one in current if one not in recorded)]:
+        for inner in [*recorded, *(new for new in current if new not in recorded)]:
             different = _difference(recorded.get(inner), current.get(inner), f"{key}.{inner}")
             if different:
                 return different
         return None
-    # By their JSON: in Python, True equals 1.
+    # Compared as JSON, because True equals 1 in Python.
     return None if to_json(recorded) == to_json(current) else (f"{key}: {recorded!r}", f"{key}: {current!r}")
 
 
 def _read_predictions(
     workspace: Workspace, config: Config, name: str, manifest: Manifest | None, index: GateIndex | None
 ) -> bytes:
-    """Return a set's predictions, whose header is compared with the manifest, the gate split and params.yaml."""
-    path, command = workspace.predictions(name), f"fair-distill evaluate {name}"
+    """Return a set's predictions after comparing their header with the manifest, the gate split and params.yaml."""
+    path, command = workspace.predictions(name), f"fair-distill stage evaluate {name}"
     content = _read(path, command)
     header = read_header(content, name=str(path))
     if manifest is not None and header.set != manifest.version:
-        raise _of_another_set(workspace, config, name, header.set, path=path)
+        raise _wrong_set_error(workspace, config, name, header.set, path=path)
     if index is not None and header.split != index.digest:
-        raise _for_another_split(workspace, header.split, index.digest, path=path, command=command)
+        raise _wrong_split_error(workspace, header.split, index.digest, path=path, command=command)
     evaluated = [{"name": network, **header.options.get(network, {})} for network in header.networks]
     required = [{"name": network.name, **network.options} for network in config.evaluate.networks]
     if evaluated != required or header.seeds != config.evaluate.seeds:
         raise MeasurementError(
-            f"{path} has {header.seeds} seeds of {_names(evaluated)}; params.yaml: evaluate has "
-            f"{config.evaluate.seeds} seeds of {_names(required)}. Run `{command}`"
+            f"{path} has {header.seeds} seeds of {_describe_networks(evaluated)}; params.yaml: evaluate has "
+            f"{config.evaluate.seeds} seeds of {_describe_networks(required)}. Run `{command}`"
         )
     return content
 
 
-def _names(networks: Iterable[Mapping[str, Any]]) -> str:
+def _describe_networks(networks: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(
         " ".join([str(network["name"]), *(f"{key} {network[key]}" for key in sorted(network) if key != "name")])
         for network in networks
     )
 
 
-def _of_another_set(
+def _wrong_set_error(
     workspace: Workspace, config: Config, name: str, version: str, *, path: Path
 ) -> IntegrityError | MeasurementError:
-    for other in config.sets:
-        manifest = workspace.set(other) / MANIFEST_FILE
-        if other != name and manifest.exists() and sha256(manifest) == version:
+    for other_name in config.sets:
+        manifest = workspace.set(other_name) / MANIFEST_FILE
+        if other_name != name and manifest.exists() and sha256(manifest) == version:
             return IntegrityError(
-                f"{path} holds the predictions of the set {other!r}, not of {name!r}; "
-                f"run `fair-distill evaluate {name}`"
+                f"{path} has the predictions of the set {other_name!r}, not of {name!r}; "
+                f"run `fair-distill stage evaluate {name}`"
             )
     return MeasurementError(
         f"{path} is for the version {version[:12]}… of the set {name!r}, and the set has changed since; run "
-        f"`fair-distill evaluate {name}`"
+        f"`fair-distill stage evaluate {name}`"
     )
 
 
-def _for_another_split(
+def _wrong_split_error(
     workspace: Workspace, split: str, gate: str, *, path: Path, command: str
 ) -> IntegrityError | MeasurementError:
-    for other in ("train", "tune"):
-        file = workspace.split(other)
+    for split_name in ("train", "tune"):
+        file = workspace.split(split_name)
         if file.exists() and sha256(file) == split:
-            return IntegrityError(f"{path} was evaluated on the {other} split, not on the gate split; run `{command}`")
+            return IntegrityError(
+                f"{path} was evaluated on the {split_name} split, not on the gate split; run `{command}`"
+            )
     return MeasurementError(
         f"{path} was evaluated on the gate split {split[:12]}…, and the gate split has changed to {gate[:12]}… since; "
         f"run `{command}`"

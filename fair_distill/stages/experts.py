@@ -1,4 +1,4 @@
-"""The stage before `distill` for a method that follows experts: train them, keep where they went."""
+"""Stage `experts`: train the expert networks of a candidate whose matcher follows trajectories (mtt)."""
 
 import shutil
 from collections.abc import Callable
@@ -9,17 +9,19 @@ from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.seeds import torch_generator
-from fair_distill.stages.data import of_known_groups, validated
-from fair_distill.stages.device import provenance_of, torch_device
-from fair_distill.stages.progress import Progress, Reached, quiet
-from fair_distill.stages.set_record import recipe_of
+from fair_distill.stages.device import machine_provenance, torch_device
+from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
+from fair_distill.stages.set_record import training_recipe
+from fair_distill.stages.training_data import read_training_data
+from fair_distill.stages.validate import read_validation
 from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.distillation.experts import ExpertFolder, Experts
+    from fair_distill.storage.store import Store
 
 
-def experts(
+def train_candidate_experts(
     workspace: Workspace,
     config: Config,
     name: str,
@@ -27,15 +29,22 @@ def experts(
     device: str = "cpu",
     checkpoints: str | None = None,
     stopping: Callable[[], bool] = lambda: False,
-    progress: Progress = quiet,
+    progress: ProgressCallback = ignore_progress,
 ) -> int:
-    """Train the experts that one candidate follows; write their trajectories, return how many.
+    """Train the experts of one candidate, write their trajectories and return the number of experts.
 
     Parameters
     ----------
-    checkpoints : the folder or s3:// address where finished experts are kept until all are. DVC empties the folder
-        that they end in before it runs the stage again
-    stopping : asked after every epoch whether to stop; finished experts are kept
+    checkpoints : folder or s3:// address that keeps finished experts until all are done. The output folder cannot keep
+        them, because DVC empties it before it runs the stage again
+    stopping : called after every epoch; if it returns True, the run stops, and finished experts are kept
+
+    Raises
+    ------
+    ConfigError
+        If the matcher in params.yaml uses no experts.
+    Interrupted
+        If `stopping` returned True.
     """
     from fair_distill.distillation.alignment import alignment_for
     from fair_distill.distillation.checkpoint import Interrupted
@@ -43,29 +52,28 @@ def experts(
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.storage.schemes import open_store
 
-    candidate = config.candidate(name)
-    wanted, folder = _wanted(config), followed(workspace, config, name)
-    if wanted is None or folder is None:
-        raise ConfigError(f"params.yaml: distill.matcher is {config.distill.matcher.name!r}, which follows no experts")
-    validated(workspace)
-    computed_on = torch_device(device, threads=config.threads)
-    train = of_known_groups(workspace, config, computed_on).dataset
-    recipe = recipe_of(config, train, formation=1)
+    candidate, settings = config.candidate(name), _expert_settings(config)
+    folder = expert_folder(workspace, config, name)
+    if settings is None or folder is None:
+        raise ConfigError(
+            f"params.yaml: distill.matcher is {config.distill.matcher.name!r}, which uses no experts; skip this stage"
+        )
+    read_validation(workspace)
+    torch_dev = torch_device(device, threads=config.threads)
+    train = read_training_data(workspace, config, torch_dev).dataset
+    recipe = training_recipe(config, train, formation=1)
     store = open_store(str(checkpoints or workspace.checkpoints), source="--checkpoints")
-    # The machine is part of it, as for checkpoints: experts from where bytes come out otherwise are no half of a run.
-    run = sha256(to_json({"key": folder.key, "where": provenance_of(config, device)}))
+    # The machine is part of the key, as it is for checkpoints: experts of machines with different rounding do not mix.
+    run = sha256(to_json({"key": folder.key, "where": machine_provenance(config, device)}))
     shutil.rmtree(folder.folder, ignore_errors=True)
-    for kept in store.list(f"{run}/"):
-        content, (expert, _, digest) = store.read(kept), Path(kept).stem.partition("-")
-        if sha256(content) != digest:
-            raise IntegrityError(f"{store.address(kept)} is damaged; remove it to train that expert again")
-        write_bytes(folder.path(int(expert)), content)
+    _restore_finished(store, run, folder)
 
-    def told(done: int, of: int) -> None:
-        progress(Reached(done, of))
+    def report(epoch: int, epochs: int) -> None:
+        progress(StageProgress(epoch, epochs))
         if stopping():
             raise Interrupted(
-                f"stopped after {done} of {of} epochs; the same command goes on from the last whole expert"
+                f"stopped after {epoch} of {epochs} epochs; run the same command again to resume from the last "
+                "finished expert"
             )
 
     def keep(expert: int) -> None:
@@ -74,43 +82,63 @@ def experts(
 
     train_experts(
         train,
-        wanted,
+        settings,
         config.distill.network,
-        alignment_for(train, config.distill, candidate, device=computed_on),
+        alignment_for(train, config.distill, candidate, device=torch_dev),
         folder=folder,
         normalise=Normalisation(recipe.mean, recipe.std),
         generator=lambda expert: torch_generator(config.seed, f"experts.{expert}"),
-        device=computed_on,
-        progress=told,
+        device=torch_dev,
+        progress=report,
         finished=keep,
     )
     store.clear(run)
-    return wanted.count
+    return settings.count
 
 
-def followed(workspace: Workspace, config: Config, name: str) -> "ExpertFolder | None":
-    """Return the trajectories that a candidate follows, or None for a method that follows none."""
+def _restore_finished(store: "Store", run: str, folder: "ExpertFolder") -> None:
+    """Copy the experts that an interrupted run finished into the output folder."""
+    for key in store.list(f"{run}/"):
+        content, (expert, _, digest) = store.read(key), Path(key).stem.partition("-")
+        if sha256(content) != digest:
+            raise IntegrityError(f"{store.address(key)} is damaged; remove it to train that expert again")
+        write_bytes(folder.path(int(expert)), content)
+
+
+def expert_folder(
+    workspace: Workspace, config: Config, name: str, *, source: str | None = None
+) -> "ExpertFolder | None":
+    """Return the folder of a candidate's expert trajectories; None if its matcher uses no experts.
+
+    Parameters
+    ----------
+    source : SHA-256 of the training split; by default computed from the file
+    """
     from fair_distill.distillation.experts import ExpertFolder
 
-    wanted = _wanted(config)
-    return None if wanted is None else ExpertFolder(workspace.experts(name), _key(workspace, config, name, wanted))
+    settings = _expert_settings(config)
+    if settings is None:
+        return None
+    key = _expert_key(config, name, settings, source=source or sha256(workspace.split("train")))
+    return ExpertFolder(workspace.experts(name), key)
 
 
-def _wanted(config: Config) -> "Experts | None":
+def _expert_settings(config: Config) -> "Experts | None":
     from fair_distill.distillation.matchers import experts_of
 
     return experts_of(config.distill.matcher.name, config.distill.matcher.options)
 
 
-def _key(workspace: Workspace, config: Config, name: str, wanted: "Experts") -> str:
-    """What experts depend on, and no more: other student steps follow the same ones."""
+def _expert_key(config: Config, name: str, settings: "Experts", *, source: str) -> str:
+    """Return the digest of everything that experts depend on; runs with other student steps use the same experts."""
     from fair_distill.plugins import custom_source_digests
 
-    makes = config.model_dump(include={"engine", "seed", "threads"}) | {
+    inputs = config.model_dump(include={"engine", "seed", "threads"}) | {
         "candidate": config.candidate(name).model_dump(),
-        "source": sha256(workspace.split("train")),
+        "source": source,
         "network": config.distill.network.model_dump(),
-        "experts": wanted.model_dump(),
+        "experts": settings.model_dump(),
         "groups": config.distill.model_dump(include={"shrinkage", "unknown"}),
     }
-    return sha256(to_json(makes | ({"own": own} if (own := custom_source_digests(makes)) else {})))
+    custom = custom_source_digests(inputs)
+    return sha256(to_json(inputs | ({"own": custom} if custom else {})))

@@ -1,30 +1,30 @@
-"""How a stage tells how far it is: it hands a value to a function that the command line gives it."""
+"""Progress of a stage, which the stage reports to a callback of the command line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Reached:
-    """How far a stage has come.
+class StageProgress:
+    """How much of a stage is done.
 
     Attributes
     ----------
-    step, of : how many steps are done, of how many
-    loss : of this step, where it has one
-    images : real images that a step asks for; None where that measures nothing
-    device_memory_mb : the most that was in use on a GPU; None elsewhere
+    step, steps : number of completed steps, and their total
+    loss : loss of this step; None if the stage has no loss
+    images : real images that one step uses; None if a rate of images does not describe the stage
+    device_memory_mb : peak GPU memory so far in MB; None on the CPU
     """
 
     step: int
-    of: int
+    steps: int
     loss: float | None = None
     images: int | None = None
     device_memory_mb: float | None = None
 
 
-Progress = Callable[[Reached], None]
+ProgressCallback = Callable[[StageProgress], None]
 
 
-def quiet(reached: Reached) -> None:
-    """Tell nobody."""
+def ignore_progress(progress: StageProgress) -> None:
+    """Do nothing; the default callback."""

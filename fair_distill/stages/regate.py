@@ -1,4 +1,4 @@
-"""Judge again what is live: under the policy and on the evaluation data that the workspace has now."""
+"""Flow `regate`: judge the versions in all channels again, by the current policy and on the current gate split."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,21 +19,29 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.context import known_of
-from fair_distill.stages.evaluate import evaluate
-from fair_distill.stages.judge import by_itself, floor_at, verdict_of
-from fair_distill.stages.progress import Progress, quiet
-from fair_distill.stages.publish import kept_apart
+from fair_distill.stages.context import registry_context
+from fair_distill.stages.evaluate import evaluate_set
+from fair_distill.stages.judge import compute_verdict
+from fair_distill.stages.policy import load_policy_floor, without_promoted
+from fair_distill.stages.progress import ProgressCallback, ignore_progress
+from fair_distill.stages.publish import check_private_predictions
 from fair_distill.statements import Statement, readable, signed_by
 from fair_distill.workspace import Workspace
 
-# A sentence names classes and groups, which may be long; an entry of the ledger may not.
+# A sentence may contain long names of classes and groups, and entries of the ledger must stay small.
 _LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
-class Live:
-    """A version that is in force, and the channels that it is in force in."""
+class LiveVersion:
+    """A version that is the current one of at least one channel.
+
+    Attributes
+    ----------
+    version : SHA-256 of the manifest
+    number : number of the version, as in dataset@v3
+    channels : the channels whose current version it is
+    """
 
     version: str
     number: int
@@ -41,133 +49,138 @@ class Live:
 
     @property
     def name(self) -> str:
-        """What its files are called in the workspace that judges it."""
+        """The name of the version's set in the workspace that judges it."""
         return f"live-v{self.number}"
 
 
 @dataclass(frozen=True)
-class Regated:
-    """What judging a live version again came to.
+class RegateResult:
+    """The new verdict on a live version.
 
     Attributes
     ----------
-    measured : whether networks had to be trained, because the gate split is not one it was published with
-    demoted : the channels it was taken off: all it was in force in, if it fails; none if evidence lacks
+    measured : whether networks were trained, because no published predictions fit the gate split
+    demoted : the channels that the version was removed from, all of them if it fails
     """
 
-    live: Live
+    live: LiveVersion
     verdict: Verdict
     measured: bool
     demoted: tuple[str, ...]
 
 
-def live(config: Config, *, registry: str) -> tuple[Live, ...]:
-    """Return the versions of the dataset that any channel gives now."""
+def live_versions(config: Config, *, registry: str) -> tuple[LiveVersion, ...]:
+    """Return the current versions of all channels of the dataset."""
     entries = read_ledger(open_registry(registry), config.dataset)
-    held = {channel: current(entries, channel) for channel in channels(entries)}
+    versions = {channel: current(entries, channel) for channel in channels(entries)}
     return tuple(
-        Live(version, version_number(entries, version), tuple(c for c, there in held.items() if there == version))
-        for version in dict.fromkeys(version for version in held.values() if version)
+        LiveVersion(
+            version,
+            version_number(entries, version),
+            tuple(channel for channel, its_version in versions.items() if its_version == version),
+        )
+        for version in dict.fromkeys(version for version in versions.values() if version)
     )
 
 
-def with_live(config: Config, of: Live) -> Config:
-    """Return the settings with a live version as a set like any other: so it is measured, judged and shown.
+def with_live_version(config: Config, live: LiveVersion) -> Config:
+    """Return the configuration with a live version as one more set, so that it can be evaluated, judged and reported.
 
-    Clauses over the promoted version are left out: it is what is promoted, and has no other to be compared with.
+    Clauses that compare with the promoted version are removed, because the live version is the promoted one.
     """
-    return config.model_copy(update={"sets": [*config.sets, of.name], "gate": by_itself(config.gate)})
+    return config.model_copy(update={"sets": [*config.sets, live.name], "gate": without_promoted(config.gate)})
 
 
-def regate(
+def regate_version(
     workspace: Workspace,
     config: Config,
-    of: Live,
+    live: LiveVersion,
     *,
     registry: str,
     actor: Actor,
     device: str = "cpu",
     now: date | None = None,
-    progress: Progress = quiet,
-) -> Regated:
-    """Judge one live version by the workspace's policy, on its gate split; demote it where it fails.
+    progress: ProgressCallback = ignore_progress,
+) -> RegateResult:
+    """Judge a live version by the workspace's policy on its gate split, and demote it if it fails.
 
-    A version that this split was not asked about is an attempt at it, which is entered before it is measured. The
-    organisation's policy holds, and waivers count.
-
-    The predictions it was published with serve, if they are of this split and of the networks that params.yaml names;
-    else networks are trained on the published set. What is neither kept nor broken is told, and left where it is.
-    Predictions and verdict lie beside the version afterwards, whatever the outcome.
+    If the version has not been evaluated on this split before, an attempt is recorded first. The organisation's policy
+    floor applies, and waivers count. Published predictions are reused if they are for this split and for the networks
+    in params.yaml; otherwise networks are trained on the published set. A version that neither passes nor fails is
+    reported and stays in its channels. Predictions and verdict are published with the version in every case.
     """
-    kept_apart(config)
-    store, floor = open_to_write(registry), floor_at(None)
-    floor = by_itself(floor) if floor else None
-    manifest = manifest_of(store, of.version)
+    check_private_predictions(config)
+    store, floor = open_to_write(registry), load_policy_floor(None)
+    floor = without_promoted(floor) if floor else None
+    manifest = manifest_of(store, live.version)
     files = files_of(store, manifest)
-    config = with_live(config, of)
-    write_version(workspace.set(of.name), manifest, files)
-    context = known_of(workspace, config, of.name, of.channels[0], store=store, actor=actor).context
-    known = _known(store, workspace, config, of.version)
-    if known is None:
-        evaluate(workspace, config, of.name, device=device, progress=progress)
+    config = with_live_version(config, live)
+    write_version(workspace.set(live.name), manifest, files)
+    reserved = registry_context(workspace, config, live.name, live.channels[0], store=store, actor=actor)
+
+    published = _published_predictions(store, workspace, config, live.version)
+    if published is None:
+        evaluate_set(workspace, config, live.name, device=device, progress=progress)
     else:
-        write_bytes(workspace.predictions(of.name), known)
-    verdict = verdict_of(workspace, config, of.name, floor=floor, now=now, context=context)
-    write_bytes(workspace.verdict(of.name), verdict.to_json())
+        write_bytes(workspace.predictions(live.name), published)
+    verdict = compute_verdict(workspace, config, live.name, floor=floor, now=now, context=reserved.context)
+
+    write_bytes(workspace.verdict(live.name), verdict.to_json())
     release.publish(
         store,
         config.dataset,
         manifest,
         files,
-        predictions=workspace.predictions(of.name).read_bytes(),
+        predictions=workspace.predictions(live.name).read_bytes(),
         verdicts=[verdict.to_json()],
         actor=actor,
     )
-    demoted = _demoted(store, config.dataset, of, verdict, actor) if verdict.outcome == "fail" else ()
-    return Regated(of, verdict, known is None, demoted)
+    demoted = _demote(store, config.dataset, live, verdict, actor) if verdict.outcome == "fail" else ()
+    return RegateResult(live, verdict, published is None, demoted)
 
 
-def _demoted(store: RegistryStore, dataset: str, of: Live, verdict: Verdict, actor: Actor) -> tuple[str, ...]:
-    taken = []
-    for channel in of.channels:
-        with suppress(Refused):  # somebody changed the channel meanwhile: what was judged is not in force any more
+def _demote(store: RegistryStore, dataset: str, live: LiveVersion, verdict: Verdict, actor: Actor) -> tuple[str, ...]:
+    """Remove a version from its channels and return those channels."""
+    demoted = []
+    for channel in live.channels:
+        with suppress(Refused):  # the channel has changed meanwhile, and the version is no longer the current one
             retraction.demote(
                 store,
                 dataset,
-                of.version,
+                live.version,
                 channel,
                 reason=f"judged again: {verdict.reasons[0][:_LONGEST_REASON]}",
                 actor=replace(actor, nonce=f"{actor.nonce}-{channel}"),
             )
-            taken.append(channel)
-    return tuple(taken)
+            demoted.append(channel)
+    return tuple(demoted)
 
 
-def _known(store: RegistryStore, workspace: Workspace, config: Config, version: str) -> bytes | None:
-    """Return published predictions of this set by these networks on this split, if there are any that count."""
+def _published_predictions(store: RegistryStore, workspace: Workspace, config: Config, version: str) -> bytes | None:
+    """Return published predictions of a version by the networks in params.yaml on the gate split, or None."""
     from fair_distill.plugins import custom_source_digests
 
-    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill prepare"))
+    split = sha256(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
     networks = tuple(network.name for network in config.evaluate.networks)
     options = to_json({network.name: network.options for network in config.evaluate.networks})
-    own = custom_source_digests(config.evaluate.model_dump())
+    custom = custom_source_digests(config.evaluate.model_dump())
     runs = list(product(range(len(networks)), range(config.evaluate.seeds)))
     for key in store.list(f"versions/{version}/predictions/"):
-        if not _counts(store, config, version, Path(key).stem):
+        if not _is_trusted(store, config, version, Path(key).stem):
             continue
         content = fetch(store, key, Path(key).stem)
         table = Predictions.from_parquet(content, name=key)
-        same = (table.split, table.networks, table.own, to_json(table.options)) == (split, networks, own, options)
-        if same and table.runs() == runs:
+        expected = (split, networks, custom, options)
+        if (table.split, table.networks, table.own, to_json(table.options)) == expected and table.runs() == runs:
             return content
     return None
 
 
-def _counts(store: RegistryStore, config: Config, version: str, predictions: str) -> bool:
-    """Say whether an evaluator signed these predictions, where the policy names evaluators; else all count."""
+def _is_trusted(store: RegistryStore, config: Config, version: str, predictions: str) -> bool:
+    """Return whether an evaluator signed these predictions; True if the policy names no evaluators."""
     keys = config.gate.evaluators
-    wanted = Statement("predictions", config.dataset, version, predictions)
+    expected = Statement("predictions", config.dataset, version, predictions)
     return not keys or any(
-        statement == wanted and signed_by(content, keys, name=key)
+        statement == expected and signed_by(content, keys, name=key)
         for statement, key, content in readable(envelopes_of(store, version))
     )

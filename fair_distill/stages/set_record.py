@@ -1,4 +1,4 @@
-"""What is recorded of a set, however it was made: its card, the params that made it, its manifest."""
+"""The record of a set: its card, the params that made it, and its manifest."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,43 +6,50 @@ from typing import TYPE_CHECKING, Any
 
 from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
-from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError
-from fair_distill.files import sha256
-from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest, write_version
-from fair_distill.workspace import Workspace
+from fair_distill.registry.manifest import FileEntry, Manifest
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
     from fair_distill.distillation.unknown_groups import Resolved
 
 
-# The sections of params.yaml that every set is made with, and the keys that a candidate's manifest has in addition.
-ALWAYS = ("seed", "threads", "dataset", "data", "recipe")
-MAKES_CANDIDATE = ("distill", "diagnostics", "nearness", "candidate")
+# Sections of params.yaml in the manifest of every set, and further keys in the manifest of a candidate.
+COMMON_SECTIONS = ("seed", "threads", "dataset", "data", "recipe")
+CANDIDATE_KEYS = ("distill", "diagnostics", "nearness", "candidate")
 
 
-def known(config: Config, name: str) -> None:
+def check_set_name(config: Config, name: str) -> None:
+    """Raise ConfigError unless params.yaml lists the set."""
     if name not in config.sets:
         raise ConfigError(f"params.yaml: sets has no {name!r}; choose one of {', '.join(config.sets)}")
 
 
-def made_by(config: Config, name: str) -> str:
-    return f"fair-distill {'references' if name in config.references else 'distill'} {name}"
+def set_command(config: Config, name: str) -> str:
+    """Return the command that makes a set, for error messages."""
+    return f"fair-distill stage {'references' if name in config.references else 'distill'} {name}"
 
 
-def recipe_of(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
+def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
+    """Return the recipe in params.yaml with the normalisation of the training split.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe augments images and the data are rows of a table.
+    """
     from fair_distill.distillation.sampling import normalisation
 
     if train.schema is not None and config.recipe.augment:
         raise ConfigError(
-            f"params.yaml: recipe.augment is {config.recipe.augment}, which changes images; for rows say []"
+            f"params.yaml: recipe.augment is {config.recipe.augment}, which changes images; set it to [] for "
+            "rows of a table"
         )
     pixels = normalisation(train)
-    plain = config.recipe.model_dump(exclude={"network", "augment"})
+    settings = config.recipe.model_dump(exclude={"network", "augment"})
     network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
     return TrainingRecipe(
-        **plain,
+        **settings,
         network=network,
         augment=tuple(config.recipe.augment),
         formation=formation,
@@ -51,7 +58,7 @@ def recipe_of(config: Config, train: "GroupedDataset", formation: int) -> Traini
     )
 
 
-def card_of(
+def make_card(
     config: Config,
     train: "GroupedDataset",
     *,
@@ -64,6 +71,7 @@ def card_of(
     residuals: Residuals | None = None,
     nearness: Nearness | None = None,
 ) -> DatasetCard:
+    """Return the card of a set; the training split gives classes, groups, shape and counts."""
     return DatasetCard(
         dataset=config.dataset,
         name=name,
@@ -73,7 +81,7 @@ def card_of(
         shape=train.shape,
         examples=examples,
         train_counts=tuple(tuple(row) for row in train.counts.tolist()),
-        recipe=recipe_of(config, train, formation),
+        recipe=training_recipe(config, train, formation),
         diagnostics=dict(diagnostics),
         group_labels=dict(group_labels),
         schema=train.schema,
@@ -83,8 +91,8 @@ def card_of(
     )
 
 
-def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved") -> dict[str, Any]:
-    """What the card says of the groups' labels; see `DatasetCard.group_labels`."""
+def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolved") -> dict[str, Any]:
+    """Return how distillation handled group labels, for the card; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
     classes, groups = resolved.dataset.classes, resolved.dataset.groups
@@ -117,24 +125,40 @@ def group_labels_of(distill: Distill, candidate: Candidate, resolved: "Resolved"
     return {"shrinkage": shrunk, "unknown": unknown}
 
 
-def params_of(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
-    """The sections of params.yaml that make a set, as the manifest keeps them, with digests of what is one's own."""
+def set_params(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
+    """Return the params that a manifest records.
+
+    Parameters
+    ----------
+    sections : sections of params.yaml in addition to `COMMON_SECTIONS`
+    extra : further entries, such as `candidate`
+
+    Returns
+    -------
+    dict
+        The sections and entries, and under "own" the SHA-256 of the source file of each custom component.
+    """
     from fair_distill.plugins import custom_source_digests
 
-    params = config.model_dump(include={*ALWAYS, *sections}, by_alias=True) | extra
-    return params | ({"own": own} if (own := custom_source_digests(params)) else {})
+    params = config.model_dump(include={*COMMON_SECTIONS, *sections}, by_alias=True) | extra
+    custom = custom_source_digests(params)
+    return params | ({"own": custom} if custom else {})
 
 
-def write_set(
-    workspace: Workspace, config: Config, card: DatasetCard, distilled: DistilledSet | None, params: dict[str, Any]
+def make_manifest(
+    config: Config, card: DatasetCard, files: Mapping[str, bytes], *, params: dict[str, Any], source: str
 ) -> Manifest:
-    files = {} if distilled is None else {SET_FILE: distilled.to_parquet()}
-    manifest = Manifest(
+    """Return the manifest of a set.
+
+    Parameters
+    ----------
+    files : contents by path in the set's folder; empty for the reference of all training examples
+    source : SHA-256 of the training split
+    """
+    return Manifest(
         files=tuple(FileEntry.describe(path, content) for path, content in files.items()),
         card=card,
-        source=sha256(workspace.split("train")),
+        source=source,
         params=params,
         engine=config.engine,
     )
-    write_version(workspace.set(card.name), manifest, files)
-    return manifest

@@ -1,6 +1,6 @@
-"""Candidates over ipc, backbone, alignment and seed: how each is made, and what the tune split says of it.
+"""Flow `sweep`: candidates over ipc, matcher, alignment and seed, ranked on the tune split.
 
-The gate split is not looked at here. Networks are asked about the tune split in its place, in a folder of their own.
+Nothing here uses the gate split. The networks predict the tune split instead, in a separate folder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,28 +9,32 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fair_distill.config import Config
+from fair_distill.config import Config, Gate
 from fair_distill.config.loading import parse_config
 from fair_distill.files import to_json, write_bytes
 from fair_distill.gate.choice import Tuned, margin, shrinkage
+from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
 from fair_distill.report.report_data import Metrics, Swept, gated
 from fair_distill.report.sweep import sweep_page
-from fair_distill.stages.evaluate import evaluate
-from fair_distill.stages.judge import by_itself, verdict_of
-from fair_distill.stages.set_record import made_by
+from fair_distill.stages.evaluate import evaluate_set
+from fair_distill.stages.judge import compute_verdict
+from fair_distill.stages.policy import without_promoted
+from fair_distill.stages.set_record import set_command
 from fair_distill.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One candidate of a sweep.
 
     Attributes
     ----------
-    matcher : the backbone, as params.yaml would say it: a name, or a mapping with options
-    candidate : a name under candidates, for the alignment
+    ipc : images per class
+    matcher : the value of distill.matcher in params.yaml: a name, or a mapping with options
+    candidate : a name under candidates in params.yaml, which selects the alignment
+    seed : seed of distillation
     """
 
     ipc: int
@@ -40,6 +44,7 @@ class Point:
 
     @property
     def kind(self) -> str:
+        """The candidate and the matcher with its options, as one title."""
         if isinstance(self.matcher, str):
             return f"{self.candidate} · {self.matcher}"
         options = (f"{key} {value}" for key, value in sorted(self.matcher.items()) if key != "name")
@@ -47,28 +52,29 @@ class Point:
 
     @property
     def name(self) -> str:
+        """A title that no other point of the sweep has."""
         return f"{self.kind} · ipc {self.ipc} · seed {self.seed}"
 
 
-def points(
+def sweep_points(
     ipc: Sequence[int], matchers: Sequence[str | dict[str, Any]], candidates: Sequence[str], seeds: Sequence[int]
-) -> Iterator[Point]:
-    """All of them, the smallest sets first."""
-    return (Point(*each) for each in product(sorted(ipc), matchers, candidates, seeds))
+) -> Iterator[SweepPoint]:
+    """Return all combinations, the smallest sets first."""
+    return (SweepPoint(*values) for values in product(sorted(ipc), matchers, candidates, seeds))
 
 
-def write_point(workspace: Workspace, raw: dict[Any, Any], point: Point) -> Config:
-    """Make a workspace the point's: params.yaml with its settings, checked; return them.
+def write_point_params(workspace: Workspace, params: dict[Any, Any], point: SweepPoint) -> Config:
+    """Write the params.yaml of a sweep point and return its checked configuration.
 
-    Every other candidate goes, and so do its sets. JSON is YAML: this file is read by programs alone.
+    The other candidates are removed, and their sets as well. The file is JSON, which is also YAML.
     """
-    kept = [name for name in raw["sets"] if name not in raw["candidates"] or name == point.candidate]
-    changed = raw | {
+    sets = [name for name in params["sets"] if name not in params["candidates"] or name == point.candidate]
+    changed = params | {
         "seed": point.seed,
-        "distill": raw["distill"] | {"ipc": point.ipc, "matcher": point.matcher},
-        "candidates": {name: of for name, of in raw["candidates"].items() if name == point.candidate},
-        "sets": kept if point.candidate in kept else [*kept, point.candidate],
-        "release": raw["release"] | {"candidate": point.candidate},
+        "distill": params["distill"] | {"ipc": point.ipc, "matcher": point.matcher},
+        "candidates": {name: value for name, value in params["candidates"].items() if name == point.candidate},
+        "sets": sets if point.candidate in sets else [*sets, point.candidate],
+        "release": params["release"] | {"candidate": point.candidate},
     }
     config = parse_config(changed, name=f"params.yaml at {point.name}")
     config.candidate(point.candidate)
@@ -77,12 +83,12 @@ def write_point(workspace: Workspace, raw: dict[Any, Any], point: Point) -> Conf
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A reference that points of a sweep are compared to. Points that differ in nothing that makes it share it.
+class SweepReference:
+    """A reference that sweep points are compared with. Points share it if they agree in everything that defines it.
 
     Attributes
     ----------
-    ipc : None where the reference is all real images, whatever the point
+    ipc : images per class; None for the reference of all real images, which is the same for every ipc
     """
 
     name: str
@@ -90,127 +96,132 @@ class Compared:
     ipc: int | None
 
 
-def compared_at(config: Config, point: Point) -> tuple[Compared, ...]:
-    """Return what a point is compared to."""
-    every = {name for name, reference in config.references.items() if reference.select == "all"}
+def point_references(config: Config, point: SweepPoint) -> tuple[SweepReference, ...]:
+    """Return the references that a point is compared with."""
+    whole = {name for name, reference in config.references.items() if reference.select == "all"}
     return tuple(
-        Compared(name, point.seed, None if name in every else point.ipc)
-        for name in sorted({limit.over for limit in by_itself(config.gate).limits if limit.over})
+        SweepReference(name, point.seed, None if name in whole else point.ipc)
+        for name in sorted({limit.over for limit in without_promoted(config.gate).limits if limit.over})
     )
 
 
 @dataclass(frozen=True)
-class OnTune:
-    """What networks that were trained on a set predict on the tune split, and the manifest of that set."""
+class TuneEvaluation:
+    """Predictions of the tune split by networks that were trained on a set, their metrics, and the set's manifest."""
 
     predictions: bytes
     metrics: Metrics
     manifest: bytes
 
 
-def on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> OnTune:
-    """Train on a set and ask the networks about the tune split.
+def evaluate_on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> TuneEvaluation:
+    """Train networks on a set and predict the tune split with them.
 
     Parameters
     ----------
     scratch : an empty folder
     """
-    aside = Workspace(scratch)
+    tuning = Workspace(scratch)
     for split, role in (("train", "train"), ("tune", "gate")):
-        _link(aside.split(role), workspace.split(split))
-    _link(aside.set(name), workspace.set(name))
-    metrics = evaluate(aside, config, name, device=device)
-    manifest = (aside.set(name) / MANIFEST_FILE).read_bytes()
-    return OnTune(aside.predictions(name).read_bytes(), metrics, manifest)
+        _link(tuning.split(role), workspace.split(split))
+    _link(tuning.set(name), workspace.set(name))
+    metrics = evaluate_set(tuning, config, name, device=device)
+    manifest = (tuning.set(name) / MANIFEST_FILE).read_bytes()
+    return TuneEvaluation(tuning.predictions(name).read_bytes(), metrics, manifest)
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A point of a sweep and what the tune split says of it.
+class TunedPoint:
+    """A sweep point and its verdict on the tune split.
 
     Attributes
     ----------
-    shrink : how bounds shrink from the tune split to the gate split
+    shrink : factor by which bounds shrink from the tune split to the gate split
     """
 
-    point: Point
+    point: SweepPoint
     tuned: Tuned
     shrink: float
     metrics: Metrics
 
 
-def tuned(
+def judge_on_tune(
     workspace: Workspace,
     config: Config,
-    point: Point,
-    said: Mapping[str, OnTune],
+    point: SweepPoint,
+    evaluations: Mapping[str, TuneEvaluation],
     *,
     shrink: float,
     scratch: Path,
-) -> Tried:
-    """Hold what the tune split says of a point's set against the policy.
+) -> TunedPoint:
+    """Compare the evaluation of a point's set on the tune split with the policy.
 
     Parameters
     ----------
-    said : of the point's candidate and of what it is compared to
-    shrink : what `shrink_of` says of the workspace
+    evaluations : by set, of the point's candidate and of its references
+    shrink : the result of `bound_shrinkage` for the workspace
     scratch : an empty folder
     """
-    aside = Workspace(scratch)
-    write_bytes(aside.context, b"{}\n")
-    _link(aside.split("gate"), workspace.split("tune"))
-    for name, one in said.items():
-        write_bytes(aside.predictions(name), one.predictions)
+    tuning = Workspace(scratch)
+    write_bytes(tuning.context, b"{}\n")
+    _link(tuning.split("gate"), workspace.split("tune"))
+    for name, evaluation in evaluations.items():
+        write_bytes(tuning.predictions(name), evaluation.predictions)
         if name != point.candidate:
-            write_bytes(aside.set(name) / MANIFEST_FILE, one.manifest)
-    _link(aside.set(point.candidate), workspace.set(point.candidate))
-    # The tune split is small: what it cannot show for certain it can still rank.
-    policy = by_itself(config.gate)
-    if policy.exam is not None:  # which speaks of the gate split
+            write_bytes(tuning.set(name) / MANIFEST_FILE, evaluation.manifest)
+    _link(tuning.set(point.candidate), workspace.set(point.candidate))
+    verdict = compute_verdict(tuning, config.model_copy(update={"gate": _tune_policy(config)}), point.candidate)
+    manifest, _ = read_version(tuning.set(point.candidate), made_by=set_command(config, point.candidate))
+    tuned = Tuned(point.name, manifest.card.examples, verdict)
+    return TunedPoint(point, tuned, shrink, evaluations[point.candidate].metrics)
+
+
+def _tune_policy(config: Config) -> Gate:
+    """Return the policy for the tune split, which is small: too few examples to establish a limit can still rank."""
+    policy = without_promoted(config.gate)
+    if policy.exam is not None:  # the exam describes the gate split
         policy = policy.model_copy(update={"exam": policy.exam.model_copy(update={"split": None})})
     if policy.mode == "bounds":
         policy = policy.model_copy(update={"minimum_per_cell": 2})
-    verdict = verdict_of(aside, config.model_copy(update={"gate": policy}), point.candidate)
-    manifest, _ = read_version(aside.set(point.candidate), made_by=made_by(config, point.candidate))
-    found = Tuned(point.name, manifest.card.examples, verdict)
-    return Tried(point, found, shrink, said[point.candidate].metrics)
+    return policy
 
 
-def told(config: Config, tried: Sequence[Tried], *, chosen: str | None, outcome: str | None) -> bytes:
-    """Return the page on a sweep; its parameters are those of `report.sweep_page`."""
-    gap, limits = gated(config.gate), by_itself(config.gate).limits
-    points = [
+def sweep_report(config: Config, points: Sequence[TunedPoint], *, chosen: str | None, outcome: str | None) -> bytes:
+    """Return the HTML report on a sweep; `chosen` and `outcome` are those of `report.sweep_page`."""
+    gap, limits = gated(config.gate), without_promoted(config.gate).limits
+    rows = [
         Swept(
-            name=one.point.name,
-            kind=one.point.kind,
-            ipc=one.point.ipc,
-            examples=one.tuned.examples,
-            accuracy=min(_known(one.metrics, "accuracy"), default=None),
-            gap=max(_known(one.metrics, gap), default=None),
-            margin=margin(one.tuned, limits, shrink=one.shrink),
-            values={finding.clause: finding.value for finding in one.tuned.verdict.findings},
+            name=tuned_point.point.name,
+            kind=tuned_point.point.kind,
+            ipc=tuned_point.point.ipc,
+            examples=tuned_point.tuned.examples,
+            accuracy=min(_defined(tuned_point.metrics, ACCURACY.name), default=None),
+            gap=max(_defined(tuned_point.metrics, gap), default=None),
+            margin=margin(tuned_point.tuned, limits, shrink=tuned_point.shrink),
+            values={finding.clause: finding.value for finding in tuned_point.tuned.verdict.findings},
         )
-        for one in tried
+        for tuned_point in points
     ]
-    return sweep_page(config.dataset, points, config.gate, chosen=chosen, outcome=outcome)
+    return sweep_page(config.dataset, rows, config.gate, chosen=chosen, outcome=outcome)
 
 
-def _known(metrics: Metrics, name: str) -> list[float]:
-    return [of[name] for of in metrics.values() if of.get(name) is not None]
+def _defined(metrics: Metrics, name: str) -> list[float]:
+    """Return the values of a metric for all networks for which it is defined."""
+    return [values[name] for values in metrics.values() if values.get(name) is not None]
 
 
-def outcome(workspace: Workspace, name: str) -> str:
-    """What the gate said of a set."""
+def read_outcome(workspace: Workspace, name: str) -> str:
+    """Return the outcome of the verdict on a set, from its file."""
     return Verdict.from_json(workspace.verdict(name).read_bytes(), name=str(workspace.verdict(name))).outcome
 
 
-def shrink_of(workspace: Workspace) -> float:
-    """Return how bounds shrink from the tune split to the gate split, of which only its size counts."""
+def bound_shrinkage(workspace: Workspace) -> float:
+    """Return the factor by which bounds shrink from the tune split to the gate split, from the sizes of both."""
     from fair_distill.data.split_file import read_split
 
     return shrinkage(len(read_split(workspace.split("tune"))), len(read_split(workspace.split("gate"))))
 
 
-def _link(place: Path, to: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(to.absolute())
+def _link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target.absolute())

@@ -1,4 +1,4 @@
-"""Holds prepared splits against the contract, and says what was seen. What is expected stands in `rules` and `own`."""
+"""The data contract: builds the tables and rules for prepared splits, evaluates them, and returns the outcome."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +11,21 @@ from fair_distill.config import CHECKS, Severity, Validate
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.files import sha256
-from fair_distill.validation import fact_rules
-from fair_distill.validation import rules as ask
-from fair_distill.validation.contract_tables import TRAIN, Tables, tables_of
-from fair_distill.validation.custom_expectations import OwnRule, own_expectations
+from fair_distill.validation import example_rules, summary_rules
+from fair_distill.validation.contract_tables import TRAIN, ContractTables, build_tables
+from fair_distill.validation.custom_expectations import CustomRule, read_custom_expectations
 from fair_distill.validation.drift import Profile
-from fair_distill.validation.expectations import Suite, run
-from fair_distill.validation.ids import Ids
+from fair_distill.validation.expectations import Suite, evaluate_suites
+from fair_distill.validation.ids import IdFormatter
 from fair_distill.validation.result import Failure, Validation
-from fair_distill.validation.rules import Rule
+from fair_distill.validation.rule import Rule
 
-__all__ = ["Contract", "Failure", "Validation", "contract_of", "outcome_of", "validate"]
+__all__ = ["Contract", "Failure", "Validation", "build_contract", "evaluate_contract", "validate"]
 
 
 @dataclass(frozen=True)
-class Part:
-    """A table, and the rules for it with how much each matters."""
+class TableRules:
+    """A table, and its rules with their severities."""
 
     name: str
     table: pd.DataFrame
@@ -39,150 +38,159 @@ class Part:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything that is to be evaluated, and the facts that the outcome will rest on."""
+    """The tables and rules to evaluate.
+
+    Attributes
+    ----------
+    splits : the names of the splits, in order
+    summary : the outcome without failures: counts and statistics
+    """
 
     splits: tuple[str, ...]
-    parts: tuple[Part, ...]
-    facts: Validation
+    tables: tuple[TableRules, ...]
+    summary: Validation
 
 
 def validate(
-    splits: Mapping[str, GroupedDataset], rules: Validate, *, root: Path = Path(), salt: bytes | None = None
+    splits: Mapping[str, GroupedDataset], config: Validate, *, root: Path = Path(), salt: bytes | None = None
 ) -> Validation:
-    """Return every breach of the contract and the facts it rests on. A breach is a result, not an exception.
+    """Build and evaluate the contract, and return all failures. A failure is a result, not an exception.
 
-    Takes and raises what `contract_of` does, and
+    Parameters and errors are those of `build_contract`, and in addition
 
     Raises
     ------
     MeasurementError
         If Great Expectations could not evaluate an expectation.
     """
-    return outcome_of(contract_of(splits, rules, root=root, salt=salt))
+    return evaluate_contract(build_contract(splits, config, root=root, salt=salt))
 
 
-def outcome_of(contract: Contract) -> Validation:
-    """Evaluate a contract."""
-    outcomes = run([part.suite for part in contract.parts])
+def evaluate_contract(contract: Contract) -> Validation:
+    """Evaluate all rules of a contract."""
+    outcomes = evaluate_suites([table.suite for table in contract.tables])
     failures = [
         Failure(
             check=rule.check,
-            split=found.split,
+            split=finding.split,
             expectation=rule.expectation.name,
             column=rule.expectation.column,
             severity=severity,
-            label=found.label,
-            group=found.group,
-            count=found.count,
-            examples=found.examples,
-            sentence=found.sentence,
+            label=finding.label,
+            group=finding.group,
+            count=finding.count,
+            examples=finding.examples,
+            sentence=finding.sentence,
         )
-        for part, results in zip(contract.parts, outcomes, strict=True)
-        for (rule, severity), outcome in zip(part.rules, results, strict=True)
+        for table, results in zip(contract.tables, outcomes, strict=True)
+        for (rule, severity), outcome in zip(table.rules, results, strict=True)
         if not outcome.success
-        for found in rule.findings(part.table.iloc[list(outcome.rows)], outcome.observed)
+        for finding in rule.findings(table.table.iloc[list(outcome.rows)], outcome.observed)
     ]
     failures.sort(key=lambda failure: (failure.severity != "error", contract.splits.index(failure.split)))
-    return replace(contract.facts, failures=tuple(failures))
+    return replace(contract.summary, failures=tuple(failures))
 
 
-def contract_of(
-    splits: Mapping[str, GroupedDataset], rules: Validate, *, root: Path = Path(), salt: bytes | None = None
+def build_contract(
+    splits: Mapping[str, GroupedDataset], config: Validate, *, root: Path = Path(), salt: bytes | None = None
 ) -> Contract:
-    """Make the tables and the rules.
+    """Build the tables and the rules.
 
     Parameters
     ----------
-    splits : the prepared splits by name, training data first
-        What two of them share is reported for the later one.
-    rules : the section `validate` of params.yaml
-    root : the folder that files named in `rules` lie in
-    salt : for ids, where `rules` say that privacy is restricted; see `ids.salt_of`
+    splits : the prepared splits by name, training data first. An overlap of two splits is reported for the later one
+    config : the section `validate` of params.yaml
+    root : the folder of the files that the section names
+    salt : for ids if privacy is restricted; see `ids.read_salt`
 
     Raises
     ------
     DataError
-        If no split is named "train", or a file that `rules` name is not what it should be.
+        If no split is named "train", or a file has the wrong content.
     ConfigError
-        If such a file is not there, an expectation cannot be made, or a salt is needed and there is none.
+        If a file is missing, an expectation is invalid, or a salt is required and missing.
     """
     if TRAIN not in splits:
-        raise DataError(f"a split named {TRAIN!r} is needed, got {', '.join(splits) or 'none'}")
-    if rules.privacy == "restricted" and salt is None:
-        raise ConfigError("params.yaml: validate.privacy is restricted, and no salt was given")
-    own = own_expectations(rules, root)
-    reference, digest = _reference(rules, root)
-    tables = tables_of(splits, rules, reference)
-    word = "pair" if splits[TRAIN].ids is None else "example"
-    ids = Ids(word, salt if rules.privacy == "restricted" else None)
+        raise DataError(f"a split named {TRAIN!r} is needed; the splits are {', '.join(splits) or 'none'}")
+    if config.privacy == "restricted" and salt is None:
+        raise ConfigError("params.yaml: validate.privacy is 'restricted', which needs a salt; none was passed")
+    custom = read_custom_expectations(config, root)
+    reference, digests = _read_reference(config, root)
+    tables = build_tables(splits, config, reference)
+    noun = "pair" if splits[TRAIN].ids is None else "example"
+    ids = IdFormatter(noun, salt if config.privacy == "restricted" else None)
 
-    parts = [
-        Part(name, table, tuple((rule, level) for rule in part if (level := rules.level(rule.check)) != "off"))
-        for name, table, part in _parts(splits, rules, tables, ids)
+    checked = [
+        TableRules(name, table, tuple((rule, level) for rule in rules if (level := config.level(rule.check)) != "off"))
+        for name, table, rules in _built_in_rules(splits, config, tables, ids)
     ]
-    for name, expectation, severity in own.expectations:
-        for split, table in tables.named(name):
-            rule = OwnRule(name, expectation, severity, ids, split)
-            parts.append(Part(f"own expectation {len(parts)}", table, ((rule, severity),)))
-    return Contract(tuple(splits), tuple(parts), _facts(rules, tables, parts, sources=own.sources | digest))
+    for name, expectation, severity in custom.expectations:
+        for split, table in tables.select(name):
+            rule = CustomRule(name, expectation, severity, ids, split)
+            checked.append(TableRules(f"own expectation {len(checked)}", table, ((rule, severity),)))
+    summary = _summary(config, tables, checked, sources=custom.sources | digests)
+    return Contract(tuple(splits), tuple(checked), summary)
 
 
-def _parts(
-    splits: Mapping[str, GroupedDataset], rules: Validate, tables: Tables, ids: Ids
+def _built_in_rules(
+    splits: Mapping[str, GroupedDataset], config: Validate, tables: ContractTables, ids: IdFormatter
 ) -> Iterator[tuple[str, pd.DataFrame, Sequence[Rule]]]:
     for position, (split, dataset) in enumerate(splits.items()):
-        rows, examples = dataset.schema is not None, tables.examples[split]
+        is_table, examples = dataset.schema is not None, tables.examples[split]
         unknown = [name for name, known in zip(dataset.groups, dataset.known, strict=True) if not known]
-        part = ask.example_rules(
+        rules = example_rules.example_rules(
             split,
-            classes=rules.classes or dataset.classes,
-            groups=[*rules.groups, *unknown] if rules.groups else dataset.groups,
+            classes=config.classes or dataset.classes,
+            groups=[*config.groups, *unknown] if config.groups else dataset.groups,
             ids=ids,
-            rules=rules,
-            rows=rows,
+            config=config,
+            rows=is_table,
         )
         if dataset.schema is not None:
-            part += ask.row_rules(split, dataset.schema, ids=ids, in_train=split == TRAIN)
+            rules += example_rules.row_rules(split, dataset.schema, ids=ids, is_train=split == TRAIN)
         if position:
-            part += ask.overlap_rules(split, ids=ids, clusters="cluster" in examples, rows=rows)
-        yield split, examples, part
+            rules += example_rules.overlap_rules(split, ids=ids, clusters="cluster" in examples, rows=is_table)
+        yield split, examples, rules
     cells, classes = tables.cells, tables.classes
     train = tables.splits.to_dict("records")[list(splits).index(TRAIN)]
-    yield "splits", tables.splits, fact_rules.split_rules(rules, train=train)
-    # Not to know a group is no group to have examples of.
+    yield "splits", tables.splits, summary_rules.split_rules(config, train=train)
+    # Unknown groups need no examples.
     known = cells[cells["known"]].reset_index(drop=True)
-    yield "cells", known, [fact_rules.SupportRule(rules.minimum_per_cell, tables.examples, ids)]
-    in_train = classes[classes["split"] == TRAIN].reset_index(drop=True)
-    yield "classes", in_train, [fact_rules.imbalance_rule(rules.maximum_imbalance)]
-    if rules.maximum_unknown is not None:
-        yield "classes of every split", classes, [fact_rules.unknown_rule(rules.maximum_unknown)]
+    yield "cells", known, [summary_rules.SupportRule(config.minimum_per_cell, tables.examples, ids)]
+    train_classes = classes[classes["split"] == TRAIN].reset_index(drop=True)
+    yield "classes", train_classes, [summary_rules.imbalance_rule(config.maximum_imbalance)]
+    if config.maximum_unknown is not None:
+        yield "classes of every split", classes, [summary_rules.unknown_rule(config.maximum_unknown)]
     if tables.columns is not None:
-        yield "columns", tables.columns, [fact_rules.leak_rule(rules.maximum_leak, TRAIN)]
+        yield "columns", tables.columns, [summary_rules.leak_rule(config.maximum_leak, TRAIN)]
     if tables.drift is not None:
-        yield "drift", tables.drift, fact_rules.drift_rules(rules, TRAIN, len(splits[TRAIN]))
+        yield "drift", tables.drift, summary_rules.drift_rules(config, TRAIN, len(splits[TRAIN]))
 
 
-def _reference(rules: Validate, root: Path) -> tuple[Profile | None, dict[str, str]]:
-    if rules.drift is None:
+def _read_reference(config: Validate, root: Path) -> tuple[Profile | None, dict[str, str]]:
+    """Return the profile to compare with, and the digest of its file by name."""
+    if config.drift is None:
         return None, {}
-    name = rules.drift.reference
+    name = config.drift.reference
     try:
         content = (root / name).read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"params.yaml: validate.drift.reference is {name!r}, which cannot be read: {error.strerror}; "
-            "`fair-distill data reference` writes one from the registry"
+            f"params.yaml: validate.drift.reference is {name!r}, which cannot be read: {error.strerror}. "
+            "Write it from the registry with `fair-distill data reference`"
         ) from None
     return Profile.from_json(content, name=name), {name: sha256(content)}
 
 
-def _facts(rules: Validate, tables: Tables, parts: Sequence[Part], *, sources: dict[str, str]) -> Validation:
+def _summary(
+    config: Validate, tables: ContractTables, checked: Sequence[TableRules], *, sources: dict[str, str]
+) -> Validation:
     columns = [] if tables.columns is None else tables.columns.to_dict("records")
     drift = [] if tables.drift is None else tables.drift.to_dict("records")
     return Validation(
-        expectations=sum(len(part.rules) for part in parts),
+        expectations=sum(len(table.rules) for table in checked),
         failures=(),
-        off=tuple(check for check in CHECKS if rules.level(check) == "off"),
+        off=tuple(check for check in CHECKS if config.level(check) == "off"),
         cells=_counts(tables.cells),
         imbalance=_by_class(tables.classes, "imbalance"),
         unknown=_by_class(tables.classes, "unknown"),
@@ -191,7 +199,7 @@ def _facts(rules: Validate, tables: Tables, parts: Sequence[Part], *, sources: d
         drift={row["what"]: {"psi": row["psi"], "variation": row["variation"]} for row in drift},
         not_compared=tables.not_compared,
         sources=sources,
-        privacy=rules.privacy,
+        privacy=config.privacy,
     )
 
 
@@ -203,10 +211,10 @@ def _counts(cells: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def _by_class(classes: pd.DataFrame, column: str) -> dict[str, dict[str, float | None]]:
-    found: dict[str, dict[str, float | None]] = {}
+    values: dict[str, dict[str, float | None]] = {}
     for row in classes.to_dict("records"):
-        found.setdefault(row["split"], {})[row["class"]] = _number(row[column])
-    return found
+        values.setdefault(row["split"], {})[row["class"]] = _number(row[column])
+    return values
 
 
 def _number(value: Any) -> float | None:

@@ -1,6 +1,7 @@
-"""How the training data are spread, as a few counts, and how far that is from an earlier spread.
+"""Drift: a profile of the training data as a few counts, and its distance from an earlier profile.
 
-A profile is plain: it stands in validation.json, and beside a published version. Not for: what may move how far.
+A profile is plain JSON in validation.json and in the provenance of a published version. The limits on drift are in
+`summary_rules`.
 """
 
 from collections.abc import Mapping
@@ -18,12 +19,13 @@ from fair_distill.formats.row_schema import Numeric
 
 _BINS = 16
 _TENTHS = 10
-_LEAST = 1e-4  # an empty bin counts as this share, or its logarithm would be infinite
+# The share of an empty bin, whose logarithm would be infinite otherwise.
+_MIN_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of a number, in bins: below the first edge, between edges, from the last edge on."""
+    """The counts of a number in bins: below the first edge, between edges, and from the last edge on."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -31,14 +33,14 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Profile:
-    """How examples are spread.
+    """The distributions of a split.
 
     Attributes
     ----------
-    cells : examples of each class and group, by name
-    numbers : histograms of the images' mean intensity (16 bins of the range of pixels), or of each numeric column
-        (between its own tenths)
-    values : of each categorical column, examples with each value
+    cells : the number of examples by class and group
+    numbers : histograms of the images' mean intensity (16 bins over the range of pixels), or of each numeric column
+        (between its tenths)
+    values : for each categorical column, the number of examples by value
     """
 
     cells: dict[str, dict[str, int]]
@@ -50,64 +52,67 @@ class Profile:
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str) -> "Profile":
-        """Read the profile in a validation.json. Raises DataError where there is none."""
-        written = parse_json(content, name=name)
+        """Read the profile in a validation.json. Raises DataError if it has none."""
+        document = parse_json(content, name=name)
         try:
-            found = written["profile"]
+            profile = document["profile"]
             return cls(
-                cells={str(c): {str(g): _count(n) for g, n in of.items()} for c, of in found["cells"].items()},
+                cells={
+                    str(label): {str(group): _count(count) for group, count in counts.items()}
+                    for label, counts in profile["cells"].items()
+                },
                 numbers={
                     str(key): Histogram(tuple(map(float, item["edges"])), tuple(map(_count, item["counts"])))
-                    for key, item in found.get("numbers", {}).items()
+                    for key, item in profile.get("numbers", {}).items()
                 },
                 values={
-                    str(key): {str(value): _count(n) for value, n in of.items()}
-                    for key, of in found.get("values", {}).items()
+                    str(key): {str(value): _count(count) for value, count in counts.items()}
+                    for key, counts in profile.get("values", {}).items()
                 },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{name} has no profile of data ({error!r}); name a validation.json, or what "
-                "`fair-distill data reference` wrote, in params.yaml: validate.drift.reference"
+                f"{name} has no profile of data ({error!r}). Set params.yaml: validate.drift.reference to a "
+                "validation.json, or to the output of `fair-distill data reference`"
             ) from None
 
 
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"a count was wanted, got {value!r}")
+        raise ValueError(f"a count must be a non-negative integer; got {value!r}")
     return value
 
 
-def profile_of(
-    dataset: GroupedDataset, table: pd.DataFrame, cells: pd.DataFrame, *, edges: Mapping[str, tuple[float, ...]]
+def profile_split(
+    dataset: GroupedDataset, examples: pd.DataFrame, cells: pd.DataFrame, *, edges: Mapping[str, tuple[float, ...]]
 ) -> Profile:
     """Return the profile of a split.
 
     Parameters
     ----------
-    table, cells : the split's examples and cells, see `validation.table`
-    edges : those of another profile, to compare with; numbers that it does not have get their own
+    examples, cells : the tables of the split, see `contract_tables`
+    edges : the bins of another profile, to compare with it; numbers that it does not have get bins of their own
     """
     numbers, values = {}, {}
     if dataset.schema is None:
-        full = 255 if dataset.images.dtype == np.uint8 else 1
-        own = tuple((np.arange(1, _BINS) / _BINS).tolist())
-        numbers["intensity"] = _histogram(table["mean"].to_numpy() / full, edges.get("intensity", own))
+        white = 255 if dataset.images.dtype == np.uint8 else 1
+        default = tuple((np.arange(1, _BINS) / _BINS).tolist())
+        numbers["intensity"] = _histogram(examples["mean"].to_numpy() / white, edges.get("intensity", default))
     else:
         for column in dataset.schema.columns:
-            entries = table[f"row.{column.name}"]
+            entries = examples[f"row.{column.name}"]
             if isinstance(column, Numeric):
-                known = entries.dropna().to_numpy(np.float64)
-                tenths = np.quantile(known, np.arange(1, _TENTHS) / _TENTHS) if len(known) else np.zeros(0)
-                own = tuple(np.unique(tenths).tolist())
-                numbers[column.name] = _histogram(known, edges.get(column.name, own))
+                present = entries.dropna().to_numpy(np.float64)
+                tenths = np.quantile(present, np.arange(1, _TENTHS) / _TENTHS) if len(present) else np.zeros(0)
+                default = tuple(np.unique(tenths).tolist())
+                numbers[column.name] = _histogram(present, edges.get(column.name, default))
             else:
                 counts = entries.value_counts()
-                values[column.name] = {str(value): int(n) for value, n in sorted(counts.items())}
-    of_cells: dict[str, dict[str, int]] = {}
+                values[column.name] = {str(value): int(count) for value, count in sorted(counts.items())}
+    cell_counts: dict[str, dict[str, int]] = {}
     for row in cells.to_dict("records"):
-        of_cells.setdefault(row["class"], {})[row["group"]] = row["count"]
-    return Profile(of_cells, numbers, values)
+        cell_counts.setdefault(row["class"], {})[row["group"]] = row["count"]
+    return Profile(cell_counts, numbers, values)
 
 
 def _histogram(numbers: Array, edges: tuple[float, ...]) -> Histogram:
@@ -115,52 +120,61 @@ def _histogram(numbers: Array, edges: tuple[float, ...]) -> Histogram:
     return Histogram(edges, tuple(np.bincount(bins, minlength=len(edges) + 1).tolist()))
 
 
-def drift_table(now: Profile, before: Profile) -> pd.DataFrame:
-    """Return a row for each distribution that both profiles have: how far it moved, and what moved most.
+def drift_table(current: Profile, reference: Profile) -> pd.DataFrame:
+    """Return a row for each distribution that both profiles have, with its distance and its largest change.
 
     Returns
     -------
     DataFrame
-        what : `cells`, `intensity` or a column's name
-        psi : population stability index, sum of (p - q) ln(p / q) over bins, where a share below 0.0001 counts as that.
-            Equal distributions give 0; by custom below 0.1 is steady and above 0.25 has moved. Chance alone gives about
-            (bins - 1)(1/n + 1/m) for n and m examples
-        variation : total variation distance, half the sum of |p - q|: the share of examples that would have to change
-        most, was, is : the bin whose share changed most, and that share before and now
+        what : `cells`, `intensity`, or the name of a column
+        psi : the population stability index, the sum of (p - q) ln(p / q) over bins, where shares below 0.0001 count
+            as 0.0001. Equal distributions give 0. By convention, below 0.1 is stable and above 0.25 has shifted. Chance
+            alone gives about (bins - 1)(1/n + 1/m) for n and m examples
+        variation : the total variation distance, half the sum of |p - q|: the share of examples that would have to
+            change
+        most, was, is : the bin whose share changed most, and its share in the reference and now
     """
-    pairs: list[tuple[str, dict[str, int], dict[str, int]]] = [("cells", _flat(before.cells), _flat(now.cells))]
-    for name, histogram in before.numbers.items():
-        if name in now.numbers:
-            pairs.append((name, _bins(histogram), _bins(now.numbers[name])))
-    pairs += [(name, of, now.values[name]) for name, of in before.values.items() if name in now.values]
+    pairs: list[tuple[str, dict[str, int], dict[str, int]]] = [
+        ("cells", _cell_counts(reference.cells), _cell_counts(current.cells))
+    ]
+    for name, histogram in reference.numbers.items():
+        if name in current.numbers:
+            pairs.append((name, _bin_counts(histogram), _bin_counts(current.numbers[name])))
+    for name, counts in reference.values.items():
+        if name in current.values:
+            pairs.append((name, counts, current.values[name]))
     rows = []
-    for what, was, came in pairs:
-        if not sum(was.values()) or not sum(came.values()):
+    for name, before, after in pairs:
+        if not sum(before.values()) or not sum(after.values()):
             continue
-        bins = [*was, *(key for key in came if key not in was)]
-        q, p = (np.array([counts.get(key, 0) for key in bins], float) for counts in (was, came))
+        bins = [*before, *(key for key in after if key not in before)]
+        q, p = (np.array([counts.get(key, 0) for key in bins], float) for counts in (before, after))
         q, p = q / q.sum(), p / p.sum()
-        high, low = p.clip(_LEAST), q.clip(_LEAST)
-        most = int(np.argmax(np.abs(p - q)))
+        clipped_p, clipped_q = p.clip(_MIN_SHARE), q.clip(_MIN_SHARE)
+        largest = int(np.argmax(np.abs(p - q)))
         rows.append(
             {
-                "what": what,
-                "psi": float(((high - low) * np.log(high / low)).sum()),
+                "what": name,
+                "psi": float(((clipped_p - clipped_q) * np.log(clipped_p / clipped_q)).sum()),
                 "variation": float(np.abs(p - q).sum() / 2),
-                "most": bins[most],
-                "was": float(q[most]),
-                "is": float(p[most]),
+                "most": bins[largest],
+                "was": float(q[largest]),
+                "is": float(p[largest]),
             }
         )
     return pd.DataFrame(rows, columns=["what", "psi", "variation", "most", "was", "is"])
 
 
-def _flat(cells: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    return {f"class {label!r} of group {group!r}": n for label, of in cells.items() for group, n in of.items()}
+def _cell_counts(cells: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {
+        f"class {label!r} of group {group!r}": count
+        for label, counts in cells.items()
+        for group, count in counts.items()
+    }
 
 
-def _bins(histogram: Histogram) -> dict[str, int]:
+def _bin_counts(histogram: Histogram) -> dict[str, int]:
     edges = [repr(edge) for edge in histogram.edges]
     between = [f"{low} to {high}" for low, high in pairwise(edges)]
-    names = [f"below {edges[0]}", *between, f"from {edges[-1]} on"] if edges else ["any"]
+    names = [f"below {edges[0]}", *between, f"from {edges[-1]}"] if edges else ["any"]
     return dict(zip(names, histogram.counts, strict=True))

@@ -1,8 +1,10 @@
-"""Runs Great Expectations and says which rows did not meet what. With `pages`, the only file that imports it, and only
-when called: its import takes seconds. Not for: what is expected; that is `rules` and `own`.
+"""Runs Great Expectations and returns the rows that violate each expectation.
+
+This module and `data_docs` are the only ones that import Great Expectations, and only inside functions, because the
+import takes seconds. The expectations themselves are in `example_rules`, `summary_rules` and `custom_expectations`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.plugins import resolve
 
 _SEVERITIES = {"error": "critical", "warn": "warning"}
+_ALL_ROWS = {"result_format": "COMPLETE", "return_unexpected_index_query": False, "partial_unexpected_count": 0}
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,11 @@ class Expectation:
 
     Attributes
     ----------
-    name : its class in Great Expectations, the `expect_…` that a suite's file has, or one's own `package.module:Class`
-    arguments : what it is made with
-    where : the key in params.yaml that it comes from, for a message that it cannot be made
-    custom : whether params.yaml itself names it, so that `package.module:Class` may be imported. A suite's file is data
+    name : the class in Great Expectations, the `expect_…` type in a suite's file, or a team's `package.module:Class`
+    arguments : the keyword arguments of the class
+    where : the key in params.yaml that defines the expectation, for messages
+    custom : whether params.yaml itself names it, so that `package.module:Class` may be imported. Names in a suite's
+        file are data, and are never imported
     """
 
     name: str
@@ -34,14 +38,14 @@ class Expectation:
 
     @property
     def column(self) -> str:
-        """The column it looks at, or the columns; none, if it looks at the table as a whole."""
+        """The column or columns that the expectation reads; empty for an expectation about the whole table."""
         columns = [self.arguments.get(key) for key in ("column", "column_A", "column_B")]
         return ", ".join([*filter(None, columns), *self.arguments.get("column_list", ())])
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A table and what is expected of its rows, each with how much it matters."""
+    """A table, and the expectations about its rows with their severities."""
 
     name: str
     table: pd.DataFrame
@@ -49,12 +53,12 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Whether an expectation was met, and the positions of the rows that did not meet it.
+class ExpectationOutcome:
+    """Whether an expectation was met, and the positions of the rows that violate it.
 
     Attributes
     ----------
-    observed : what an expectation of a whole table saw, if it says
+    observed : the observed value of an expectation about a whole table, if it has one
     """
 
     success: bool
@@ -62,22 +66,23 @@ class Outcome:
     observed: object = None
 
 
-def run(suites: Sequence[Suite]) -> list[list[Outcome]]:
-    """Evaluate every expectation, in memory; nothing is sent, printed or left on disk.
+def evaluate_suites(suites: Sequence[Suite]) -> list[list[ExpectationOutcome]]:
+    """Evaluate all expectations in memory. Nothing is sent, printed or left on disk.
 
     Raises
     ------
     ConfigError
-        If there is no such expectation, or it does not take such arguments.
+        If an expectation does not exist, or does not accept its arguments.
     MeasurementError
-        If Great Expectations could not evaluate one. That is no failure of the data, and must not pass for one.
+        If Great Expectations could not evaluate an expectation. That says nothing about the data, so it is an error
+        and not a finding.
     """
-    source = context().data_sources.add_pandas("tables")
-    return [_evaluate(source, suite) for suite in suites]
+    source = pandas_source()
+    return [_outcomes(suite, run_suite(source, suite, _ALL_ROWS)) for suite in suites]
 
 
-def context() -> Any:
-    """Return a context that lives in memory, sends nothing and draws no progress bars."""
+def pandas_source() -> Any:
+    """Return a data source in a context that is in memory, sends nothing and draws no progress bars."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -85,43 +90,44 @@ def context() -> Any:
         ProgressBarsConfig,
     )
 
-    return gx.get_context(
+    context = gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(
-            # The default context makes a folder for its pages; this one has no pages.
+            # The default context creates a folder for HTML pages, which nobody would read.
             store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
             analytics_enabled=False,
             progress_bars=ProgressBarsConfig(globally=False),
         ),
     )
+    return context.data_sources.add_pandas("tables")
 
 
-def suite_of(suite: Suite) -> Any:
-    """Return a suite as Great Expectations has it."""
+def run_suite(source: Any, suite: Suite, result_format: Mapping[str, Any]) -> Any:
+    """Return Great Expectations' result for a suite.
+
+    Parameters
+    ----------
+    source : see `pandas_source`
+    result_format : how much of the violating rows the result contains, as Great Expectations defines it
+    """
     import great_expectations as gx
 
-    built = [
-        _made(expectation, severity=_SEVERITIES[severity], meta={"position": position})  # results come in another order
-        for position, (expectation, severity) in enumerate(suite.expectations)
-    ]
-    return gx.ExpectationSuite(name=suite.name, expectations=built)
-
-
-def _evaluate(source: Any, suite: Suite) -> list[Outcome]:
     batch = (
         source.add_dataframe_asset(suite.name)
         .add_batch_definition_whole_dataframe(suite.name)
         .get_batch(batch_parameters={"dataframe": suite.table.reset_index(drop=True)})
     )
-    validated = batch.validate(
-        suite_of(suite),
-        result_format={
-            "result_format": "COMPLETE",
-            "return_unexpected_index_query": False,
-            "partial_unexpected_count": 0,
-        },
-    )
-    outcomes: dict[int, Outcome] = {}
+    # Results come in another order than the expectations, so each expectation carries its position.
+    expectations = [
+        _instantiate(expectation, severity=_SEVERITIES[severity], meta={"position": position})
+        for position, (expectation, severity) in enumerate(suite.expectations)
+    ]
+    built = gx.ExpectationSuite(name=suite.name, expectations=expectations)
+    return batch.validate(built, result_format=dict(result_format))
+
+
+def _outcomes(suite: Suite, validated: Any) -> list[ExpectationOutcome]:
+    outcomes: dict[int, ExpectationOutcome] = {}
     for result in validated.results:
         position = result.expectation_config.meta["position"]
         if result.exception_info.get("raised_exception") is not False:
@@ -131,16 +137,18 @@ def _evaluate(source: Any, suite: Suite) -> list[Outcome]:
             )
         rows = result.result.get("unexpected_index_list") or ()
         observed = result.result.get("observed_value")
-        outcomes[position] = Outcome(bool(result.success), tuple(sorted(int(row) for row in rows)), observed)
+        outcomes[position] = ExpectationOutcome(bool(result.success), tuple(sorted(int(row) for row in rows)), observed)
     return [outcomes[position] for position in range(len(suite.expectations))]
 
 
-def _made(expectation: Expectation, **how: Any) -> Any:
+def _instantiate(expectation: Expectation, **options: Any) -> Any:
     try:
-        return _class_of(expectation)(**expectation.arguments, **how)
-    except (ValueError, TypeError) as error:  # Great Expectations' own kind of the first, too
-        said = " ".join(str(error).split())
-        raise ConfigError(f"params.yaml: {expectation.where}: {expectation.name} cannot be made: {said}") from None
+        return _class_of(expectation)(**expectation.arguments, **options)
+    except (ValueError, TypeError) as error:  # Great Expectations' own exception is a ValueError
+        message = " ".join(str(error).split())
+        raise ConfigError(
+            f"params.yaml: {expectation.where}: {expectation.name} does not accept its arguments: {message}"
+        ) from None
 
 
 def _class_of(expectation: Expectation) -> Any:
@@ -151,24 +159,24 @@ def _class_of(expectation: Expectation) -> Any:
 
     name = expectation.name
     if ":" in name:
-        found: Any = resolve(name, {}, where=expectation.where, custom=expectation.custom)
+        implementation: Any = resolve(name, {}, where=expectation.where, custom=expectation.custom)
     elif name.startswith("expect_"):
         try:
-            found = get_expectation_impl(name)
+            implementation = get_expectation_impl(name)
         except ExpectationNotFoundError:
-            found = None
+            implementation = None
     else:
-        found = getattr(gx.expectations, name, None)
-    if not (isinstance(found, type) and issubclass(found, Base)):
+        implementation = getattr(gx.expectations, name, None)
+    if not (isinstance(implementation, type) and issubclass(implementation, Base)):
         raise ConfigError(
-            f"params.yaml: {expectation.where}: {name!r} is no expectation; name one of "
-            "Great Expectations, or your own as package.module:Class"
+            f"params.yaml: {expectation.where}: {name!r} is not an expectation. Use the name of an expectation of "
+            "Great Expectations, or a class of yours as package.module:Class"
         )
-    return found
+    return implementation
 
 
 def _message(exception_info: dict[str, Any]) -> str:
-    """Great Expectations reports one exception, or one for each of the metrics it failed to compute."""
+    """Return the first message. Great Expectations reports one exception, or one for each metric that failed."""
     faults = [exception_info, *(fault for fault in exception_info.values() if isinstance(fault, dict))]
     messages = [str(fault["exception_message"]) for fault in faults if fault.get("exception_message")]
     return " ".join((messages or ["no reason given"])[0].split())

@@ -1,4 +1,4 @@
-"""What an example is called in print: its id, or under `privacy: restricted` a keyed hash of it."""
+"""How messages name examples: by id, or under `privacy: restricted` by a keyed hash of the id."""
 
 import hashlib
 import hmac
@@ -8,62 +8,63 @@ from dataclasses import dataclass
 from fair_distill.errors import ConfigError
 
 ENVIRONMENT = "FAIR_DISTILL_SALT"
-_SHORTEST = 16  # characters; a salt that can be guessed protects nobody whose id can be
-_HEX = 12
-SHOWN = 5
+MAX_SHOWN = 5
+# A salt that can be guessed does not protect an id that can be guessed.
+_MIN_SALT_LENGTH = 16
+_HASH_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Ids:
-    """How ids are shown.
+class IdFormatter:
+    """Formats ids for messages and for validation.json.
 
     Attributes
     ----------
-    word : what they are, for a sentence: `example` or `pair`
-    salt : None shows them as they are. With a salt, each is the first 12 hexadecimal digits of the HMAC-SHA256 of its
-        text under the salt: whoever has the salt can look up an example, nobody else
+    noun : what the ids name, for sentences: `example` or `pair`
+    salt : None shows ids as they are. With a salt, an id is shown as the first 12 hexadecimal digits of its HMAC-SHA256
+        under the salt, so only a reader who has the salt can look up the example
     """
 
-    word: str
+    noun: str
     salt: bytes | None = None
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         return self.salt is None
 
-    def shown(self, ids: Iterable[object]) -> tuple[int | str, ...]:
-        """Return up to five different ids, least first."""
+    def sample(self, ids: Iterable[object]) -> tuple[int | str, ...]:
+        """Return up to five different ids in ascending order."""
         distinct = dict.fromkeys(ids)
         if self.salt is None:
-            return tuple(sorted(value if isinstance(value, int) else str(value) for value in distinct))[:SHOWN]
-        return tuple(sorted(self._hashed(value) for value in distinct)[:SHOWN])
+            return tuple(sorted(value if isinstance(value, int) else str(value) for value in distinct))[:MAX_SHOWN]
+        return tuple(sorted(self._hash(value) for value in distinct)[:MAX_SHOWN])
 
-    def _hashed(self, value: object) -> str:
-        assert self.salt is not None
-        return hmac.new(self.salt, str(value).encode(), hashlib.sha256).hexdigest()[:_HEX]
-
-    def named(self, ids: Iterable[object]) -> str:
-        """Return them for a sentence: `pairs 1001, 1012 and 3 more`."""
+    def phrase(self, ids: Iterable[object]) -> str:
+        """Return ids for a sentence: `pairs 1001, 1012, 1040, 1041, 1058 and 3 more`."""
         distinct = list(dict.fromkeys(ids))
-        shown = ", ".join(map(str, self.shown(distinct)))
-        more = f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else ""
-        return f"{self.word}{'' if len(distinct) == 1 else 's'} {shown}{more}"
+        sample = ", ".join(map(str, self.sample(distinct)))
+        hidden = f" and {len(distinct) - MAX_SHOWN} more" if len(distinct) > MAX_SHOWN else ""
+        return f"{self.noun}{'' if len(distinct) == 1 else 's'} {sample}{hidden}"
+
+    def _hash(self, value: object) -> str:
+        assert self.salt is not None
+        return hmac.new(self.salt, str(value).encode(), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
 
 
-def salt_of(environment: Mapping[str, str]) -> bytes:
-    """Return the salt. It stays in the environment: it is written nowhere, least of all beside what it salts.
+def read_salt(environment: Mapping[str, str]) -> bytes:
+    """Return the salt from the environment. It is never written to a file.
 
     Raises
     ------
     ConfigError
-        If there is none, or one that is too short to be a secret.
+        If the variable is missing, or too short to be a secret.
     """
     salt = environment.get(ENVIRONMENT, "")
-    if len(salt) < _SHORTEST:
-        came = f"{len(salt)} characters" if salt else "nothing"
+    if len(salt) < _MIN_SALT_LENGTH:
+        state = f"has {len(salt)} characters" if salt else "is not set"
         raise ConfigError(
-            f"params.yaml: validate.privacy is restricted: ids are salted with a secret of at least {_SHORTEST} "
-            f"characters from the environment variable {ENVIRONMENT}, which holds {came}. Make one, for example with "
-            "`openssl rand -hex 32`, and keep it apart from what is published"
+            f"params.yaml: validate.privacy is 'restricted', which needs a secret salt of at least {_MIN_SALT_LENGTH} "
+            f"characters in the environment variable {ENVIRONMENT}; it {state}. Create one, for example with "
+            "`openssl rand -hex 32`, and do not store it with published files"
         )
     return salt.encode()

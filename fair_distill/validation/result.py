@@ -1,6 +1,6 @@
-"""What a validation found, as a value and as it stands in validation.json.
+"""The outcome of a validation, in memory and in validation.json.
 
-No clock, run id, host or path: the same data under the same rules give the same bytes.
+The outcome contains no time, run id, host or path: the same data under the same rules give the same bytes.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -16,14 +16,14 @@ class Failure:
 
     Attributes
     ----------
-    check : the name by which params.yaml knows it, see config.CHECKS; `own` for what a team added
+    check : the name in params.yaml, see config.CHECKS; `own` for a team's own expectation
     expectation : the class name in Great Expectations
-    column : the column of the table that it looked at
-    severity : "error" stops the distillation, "warn" goes on and is reported
-    label, group : the cell, by name; None where the failure is not about a cell
-    count : examples concerned; for a cell, the examples it has
-    examples : ids, or pair numbers, of up to five of them, least first; salted where privacy is restricted
-    sentence : one line for whoever has to mend it
+    column : the column of the table that the expectation reads
+    severity : "error" refuses the data; "warn" is only reported
+    label, group : the names of the cell; None if the failure is not about a cell
+    count : the number of examples concerned; for a cell, all examples of it
+    examples : up to five ids, or pair numbers, in ascending order; salted if privacy is restricted
+    sentence : one line that says what is wrong and how to fix it
     """
 
     check: str
@@ -40,21 +40,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class Validation:
-    """The outcome and the facts it rests on.
+    """The failures, and the counts and statistics behind them.
 
     Attributes
     ----------
-    expectations : how many were evaluated
-    failures : errors first, then warnings; within each by split, in the order they were checked
-    off : checks that params.yaml leaves out
-    cells : examples per split, class and group, by name; an empty cell is 0
-    imbalance : largest over smallest cell, per split and class; None where the smallest is empty
-    unknown : share of examples whose group is not known, per split and class
-    leak : of a table's columns, how much of what there is to know of the class each tells; see `leak.column_table`
-    drift : by what was compared, how far it moved from the reference; see `drift.drift_table`
-    profile : how the training data are spread, for others to be held against
-    not_compared : sketches of images that have too many nearly alike to be compared with all; see `near.near_facts`
-    sources : SHA-256 of what else the outcome rests on: the reference, a team's own files
+    expectations : the number of expectations that were evaluated
+    failures : errors first, then warnings; each by split, in the order of the checks
+    off : the checks that params.yaml turns off
+    cells : the number of examples per split, class and group; 0 for an empty cell
+    imbalance : the largest cell divided by the smallest, per split and class; None if the smallest is empty
+    unknown : the share of examples with an unknown group, per split and class
+    leak : how well each column of a table predicts the class; see `label_leak.leak_table`
+    drift : how far each distribution is from the reference; see `drift.drift_table`
+    profile : the distributions of the training data, to compare later data with
+    not_compared : the number of image sketches that were not compared with all similar ones; see
+        `near_duplicates.find_near_duplicates`
+    sources : the SHA-256 of each further input: the reference, and a team's own files
     """
 
     expectations: int
@@ -72,7 +73,7 @@ class Validation:
 
     @property
     def success(self) -> bool:
-        """True if nothing failed that stops the distillation; warnings do not."""
+        """Whether there are no errors. Warnings do not count."""
         return not any(failure.severity == "error" for failure in self.failures)
 
     def to_dict(self) -> dict[str, Any]:

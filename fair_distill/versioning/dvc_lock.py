@@ -5,22 +5,24 @@ the lock with dvc.yaml and params.yaml, the stages of the lock with each other, 
 All three files may come from a pull request: malformed content ends in one line.
 """
 
-import hashlib
-import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fair_distill.config.loading import read_mapping, read_params
+from fair_distill.config.loading import read_params
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.versioning.dvc_graph import Stage, lookup, read_graph
-
-# Splits above this size are compared by size: hashing them takes seconds.
-HASHED_SPLIT_BYTES = 16_000_000
-_SPLITS = "artifacts/prepared/"
+from fair_distill.versioning.lock_file import (
+    RecordedFile,
+    StageRecord,
+    difference_on_disk,
+    folder_md5,
+    lacks_files,
+    read_lock,
+)
 
 
 def check_lock(root: Path, set_name: str | None, *, references: Sequence[str] = (), judged: bool = False) -> bool:
@@ -54,7 +56,7 @@ def check_lock(root: Path, set_name: str | None, *, references: Sequence[str] = 
         return False
     params = read_params(root / "params.yaml")
     graph, unsupported = read_graph(root / "dvc.yaml", params)
-    records = _read_lock(root / "dvc.lock")
+    records = read_lock(root / "dvc.lock")
     names = tuple(name for name in (set_name, *references) if name is not None)
     if not names:
         return False
@@ -70,102 +72,11 @@ def check_lock(root: Path, set_name: str | None, *, references: Sequence[str] = 
     return set_name is not None
 
 
-def same_graph(root: Path, base: Path) -> None:
-    """Check that dvc.yaml of a workspace has the same bytes as that of the base branch.
-
-    Raises
-    ------
-    IntegrityError
-        If it differs; the message names the first line that does.
-    MeasurementError
-        If only one of the two has a dvc.yaml.
-    """
-    here, there = ((folder / "dvc.yaml") for folder in (root, base))
-    if not here.exists() and not there.exists():
-        return
-    try:
-        ours, theirs = here.read_bytes(), there.read_bytes()
-    except OSError as error:
-        raise MeasurementError(f"dvc.yaml cannot be compared with the base branch: {error}") from None
-    if ours == theirs:
-        return
-    lines, base_lines = ours.split(b"\n"), theirs.split(b"\n")
-    pairs = enumerate(zip(lines, base_lines, strict=False), 1)
-    shorter = min(len(lines), len(base_lines)) + 1
-    line = next((number for number, (our_line, their_line) in pairs if our_line != their_line), shorter)
-    raise IntegrityError(
-        f"dvc.yaml differs from the base branch at line {line}: {_line(lines, line)} instead of "
-        f"{_line(base_lines, line)}. Change the graph in a pull request that does not change a set."
-    )
-
-
-def _line(lines: list[bytes], number: int) -> str:
-    return repr(lines[number - 1].decode(errors="replace")[:80]) if number <= len(lines) else "the end of the file"
-
-
-@dataclass(frozen=True)
-class _File:
-    """What dvc.lock records of a file or folder; the MD5 of a folder ends in `.dir`."""
-
-    path: str
-    md5: str
-    size: int | None
-    count: int | None
-
-    @property
-    def is_folder(self) -> bool:
-        return self.md5.endswith(".dir")
-
-
-@dataclass(frozen=True)
-class _Record:
-    """What dvc.lock records of a stage."""
-
-    cmd: str | tuple[str, ...]
-    deps: dict[str, _File]
-    params: dict[str, Any]
-    outs: dict[str, _File]
-
-
-def _read_lock(path: Path) -> dict[str, _Record]:
-    raw = read_mapping(path, missing="run `dvc repro`")
-    schema, stages = raw.get("schema"), raw.get("stages", {})
-    if schema != "2.0" or not isinstance(stages, dict):
-        raise ConfigError(f"{path}: schema is {str(schema)[:80]!r}; this check reads schema '2.0'. Run `dvc repro`.")
-    try:
-        return {str(name): _record(record) for name, record in stages.items()}
-    except (TypeError, ValueError, AttributeError, LookupError):
-        raise ConfigError(f"{path} is malformed; restore it from git and run `dvc repro`") from None
-
-
-def _record(raw: dict[Any, Any]) -> _Record:
-    params = raw.get("params", {}).get("params.yaml", {})
-    cmd = raw["cmd"]
-    if not isinstance(params, dict) or not isinstance(cmd, str | list):
-        raise TypeError
-    return _Record(tuple(cmd) if isinstance(cmd, list) else cmd, _files(raw, "deps"), params, _files(raw, "outs"))
-
-
-def _files(raw: dict[Any, Any], key: str) -> dict[str, _File]:
-    files = {}
-    for entry in raw.get(key, []):
-        size, count = entry.get("size"), entry.get("nfiles")
-        # Without `hash: md5` the lock is DVC 2's, whose MD5 of a text file does not depend on its line ends.
-        md5 = entry["md5"] if entry.get("hash") == "md5" and "md5" in entry else ""
-        file = _File(entry["path"], md5, size, count)
-        if not isinstance(file.path, str) or not isinstance(md5, str) or file.path in files:
-            raise TypeError
-        if any(number is not None and type(number) is not int for number in (size, count)):
-            raise TypeError
-        files[file.path] = file
-    return files
-
-
 @dataclass(frozen=True)
 class _Check:
     root: Path
     graph: Mapping[str, Stage]
-    records: Mapping[str, _Record]
+    records: Mapping[str, StageRecord]
     params: Mapping[Any, Any]
     command: str
     unsupported: Mapping[str, str]
@@ -252,7 +163,7 @@ class _Check:
                         f"sets. {self._repair()}"
                     )
 
-    def _recorded(self, stage: Stage) -> _Record:
+    def _recorded(self, stage: Stage) -> StageRecord:
         record = self.records.get(stage.name)
         if record is None:
             raise self._stale(f"stage {stage.name!r} is not in dvc.lock")
@@ -271,7 +182,7 @@ class _Check:
         for out in stage.outs:
             self._entry(stage, record.outs, out)
 
-    def _param(self, stage: Stage, record: _Record, key: str) -> None:
+    def _param(self, stage: Stage, record: StageRecord, key: str) -> None:
         if set(key) & set("*?[]!"):
             raise ConfigError(
                 f"dvc.yaml: params of {stage.name!r}: the pattern {key[:80]!r} is not supported; name a key"
@@ -288,7 +199,7 @@ class _Check:
             path, new, old = _difference(key, value, record.params[key])
             raise self._stale(f"stage {stage.name!r}: {path!r} is {new} in params.yaml, {old} in dvc.lock")
 
-    def _entry(self, stage: Stage, files: Mapping[str, _File], path: str) -> _File:
+    def _entry(self, stage: Stage, files: Mapping[str, RecordedFile], path: str) -> RecordedFile:
         file = files.get(path)
         if file is None:
             raise self._stale(f"stage {stage.name!r}: {path!r} is in dvc.yaml and not in dvc.lock")
@@ -296,10 +207,10 @@ class _Check:
             raise self._stale(f"stage {stage.name!r}: {path!r} has no MD5 of DVC 3 in dvc.lock")
         return file
 
-    def _dep(self, stage: Stage, record: _Record, path: str) -> None:
+    def _dep(self, stage: Stage, record: StageRecord, path: str) -> None:
         """Compare a dependency with the outputs that it consists of."""
         file = self._entry(stage, record.deps, path)
-        members: dict[str, _File] = {}
+        members: dict[str, RecordedFile] = {}
         for writer, out in self._writers(path):
             written = self._entry(writer, self._recorded(writer).outs, out)
             relative = posixpath.relpath(posixpath.normpath(out), posixpath.normpath(path))
@@ -310,7 +221,7 @@ class _Check:
         if members:
             self._folder(stage, file, members)
 
-    def _equal(self, stage: Stage, file: _File, writer: Stage, written: _File) -> None:
+    def _equal(self, stage: Stage, file: RecordedFile, writer: Stage, written: RecordedFile) -> None:
         if file.md5 != written.md5:
             raise self._stale(
                 f"stage {stage.name!r} read {file.path!r} with MD5 {file.md5[:80]!r}; stage {writer.name!r} wrote "
@@ -322,29 +233,29 @@ class _Check:
                 f"{file.size} bytes in {stage.name!r}. {self._repair()}"
             )
 
-    def _folder(self, stage: Stage, file: _File, members: Mapping[str, _File]) -> None:
+    def _folder(self, stage: Stage, file: RecordedFile, members: Mapping[str, RecordedFile]) -> None:
         """Compare a folder that a stage read with the outputs in it, or a file with the output folder that has it."""
         hashes = {relative: member.md5 for relative, member in members.items()}
         folder = _resolved(self.root, file.path)
         if any(name.startswith("..") or member.is_folder for name, member in members.items()):
             # The lock has no list of the files in a folder: only the files themselves have.
-            if folder is None or _lacks_files(file, folder):
+            if folder is None or lacks_files(file, folder):
                 raise MeasurementError(
                     f"stage {stage.name!r}: dvc.lock alone cannot show what {file.path!r} contains. Run "
                     f"`dvc pull {stage.name}`."
                 )
             self._compare(file, folder)
-        elif file.md5 != _folder_md5(hashes) and not (folder and self._matches(file, folder)):
+        elif file.md5 != folder_md5(hashes) and not (folder and self._matches(file, folder)):
             raise self._stale(
                 f"stage {stage.name!r} read {file.path!r} with MD5 {file.md5[:80]!r}, which is not that of the outputs "
                 f"in it"
             )
 
-    def _matches(self, file: _File, path: Path) -> bool:
+    def _matches(self, file: RecordedFile, path: Path) -> bool:
         """Whether a folder on disk, with every file, is the recorded one: it may contain files that no stage writes."""
         try:
             # Without the number of files, a folder of which a CI job has some files is not the recorded one.
-            return _difference_on_disk(replace(file, count=None), path) is None
+            return difference_on_disk(replace(file, count=None), path) is None
         except OSError:
             return False
 
@@ -357,9 +268,9 @@ class _Check:
             if path is not None:
                 self._compare(file, path)
 
-    def _compare(self, file: _File, path: Path) -> None:
+    def _compare(self, file: RecordedFile, path: Path) -> None:
         try:
-            difference = _difference_on_disk(file, path)
+            difference = difference_on_disk(file, path)
         except OSError as error:
             raise MeasurementError(f"{file.path!r} cannot be read: {error.strerror}") from None
         if difference:
@@ -383,45 +294,6 @@ def _folders(path: str) -> list[str]:
     """Return every folder above a path, the nearest first."""
     parts = path.split("/")[:-1]
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1) if parts[0]]
-
-
-def _difference_on_disk(file: _File, path: Path) -> str | None:
-    """Return how a file or folder differs from its record in dvc.lock, or None."""
-    if file.is_folder != path.is_dir() or not (path.is_dir() or path.is_file()):
-        return "one is a file and the other a folder"
-    members = {member.relative_to(path).as_posix(): member for member in _walk(path)} if file.is_folder else {"": path}
-    sizes = [member.stat().st_size for member in members.values()]
-    count = file.count if file.is_folder else None
-    if count is not None and len(members) != count:
-        # A CI job has only some of the files, and a set's manifest among them binds the rest.
-        return f"it has {len(members)} files instead of {count}" if len(members) > count else None
-    if file.size is not None and sum(sizes) != file.size:
-        return f"it has {sum(sizes)} bytes instead of {file.size}"
-    is_split = posixpath.normpath(file.path).startswith(_SPLITS)
-    if is_split and file.size is not None and file.size > HASHED_SPLIT_BYTES:
-        return None
-    md5 = _folder_md5({name: _md5(member) for name, member in members.items()}) if file.is_folder else _md5(path)
-    return None if md5 == file.md5 else "the MD5 differs"
-
-
-def _lacks_files(file: _File, path: Path) -> bool:
-    return file.count is not None and path.is_dir() and sum(1 for _ in _walk(path)) < file.count
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent) / name for name in names)
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _folder_md5(hashes: Mapping[str, str]) -> str:
-    """Return DVC's MD5 of a folder: that of the JSON list of its files."""
-    listing = [{"md5": hashes[relative], "relpath": relative} for relative in sorted(hashes)]
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _difference(key: str, new: Any, old: Any) -> tuple[str, str, str]:

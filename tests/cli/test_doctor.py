@@ -28,7 +28,7 @@ def test_a_sound_workspace_has_no_failed_line(finished: Path) -> None:
 
     ended = run(finished, "doctor", "--json")
 
-    checks = [Check(**line) for line in json.loads(ended.out)]
+    checks = [Check(line["name"], line["state"], line["found"], line["fix"]) for line in json.loads(ended.out)]
     assert (ended.code, [check for check in checks if check.state == "fail"]) == (0, [])
     assert {"Python", "device", "params.yaml", "registry", "Prefect API", "disk", "memory"} <= {c.name for c in checks}
     assert all(check.fix for check in checks if check.name == "DVC remotes")
@@ -49,7 +49,7 @@ def test_every_failed_line_has_a_way_out_and_the_exit_code_says_so(
     failed = [check for check in checks.values() if check.state == "fail"]
     assert {check.name for check in failed} == {"device", "params.yaml", "registry", "Prefect API"}
     assert all(check.fix for check in failed)
-    assert all(check.fix in ended.out and check.found in ended.out for check in failed)
+    assert all(check.fix in ended.out and check.result in ended.out for check in failed)
     assert f"{len(failed)} of {len(checks)} checks failed" in ended.out
 
 
@@ -59,40 +59,48 @@ def test_a_store_that_writes_twice_is_found_out() -> None:
             self.content[key] = content
             return True
 
-    assert doctor._written_once(MemoryStore(), "here", fix="x").state == "ok"
-    found = doctor._written_once(Forgetful(), "here", fix="x")
+    assert doctor._refuses_to_overwrite(MemoryStore(), "here", fix="x").state == "ok"
+    found = doctor._refuses_to_overwrite(Forgetful(), "here", fix="x")
 
     assert found.state == "fail"
-    assert "lets a key be written twice" in found.found
+    assert "overwrites existing keys" in found.result
 
 
 def test_a_second_look_at_a_store_finds_the_mark_of_the_first() -> None:
     store = MemoryStore()
 
-    assert [doctor._written_once(store, "here", fix="x").state for _ in range(2)] == ["ok", "ok"]
+    assert [doctor._refuses_to_overwrite(store, "here", fix="x").state for _ in range(2)] == ["ok", "ok"]
     assert list(store.content) == ["doctor/create-only"]
 
 
 def test_a_registry_in_a_folder_is_left_as_it_was(tmp_path: Path) -> None:
     registry = tmp_path / "registry"
-    assert doctor._writes(str(registry)).state == "ok"
+    assert doctor._registry(str(registry)).state == "ok"
     assert not registry.exists()
     registry.mkdir()
-    assert doctor._writes(str(registry)).state == "ok"
+    assert doctor._registry(str(registry)).state == "ok"
     assert tree(tmp_path) == {}
 
 
 def test_a_bucket_that_answers_and_one_that_is_not_there(bucket: str, tmp_path: Path) -> None:
-    assert doctor._reached("remote", f"{bucket}/dvc", at=tmp_path, shown=bucket).state == "ok"
-    absent = doctor._reached("remote", "s3://no-such-bucket-here/dvc", at=tmp_path, shown="x")
+    assert (
+        doctor._reachable("remote", f"{bucket}/dvc", base=tmp_path, shown_url=bucket, created_by="dvc push").state
+        == "ok"
+    )
+    absent = doctor._reachable(
+        "remote", "s3://no-such-bucket-here/dvc", base=tmp_path, shown_url="x", created_by="dvc push"
+    )
 
     assert absent.state == "fail"
-    assert "there is no such bucket" in absent.found
+    assert "there is no such bucket" in absent.result
     assert "AWS_ACCESS_KEY_ID" in absent.fix
 
 
 def test_a_folder_that_may_be_made_is_no_fault(tmp_path: Path) -> None:
-    assert doctor._reached("remote", "../dvc-remote", at=tmp_path / "w", shown="x").state == "ok"
+    assert (
+        doctor._reachable("remote", "../dvc-remote", base=tmp_path / "w", shown_url="x", created_by="dvc push").state
+        == "ok"
+    )
 
 
 def test_a_folder_is_made_by_whoever_writes_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,12 +108,12 @@ def test_a_folder_is_made_by_whoever_writes_there(tmp_path: Path, monkeypatch: p
     assert run(tmp_path, "init", str(tmp_path / "w")).code == 0
     monkeypatch.setenv("FAIR_DISTILL_CHECKPOINTS", str(tmp_path / "checkpoints"))
 
-    told = {check.name: check.found for check in (*doctor._remotes(tmp_path / "w"), doctor._checkpoints())}
+    told = {check.name: check.result for check in (*doctor._remotes(tmp_path / "w"), doctor._checkpoints())}
 
     assert told == {
-        "DVC remote local*": f"{tmp_path}/w/dvc-remote, which `dvc push` makes",
-        "DVC remote published": f"{tmp_path}/w/registry/objects, which `fair-distill publish` makes",
-        "checkpoints": f"{tmp_path}/checkpoints, which `fair-distill distill` makes",
+        "DVC remote local*": f"{tmp_path}/w/dvc-remote (`dvc push` will create it)",
+        "DVC remote published": f"{tmp_path}/w/registry/objects (`fair-distill publish` will create it)",
+        "checkpoints": f"{tmp_path}/checkpoints (`fair-distill stage distill` will create it)",
     }
 
 
@@ -117,7 +125,7 @@ def test_a_space_follows_the_longest_name(finished: Path, monkeypatch: pytest.Mo
 
 def test_prefects_answer_decides() -> None:
     def answers(status: int) -> Check:
-        return doctor._prefect("http://here/api", ask=lambda url: status if url == "http://here/api/health" else 0)
+        return doctor._prefect("http://here/api", request=lambda url: status if url == "http://here/api/health" else 0)
 
     assert doctor._prefect(None).state == "ok"
     assert answers(200).state == "ok"
@@ -135,6 +143,6 @@ def test_free_memory_is_read_as_the_system_says_it(tmp_path: Path) -> None:
 
 def test_little_memory_is_a_failed_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_free_memory_gb", lambda: 0.5)
-    assert (doctor._memory().state, doctor._memory().found) == ("fail", "0.5 GB free")
+    assert (doctor._memory().state, doctor._memory().result) == ("fail", "0.5 GB free")
     monkeypatch.setattr(doctor, "_free_memory_gb", lambda: None)
     assert doctor._memory().state == "note"

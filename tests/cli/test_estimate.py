@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from small_workspace import CANDIDATES, MTT, REFERENCES, SETS, run, small_params, tree, write_params
 
-from fair_distill.cli.estimate import duration
+from fair_distill.cli.stage import duration
 from fair_distill.config import load_config
 from fair_distill.stages import estimate as module
-from fair_distill.stages.estimate import Estimate, Meters, Work, estimate
+from fair_distill.stages.estimate import Estimate, Meters, WorkCost, estimate_run
 from fair_distill.workspace import Workspace
 
 
-def in_this_process(work: Callable[..., Work], *arguments: Any) -> Work:
+def in_this_process(work: Callable[..., WorkCost], *arguments: Any) -> WorkCost:
     return work(*arguments)
 
 
@@ -30,7 +30,7 @@ def ticking() -> Meters:
 def rows(finished: Path) -> list[Estimate]:
     """The estimates of the small workspace, on that clock."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "_alone", in_this_process)
+        patched.setattr(module, "_in_new_process", in_this_process)
         before = tree(finished)
         found = estimated(finished)
         assert tree(finished) == before
@@ -39,12 +39,12 @@ def rows(finished: Path) -> list[Estimate]:
 
 def estimated(root: Path, **changes: Any) -> list[Estimate]:
     config = load_config(root / "params.yaml").model_copy(update=changes)
-    return list(estimate(Workspace(root), config, meters=ticking()))
+    return list(estimate_run(Workspace(root), config, meters=ticking()))
 
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_alone", in_this_process)
+    monkeypatch.setattr(module, "_in_new_process", in_this_process)
 
 
 def test_every_long_stage_is_estimated_in_the_order_of_a_run(rows: list[Estimate]) -> None:
@@ -58,8 +58,8 @@ def test_steps_are_timed_and_taken_times_their_number(finished: Path, monkeypatc
     config = load_config(finished / "params.yaml")
     many = config.distill.model_copy(update={"steps": 5000})
     alone = {"references": {}, "sets": ["pooled"], "candidates": {"pooled": config.candidates["pooled"]}}
-    done: list[Work] = []
-    monkeypatch.setattr(module, "_alone", lambda work, *a: done.append(work(*a)) or done[-1])
+    done: list[WorkCost] = []
+    monkeypatch.setattr(module, "_in_new_process", lambda work, *a: done.append(work(*a)) or done[-1])
 
     first = estimated(finished, distill=many, **alone)[0]
 

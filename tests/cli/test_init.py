@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from small_workspace import REPOSITORY, run, small_params, tree, write_params
 
-from fair_distill.cli.init import PLACES, scaffold, slug
+from fair_distill.cli.init import TARGETS, scaffold, slug
 from fair_distill.config import load_config
 
 TEMPLATE = REPOSITORY / "fair_distill" / "template"
@@ -51,7 +51,7 @@ def test_the_gates_differ_in_what_they_install_alone(ours: str, copy: str) -> No
 
 
 def test_every_template_has_a_place_and_is_in_the_wheel() -> None:
-    assert {path.name for path in TEMPLATE.iterdir()} == {*PLACES, "own-data.yaml"}
+    assert {path.name for path in TEMPLATE.iterdir()} == {*TARGETS, "own-data.yaml"}
     assert '"template/*"' in (REPOSITORY / "pyproject.toml").read_text()
 
 
@@ -67,7 +67,7 @@ def test_a_new_workspace_is_the_demo_under_its_own_name(tmp_path: Path) -> None:
     ended = run(tmp_path, "init", str(folder))
 
     assert ended.code == 0, ended.err
-    assert ended.out.startswith(f"{folder}: {len(PLACES)} files, and a git repository")
+    assert ended.out.startswith(f"{folder}: {len(TARGETS)} files, and a git repository")
     config, demo = load_config(folder / "params.yaml"), load_config(REPOSITORY / "params.yaml")
     assert config == demo.model_copy(update={"dataset": "faces"})
     assert (folder / ".git").is_dir()
@@ -81,7 +81,7 @@ def test_nothing_is_overwritten_and_nothing_half_laid(tmp_path: Path) -> None:
     ended = run(tmp_path, "init", str(tmp_path))
 
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert "has params.yaml already" in ended.err
+    assert "already has params.yaml" in ended.err
     assert tree(tmp_path) == {"params.yaml": b"mine"}
 
 

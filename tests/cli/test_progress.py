@@ -11,7 +11,7 @@ import pytest
 from small_workspace import run
 
 from fair_distill.cli.progress import shown
-from fair_distill.stages import Reached
+from fair_distill.stages.progress import StageProgress
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 
 
 def lines(
-    reached: Iterable[Reached], capsys: pytest.CaptureFixture[str], *, moments: Iterable[float]
+    reached: Iterable[StageProgress], capsys: pytest.CaptureFixture[str], *, moments: Iterable[float]
 ) -> list[dict[str, Any]]:
     with shown("distill", "pooled", quiet=False, clock=iter(moments).__next__) as progress:
         for each in reached:
@@ -35,8 +35,8 @@ def lines(
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def steps(of: int, *, start: int = 1, **other: Any) -> list[Reached]:
-    return [Reached(step, of, **other) for step in range(start, of + 1)]
+def steps(of: int, *, start: int = 1, **other: Any) -> list[StageProgress]:
+    return [StageProgress(step, of, **other) for step in range(start, of + 1)]
 
 
 @pytest.mark.usefixtures("asked_for_lines")
@@ -96,8 +96,8 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "150")
     with shown("distill", "pooled", quiet=False, clock=iter([0.0, 1.0]).__next__) as progress:
-        progress(Reached(1, 80, loss=2.0, images=1200))
-        progress(Reached(2, 80, loss=1.5, images=1200, device_memory_mb=2048.0))
+        progress(StageProgress(1, 80, loss=2.0, images=1200))
+        progress(StageProgress(2, 80, loss=1.5, images=1200, device_memory_mb=2048.0))
 
     shown_last = terminal.getvalue().rpartition("\r")[2]
     for figure in ("distill pooled", "2/80", "loss 1.5", "1,200 images/s", "1:18 left", "2,048 MB on the device"):
@@ -112,7 +112,7 @@ def test_the_cursor_comes_back_when_a_stage_fails(monkeypatch: pytest.MonkeyPatc
 
     def stage() -> None:
         with shown("distill", "pooled", quiet=False) as progress:
-            progress(Reached(1, 3))
+            progress(StageProgress(1, 3))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

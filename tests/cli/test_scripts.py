@@ -1,53 +1,113 @@
-"""What scripts and shells are given: JSON, completion, no colours, help with examples that parse."""
+"""What scripts and shells rely on: JSON, completion, old spellings, no colours, and help whose examples parse."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
-from small_workspace import SETS, run, small_params, write_params
+import yaml
+from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 
 import fair_distill
-from fair_distill.cli import _parser
-from fair_distill.cli.completion import SHELLS
-from fair_distill.cli.examples import EXAMPLES
-from fair_distill.cli.parser import HEADINGS, subcommands
+from fair_distill.cli import SHELLS, build_parser
+from fair_distill.cli.aliases import ALIASES, without_aliases
+from fair_distill.cli.parser import Parser
 
 
-def commands(parser: Any, before: str = "") -> list[str]:
-    """Every command that does something, by its full name."""
-    found = []
-    for name, sub in subcommands(parser).items():
-        full = f"{before} {name}".strip()
-        found += commands(sub, full) or [full]
-    return found
+def commands(parser: Parser, group: str = "") -> Iterator[tuple[str, Parser]]:
+    """Every command that is not a group, by its full name."""
+    for name, command in parser.subcommands.items():
+        full_name = f"{group} {name}".strip()
+        if command.subcommands:
+            yield from commands(command, full_name)
+        else:
+            yield full_name, command
 
 
-COMMANDS = commands(_parser())
+COMMANDS = dict(commands(build_parser()))
+EXAMPLES = {
+    name: re.findall(r"^  (fair-distill (?:.*\\\n)*.*)\n      (\S.*)$", command.epilog or "", re.MULTILINE)
+    for name, command in COMMANDS.items()
+}
 
 
-def test_every_command_has_examples_and_no_example_is_of_none() -> None:
-    assert set(EXAMPLES) == set(COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_ends_with_examples_of_it(tmp_path: Path, name: str) -> None:
+    text = run(tmp_path, *name.split(), "--help").out
+
+    assert EXAMPLES[name]
+    for line, meaning in EXAMPLES[name]:
+        assert re.match(rf"fair-distill (--workspace \S+ )?{name}\b", line)
+        assert f"  {line}\n      {meaning}" in text
 
 
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line, _ in lines])
 def test_an_example_parses(line: str) -> None:
-    words = shlex.split(line.partition(" | ")[0].partition(" > ")[0])
+    words = shlex.split(line.partition(" | ")[0].partition(" > ")[0].replace("\\\n", ""))
 
-    assert words[0] == "fair-distill"
-    _parser().parse_args(words[1:])
+    build_parser().parse_args(words[1:])
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_the_examples(tmp_path: Path, name: str) -> None:
-    shown = run(tmp_path, *name.split(), "--help").out
+@pytest.mark.parametrize("name", ["", *{name.partition(" ")[0] for name in COMMANDS}, *COMMANDS])
+def test_help_fits_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
 
-    for line, meaning in EXAMPLES[name]:
-        assert f"  {line}\n      {meaning}" in shown
+    lines = run(tmp_path, *name.split(), "--help").out.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert name or len(lines) <= 32
+
+
+# --- old spellings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("old", ALIASES)
+def test_an_old_spelling_names_a_command_that_exists(old: str) -> None:
+    new = ALIASES[old]
+
+    assert without_aliases([old, "x"]) == [*new, "x"]
+    assert without_aliases(["--no-color", "--workspace", "prepare", old]) == [
+        "--no-color",
+        "--workspace",
+        "prepare",
+        *new,
+    ]
+    assert without_aliases(["--work", "w", "--workspace=w", old]) == ["--work", "w", "--workspace=w", *new]
+    assert " ".join(new) in COMMANDS or new in (("table", "--paths"), ("--print-completion",))
+    assert without_aliases(new) == list(new)
+
+
+def test_the_name_of_a_set_is_not_an_old_spelling() -> None:
+    assert without_aliases(["enforce", "judge"]) == ["enforce", "judge"]
+
+
+@pytest.mark.parametrize("path", ["dvc.yaml", "examples/mtt/dvc.yaml", "examples/adult/dvc.yaml"])
+def test_every_command_in_dvc_yaml_parses(path: str) -> None:
+    stages = yaml.safe_load((REPOSITORY / path).read_text())["stages"]
+
+    for stage in stages.values():
+        words = shlex.split(stage.get("do", stage)["cmd"] if "cmd" not in stage else stage["cmd"])
+        assert words[0] == "fair-distill"
+        build_parser().parse_args(without_aliases(words[1:]))
+
+
+def test_croissant_was_an_option_of_the_card() -> None:
+    assert build_parser().parse_args(without_aliases(["card", "digits@v1", "--croissant"])).croissant
+
+
+def test_old_spellings_are_not_in_the_help(tmp_path: Path) -> None:
+    listed = re.findall(r"^  ([a-z][a-z-]*)  ", run(tmp_path, "--help").out, re.MULTILINE)
+
+    assert set(listed) == set(build_parser().subcommands)
+    assert not set(listed) & set(ALIASES)
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,25 +179,37 @@ def test_the_registry_speaks_json(workspace: Path) -> None:
     assert {"manifest", "set.parquet", "verdicts"} <= {one["what"] for one in checked}
 
 
+# --- shells -----------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_is_taught_every_command(tmp_path: Path, shell: str) -> None:
-    script = run(tmp_path, "completion", shell).out
+def test_the_completion_script_of_a_shell_has_every_command(tmp_path: Path, shell: str) -> None:
+    script = run_and_exit(tmp_path, "--print-completion", shell)
 
     assert all(word in script for name in COMMANDS for word in name.split())
+    assert run_and_exit(tmp_path, "completion", shell) == script
+
+
+def run_and_exit(root: Path, *argv: str) -> str:
+    ended = run(root, *argv)
+    assert ended.code == 0, ended.err
+    return ended.out
 
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     script = tmp_path / "completion.bash"
-    script.write_text(run(tmp_path, "completion", "bash").out)
+    script.write_text(run_and_exit(tmp_path, "--print-completion", "bash"))
 
     def completed(*words: str) -> list[str]:
         line = f"COMP_WORDS=({shlex.join(['fair-distill', *words])}); COMP_CWORD={len(words)}"
         body = f'source {script}; {line}; _shtab_fair_distill; printf "%s\\n" "${{COMPREPLY[@]}}"'
         return subprocess.run(["bash", "-c", body], capture_output=True, text=True, check=True).stdout.split()
 
-    assert completed("rep") == ["report"]
+    assert completed("re") == ["report", "registry"]
     assert completed("gate", "pl") == ["plan"]
+    assert completed("ju") == []
     assert "--out" in completed("report", "--o")
+    assert "--croissant" not in completed("export", "card", "--")
 
 
 def test_colours_are_off_when_asked(finished: Path) -> None:
@@ -151,13 +223,6 @@ def test_colours_are_off_when_asked(finished: Path) -> None:
         assert not any(f"\x1b[{code}" in plain for code in range(30, 50))
 
 
-def test_help_sets_the_commands_apart_in_the_order_they_are_used(tmp_path: Path) -> None:
-    shown = run(tmp_path, "--help").out
-
-    places = [shown.index(f"\n\n    {title}:\n    {command} ") for command, title in HEADINGS.items()]
-    assert places == sorted(places)
-
-
 def test_it_says_which_release_it_is(tmp_path: Path) -> None:
     ended = run(tmp_path, "--version")
 
@@ -168,11 +233,15 @@ def test_it_says_which_release_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["distil", "pooled"], "did you mean 'distill'?"),
+        (["distil", "pooled"], "there is no command 'distil'; did you mean 'stage distill'? See fair-distill --help"),
+        (["stage", "distil"], "did you mean 'distill'? See fair-distill stage --help"),
+        (["describe"], "did you mean 'data describe'?"),
         (["gate", "paln"], "did you mean 'plan'?"),
-        (["completion", "ksh93"], "choose from bash, zsh, fish"),
-        (["distill"], "required: candidate. See fair-distill distill --help"),
-        (["table", "--workspace", "."], "--workspace and --no-color stand before the command"),
+        (["xyz"], "there is no command 'xyz'; choose from init, doctor, "),
+        (["reproduce", "--data", "."], "there is no command 'reproduce'; run `python -m benchmarks.reproduce`"),
+        (["completion", "ksh93"], "--print-completion is 'ksh93'; choose from bash, zsh, fish"),
+        (["distill"], "required: candidate. See fair-distill stage distill --help"),
+        (["table", "--workspace", "."], "--workspace and --no-color go before the command"),
         (["evaluate", "pooled", "--fast"], "unrecognized arguments: --fast. See fair-distill --help"),
     ],
 )

@@ -17,7 +17,7 @@ from running_prefect import REPOSITORY, Prefect, free_port, stop, until
 from small_repository import commit, fewest_stages, git, repository
 
 from fair_distill.registry.client import provenance
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import git_commands
 
 IMAGE = "localhost/fair-distill:latest"
 
@@ -72,7 +72,7 @@ _VERSIONS = (
 def test_its_labels_name_the_revision() -> None:
     labels = json.loads(podman("image", "inspect", "--format", "{{json .Labels}}", IMAGE))
 
-    assert labels["org.opencontainers.image.revision"] == dvc_commands.revision(REPOSITORY).removesuffix("+")
+    assert labels["org.opencontainers.image.revision"] == git_commands.revision(REPOSITORY).removesuffix("+")
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_describe_tells_the_counts_that_prepare_writes_and_the_outcome_that_vali
     ]
     assert ended.out.endswith(validated.out)
     assert "class 'cat' has 1 example of group 'f×old' in gate (pair " in validated.out
-    assert "refused" in validated.out
+    assert "the data violate the contract" in validated.out
 
 
 def readme_data() -> dict[str, Any]:
@@ -97,7 +97,7 @@ def test_the_readmes_folder_of_images_is_described_and_prepared_as_written(tmp_p
 
     assert (described.code, described.err, prepared.code) == (0, "", 0)
     assert "train: 576 examples, 3 classes × 4 groups" in described.out
-    assert "expectations held" in described.out
+    assert "expectations hold" in described.out
     splits = [read_split(Workspace(tmp_path).split(name)) for name in NAMES]
     assert [split.counts.tolist() for split in splits] == [[[n] * 4] * 3 for n in (48, 8, 24)]
     assert all(split.shape == (3, 32, 32) for split in splits)
@@ -144,7 +144,7 @@ def test_mnist_by_writer(real_data: Path, tmp_path: Path) -> None:
 
     assert (ended.code, ended.err) == (0, "")
     assert "gate: 10,000 examples, 10 classes × 2 groups" in ended.out
-    assert "expectations held" in ended.out
+    assert "expectations hold" in ended.out
     counts = np.array([[int(n.replace(",", "")) for n in row[1:3]] for row in numbers(ended.out)]).reshape(3, 10, 2)
     assert counts.sum() == 70_000
     assert counts[2].min() > 400

@@ -14,7 +14,7 @@ from fair_distill.data.grouped_dataset import Attributes, GroupedDataset
 from fair_distill.data.prepare import make_splits
 from fair_distill.data.split_file import read_split
 from fair_distill.errors import ConfigError, DataError
-from fair_distill.stages.set_record import card_of
+from fair_distill.stages.set_record import make_card
 from fair_distill.workspace import SPLITS as NAMES
 from fair_distill.workspace import Workspace
 
@@ -127,7 +127,7 @@ def test_colours_are_not_merged() -> None:
 @pytest.mark.parametrize(
     ("declared", "says"),
     [
-        ("drop", "data.missing_cells: refuse, drop_class, or merge"),
+        ("drop", "data.missing_cells: it is 'drop'; write refuse, drop_class, or"),
         ({"merge": {}}, "data.missing_cells"),
         ({"merge": {"f": ["f×dark"]}}, "data.missing_cells"),
         ({"merge": {"f": ["f×dark", "x"], "g": ["x", "y"]}}, "the group 'x' is merged twice"),
@@ -155,7 +155,7 @@ def test_owners_are_groups_one_for_each_class() -> None:
         made(plain, None, **recipe, owners=["grey", "colour"])
     params = small_params()
     params["data"]["owners"] = ["red", "blue"]
-    with pytest.raises(ConfigError, match=r"owners has 'blue', which is none of data\.colours"):
+    with pytest.raises(ConfigError, match=r"owners contains 'blue', which is not in data\.colours"):
         parse_config(params)
 
 
@@ -178,10 +178,10 @@ def test_what_was_dropped_is_told_and_stands_in_the_file_and_in_the_card(tmp_pat
     prepared = run(tmp_path, "prepare")
 
     assert prepared.code == 0
-    assert "dropped: class 'dog', which lacks a group in a split; it had 72 examples" in prepared.out
+    assert "dropped: class 'dog' with 72 examples" in prepared.out
     record = {"drop_class": {"dog": {"train": 36, "tune": 18, "gate": 18}}}
     splits = [read_split(Workspace(tmp_path).split(name)) for name in NAMES]
     assert all(split.missing_cells == record for split in splits)
-    card = card_of(parse_config(params), splits[0], name="full", kind="full", examples=1)
+    card = make_card(parse_config(params), splits[0], name="full", kind="full", examples=1)
     assert (card.missing_cells, card.classes) == (record, ("cat", "cow"))
     assert DatasetCard.from_dict(card.to_dict()) == card

@@ -125,7 +125,7 @@ def test_a_view_of_part_of_the_images_is_written_as_its_rows(path: Path) -> None
 
 
 def test_a_missing_file_says_what_writes_it(path: Path) -> None:
-    with pytest.raises(DataError, match=r"split\.arrow is missing; `fair-distill prepare` writes it"):
+    with pytest.raises(DataError, match=r"split\.arrow is missing; `fair-distill stage prepare` writes it"):
         read_split(path)
 
 
@@ -134,7 +134,7 @@ def fault(path: Path) -> str:
         read_split(path)
     message = str(caught.value)
     assert str(path) in message
-    assert "fair-distill prepare" in message
+    assert "fair-distill stage prepare" in message
     assert len(message.splitlines()) == 1
     return message
 

@@ -196,9 +196,11 @@ def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, stopped: in
 def test_foreign_missing_and_damaged_experts_are_refused(tmp_path: Path) -> None:
     kept = trained(tmp_path)
 
-    with pytest.raises(IntegrityError, match="another configuration or other data; run `fair-distill experts`"):
+    with pytest.raises(IntegrityError, match="another configuration or other data; run `fair-distill stage experts`"):
         ExpertFolder(tmp_path, "decaf").between(0, 0, 1)
-    with pytest.raises(DataError, match=r"0001\.safetensors is missing; run `fair-distill experts`, which writes it"):
+    with pytest.raises(
+        DataError, match=r"0001\.safetensors is missing; run `fair-distill stage experts`, which writes it"
+    ):
         kept.between(1, 0, 1)
     with pytest.raises(IntegrityError, match="no trajectory of 2 epochs"):
         kept.between(0, 0, 2)

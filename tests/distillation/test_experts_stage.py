@@ -1,4 +1,4 @@
-"""`fair-distill experts` and the `distill` after it, as a workspace sees them."""
+"""`fair-distill stage experts` and the `distill` after it, as a workspace sees them."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 import yaml
 from small_workspace import MTT, run, small_params, tree, write_params
 
-from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
+from fair_distill.stages.experts import train_candidate_experts
 from fair_distill.workspace import Workspace
 
 
@@ -53,9 +53,9 @@ def test_experts_that_are_missing_or_of_another_configuration_are_refused(follow
     foreign = run(follows.root, "distill", "pooled")
 
     assert missing.code == 2
-    assert "safetensors is missing; run `fair-distill experts`, which writes it" in missing.err
+    assert "safetensors is missing; run `fair-distill stage experts`, which writes it" in missing.err
     assert foreign.code == 5
-    assert "of another configuration or other data; run `fair-distill experts`" in foreign.err
+    assert "of another configuration or other data; run `fair-distill stage experts`" in foreign.err
 
 
 def test_experts_of_one_candidate_are_not_those_of_another(follows: Workspace) -> None:
@@ -69,17 +69,17 @@ def test_a_method_that_follows_none_has_none_to_train(workspace: Path) -> None:
     ended = run(workspace, "experts", "pooled")
 
     assert ended.code == 2
-    assert "distill.matcher is 'dm', which follows no experts" in ended.err
+    assert "distill.matcher is 'dm', which uses no experts" in ended.err
 
 
 def test_experts_that_were_stopped_end_as_uninterrupted_ones(follows: Workspace) -> None:
     config = load_config(follows.params)
-    assert stages.experts(follows, config, "pooled") == 2
+    assert train_candidate_experts(follows, config, "pooled") == 2
     whole = tree(follows.experts("pooled"))
     told: list[int] = []
 
-    with pytest.raises(Interrupted, match="stopped after 3 of 4 epochs; the same command goes on"):
-        stages.experts(
+    with pytest.raises(Interrupted, match="stopped after 3 of 4 epochs; run the same command again"):
+        train_candidate_experts(
             follows,
             config,
             "pooled",
@@ -87,7 +87,7 @@ def test_experts_that_were_stopped_end_as_uninterrupted_ones(follows: Workspace)
             stopping=lambda: told[-1] == 3,
         )
     told.clear()
-    stages.experts(follows, config, "pooled", progress=lambda reached: told.append(reached.step))
+    train_candidate_experts(follows, config, "pooled", progress=lambda reached: told.append(reached.step))
 
     assert told == [3, 4]
     assert tree(follows.experts("pooled")) == whole

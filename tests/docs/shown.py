@@ -56,15 +56,15 @@ def commands(page: Path) -> Iterator[Command]:
     for block in blocks(page):
         lines = block.text.replace("\\\n", " ").splitlines()
         if block.language == "sh":
-            yield from (command for line in lines for command in taken_apart(line))
+            yield from (command for line in lines for command in split_commands(line))
         elif block.language == "console":
-            yield from (command for line in lines if line.startswith("$ ") for command in taken_apart(line[2:]))
+            yield from (command for line in lines if line.startswith("$ ") for command in split_commands(line[2:]))
     text = _FENCE.sub("", (REPOSITORY / page).read_text(encoding="utf-8"))
     for match in _INLINE.findall(text):
-        yield from taken_apart(" ".join(match.split()))
+        yield from split_commands(" ".join(match.split()))
 
 
-def taken_apart(line: str) -> Iterator[Command]:
+def split_commands(line: str) -> Iterator[Command]:
     """Yield the simple commands of a line of shell; `$(...)` is a word."""
     line = re.sub(r"\$\(([^)]*)\)", r"'$(\1)'", line)
     lexer = shlex.shlex(line, posix=True, punctuation_chars="&|>;")

@@ -55,6 +55,13 @@ def tests(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return root, written
 
 
+def test_the_map_lists_every_folder_of_the_package() -> None:
+    listed = set(re.findall(r"^ +(\w+)/ ", PAGE, re.MULTILINE))
+    folders = {file.parent for file in (REPOSITORY / "fair_distill").rglob("*.py")}
+
+    assert {folder.name for folder in folders} - {"fair_distill"} <= listed
+
+
 def test_every_recipe_ends_with_a_test() -> None:
     assert RECIPES
     for name, recipe in RECIPES:

@@ -49,7 +49,7 @@ def test_the_checks_of_the_page_pass_on_the_digits(root: Path) -> None:
     ended = run(root, "validate", "--docs", str(root / "pages"))
 
     assert (ended.code, ended.err) == (0, "")
-    assert "expectations held" in ended.out
+    assert "expectations hold" in ended.out
     outcome = json.loads(Workspace(root).validation.read_bytes())
     assert outcome["failures"] == []
     assert outcome["off"] == ["near"]

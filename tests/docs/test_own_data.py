@@ -68,7 +68,7 @@ def test_an_example_runs_up_to_validate(block: int, make: Any, groups: int, tmp_
         ended = run(tmp_path, *command)
         assert (ended.code, ended.err) == (0, ""), command
 
-    assert "expectations held" in ended.out
+    assert "expectations hold" in ended.out
     splits = [read_split(Workspace(tmp_path).split(name)) for name in SPLITS]
     assert all(len(split.groups) == groups and split.counts.min() > 0 for split in splits)
     assert len(BLOCKS[block].splitlines()) <= 11

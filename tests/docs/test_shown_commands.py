@@ -1,7 +1,8 @@
-"""Every command that the documentation shows is run, or checked as far as it goes without a cluster; none is left over.
+"""Every command that the documentation shows runs, or is checked as far as possible without a cluster.
 
-`fair-distill` runs, in this process, in a small workspace whose set was published and promoted three times. What other
-programs are asked is held against their own parsers and our files. What is neither is listed here, with its reason.
+Commands of `fair-distill` run in this process, in a small workspace whose set was published and promoted three times.
+Commands of other programs are checked with their parsers and with the files of the repository. The exceptions are
+listed below with their reasons.
 """
 
 import ast
@@ -18,17 +19,16 @@ from typing import Any
 
 import pytest
 import yaml
-from shown import PAGES, PROGRAMS, REPOSITORY, Block, Command, blocks, commands, taken_apart
+from shown import PAGES, PROGRAMS, REPOSITORY, Block, Command, blocks, commands, split_commands
 from small_workspace import run, small_params, write_params
 
 import fair_distill
-from fair_distill.cli import _parser
-from fair_distill.cli.examples import EXAMPLES
+from fair_distill.cli import build_parser
 from fair_distill.config import load_config
 
 SHOWN: dict[str, Command] = {str(command): command for page in PAGES for command in commands(page)}
-# What a page calls something that its reader has a name for.
-STANDS_FOR = {
+# The values for the placeholders of the pages.
+PLACEHOLDERS = {
     "NAME": "digits",
     "SET": "barycentric",
     "A": "digits@v1",
@@ -38,32 +38,32 @@ STANDS_FOR = {
     "FILE.png": "file.png",
     "DIR": "folder",
 }
-# Commands of ours that are parsed here and run there.
+# Commands that are only parsed here; another test runs them.
 RUN_ELSEWHERE = {
     "fair-distill run": "tests/flows/test_three_doors.py: it is `dvc repro`",
-    "fair-distill distill trimmed": "tests/docs/test_own_barycenter.py: it needs the page's own file",
-    "fair-distill approve": "tests/registry/test_package_alone.py: it needs a key",
-    "fair-distill estimate": "tests/cli/test_estimate.py: it times real steps in processes of their own",
-    "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: no split that was asked is fresh",
+    "fair-distill stage distill trimmed": "tests/docs/test_own_barycenter.py: it needs a file of the page",
+    "fair-distill registry approve": "tests/registry/test_package_alone.py: it needs a key",
+    "fair-distill stage estimate": "tests/cli/test_estimate.py: it times real steps in new processes",
+    "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: a split that was used is not fresh",
     "fair-distill gate pull-request": "tests/gate/test_pull_requests.py: it needs a pull request",
-    "fair-distill attest": "tests/gate/test_pull_requests.py: it needs a key",
-    "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: there is no such bucket",
+    "fair-distill gate attest": "tests/gate/test_pull_requests.py: it needs a key",
+    "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: the bucket does not exist",
 }
-# A command that may end in another way than well, and how.
+# Commands that can end with another exit code than 0.
 ENDS = {"enforce": {0, 1}, "doctor": {0, 2}}
 # Programs whose commands are neither run nor parsed here.
 NOT_CHECKED = {
-    "git": "git's own words; that a clone works is what CI does first",
-    "kubectl": "there is no cluster here",
-    "cd": "the shell's",
-    "export": "the shell's",
-    ".": "the shell's",
+    "git": "CI clones the repository in its first step",
+    "kubectl": "the tests have no cluster",
+    "cd": "part of the shell",
+    "export": "part of the shell",
+    ".": "part of the shell",
 }
 
 
 @pytest.fixture(scope="module")
 def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose candidate was published and promoted three times. Read only."""
+    """Return a workspace whose candidate was published and promoted three times. Do not change it."""
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("published") / "workspace"))
     params = small_params()
     params["gate"]["limits"] = [{"metric": "eo_diag_max", "at_most": 1.0, "why": "a test"}]
@@ -71,21 +71,21 @@ def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         params["distill"]["steps"] = steps
         write_params(root, params)
         for command in ("distill", "evaluate", "judge"):
-            _well(root, command, "barycentric")
-        _well(root, "publish")
-        _well(root, "promote", "--to", "production")
-    for command in ("distill", "evaluate", "judge"):  # by the last settings too: pages show it
-        _well(root, command, "pooled")
+            _succeed(root, command, "barycentric")
+        _succeed(root, "publish")
+        _succeed(root, "promote", "--to", "production")
+    for command in ("distill", "evaluate", "judge"):  # with the last settings as well, because pages show it
+        _succeed(root, command, "pooled")
     (root / "base").mkdir()
     shutil.copy(root / "params.yaml", root / "base")
     (root / "stricter.yaml").write_text(yaml.safe_dump(params["gate"]))
-    (root / "reference.json").write_text(_well(root, "data", "reference", "digits@production"))
-    _well(root, "pin", "digits@production", "--lock", str(root / "fair-distill.lock"))
-    (root / "head.json").write_text(_well(root, "head", "digits"))
+    (root / "reference.json").write_text(_succeed(root, "data", "reference", "digits@production"))
+    _succeed(root, "pin", "digits@production", "--lock", str(root / "fair-distill.lock"))
+    (root / "head.json").write_text(_succeed(root, "head", "digits"))
     return root
 
 
-def _well(root: Path, *argv: str) -> str:
+def _succeed(root: Path, *argv: str) -> str:
     ended = run(root, *argv)
     assert ended.code == 0, f"{' '.join(argv)}: {ended.err}"
     return ended.out
@@ -96,24 +96,24 @@ def _of(program: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", _of("fair-distill"))
-def test_a_command_of_ours_does_what_it_should(
+def test_a_command_of_fair_distill_runs(
     text: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [_stood_for(word) for word in SHOWN[text].words[1:]]
+    words = [_filled_in(word) for word in SHOWN[text].words[1:]]
     if not _parses(words):
-        assert " ".join(words) in EXAMPLES, "neither a command that parses nor the name of one, in a sentence"
+        assert _names_a_command(words), "neither a command that parses nor the name of one, in a sentence"
         return
-    if any(text.startswith(known) for known in RUN_ELSEWHERE):
+    if any(text.startswith(command) for command in RUN_ELSEWHERE):
         return
     root = Path(shutil.copytree(published, tmp_path / "workspace"))
     monkeypatch.chdir(root)
-    if words[:2] == ["gate", "plan"]:  # which is for bounds; what is published here keeps a limit by its bare number
+    if words[:2] == ["gate", "plan"]:  # It needs a policy with bounds; the published policy compares numbers.
         params = small_params()
         params["gate"] |= {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2}
         write_params(root, params)
 
-    if words[0] == "gc":  # which asks this machine how far the ledger goes, and the copy was never read here
-        _well(Path(), "log", "digits")
+    if words[:2] == ["registry", "gc"]:  # It needs a ledger that this machine has read, and this copy is new.
+        _succeed(Path(), "log", "digits")
 
     ended = run(Path(), *words)
 
@@ -121,30 +121,39 @@ def test_a_command_of_ours_does_what_it_should(
     assert ended.out
 
 
-def _stood_for(word: str) -> str:
+def _filled_in(word: str) -> str:
     name, at, version = word.partition("@")
-    return STANDS_FOR.get(name, name) + at + version
+    return PLACEHOLDERS.get(name, name) + at + version
+
+
+def _names_a_command(words: list[str]) -> bool:
+    parser = build_parser()
+    for word in words:
+        if word not in parser.subcommands:
+            return False
+        parser = parser.subcommands[word]
+    return True
 
 
 def _parses(words: list[str]) -> bool:
     with contextlib.redirect_stderr(io.StringIO()):
         try:
-            _parser().parse_args(words)
+            build_parser().parse_args(words)
         except SystemExit:
             return False
     return True
 
 
 @pytest.mark.parametrize("text", [text for text, command in SHOWN.items() if command.program != "fair-distill"])
-def test_a_command_of_another_program_is_one_that_it_knows(text: str) -> None:
+def test_a_command_of_another_program_is_valid(text: str) -> None:
     command = SHOWN[text]
     if command.program not in NOT_CHECKED:
         CHECKS[command.program](list(command.words[1:]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_what_is_typed_stands_in_a_block_that_says_so(page: Path) -> None:
-    """Or the tests above would not see it."""
+def test_every_command_is_in_a_block_of_type_sh_or_console(page: Path) -> None:
+    """The other tests read only these blocks."""
     typed = re.compile(rf"^ *(?:\$ )?(?:{'|'.join(PROGRAMS)}) ", re.MULTILINE)
     hidden = [
         block.line for block in blocks(page) if block.language not in ("sh", "console") and typed.search(block.text)
@@ -159,16 +168,16 @@ def _without_blocks(page: Path) -> str:
     return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_nothing_is_listed_that_is_not_shown() -> None:
-    for known, why in RUN_ELSEWHERE.items():
-        assert any(text.startswith(known) for text in SHOWN), known
-        assert (REPOSITORY / why.partition(":")[0]).exists(), why
+def test_the_exceptions_are_commands_of_the_pages() -> None:
+    for command, reason in RUN_ELSEWHERE.items():
+        assert any(text.startswith(command) for text in SHOWN), command
+        assert (REPOSITORY / reason.partition(":")[0]).exists(), reason
     programs = {command.program for command in SHOWN.values()}
     assert set(NOT_CHECKED) <= programs
     assert programs <= {"fair-distill", *CHECKS, *NOT_CHECKED}
 
 
-# What each program is asked
+# The checks of each program
 
 
 def _make(words: list[str]) -> None:
@@ -183,8 +192,8 @@ def _dvc(words: list[str]) -> None:
     assert parsed.func
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     if words[0] in ("repro", "pull"):
-        made = {f"artifacts/sets/{name}" for name in load_config(REPOSITORY / "params.yaml").sets}
-        assert set(parsed.targets) <= set(stages) | made
+        sets = {f"artifacts/sets/{name}" for name in load_config(REPOSITORY / "params.yaml").sets}
+        assert set(parsed.targets) <= set(stages) | sets
 
 
 def _dask(words: list[str]) -> None:
@@ -197,9 +206,11 @@ def _dask(words: list[str]) -> None:
 def _prefect(words: list[str]) -> None:
     from prefect.cli._app import _app
 
-    without = [word for word in words if word != "--no-prompt"]  # the one word that belongs to the program itself
-    _app.parse_args(without, exit_on_error=False, print_error=False)
-    deployed = {one["name"] for one in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
+    arguments = [word for word in words if word != "--no-prompt"]  # an option of the program, not of the command
+    _app.parse_args(arguments, exit_on_error=False, print_error=False)
+    deployed = {
+        deployment["name"] for deployment in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    }
     for before, word in pairwise(words):
         assert not word.startswith("flows/") or (REPOSITORY / word).is_file(), word
         assert before != "--name" or word in deployed, word
@@ -218,10 +229,11 @@ def _pip(words: list[str]) -> None:
 
 def _python(words: list[str]) -> None:
     if words[0] == "-m":
-        assert words[1] == "venv" or (REPOSITORY / f"{words[1].replace('.', '/')}.py").is_file()
+        module = REPOSITORY / words[1].replace(".", "/")
+        assert words[1] == "venv" or module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
         return
     if any(f"Save this as `{words[0]}`" in (REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES):
-        return  # the page's own script, which tests/docs/test_tutorial.py runs
+        return  # the script of the page, which tests/docs/test_tutorial.py runs
     script = (REPOSITORY / words[0]).read_text(encoding="utf-8")
     assert all(word in script for word in words[1:] if word.startswith("--"))
 
@@ -257,7 +269,7 @@ PYTHON = [block for page in PAGES for block in blocks(page) if block.language ==
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: f"{block.page}:{block.line}")
-def test_a_call_of_ours_is_one_that_the_package_answers(block: Block) -> None:
+def test_a_call_of_the_package_is_valid(block: Block) -> None:
     tree = ast.parse(block.text)
     names = {"fair_distill": fair_distill}
     for node in ast.walk(tree):
@@ -280,8 +292,8 @@ def _looked_up(node: ast.expr, names: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     "block", [block for block in PYTHON if "fair_distill.load(" in block.text], ids=lambda block: str(block.page)
 )
-def test_a_consumer_gets_what_a_page_shows(block: Block, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line of it, on the one set that there is here; what is asked for is checked by the test above."""
+def test_the_code_for_consumers_runs(block: Block, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line runs on the set of this test. The test above checks the arguments."""
     place = str(published / "registry")
     for name in ("load", "look_up"):
         found = getattr(fair_distill, name)("digits@production", registry=place)
@@ -293,13 +305,13 @@ def test_a_consumer_gets_what_a_page_shows(block: Block, published: Path, monkey
     assert "fair_distill" in names
 
 
-# The reader itself
+# The reader of commands
 
 
-def test_a_line_of_shell_is_taken_apart() -> None:
+def test_a_line_of_shell_is_split_into_commands() -> None:
     line = "A=1 one --x 'two words' > out && three $(four five) | six  # seven"
 
-    assert list(taken_apart(line)) == [
+    assert list(split_commands(line)) == [
         Command(("A=1",), ("one", "--x", "two words"), "out"),
         Command((), ("three", "$(four five)"), None),
         Command((), ("six",), None),

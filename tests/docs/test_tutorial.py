@@ -36,6 +36,6 @@ def test_the_images_are_described_and_planned(tmp_path: Path) -> None:
     described = run(folder, "data", "describe")
     assert (described.code, described.err) == (0, "")
     assert "train: 1,200 examples" in " ".join(described.out.split())
-    assert described.out.rstrip().endswith("expectations held")
+    assert described.out.rstrip().endswith("expectations hold")
     assert run(folder, "prepare").code == 0
     assert run(folder, "gate", "plan").code == 0

@@ -18,8 +18,8 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.errors import ConfigError, DataError, MeasurementError
-from fair_distill.evaluation.evaluate import evaluate
-from fair_distill.evaluation.train import descent, train, train_together
+from fair_distill.evaluation.evaluate import train_and_predict
+from fair_distill.evaluation.train import gradient_descent, train, train_together
 from fair_distill.gate.predictions import Predictions
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def evaluated(
         "generator": generator,
         "device": CPU,
     }
-    return evaluate(images, labels, recipe, EASY, **(arguments | changes))
+    return train_and_predict(images, labels, recipe, EASY, **(arguments | changes))
 
 
 def test_what_can_be_learnt_is_learnt() -> None:
@@ -88,7 +88,7 @@ def test_clusters_of_the_gate_split_are_the_clusters_of_the_predictions() -> Non
     clusters = np.arange(len(EASY)) // 4
     gate = replace(EASY, clustered=clusters)
 
-    columns = evaluate(
+    columns = train_and_predict(
         EASY.images,
         EASY.labels,
         replace(RECIPE, steps=1),
@@ -187,7 +187,7 @@ def test_a_network_that_diverged_is_no_measurement() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"images": EASY.images[:, :, :4]}, DataError, r"images are \(3, 4, 8\), the gate split's are \(3, 8, 8\)"),
+        ({"images": EASY.images[:, :, :4]}, DataError, r"have shape \(3, 4, 8\), those of the gate split \(3, 8, 8\)"),
         ({"labels": EASY.labels + 1}, DataError, "labels from 0 to 1"),
         ({"images": EASY.images[:0], "labels": EASY.labels[:0]}, DataError, "labels from 0 to 1"),
         ({"recipe": replace(RECIPE, augment=("spin",))}, ConfigError, "augment names 'spin'"),
@@ -233,7 +233,7 @@ def test_descent_is_torchs_own_to_the_bit(steps: int) -> None:
     ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
     optimiser = torch.optim.SGD([theirs], lr=0.01, momentum=0.9, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[steps // 2], gamma=0.1)
-    descend = descent(recipe, [ours])
+    descend = gradient_descent(recipe, [ours])
 
     for _ in range(steps):
         descend(ours.sin().sum())

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from fair_distill import stages
 from fair_distill.config import Config, load_config
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.evaluation import evaluate as evaluation
-from fair_distill.evaluation.shards import Part, parts_of
+from fair_distill.evaluation.shards import Shard, list_shards
+from fair_distill.stages.evaluate import evaluate_set, evaluate_shard, evaluation_shards
 from fair_distill.workspace import Workspace
 
 
@@ -48,13 +48,13 @@ def no_training(*arguments: Any, **more: Any) -> Any:
 def test_parts_in_any_order_make_the_very_bytes_and_nothing_is_trained_again(
     place: Workspace, config: Config, at_once: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = stages.parts(config, device="cpu")
-    did = [stages.evaluate_part(place, config, "random", part) for part in reversed(parts)]
+    parts = evaluation_shards(config, device="cpu")
+    did = [evaluate_shard(place, config, "random", part) for part in reversed(parts)]
     assert len(kept(place)) == len(parts) == 4
     monkeypatch.setattr(evaluation, "train", no_training)
-    again = [stages.evaluate_part(place, config, "random", part) for part in parts]
+    again = [evaluate_shard(place, config, "random", part) for part in parts]
 
-    stages.evaluate(place, config, "random")
+    evaluate_set(place, config, "random")
 
     assert all(did)
     assert not any(again)
@@ -63,43 +63,43 @@ def test_parts_in_any_order_make_the_very_bytes_and_nothing_is_trained_again(
 
 
 def test_where_a_part_is_missing_all_is_measured(place: Workspace, config: Config, at_once: list[bytes]) -> None:
-    for part in stages.parts(config, device="cpu")[1:]:
-        stages.evaluate_part(place, config, "random", part)
+    for part in evaluation_shards(config, device="cpu")[1:]:
+        evaluate_shard(place, config, "random", part)
 
-    stages.evaluate(place, config, "random")
+    evaluate_set(place, config, "random")
 
     assert written(place) == at_once
     assert not kept(place)
 
 
 def test_parts_of_another_seed_are_not_taken(place: Workspace, config: Config, at_once: list[bytes]) -> None:
-    for part in stages.parts(config, device="cpu"):
-        stages.evaluate_part(place, config.model_copy(update={"seed": 1}), "random", part)
+    for part in evaluation_shards(config, device="cpu"):
+        evaluate_shard(place, config.model_copy(update={"seed": 1}), "random", part)
 
-    stages.evaluate(place, config, "random")
+    evaluate_set(place, config, "random")
 
     assert written(place) == at_once
     assert len(kept(place)) == 4
 
 
 def test_a_damaged_part_is_refused(place: Workspace, config: Config) -> None:
-    for part in stages.parts(config, device="cpu"):
-        stages.evaluate_part(place, config, "random", part)
+    for part in evaluation_shards(config, device="cpu"):
+        evaluate_shard(place, config, "random", part)
     damaged = next(path for path in kept(place) if path.name.startswith("0002-"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
 
     with pytest.raises(IntegrityError, match="is damaged"):
-        stages.evaluate(place, config, "random")
+        evaluate_set(place, config, "random")
 
 
 def test_a_part_of_another_kind_of_device_is_refused_before_it_is_trained(place: Workspace, config: Config) -> None:
-    with pytest.raises(ConfigError, match="FAIR_DISTILL_DEVICE has to be of one kind"):
-        stages.evaluate_part(place, config, "random", Part("mlp", (0, 1)))
+    with pytest.raises(ConfigError, match="set FAIR_DISTILL_DEVICE to the same kind"):
+        evaluate_shard(place, config, "random", Shard("mlp", (0, 1)))
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_parts_are_every_network_and_seed_once(together: bool) -> None:
-    parts = parts_of(["convnet", "mlp"], 3, together=together)
+    parts = list_shards(["convnet", "mlp"], 3, together=together)
 
     each = list(chain.from_iterable(((part.network, seed) for seed in part.seeds) for part in parts))
     assert each == [(network, seed) for network in ("convnet", "mlp") for seed in range(3)]
@@ -107,5 +107,5 @@ def test_parts_are_every_network_and_seed_once(together: bool) -> None:
 
 
 def test_a_part_says_what_it_is() -> None:
-    assert str(Part("mlp", (2,))) == "mlp 3"
-    assert str(Part("mlp", (0, 1, 2))) == "mlp 1 to 3"
+    assert str(Shard("mlp", (2,))) == "mlp 3"
+    assert str(Shard("mlp", (0, 1, 2))) == "mlp 1 to 3"

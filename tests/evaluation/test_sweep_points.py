@@ -7,7 +7,15 @@ from small_workspace import small_params, write_params
 from fair_distill.config import load_config
 from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
-from fair_distill.stages.sweep import Compared, compared_at, on_tune, outcome, points, told, tuned
+from fair_distill.stages.sweep import (
+    SweepReference,
+    evaluate_on_tune,
+    judge_on_tune,
+    point_references,
+    read_outcome,
+    sweep_points,
+    sweep_report,
+)
 from fair_distill.workspace import Workspace
 
 LIMITS = [
@@ -22,19 +30,19 @@ def test_points_share_the_references_that_they_do_not_change(tmp_path: Path) -> 
     params["gate"]["limits"] = LIMITS
     write_params(tmp_path, params)
     config = load_config(tmp_path / "params.yaml")
-    every = list(points([10, 1], ["dm", "dc"], ["pooled", "barycentric"], [0, 1]))
+    every = list(sweep_points([10, 1], ["dm", "dc"], ["pooled", "barycentric"], [0, 1]))
 
-    needed = {of for point in every for of in compared_at(config, point)}
+    needed = {of for point in every for of in point_references(config, point)}
 
     assert len(every) == 16
-    full = {Compared("full", seed, None) for seed in (0, 1)}
-    assert needed == full | {Compared("balanced", seed, ipc) for seed in (0, 1) for ipc in (1, 10)}
+    full = {SweepReference("full", seed, None) for seed in (0, 1)}
+    assert needed == full | {SweepReference("balanced", seed, ipc) for seed in (0, 1) for ipc in (1, 10)}
 
 
 def test_points_that_differ_in_a_backbones_options_have_names_of_their_own() -> None:
     matchers = ["dm", {"name": "dm", "projection": 16}, {"name": "dm", "projection": 64}]
 
-    names = [point.name for point in points([1], matchers, ["pooled"], [0])]
+    names = [point.name for point in sweep_points([1], matchers, ["pooled"], [0])]
 
     assert names[0] == "pooled · dm · ipc 1 · seed 0"
     assert len(set(names)) == 3
@@ -45,23 +53,23 @@ def test_a_point_is_held_against_the_policy_on_the_tune_split(workspace: Path, t
     params["gate"]["limits"] = LIMITS
     write_params(workspace, params)
     place, config = Workspace(workspace), load_config(workspace / "params.yaml")
-    (point,) = points([2], ["dm"], ["barycentric"], [0])
+    (point,) = sweep_points([2], ["dm"], ["barycentric"], [0])
     gate = place.split("gate")
     before = gate.read_bytes()
     gate.unlink()  # nothing may look at it
 
     said = {
-        name: on_tune(place, config, name, scratch=tmp_path / name, device="cpu")
+        name: evaluate_on_tune(place, config, name, scratch=tmp_path / name, device="cpu")
         for name in ("full", "balanced", "barycentric")
     }
-    found = tuned(place, config, point, said, shrink=1.0, scratch=tmp_path / "judge")
+    found = judge_on_tune(place, config, point, said, shrink=1.0, scratch=tmp_path / "judge")
 
     assert {Predictions.from_parquet(one.predictions).split for one in said.values()} == {sha256(place.split("tune"))}
     assert found.tuned.examples == 20
     assert found.tuned.verdict.outcome == "pass"
     worst = min(of["accuracy"] for of in found.metrics.values())
-    shown = told(config, [found], chosen=point.name, outcome="pass").decode()
+    shown = sweep_report(config, [found], chosen=point.name, outcome="pass").decode()
     assert f"{100 * worst:.1f}\u202f%" in shown
     assert "It has 20 examples" in shown
     gate.write_bytes(before)
-    assert outcome(place, "barycentric") == "fail"  # what the gate split said stays as it was
+    assert read_outcome(place, "barycentric") == "fail"  # what the gate split said stays as it was

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from small_workspace import Ended, run, small_params, tree, write_params
 
-from fair_distill import stages
 from fair_distill.config import load_config
 from fair_distill.distillation.checkpoint import Interrupted
 from fair_distill.files import sha256
+from fair_distill.stages.distill import distill_candidate
 from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
@@ -22,7 +22,7 @@ def interrupted(root: Path, *, after: int, checkpoints: str) -> None:
     asked = iter([False] * (after - 1) + [True])
     workspace = Workspace(root)
     with pytest.raises(Interrupted):
-        stages.distill(
+        distill_candidate(
             workspace,
             load_config(workspace.params),
             "barycentric",

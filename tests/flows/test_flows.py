@@ -20,7 +20,7 @@ from fair_distill.files import sha256
 from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_registry
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
 
 pytestmark = [
@@ -100,7 +100,7 @@ def test_what_a_run_made_is_in_the_cache_and_the_remote(refreshed: Any, tmp_path
     workspace, upstream, _ = refreshed
     git(workspace.root, "pull", "--quiet", "origin", "main")
     elsewhere = Path(git(tmp_path, "clone", "--quiet", str(upstream), str(tmp_path / "clone")) or tmp_path / "clone")
-    dvc_commands._share(elsewhere, None, workspace.root)
+    git_commands._configure_dvc(elsewhere, None, workspace.root)
 
     command(Workspace(elsewhere), "dvc", "pull")
 
@@ -236,8 +236,8 @@ def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) ->
 
     run_stage("distill", str(tmp_path / "there"))
     said: list[str] = []
-    with dvc_commands.Dvc(workspace.root) as dvc:
-        ran = dvc.repro("distill", say=said.append, pull=True)
+    dvc = dvc_commands.Dvc(workspace.root)
+    ran = dvc.repro("distill", say=said.append, pull=True)
 
     assert ran == ()
     assert any("is cached - skipping run" in line for line in said)

@@ -9,7 +9,7 @@ import yaml
 from small_repository import commit, git
 from small_workspace import small_params, write_params
 
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, git_commands
 from tasks import workspace
 from tasks.workspace import out_of_sight
 
@@ -40,10 +40,10 @@ def test_a_stage_that_is_forced_runs_though_nothing_changed(tmp_path: Path) -> N
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"only": stage}}))
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
-    dvc_commands.ensure_repository(tmp_path)
+    git_commands.ensure_repository(tmp_path)
 
-    with dvc_commands.Dvc(tmp_path) as dvc:
-        ran = [dvc.repro("only", say=lambda line: None, force=force) for force in (False, False, True)]
+    dvc = dvc_commands.Dvc(tmp_path)
+    ran = [dvc.repro("only", say=lambda line: None, force=force) for force in (False, False, True)]
 
     assert ran == [("only",), (), ("only",)]
 
@@ -59,8 +59,8 @@ def test_a_run_elsewhere_goes_on_from_the_data_of_who_asks(tmp_path: Path, monke
     distill = {"cmd": "cp data set", "deps": ["data"], "outs": ["set"]}
     (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"prepare": prepare, "distill": distill}}))
     git(place, "init", "--quiet", "--initial-branch=main")
-    with dvc_commands.Dvc(place) as dvc:
-        dvc.repro("distill", say=lambda line: None)
+    dvc = dvc_commands.Dvc(place)
+    dvc.repro("distill", say=lambda line: None)
     commit(place, "what was made of the old data")
     bucket.write_text("new")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 from errno import ENOSPC
 from pathlib import Path
@@ -14,7 +13,7 @@ from small_repository import commit, git
 
 from fair_distill.errors import ConfigError, FairDistillError, Refused
 from fair_distill.storage.store import Unanswered
-from fair_distill.versioning import dvc_commands
+from fair_distill.versioning import dvc_commands, git_commands, lock_commit
 from tasks.task_options import unanswered, went_down
 
 
@@ -28,71 +27,45 @@ def stage(folder: Path, command: str) -> Path:
     return folder
 
 
-def test_a_stage_that_refuses_is_told_in_its_own_words(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_stage_is_the_stages_own_message(tmp_path: Path) -> None:
     folder = stage(tmp_path, "echo 'fair-distill: too few' >&2; exit 2")
 
-    with (
-        dvc_commands.Dvc(folder) as dvc,
-        pytest.raises(FairDistillError, match="stage only did not end well: too few") as refused,
-    ):
-        dvc.repro("only", say=lambda line: None)
+    with pytest.raises(FairDistillError, match="stage 'only' failed: too few") as refused:
+        dvc_commands.Dvc(folder).repro("only", say=lambda line: None)
 
     assert not isinstance(refused.value, dvc_commands.Stopped)
 
 
 def test_a_stage_that_was_killed_may_be_tried_again(tmp_path: Path) -> None:
-    with dvc_commands.Dvc(stage(tmp_path, "kill -9 $$")) as dvc, pytest.raises(dvc_commands.Stopped):
+    dvc = dvc_commands.Dvc(stage(tmp_path, "kill -9 $$"))
+    with pytest.raises(dvc_commands.Stopped):
         dvc.repro("only", say=lambda line: None)
 
 
-def test_dvc_is_started_once_for_many_commands_and_anew_after_it_was_killed(tmp_path: Path) -> None:
-    folder = stage(tmp_path, "ps -o ppid= -p $PPID > made; test ! -e die || kill -9 0")
-    text = (folder / "dvc.yaml").read_text()
-    (folder / "dvc.yaml").write_text(text + "    always_changed: true\n")
+def test_a_workspace_is_not_locked_after_dvc_was_killed(tmp_path: Path) -> None:
+    folder = stage(tmp_path, "touch made; test ! -e die || kill -9 0")
+    dvc = dvc_commands.Dvc(folder)
+    (folder / "die").touch()
+    with pytest.raises(dvc_commands.Stopped):
+        dvc.repro("only", say=lambda line: None)
+    (folder / "die").unlink()
 
-    def started_by() -> str:
-        assert dvc.repro("only", say=lambda line: None) == ("only",)
-        return (folder / "made").read_text()
-
-    with dvc_commands.Dvc(folder) as dvc:
-        first, second = started_by(), started_by()
-        (folder / "die").touch()
-        with pytest.raises(dvc_commands.Stopped):
-            dvc.repro("only", say=lambda line: None)
-        (folder / "die").unlink()
-        third = started_by()
-
-    assert first == second
-    assert third != second
-
-
-def test_a_killed_process_that_nobody_has_waited_for_holds_no_lock(tmp_path: Path) -> None:
-    folder = stage(tmp_path, "touch made")
-    killed = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
-    holder = {"pid": killed.pid, "cmd": "dvc repro only"}
-    (folder / ".dvc" / "tmp").mkdir()
-    (folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps({"read": {}, "write": {str(folder / "made"): holder}}))
-
-    with dvc_commands.Dvc(folder) as dvc:
-        assert dvc.repro("only", say=lambda line: None) == ("only",)
-
-    killed.wait()
+    assert dvc.repro("only", say=lambda line: None) == ("only",)
 
 
 def test_what_would_run_is_told_and_not_run(tmp_path: Path) -> None:
     folder = stage(tmp_path, "touch made")
     (folder / "asked").touch()
     (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text() + "    deps: [asked]\n")
-    with dvc_commands.Dvc(folder) as dvc:
-        assert dvc.would_run("only") == ("only",)
-        assert not (folder / "made").exists()
-        dvc.repro("only", say=lambda line: None)
-        assert dvc.would_run("only") == ()
-        (folder / "made").unlink()
-        assert dvc.would_run("only") == ()  # the cache has it
-        with pytest.raises(dvc_commands.Stopped, match="nobody"):
-            dvc.would_run("nobody")
+    dvc = dvc_commands.Dvc(folder)
+    assert dvc.would_run("only") == ("only",)
+    assert not (folder / "made").exists()
+    dvc.repro("only", say=lambda line: None)
+    assert dvc.would_run("only") == ()
+    (folder / "made").unlink()
+    assert dvc.would_run("only") == ()  # the cache has it
+    with pytest.raises(dvc_commands.Stopped, match="nobody"):
+        dvc.would_run("nobody")
 
 
 def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Path) -> None:
@@ -104,7 +77,8 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
         if line == "ready":
             raise KeyboardInterrupt
 
-    with dvc_commands.Dvc(folder) as dvc, pytest.raises(KeyboardInterrupt):
+    dvc = dvc_commands.Dvc(folder)
+    with pytest.raises(KeyboardInterrupt):
         dvc.repro("only", say=say)
 
     assert (folder / "kept").read_text() == "kept\n"
@@ -134,7 +108,7 @@ def test_a_clone_shares_the_cache_and_keeps_folders_that_are_remotes_where_they_
     (home / ".dvc" / "config").write_text("[core]\n    remote = r\n['remote \"r\"']\n    url = ../store\n")
     commit(home, "first")
 
-    clone = dvc_commands.cloned(str(home), tmp_path / "clone")
+    clone = git_commands.clone_workspace(str(home), tmp_path / "clone")
 
     local = (clone / ".dvc" / "config.local").read_text()
     assert f"dir = {home / '.dvc' / 'cache'}" in local
@@ -151,15 +125,15 @@ def test_a_lock_whose_push_failed_is_pushed_when_that_is_tried_again(tmp_path: P
     git(place, "push", "--quiet", "--set-upstream", "origin", "main")
     (place / "dvc.lock").write_text("schema: '2.0'\n")
     upstream.rename(tmp_path / "away")
-    with pytest.raises(dvc_commands.Stopped, match="cannot push, nor fetch"):
-        dvc_commands.keep_lock(dvc_commands.Dvc(place), message="lock")
+    with pytest.raises(dvc_commands.Stopped, match="cannot push or fetch"):
+        lock_commit.commit_lock(dvc_commands.Dvc(place), message="lock")
     (tmp_path / "away").rename(upstream)
 
-    again = dvc_commands.keep_lock(dvc_commands.Dvc(place), message="lock")
+    again = lock_commit.commit_lock(dvc_commands.Dvc(place), message="lock")
 
     assert again is not None
     assert git(upstream, "log", "--format=%s", "main").splitlines() == ["lock", "first"]
-    assert dvc_commands.keep_lock(dvc_commands.Dvc(place), message="lock") is None
+    assert lock_commit.commit_lock(dvc_commands.Dvc(place), message="lock") is None
 
 
 def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
@@ -167,9 +141,9 @@ def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
     with (place / ".dvc" / "config").open("a") as config:
         config.write("['remote \"published\"']\n    url = ../published\n")
 
-    with dvc_commands.Dvc(place) as dvc:
-        dvc.push(say=lambda line: None)
-        assert dvc.repro("only", say=lambda line: None, pull=True) == ("only",)
+    dvc = dvc_commands.Dvc(place)
+    dvc.push(say=lambda line: None)
+    assert dvc.repro("only", say=lambda line: None, pull=True) == ("only",)
 
 
 def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) -> None:
@@ -177,25 +151,25 @@ def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) 
     commit(home, "first")
     upstream = tmp_path / "up.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
-    one, other = (dvc_commands.cloned(str(upstream), tmp_path / name) for name in ("one", "other"))
+    one, other = (git_commands.clone_workspace(str(upstream), tmp_path / name) for name in ("one", "other"))
     for clone in (one, other):
         git(clone, "remote", "set-url", "origin", str(upstream))
     (one / "dvc.lock").write_text("of: one\n")
     (other / "dvc.lock").write_text("of: other\n")
 
-    first = dvc_commands.keep_lock(dvc_commands.Dvc(one), message="lock")
-    second = dvc_commands.keep_lock(dvc_commands.Dvc(other), message="lock")
+    first = lock_commit.commit_lock(dvc_commands.Dvc(one), message="lock")
+    second = lock_commit.commit_lock(dvc_commands.Dvc(other), message="lock")
 
     assert first is not None
     assert first.unpushed is None
     assert second is not None
-    assert second.unpushed == "origin/main has another dvc.lock meanwhile"
+    assert second.unpushed == "origin/main has a different dvc.lock now"
     assert git(upstream, "show", "main:dvc.lock") == "of: one"
 
 
 def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
-        dvc_commands.cloned("http://somebody:hunter2@127.0.0.1:1/x.git", tmp_path / "clone")
+        git_commands.clone_workspace("http://somebody:hunter2@127.0.0.1:1/x.git", tmp_path / "clone")
 
     assert "hunter2" not in str(refused.value)
     assert "://...@127.0.0.1:1/x.git" in str(refused.value)

@@ -1,11 +1,19 @@
 """Predictions made from the counts that they are to show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from fair_distill.config import Limit
+from fair_distill.gate.comparisons import Comparisons
+from fair_distill.gate.confusion import Confusion
+from fair_distill.gate.evidence import Evidence
+from fair_distill.gate.metrics import PREDICTION_METRICS, Measured
+from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.predictions import Predictions
+
+GAPS = tuple(name for name, metric in PREDICTION_METRICS.items() if metric.is_gap)
 
 # G groups, C true classes, K predicted classes
 
@@ -98,3 +106,20 @@ def drawn(
     answers = np.where(right, label, (label + 1) % len(rates))
     pairs = label * of + number if paired else None
     return predictions_from(answers, label, group, pairs=pairs, **more)
+
+
+def measure(name: str, table: Confusion) -> Measured:
+    return PREDICTION_METRICS[name].measure(table)
+
+
+def comparisons_of(limit: Limit, classes: Sequence[str], groups: Sequence[str]) -> Comparisons:
+    return PREDICTION_METRICS[limit.metric].comparisons(limit, classes, groups)
+
+
+def gather(limit: Limit, predictions: NetworkPredictions, reference: NetworkPredictions | None) -> Evidence:
+    return PREDICTION_METRICS[limit.metric].gather(limit, predictions, reference)
+
+
+def lack_of_examples(limit: Limit, predictions: NetworkPredictions, minimum: int) -> str | None:
+    comparisons = comparisons_of(limit, predictions.classes, predictions.groups)
+    return PREDICTION_METRICS[limit.metric].lack_of_examples(predictions, comparisons, minimum)

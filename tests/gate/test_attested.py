@@ -9,10 +9,10 @@ import yaml
 from small_evidence import write_evidence
 from small_workspace import run, small_params, write_params
 
-from fair_distill import stages
 from fair_distill.config import Config, load_config
 from fair_distill.errors import Undecided
 from fair_distill.files import sha256
+from fair_distill.stages.judge import compute_verdict
 from fair_distill.statements import new_key, read_envelope
 from fair_distill.workspace import Workspace
 
@@ -47,7 +47,7 @@ def place(root: Path, **gate: Any) -> tuple[Workspace, Config]:
 def in_a_pull_request(workspace: Workspace) -> str:
     """What judging says there: the outcome, or why the predictions do not count."""
     try:
-        return stages.verdict_of(workspace, load_config(workspace.params), SET, attested=True).outcome
+        return compute_verdict(workspace, load_config(workspace.params), SET, attested=True).outcome
     except Undecided as error:
         return str(error)
 
@@ -55,7 +55,7 @@ def in_a_pull_request(workspace: Workspace) -> str:
 def test_a_policy_without_evaluators_lets_no_predictions_count_in_a_pull_request(tmp_path: Path) -> None:
     workspace, _ = place(tmp_path)
 
-    assert in_a_pull_request(workspace).startswith("unattested: params.yaml: gate.evaluators names no key")
+    assert in_a_pull_request(workspace).startswith("unattested: params.yaml: gate.evaluators lists no key")
     assert run(tmp_path, "enforce", SET).code == 0  # a person at their own workspace knows who evaluated
 
 
@@ -127,7 +127,7 @@ def test_a_waiver_needs_the_key_of_an_approver_where_the_policy_names_any(
 
     ended = run(tmp_path, *waive)
     assert ended.code == 2
-    assert "approvers names keys, so a waiver must be signed" in ended.err
+    assert "approvers lists keys, so a waiver must be signed" in ended.err
     assert run(tmp_path, *waive, "--key", str(strange)).code == 0
     assert run(tmp_path, "enforce", SET).code == 1
     assert "none of the policy's approvers signed it" in run(tmp_path, "explain", SET).out

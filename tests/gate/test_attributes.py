@@ -14,10 +14,11 @@ from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import to_json
+from fair_distill.gate.fair_sets import Assumptions
 from fair_distill.gate.judge import judge
-from fair_distill.gate.metrics import METRICS, measure
-from fair_distill.gate.network_predictions import answers, grouped_by
-from fair_distill.gate.plan import Assumed, cells_of, plan
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import grouped_by, network_predictions
+from fair_distill.gate.plan import cells_of, plan
 from fair_distill.gate.policy import check, tighten
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
@@ -61,9 +62,9 @@ def test_groups_without_all_their_values_are_no_predictions(broken: Any) -> None
         Predictions.from_parquet(replace(HIDDEN, attributes=broken).to_parquet())
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", PREDICTION_METRICS)
 def test_a_marginal_is_what_predictions_with_those_groups_alone_give(metric: str) -> None:
-    by_sex = grouped_by(answers(HIDDEN, 0), ("sex",), where="here")
+    by_sex = grouped_by(network_predictions(HIDDEN, 0), ("sex",), where="here")
     renamed = replace(
         HIDDEN,
         groups=("f", "m"),
@@ -73,7 +74,8 @@ def test_a_marginal_is_what_predictions_with_those_groups_alone_give(metric: str
     )
 
     assert by_sex.groups == ("f", "m")
-    assert measure(metric, by_sex.table()) == measure(metric, answers(renamed, 0).table())
+    measure = PREDICTION_METRICS[metric].measure
+    assert measure(by_sex.table()) == measure(network_predictions(renamed, 0).table())
     finding = Limit(metric=metric, by=("sex",), groups=("f", "m"), why="x", **_loose(metric))
     plain = Limit(metric=metric, groups=("f", "m"), why="x", **_loose(metric))
     one = verdict_of(HIDDEN, policy(finding.model_dump())).findings[0]
@@ -125,8 +127,8 @@ def test_an_empty_intersection_is_null_with_its_reason_and_its_marginals_are_mea
 def test_what_is_not_known_of_an_attribute_is_a_group_of_its_own() -> None:
     partly = replace(HIDDEN, attributes=(("f", "dark"), ("f", None), (None, "dark"), ("m", "light")))
 
-    assert grouped_by(answers(partly, 0), ("sex",), where="here").groups == ("f", "?", "m")
-    assert grouped_by(answers(partly, 0), ("skin", "sex"), where="here").groups == (
+    assert grouped_by(network_predictions(partly, 0), ("sex",), where="here").groups == ("f", "?", "m")
+    assert grouped_by(network_predictions(partly, 0), ("skin", "sex"), where="here").groups == (
         "dark×f",
         "?×f",
         "dark×?",
@@ -135,12 +137,12 @@ def test_what_is_not_known_of_an_attribute_is_a_group_of_its_own() -> None:
 
 
 def test_pairs_that_lie_in_one_marginal_group_are_no_pairs_there_and_stay_one_cluster() -> None:
-    paired = answers(crossed([[0.9] * 4] * 2, of=50, paired=True), 0)
-    assert paired.by_pair is not None
+    paired = network_predictions(crossed([[0.9] * 4] * 2, of=50, paired=True), 0)
+    assert paired.examples_by_pair is not None
 
     by_sex = grouped_by(paired, ("sex",), where="here")
 
-    assert by_sex.by_pair is None
+    assert by_sex.examples_by_pair is None
     assert by_sex.evidence.tolist() == [[50, 50], [50, 50]]
 
 
@@ -160,8 +162,8 @@ def test_a_rise_over_a_reference_is_taken_in_the_same_groups() -> None:
     [
         ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["age"]}, "no attribute 'age'; choose from sex, skin"),
         ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex"], "groups": ["f", "x"]}, "no group 'x'.*f, m"),
-        ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex", "sex"]}, "stands twice in by"),
-        ({"metric": "accuracy", "at_least": 0.1, "by": ["sex"]}, "accuracy is of all groups together"),
+        ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex", "sex"]}, "`by` lists an attribute twice"),
+        ({"metric": "accuracy", "at_least": 0.1, "by": ["sex"]}, "accuracy pools all groups"),
         ({"metric": "near_copies", "at_most": 0.1, "by": ["sex"]}, "remove over, by"),
     ],
 )
@@ -203,7 +205,11 @@ def test_a_clause_by_an_attribute_is_planned_for_its_own_cells() -> None:
     check(asked)
 
     found = plan(
-        cells_of(split, asked), asked, [Assumed(0.9, seeds=5, seed_sd=0.02)], rng=np.random.default_rng(0), draws=300
+        cells_of(split, asked),
+        asked,
+        [Assumptions(0.9, seeds=5, seed_sd=0.02)],
+        rng=np.random.default_rng(0),
+        draws=300,
     )
 
     each, by_sex = found.rows

@@ -131,10 +131,10 @@ def evaluate_on_tune(workspace: Workspace, config: Config) -> None:
 
 
 CHANGES: list[tuple[Callable[[Workspace, Config], None], int, str]] = [
-    (take_predictions_of_another_set, 5, "holds the predictions of the set 'barycentric', not of 'pooled'"),
-    (take_another_set_with_its_predictions, 5, "is the manifest of the set 'barycentric', not of 'pooled'"),
-    (distil_again, 4, "and the set has changed since; run `fair-distill evaluate pooled`"),
-    (remove_the_set, 4, "manifest.json is missing; run `fair-distill distill pooled`"),
+    (take_predictions_of_another_set, 5, "has the predictions of the set 'barycentric', not of 'pooled'"),
+    (take_another_set_with_its_predictions, 5, "is the manifest of the set 'barycentric', not 'pooled'"),
+    (distil_again, 4, "and the set has changed since; run `fair-distill stage evaluate pooled`"),
+    (remove_the_set, 4, "manifest.json is missing; run `fair-distill stage distill pooled`"),
     (change_a_parameter, 4, "was made with distill.steps: 5; params.yaml has distill.steps: 6. Run"),
     (raise_the_engine, 4, "was made with engine: 2; params.yaml has engine: 3. Run"),
     (exchange_the_gate_split, 4, "and the gate split has changed to"),
@@ -171,7 +171,7 @@ def test_the_table_says_why_a_set_has_no_verdict(tmp_path: Path) -> None:
 
     assert "contradictory" in shown
     assert "pooled: " in shown
-    assert "holds the predictions of the set 'barycentric'" in shown
+    assert "has the predictions of the set 'barycentric'" in shown
 
 
 # --- the policy declares the exam
@@ -220,7 +220,7 @@ def test_without_the_split_file_a_policy_that_declares_the_split_is_enough(tmp_p
 
     ended = run(tmp_path, "enforce", SET)
     assert ended.code == 4
-    assert "gate.arrow is missing; run `fair-distill prepare`" in ended.err
+    assert "gate.arrow is missing; run `fair-distill stage prepare`" in ended.err
     write_params(tmp_path, params_with(exam={"networks": [NET], "seeds": 3, "split": {"examples": 240}}))
     assert run(tmp_path, "enforce", SET).code == 0
 

@@ -105,7 +105,7 @@ def test_a_candidate_that_is_the_training_split_is_no_distilled_set(honest: Scen
 
     for command in (["enforce", SET], ["attest", SET, "--key", str(honest.root.parent / "evaluator.pem")]):
         ended = run(honest.root, *command)
-        assert (ended.code, "is of the kind 'full'" in ended.err) == (5, True), ended.err
+        assert (ended.code, "the set is of the kind 'full'" in ended.err) == (5, True), ended.err
 
 
 def test_a_distilled_set_without_its_file_is_not_evaluated(honest: Scene) -> None:
@@ -124,7 +124,7 @@ def test_replay_compares_with_the_reference_and_not_with_another_set(honest: Sce
     ended = run(honest.root, "gate", "replay", "--registry", str(honest.registry))
 
     assert ended.code == 5
-    assert f"holds the predictions of the set '{OTHER}'" in ended.err
+    assert f"has the predictions of the set '{OTHER}'" in ended.err
 
 
 def test_replay_needs_the_gate_split_to_know_that_a_reference_is_complete(honest: Scene) -> None:
@@ -133,7 +133,7 @@ def test_replay_needs_the_gate_split_to_know_that_a_reference_is_complete(honest
     ended = run(honest.root, "gate", "replay", "--registry", str(honest.registry))
 
     assert ended.code == 4
-    assert "gate.arrow is missing; run `fair-distill prepare`" in ended.err
+    assert "gate.arrow is missing; run `fair-distill stage prepare`" in ended.err
 
 
 def test_promotion_reads_the_predictions_that_the_registry_keeps(honest: Scene) -> None:

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from small_workspace import run, small_params, write_params
 
-from fair_distill import stages
 from fair_distill.config import load_config, load_floor
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, Refused
@@ -24,6 +23,11 @@ from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import attempt_number
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import CheckedStore
+from fair_distill.stages.context import write_context
+from fair_distill.stages.judge import compute_verdict
+from fair_distill.stages.policy import load_policy_floor
+from fair_distill.stages.promote import promote_version
+from fair_distill.stages.publish import publish_set
 from fair_distill.statements import new_key
 from fair_distill.storage.local import LocalStore
 from fair_distill.workspace import Workspace
@@ -79,7 +83,7 @@ def test_an_attempt_is_reserved_before_predictions_are_there_and_stands_in_the_c
 
     assert "pooled: attempt 1 at this split" in run(workspace, "gate", "reserve", "pooled").out
     said = run(workspace, "gate", "reserve").out
-    assert f"{SET}: attempt 2 at this split; context.json says so" in said
+    assert f"{SET}: attempt 2 at this gate split, written to context.json" in said
     assert f"risk of {alpha_at(0.05, 2):.4f}" in said
     reserved = read_context(place.context.read_bytes()).attempt
     assert reserved is not None
@@ -134,20 +138,20 @@ def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspa
     for name in ("pooled", SET):
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, actor=actor)
-        stages.promote(place, config, "production", registry=where, actor=actor)
+        publish_set(place, config, registry=where, actor=actor)
+        promote_version(place, config, "production", registry=where, actor=actor)
     verdict = in_force(workspace)
 
     assert verdict.references == {"promoted": sha256(place.predictions("pooled"))}
     assert verdict.findings[0].value is not None
     # again: not against itself, and so on the same grounds
-    found = stages.reserve(place, config, SET, "production", registry=where, actor=actor)
+    found = write_context(place, config, SET, "production", registry=where, actor=actor)
     context = read_context(found.context)
     assert context.promoted is not None
     assert context.promoted.version == sha256(place.set("pooled") / "manifest.json")
     # the stage judges by the file that was laid beside the context
     assert run(workspace, "enforce", SET).code == 0
-    assert stages.verdict_of(place, config, SET).digest == verdict.digest
+    assert compute_verdict(place, config, SET).digest == verdict.digest
 
 
 def test_an_attempt_on_another_split_than_the_verdicts_promotes_nothing(workspace: Path) -> None:
@@ -174,7 +178,7 @@ def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_re
     assert run(workspace, "publish").code == 0
     store, version = registry(workspace), sha256(place.set(SET) / "manifest.json")
     attempts_of.reserve(store, "digits", version, "f" * 64, actor=replace(actor, nonce="a"))
-    verdict = stages.verdict_of(place, config, SET)
+    verdict = compute_verdict(place, config, SET)
     release.promote(
         store,
         *("digits", version, "production"),
@@ -200,8 +204,8 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
     def promoted(name: str, reason: str = "") -> None:
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, actor=actor)
-        stages.promote(place, config, "production", registry=where, actor=actor, reason=reason)
+        publish_set(place, config, registry=where, actor=actor)
+        promote_version(place, config, "production", registry=where, actor=actor, reason=reason)
 
     promoted("pooled")
     rewritten(workspace)
@@ -222,8 +226,8 @@ def test_a_demotion_makes_no_way_for_a_laxer_policy(workspace: Path) -> None:
     def promoted(name: str, nonce: str) -> None:
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, actor=replace(actor, nonce=f"p{nonce}"))
-        stages.promote(place, config, "production", registry=where, actor=replace(actor, nonce=nonce))
+        publish_set(place, config, registry=where, actor=replace(actor, nonce=f"p{nonce}"))
+        promote_version(place, config, "production", registry=where, actor=replace(actor, nonce=nonce))
 
     promoted("pooled", "a")
     demote = ("demote", "digits@production", "--reason", "a better one follows", "--registry", where)
@@ -263,7 +267,7 @@ def test_replay_reports_a_damaged_version_and_goes_on(workspace: Path) -> None:
     for name in ("pooled", SET):
         config = load_config(place.params)
         config = config.model_copy(update={"release": config.release.model_copy(update={"candidate": name})})
-        stages.publish(place, config, registry=where, actor=actor)
+        publish_set(place, config, registry=where, actor=actor)
     version = sha256(place.set("pooled") / "manifest.json")
     (predictions,) = (workspace / "registry" / "versions" / version / "predictions").iterdir()
     for damage in (b"", b"x", None):
@@ -346,8 +350,8 @@ def test_the_environment_names_a_floor_for_what_decides_and_not_for_the_graph(
 
     rewritten(workspace, limits=[LOOSE | {"at_least": 0.5}])
     (workspace / "org.yaml").write_text(yaml.safe_dump(FLOOR | {"limits": [LOOSE]}))
-    floored = stages.verdict_of(
-        Workspace(workspace), load_config(workspace / "params.yaml"), SET, floor=stages.floor_at(None)
+    floored = compute_verdict(
+        Workspace(workspace), load_config(workspace / "params.yaml"), SET, floor=load_policy_floor(None)
     )
     assert floored.policy_floor == policy_digest(load_floor(str(workspace / "org.yaml")))
 
@@ -357,7 +361,7 @@ def test_the_environment_names_a_floor_for_what_decides_and_not_for_the_graph(
     [
         (b"\xff", "is not readable"),
         (b"gate: [", "is not valid YAML"),
-        (b"gate: 3", "a mapping was wanted, got int"),
+        (b"gate: 3", "gate is of type int; it must be a mapping"),
         (b"{mode: point, limits: []}", "limits: "),
     ],
 )
@@ -380,4 +384,4 @@ def test_a_gate_split_that_was_read_before_is_refused_by_its_digest(workspace: P
     ended = run(workspace, "evaluate", SET)
 
     assert ended.code == 5
-    assert f"is the {name} split, byte for byte" in ended.err
+    assert f"has the same bytes as the {name} split" in ended.err

@@ -5,22 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_predictions import drawn, predictions_from
+from small_predictions import GAPS, comparisons_of, drawn, gather, lack_of_examples, measure, predictions_from
 
 from fair_distill.config import Limit
 from fair_distill.errors import ConfigError
 from fair_distill.gate.bounds import level, minus, on_the_same
-from fair_distill.gate.evidence import gather, value_of
-from fair_distill.gate.metrics import GAPS, METRICS, measure
-from fair_distill.gate.network_predictions import Answers, answers
-from fair_distill.gate.scope import lacking, scope
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
 
 ALPHA = 0.05
 RATES = [[0.9, 0.7, 0.8], [0.6, 0.95, 0.9], [0.85, 0.8, 0.5]]
 
 
-def some(*, paired: bool, seed: int = 0, of: int = 60, rates: Any = RATES) -> Answers:
-    return answers(drawn(rates, of, np.random.default_rng(seed), paired=paired), 0)
+def some(*, paired: bool, seed: int = 0, of: int = 60, rates: Any = RATES) -> NetworkPredictions:
+    return network_predictions(drawn(rates, of, np.random.default_rng(seed), paired=paired), 0)
 
 
 def clause(metric: str, **more: Any) -> Limit:
@@ -28,46 +26,15 @@ def clause(metric: str, **more: Any) -> Limit:
     return Limit.model_validate({"metric": metric, side: 0.5, "why": "a test", **more})
 
 
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("metric", METRICS)
-def test_the_value_of_a_clause_is_its_metric(metric: str, paired: bool) -> None:
-    for seed in range(3):
-        own = some(paired=paired, seed=seed)
-
-        found = gather(clause(metric), own, None)
-        wanted = measure(metric, own.table()).value
-        assert found.value == pytest.approx(wanted, abs=1e-12)
-        assert value_of(clause(metric), own.table()) == pytest.approx(wanted, abs=1e-12)
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("metric", METRICS)
-def test_the_figure_per_seed_is_the_mean_of_every_seeds_own_metric(metric: str, paired: bool) -> None:
-    own = some(paired=paired)
-
-    wanted = np.mean([measure(metric, table).value for table in own.tables()])
-    found = gather(clause(metric), own, None)
-    assert found.per_seed == pytest.approx(wanted, abs=1e-12)
-    if metric in ("eo_diag_max", "eo_full_max", "eo_diag_mean"):
-        assert found.per_seed >= found.value  # a largest gap is larger before it is averaged
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("metric", METRICS)
-def test_bounds_hold_the_value_at_every_place_and_widen_as_the_risk_falls(metric: str, paired: bool) -> None:
-    found = gather(clause(metric), some(paired=paired), None)
-
-    assert (found.lower(ALPHA) <= found.each + 1e-12).all()
-    assert (found.upper(ALPHA) >= found.each - 1e-12).all()
-    assert (found.upper(0.001) >= found.upper(ALPHA) - 1e-12).all()
-    assert (found.lower(0.001) <= found.lower(ALPHA) + 1e-12).all()
-    assert len(found.places) == len(found.each) == len(found.upper(ALPHA))
+def value_of(limit: Limit, own: NetworkPredictions) -> float:
+    comparisons = comparisons_of(limit, own.classes, own.groups)
+    return PREDICTION_METRICS[limit.metric].value(own.table(), comparisons)
 
 
 def test_an_unpaired_difference_is_bounded_as_two_samples() -> None:
     own = some(paired=False, rates=[[0.9, 0.7], [0.9, 0.7]], of=80)
     first, second = (
-        level((own.predicted == own.labels)[:, (own.labels == 0) & (own.of_groups == g)][None].astype(float))
+        level((own.predicted == own.labels)[:, (own.labels == 0) & (own.group_indices == g)][None].astype(float))
         for g in (0, 1)
     )
 
@@ -75,10 +42,11 @@ def test_an_unpaired_difference_is_bounded_as_two_samples() -> None:
     assert found.upper(ALPHA)[0] == pytest.approx(minus(first, second).upper(ALPHA)[0])
 
 
-def by_group(own: Answers, values: Any, label: int | None) -> tuple[Any, Any]:
+def by_group(own: NetworkPredictions, values: Any, label: int | None) -> tuple[Any, Any]:
     """Values (S, N) of each of two groups, of one class or of all."""
     first, second = (
-        values[:, (own.of_groups == group) & ((own.labels == label) if label is not None else True)] for group in (0, 1)
+        values[:, (own.group_indices == group) & ((own.labels == label) if label is not None else True)]
+        for group in (0, 1)
     )
     return first, second
 
@@ -89,7 +57,7 @@ def test_a_rise_where_the_other_set_favours_the_other_group_is_bounded_as_the_su
 ) -> None:
     # d = 0.6 and d' = -0.5: |d| - |d'| is d + d', twice the difference of the mean of both sets' answers.
     own, other = (
-        answers(drawn([rates, [0.8, 0.8]], 80, np.random.default_rng(seed), paired=paired, alike=1.0), 0)
+        network_predictions(drawn([rates, [0.8, 0.8]], 80, np.random.default_rng(seed), paired=paired, alike=1.0), 0)
         for seed, rates in enumerate(([0.9, 0.3], [0.4, 0.9]))
     )
     both = ((own.predicted == own.labels).astype(float) + (other.predicted == other.labels)) / 2
@@ -120,26 +88,26 @@ def test_a_difference_of_calibration_errors_is_bounded_as_one_of_values_from_min
 def test_a_paired_difference_is_bounded_by_its_pairs() -> None:
     own = some(paired=True, rates=[[0.9, 0.7], [0.8, 0.8]], of=80)
     right = (own.predicted == own.labels)[:, own.labels == 0].astype(float)
-    groups = own.of_groups[own.labels == 0]
+    groups = own.group_indices[own.labels == 0]
     differences = right[:, groups == 0] - right[:, groups == 1]
 
     found = gather(clause("eo_diag_max"), own, None)
     wanted = on_the_same(differences[None])
-    assert found.parts(ALPHA)[0][0] == pytest.approx(wanted.examples_above(ALPHA)[0])
-    assert found.parts(ALPHA)[1][0] >= wanted.seeds_above(ALPHA)[0]
+    assert found.half_widths(ALPHA)[0][0] == pytest.approx(wanted.examples_above(ALPHA)[0])
+    assert found.half_widths(ALPHA)[1][0] >= wanted.seeds_above(ALPHA)[0]
     loose = gather(clause("eo_diag_max"), some(paired=False, rates=[[0.9, 0.7], [0.8, 0.8]], of=80), None)
-    assert found.parts(ALPHA)[0].max() < loose.parts(ALPHA)[0].max()
+    assert found.half_widths(ALPHA)[0].max() < loose.half_widths(ALPHA)[0].max()
 
 
 def test_one_place_a_rate_and_pair_of_groups() -> None:
     own = some(paired=False)
 
-    assert len(gather(clause("eo_diag_max"), own, None).each) == 3 * 3
-    assert len(gather(clause("eo_full_max"), own, None).each) == 9 * 3
-    assert len(gather(clause("eo_ovr_max"), own, None).each) == 6 * 3
-    assert len(gather(clause("dpd_max"), own, None).each) == 3 * 3
-    assert len(gather(clause("worst_cell_accuracy"), own, None).each) == 9
-    assert len(gather(clause("worst_group_accuracy"), own, None).each) == 3
+    assert len(gather(clause("eo_diag_max"), own, None).values) == 3 * 3
+    assert len(gather(clause("eo_full_max"), own, None).values) == 9 * 3
+    assert len(gather(clause("eo_ovr_max"), own, None).values) == 6 * 3
+    assert len(gather(clause("dpd_max"), own, None).values) == 3 * 3
+    assert len(gather(clause("worst_cell_accuracy"), own, None).values) == 9
+    assert len(gather(clause("worst_group_accuracy"), own, None).values) == 3
 
 
 def test_the_bound_of_a_mean_is_never_wider_than_the_mean_of_bounds_at_alpha_over_classes() -> None:
@@ -156,7 +124,10 @@ def test_a_cluster_in_several_classes_makes_the_mean_no_surer() -> None:
     across = {**apart.columns, "cluster": apart.columns["example"] % 200 // 50 * 0 + apart.columns["example"] % 50}
     together = type(apart)(**{**vars(apart), "columns": across})
 
-    narrow, wide = (gather(clause("eo_diag_mean"), answers(one, 0), None).parts(ALPHA)[0] for one in (apart, together))
+    narrow, wide = (
+        gather(clause("eo_diag_mean"), network_predictions(one, 0), None).half_widths(ALPHA)[0]
+        for one in (apart, together)
+    )
     assert wide[0] > 1.5 * narrow[0]
 
 
@@ -183,14 +154,14 @@ def test_against_the_rest_each_group_is_held_against_all_others_together() -> No
         found = gather(clause("eo_diag_max", against="rest"), own, None)
         rest = (recalls.sum(axis=0) - recalls) / 2
         assert found.value == pytest.approx(np.abs(recalls - rest).max())
-        assert len(found.each) == 9
-        assert value_of(clause("eo_diag_max", against="rest"), own.table()) == pytest.approx(found.value)
+        assert len(found.values) == 9
+        assert value_of(clause("eo_diag_max", against="rest"), own) == pytest.approx(found.value)
 
 
 @pytest.mark.parametrize(("key", "names"), [("classes", ["class9"]), ("groups", ["group0", "group9"])])
 def test_a_selector_that_matches_nothing_is_a_configuration_error(key: str, names: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"gate.limits: eo_diag_max of .*: there is no .* '.*9'; choose from"):
-        scope(clause("eo_diag_max", **{key: names}), ["class0", "class1"], ["group0", "group1"])
+        comparisons_of(clause("eo_diag_max", **{key: names}), ["class0", "class1"], ["group0", "group1"])
 
 
 # ---- too little -----------------------------------------------------------------------------------------------------
@@ -199,29 +170,32 @@ def test_a_selector_that_matches_nothing_is_a_configuration_error(key: str, name
 def test_what_lacks_evidence_most_is_named() -> None:
     labels = np.repeat([0, 0, 1, 1], [30, 9, 20, 30])
     groups = np.repeat([0, 1, 0, 1], [30, 9, 20, 30])
-    own = answers(predictions_from(np.tile(labels, (3, 1)), labels, groups), 0)
+    own = network_predictions(predictions_from(np.tile(labels, (3, 1)), labels, groups), 0)
     limit = clause("eo_diag_max")
-    of = scope(limit, own.classes, own.groups)
 
-    assert lacking(own, limit, of, 9) is None
-    assert lacking(own, limit, of, 25) == "class 'class0' has 9 independent examples of group 'group1', 25 are needed"
+    assert lack_of_examples(limit, own, 9) is None
+    assert (
+        lack_of_examples(limit, own, 25) == "class 'class0' has 9 independent examples of group 'group1', 25 are needed"
+    )
     accuracy = clause("accuracy")
-    assert lacking(own, accuracy, scope(accuracy, own.classes, own.groups), 89) is None
+    assert lack_of_examples(accuracy, own, 89) is None
 
 
 def test_evidence_is_clusters_not_rows() -> None:
     labels, groups = np.zeros(40, int), np.repeat([0, 1], 20)
-    own = answers(predictions_from(np.tile(labels, (3, 1)), labels, groups, clusters=np.arange(40) // 10), 0)
+    own = network_predictions(
+        predictions_from(np.tile(labels, (3, 1)), labels, groups, clusters=np.arange(40) // 10), 0
+    )
     limit = clause("eo_diag_max")
 
-    told = lacking(own, limit, scope(limit, own.classes, own.groups), 3)
+    told = lack_of_examples(limit, own, 3)
     assert told == "class 'class0' has 2 independent examples of group 'group0', 3 are needed"
 
 
 # ---- over another set -----------------------------------------------------------------------------------------------
 
 
-def rise(own: Answers, other: Answers, **more: Any) -> Any:
+def rise(own: NetworkPredictions, other: NetworkPredictions, **more: Any) -> Any:
     return gather(clause("eo_diag_max", over="full", **more), own, other)
 
 
@@ -249,24 +223,24 @@ def test_a_gap_that_turns_round_is_no_rise() -> None:
     other = some(paired=True, rates=[[0.5, 0.9], [0.5, 0.9]], of=400, seed=1)
 
     found = rise(own, other)
-    assert found.each[0] == pytest.approx(0.05 - 0.4, abs=0.06)
+    assert found.values[0] == pytest.approx(0.05 - 0.4, abs=0.06)
     assert found.upper(ALPHA)[0] < 0  # though d - d' itself is about 0.45
 
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_a_rise_is_bounded_by_the_gap_itself_however_the_other_sets_networks_scatter(paired: bool) -> None:
     rng = np.random.default_rng(0)
-    steady = answers(drawn([[0.95, 0.95]] * 2, 200, rng, seeds=5, paired=paired), 0)
+    steady = network_predictions(drawn([[0.95, 0.95]] * 2, 200, rng, seeds=5, paired=paired), 0)
     # each of the other set's networks knows one group, and of the other next to nothing
-    wild = replace(steady, predicted=np.where((steady.of_groups + np.arange(5)[:, None]) % 2, steady.predicted, 0))
+    wild = replace(steady, predicted=np.where((steady.group_indices + np.arange(5)[:, None]) % 2, steady.predicted, 0))
     gap = gather(Limit(metric="eo_diag_max", at_most=0.3, why="x"), steady, None)
     rise = gather(Limit(metric="eo_diag_max", over="full", at_most=0.3, why="x"), steady, wild)
 
     assert rise.upper(0.05).max() <= gap.upper(0.05 / 3).max() + 1e-12
-    assert (rise.upper(0.05) >= rise.each).all()
-    examples, seeds = rise.parts(0.05)
-    assert rise.around is not None
-    assert np.allclose(rise.around(0.05) + np.hypot(examples, seeds), rise.upper(0.05), atol=0.02)
+    assert (rise.upper(0.05) >= rise.values).all()
+    examples, seeds = rise.half_widths(0.05)
+    assert rise.centre is not None
+    assert np.allclose(rise.centre(0.05) + np.hypot(examples, seeds), rise.upper(0.05), atol=0.02)
 
 
 def test_a_rise_at_its_limit_is_shown_to_keep_it_no_more_often_than_alpha() -> None:
@@ -275,7 +249,9 @@ def test_a_rise_at_its_limit_is_shown_to_keep_it_no_more_often_than_alpha() -> N
     passed = 0
     for i in range(200):
         rng = np.random.default_rng(i)
-        own, other = (answers(drawn([[0.9, low], [0.9, 0.9]], 300, rng, seeds=3, alike=1.0), 0) for low in (0.7, 0.8))
+        own, other = (
+            network_predictions(drawn([[0.9, low], [0.9, 0.9]], 300, rng, seeds=3, alike=1.0), 0) for low in (0.7, 0.8)
+        )
         passed += int(gather(limit, own, other).upper(0.05).max() <= 0.1)
 
     assert passed <= 10 + 3 * np.sqrt(10)  # of 200, with Monte-Carlo error
@@ -303,7 +279,7 @@ def test_cells_of_any_sizes_are_bounded_as_each_alone(clustered: bool) -> None:
         groups=("a", "b", "c"),
         examples=np.arange(n),
         labels=label,
-        of_groups=group,
+        group_indices=group,
         pairs=np.arange(n),
         clusters=np.unique(cluster, return_inverse=True)[1],
         predicted=rng.integers(0, 2, (3, n)),
@@ -312,8 +288,7 @@ def test_cells_of_any_sizes_are_bounded_as_each_alone(clustered: bool) -> None:
 
     found = gather(Limit(metric="worst_cell_accuracy", at_least=0.1, why="x"), own, None)
 
-    for place, value, low in zip(found.places, found.each, found.lower(ALPHA), strict=True):
-        assert place.rate is not None
-        at = (label == place.rate.of[0]) & (group == place.first[0])
+    for place, value, low in zip(found.comparisons, found.values, found.lower(ALPHA), strict=True):
+        at = (label == place.rate.true_classes[0]) & (group == place.first[0])
         alone = level((own.predicted == label)[None, :, at].astype(float), own.clusters[at])
         assert (value, low) == (alone.value[0], alone.lower(ALPHA)[0])

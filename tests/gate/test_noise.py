@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from small_predictions import drawn, predictions_from
 
-from fair_distill.gate.metrics import METRICS
-from fair_distill.gate.network_predictions import answers
+from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.noise_floor import noise_floor
 
 
 def floors(predictions: Any, *names: str, draws: int = 100) -> list[float]:
-    floor = noise_floor(answers(predictions, 0), np.random.default_rng(0), draws=draws)
-    return [floor(METRICS[name]) or 0.0 for name in names]
+    floor = noise_floor(network_predictions(predictions, 0), np.random.default_rng(0), draws=draws)
+    return [floor(PREDICTION_METRICS[name].value) or 0.0 for name in names]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_pairs_that_differ_have_the_noise_of_fair_coins() -> None:
 
 
 def floors_of_first_class(predictions: Any) -> list[float]:
-    floor = noise_floor(answers(predictions, 0), np.random.default_rng(0), draws=400)
+    floor = noise_floor(network_predictions(predictions, 0), np.random.default_rng(0), draws=400)
     return [floor(lambda table: float(np.ptp(table.recalls[:, 0]))) or 0.0]
 
 
@@ -75,6 +75,8 @@ def test_the_same_generator_gives_the_same_floor() -> None:
 
 
 def test_what_cannot_be_measured_has_no_floor() -> None:
-    floor = noise_floor(answers(predictions_from([[0, 0, 1]], [0, 0, 1], [0, 1, 0]), 0), np.random.default_rng(0))
+    floor = noise_floor(
+        network_predictions(predictions_from([[0, 0, 1]], [0, 0, 1], [0, 1, 0]), 0), np.random.default_rng(0)
+    )
 
     assert floor(lambda table: None) is None

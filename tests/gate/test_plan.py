@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_predictions import drawn
+from small_predictions import GAPS, drawn
 from small_workspace import grouped
 
 from fair_distill.config import Gate
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
+from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
-from fair_distill.gate.metrics import GAPS
-from fair_distill.gate.plan import Assumed, Cells, Plan, cells_of, plan
+from fair_distill.gate.plan import PowerPlan, cells_of, plan
 
 
 def policy(*clauses: dict[str, Any], **more: Any) -> Gate:
@@ -25,8 +25,10 @@ def cells(of: int, classes: int = 2, groups: int = 2, *, paired: bool = False) -
     return Cells(np.full((classes, groups), of), paired, *names)
 
 
-def planned(of: Cells, gate: Gate, *, accuracy: float = 0.9, seed_sd: float = 0.0, seeds: int = 3, **more: Any) -> Plan:
-    assumed = [Assumed(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd, **more)]
+def planned(
+    of: Cells, gate: Gate, *, accuracy: float = 0.9, seed_sd: float = 0.0, seeds: int = 3, **more: Any
+) -> PowerPlan:
+    assumed = [Assumptions(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd, **more)]
     return plan(of, gate, assumed, rng=np.random.default_rng(0), draws=400)
 
 
@@ -63,7 +65,7 @@ def test_the_best_that_could_be_shown_is_stricter_than_what_is_likely() -> None:
 
     for row in planned(cells(100), policy(*clauses), seed_sd=0.02).rows:
         sign = -1 if row.clause == "accuracy" else 1
-        assert sign * row.ever < sign * row.likely[0] < sign * row.likely[1]
+        assert sign * row.strictest < sign * row.likely[0] < sign * row.likely[1]
 
 
 def test_as_many_examples_as_are_needed_give_the_chance_that_was_asked_for() -> None:
@@ -89,7 +91,7 @@ def test_the_number_of_examples_is_advised_that_gives_the_lower_chance_even_wher
     ((likely, likelier),) = (row.needed for row in found.rows)
     assert likely is not None
     assert likelier is None
-    assert f"it takes {likely:,} examples a cell, or a limit of" in found.advice[0]
+    assert f"for 80 % use {likely:,} examples a cell, or a limit of" in found.advice[0]
 
 
 def test_every_kind_of_clause_is_planned() -> None:
@@ -110,10 +112,13 @@ def test_every_kind_of_clause_is_planned() -> None:
 def test_many_or_thin_cells_are_advised_to_compare_coarser_groups() -> None:
     thin = planned(cells(10, 5, 6), policy(EODM))
 
-    assert "class 'class0' has 10 independent examples of group 'group0' and 20 are asked for" in thin.advice[0]
+    assert (
+        "class 'class0' has 10 independent examples of group 'group0', but gate.minimum_per_cell is 20"
+        in thin.advice[0]
+    )
     assert "`against: rest`" in thin.advice[-1]
     assert "15 pairs" in thin.advice[-1]
-    assert "What is not tested" in thin.advice[-1]
+    assert "are then not tested" in thin.advice[-1]
     assert planned(cells(3000), policy(EODM)).advice == ()
 
 
@@ -124,7 +129,7 @@ def test_a_floor_above_the_assumed_accuracy_is_no_fault_of_the_split() -> None:
 def test_a_policy_without_confidence_has_no_plan() -> None:
     point = Gate.model_validate({"mode": "point", "limits": [{**EODM, "why": "x"}]})
 
-    with pytest.raises(ConfigError, match="mode is point"):
+    with pytest.raises(ConfigError, match="mode is 'point'"):
         planned(cells(50), point)
 
 
@@ -184,14 +189,14 @@ def test_the_plan_of_a_fixed_split_has_these_numbers(paired: bool, numbers: list
 
     for row, (clause, ever, likely, more_likely, chance, needed) in zip(found.rows, numbers, strict=True):
         assert (row.clause, row.needed) == (clause, needed)
-        assert (row.ever, *row.likely, row.chance) == pytest.approx((ever, likely, more_likely, chance), abs=1e-4)
+        assert (row.strictest, *row.likely, row.chance) == pytest.approx((ever, likely, more_likely, chance), abs=1e-4)
     if not paired:
         assert found.advice[0] == (
-            "eo_ovr_max: at accuracy 0.9 a fair set passes the limit 0.2 with a chance of 63 %; it takes 97 examples a "
-            "cell, or a limit of 0.22"
+            "eo_ovr_max: at accuracy 0.9 a fair set passes the limit 0.2 with a chance of 63 %; for 80 % use 97 "
+            "examples a cell, or a limit of 0.22"
         )
         assert "3 groups make 3 pairs per rate" in found.advice[1]
-        assert "for eo_diag_max that shows 0.17 where pairs show 0.20." in found.advice[1]
+        assert "for eo_diag_max a limit of 0.17 is then likely to pass, now 0.20." in found.advice[1]
         assert len(found.advice) == 2
 
 

@@ -109,7 +109,7 @@ def test_indices_outside_the_names_are_refused(name: str, bad: int) -> None:
     columns = GOOD.columns | {name: np.where(np.arange(len(GOOD)) == 5, bad, GOOD.columns[name])}
     read = Predictions.from_parquet(replace(GOOD, columns=columns).to_parquet())
 
-    with pytest.raises(DataError, match="lies outside 0 to 1"):
+    with pytest.raises(DataError, match="is outside 0 to 1"):
         read.confusion(0, 0)
 
 

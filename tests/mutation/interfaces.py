@@ -20,8 +20,8 @@ from fair_distill.config import loading as config_files
 from fair_distill.errors import FairDistillError
 from fair_distill.gate import judge as judging
 from fair_distill.stages.evidence import _read_index
-from fair_distill.stages.report import material
-from fair_distill.stages.status import status_of
+from fair_distill.stages.report import read_report_data
+from fair_distill.stages.status import read_status
 
 PASSES = ("pass", "waived")
 
@@ -88,13 +88,13 @@ def _api(scene: Scene) -> Answer:
 
 
 def _table(scene: Scene) -> Answer:
-    return Answer(status_of(scene.workspace, load_config(scene.workspace.params), SET).outcome in PASSES)
+    return Answer(read_status(scene.workspace, load_config(scene.workspace.params), SET).outcome in PASSES)
 
 
 def _report(scene: Scene) -> Answer:
     config = load_config(scene.workspace.params)
     config = config.model_copy(update={"sets": [SET]})  # the others have rows of their own
-    shown = material(scene.workspace, config, SET, registry=str(scene.registry))
+    shown = read_report_data(scene.workspace, config, SET, registry=str(scene.registry))
     return Answer(shown.verdict.outcome in PASSES)
 
 
@@ -123,7 +123,7 @@ INTERFACES: dict[str, Callable[[Scene], Answer]] = {
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Parse each YAML text and build the command line once; draw noise floors, which decide nothing, only twice."""
-    parse, floor, parser = config_files._parse, judging.noise_floor, cli._parser
+    parse, floor, parser = config_files._parse, judging.noise_floor, cli.build_parser
 
     @lru_cache(maxsize=64)
     def parsed(text: str, name: str) -> dict[Any, Any]:
@@ -135,7 +135,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config_files, "_parse", cached)
         patch.setattr(judging, "noise_floor", partial(floor, draws=2))
-        patch.setattr(cli, "_parser", cache(parser))
+        patch.setattr(cli, "build_parser", cache(parser))
         # Without the machine's memory of ledgers: it would refuse every ledger that is put back as it was.
         patch.setenv("FAIR_DISTILL_CACHE", "")
         yield

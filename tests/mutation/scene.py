@@ -13,7 +13,6 @@ import numpy as np
 from small_predictions import drawn
 from small_workspace import small_params, write_params
 
-from fair_distill import stages
 from fair_distill.card import DatasetCard, Nearness, TrainingRecipe
 from fair_distill.config import Config, load_config
 from fair_distill.data.grouped_dataset import GroupedDataset
@@ -23,7 +22,11 @@ from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, FileEntry, Manifest, write_version
-from fair_distill.stages.set_record import params_of
+from fair_distill.stages.attest import attest_predictions
+from fair_distill.stages.context import write_context
+from fair_distill.stages.promote import promote_version
+from fair_distill.stages.publish import publish_set
+from fair_distill.stages.set_record import set_params
 from fair_distill.statements import Signer, new_key, signer
 from fair_distill.workspace import Workspace
 
@@ -135,7 +138,7 @@ class Scene:
         write_bytes(self.workspace.set(name) / PROVENANCE_FILE, to_json({"commit": "0" * 40, "device": "cpu"}))
         table = self.predicted(manifest.version, number=number, of=of, rates=rates)
         write_bytes(self.workspace.predictions(name), table.to_parquet())
-        stages.attest(self.workspace, self._without_promoted(), [name], sign=self.sign)
+        attest_predictions(self.workspace, self._without_promoted(), [name], sign=self.sign)
         return manifest
 
     def predicted(self, version: str, *, number: int, of: int, rates: float) -> Predictions:
@@ -193,9 +196,9 @@ class Scene:
     def _made_with(self, name: str) -> dict[str, Any]:
         if name == REFERENCE:
             reference = self.config.references[name].model_dump()
-            return params_of(self.config, reference=reference, ipc=self.config.distill.ipc)
+            return set_params(self.config, reference=reference, ipc=self.config.distill.ipc)
         candidate = self.config.candidates[name].model_dump()
-        return params_of(self.config, "distill", "diagnostics", "nearness", candidate=candidate)
+        return set_params(self.config, "distill", "diagnostics", "nearness", candidate=candidate)
 
     def _without_promoted(self) -> Config:
         limits = tuple(limit for limit in self.config.gate.limits if limit.over != "promoted")
@@ -211,12 +214,12 @@ class Scene:
         ]}}  # fmt: skip
         write_params(self.root, first)
         config = load_config(self.workspace.params)
-        stages.publish(self.workspace, config, registry=registry, actor=replace(NOBODY, nonce="p1"))
-        stages.promote(self.workspace, config, "production", registry=registry, actor=replace(NOBODY, nonce="p2"))
+        publish_set(self.workspace, config, registry=registry, actor=replace(NOBODY, nonce="p1"))
+        promote_version(self.workspace, config, "production", registry=registry, actor=replace(NOBODY, nonce="p2"))
         write_params(self.root, self.params)
         self.version = self.make(SET, number=2, of=self.of, rates=0.96).version
-        stages.publish(self.workspace, self.config, registry=registry, actor=replace(NOBODY, nonce="p3"))
-        stages.reserve(
+        publish_set(self.workspace, self.config, registry=registry, actor=replace(NOBODY, nonce="p3"))
+        write_context(
             self.workspace, self.config, SET, "production", registry=registry, actor=replace(NOBODY, nonce="p4")
         )
 

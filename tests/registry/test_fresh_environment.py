@@ -89,7 +89,7 @@ def test_a_consumer_s_commands_need_no_more_than_the_light_install(python: Path,
     def said(*command: str) -> str:
         return consume(python, tmp_path, str(tmp_path / "registry"), "-c", main, *command)
 
-    assert "all as they should be" in said("verify", NAME)
+    assert "all verified" in said("verify", NAME)
     assert said("card", f"{NAME}@production").startswith(f"# {NAME}@production\n")
     assert "is v1 in" in said("pin", f"{NAME}@production")
     assert said("outdated") == "1 pins, all up to date\n"

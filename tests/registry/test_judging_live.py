@@ -14,7 +14,7 @@ from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_registry
-from fair_distill.stages.regate import Regated, live, regate
+from fair_distill.stages.regate import RegateResult, live_versions, regate_version
 from fair_distill.statements import new_key
 from fair_distill.workspace import Workspace
 
@@ -35,10 +35,12 @@ def promoted(workspace: Path) -> Workspace:
     return Workspace(workspace)
 
 
-def judged(workspace: Workspace) -> Regated:
+def judged(workspace: Workspace) -> RegateResult:
     config, registry = load_config(workspace.params), str(workspace.root / "registry")
-    (found,) = live(config, registry=registry)
-    return regate(workspace, config, found, registry=registry, actor=Actor("t", datetime(2026, 1, 2, tzinfo=UTC), "n"))
+    (found,) = live_versions(config, registry=registry)
+    return regate_version(
+        workspace, config, found, registry=registry, actor=Actor("t", datetime(2026, 1, 2, tzinfo=UTC), "n")
+    )
 
 
 def test_published_predictions_serve_while_the_networks_are_the_same(promoted: Workspace) -> None:

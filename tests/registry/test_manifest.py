@@ -51,7 +51,7 @@ def test_only_what_a_manifest_wrote_is_read_as_one(content: bytes):
 def test_a_folder_gives_back_what_was_written_to_it(tmp_path: Path):
     write_version(tmp_path, ONE.manifest, ONE.files)
 
-    assert read_version(tmp_path, made_by="fair-distill distill") == (ONE.manifest, ONE.files)
+    assert read_version(tmp_path, made_by="fair-distill stage distill") == (ONE.manifest, ONE.files)
 
 
 def test_a_folder_whose_writing_was_cut_short_is_not_whole(tmp_path: Path):
@@ -60,8 +60,10 @@ def test_a_folder_whose_writing_was_cut_short_is_not_whole(tmp_path: Path):
     with pytest.raises(TypeError):
         write_version(tmp_path, TWO.manifest, {SET_FILE: None})
 
-    with pytest.raises(DataError, match=r"manifest\.json is missing; run `fair-distill distill`, which writes it"):
-        read_version(tmp_path, made_by="fair-distill distill")
+    with pytest.raises(
+        DataError, match=r"manifest\.json is missing; run `fair-distill stage distill`, which writes it"
+    ):
+        read_version(tmp_path, made_by="fair-distill stage distill")
 
 
 @pytest.mark.parametrize("file", [SET_FILE, MANIFEST_FILE])
@@ -71,4 +73,4 @@ def test_a_folder_with_an_edited_file_is_refused(tmp_path: Path, file: str):
     (tmp_path / file).write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
 
     with pytest.raises(IntegrityError, match=file):
-        read_version(tmp_path, made_by="fair-distill distill")
+        read_version(tmp_path, made_by="fair-distill stage distill")

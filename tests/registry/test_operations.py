@@ -205,7 +205,7 @@ def test_a_rollback_that_is_repeated_as_it_was_goes_back_one_version_and_says_so
     code, shown = console.run(*BACK)
 
     assert (code, in_production(console.server.store())) == (0, 2)
-    assert "which had no answer: it is entry 13, written once" in shown
+    assert "whose result was unknown. It wrote entry 13 once" in shown
     assert console.run(*BACK)[0] == 0  # that one had its answer; this is another rollback
     assert in_production(console.server.store()) == 1
 

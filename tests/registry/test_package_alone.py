@@ -83,16 +83,16 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     anchor = tmp_path / "anchor"
     anchor.write_text(run(workspace, "head", "digits", *place, *key).out)
     assert run(workspace, "verify", "digits", "--anchor", str(anchor), *place).code == 0
-    assert "both v1; nothing differs" in run(workspace, "diff", "digits@v1", "digits@production", *place).out
+    assert "both v1; there is no difference" in run(workspace, "diff", "digits@v1", "digits@production", *place).out
     card = run(workspace, "card", "digits@production", *place).out
     for heading in ("How its groups are served", "Intended use", "What was not tested", "How it was made"):
         assert f"## {heading}\n" in card
     assert "| cyan |" in card or "| red |" in card
     look = tmp_path / "look.json"
-    assert run(workspace, "gc", str(look), "--lock", lock, *place).out.startswith("0 contents belong to nothing")
+    assert run(workspace, "gc", str(look), "--lock", lock, *place).out.startswith("0 files are unused")
     assert run(workspace, "gc", str(look), "--lock", lock, *place).code == 2  # not yet a day later
     off = run(workspace, "demote", "digits@production", "--reason", "a test", *place)
-    assert off.out == "digits@production is nothing now: v1 was demoted: a test\n"
+    assert off.out == "digits@production is now empty; v1 was demoted: a test\n"
     log = run(workspace, "log", "digits", *place).out.splitlines()
     assert log[0].endswith(": publish v1: predictions not attested")
     assert [line for line in log if line.endswith(": promote v1 to production: labels mended")]
@@ -102,7 +102,7 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     assert run(workspace, "demote", "digits@production", "--reason", "a test", *place).code == 1
     gone = run(workspace, "outdated", "--lock", lock)
     assert gone.code == 1
-    assert "is pinned to v1, and is nothing now" in gone.out
+    assert "is pinned to v1 and now names no version" in gone.out
 
 
 def test_a_lock_file_that_is_not_there_is_no_pin_that_is_up_to_date(tmp_path: Path):
@@ -110,7 +110,8 @@ def test_a_lock_file_that_is_not_there_is_no_pin_that_is_up_to_date(tmp_path: Pa
 
     assert ended.code == 2
     assert ended.err.endswith(
-        "nosuch.lock is missing; `fair-distill pin REFERENCE` writes it, or name another with --lock\n"
+        "nosuch.lock is missing; create it with `fair-distill registry pin REFERENCE`, "
+        "or pass another file with --lock\n"
     )
 
 

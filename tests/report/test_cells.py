@@ -6,13 +6,13 @@ from small_predictions import drawn
 
 from fair_distill.config import Gate
 from fair_distill.gate.judge import judge
-from fair_distill.gate.network_predictions import answers
+from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.predictions import Predictions
 from fair_distill.report.cells import cell_rates, class_gaps
 
 RATES = [[0.95, 0.6], [0.85, 0.9]]
 DRAWN = drawn(RATES, 120, np.random.default_rng(3))
-OWN = answers(DRAWN, 0)
+OWN = network_predictions(DRAWN, 0)
 
 
 def test_a_cell_is_counted_as_anybody_would() -> None:
@@ -53,7 +53,9 @@ def test_a_gap_is_bounded_as_the_gate_bounds_it() -> None:
 
 def test_one_seed_says_nothing_of_how_networks_scatter() -> None:
     first = {name: column[DRAWN.columns["seed"] == 0] for name, column in DRAWN.columns.items()}
-    one = answers(Predictions(DRAWN.set, DRAWN.split, DRAWN.classes, DRAWN.groups, DRAWN.networks, first), 0)
+    one = network_predictions(
+        Predictions(DRAWN.set, DRAWN.split, DRAWN.classes, DRAWN.groups, DRAWN.networks, first), 0
+    )
 
     assert {(rate.low, rate.high) for rate in cell_rates(one, 0.05)} == {(None, None)}
     assert {gap.upper for gap in class_gaps(one, 0.05)} == {None}
@@ -63,7 +65,7 @@ def test_one_seed_says_nothing_of_how_networks_scatter() -> None:
 def test_an_empty_cell_has_no_rate_and_its_class_no_gap() -> None:
     kept = ~((DRAWN.columns["label"] == 1) & (DRAWN.columns["group"] == 0))
     some = {name: column[kept] for name, column in DRAWN.columns.items()}
-    own = answers(Predictions(DRAWN.set, DRAWN.split, DRAWN.classes, DRAWN.groups, DRAWN.networks, some), 0)
+    own = network_predictions(Predictions(DRAWN.set, DRAWN.split, DRAWN.classes, DRAWN.groups, DRAWN.networks, some), 0)
 
     empty = [rate for rate in cell_rates(own, 0.05) if rate.examples == 0]
     assert [(rate.label, rate.group, rate.value) for rate in empty] == [("class1", "group0", None)]

@@ -14,7 +14,7 @@ from fair_distill.config import load_config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.report.page import page
 from fair_distill.report.report_data import Material
-from fair_distill.stages.report import material
+from fair_distill.stages.report import read_report_data
 from fair_distill.workspace import Workspace
 
 
@@ -40,7 +40,7 @@ class Elements(HTMLParser):
 def material_of(root: Path, name: str = "barycentric") -> Material:
     workspace = Workspace(root)
     config = load_config(workspace.params)
-    return material(workspace, config, name, registry=str(root / "registry"))
+    return read_report_data(workspace, config, name, registry=str(root / "registry"))
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +163,8 @@ def test_the_command_writes_the_page_and_says_where(workspace: Path, tmp_path: P
     ("argv", "missing", "says"),
     [
         (["nobody"], None, "sets has no 'nobody'"),
-        (["pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill evaluate pooled` writes it"),
-        (["pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill distill pooled` writes it"),
+        (["pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill stage evaluate pooled` writes it"),
+        (["pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill stage distill pooled` writes it"),
     ],
 )
 def test_what_a_report_needs_is_named(workspace: Path, argv: list[str], missing: str | None, says: str) -> None:
@@ -184,4 +184,4 @@ def test_a_table_that_was_cut_off_is_refused(workspace: Path) -> None:
     ended = run(workspace, "report", "pooled")
 
     assert ended.code == 2
-    assert re.search("is no table with a header", ended.err)
+    assert re.search("is not a table with a header", ended.err)

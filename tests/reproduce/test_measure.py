@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.reproduce.measure import figures
-from fair_distill.gate.network_predictions import answers
+from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.predictions import Predictions
 
 
@@ -25,7 +25,7 @@ def asked(predicted_SN: list[list[int]]) -> Predictions:
 
 
 def measured(predicted_SN: list[list[int]]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = figures(answers(asked(predicted_SN), 0), np.random.default_rng(0))
+    found: dict[str, dict[str, float]] = figures(network_predictions(asked(predicted_SN), 0), np.random.default_rng(0))
     return found
 
 

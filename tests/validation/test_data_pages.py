@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fair_distill.errors import ConfigError
-from fair_distill.validation.data_docs import write_pages
+from fair_distill.validation.data_docs import write_data_docs
 from fair_distill.validation.drift import Profile
 from fair_distill.validation.expectations import Expectation, Suite
 from fair_distill.validation.result import Failure, Validation
@@ -48,7 +48,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs") / "pages"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", refused)
-        write_pages(SUITES, OUTCOME, folder, restricted=False)
+        write_data_docs(SUITES, OUTCOME, folder, restricted=False)
     return folder
 
 
@@ -72,7 +72,7 @@ def test_the_index_says_what_was_not_met_and_leads_to_every_page(pages: Path) ->
 def test_the_index_says_the_outcome_in_sentences_and_has_the_cells(pages: Path) -> None:
     index = (pages / "index.html").read_text()
 
-    assert "These data are refused" in index
+    assert "The data are refused" in index
     assert '<span class="error">error (support)</span>: class &#x27;&lt;dog&gt;&#x27; has no example' in index
     assert "<tr><td>cat</td><td>1,200</td><td>600</td><td>2.0</td></tr>" in index
     assert '<tr><td>&lt;dog&gt;</td><td><span class="error">0</span></td><td>7</td><td>–</td></tr>' in index
@@ -88,7 +88,7 @@ def test_the_pages_show_what_came_and_need_no_other_host(pages: Path) -> None:
 
 
 def test_pages_of_restricted_data_show_no_value(tmp_path: Path) -> None:
-    write_pages(SUITES, OUTCOME, tmp_path / "pages", restricted=True)
+    write_data_docs(SUITES, OUTCOME, tmp_path / "pages", restricted=True)
 
     assert "wombat" not in text(tmp_path / "pages")
 
@@ -97,17 +97,17 @@ def test_pages_replace_earlier_pages_and_nothing_else(pages: Path, tmp_path: Pat
     (pages / "validations" / "old.html").write_text("old")
     (tmp_path / "index.html").write_text("somebody's site")
 
-    write_pages(SUITES[1:2], OUTCOME, pages, restricted=False)
+    write_data_docs(SUITES[1:2], OUTCOME, pages, restricted=False)
     assert not (pages / "validations" / "old.html").exists()
     assert "3 of 4 not met" not in (pages / "index.html").read_text()
 
-    with pytest.raises(ConfigError, match="is not empty, and holds no pages of an earlier run"):
-        write_pages(SUITES, OUTCOME, tmp_path, restricted=False)
+    with pytest.raises(ConfigError, match="is not empty, and has no pages of an earlier run"):
+        write_data_docs(SUITES, OUTCOME, tmp_path, restricted=False)
     assert (tmp_path / "index.html").read_text() == "somebody's site"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ConfigError, match=r"cannot write pages into .*name another with --docs"):
-        write_pages(SUITES, OUTCOME, tmp_path / "file" / "pages", restricted=False)
+    with pytest.raises(ConfigError, match=r"cannot write pages to .*Name another folder with --docs"):
+        write_data_docs(SUITES, OUTCOME, tmp_path / "file" / "pages", restricted=False)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.validation import split_tables
-from fair_distill.validation.split_tables import Examples, cell_table, class_table, examples_of, with_overlaps
+from fair_distill.validation import example_table
+from fair_distill.validation.contract_tables import cell_table, class_table
+from fair_distill.validation.example_table import ExampleTable, add_overlaps, tabulate_examples
 
 
 def noise(n: int, *, size: tuple[int, int] = (16, 16), seed: int = 0) -> Array:
@@ -23,7 +24,7 @@ def test_the_facts_of_an_image_are_what_its_bytes_say():
         images, np.zeros(7, int), np.zeros(7, int), classes=["cat"], groups=["red"], pairs=np.arange(7) * 10
     )
 
-    facts = examples_of(dataset).table
+    facts = tabulate_examples(dataset).rows
 
     assert facts["example"].tolist() == list(range(7))
     assert facts["pair"].tolist() == [0, 10, 20, 30, 40, 50, 60]
@@ -39,11 +40,11 @@ def test_the_facts_of_an_image_are_what_its_bytes_say():
 
 def test_the_batch_size_changes_nothing(monkeypatch: pytest.MonkeyPatch):
     dataset = GroupedDataset.from_arrays(noise(11), np.arange(11) % 2, np.arange(11) % 3)
-    whole = examples_of(dataset).table
+    whole = tabulate_examples(dataset).rows
 
-    monkeypatch.setattr(split_tables, "_BATCH_BYTES", 3 * dataset.images[0].nbytes)
+    monkeypatch.setattr(example_table, "_BATCH_BYTES", 3 * dataset.images[0].nbytes)
 
-    pd.testing.assert_frame_equal(examples_of(dataset).table, whole)
+    pd.testing.assert_frame_equal(tabulate_examples(dataset).rows, whole)
 
 
 def test_the_order_of_the_rows_changes_nothing_but_where_they_stand():
@@ -53,7 +54,7 @@ def test_the_order_of_the_rows_changes_nothing_but_where_they_stand():
     order = np.random.default_rng(5).permutation(12)
 
     one, other = (
-        examples_of(GroupedDataset.from_arrays(images[o], labels[o], groups[o], pairs=pairs[o])).table
+        tabulate_examples(GroupedDataset.from_arrays(images[o], labels[o], groups[o], pairs=pairs[o])).rows
         for o in (np.arange(12), order)
     )
 
@@ -72,7 +73,7 @@ def test_an_index_without_a_name_is_told_from_no_index():
         offsets=np.array([0, 4, 4]),
     )
 
-    named = examples_of(dataset).table["class"]
+    named = tabulate_examples(dataset).rows["class"]
 
     assert named.isna().tolist() == [False, True, False, False]
     assert named.dropna().tolist() == ["cat", "#5", "#-2"]
@@ -83,7 +84,7 @@ def test_floating_point_pixels_are_finite_or_not():
     images[1, 2, 3, 4], images[2, 0, 0, 0] = np.nan, np.inf
     dataset = GroupedDataset.from_arrays(images, np.zeros(3, int), np.zeros(3, int))
 
-    assert examples_of(dataset).table["finite"].tolist() == [True, False, False]
+    assert tabulate_examples(dataset).rows["finite"].tolist() == [True, False, False]
 
 
 def test_every_cell_has_a_count_and_an_empty_one_has_zero():
@@ -145,7 +146,7 @@ keys = st.lists(st.sampled_from("abcdef"), max_size=6)
 @given(splits=st.tuples(keys, keys, keys))
 def test_overlaps_are_those_of_a_naive_search(splits: tuple[list[str], list[str], list[str]]):
     held = {
-        split: Examples(
+        split: ExampleTable(
             pd.DataFrame(
                 {
                     "id": np.array(values, object),
@@ -160,7 +161,7 @@ def test_overlaps_are_those_of_a_naive_search(splits: tuple[list[str], list[str]
         for split, values in zip(("train", "tune", "gate"), splits, strict=True)
     }
 
-    marked, not_compared = with_overlaps(held, distance=0, difference=0)
+    marked, not_compared = add_overlaps(held, distance=0, difference=0)
 
     assert not_compared == 0
     earlier: dict[str, list[str]] = {}
@@ -179,8 +180,11 @@ def test_a_near_duplicate_is_not_told_twice():
     gate = pd.DataFrame({"id": [1, 7, 8], "pair": [1, 7, 8], "pixels": ["d", "b", "e"]})
     seen = np.ones(3, bool)
 
-    marked, _ = with_overlaps(
-        {"train": Examples(train, np.stack([x, y, z]), seen), "gate": Examples(gate, np.stack([x, y, z]), seen)},
+    marked, _ = add_overlaps(
+        {
+            "train": ExampleTable(train, np.stack([x, y, z]), seen),
+            "gate": ExampleTable(gate, np.stack([x, y, z]), seen),
+        },
         distance=0,
         difference=0,
     )

@@ -8,7 +8,7 @@ from fair_distill.config import Validate, checked
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.formats.row_schema import schema_of
 from fair_distill.validation.contract import Validation, validate
-from fair_distill.validation.label_leak import column_table
+from fair_distill.validation.label_leak import leak_table
 
 
 def leak(train: Array, other: Array, train_class: Array, other_class: Array, *, numeric: bool) -> float:
@@ -18,7 +18,7 @@ def leak(train: Array, other: Array, train_class: Array, other_class: Array, *, 
         "train": pd.DataFrame({"row.x": train, "class": train_class}),
         "gate": pd.DataFrame({"row.x": other, "class": other_class}),
     }
-    (found,) = column_table(schema, tables)["leak"]
+    (found,) = leak_table(schema, tables)["leak"]
     return float(found)
 
 
@@ -77,7 +77,10 @@ def test_without_a_limit_a_column_that_tells_all_is_refused_and_one_that_errs_on
     found, erring = outcome(0), outcome(1)
 
     assert [(it.check, it.severity, it.split) for it in found.failures] == [("leak", "error", "train")]
-    assert "column 'told', fitted in train, alone tells 100 % of what" in found.failures[0].sentence
+    assert (
+        "column 'told', fitted in train, predicts the label of the other splits with Goodman–Kruskal lambda 1 ("
+        in found.failures[0].sentence
+    )
     assert erring.failures == ()
     assert erring.leak["told"] == pytest.approx(0.98)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fair_distill.data.colour_skew import colour
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.validation import near_duplicates
-from fair_distill.validation.near_duplicates import near_facts, sketch
+from fair_distill.validation.near_duplicates import find_near_duplicates, sketch_images
 
 RED, CYAN, DIM = [255, 0, 0], [0, 255, 255], [0, 0, 51]
 
@@ -23,7 +23,7 @@ def shapes(n: int, *, size: tuple[int, int]) -> Array:
 
 
 def sketched(images: Array) -> list[list[int]]:
-    sketches, seen = sketch(images)
+    sketches, seen = sketch_images(images)
     assert seen.all()
     return sketches.tolist()
 
@@ -68,9 +68,11 @@ def test_faint_noise_within_a_block_does_not_move_a_sketch():
 
 def test_blank_images_have_none_and_are_no_near_duplicates():
     blank = np.stack([np.full((3, 16, 16), level, np.uint8) for level in (0, 0, 200)])
-    sketches, seen = sketch(blank)
+    sketches, seen = sketch_images(blank)
 
-    also_in, within, _ = near_facts(sketches, seen, np.array([0, 0, 1]), np.arange(3), distance=4, difference=1.0)
+    also_in, within, _ = find_near_duplicates(
+        sketches, seen, np.array([0, 0, 1]), np.arange(3), distance=4, difference=1.0
+    )
 
     assert not seen.any()
     assert (also_in.tolist(), within.tolist()) == ([-1] * 3, [False] * 3)
@@ -99,7 +101,9 @@ def test_near_duplicates_are_those_of_a_naive_search(seed: int, distance: int, d
         row[moved] = np.clip(row[moved] + rng.integers(-90, 90, len(moved)), 0, 255)
     seen, splits, pairs = rng.random(60) < 0.9, rng.integers(0, 3, 60), rng.integers(0, 40, 60)
 
-    also_in, within, not_compared = near_facts(sketches, seen, splits, pairs, distance=distance, difference=difference)
+    also_in, within, not_compared = find_near_duplicates(
+        sketches, seen, splits, pairs, distance=distance, difference=difference
+    )
 
     wanted = naive(sketches, seen, splits, pairs, distance, difference)
     assert not_compared == 0
@@ -108,12 +112,12 @@ def test_near_duplicates_are_those_of_a_naive_search(seed: int, distance: int, d
 
 
 def test_a_heap_of_images_that_are_nearly_alike_is_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(near_duplicates, "_MOST", 4)
+    monkeypatch.setattr(near_duplicates, "_MAX_COMPARED", 4)
     heap = np.tile(np.arange(64, dtype=np.uint8) * 4, (50, 1))
     heap[:, 0] = np.arange(50)  # all on one level, and a hair apart
     splits = np.repeat([0, 1], [49, 1])
 
-    also_in, within, not_compared = near_facts(
+    also_in, within, not_compared = find_near_duplicates(
         heap, np.ones(50, bool), splits, np.arange(50), distance=0, difference=1.0
     )
 

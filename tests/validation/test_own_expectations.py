@@ -48,7 +48,7 @@ def test_one_of_great_expectations_is_added_by_name_for_the_table_it_is_for(tmp_
     found = outcome(tmp_path, own=[sizes, bright])
 
     assert told(found) == [("own", "warn", "gate", "ExpectTableRowCountToBeBetween", 0, ())]
-    assert "observed was 8" in found.failures[0].sentence
+    assert "with the observed value 8" in found.failures[0].sentence
     assert "params.yaml: validate.own.0" in found.failures[0].sentence
     assert found.expectations == outcome(tmp_path).expectations + 1 + 2  # gate, and both splits
 
@@ -62,7 +62,7 @@ def test_rows_that_do_not_meet_it_are_counted_and_named(tmp_path: Path) -> None:
         ("own", "error", "train", "ExpectColumnValuesToBeInSet", 5, (3, 4, 7, 8, 9)),
         ("own", "error", "gate", "ExpectColumnValuesToBeInSet", 4, (102, 103, 106, 107)),
     ]
-    assert "5 examples in train against ExpectColumnValuesToBeInSet of group (pairs 3, 4, 7, 8, 9)" in (
+    assert "train has 5 examples violating ExpectColumnValuesToBeInSet on group (pairs 3, 4, 7, 8, 9)" in (
         found.failures[0].sentence
     )
 
@@ -121,13 +121,17 @@ def test_a_suite_that_great_expectations_wrote_is_read_and_is_for_every_split(tm
 @pytest.mark.parametrize(
     ("rules", "error", "says"),
     [
-        ({"own": [{"name": "ExpectNothing", "table": "train"}]}, ConfigError, "'ExpectNothing' is no expectation"),
-        ({"own": [{"name": "house:no_class", "table": "train"}]}, ConfigError, "'house:no_class' is no expectation"),
+        ({"own": [{"name": "ExpectNothing", "table": "train"}]}, ConfigError, "'ExpectNothing' is not an expectation"),
+        (
+            {"own": [{"name": "house:no_class", "table": "train"}]},
+            ConfigError,
+            "'house:no_class' is not an",
+        ),
         ({"own": [{"name": "gone:Expect", "table": "train"}]}, ConfigError, "validate.own.0 is 'gone:Expect', which"),
         (
             {"own": [{"name": "ExpectColumnValuesToBeBetween", "table": "train", "column": "a", "max_value": "x"}]},
             ConfigError,
-            "ExpectColumnValuesToBeBetween cannot be made: .*max_value",
+            "ExpectColumnValuesToBeBetween does not accept its arguments: .*max_value",
         ),
         (
             {"own": [{"name": "ExpectColumnValuesToBeNull", "table": "train", "column": "size"}]},
@@ -136,8 +140,8 @@ def test_a_suite_that_great_expectations_wrote_is_read_and_is_for_every_split(tm
         ),
         ({"suite": "gone.json"}, ConfigError, "validate.suite.examples is 'gone.json', which cannot be read"),
         ({"suite": "text.json"}, DataError, "text.json is not readable JSON"),
-        ({"suite": "list.json"}, DataError, "list.json is no suite as Great Expectations writes it"),
-        ({"suite": "unknown.json"}, ConfigError, "'expect_nothing' is no expectation"),
+        ({"suite": "list.json"}, DataError, "list.json is not a suite of Great Expectations"),
+        ({"suite": "unknown.json"}, ConfigError, "'expect_nothing' is not an expectation"),
     ],
 )
 def test_what_is_no_expectation_is_one_line(

@@ -160,8 +160,8 @@ def test_what_a_split_is_like_as_a_whole_is_held_against_the_training_data() -> 
     outcome = validate(splits, checked(Validate, rules | {"severity": {"support": "off"}}, name="test"))
 
     assert [(it.check, it.split) for it in outcome.failures] == [("shape", "tune"), ("names", "gate")]
-    assert "the shapes in tune are 3, 4, 4; wanted are 3, 8, 8" in outcome.failures[0].sentence
-    assert "the classes in gate are cat, fox; wanted are cat, dog" in outcome.failures[1].sentence
+    assert "tune has the shape 3, 4, 4; expected 3, 8, 8" in outcome.failures[0].sentence
+    assert "gate has the classes cat, fox; expected cat, dog" in outcome.failures[1].sentence
 
 
 def test_a_declared_class_that_does_not_occur_is_an_empty_cell_in_every_split() -> None:

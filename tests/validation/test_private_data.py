@@ -16,7 +16,7 @@ from fair_distill.errors import ConfigError
 from fair_distill.files import to_json
 from fair_distill.registry.store import PREDICTIONS_VARIABLE
 from fair_distill.validation.contract import validate
-from fair_distill.validation.ids import ENVIRONMENT, Ids, salt_of
+from fair_distill.validation.ids import ENVIRONMENT, IdFormatter, read_salt
 from fair_distill.workspace import Workspace
 
 SALT = "a secret of sixteen or more"
@@ -26,22 +26,22 @@ RESTRICTED = {"minimum_per_cell": 1, "maximum_imbalance": 100.0, "privacy": "res
 def test_a_salted_id_is_the_keyed_hash_of_it() -> None:
     wanted = hmac.new(SALT.encode(), b"person 7", hashlib.sha256).hexdigest()[:12]
 
-    assert Ids("example", SALT.encode()).shown(["person 7"]) == (wanted,)
-    assert Ids("example", b"another salt, as long").shown(["person 7"]) != (wanted,)
-    assert Ids("pair").shown([10, 9, 9]) == (9, 10)
+    assert IdFormatter("example", SALT.encode()).sample(["person 7"]) == (wanted,)
+    assert IdFormatter("example", b"another salt, as long").sample(["person 7"]) != (wanted,)
+    assert IdFormatter("pair").sample([10, 9, 9]) == (9, 10)
 
 
 def test_the_order_of_salted_ids_tells_nothing_of_the_ids() -> None:
-    salted = Ids("pair", SALT.encode())
+    salted = IdFormatter("pair", SALT.encode())
 
-    assert salted.shown(range(5)) == salted.shown(reversed(range(5))) == tuple(sorted(salted.shown(range(5))))
-    assert salted.named(range(7)) == f"pairs {', '.join(salted.shown(range(7)))} and 2 more"
+    assert salted.sample(range(5)) == salted.sample(reversed(range(5))) == tuple(sorted(salted.sample(range(5))))
+    assert salted.phrase(range(7)) == f"pairs {', '.join(salted.sample(range(7)))} and 2 more"
 
 
 @pytest.mark.parametrize("salt", ["", "too short"])
 def test_no_secret_is_no_salt(salt: str) -> None:
     with pytest.raises(ConfigError, match=rf"{ENVIRONMENT}.*openssl rand -hex 32") as raised:
-        salt_of({ENVIRONMENT: salt})
+        read_salt({ENVIRONMENT: salt})
 
     assert not salt or salt not in str(raised.value)
 
@@ -56,7 +56,7 @@ def test_no_id_and_no_value_of_a_row_is_told() -> None:
     outcome = validate({"train": train, "gate": gate}, rules, salt=SALT.encode())
     written = to_json(outcome.to_dict()).decode()
 
-    name = Ids("pair", SALT.encode()).shown([int(gate.pairs[3])])[0]
+    name = IdFormatter("pair", SALT.encode()).sample([int(gate.pairs[3])])[0]
     assert {it.examples for it in outcome.failures if it.column in ("row.age", "finite")} == {(name,)}
     assert outcome.privacy == "restricted"
     for secret in ("4321", "7000003", SALT):

@@ -48,7 +48,7 @@ def test_sound_rows_are_accepted_and_an_equal_row_in_another_split_is_told() -> 
     assert [(failure.severity, failure.column, failure.count) for failure in found.failures] == [
         ("warn", "pixels_also_in", 1)
     ]
-    assert "1 example in gate with exactly the values of one in 'train'" in found.failures[0].sentence
+    assert "gate has 1 example with exactly the same values as a row in 'train'" in found.failures[0].sentence
 
 
 def test_every_fault_of_a_row_is_found() -> None:
@@ -64,9 +64,9 @@ def test_every_fault_of_a_row_is_found() -> None:
     }
     age, work = said["gate", "row.age"], said["gate", "row.work"]
     assert (age.severity, age.count) == ("warn", 1)  # of real data, a range in another split is no fault
-    assert "1 example in gate whose age is outside" in age.sentence
-    assert "the range in train: 200" in age.sentence
-    assert "whose work is none, or more than one, of its 3 values" in work.sentence
+    assert "gate has 1 example whose age is outside" in age.sentence
+    assert "the range of the training data, 20 to 69: 200" in age.sentence
+    assert "whose work is not exactly one of its 3 values" in work.sentence
 
 
 def test_a_number_outside_the_range_of_the_schema_is_an_error_in_train() -> None:

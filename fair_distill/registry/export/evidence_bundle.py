@@ -56,7 +56,7 @@ def _readme(name: str, number: int, head: str) -> str:
   the verdict, which was computed from the predictions in this archive.
 - `croissant.json`: the same information for catalogues and Croissant readers.
 - `{_FOLDER}/`: a registry with this version and the ledger of all versions up to the entry `{head}`. Run
-  `fair-distill verify {name}@v{number} --registry {_FOLDER}` to check it again. In Python,
+  `fair-distill registry verify {name}@v{number} --registry {_FOLDER}` to check it again. In Python,
   `fair_distill.load("{name}@v{number}", registry="{_FOLDER}")` loads the set.
 """
 

@@ -1,0 +1,94 @@
+"""Measurements of a finished set for its card: group residuals and near copies of training data."""
+
+from dataclasses import replace
+from typing import TypedDict
+
+import numpy as np
+import torch
+
+from fair_distill.audit.near_copies import nearness
+from fair_distill.audit.residuals import diagnose
+from fair_distill.card import Nearness, Residuals
+from fair_distill.config import Candidate, Config, Named
+from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.distillation.alignment import alignment_for
+from fair_distill.distillation.networks import build
+from fair_distill.distillation.sampling import normalisation
+from fair_distill.seeds import torch_generator
+
+# References have no alignment, so their residuals are measured against the targets of COBRA.
+COBRA = Candidate(alignment=Named(name="barycentric"), barycenter=Named(name="mean"))
+
+
+class SetMeasurements(TypedDict):
+    """The fields of the card that are measured."""
+
+    residuals: Residuals
+    nearness: Nearness
+
+
+def measure_set(
+    images: Array,
+    labels: Array,
+    train: GroupedDataset,
+    holdout: GroupedDataset,
+    config: Config,
+    *,
+    candidate: Candidate = COBRA,
+    formation: int,
+    device: torch.device,
+) -> SetMeasurements:
+    """Measure how far a set is from its groups and how near it is to its training data.
+
+    All sets are measured with the same untrained networks. Rows of a table are compared after standardisation,
+    because a column with large units would otherwise dominate the distance.
+
+    Parameters
+    ----------
+    images, labels : the set as it will be published
+    train : the training split; examples of unknown group are left out
+    holdout : the tune split, whose distances to the training data are the yardstick for near copies
+    candidate : alignment and barycenter that define the targets
+    """
+    if not train.known.all():
+        train = train.of_known_groups()
+    normalise = normalisation(train)
+    published, training, unseen = images, train, holdout
+    if train.schema is not None:
+
+        def standardised(rows: Array) -> Array:
+            numbers: Array = normalise.apply(torch.from_numpy(np.array(rows))).numpy()
+            return numbers
+
+        published = standardised(images)
+        training, unseen = (
+            replace(split, images=standardised(split.images), schema=None) for split in (train, holdout)
+        )
+    architecture, generator = config.distill.network, torch_generator(config.seed, "diagnostics")
+    networks = [
+        build(architecture.name, architecture.options, train.shape, len(train.classes), generator, custom=True)
+        for _ in range(config.diagnostics.networks)
+    ]
+    return {
+        "residuals": diagnose(
+            train,
+            images,
+            labels,
+            alignment=alignment_for(train, config.distill, candidate, device=device),
+            formation=formation,
+            normalise=normalise,
+            networks=networks,
+            rows_per_cell=config.diagnostics.rows_per_cell,
+            device=device,
+        ),
+        "nearness": nearness(
+            published,
+            labels,
+            training,
+            unseen,
+            formation=formation,
+            quantile=config.nearness.quantile,
+            holdout_per_class=config.nearness.holdout_per_class,
+            device=device,
+        ),
+    }

@@ -1,0 +1,308 @@
+"""`fair-distill stage`: the commands that DVC runs, one for each stage, and an estimate of what they take."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fair_distill.cli.arguments import (
+    add_checkpoints,
+    add_device,
+    add_json,
+    add_set,
+    open_workspace,
+    today_or_later,
+)
+from fair_distill.cli.data import print_contract
+from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.cli.progress import add_quiet, peak_memory_mb, shown
+from fair_distill.cli.verdicts import add_policy, add_summaries, open_gate, print_verdict, write_summaries
+from fair_distill.text import ABSENT, percent
+
+if TYPE_CHECKING:
+    from fair_distill.card import DatasetCard
+    from fair_distill.registry.manifest import Manifest
+    from fair_distill.stages.estimate import Estimate
+
+
+def add_commands(parser: Parser) -> None:
+    """Add the group and its commands, in the order in which DVC runs them."""
+    stage = parser.add_command("stage", None, "run one stage: prepare, validate, distill, evaluate, …")
+    _add_estimate(stage)
+    _add_data_stages(stage)
+    _add_set_stages(stage)
+    _add_measurements(stage)
+
+
+def _add_estimate(stage: Parser) -> None:
+    command = stage.add_command(
+        "estimate",
+        _estimate,
+        "estimate time and memory of `fair-distill run` on this machine",
+        details="Times a few real steps of each stage and extrapolates.",
+        examples=[
+            ("fair-distill stage estimate", "time and memory of every stage"),
+            ("fair-distill stage estimate --device cuda --json", "the same on a GPU, for a script"),
+        ],
+    )
+    add_device(command)
+    add_json(command)
+
+
+def _add_data_stages(stage: Parser) -> None:
+    command = stage.add_command(
+        "prepare",
+        _prepare,
+        "read the source and write the train, tune and gate splits",
+        examples=[("fair-distill --workspace faces stage prepare", "prepare the splits of another workspace")],
+    )
+    add_quiet(command)
+    command = stage.add_command(
+        "validate",
+        _validate,
+        "check the prepared splits against the data contract",
+        examples=[("fair-distill stage validate --json", "the outcome of the contract, for a script")],
+    )
+    command.add_argument("--docs", type=Path, metavar="DIR", help="also write the outcome as static HTML pages")
+    add_json(command)
+
+
+def _add_set_stages(stage: Parser) -> None:
+    command = stage.add_command(
+        "experts",
+        _experts,
+        "train the expert networks of a candidate (matcher mtt)",
+        examples=[("fair-distill stage experts barycentric --device cuda", "train the experts on a GPU")],
+    )
+    _add_candidate(command)
+    add_device(command)
+    add_quiet(command)
+    command = stage.add_command(
+        "distill",
+        _distill,
+        "distil one candidate",
+        details="If the run is interrupted, the same command continues from the last checkpoint.",
+        examples=[
+            ("fair-distill stage distill barycentric", "distil the candidate 'barycentric'"),
+            (
+                "fair-distill stage distill barycentric --checkpoints s3://bucket/runs",
+                "store checkpoints where another machine can continue",
+            ),
+        ],
+    )
+    _add_candidate(command)
+    command.add_argument(
+        "--checkpoint-every", type=int, default=50, metavar="STEPS", help="steps between checkpoints (default: 50)"
+    )
+    add_device(command)
+    add_quiet(command)
+    command = stage.add_command(
+        "references",
+        _references,
+        "select one reference set of real examples",
+        examples=[("fair-distill stage references balanced", "select equally many real images of each group")],
+    )
+    command.add_argument("reference", help="a name under references in params.yaml")
+    stage.add_command(
+        "project",
+        _project,
+        "project all sets and their groups onto two dimensions, for the report",
+        examples=[("fair-distill stage project", "write the points that the report plots")],
+    )
+
+
+def _add_measurements(stage: Parser) -> None:
+    command = stage.add_command(
+        "evaluate",
+        _evaluate,
+        "train networks on a set and predict the gate split",
+        examples=[("fair-distill stage evaluate barycentric --quiet", "evaluate without a progress bar")],
+    )
+    add_set(command)
+    add_checkpoints(command)
+    add_device(command)
+    add_quiet(command)
+    command = stage.add_command(
+        "judge",
+        _judge,
+        "write the verdict on a set; exit with code 0 whatever the verdict",
+        examples=[("fair-distill stage judge barycentric --markdown gate.md", "with a summary for a pull request")],
+    )
+    add_set(command)
+    add_policy(command, environment=False)
+    add_summaries(command)
+
+
+def _add_candidate(command: Parser) -> None:
+    command.add_argument("candidate", help="a name under candidates in params.yaml")
+    add_checkpoints(command)
+
+
+def _estimate(arguments: Arguments) -> None:
+    from fair_distill.stages.estimate import Meters, estimate_run
+
+    workspace, config = open_workspace(arguments)
+    meters = Meters(time.monotonic, peak_memory_mb)
+    estimates = list(estimate_run(workspace, config, device=arguments.device, meters=meters))
+    total = sum(row.seconds for row in estimates)
+    if arguments.json:
+        print_json({"stages": [asdict(row) for row in estimates], "seconds": total})
+        return
+    on_device = any(row.device_memory_mb is not None for row in estimates)
+    print_table(
+        f"{config.dataset}: about {duration(total)} on {arguments.device}, one stage after the other",
+        ["stage", "set", "time", "memory", *(["device memory"] if on_device else [])],
+        [_estimate_row(row, on_device=on_device) for row in estimates],
+        text_columns=["set"],
+    )
+    print_line("Not included: the start-up of DVC, and validate, project and judge, which take a few seconds each.")
+
+
+def _estimate_row(row: "Estimate", *, on_device: bool) -> list[str]:
+    cells = [row.stage, row.set, duration(row.seconds), f"{row.memory_mb:,.0f} MB"]
+    if on_device:
+        cells.append(ABSENT if row.device_memory_mb is None else f"{row.device_memory_mb:,.0f} MB")
+    return cells
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as text, with no more digits than an estimate has."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _prepare(arguments: Arguments) -> None:
+    from fair_distill.stages.prepare import prepare_splits
+
+    workspace, config = open_workspace(arguments)
+    with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
+        splits = prepare_splits(workspace, config, progress=progress)
+    for name, dataset in splits.items():
+        examples = "images" if dataset.schema is None else "rows"
+        print_line(
+            f"{name}: {len(dataset):,} {examples}, {len(dataset.classes)} classes × {len(dataset.groups)} groups, "
+            f"{dataset.counts.min():,} to {dataset.counts.max():,} per cell"
+        )
+    _print_missing_cells(splits["train"].missing_cells)
+
+
+def _print_missing_cells(actions: Mapping[str, Any]) -> None:
+    for label, counts in actions.get("drop_class", {}).items():
+        print_line(
+            f"dropped: class {label!r} with {sum(counts.values()):,} examples; a split has no example of a group"
+        )
+    for name, groups in actions.get("merge", {}).items():
+        print_line(f"merged: groups {', '.join(groups)} into group {name!r}")
+
+
+def _validate(arguments: Arguments) -> None:
+    from fair_distill.stages.validate import validate_splits
+
+    outcome = validate_splits(*open_workspace(arguments), os.environ, pages=arguments.docs)
+    if arguments.json:
+        print_json(outcome)
+        return
+    print_contract(outcome)
+    if arguments.docs is not None:
+        print_line(f"pages: {arguments.docs / 'index.html'}")
+
+
+def _experts(arguments: Arguments) -> None:
+    from fair_distill.stages.experts import train_candidate_experts
+
+    with shown("experts", arguments.candidate, quiet=arguments.quiet) as progress:
+        count = train_candidate_experts(
+            *open_workspace(arguments),
+            arguments.candidate,
+            device=arguments.device,
+            checkpoints=arguments.checkpoints,
+            stopping=_sigterm_received(),
+            progress=progress,
+        )
+    print_line(f"{arguments.candidate}: {count:,} experts")
+
+
+def _distill(arguments: Arguments) -> None:
+    from fair_distill.stages.distill import distill_candidate
+
+    with shown("distill", arguments.candidate, quiet=arguments.quiet) as progress:
+        manifest = distill_candidate(
+            *open_workspace(arguments),
+            arguments.candidate,
+            device=arguments.device,
+            checkpoints=arguments.checkpoints,
+            every=arguments.checkpoint_every,
+            stopping=_sigterm_received(),
+            image=os.environ.get("FAIR_DISTILL_IMAGE"),
+            progress=progress,
+        )
+    size = f"{manifest.card.examples:,} {_unit(manifest.card)}"
+    print_line(f"{arguments.candidate}: {size}, version {manifest.version[:12]}")
+    _print_near_copies(arguments.candidate, manifest)
+
+
+def _sigterm_received() -> Callable[[], bool]:
+    """Handle SIGTERM as a request to stop, and return a function that says whether it was received."""
+    received = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: received.set())
+    return received.is_set
+
+
+def _references(arguments: Arguments) -> None:
+    from fair_distill.stages.references import select_reference
+
+    manifest = select_reference(*open_workspace(arguments), arguments.reference)
+    print_line(f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}")
+    _print_near_copies(arguments.reference, manifest)
+
+
+def _unit(card: "DatasetCard") -> str:
+    return "images" if card.schema is None else "rows"
+
+
+def _print_near_copies(name: str, manifest: "Manifest") -> None:
+    if manifest.card.nearness is not None:
+        print_line(f"{name}: {manifest.card.nearness.sentence()}")
+
+
+def _project(arguments: Arguments) -> None:
+    from fair_distill.stages.project import project_sets
+
+    print_line(f"{project_sets(*open_workspace(arguments)):,} points")
+
+
+def _evaluate(arguments: Arguments) -> None:
+    from fair_distill.gate.metrics import TABLE_COLUMNS
+    from fair_distill.stages.evaluate import evaluate_set
+
+    with shown("evaluate", arguments.set, quiet=arguments.quiet) as progress:
+        report = evaluate_set(
+            *open_workspace(arguments),
+            arguments.set,
+            device=arguments.device,
+            checkpoints=arguments.checkpoints,
+            progress=progress,
+        )
+    for network, metrics in report.items():
+        figures = ", ".join(f"{title} {percent(metrics[name], unit='')}" for name, title in TABLE_COLUMNS.items())
+        print_line(f"{arguments.set}, {network}: {figures}")
+
+
+def _judge(arguments: Arguments) -> None:
+    from fair_distill.config import load_floor
+    from fair_distill.stages.judge import judge_set
+
+    workspace, config = open_gate(arguments)
+    floor = load_floor(arguments.policy_floor) if arguments.policy_floor else None
+    now = today_or_later(arguments) if arguments.now else None
+    verdict = judge_set(workspace, config, arguments.set, floor=floor, now=now)
+    print_verdict(arguments, verdict)
+    write_summaries(arguments, verdict)

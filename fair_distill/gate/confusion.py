@@ -1,0 +1,154 @@
+"""Counts of predictions per group, true class and predicted class, and the rates that are quotients of them.
+
+Axes: G groups, C true classes, K = C predicted classes, R rates. A rate without examples is NaN: it is undefined, and
+neither 0 nor 1. This module needs numpy only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fair_distill.errors import DataError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The probability of a prediction among the examples of some true classes, as class indices.
+
+    Attributes
+    ----------
+    true_classes : the classes whose examples are counted
+    predicted : the predicted class; None counts correct predictions of any class
+    """
+
+    true_classes: tuple[int, ...]
+    predicted: int | None
+
+    def sentence(self, classes: Sequence[str]) -> str:
+        """Return the predicted event in words, with the names of the classes."""
+        if self.predicted is None:
+            return "the class is predicted right"
+        name = classes[self.predicted]
+        if len(self.true_classes) == len(classes):
+            return f"class {name!r} is predicted"
+        if self.predicted not in self.true_classes:
+            single = len(self.true_classes) == 1
+            true = f"class {classes[self.true_classes[0]]!r}" if single else "another class"
+            return f"{true} is taken for {name!r}"
+        return f"class {name!r} is recognised"
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Counts (G, C, K) with the names of their axes. Counts are fractions if several seeds are averaged.
+
+    Attributes
+    ----------
+    confidence : sum of the probabilities of the predicted classes, (G, C); None if the probabilities are unknown
+    """
+
+    counts: Floats
+    groups: tuple[str, ...]
+    classes: tuple[str, ...]
+    confidence: Floats | None = None
+
+    @property
+    def support(self) -> Floats:
+        """The number of examples per group and true class, (G, C)."""
+        return self.counts.sum(axis=2)
+
+    @property
+    def rates(self) -> Floats:
+        """P(predicted k | true c, group g), (G, C, K); NaN in an empty cell."""
+        return _quotients(self.counts, self.support[:, :, None])
+
+    @property
+    def recalls(self) -> Floats:
+        """P(predicted c | true c, group g), (G, C): the true positive rate of each cell."""
+        return np.diagonal(self.rates, axis1=1, axis2=2)
+
+    def rates_of_groups(self, rates: Sequence[Rate]) -> Floats:
+        """Return each rate in each group, (R, G); NaN where a group has no examples of the true classes."""
+        return _quotients(*self.counts_of(rates))
+
+    def counts_of(self, rates: Sequence[Rate]) -> tuple[Floats, Floats]:
+        """Return the numerators and the denominators of rates in each group, two arrays (R, G)."""
+        support = self.support
+        if all(len(rate.true_classes) == 1 for rate in rates):  # the common case needs an index and no sum
+            true = [rate.true_classes[0] for rate in rates]
+            predicted = [c if rate.predicted is None else rate.predicted for c, rate in zip(true, rates, strict=True)]
+            return self.counts[:, true, predicted].T, support[:, true].T
+        return (
+            np.stack([self._matching(rate) for rate in rates]),
+            np.stack([support[:, list(rate.true_classes)].sum(axis=1) for rate in rates]),
+        )
+
+    def _matching(self, rate: Rate) -> Floats:
+        true = list(rate.true_classes)
+        if rate.predicted is None:
+            return np.asarray(self.counts[:, true, true].sum(axis=1))
+        return np.asarray(self.counts[:, true, rate.predicted].sum(axis=1))
+
+    def empty_cell(self) -> str | None:
+        """Return a sentence that names the first empty cell, or None."""
+        empty = np.argwhere(self.support == 0)
+        if not len(empty):
+            return None
+        g, c = empty[0]
+        return f"class {self.classes[c]!r} has no examples of group {self.groups[g]!r} to measure on"
+
+    def empty_group(self) -> str | None:
+        """Return a sentence that names the first group without examples, or None."""
+        empty = np.flatnonzero(self.support.sum(axis=1) == 0)
+        return f"group {self.groups[empty[0]]!r} has no examples to measure on" if len(empty) else None
+
+
+def _quotients(numerator: Floats, denominator: Floats) -> Floats:
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+def confusion(
+    labels: Ints,
+    group_indices: Ints,
+    predicted: Ints,
+    *,
+    classes: Sequence[str],
+    groups: Sequence[str],
+    probability: NDArray[np.floating] | None = None,
+) -> Confusion:
+    """Count predictions per group and true class, and sum their probabilities if there are any.
+
+    Raises
+    ------
+    DataError
+        If a label, group or prediction is outside the range of its names.
+    """
+    n_classes, n_groups = len(classes), len(groups)
+    for name, column, size in (
+        ("label", labels, n_classes),
+        ("group", group_indices, n_groups),
+        ("prediction", predicted, n_classes),
+    ):
+        if len(column) and not (0 <= column.min() and column.max() < size):
+            raise DataError(f"a {name} is outside 0 to {size - 1}")
+    cells = group_indices * n_classes + labels
+    counts = np.bincount(cells * n_classes + predicted, minlength=n_groups * n_classes**2).astype(np.float64)
+    confidence: Floats | None = None
+    if probability is not None:
+        sums = np.bincount(cells, probability.astype(np.float64), minlength=n_groups * n_classes)
+        confidence = sums.astype(np.float64).reshape(n_groups, n_classes)
+    return Confusion(counts.reshape(n_groups, n_classes, n_classes), tuple(groups), tuple(classes), confidence)
+
+
+def mean_confusion(confusions: Sequence[Confusion]) -> Confusion:
+    """Return the mean counts of several seeds. On one test set this averages the rates."""
+    first = confusions[0]
+    known = [c.confidence for c in confusions if c.confidence is not None]
+    confidence = np.mean(known, axis=0) if len(known) == len(confusions) else None
+    return Confusion(np.mean([c.counts for c in confusions], axis=0), first.groups, first.classes, confidence)

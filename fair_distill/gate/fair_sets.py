@@ -1,0 +1,137 @@
+"""Simulated sets without any gap, for `gate plan`: their bounds on the cells of a real split at an assumed accuracy.
+
+Axes: R simulated sets, J rates or differences, S seeds, C classes, G groups.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fair_distill.gate.bounds import Contrasts, Score, bend
+from fair_distill.gate.comparisons import Side, Sides
+from fair_distill.gate.confusion import Floats, Ints, Rate
+
+# A cell that never limits a bound: the scatter of seeds about a rate is known exactly in the simulation.
+_UNLIMITED = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The independent examples of a gate split per class and group, (C, G).
+
+    Attributes
+    ----------
+    paired : whether every pair has one example of each group
+    marginals : the cells of coarser groups, by the attributes that define them
+    """
+
+    counts: Ints
+    paired: bool
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    marginals: Mapping[tuple[str, ...], "Cells"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Properties of the sets that are simulated.
+
+    Attributes
+    ----------
+    accuracy : of every cell; wrong predictions are spread evenly over the other classes
+    seed_sd : standard deviation over seeds of a difference between two groups
+    agreement : correlation of two predictions for one pair, or of two sets for one example
+    """
+
+    accuracy: float
+    seeds: int
+    seed_sd: float
+    agreement: float = 0.5
+
+
+class FairSets:
+    """R fair sets as the gate would measure them: binomial scatter of examples and normal scatter of seeds.
+
+    Parameters
+    ----------
+    rng : None for one ideal set whose measured rates equal the true ones
+    draws : R, the number of sets
+    """
+
+    def __init__(self, cells: Cells, assumed: Assumptions, rng: np.random.Generator | None, draws: int) -> None:
+        self.cells, self.assumed, self.rng, self.draws = cells, assumed, rng, draws
+
+    def sizes(self, rates: Sequence[Rate]) -> Ints:
+        """Return the independent examples of each rate in each group, (rates, G)."""
+        return np.stack([self.cells.counts[list(rate.true_classes)].sum(axis=0) for rate in rates])
+
+    def true_rates(self, rates: Sequence[Rate]) -> Floats:
+        """Return the value of each rate at the assumed accuracy, the same in all groups, (rates,)."""
+        accuracy = self.assumed.accuracy
+        wrong = (1 - accuracy) / (len(self.cells.classes) - 1)
+        # The share of examples whose true class is the predicted one; they are predicted right with `accuracy`.
+        shares = [
+            1.0
+            if rate.predicted is None
+            else self.cells.counts[rate.predicted].sum() * (rate.predicted in rate.true_classes) / size.sum()
+            for rate, size in zip(rates, self.sizes(rates), strict=True)
+        ]
+        return np.array([share * accuracy + (1 - share) * wrong for share in shares])
+
+    def levels(self, rates: Sequence[Rate], sides: Sequence[Side]) -> Contrasts:
+        """Return each rate on each side, J = rates × sides."""
+        by_group = self.sizes(rates)
+        # One pair is one piece of evidence, so groups of a paired split add nothing to each other.
+        sizes = np.stack(
+            [by_group[:, list(side[:1] if self.cells.paired else side)].sum(axis=1) for side in sides], axis=1
+        ).ravel()
+        drawn = self._shares(sizes, np.repeat(self.true_rates(rates), len(sides)))
+        seeds = self._seeds(drawn, 1 / np.sqrt(2))
+        return Contrasts(self._score(drawn, None, sizes), None, seeds, bend(seeds, np.array(_UNLIMITED)))
+
+    def uplift(self) -> Contrasts:
+        """Return the difference in accuracy between two sets on the same examples, J = 1."""
+        sizes = np.full(1, self.cells.counts.sum())
+        return self._of_pairs(sizes, np.full(1, self.assumed.accuracy))
+
+    def differences(self, rates: Sequence[Rate], sides: Sides) -> Contrasts:
+        """Return the difference of each rate between each pair of sides, J = rates × sides."""
+        by_group = self.sizes(rates)
+        first = np.stack([by_group[:, list(a)].sum(axis=1) for a, _ in sides], axis=1).ravel()
+        second = np.stack([by_group[:, list(b or ())].sum(axis=1) for _, b in sides], axis=1).ravel()
+        true = np.repeat(self.true_rates(rates), len(sides))
+        if self.cells.paired:
+            return self._of_pairs(first, true)
+        drawn = self._shares(first, true), self._shares(second, true)
+        return Contrasts(
+            self._score(drawn[0], None, first),
+            self._score(drawn[1], None, second),
+            self._seeds(drawn[0] - drawn[1], 1.0),
+        )
+
+    def _of_pairs(self, sizes: Ints, true: Floats) -> Contrasts:
+        """Return differences between two predictions for each example or pair: only discordant ones count."""
+        discordant = true * (1 - true) * (1 - self.assumed.agreement)
+        if self.rng is None:
+            up = down = np.broadcast_to(discordant, (1, len(true)))
+        else:
+            differ = self.rng.binomial(sizes, 2 * discordant, (self.draws, len(true)))
+            up = self.rng.binomial(differ, 0.5) / sizes
+            down = differ / sizes - up
+        return Contrasts(self._score(up, down, sizes), None, self._seeds(up - down, 1.0))
+
+    def _shares(self, sizes: Ints, true: Floats) -> Floats:
+        if self.rng is None:
+            return np.broadcast_to(true, (1, len(true)))
+        return np.asarray(self.rng.binomial(sizes, true, (self.draws, len(true))) / sizes)
+
+    def _score(self, positive: Floats, negative: Floats | None, sizes: Ints) -> Score:
+        effective = np.broadcast_to(sizes, positive.shape).astype(float)
+        return Score(positive, negative, effective, np.maximum(effective - 1, 0))
+
+    def _seeds(self, value: Floats, scatter: float) -> Floats:
+        shape = (*value.shape, self.assumed.seeds)
+        sd = scatter * self.assumed.seed_sd
+        noise = np.zeros(shape) if self.rng is None else self.rng.normal(0, 1, shape) * sd
+        return np.asarray(value[..., None] + noise)

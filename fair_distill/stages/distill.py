@@ -1,0 +1,130 @@
+"""Stage `distill`: distil one candidate."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fair_distill.config import Candidate, Config
+from fair_distill.distilled_set import DistilledSet
+from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
+from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, Manifest, write_version
+from fair_distill.stages.device import machine_provenance, peak_memory_mb, torch_device
+from fair_distill.stages.experts import expert_folder
+from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
+from fair_distill.stages.set_record import group_label_record, make_card, make_manifest, set_params, training_recipe
+from fair_distill.stages.training_data import read_training_data
+from fair_distill.stages.validate import data_provenance, read_validation
+from fair_distill.workspace import Workspace
+
+
+def distill_candidate(
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    device: str = "cpu",
+    checkpoints: str | None = None,
+    every: int = 50,
+    stopping: Callable[[], bool] = lambda: False,
+    image: str | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> Manifest:
+    """Distil one candidate; write the set, its manifest, its losses and its picture.
+
+    Parameters
+    ----------
+    checkpoints : folder or s3:// address of checkpoints, from which an interrupted run resumes; default .checkpoints
+    every : number of steps between checkpoints
+    stopping : called after every step; if it returns True, the run saves a checkpoint and stops
+    image : digest of the container image, recorded in the provenance
+    """
+    from fair_distill.audit.measurements import measure_set
+    from fair_distill.data.split_file import read_split
+    from fair_distill.distillation.checkpoint import CheckpointFolder
+    from fair_distill.distillation.loop import Streams, optimise
+    from fair_distill.distillation.sampling import Normalisation
+    from fair_distill.report.grid import blank_png, grid_png
+
+    candidate, formation = config.candidate(name), config.distill.formation
+    validation = read_validation(workspace)
+    torch_dev = torch_device(device, threads=config.threads)
+    resolved = read_training_data(workspace, config, torch_dev)
+    train = resolved.dataset
+    tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
+    source = sha256(workspace.split("train"))
+    # Recorded before the run: the files of custom components may change while it lasts.
+    params = set_params(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump())
+    machine = machine_provenance(config, device)
+    checkpoint = CheckpointFolder(
+        checkpoints or workspace.checkpoints,
+        _checkpoint_key(config, candidate, source=source, machine=machine),
+        every=every,
+        stopping=stopping,
+    )
+    trajectories = expert_folder(workspace, config, name, source=source)
+    recipe = training_recipe(config, train, formation)
+
+    def report(step: int, steps: int, loss: float) -> None:
+        images = config.distill.real_per_class * len(train.classes)
+        progress(StageProgress(step, steps, loss, images, peak_memory_mb(torch_dev)))
+
+    result = optimise(
+        train,
+        config.distill,
+        candidate,
+        normalise=Normalisation(recipe.mean, recipe.std),
+        streams=Streams.from_seed(config.seed),  # the same for every candidate: equal starting images and batches
+        device=torch_dev,
+        trajectories=trajectories,
+        checkpoints=checkpoint,
+        progress=report,
+    )
+    measured = measure_set(
+        result.images, result.labels, train, tune, config, candidate=candidate, formation=formation, device=torch_dev
+    )
+    card = make_card(
+        config,
+        train,
+        name=name,
+        kind="distilled",
+        examples=len(result.labels),
+        formation=formation,
+        diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1], **result.learned},
+        group_labels=group_label_record(config.distill, candidate, resolved),
+        **measured,
+    )
+    distilled = DistilledSet(result.images, result.labels, card)
+    files = {SET_FILE: distilled.to_parquet()}
+    manifest = make_manifest(config, card, files, params=params, source=source)
+    provenance = machine | ({"image": image} if image else {}) | data_provenance(validation)
+    provenance |= _extension_note(config, candidate)
+    # A distilled image may resemble the images that it was distilled from.
+    picture = blank_png() if validation.get("privacy") == "restricted" else grid_png(distilled)
+
+    write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
+    write_bytes(workspace.grid(name), picture)
+    write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
+    write_version(workspace.set(name), manifest, files)
+    checkpoint.done()
+    return manifest
+
+
+def _checkpoint_key(config: Config, candidate: Candidate, *, source: str, machine: dict[str, Any]) -> str:
+    """Return the digest of everything that the images depend on, and of nothing else.
+
+    A run with another evaluation recipe therefore resumes from the same checkpoints. The machine is part of the key:
+    half a run here and half on a machine with other rounding would give a set that neither machine reproduces.
+    """
+    from fair_distill.plugins import custom_source_digests
+
+    inputs = config.model_dump(include={"engine", "seed", "threads", "distill"})
+    inputs |= {"candidate": candidate.model_dump(), "source": source, "where": machine}
+    custom = custom_source_digests(inputs)
+    return sha256(to_json(inputs | ({"own": custom} if custom else {})))
+
+
+def _extension_note(config: Config, candidate: Candidate) -> dict[str, str]:
+    """Return a note for the provenance if the method goes beyond its paper."""
+    from fair_distill.distillation.matchers.mtt import DERIVED
+
+    extended = config.distill.matcher.name == "mtt" and candidate.alignment.name != "pooled"
+    return {"derived": DERIVED} if extended else {}

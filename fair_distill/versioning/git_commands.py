@@ -1,0 +1,120 @@
+"""The git commands that change a repository or describe a checkout.
+
+To read files of a commit from a stranger, use `git_objects`: it runs no filters and no hooks.
+"""
+
+import configparser
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.text import without_secrets
+
+CACHE = "FAIR_DISTILL_DVC_CACHE"
+
+
+def clone_workspace(repository: str, folder: Path, *, revision: str | None = None) -> Path:
+    """Clone the repository of a workspace into `folder`, configure DVC for a run there, and return the folder.
+
+    All clones on one machine share a DVC cache, so that no run repeats a stage that another run has finished: the
+    folder in FAIR_DISTILL_DVC_CACHE, or else the cache of the repository if it is a local folder. Relative paths of
+    DVC remotes keep their meaning. A clone of a local folder pushes to the folder's own remote.
+
+    Parameters
+    ----------
+    repository : a path or URL that git can clone
+    revision : a commit, tag or branch; without it, the default branch
+
+    Raises
+    ------
+    ConfigError
+        If git cannot clone it. The message quotes git, without passwords in URLs.
+    """
+    run_git(Path(), "clone", "--quiet", repository, str(folder), fault=f"cannot clone {without_secrets(repository)}")
+    if revision:
+        run_git(folder, "checkout", "--quiet", revision, fault=f"{without_secrets(repository)} has no {revision}")
+    local = Path(repository).absolute()
+    if local.is_dir():
+        upstream = git_output(local, "remote", "get-url", "origin")
+        if upstream:
+            run_git(folder, "remote", "set-url", "origin", upstream, fault="cannot set the remote of the clone")
+        elif git_output(local, "rev-parse", "--is-bare-repository") != "true":
+            run_git(folder, "remote", "remove", "origin", fault="cannot remove the remote of the clone")
+    cache = os.environ.get(CACHE) or (local / ".dvc" / "cache" if local.is_dir() else None)
+    _configure_dvc(folder, cache, local if local.is_dir() else None)
+    if local.is_dir():
+        # The next run has another clone, and continues with the checkpoints and the downloaded data of this one.
+        for name in (".checkpoints", ".cache/prepare"):
+            shared = local / name
+            shared.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).symlink_to(shared)
+    return folder
+
+
+def ensure_repository(folder: Path) -> bool:
+    """Run `git init` in a folder unless it is in a repository, which DVC requires; return whether it was run."""
+    if git_output(folder, "rev-parse", "--git-dir") is not None:
+        return False
+    run_git(folder, "init", "--quiet", fault=f"cannot create a git repository in {folder}", kind=FairDistillError)
+    return True
+
+
+def revision(workspace: Path) -> str | None:
+    """Return the git commit of a workspace, followed by "+" if tracked files were changed; None outside git."""
+    commit = git_output(workspace, "rev-parse", "HEAD")
+    changed = commit and git_output(workspace, "status", "--porcelain", "--untracked-files=no")
+    return commit and commit + ("+" if changed else "")
+
+
+def git_output(workspace: Path, *arguments: str) -> str | None:
+    """Return what a git command prints; None if it fails, or if git is not installed."""
+    result = _git(workspace, *arguments)
+    return result.stdout.strip() if result is not None and result.returncode == 0 else None
+
+
+def run_git(workspace: Path, *arguments: str, fault: str, kind: type[FairDistillError] = ConfigError) -> None:
+    """Run a git command.
+
+    Parameters
+    ----------
+    fault : the beginning of the error message
+    kind : the exception to raise if git fails; without git it is ConfigError
+    """
+    result = _git(workspace, *arguments)
+    if result is None:
+        raise ConfigError(f"{fault}: git is not installed; install git")
+    if result.returncode != 0:
+        raise kind(f"{fault}: {without_secrets(' '.join(result.stderr.split()))[:300]}")
+
+
+def _git(workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    command = ["git", "-C", str(workspace), *arguments]
+    # A run without a terminal would wait for ever if git asked for a password.
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except FileNotFoundError:
+        return None
+
+
+def _configure_dvc(clone: Path, cache: Path | str | None, origin: Path | None) -> None:
+    """Write the clone's .dvc/config.local. It is written as text, because `dvc config` takes two seconds to start."""
+    lines = [f"[cache]\n    dir = {Path(cache).absolute()}"] if cache else []
+    if origin is not None:
+        for name, url in _remotes(clone / ".dvc" / "config").items():
+            if "://" not in url and not Path(url).is_absolute():
+                lines.append(f"['remote \"{name}\"']\n    url = {(origin / '.dvc' / url).resolve()}")
+    local = clone / ".dvc" / "config.local"
+    if local.parent.is_dir() and lines:
+        local.write_text("\n".join(lines) + "\n")
+
+
+def _remotes(config: Path) -> dict[str, str]:
+    """Return the URLs of the DVC remotes in a configuration file, by name."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(config)
+    matches = ((re.fullmatch(r"'?remote \"(.+)\"'?", section), section) for section in parser.sections())
+    return {match[1]: parser[section].get("url", "") for match, section in matches if match}

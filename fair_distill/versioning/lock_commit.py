@@ -1,0 +1,60 @@
+"""The commit of dvc.lock after a run, and its push."""
+
+from dataclasses import dataclass
+
+from fair_distill.versioning.dvc_commands import Dvc, Stopped
+from fair_distill.versioning.git_commands import git_output, run_git
+
+# Other runs may push first. After this number of attempts the task fails and is retried later.
+_PUSHES = 5
+
+
+@dataclass(frozen=True)
+class LockCommit:
+    """The commit that contains dvc.lock.
+
+    Attributes
+    ----------
+    unpushed : why the commit was not pushed; None if it was
+    """
+
+    commit: str
+    unpushed: str | None
+
+
+def commit_lock(dvc: Dvc, *, message: str) -> LockCommit | None:
+    """Commit dvc.lock, push the data and then the commit, if there are remotes; return None if nothing changed.
+
+    The data are pushed first, so that a published lock never names data that are missing. If another run pushed
+    first, this commit is rebased and pushed again. If both changed the same stages, this commit stays unpushed; its
+    results remain in the DVC cache.
+
+    Raises
+    ------
+    Stopped
+        If data or commit cannot be pushed for another reason.
+    """
+    workspace = dvc.workspace
+    run_git(workspace, "add", "dvc.lock", fault="cannot add dvc.lock")
+    has_author = git_output(workspace, "config", "user.email")
+    author = () if has_author else ("-c", "user.name=fair-distill", "-c", "user.email=")
+    if git_output(workspace, "diff", "--cached", "--quiet") is None:
+        dvc.push(say=lambda line: None)
+        run_git(workspace, *author, "commit", "--quiet", "-m", message, fault="cannot commit dvc.lock")
+    elif not git_output(workspace, "log", "--format=%H", "@{upstream}..HEAD"):
+        # There is no commit left over from a push that failed.
+        return None
+    commit = git_output(workspace, "rev-parse", "HEAD") or ""
+    branch = git_output(workspace, "symbolic-ref", "--short", "HEAD")
+    if not git_output(workspace, "remote"):
+        return LockCommit(commit, "the repository has no git remote")
+    if not branch:
+        return LockCommit(commit, "the run used a commit, not a branch")
+    for _ in range(_PUSHES):
+        if git_output(workspace, "push", "--quiet", "origin", branch) is not None:
+            return LockCommit(git_output(workspace, "rev-parse", "HEAD") or commit, None)
+        run_git(workspace, "fetch", "--quiet", "origin", branch, fault="cannot push or fetch", kind=Stopped)
+        if git_output(workspace, *author, "rebase", "--quiet", "FETCH_HEAD") is None:
+            run_git(workspace, "rebase", "--abort", fault="cannot undo a rebase")
+            return LockCommit(commit, f"origin/{branch} has a different dvc.lock now")
+    raise Stopped(f"cannot push dvc.lock: other runs changed origin/{branch} {_PUSHES} times")
