@@ -30,7 +30,7 @@ from fair_distill.workspace import Workspace  # noqa: E402
 FLOW = """
 import sys, time
 from prefect import flow
-from tasks.fan_out import evaluate_everywhere
+from tasks.fan_out import evaluate_on_cluster
 from tasks.placement import task_runner
 from tasks.workspace import open_clone
 
@@ -40,7 +40,7 @@ def fan_out(repository):
         clone.dvc.repro("references", say=print)
         clone.dvc.repro("distill", say=print)
         began = time.perf_counter()
-        evaluate_everywhere(clone)
+        evaluate_on_cluster(clone)
         print("SECONDS", time.perf_counter() - began)
 
 fan_out(sys.argv[1])

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from load import BUCKET, bucket
 
+from benchmarks.load import BUCKET, bucket
 from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.entry import Entry, entry_key
 from fair_distill.registry.ledger import read_ledger
@@ -38,7 +39,7 @@ ACTS = {
     "load": "from fair_distill import load; load(f'{NAME}@production', registry=url)",
     "promote": "promote(open_registry(url), package(3))",
     "rollback": (
-        "retraction.rollback(open_registry(url), NAME, 'production', reason='worse', who='ada', now=NOW, nonce='back')"
+        "retraction.rollback(open_registry(url), NAME, 'production', reason='worse', actor=Actor('ada', NOW, 'back'))"
     ),
 }
 CHILD = """
@@ -47,6 +48,7 @@ from collections import Counter
 import botocore.client
 from small_registry import NAME, NOW, package, promote
 from fair_distill.registry import client, retraction
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.store import open_registry
 from fair_distill.storage import s3
 
@@ -89,7 +91,7 @@ def fill(url: str, prefix: str, client: Any, entries: int) -> None:
         contents[f"{prefix}/{entry_key(NAME, number)}"] = last.to_json()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1]), contents.items()))
-    reserve(open_registry(url), NAME, package_version(0), sha256(b"the last split"), who="ada", now=NOW, nonce="last")
+    reserve(open_registry(url), NAME, package_version(0), sha256(b"the last split"), actor=Actor("ada", NOW, "last"))
 
 
 def package_version(number: int) -> str:

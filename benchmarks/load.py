@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
+from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import reserve
 from fair_distill.registry.store import open_registry
 
@@ -65,7 +66,7 @@ def fill(url: str, entries: int) -> None:
     store, made = open_registry(url), package(1, examples=100, shape=(3, 32, 32))
     for number in range(entries - 4):
         split = sha256(b"split %d" % number)
-        reserve(store, NAME, made.version, split, fresh="", who="ada", now=NOW, nonce=str(number))
+        reserve(store, NAME, made.version, split, fresh="", actor=Actor("ada", NOW, str(number)))
     ship(store, made)
 
 

@@ -1,6 +1,7 @@
 """Distil group-labelled data towards the barycenter of its groups; gate, version and load the result.
 
-`load` needs the light install only; `distill` and `train` need torch. Both are imported when first asked for.
+`load` and `look_up` need only the light installation; `distill` and `train` need torch. Every name is imported when it
+is first used.
 """
 
 from importlib import import_module
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupedDataset", "distill", "load", "look_up", "train"]
 
-_HOMES = {
+_LOCATIONS = {
     "GroupedDataset": ("fair_distill.data.grouped_dataset", "GroupedDataset"),
     "distill": ("fair_distill.distillation.api", "distill"),
     "load": ("fair_distill.registry.client", "load"),
@@ -28,7 +29,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("fair-distill")
-    if name not in _HOMES:
+    if name not in _LOCATIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
+    module, attribute = _LOCATIONS[name]
     return getattr(import_module(module), attribute)

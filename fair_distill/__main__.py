@@ -1,4 +1,4 @@
-"""What `fair-distill` and `python -m fair_distill` run."""
+"""The entry point of `fair-distill` and of `python -m fair_distill`."""
 
 import gc
 import sys
@@ -7,7 +7,10 @@ from fair_distill.cli import main
 
 
 def run() -> int:
-    """Run the command line, and end without a last look for garbage among all that torch has loaded: a second."""
+    """Run the command line and return its exit code.
+
+    At exit, Python collects garbage among all objects of torch, which takes a second. `gc.freeze` prevents that.
+    """
     code = main()
     gc.freeze()
     return code

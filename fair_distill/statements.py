@@ -124,9 +124,7 @@ def signer(path: Path) -> Signer:
     except (ValueError, TypeError) as error:
         raise ConfigError(f"the signing key {path} is not a private key in PEM without a password: {error}") from None
     if not isinstance(private, Ed25519PrivateKey):
-        raise ConfigError(
-            f"the signing key {path} is not an ed25519 key; run `fair-distill registry keygen FILE`"
-        )
+        raise ConfigError(f"the signing key {path} is not an ed25519 key; run `fair-distill registry keygen FILE`")
     key = library.CryptoSigner(private)
 
     def sign(statement: Statement) -> bytes:

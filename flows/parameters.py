@@ -1,6 +1,6 @@
-"""What flows ask for, checked before a run starts.
+"""Types of the flows' parameters. Prefect checks them before a run starts.
 
-The help that Prefect's form shows comes from a flow's docstring, which Prefect reads in Google's form and no other.
+Prefect's form takes its help texts from the docstring of a flow, which must therefore be in Google's format.
 """
 
 from typing import Annotated, Literal
@@ -9,9 +9,9 @@ from pydantic import Field
 
 Stage = Literal["prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge"]
 
-# A path from / or ., what has no "@" in it, or a user of ssh's, where what is before an "@" is never a secret: over
-# https it may be a token. After a "?" only the endpoint of an S3 server may follow: another value may be a token too.
-# A parameter is shown to everybody who sees the run.
+# Everybody who sees a run sees its parameters, so an address must not contain a secret. Allowed are a path that starts
+# with / or ., an address without "@", and an ssh address with a user name. In an https address, the part before "@" may
+# be a token. After "?" only the endpoint of an S3 server is allowed, because another value may be a token too.
 NO_PASSWORD = r"^(?:[./].*|(?:ssh://[^/@:]+@)?[^@?#]+(?:\?endpoint=[^@?&#]+)?|[^/@:]+@[^/@:]+:[^@?#]+)$"
 
 Repository = Annotated[str, Field(min_length=1, pattern=NO_PASSWORD)]

@@ -1,11 +1,11 @@
-"""Run one stage: the flow that a container runs, wherever its work pool puts it."""
+"""Flow `run-stage`: run one stage, in a container or wherever the work pool starts it."""
 
 from prefect import flow
 
 from flows.parameters import Repository, Stage
-from tasks.placement import placed
+from tasks.placement import stage_task
 from tasks.stages import push_data
-from tasks.workspace import open_clone, say_what_runs
+from tasks.workspace import name_flow_run, open_clone
 
 
 @flow(name="run-stage", persist_result=False)
@@ -15,19 +15,20 @@ def run_stage(
     revision: str | None = None,
     lock: str | None = None,
 ) -> None:
-    """Make what one stage makes, from what the DVC remote has, and push it there with the record of how it came to be.
+    """Run one stage on data from the DVC remote, and push its outputs and its run cache to the remote.
 
-    What the stage needs and the remote has not is made first. Whoever asked then finds both, and has nothing to run.
+    Outdated stages that it needs run first. The flow run that started this one then pulls the outputs instead of
+    computing them.
 
     Args:
         stage: The stage.
-        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
-            belong into git's credential helper, never here.
-        revision: A commit, tag or branch; else the newest.
-        lock: The text of dvc.lock to go on from, which a run that has this one do a stage for it sends; else what is
-            committed.
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Put
+            credentials into git's credential helper, never here.
+        revision: A commit, tag or branch. Default: the newest commit.
+        lock: The text of dvc.lock to continue from, sent by the flow run that started this one. Default: the committed
+            file.
     """
     with open_clone(repository, revision=revision, lock=lock) as clone:
-        say_what_runs(clone)
-        placed(stage)(stage, clone.dvc, pull=True)
+        name_flow_run(clone)
+        stage_task(stage)(stage, clone.dvc, pull=True)
         push_data(clone.dvc)

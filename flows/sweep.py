@@ -1,4 +1,4 @@
-"""Find the smallest set that should pass: over ipc, backbone, alignment and seed, ranked on the tune split."""
+"""Flow `sweep`: find the smallest set that should pass, over ipc, matcher, alignment and seed, on the tune split."""
 
 from typing import Annotated, Any
 
@@ -11,8 +11,8 @@ from fair_distill.config import load_config
 from fair_distill.stages.sweep import SweepPoint, point_references, sweep_points
 from flows.parameters import Repository
 from tasks.placement import task_runner
-from tasks.sweep import choose, judge_choice, tell, tune_point, tune_reference
-from tasks.workspace import open_clone, say_what_runs
+from tasks.sweep import choose, judge_choice, show_sweep, tune_point, tune_reference
+from tasks.workspace import name_flow_run, open_clone
 
 
 @flow(name="sweep", persist_result=False, task_runner=task_runner())
@@ -26,48 +26,55 @@ def sweep(
     candidates: Annotated[list[str], Field(min_length=1)] = ["barycentric"],  # noqa: B006
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0],  # noqa: B006
 ) -> State[str] | str:
-    """Distil every candidate, rank them on the tune split, and judge the smallest that should pass on the gate split.
+    """Distil every candidate, rank all on the tune split, and judge the smallest that should pass on the gate split.
 
-    The gate split is looked at once, for the one that was chosen. If tune says that none should pass, it is not looked
-    at, and the run ends in the state `NoneFits`; if the gate refuses the chosen one, in the state `Blocked`.
+    The gate split is used once, for the chosen candidate. If no candidate should pass, the gate split is not used and
+    the run ends in the state `NoneFits`. If the gate refuses the chosen candidate, it ends in the state `Blocked`.
 
     Args:
-        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Credentials
-            belong into git's credential helper, never here.
-        ipc: Images a class.
-        matchers: Backbones, as distill.matcher in params.yaml has them: a name, or a mapping with options.
-        candidates: Names under candidates in params.yaml, for their alignment.
+        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Put
+            credentials into git's credential helper, never here.
+        ipc: Images per class.
+        matchers: Values of distill.matcher in params.yaml: names, or mappings with options.
+        candidates: Names under candidates in params.yaml, which select the alignment.
         seeds: Seeds of distillation.
 
     Returns:
-        The settings to put into params.yaml. What they need is made already.
+        The settings for params.yaml. Their results exist already.
     """
     with open_clone(repository) as clone:
-        say_what_runs(clone)
+        name_flow_run(clone)
         revision = clone.revision
-        all_points = {point.name: point for point in sweep_points(ipc, matchers, candidates, seeds)}
-        compared = {name: point_references(load_config(clone.workspace.params), of) for name, of in all_points.items()}
-        needed_by = {of: all_points[name] for name, them in compared.items() for of in them}
-        said: dict[Any, Any] = {
-            of: tune_reference.submit(repository, revision, point, of) for of, point in needed_by.items()
+        points = {point.name: point for point in sweep_points(ipc, matchers, candidates, seeds)}
+        config = load_config(clone.workspace.params)
+        references = {name: point_references(config, point) for name, point in points.items()}
+        # Points share references. Each reference is evaluated once, with the params of one point that needs it.
+        needed_by = {reference: points[name] for name, group in references.items() for reference in group}
+        evaluations: dict[Any, Any] = {
+            reference: tune_reference.submit(repository, revision, point, reference)
+            for reference, point in needed_by.items()
         }
-        ran = [
-            tune_point.submit(repository, revision, point, {of.name: said[of] for of in compared[name]})
-            for name, point in all_points.items()
+        runs = [
+            tune_point.submit(
+                repository, revision, point, {reference.name: evaluations[reference] for reference in references[name]}
+            )
+            for name, point in points.items()
         ]
-        tried = [run.result() for run in ran]
-        best = choose(clone, tried)
-        outcome = judge_choice(clone, all_points[best]) if best else None
-        tell(clone, tried, best, outcome)
+        tuned = [run.result() for run in runs]
+        best = choose(clone, tuned)
+        outcome = judge_choice(clone, points[best]) if best else None
+        show_sweep(clone, tuned, best, outcome)
     if best is None:
-        return Completed(name="NoneFits", message=f"of {len(all_points)} candidates none should pass: add larger ipc")
-    told = _told(all_points[best])
+        message = f"none of {len(points)} candidates should pass; add larger values of ipc"
+        return Completed(name="NoneFits", message=message)
     if outcome != "pass":
-        return Failed(name="Blocked", message=f"{best} should have passed, and the gate says: {outcome}")
-    return told
+        message = f"{best} should have passed by the tune split, but the outcome on the gate split is: {outcome}"
+        return Failed(name="Blocked", message=message)
+    return _settings(points[best])
 
 
-def _told(point: SweepPoint) -> str:
+def _settings(point: SweepPoint) -> str:
+    """Return the settings of a point, as a message."""
     return (
         f"params.yaml: seed: {point.seed}, distill.ipc: {point.ipc}, distill.matcher: {point.matcher}, "
         f"release.candidate: {point.candidate}"

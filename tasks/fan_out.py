@@ -1,4 +1,4 @@
-"""One evaluation over many machines: each part a Prefect task, on whatever worker of the Dask cluster it lands."""
+"""One evaluation on many machines: each shard is a Prefect task, which any worker of the Dask cluster can run."""
 
 import os
 from pathlib import Path
@@ -10,51 +10,52 @@ from prefect.logging import get_run_logger
 from fair_distill.config import Config, load_config
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.shards import Shard
-from fair_distill.stages.evaluate import evaluate_shard, evaluation_shards
-from tasks.task_options import device, step, went_down
+from fair_distill.stages import evaluate
+from tasks.task_options import compute_device, pipeline_task, was_killed
 from tasks.workspace import Clone, open_clone
 
 CHECKPOINTS = "FAIR_DISTILL_CHECKPOINTS"
 
 
-@step("evaluate {name}: {part}", hours=24, again=went_down, computes=True)
-def evaluate_part(repository: str, revision: str, lock: str | None, name: str, part: Shard) -> None:
-    """Train the networks of one part on a set, and keep what they say where the stage `evaluate` finds it.
+@pipeline_task("evaluate {name}: {shard}", hours=24, retry_if=was_killed, uses_device=True)
+def evaluate_shard(repository: str, revision: str, lock: str | None, name: str, shard: Shard) -> None:
+    """Train the networks of one shard and store their predictions, where the stage `evaluate` looks for them.
 
-    What it is trained on was made already: DVC's shared cache has it, or the remote.
+    The set exists already: it is in the shared DVC cache or in the DVC remote.
     """
     with open_clone(repository, revision=revision, lock=lock) as clone:
         config = load_config(clone.workspace.params)
-        clone.dvc.repro(_made_by(config, name), say=get_run_logger().info, pull=True)
-        done = evaluate_shard(
-            clone.workspace, config, name, part, device=device(), checkpoints=os.environ.get(CHECKPOINTS)
+        clone.dvc.repro(_set_stage(config, name), say=get_run_logger().info, pull=True)
+        new = evaluate.evaluate_shard(
+            clone.workspace, config, name, shard, device=compute_device(), checkpoints=os.environ.get(CHECKPOINTS)
         )
-        get_run_logger().info("%s: %s%s", name, part, "" if done else " was there already")
+        get_run_logger().info("%s: %s%s", name, shard, "" if new else " was stored before")
 
 
-def evaluate_everywhere(clone: Clone) -> None:
-    """Have every part of every evaluation that is out of date done by the cluster, and wait.
-
-    The stage has only to join them then.
+def evaluate_on_cluster(clone: Clone) -> None:
+    """Evaluate all shards of every outdated evaluation on the cluster, and wait. The stage then only joins them.
 
     Raises
     ------
     ConfigError
-        If what workers keep would be lost with their clones.
+        If the results of workers would be lost with their clones.
     """
     if not os.environ.get(CHECKPOINTS) and not Path(clone.repository).is_dir():
-        raise ConfigError(f"{clone.repository} is no folder here: set {CHECKPOINTS} to a place that all workers reach")
+        raise ConfigError(
+            f"{clone.repository} is not a folder here, so results of workers would be lost; set {CHECKPOINTS} to an "
+            "address that all workers reach"
+        )
     config = load_config(clone.workspace.params)
-    stale = clone.dvc.would_run("evaluate")
-    due = [name for name in config.sets if f"evaluate@{name}" in stale]
-    if not due:
+    outdated = clone.dvc.would_run("evaluate")
+    sets = [name for name in config.sets if f"evaluate@{name}" in outdated]
+    if not sets:
         return
     clone.dvc.push(say=get_run_logger().info)
-    parts = evaluation_shards(config, device=device())
-    names, shares = zip(*((name, part) for name in due for part in parts), strict=True)
-    where: Any = unmapped(clone.repository), unmapped(clone.revision), unmapped(clone.lock)
-    evaluate_part.map(*where, list(names), list(shares)).result()
+    shards = evaluate.evaluation_shards(config, device=compute_device())
+    set_of_task, shard_of_task = zip(*((name, shard) for name in sets for shard in shards), strict=True)
+    source: Any = unmapped(clone.repository), unmapped(clone.revision), unmapped(clone.lock)
+    evaluate_shard.map(*source, list(set_of_task), list(shard_of_task)).result()
 
 
-def _made_by(config: Config, name: str) -> str:
+def _set_stage(config: Config, name: str) -> str:
     return f"{'references' if name in config.references else 'distill'}@{name}"

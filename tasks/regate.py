@@ -1,4 +1,4 @@
-"""Judging again what is live, as Prefect tasks."""
+"""Judging live versions again, as Prefect tasks."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,51 +7,60 @@ from prefect.logging import get_run_logger
 
 from fair_distill.config import load_config
 from fair_distill.stages.regate import LiveVersion, live_versions, regate_version, with_live_version
-from tasks.registry import actor
-from tasks.run_page import tell_report, tell_set
-from tasks.task_options import device, step, unanswered
+from tasks.registry import task_actor
+from tasks.run_page import link_report, show_set
+from tasks.task_options import compute_device, pipeline_task, store_unreachable
 from tasks.workspace import Clone
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What became of a live version."""
+class RegateSummary:
+    """The new outcome of a live version.
+
+    Attributes
+    ----------
+    sentence : version, outcome and channels, for the state message of the flow run
+    undecided : whether the version neither passes nor fails
+    """
 
     sentence: str
     demoted: bool
     undecided: bool
 
 
-def stages_to_judge_by(clone: Clone) -> list[str]:
-    """Return what has to be up to date before anything can be judged: the splits, and what clauses compare to."""
+def stages_needed_to_judge(clone: Clone) -> list[str]:
+    """Return the stages that must be up to date before judging: the splits and the references of clauses."""
     config = load_config(clone.workspace.params)
     compared = sorted({limit.over for limit in config.gate.limits if limit.over} & config.references.keys())
     return ["prepare", *(f"evaluate@{name}" for name in compared)]
 
 
-@step(hours=1, again=unanswered)
-def what_is_live(clone: Clone) -> tuple[LiveVersion, ...]:
-    """Return the versions that any channel gives now."""
+@pipeline_task("list live versions", hours=1, retry_if=store_unreachable)
+def list_live_versions(clone: Clone) -> tuple[LiveVersion, ...]:
+    """Return the current versions of all channels."""
     return live_versions(load_config(clone.workspace.params), registry=clone.registry)
 
 
-@step("judge v{version.number} again", hours=24, again=unanswered, computes=True)
-def judge_again(clone: Clone, version: LiveVersion) -> Judged:
-    """Judge one version, demote it if it fails, and show the verdict."""
-    place, now = clone.workspace, datetime.now(UTC)
-    config = load_config(place.params)
-    done = regate_version(
-        place,
+@pipeline_task("judge v{version.number} again", hours=24, retry_if=store_unreachable, uses_device=True)
+def judge_again(clone: Clone, version: LiveVersion) -> RegateSummary:
+    """Judge one version, demote it if it fails, and show its verdict."""
+    workspace, now = clone.workspace, datetime.now(UTC)
+    config = load_config(workspace.params)
+    result = regate_version(
+        workspace,
         config,
         version,
         registry=clone.registry,
-        actor=actor(now),
-        device=device(),
+        actor=task_actor(now),
+        device=compute_device(),
         now=now.date(),
     )
-    told = f"v{version.number}: {done.verdict.outcome}"
-    told += f", taken off {', '.join(done.demoted)}" if done.demoted else f", stays in {', '.join(version.channels)}"
-    get_run_logger().info("%s%s", told, " (measured anew)" if done.measured else "")
-    tell_set(place, version.name, pictures=False)
-    tell_report(clone, place, with_live_version(config, version), version.name)
-    return Judged(told, bool(done.demoted), done.verdict.outcome in ("inconclusive", "insufficient"))
+    sentence = f"v{version.number}: {result.verdict.outcome}"
+    if result.demoted:
+        sentence += f", removed from {', '.join(result.demoted)}"
+    else:
+        sentence += f", stays in {', '.join(version.channels)}"
+    get_run_logger().info("%s%s", sentence, " (networks were trained again)" if result.measured else "")
+    show_set(workspace, version.name, pictures=False)
+    link_report(clone, workspace, with_live_version(config, version), version.name)
+    return RegateSummary(sentence, bool(result.demoted), result.verdict.outcome in ("inconclusive", "insufficient"))

@@ -1,4 +1,4 @@
-"""Acting on the registry, as Prefect tasks. A refusal is a result: it is not retried. A lost answer is."""
+"""Actions on the registry as Prefect tasks. A refusal is a result and is not retried; an unreachable store is."""
 
 import os
 from datetime import UTC, datetime
@@ -14,56 +14,60 @@ from fair_distill.stages.context import reserve_attempt
 from fair_distill.stages.promote import promote_version
 from fair_distill.stages.publish import publish_set
 from fair_distill.statements import SIGNING_KEY, signer
-from tasks.run_page import tell_report, tell_set, tell_table
-from tasks.task_options import step, unanswered
+from tasks.run_page import link_report, show_set, show_table
+from tasks.task_options import pipeline_task, store_unreachable
 from tasks.workspace import Clone
 
 
-def actor(now: datetime) -> Actor:
-    """The task run's own id is the nonce: a retry after a lost answer finds what it wrote.
+def task_actor(now: datetime) -> Actor:
+    """Return the actor of a task run, whose id is the nonce: a retry then recognises an entry that it wrote before.
 
-    Signs with the key that the worker's environment names, as the command line does.
+    It signs with the key that FAIR_DISTILL_SIGNING_KEY of the worker names.
     """
     key = os.environ.get(SIGNING_KEY)
     return Actor("prefect", now, str(task_run.id).replace("-", ""), signer(Path(key)) if key else None)
 
 
-@step("reserve the attempt", hours=1, again=unanswered)
+@pipeline_task("reserve the attempt", hours=1, retry_if=store_unreachable)
 def reserve(clone: Clone) -> int:
-    """Enter the release candidate's attempt at the gate split in the registry; return its number.
+    """Record the release candidate's attempt at the gate split in the registry and return its number.
 
-    context.json stays as it is in git: promotion makes the context that counts for itself.
+    context.json keeps its committed content, because promotion computes the context itself.
     """
-    place, store = clone.workspace, open_to_write(clone.registry)
-    config = load_config(place.params)
-    *_, number = reserve_attempt(place, config, config.release.candidate, store=store, actor=actor(datetime.now(UTC)))
-    get_run_logger().info("attempt %d at this gate split", number)
+    workspace, store = clone.workspace, open_to_write(clone.registry)
+    config = load_config(workspace.params)
+    actor = task_actor(datetime.now(UTC))
+    *_, number = reserve_attempt(workspace, config, config.release.candidate, store=store, actor=actor)
+    get_run_logger().info("reserved attempt %d at this gate split", number)
     return number
 
 
-@step(hours=1, again=unanswered)
+@pipeline_task(hours=1, retry_if=store_unreachable)
 def publish(clone: Clone) -> str:
     """Publish the release candidate and return its version."""
-    place, now = clone.workspace, datetime.now(UTC)
-    done = publish_set(place, load_config(place.params), registry=clone.registry, actor=actor(now))
-    get_run_logger().info("v%d %s: %s", done.number, "published" if done.new else "was published already", done.version)
-    return done.version
+    workspace, now = clone.workspace, datetime.now(UTC)
+    published = publish_set(workspace, load_config(workspace.params), registry=clone.registry, actor=task_actor(now))
+    status = "published" if published.new else "was published before"
+    get_run_logger().info("v%d %s: %s", published.number, status, published.version)
+    return published.version
 
 
-@step("promote to {channel}", hours=1, again=unanswered)
+@pipeline_task("promote to {channel}", hours=1, retry_if=store_unreachable)
 def promote(clone: Clone, channel: str) -> str:
-    """Promote the release candidate to a channel, if the gate lets it; return its version."""
-    place, now = clone.workspace, datetime.now(UTC)
-    done = promote_version(place, load_config(place.params), channel, registry=clone.registry, actor=actor(now))
-    get_run_logger().info("%s %s v%d", channel, "is now" if done.new else "is already", done.number)
-    return done.version
+    """Promote the release candidate to a channel if it passes the gate, and return its version."""
+    workspace, now = clone.workspace, datetime.now(UTC)
+    promoted = promote_version(
+        workspace, load_config(workspace.params), channel, registry=clone.registry, actor=task_actor(now)
+    )
+    get_run_logger().info("%s %s v%d", channel, "is now" if promoted.new else "is already", promoted.number)
+    return promoted.version
 
 
-@step(hours=1, again=unanswered)
+@pipeline_task(hours=1, retry_if=store_unreachable)
 def show(clone: Clone) -> None:
-    """Put the release candidate and the table of all sets on the run's page."""
-    place = clone.workspace
-    config = load_config(place.params)
-    tell_table(place, list(config.sets))
-    tell_set(place, config.release.candidate, pictures=config.validate_.privacy != "restricted")
-    tell_report(clone, place, config, config.release.candidate)
+    """Show the release candidate and the table of all sets on the page of the run."""
+    workspace = clone.workspace
+    config = load_config(workspace.params)
+    show_table(workspace, list(config.sets))
+    show_set(workspace, config.release.candidate, pictures=config.validate_.privacy != "restricted")
+    link_report(clone, workspace, config, config.release.candidate)

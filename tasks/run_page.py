@@ -1,6 +1,6 @@
-"""What a run's page shows: progress that moves while a stage runs, and the set, its rates and its verdict at the end.
+"""Artifacts on the page of a flow run: progress while a stage runs, then the set, its rates, verdict and report.
 
-Of data that params.yaml calls restricted there are no pictures.
+If validate.privacy in params.yaml is restricted, no images are shown.
 """
 
 import base64
@@ -38,67 +38,75 @@ from fair_distill.text import percent
 from fair_distill.workspace import Workspace
 from tasks.workspace import REPORTS, Clone
 
-# A picture travels inside its artifact; the server keeps it in a row of its database.
-_MOST_BYTES = 1_000_000
+# An image is stored in its artifact, and the artifact in a row of the server's database.
+_LARGEST_IMAGE = 1_000_000
 
 
 @dataclass
-class Telling:
-    """Takes the lines that a stage prints: progress becomes an artifact that moves, the rest goes to the log."""
+class ProgressArtifacts:
+    """Handles the lines that a stage prints: progress updates a progress artifact, and other lines go to the log."""
 
     log: Callable[..., None]
     _artifacts: dict[str, UUID] = field(default_factory=dict)
 
     def __call__(self, line: str) -> None:
-        reached = _progress(line)
-        if reached is None:
+        progress = _parse_progress(line)
+        if progress is None:
             self.log("%s", line)
             return
         try:
-            self._show(reached)
-        except Exception as error:  # a server that is away for a while is no reason to stop a distillation
-            self.log("progress is not shown: %s", type(error).__name__)
+            self._show(progress)
+        except Exception as error:  # a distillation must not stop because the server is down for a while
+            self.log("cannot show progress: %s", type(error).__name__)
 
-    def _show(self, reached: dict[str, Any]) -> None:
-        name = f"{reached['stage']} {reached['set']}"
-        done = 100 * reached["step"] / reached["of"]
+    def _show(self, progress: dict[str, Any]) -> None:
+        name = f"{progress['stage']} {progress['set']}"
+        percentage = 100 * progress["step"] / progress["of"]
         if name in self._artifacts:
-            update_progress_artifact(self._artifacts[name], done, description=_described(name, reached))
+            update_progress_artifact(self._artifacts[name], percentage, description=_describe(name, progress))
         else:
             self._artifacts[name] = create_progress_artifact(  # type: ignore[assignment]  # tasks are not async here
-                done, key=key(name), description=_described(name, reached)
+                percentage, key=artifact_key(name), description=_describe(name, progress)
             )
 
 
-def _progress(line: str) -> dict[str, Any] | None:
+def _parse_progress(line: str) -> dict[str, Any] | None:
+    """Return the progress in a line of JSON; None for any other line."""
     if not line.startswith("{"):
         return None
     try:
-        reached = json.loads(line)
-        whole = isinstance(reached, dict) and reached["of"] > 0 and {"stage", "set", "step"} <= reached.keys()
+        progress = json.loads(line)
+        valid = isinstance(progress, dict) and progress["of"] > 0 and {"stage", "set", "step"} <= progress.keys()
     except (ValueError, KeyError, TypeError):
         return None
-    return reached if whole else None
+    return progress if valid else None
 
 
-def _described(name: str, reached: dict[str, Any]) -> str:
-    words = [f"{name}: {reached['step']:,} of {reached['of']:,}"]
-    words += [f"loss {reached['loss']:.4g}"] if reached.get("loss") is not None else []
-    words += [f"{reached['seconds_left']:,.0f} s left"] if reached.get("seconds_left") else []
+def _describe(name: str, progress: dict[str, Any]) -> str:
+    words = [f"{name}: {progress['step']:,} of {progress['of']:,}"]
+    words += [f"loss {progress['loss']:.4g}"] if progress.get("loss") is not None else []
+    words += [f"{progress['seconds_left']:,.0f} s left"] if progress.get("seconds_left") else []
     return " · ".join(words)
 
 
-def tell_set(workspace: Workspace, name: str, *, pictures: bool) -> None:
-    """Show one set: its images, how each class fares in each group, and the gate's verdict."""
+def show_set(workspace: Workspace, name: str, *, pictures: bool) -> None:
+    """Show one set: its verdict, the recall of each class in each group, and its images."""
     verdict = Verdict.from_json(workspace.verdict(name).read_bytes(), name=str(workspace.verdict(name)))
-    create_markdown_artifact(markdown(name, verdict), key=key(f"verdict {name}"), description=f"{name}: the verdict")
-    if workspace.rates(name).exists():  # a live version that was published with its predictions has none here
-        tell_rates(workspace.rates(name).read_bytes(), name)
+    create_markdown_artifact(
+        markdown(name, verdict), key=artifact_key(f"verdict {name}"), description=f"{name}: verdict"
+    )
+    if workspace.rates(name).exists():  # missing for a live version whose published predictions were reused
+        show_rates(workspace.rates(name).read_bytes(), name)
     if pictures and workspace.grid(name).exists():
-        _image(workspace.grid(name).read_bytes(), "png", key(f"images {name}"), f"{name}: the images, a row a class")
+        _show_image(
+            workspace.grid(name).read_bytes(),
+            "png",
+            artifact_key(f"images {name}"),
+            f"{name}: images, one row per class",
+        )
 
 
-def tell_rates(rates: bytes, name: str) -> None:
+def show_rates(rates: bytes, name: str) -> None:
     """Show the recall of each class in each group: all values in a table, and the groups side by side."""
     rows = read_rates(rates)
     create_table_artifact(
@@ -112,60 +120,62 @@ def tell_rates(rates: bytes, name: str) -> None:
             }
             for rate in rows
         ],
-        key=key(f"rates {name}"),
-        description=f"{name}: the share of each class that is recognised, in each group",
+        key=artifact_key(f"rates {name}"),
+        description=f"{name}: recall of each class in each group",
     )
     create_markdown_artifact(
-        rates_markdown(rows), key=key(f"groups {name}"), description=f"{name}: the recall of each class in each group"
+        rates_markdown(rows),
+        key=artifact_key(f"groups {name}"),
+        description=f"{name}: recall of each class, groups side by side",
     )
 
 
-def tell_report(clone: Clone, workspace: Workspace, config: Config, name: str) -> None:
-    """Keep the report on a set of a workspace where people find it, and link to it."""
+def link_report(clone: Clone, workspace: Workspace, config: Config, name: str) -> None:
+    """Write the report on a set, store it and link to it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.html"
         page = write_report(workspace, config, name, registry=clone.registry, out=out).read_bytes()
-    keep_page(clone, config, name, page)
+    link_page(clone, config, name, page)
 
 
-def keep_page(clone: Clone, config: Config, name: str, page: bytes) -> None:
-    """Keep a page where people find it, and link to it. Where it cannot be kept the log says so, and the run goes on.
+def link_page(clone: Clone, config: Config, name: str, page: bytes) -> None:
+    """Store an HTML page under FAIR_DISTILL_REPORTS and link to it. If that fails, log a warning and continue.
 
-    An artifact is a row of the server's database, and its Markdown is shown without styles and scripts: it cannot be a
-    page. FAIR_DISTILL_REPORTS_URL says at which address browsers have what lies there, if they do.
+    The page itself cannot be an artifact: Prefect shows Markdown without styles and scripts. If a web server serves
+    the folder of reports, FAIR_DISTILL_REPORTS_URL is its address, and the link uses it.
     """
-    # Called after the run: the page also tells the registry's history, which goes on.
-    called = f"{config.dataset}/{name}-{str(flow_run.id)[:8]}.html"
+    # Named after the run, because the page also shows the registry's history, which changes between runs.
+    path = f"{config.dataset}/{name}-{str(flow_run.id)[:8]}.html"
     try:
         store = open_store(clone.reports, source=REPORTS)
-        store.put(called, page)
+        store.put(path, page)
     except FairDistillError as error:
-        get_run_logger().warning("the report on %s is not kept: %s", name, error)
+        get_run_logger().warning("cannot store the report on %s: %s", name, error)
         return
     served = os.environ.get(f"{REPORTS}_URL")
-    address = f"{served.rstrip('/')}/{called}" if served else store.address(called)
+    address = f"{served.rstrip('/')}/{path}" if served else store.address(path)
     link = address if "://" in address else Path(address).absolute().as_uri()
-    create_link_artifact(link, link_text=address, key=key(f"report {name}"), description=f"{name}: the report")
+    create_link_artifact(link, link_text=address, key=artifact_key(f"report {name}"), description=f"{name}: report")
 
 
-def tell_table(workspace: Workspace, sets: list[str]) -> None:
-    """Show all sets that were evaluated beside each other."""
+def show_table(workspace: Workspace, sets: list[str]) -> None:
+    """Show a table of all evaluated sets."""
     rows = []
     for name in sets:
         report = parse_json(workspace.evaluation(name).read_bytes(), name=str(workspace.evaluation(name)))
         outcome = Verdict.from_json(workspace.verdict(name).read_bytes(), name=name).outcome
-        for network, of in report.items():
-            shown = {label: percent(of.get(metric), unit="") for metric, label in TABLE_COLUMNS.items()}
-            rows.append({"set": name, "network": network, **shown, "verdict": outcome})
-    create_table_artifact(rows, key="sets", description="all sets, %, on the gate split, mean over seeds")
+        for network, metrics in report.items():
+            values = {title: percent(metrics.get(metric), unit="") for metric, title in TABLE_COLUMNS.items()}
+            rows.append({"set": name, "network": network, **values, "verdict": outcome})
+    create_table_artifact(rows, key="sets", description="all sets on the gate split, in %, mean over seeds")
 
 
-def _image(content: bytes, kind: str, name: str, description: str) -> None:
-    if len(content) <= _MOST_BYTES:
+def _show_image(content: bytes, kind: str, name: str, description: str) -> None:
+    if len(content) <= _LARGEST_IMAGE:
         url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         create_image_artifact(url, key=name, description=description)
 
 
-def key(name: str) -> str:
-    """Return a name as artifacts are called: lower-case letters, digits and dashes."""
+def artifact_key(name: str) -> str:
+    """Return a name in the form of artifact keys: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,32 +1,49 @@
-"""Stages as Prefect tasks: a name, a log line, one call. DVC decides what has to run."""
+"""DVC stages as Prefect tasks. DVC decides which stages must run."""
 
 from prefect.logging import get_run_logger
 
 from fair_distill.versioning import dvc_commands, lock_commit
-from tasks.run_page import Telling
-from tasks.task_options import step, went_down
-from tasks.workspace import out_of_sight
+from tasks.run_page import ProgressArtifacts
+from tasks.task_options import pipeline_task, was_killed
+from tasks.workspace import reads_bucket
 
 
-@step("{stage}", hours=24, again=went_down)
-def bring_up_to_date(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -> tuple[str, ...]:
-    """Run one DVC stage (all rows of a matrix), and what it needs, if out of date; return the names of what ran."""
-    say, force = Telling(get_run_logger().info), out_of_sight(dvc.workspace, stage)
+@pipeline_task("{stage}", hours=24, retry_if=was_killed)
+def run_dvc_stage(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -> tuple[str, ...]:
+    """Run a DVC stage, or all rows of a matrix, and the stages that it needs, if they are out of date.
+
+    Parameters
+    ----------
+    pull : whether results that the DVC remote has are downloaded instead of computed
+
+    Returns
+    -------
+    tuple
+        The names of the stages that ran.
+    """
+    say, force = ProgressArtifacts(get_run_logger().info), reads_bucket(dvc.workspace, stage)
     return dvc.repro(stage, say=say, pull=pull, force=force)
 
 
-@step("keep the lock", hours=6, again=went_down)
-def keep_lock(dvc: dvc_commands.Dvc, message: str) -> str | None:
-    """Commit dvc.lock and push data and commit, where there are remotes; return the commit, None if nothing is new."""
-    kept, log = lock_commit.commit_lock(dvc, message=message), get_run_logger()
-    if kept is None:
-        log.info("dvc.lock is as it was")
+@pipeline_task("commit dvc.lock", hours=6, retry_if=was_killed)
+def commit_lock(dvc: dvc_commands.Dvc, message: str) -> str | None:
+    """Commit dvc.lock, and push data and commit to the DVC and git remotes, if there are any.
+
+    Returns
+    -------
+    str or None
+        The commit; None if dvc.lock has not changed.
+    """
+    result, log = lock_commit.commit_lock(dvc, message=message), get_run_logger()
+    if result is None:
+        log.info("dvc.lock has not changed")
         return None
-    log.info("dvc.lock is in %s%s", kept.commit[:12], f", not pushed: {kept.unpushed}" if kept.unpushed else ", pushed")
-    return kept.commit
+    pushed = f"not pushed: {result.unpushed}" if result.unpushed else "pushed"
+    log.info("committed dvc.lock as %s, %s", result.commit[:12], pushed)
+    return result.commit
 
 
-@step("push what was made", hours=6, again=went_down)
+@pipeline_task("push data", hours=6, retry_if=was_killed)
 def push_data(dvc: dvc_commands.Dvc) -> None:
-    """Push what the stages made to the DVC remote."""
+    """Push the outputs of the stages to the DVC remote."""
     dvc.push(say=get_run_logger().info)

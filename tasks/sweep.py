@@ -1,4 +1,4 @@
-"""The points of a sweep, as Prefect tasks: each in a clone of its own, on whatever worker it lands."""
+"""The points of a sweep as Prefect tasks. Each point has its own clone, on any worker."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,77 +30,99 @@ from fair_distill.stages.sweep import (
 )
 from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
-from tasks.registry import actor
-from tasks.run_page import Telling, keep_page, tell_report, tell_set
-from tasks.task_options import device, step, went_down
-from tasks.workspace import Clone, out_of_sight
+from tasks.registry import task_actor
+from tasks.run_page import ProgressArtifacts, link_page, link_report, show_set
+from tasks.task_options import compute_device, pipeline_task, was_killed
+from tasks.workspace import Clone, reads_bucket
 
 
-@step("{of.name} · ipc {point.ipc} · seed {of.seed}", hours=24, again=went_down, computes=True)
-def tune_reference(repository: str, revision: str, point: SweepPoint, of: SweepReference) -> TuneEvaluation:
-    """Make what points are compared to, as one of them needs it, and ask the tune split about it."""
-    with _at(repository, revision, point) as here:
-        here.bring_up_to_date(f"references@{of.name}")
-        return evaluate_on_tune(here.workspace, here.config, of.name, scratch=here.scratch / "tune", device=device())
+@pipeline_task(
+    "{reference.name} · ipc {point.ipc} · seed {reference.seed}", hours=24, retry_if=was_killed, uses_device=True
+)
+def tune_reference(repository: str, revision: str, point: SweepPoint, reference: SweepReference) -> TuneEvaluation:
+    """Make a reference with the params of one point that needs it, and evaluate it on the tune split."""
+    with _open_point(repository, revision, point) as clone:
+        clone.run_stage(f"references@{reference.name}")
+        return evaluate_on_tune(
+            clone.workspace, clone.config, reference.name, scratch=clone.scratch / "tune", device=compute_device()
+        )
 
 
-@step("{point.name}", hours=24, again=went_down, computes=True)
-def tune_point(repository: str, revision: str, point: SweepPoint, compared: Mapping[str, TuneEvaluation]) -> TunedPoint:
-    """Distil one candidate and ask the tune split about it."""
-    with _at(repository, revision, point) as here:
-        here.bring_up_to_date(f"distill@{point.candidate}")
-        place, scratch = here.workspace, here.scratch
-        own = evaluate_on_tune(place, here.config, point.candidate, scratch=scratch / "tune", device=device())
-        said = {**compared, point.candidate: own}
-        shrink = bound_shrinkage(place)
-        return judge_on_tune(place, here.config, point, said, shrink=shrink, scratch=scratch / "judge")
+@pipeline_task("{point.name}", hours=24, retry_if=was_killed, uses_device=True)
+def tune_point(
+    repository: str, revision: str, point: SweepPoint, references: Mapping[str, TuneEvaluation]
+) -> TunedPoint:
+    """Distil one candidate and judge it on the tune split.
+
+    Parameters
+    ----------
+    references : evaluations of the point's references, by set
+    """
+    with _open_point(repository, revision, point) as clone:
+        clone.run_stage(f"distill@{point.candidate}")
+        workspace, config, scratch = clone.workspace, clone.config, clone.scratch
+        evaluation = evaluate_on_tune(
+            workspace, config, point.candidate, scratch=scratch / "tune", device=compute_device()
+        )
+        evaluations = {**references, point.candidate: evaluation}
+        shrink = bound_shrinkage(workspace)
+        return judge_on_tune(workspace, config, point, evaluations, shrink=shrink, scratch=scratch / "judge")
 
 
-@step(hours=1)
-def choose(clone: Clone, tried: list[TunedPoint]) -> str | None:
-    """Show what tune says of every point, and return the name of the smallest that should pass; None if none should."""
+@pipeline_task(hours=1)
+def choose(clone: Clone, points: list[TunedPoint]) -> str | None:
+    """Show the tune results of all points; return the name of the smallest that should pass, or None."""
     limits = without_promoted(load_config(clone.workspace.params).gate).limits
-    rows = [
-        {
-            "point": one.point.name,
-            "images": one.tuned.examples,
-            "margin": "–" if (of := margin(one.tuned, limits, shrink=one.shrink)) is None else f"{of:+.3f}",
-            **{f"{finding.clause}": _shown(finding.value) for finding in one.tuned.verdict.findings},
-        }
-        for one in tried
-    ]
-    create_table_artifact(rows, key="sweep", description="every candidate on tune; margin: to the nearest limit")
-    best = smallest_that_should_pass([one.tuned for one in tried], limits, shrink=tried[0].shrink)
+    rows = []
+    for tuned_point in points:
+        distance = margin(tuned_point.tuned, limits, shrink=tuned_point.shrink)
+        rows.append(
+            {
+                "point": tuned_point.point.name,
+                "images": tuned_point.tuned.examples,
+                "margin": "–" if distance is None else f"{distance:+.3f}",
+                **{finding.clause: _decimal(finding.value) for finding in tuned_point.tuned.verdict.findings},
+            }
+        )
+    description = "all candidates on the tune split; margin: distance to the nearest limit"
+    create_table_artifact(rows, key="sweep", description=description)
+    best = smallest_that_should_pass([point.tuned for point in points], limits, shrink=points[0].shrink)
     return best.name if best else None
 
 
-@step("judge {point.name}", hours=24, again=went_down, computes=True)
+@pipeline_task("judge {point.name}", hours=24, retry_if=was_killed, uses_device=True)
 def judge_choice(clone: Clone, point: SweepPoint) -> str:
-    """Judge the one candidate that was chosen on the gate split, show it, and return the outcome.
+    """Judge the chosen candidate on the gate split, show it, and return the outcome.
 
-    It is an attempt at that split, entered before the split is asked, whatever comes of it.
+    The attempt at the gate split is recorded before the split is used, and counts whether or not the set passes.
     """
-    with _at(clone.repository, clone.revision, point) as here:
-        here.bring_up_to_date(f"distill@{point.candidate}")
-        store, now = open_to_write(clone.registry), datetime.now(UTC)
-        *_, number = reserve_attempt(here.workspace, here.config, point.candidate, store=store, actor=actor(now))
-        get_run_logger().info("attempt %d at this gate split", number)
-        here.bring_up_to_date(f"judge@{point.candidate}")
-        tell_set(here.workspace, point.candidate, pictures=here.config.validate_.privacy != "restricted")
-        tell_report(clone, here.workspace, here.config, point.candidate)
-        return read_outcome(here.workspace, point.candidate)
+    with _open_point(clone.repository, clone.revision, point) as chosen:
+        chosen.run_stage(f"distill@{point.candidate}")
+        workspace, config = chosen.workspace, chosen.config
+        store, actor = open_to_write(clone.registry), task_actor(datetime.now(UTC))
+        *_, number = reserve_attempt(workspace, config, point.candidate, store=store, actor=actor)
+        get_run_logger().info("reserved attempt %d at this gate split", number)
+        chosen.run_stage(f"judge@{point.candidate}")
+        show_set(workspace, point.candidate, pictures=config.validate_.privacy != "restricted")
+        link_report(clone, workspace, config, point.candidate)
+        return read_outcome(workspace, point.candidate)
 
 
-@step(hours=1)
-def tell(clone: Clone, tried: list[TunedPoint], chosen: str | None, outcome: str | None) -> None:
-    """Keep the page on the whole sweep where people find it, and link to it."""
+@pipeline_task("show the sweep", hours=1)
+def show_sweep(clone: Clone, points: list[TunedPoint], chosen: str | None, outcome: str | None) -> None:
+    """Store the report on the sweep and link to it."""
     config = load_config(clone.workspace.params)
-    keep_page(clone, config, "sweep", sweep_report(config, tried, chosen=chosen, outcome=outcome))
+    link_page(clone, config, "sweep", sweep_report(config, points, chosen=chosen, outcome=outcome))
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
-    """A clone that is a point's, its settings, and a folder for what is not to be kept."""
+class _PointClone:
+    """A clone with the params of a sweep point.
+
+    Attributes
+    ----------
+    scratch : folder for temporary files
+    """
 
     dvc: dvc_commands.Dvc
     config: Config
@@ -110,23 +132,25 @@ class _Place:
     def workspace(self) -> Workspace:
         return Workspace(self.dvc.workspace)
 
-    def bring_up_to_date(self, stage: str) -> None:
-        """Make what a stage makes, or take it from the DVC remote, and leave it there for the other workers."""
-        ran = self.dvc.repro(stage, say=Telling(get_run_logger().info), pull=True)
+    def run_stage(self, stage: str) -> None:
+        """Run a stage, or pull its result from the DVC remote, and push new results for the other workers."""
+        ran = self.dvc.repro(stage, say=ProgressArtifacts(get_run_logger().info), pull=True)
         if ran:
             self.dvc.push(say=get_run_logger().info)
 
 
 @contextmanager
-def _at(repository: str, revision: str, point: SweepPoint) -> Iterator[_Place]:
+def _open_point(repository: str, revision: str, point: SweepPoint) -> Iterator[_PointClone]:
+    """Clone the repository and write the params of a point into the clone."""
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        place = Workspace(git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision))
-        config = write_point_params(place, read_params(place.params), point)
-        dvc = dvc_commands.Dvc(place.root)
-        if out_of_sight(place.root, "prepare"):
+        root = git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision)
+        workspace = Workspace(root)
+        config = write_point_params(workspace, read_params(workspace.params), point)
+        dvc = dvc_commands.Dvc(root)
+        if reads_bucket(root, "prepare"):
             dvc.repro("prepare", say=get_run_logger().info, force=True)
-        yield _Place(dvc, config, Path(folder))
+        yield _PointClone(dvc, config, Path(folder))
 
 
-def _shown(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""What our tasks have in common: Prefect remembers nothing of what they made, and only what is transient is retried."""
+"""Options that all Prefect tasks share: nothing is cached or persisted, and only transient errors are retried."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -14,50 +14,57 @@ from fair_distill.versioning.dvc_commands import Stopped
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Condition = Callable[[Any, TaskRun, State[Any]], Awaitable[bool]]
+RetryCondition = Callable[[Any, TaskRun, State[Any]], Awaitable[bool]]
 
 
-def device() -> str:
-    """The device that stages compute on."""
+def compute_device() -> str:
+    """Return the device that stages compute on, from FAIR_DISTILL_DEVICE."""
     return os.environ.get("FAIR_DISTILL_DEVICE", "cpu")
 
 
-def tags(*, computes: bool) -> set[str]:
-    """Return the tags of a task: on a GPU, what computes has the tag `gpu`, which a concurrency limit may count."""
-    return {"gpu"} if computes and device() != "cpu" else set()
+def device_tags(*, uses_device: bool) -> set[str]:
+    """Return the tags of a task: `gpu` if it computes on a GPU, so that a concurrency limit can count it."""
+    return {"gpu"} if uses_device and compute_device() != "cpu" else set()
 
 
-def step(
-    name: str | None = None, *, hours: float, again: Condition | None = None, computes: bool = False
+def pipeline_task(
+    name: str | None = None, *, hours: float, retry_if: RetryCondition | None = None, uses_device: bool = False
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a task of a function.
+    """Return a decorator that makes a function a Prefect task.
 
     Parameters
     ----------
-    name : of its runs, with parameters in braces; else the function's
-    hours : after so many it is stopped
-    again : what says whether to try again after a failure, up to three times, with growing pauses and jitter
-    computes : whether it computes on the device of this machine; it then has the tags that say so
+    name : name of the task runs, with parameters in braces; default: the function's name
+    hours : time-out in hours
+    retry_if : condition for a retry after a failure. There are up to three retries, with exponential backoff and jitter
+    uses_device : whether the task computes on the device of this machine; see `device_tags`
     """
-    retried: dict[str, Any] = {"retries": 3, "retry_jitter_factor": 0.5, "retry_condition_fn": again}
+    retries: dict[str, Any] = {}
+    if retry_if is not None:
+        retries = {
+            "retries": 3,
+            "retry_jitter_factor": 0.5,
+            "retry_condition_fn": retry_if,
+            "retry_delay_seconds": exponential_backoff(backoff_factor=5),
+        }
     return task(
         task_run_name=name,
-        tags=tags(computes=computes),
+        tags=device_tags(uses_device=uses_device),
         cache_policy=NO_CACHE,
         persist_result=False,
         timeout_seconds=hours * 3600,
-        **(retried | {"retry_delay_seconds": exponential_backoff(backoff_factor=5)} if again else {}),
+        **retries,
     )
 
 
-async def went_down(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Say whether DVC or a stage was killed. What refused, or failed with a word, would do so again."""
+async def was_killed(task: Any, run: TaskRun, state: State[Any]) -> bool:
+    """Return whether DVC or a stage was killed. An error that a stage reports would occur again."""
     return isinstance(await state.aresult(raise_on_failure=False), Stopped)
 
 
-async def unanswered(task: Any, run: TaskRun, state: State[Any]) -> bool:
-    """Say whether the store left us without an answer, or could not be reached; all else would be the same again.
+async def store_unreachable(task: Any, run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a store did not answer or could not be reached; every other error would occur again.
 
-    No other OSError is: a file that is not there, a full disk, or a task that ran out of its time (a TimeoutError).
+    This excludes the other kinds of OSError: a missing file, a full disk, and the time-out of a task (TimeoutError).
     """
     return isinstance(await state.aresult(raise_on_failure=False), (Unanswered, ConnectionError))

@@ -1,4 +1,4 @@
-"""A run's own clone of a workspace, and what the run is called after it."""
+"""The clone of a workspace that a flow run works in, and the name of the flow run."""
 
 import os
 import tempfile
@@ -23,14 +23,14 @@ REPORTS = "FAIR_DISTILL_REPORTS"
 
 @dataclass(frozen=True, eq=False)
 class Clone:
-    """What a run works in.
+    """The clone that a flow run works in, and the addresses that belong to it.
 
     Attributes
     ----------
-    repository : what was cloned, for runs elsewhere to clone too
-    registry : the address of the registry that belongs to it
-    reports : where reports on its sets are kept for people, an address too
-    dvc : what brings its stages up to date
+    repository : path or URL that was cloned, so that other runs can clone it too
+    registry : address of the registry
+    reports : address of the folder for reports
+    dvc : DVC in the clone
     """
 
     repository: str
@@ -40,19 +40,20 @@ class Clone:
 
     @property
     def workspace(self) -> Workspace:
+        """The workspace in the clone."""
         return Workspace(self.dvc.workspace)
 
     @property
     def revision(self) -> str:
-        """The commit that other runs are to work on."""
-        found = git_commands.revision(self.dvc.workspace)
-        if found is None:
-            raise ConfigError(f"{self.dvc.workspace} has no commit that other runs could clone")
-        return found.removesuffix("+")
+        """The commit that other runs must check out."""
+        revision = git_commands.revision(self.dvc.workspace)
+        if revision is None:
+            raise ConfigError(f"{self.dvc.workspace} has no commit that other runs could clone; commit it first")
+        return revision.removesuffix("+")
 
     @property
     def lock(self) -> str | None:
-        """What dvc.lock says by now, for other runs to go on from."""
+        """The current text of dvc.lock, from which other runs continue."""
         path = self.dvc.workspace / "dvc.lock"
         return path.read_text() if path.exists() else None
 
@@ -66,45 +67,48 @@ def open_clone(
     lock: str | None = None,
     in_place: bool = False,
 ) -> Iterator[Clone]:
-    """Give a clone to run in, or with `in_place` the folder itself; a clone is removed at the end, whatever the end is.
+    """Clone a repository into a temporary folder, which is removed at the end.
 
-    Checkpoints outlive it, see `git_commands.clone_workspace`.
+    Checkpoints outlive the clone; see `git_commands.clone_workspace`.
 
     Parameters
     ----------
-    lock : the dvc.lock of who asks, in place of the one that is committed: what it has made is taken as it is
+    revision : commit, tag or branch; default: the newest commit
+    registry : address of the registry; default: FAIR_DISTILL_REGISTRY, or the folder `registry` in the repository
+    lock : text of dvc.lock from another run, which replaces the committed file, so that results of that run are used
+    in_place : whether to work in the folder itself instead of a clone
     """
-    home = Path(repository).absolute()
+    source = Path(repository).absolute()
     with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        at = home
+        root = source
         if not in_place:
-            at = git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision)
-            get_run_logger().info("a clone of %s", git_commands.revision(at))
+            root = git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision)
+            get_run_logger().info("cloned revision %s", git_commands.revision(root))
         if lock is not None:
-            (at / "dvc.lock").write_text(lock)
-        dvc = dvc_commands.Dvc(at)
-        beside = home if home.is_dir() else Path()
+            (root / "dvc.lock").write_text(lock)
+        dvc = dvc_commands.Dvc(root)
+        outputs = source if source.is_dir() else Path()
         yield Clone(
-            repository=str(home) if home.is_dir() else repository,
-            registry=locate(registry, folder=beside),
-            reports=os.environ.get(REPORTS) or str(beside / "reports"),
+            repository=str(source) if source.is_dir() else repository,
+            registry=locate(registry, folder=outputs),
+            reports=os.environ.get(REPORTS) or str(outputs / "reports"),
             dvc=dvc,
         )
 
 
-def graph_of(clone: Clone, order: Iterable[str]) -> list[str]:
-    """Return those stages, in this order, that the workspace's dvc.yaml has."""
-    there = stages_of(clone.workspace.root / "dvc.yaml")
-    return [stage for stage in order if stage in there]
+def stages_in_graph(clone: Clone, order: Iterable[str]) -> list[str]:
+    """Return those of the given stages that the workspace's dvc.yaml has, in the given order."""
+    declared = stages_of(clone.workspace.root / "dvc.yaml")
+    return [stage for stage in order if stage in declared]
 
 
-def out_of_sight(workspace: Path, stage: str) -> bool:
-    """Say whether a stage reads a bucket, which DVC does not look into: then only running it tells what has changed."""
+def reads_bucket(workspace: Path, stage: str) -> bool:
+    """Return whether a stage reads from a bucket. DVC cannot see changes there, so the stage must always run."""
     return stage == "prepare" and load_config(Workspace(workspace).params).data.in_a_bucket
 
 
-def say_what_runs(clone: Clone) -> None:
-    """Name the flow run by what it makes: dataset, backbone and ipc, and the start of its id."""
+def name_flow_run(clone: Clone) -> None:
+    """Name the flow run after dataset, matcher, ipc and the start of its id."""
     config = load_config(clone.workspace.params)
     name = f"{config.dataset} · {config.distill.matcher.name} · ipc {config.distill.ipc} · {str(flow_run.id)[:8]}"
     with get_client(sync_client=True) as client:

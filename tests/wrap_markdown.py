@@ -34,7 +34,8 @@ def blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
     """Yield runs of lines that are wrapped together, and whether they must stay unchanged."""
     fence, block = "", []
     for number, line in enumerate(lines):
-        mark = re.match(r" *(```+|~~~+)", line)
+        # The lines of a table of contents are names of pages, not prose.
+        mark = re.match(r" *(:::+)$" if fence.startswith(":") else r" *(```+|~~~+|:::+(?={toctree}))", line)
         literal = bool(fence or mark) or (
             _is_literal(line) and not (block and line.strip() and _is_hanging(line, block))
         )

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.reproduce.benchmarks import BENCHMARKS
 from benchmarks.reproduce.budget import BUDGETS
-from benchmarks.reproduce.measure import Plan
+from benchmarks.reproduce.measure import MeasurementPlan
 from benchmarks.reproduce.methods import METHODS
-from benchmarks.reproduce.run import Wanted, reproduce
+from benchmarks.reproduce.run import Selection, reproduce
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.stages.device import torch_device
 
@@ -62,11 +62,13 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.budget not in BUDGETS:
         raise ConfigError(f"--budget is {arguments.budget!r}; choose one of {', '.join(BUDGETS)}")
     device = str(torch_device(arguments.device, threads=1))
-    plan = Plan(arguments.data, BUDGETS[arguments.budget].but(_changes(arguments.set)), arguments.ipc, device)
+    plan = MeasurementPlan(
+        arguments.data, BUDGETS[arguments.budget].but(_changes(arguments.set)), arguments.ipc, device
+    )
     name = f"reproduce_{arguments.table}_ipc{arguments.ipc}_{arguments.budget}_{device.partition(':')[0]}.json"
     out = arguments.out or Path(name)
     record = reproduce(
-        Wanted(arguments.table, arguments.datasets, arguments.methods, arguments.seeds),
+        Selection(arguments.table, arguments.datasets, arguments.methods, arguments.seeds),
         plan,
         out=out,
         workers=arguments.workers,

@@ -36,7 +36,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """What is the same for all measurements of a table."""
 
     data: Path
@@ -45,7 +45,7 @@ class Plan:
     device: str
 
 
-def measured(job: Job, plan: Plan, clock: Clock) -> dict[str, Any]:
+def measured(job: Job, plan: MeasurementPlan, clock: Clock) -> dict[str, Any]:
     """Return a measurement as it stands in the results, or the sentence with which the library refused the method.
 
     Parameters
@@ -83,7 +83,7 @@ def _prepared(name: str, data: Path, paired_per_class: int) -> Prepared:
     return prepare(name, data, paired_per_class=paired_per_class)
 
 
-def _tested(made: Made, prepared: Prepared, job: Job, plan: Plan) -> dict[str, Any]:
+def _tested(made: Made, prepared: Prepared, job: Job, plan: MeasurementPlan) -> dict[str, Any]:
     predictions = train_and_predict(
         made.images,
         made.labels,

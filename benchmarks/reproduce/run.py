@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.reproduce.benchmarks import known, look_for_files
-from benchmarks.reproduce.measure import Clock, Job, Plan
+from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan
 from benchmarks.reproduce.methods import embedding_on, method
 from benchmarks.reproduce.record import Record, open_record
 from benchmarks.reproduce.reported import COBRA
@@ -22,7 +22,7 @@ from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which cells of which table."""
 
     table: str
@@ -32,8 +32,8 @@ class Wanted:
 
 
 def reproduce(
-    wanted: Wanted,
-    plan: Plan,
+    wanted: Selection,
+    plan: MeasurementPlan,
     *,
     out: Path,
     workers: int,

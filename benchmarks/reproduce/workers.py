@@ -5,13 +5,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from typing import Any
 
-from benchmarks.reproduce.measure import Clock, Job, Plan, measured
+from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan, measured
 
 Outcome = dict[str, Any] | Exception
 
 
 def work(
-    jobs: Sequence[Job], plan: Plan, *, workers: int, clock: Clock, stopping: Callable[[], bool]
+    jobs: Sequence[Job], plan: MeasurementPlan, *, workers: int, clock: Clock, stopping: Callable[[], bool]
 ) -> Iterator[tuple[Job, Outcome]]:
     """Yield each job with its measurement as it comes, or with the exception that ended it.
 
@@ -38,7 +38,7 @@ def work(
                 yield running.pop(future), _result(future)
 
 
-def _outcome(job: Job, plan: Plan, clock: Clock) -> Outcome:
+def _outcome(job: Job, plan: MeasurementPlan, clock: Clock) -> Outcome:
     try:
         return measured(job, plan, clock)
     except Exception as error:  # one that fails is no reason to lose the others

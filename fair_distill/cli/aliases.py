@@ -1,6 +1,6 @@
 """The earlier spellings of commands, which dvc.yaml, CI jobs and scripts use.
 
-They are replaced before the command line is parsed, so they appear neither in the help nor in shell completion.
+They are replaced before the command line is parsed, so the help and shell completion do not list them.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def without_aliases(argv: Sequence[str]) -> list[str]:
 
 
 def _command_position(words: Sequence[str]) -> int:
-    """Return the position of the first word that is neither a global option nor the value of one."""
+    """Return the position of the first word that is not a global option or its value."""
     position = 0
     while position < len(words) and words[position].startswith("-"):
         # argparse accepts every unambiguous abbreviation of an option.

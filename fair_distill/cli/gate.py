@@ -278,7 +278,7 @@ def _waive(arguments: Arguments) -> None:
         config,
         arguments.set,
         clause=arguments.clause,
-        who=arguments.who,
+        requested_by=arguments.who,
         approved_by=arguments.approved_by,
         why=arguments.why,
         expires=arguments.expires,

@@ -14,15 +14,15 @@ from fair_distill.text import json_printable, printable
 _WIDTH, _WIDEST = 80, 10_000
 
 
-def print_line(line: str, *, error: bool = False, now: bool = False) -> None:
+def print_line(line: str, *, error: bool = False, flush: bool = False) -> None:
     """Print one line. A control character in it, such as a line break, is printed as an escape.
 
     Parameters
     ----------
     error : print to standard error
-    now : flush immediately
+    flush : print immediately instead of with the next lines
     """
-    print(printable(line), file=sys.stderr if error else sys.stdout, flush=now)
+    print(printable(line), file=sys.stderr if error else sys.stdout, flush=flush)
 
 
 def print_page(page: str) -> None:
@@ -71,8 +71,8 @@ def print_table(
         console.width = max(_WIDTH, console.measure(table, options=unlimited).maximum)
     elif console.measure(table, options=unlimited).minimum > console.width:
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
-        for drawn in table.columns:
-            drawn.width = drawn.min_width
+        for table_column in table.columns:
+            table_column.width = table_column.min_width
         # rich would cut off columns of a table that is still too wide; the terminal wraps its lines instead.
         console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     # rich exits with code 1 if the reader of a pipe has closed it. `main` handles that case, so rich only renders.

@@ -1,6 +1,6 @@
 """The argument parser: help with examples, and a usage error in one line with exit code 2.
 
-It uses only the public interface of argparse, so that all supported versions of Python behave alike.
+It uses only the public interface of argparse, so that it behaves in the same way in all supported versions of Python.
 """
 
 import argparse
@@ -101,11 +101,11 @@ class Parser(argparse.ArgumentParser):
         if argument != "COMMAND":
             return f"{argument} is {value!r}; choose from {choices.replace(chr(39), '')}"
         if value in REMOVED:
-            return f"there is no command {value!r}; run {REMOVED[value]}"
+            return f"unknown command {value!r}; run {REMOVED[value]}"
         spellings = self._spellings()
         if close := get_close_matches(value, spellings, n=1):
-            return f"there is no command {value!r}; did you mean {spellings[close[0]]!r}?"
-        return f"there is no command {value!r}; choose from {', '.join(self.subcommands)}"
+            return f"unknown command {value!r}; did you mean {spellings[close[0]]!r}?"
+        return f"unknown command {value!r}; choose from {', '.join(self.subcommands)}"
 
     def _spellings(self) -> dict[str, str]:
         """Return what a user may have meant to type, and the command that does it."""

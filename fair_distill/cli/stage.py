@@ -20,7 +20,7 @@ from fair_distill.cli.arguments import (
 from fair_distill.cli.data import print_contract
 from fair_distill.cli.output import print_json, print_line, print_table
 from fair_distill.cli.parser import Arguments, Parser
-from fair_distill.cli.progress import add_quiet, peak_memory_mb, shown
+from fair_distill.cli.progress import add_quiet, peak_memory_mb, progress_display
 from fair_distill.cli.verdicts import add_policy, add_summaries, open_gate, print_verdict, write_summaries
 from fair_distill.text import ABSENT, percent
 
@@ -182,7 +182,7 @@ def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
     workspace, config = open_workspace(arguments)
-    with shown("prepare", config.dataset, quiet=arguments.quiet) as progress:
+    with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
         splits = prepare_splits(workspace, config, progress=progress)
     for name, dataset in splits.items():
         examples = "images" if dataset.schema is None else "rows"
@@ -217,7 +217,7 @@ def _validate(arguments: Arguments) -> None:
 def _experts(arguments: Arguments) -> None:
     from fair_distill.stages.experts import train_candidate_experts
 
-    with shown("experts", arguments.candidate, quiet=arguments.quiet) as progress:
+    with progress_display("experts", arguments.candidate, quiet=arguments.quiet) as progress:
         count = train_candidate_experts(
             *open_workspace(arguments),
             arguments.candidate,
@@ -232,7 +232,7 @@ def _experts(arguments: Arguments) -> None:
 def _distill(arguments: Arguments) -> None:
     from fair_distill.stages.distill import distill_candidate
 
-    with shown("distill", arguments.candidate, quiet=arguments.quiet) as progress:
+    with progress_display("distill", arguments.candidate, quiet=arguments.quiet) as progress:
         manifest = distill_candidate(
             *open_workspace(arguments),
             arguments.candidate,
@@ -283,7 +283,7 @@ def _evaluate(arguments: Arguments) -> None:
     from fair_distill.gate.metrics import TABLE_COLUMNS
     from fair_distill.stages.evaluate import evaluate_set
 
-    with shown("evaluate", arguments.set, quiet=arguments.quiet) as progress:
+    with progress_display("evaluate", arguments.set, quiet=arguments.quiet) as progress:
         report = evaluate_set(
             *open_workspace(arguments),
             arguments.set,

@@ -97,7 +97,7 @@ def train_together(
         drawn = draw_each(recipe.augment, indices.shape[1], generators)
         images = augment(rows(indices.flatten()), drawn).unflatten(0, indices.shape)
         mean_loss = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[indices].flatten())
-        # The sum of the networks' mean losses, so that each network gets the gradient of its own mean loss.
+        # The sum of the networks' mean losses. Its gradient for one network is that of this network's mean loss.
         descend(mean_loss * len(trained))
     for i, network in enumerate(trained):
         network.load_state_dict({name: stacked[i] for name, stacked in weights.items()})
@@ -226,7 +226,7 @@ def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:
             f"the recipe of this set uses the custom network {name!r}, and a set never causes an import. "
             f"Import the network yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
         )
-    # Without a manifest the set was not loaded from a registry, so there is no digest to compare with.
+    # A set that was not loaded from a registry has no manifest, and therefore no digest to compare with.
     if distilled.source_digests is not None:
         recorded, passed_digest = (
             distilled.source_digests.get(name, "no digest"),

@@ -1,7 +1,7 @@
-"""What a verdict needs from the registry: the number of the attempt, and the promoted version.
+"""The registry's part of a verdict: the number of the attempt, and the predictions of the promoted version.
 
-The registry is no input of the DVC graph. `gate reserve` writes context.json, which is a declared input of the stage
-`judge`, and promotion computes the same context itself.
+The registry is not an input of the DVC graph. `gate reserve` writes context.json, which is a declared input of the
+stage `judge`, and promotion computes the same context itself.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class RegistryContext:
     ----------
     attempt : number of the reserved attempt
     context : content of context.json
-    promoted : predictions of the promoted version; None if the policy does not compare with it or there is none
+    promoted : predictions of the promoted version; None if no version is promoted or no clause uses it
     split : SHA-256 of the gate split that the attempt was reserved for
     """
 

@@ -87,7 +87,7 @@ class OutputDownload:
         return path.relative_to(self.workspace.root).as_posix()
 
     def output(self, path: Path, file: str) -> Output:
-        """Return the output at a path. Raises MeasurementError if dvc.lock has none; `file` describes it."""
+        """Return the output at a path. Raises MeasurementError with the description `file` if dvc.lock lacks it."""
         output = self.outputs.get(self.name(path))
         if output is None:
             raise MeasurementError(f"dvc.lock has no {self.name(path)} ({file}); run `dvc repro` and commit dvc.lock")

@@ -66,7 +66,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         provenance=parse_json(provenance.read_bytes(), name=str(provenance)) if provenance.exists() else {},
         policy=config.gate,
         answers=tuple(network_predictions(predictions, network) for network in range(len(predictions.networks))),
-        sets=tuple(_read_comparison(workspace, config, other) for other in config.sets),
+        sets=tuple(_read_comparison(workspace, config, set_name) for set_name in config.sets),
         losses=tuple((int(row["step"]), float(row["loss"])) for row in _read_csv(workspace.losses(name))),
         points=tuple(
             Point(row["set"], row["label"], row["what"], row["group"], float(row["x"]), float(row["y"]))

@@ -13,7 +13,7 @@ from fair_distill.workspace import Workspace
 
 @dataclass(frozen=True)
 class SetStatus:
-    """A set and its verdict, or the reason why it has none.
+    """A set with its verdict, or the reason why it has no verdict.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ def waive_clause(
     name: str,
     *,
     clause: str,
-    who: str,
+    requested_by: str,
     approved_by: str,
     why: str,
     expires: date,
@@ -29,7 +29,7 @@ def waive_clause(
     Parameters
     ----------
     clause : name of the clause, as `enforce` prints it
-    who, approved_by : the person who requests the waiver, and the one who approves it
+    requested_by, approved_by : names of the two people
     why : the reason, which every verdict repeats
     expires : the last day on which the waiver counts
     sign : signs the waiver with the approver's key
@@ -37,15 +37,15 @@ def waive_clause(
     Raises
     ------
     ConfigError
-        If the policy has no such clause, both people are the same, or the policy names approvers and there is no
-        signature.
+        If the policy has no such clause, both people are the same, or the policy names approvers and the waiver
+        is not signed.
     """
     check_set_name(config, name)
     manifest, _ = read_version(workspace.set(name), made_by=set_command(config, name))
     fields = {
         "set": manifest.version,
         "clause": clause,
-        "who": who,
+        "who": requested_by,
         "approved_by": approved_by,
         "why": why,
         "expires": str(expires),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_workspace import run
 
-from fair_distill.cli.progress import shown
+from fair_distill.cli.progress import progress_display
 from fair_distill.stages.progress import StageProgress
 
 
@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 def lines(
     reached: Iterable[StageProgress], capsys: pytest.CaptureFixture[str], *, moments: Iterable[float]
 ) -> list[dict[str, Any]]:
-    with shown("distill", "pooled", quiet=False, clock=iter(moments).__next__) as progress:
+    with progress_display("distill", "pooled", quiet=False, clock=iter(moments).__next__) as progress:
         for each in reached:
             progress(each)
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -95,7 +95,7 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "150")
-    with shown("distill", "pooled", quiet=False, clock=iter([0.0, 1.0]).__next__) as progress:
+    with progress_display("distill", "pooled", quiet=False, clock=iter([0.0, 1.0]).__next__) as progress:
         progress(StageProgress(1, 80, loss=2.0, images=1200))
         progress(StageProgress(2, 80, loss=1.5, images=1200, device_memory_mb=2048.0))
 
@@ -111,7 +111,7 @@ def test_the_cursor_comes_back_when_a_stage_fails(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm")
 
     def stage() -> None:
-        with shown("distill", "pooled", quiet=False) as progress:
+        with progress_display("distill", "pooled", quiet=False) as progress:
             progress(StageProgress(1, 3))
             raise ZeroDivisionError
 

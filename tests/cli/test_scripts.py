@@ -233,12 +233,12 @@ def test_it_says_which_release_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["distil", "pooled"], "there is no command 'distil'; did you mean 'stage distill'? See fair-distill --help"),
+        (["distil", "pooled"], "unknown command 'distil'; did you mean 'stage distill'? See fair-distill --help"),
         (["stage", "distil"], "did you mean 'distill'? See fair-distill stage --help"),
         (["describe"], "did you mean 'data describe'?"),
         (["gate", "paln"], "did you mean 'plan'?"),
-        (["xyz"], "there is no command 'xyz'; choose from init, doctor, "),
-        (["reproduce", "--data", "."], "there is no command 'reproduce'; run `python -m benchmarks.reproduce`"),
+        (["xyz"], "unknown command 'xyz'; choose from init, doctor, "),
+        (["reproduce", "--data", "."], "unknown command 'reproduce'; run `python -m benchmarks.reproduce`"),
         (["completion", "ksh93"], "--print-completion is 'ksh93'; choose from bash, zsh, fish"),
         (["distill"], "required: candidate. See fair-distill stage distill --help"),
         (["table", "--workspace", "."], "--workspace and --no-color go before the command"),

@@ -25,7 +25,7 @@ from small_workspace import REPOSITORY
 from fair_distill.config.loading import stages_of
 from flows.parameters import Stage
 from flows.refresh import STAGES
-from tasks.run_page import Telling, key
+from tasks.run_page import ProgressArtifacts, artifact_key
 
 AUTOMATIONS = yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
 DEPLOYED: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
@@ -219,7 +219,7 @@ def test_compose_has_no_secret_of_its_own_and_starts_nothing_without() -> None:
 
 def test_lines_of_progress_are_told_from_others() -> None:
     said: list[tuple[object, ...]] = []
-    tell = Telling(lambda *arguments: said.append(arguments))
+    tell = ProgressArtifacts(lambda *arguments: said.append(arguments))
     for line in ("plain", "{not json", '{"stage": "distill"}', '{"stage": "a", "set": "b", "step": 1, "of": 0}', "{}"):
         tell(line)
 
@@ -227,4 +227,4 @@ def test_lines_of_progress_are_told_from_others() -> None:
 
 
 def test_artifacts_are_called_as_prefect_wants() -> None:
-    assert key("Verdict Barycentric_2·x") == "verdict-barycentric-2-x"
+    assert artifact_key("Verdict Barycentric_2·x") == "verdict-barycentric-2-x"

@@ -26,9 +26,9 @@ def test_the_attempt_is_reserved_when_the_set_is_there_and_before_its_prediction
         yield SimpleNamespace(dvc=None)
 
     monkeypatch.setattr(module, "open_clone", clone)
-    monkeypatch.setattr(module, "graph_of", lambda _, stages: stages)
-    monkeypatch.setattr(module, "placed", noting)
-    for name in ("say_what_runs", "show", "keep_lock", "reserve", "publish", "promote"):
+    monkeypatch.setattr(module, "stages_in_graph", lambda _, stages: stages)
+    monkeypatch.setattr(module, "stage_task", noting)
+    for name in ("name_flow_run", "show", "commit_lock", "reserve", "publish", "promote"):
         monkeypatch.setattr(module, name, noting(name))
 
     module.refresh.fn(str(tmp_path))

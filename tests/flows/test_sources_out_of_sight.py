@@ -11,7 +11,7 @@ from small_workspace import small_params, write_params
 
 from fair_distill.versioning import dvc_commands, git_commands
 from tasks import workspace
-from tasks.workspace import out_of_sight
+from tasks.workspace import reads_bucket
 
 FOLDER = {"name": "image_folder", "path": "faces", "metadata": "faces.csv", "columns": {"image": "a", "label": "b"}}
 
@@ -31,8 +31,8 @@ def test_only_prepare_and_only_of_a_bucket_is_run_whatever_dvc_sees(
     params = small_params()
     write_params(tmp_path, params | {"data": params["data"] | {"source": source}})
 
-    assert out_of_sight(tmp_path, "prepare") is there
-    assert not out_of_sight(tmp_path, "validate")
+    assert reads_bucket(tmp_path, "prepare") is there
+    assert not reads_bucket(tmp_path, "validate")
 
 
 def test_a_stage_that_is_forced_runs_though_nothing_changed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from small_repository import commit, git
 from fair_distill.errors import ConfigError, FairDistillError, Refused
 from fair_distill.storage.store import Unanswered
 from fair_distill.versioning import dvc_commands, git_commands, lock_commit
-from tasks.task_options import unanswered, went_down
+from tasks.task_options import store_unreachable, was_killed
 
 
 def stage(folder: Path, command: str) -> Path:
@@ -87,16 +87,16 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
 @pytest.mark.parametrize(
     ("condition", "error", "again"),
     [
-        (went_down, dvc_commands.Stopped("killed"), True),
-        (went_down, FairDistillError("validation refused the data"), False),
-        (went_down, RuntimeError("a fault of ours"), False),
-        (unanswered, Unanswered("no answer"), True),
-        (unanswered, ConnectionResetError(), True),
-        (unanswered, TaskRunTimeoutError("after 24 hours"), False),
-        (unanswered, FileNotFoundError("set.parquet"), False),
-        (unanswered, OSError(ENOSPC, "no space left on device"), False),
-        (unanswered, Refused("eo_diag_max is over the limit"), False),
-        (unanswered, ConfigError("no such channel"), False),
+        (was_killed, dvc_commands.Stopped("killed"), True),
+        (was_killed, FairDistillError("validation refused the data"), False),
+        (was_killed, RuntimeError("a fault of ours"), False),
+        (store_unreachable, Unanswered("no answer"), True),
+        (store_unreachable, ConnectionResetError(), True),
+        (store_unreachable, TaskRunTimeoutError("after 24 hours"), False),
+        (store_unreachable, FileNotFoundError("set.parquet"), False),
+        (store_unreachable, OSError(ENOSPC, "no space left on device"), False),
+        (store_unreachable, Refused("eo_diag_max is over the limit"), False),
+        (store_unreachable, ConfigError("no such channel"), False),
     ],
 )
 def test_what_is_transient_is_retried_and_nothing_else(condition, error, again) -> None:

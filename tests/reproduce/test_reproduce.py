@@ -12,9 +12,9 @@ from reproduce.small_benchmark import TINY, write_mnist
 from small_workspace import Ended
 
 from benchmarks.reproduce.__main__ import main
-from benchmarks.reproduce.measure import Job, Plan
+from benchmarks.reproduce.measure import Job, MeasurementPlan
 from benchmarks.reproduce.record import Record, open_record
-from benchmarks.reproduce.run import Wanted, reproduce
+from benchmarks.reproduce.run import Selection, reproduce
 from benchmarks.reproduce.table import markdown
 from benchmarks.reproduce.workers import work
 from fair_distill.errors import DataError
@@ -105,12 +105,12 @@ def test_what_cannot_be_measured_is_refused_in_a_line(more: list[str], says: str
     assert not (tmp_path / "table.json").exists()
 
 
-def wanted(*methods: str) -> Wanted:
-    return Wanted("dm", ["mnist_writers"], methods, seeds=1)
+def wanted(*methods: str) -> Selection:
+    return Selection("dm", ["mnist_writers"], methods, seeds=1)
 
 
-def plan(data: Path, ipc: int = 2) -> Plan:
-    return Plan(data, TINY, ipc, "cpu")
+def plan(data: Path, ipc: int = 2) -> MeasurementPlan:
+    return MeasurementPlan(data, TINY, ipc, "cpu")
 
 
 def made(data: Path, out: Path, *methods: str, ipc: int = 2, **more: Any) -> Record:
