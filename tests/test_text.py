@@ -93,7 +93,7 @@ def test_messages_contain_no_secret_of_an_address(secret: str) -> None:
             with pytest.raises(ConfigError) as refusal:
                 call(address)
             assert secret not in str(refusal.value), address
-            assert "AWS_PROFILE" in str(refusal.value) or "is supported" in str(refusal.value)
+            assert "AWS_PROFILE" in str(refusal.value) or "supported locations" in str(refusal.value)
         assert secret not in without_secrets(f"cannot clone '{address}': no")
 
 
