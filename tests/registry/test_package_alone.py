@@ -85,7 +85,7 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     assert run(workspace, "verify", "digits", "--anchor", str(anchor), *place).code == 0
     assert "both v1; they do not differ" in run(workspace, "diff", "digits@v1", "digits@production", *place).out
     card = run(workspace, "card", "digits@production", *place).out
-    for heading in ("How its groups are served", "Intended use", "What was not tested", "How it was made"):
+    for heading in ("Accuracy for each group", "Intended use", "What was not tested", "How it was made"):
         assert f"## {heading}\n" in card
     assert "| cyan |" in card or "| red |" in card
     look = tmp_path / "look.json"
