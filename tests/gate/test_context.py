@@ -372,7 +372,7 @@ def test_a_floor_that_is_none_is_one_line(tmp_path: Path, content: bytes, says: 
         load_floor(str(tmp_path / "floor.yaml"))
     with pytest.raises(ConfigError, match=r"gone\.yaml does not exist"):
         load_floor(str(tmp_path / "gone.yaml"))
-    with pytest.raises(ConfigError, match="--policy-floor is 'ftp://x/y.yaml'"):
+    with pytest.raises(ConfigError, match=r"--policy-floor is 'ftp://x/y\.yaml'"):
         load_floor("ftp://x/y.yaml")
 
 
