@@ -141,8 +141,8 @@ class DatasetCard:
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measurements of the distillation, for example the first and the last loss
     group_labels : how group labels were changed. `shrinkage` has the prior and the cells that moved by more than a
-        tenth towards their parents. `unknown` has the share of examples without a group, the method and, for each cell, the
-        number of inferred labels and the accuracy on known examples. Empty if nothing was changed
+        tenth towards their parents. `unknown` has the share of examples without a group, the method and, for each
+        cell, the number of inferred labels and the accuracy on known examples. Empty if nothing was changed
     schema : the columns of rows, which decode them; None for images
     residuals, nearness : measurements on the published images; None if they were not made
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
