@@ -58,9 +58,9 @@ def _arguments(command: Parser) -> list[str]:
 
 
 def _signature(argument: argparse.Action) -> str:
-    value = argument.metavar or argument.dest.upper()
     if not argument.option_strings:
-        return f"`{value}`"
+        return f"`{argument.metavar or argument.dest}`"
+    value = argument.metavar or argument.dest.upper()
     options = ", ".join(f"`{option}`" for option in argument.option_strings)
     return options if argument.nargs == 0 else f"{options} `{value}`"
 
