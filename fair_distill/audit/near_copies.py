@@ -48,7 +48,8 @@ Metric = Callable[[Tensor], Tensor]
 def pixels(images: Tensor) -> Tensor:
     """Return features (N, D) whose Euclidean distance is the root mean square difference of pixels."""
     flat = images.flatten(1)
-    return flat / flat.shape[1] ** 0.5
+    features: Tensor = flat / flat.shape[1] ** 0.5
+    return features
 
 
 def shapes(images: Tensor) -> Tensor:
@@ -221,7 +222,8 @@ def _as_tiles(real: Tensor, formation: int) -> Tensor:
         return shrink(real, formation)[None]
     mosaics = encode(real.repeat_interleave(formation**2, dim=0), formation)
     inside = _inside(tiles(mosaics, formation), real.shape[2:], formation)
-    return inside.unflatten(0, (len(real), formation**2)).transpose(0, 1)
+    by_tile: Tensor = inside.unflatten(0, (len(real), formation**2)).transpose(0, 1)
+    return by_tile
 
 
 def _inside(of_mosaic: Tensor, sides: Sequence[int], formation: int) -> Tensor:

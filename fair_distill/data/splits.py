@@ -146,7 +146,7 @@ def _by_name(source: Labelled, named: Mapping[str, str]) -> dict[str, Array]:
 
 def _name(source: Labelled, row: int) -> str:
     assert source.splits is not None  # or nothing could be left over
-    return source.splits.values[source.splits.codes[row]]
+    return str(source.splits.values[source.splits.codes[row]])
 
 
 def _shown(splits: Sequence[str]) -> str:

@@ -69,7 +69,8 @@ class Alignment(Protocol):
 
 def _mixed(mixtures: tuple[Mixture, ...], cells: Statistic, classes: slice) -> list[Target]:
     def mixed(layer: Tensor, weights: Tensor) -> Tensor:
-        return mean(layer.flatten(2), weights).unflatten(1, layer.shape[2:])
+        statistic: Tensor = mean(layer.flatten(2), weights).unflatten(1, layer.shape[2:])
+        return statistic
 
     return [Target(tuple(mixed(layer, m.cells[classes]) for layer in cells), m.weight[classes]) for m in mixtures]
 

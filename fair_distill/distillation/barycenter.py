@@ -168,7 +168,8 @@ def cosine(cells_CGD: Tensor, weights_CG: Tensor) -> Tensor:
     resultant = ((weights / norms).masked_fill(norms == 0, 0)[..., None] * cells).sum(dim=1)
     length = resultant.norm(dim=1, keepdim=True)
     direction = torch.where(length > 1e-12, resultant / length, torch.zeros_like(resultant))
-    return ((weights * norms).sum(dim=1, keepdim=True) * direction).to(cells_CGD.dtype)
+    centre: Tensor = (weights * norms).sum(dim=1, keepdim=True) * direction
+    return centre.to(cells_CGD.dtype)
 
 
 @torch.no_grad()
@@ -359,7 +360,7 @@ def _enclosing(gram_GG: Array, present: Array) -> Array:
         if slope[outermost] <= slope[holding].max() + 1e-12 * largest:
             break
         holding.append(outermost)
-    return shares / shares.sum()
+    return np.asarray(shares / shares.sum())
 
 
 def _towards_optimum(gram: Array, slope: Array) -> tuple[Array, float]:
@@ -394,4 +395,5 @@ def _newton(slope_CD: Tensor, diagonal_CD: Tensor, rank_g_CGD: Tensor) -> Tensor
     inner = torch.eye(rank_g_CGD.shape[1], dtype=slope_CD.dtype, device=slope_CD.device) - scaled @ rank_g_CGD.mT
     straight = -slope_CD / diagonal_CD
     shares = torch.linalg.solve(inner, (rank_g_CGD @ straight[..., None]).squeeze(-1))
-    return straight + (shares[:, None] @ scaled).squeeze(1)
+    solution: Tensor = straight + (shares[:, None] @ scaled).squeeze(1)
+    return solution

@@ -268,9 +268,8 @@ def _principal_axes(rows_nD: Tensor, dimension: int) -> Tensor:
         return torch.eye(rows_nD.shape[1], dtype=rows_nD.dtype, device=rows_nD.device)[:, :dimension]
     kept = squares > 1e-12 * squares[-1]
     kept[:-dimension] = False
-    if not few:
-        return vectors[:, kept]
-    return rows_nD.mT @ (vectors[:, kept] / squares[kept].sqrt())
+    basis: Tensor = rows_nD.mT @ (vectors[:, kept] / squares[kept].sqrt()) if few else vectors[:, kept]
+    return basis
 
 
 def _covariance(points_nK: Tensor) -> Tensor:
@@ -288,7 +287,8 @@ def _root(matrices: Tensor, *, inverse: bool = False) -> Tensor:
     """Return the (inverse) square root of positive definite matrices."""
     values, vectors = torch.linalg.eigh(matrices)
     roots = values.clamp(min=1e-15 * float(values.max())).sqrt()
-    return (vectors * (1 / roots if inverse else roots).unsqueeze(-2)) @ vectors.mT
+    root: Tensor = (vectors * (1 / roots if inverse else roots).unsqueeze(-2)) @ vectors.mT
+    return root
 
 
 @torch.no_grad()

@@ -18,4 +18,4 @@ def in_unit(images: Array) -> Tensor:
 def spread_evenly(rows: Sequence[int], most: int) -> Array:
     """Return `most` of the rows, spread evenly over them, or all where there are no more."""
     chosen = np.linspace(0, len(rows) - 1, num=min(len(rows), most)).round().astype(int)
-    return np.asarray(rows, dtype=np.int64)[chosen]
+    return np.asarray(np.asarray(rows, dtype=np.int64)[chosen])

@@ -120,7 +120,10 @@ class Categorical:
     def valid(self, encoded_NV: Array) -> Array:
         hot: Array = encoded_NV == 1
         count = hot.sum(axis=1)
-        return (hot | (encoded_NV == 0)).all(axis=1) & ((count == 1) | ((count == 0) & (self.other is not None)))
+        valid: Array = (hot | (encoded_NV == 0)).all(axis=1) & (
+            (count == 1) | ((count == 0) & (self.other is not None))
+        )
+        return valid
 
 
 @dataclass(frozen=True)

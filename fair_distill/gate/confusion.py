@@ -60,7 +60,7 @@ class Confusion:
     @property
     def support(self) -> Floats:
         """The number of examples per group and true class, (G, C)."""
-        return self.counts.sum(axis=2)
+        return np.asarray(self.counts.sum(axis=2))
 
     @property
     def rates(self) -> Floats:
@@ -110,7 +110,8 @@ class Confusion:
 
 def _quotients(numerator: Floats, denominator: Floats) -> Floats:
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    quotients: Floats = np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    return quotients
 
 
 def confusion(

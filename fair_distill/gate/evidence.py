@@ -124,7 +124,7 @@ def _paired(
 
 def _is_any_of(values: Ints, candidates: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return the result of `np.isin`, which is slower for few candidates."""
-    return np.logical_or.reduce([values == candidate for candidate in candidates])
+    return np.asarray(np.logical_or.reduce([values == candidate for candidate in candidates]))
 
 
 def absolute_upper(contrasts: Contrasts) -> Bound:

@@ -40,7 +40,7 @@ PLACEHOLDERS = {
 }
 # Commands that are only parsed here; another test runs them.
 RUN_ELSEWHERE = {
-    "fair-distill run": "tests/flows/test_three_doors.py: it is `dvc repro`",
+    "fair-distill run": "tests/flows/test_interfaces.py: it is `dvc repro`",
     "fair-distill stage distill trimmed": "tests/docs/test_own_barycenter.py: it needs a file of the page",
     "fair-distill registry approve": "tests/registry/test_package_alone.py: it needs a key",
     "fair-distill stage estimate": "tests/cli/test_estimate.py: it times real steps in new processes",

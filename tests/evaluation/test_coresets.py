@@ -1,4 +1,4 @@
-"""Herding and k-centre: against brute force, and what they promise."""
+"""Herding and k-centre are compared with brute force and with their theoretical guarantees."""
 
 from itertools import combinations
 
@@ -19,25 +19,25 @@ def points(seed: int, n: int = 9, dimension: int = 2) -> Array:
     return np.random.default_rng(seed).normal(size=(n, dimension))
 
 
-def off(cloud: Array, chosen: Array | list[int]) -> float:
-    """How far the mean of the chosen is from the mean of all."""
+def mean_error(cloud: Array, chosen: Array | list[int]) -> float:
+    """Return the distance from the mean of the chosen points to the mean of all."""
     return float(np.linalg.norm(cloud[chosen].mean(axis=0) - cloud.mean(axis=0)))
 
 
 def radius(cloud: Array, centres: Array | tuple[int, ...]) -> float:
-    """The largest distance of any point from its nearest centre."""
+    """Return the largest distance of a point from its nearest centre."""
     return float(np.linalg.norm(cloud[:, None] - cloud[None, list(centres)], axis=2).min(axis=1).max())
 
 
 @given(st.integers(0, 200), st.integers(1, 9))
-def test_every_choice_of_herding_is_the_best_next_one_for_the_mean(seed: int, count: int) -> None:
+def test_every_choice_of_herding_is_the_best_for_the_mean(seed: int, count: int) -> None:
     cloud = points(seed)
 
     chosen = herding(cloud, count, 0).tolist()
 
     for t in range(count):
-        others = [i for i in range(9) if i not in chosen[:t]]
-        assert off(cloud, chosen[: t + 1]) <= min(off(cloud, [*chosen[:t], i]) for i in others) + 1e-9
+        candidates = [i for i in range(9) if i not in chosen[:t]]
+        assert mean_error(cloud, chosen[: t + 1]) <= min(mean_error(cloud, [*chosen[:t], i]) for i in candidates) + 1e-9
 
 
 def test_herding_keeps_the_mean_better_than_chance() -> None:
@@ -45,12 +45,12 @@ def test_herding_keeps_the_mean_better_than_chance() -> None:
     rng = np.random.default_rng(1)
 
     for count in (2, 5, 20, 100):
-        by_chance = [off(cloud, rng.permutation(200)[:count]) for _ in range(50)]
-        assert off(cloud, herding(cloud, count, 0)) < min(by_chance)
+        by_chance = [mean_error(cloud, rng.permutation(200)[:count]) for _ in range(50)]
+        assert mean_error(cloud, herding(cloud, count, 0)) < min(by_chance)
 
 
 @given(st.integers(0, 200), st.integers(1, 4), st.integers(0, 8))
-def test_k_centre_is_within_twice_the_best_radius_wherever_it_begins(seed: int, count: int, first: int) -> None:
+def test_k_centre_is_within_twice_the_best_radius_for_every_first_point(seed: int, count: int, first: int) -> None:
     cloud = points(seed)
 
     best = min(radius(cloud, centres) for centres in combinations(range(9), count))
@@ -59,13 +59,13 @@ def test_k_centre_is_within_twice_the_best_radius_wherever_it_begins(seed: int, 
 
 
 @pytest.mark.parametrize("name", CORESETS)
-def test_no_point_is_chosen_twice_though_all_are_alike(name: str) -> None:
+def test_no_point_is_chosen_twice_even_if_all_are_equal(name: str) -> None:
     chosen = CORESETS[name](np.ones((7, 3)), 7, 4)
 
     assert sorted(chosen.tolist()) == list(range(7))
 
 
-def test_a_coreset_lies_within_the_cells_it_was_dealt_from() -> None:
+def test_a_coreset_has_equal_numbers_of_every_cell() -> None:
     data = grouped([[12, 3], [4, 9]])
 
     rows = within_cells(herding, data, 6, lambda images: images.reshape(len(images), -1) / 255.0, lambda size: 0)
@@ -91,7 +91,7 @@ RECIPE = TrainingRecipe(
 
 
 @pytest.mark.parametrize("select", CORESETS)
-def test_a_coreset_is_a_reference_like_any_other(select: str) -> None:
+def test_a_coreset_is_a_reproducible_selection_of_real_images(select: str) -> None:
     data = grouped([[20, 6], [5, 20]])
 
     def chosen(formation: int) -> Array:
@@ -106,11 +106,11 @@ def test_a_coreset_is_a_reference_like_any_other(select: str) -> None:
 
 
 def constant_cells(counts_CG: list[list[int]], values_CG: list[list[int]]) -> GroupedDataset:
-    """Every image of a cell has one value, so a mean over a cell is known."""
-    made = grouped(counts_CG, size=8)
+    """Return a dataset in which all pixels of a cell have one value, so that the mean of a cell is known."""
+    dataset = grouped(counts_CG, size=8)
     shade = np.repeat(np.array(values_CG, np.uint8).ravel(), np.array(counts_CG).ravel())
     return GroupedDataset.from_arrays(
-        np.broadcast_to(shade[:, None, None, None], made.images.shape), made.labels, made.group_indices
+        np.broadcast_to(shade[:, None, None, None], dataset.images.shape), dataset.labels, dataset.group_indices
     )
 
 
@@ -121,10 +121,10 @@ def test_resampled_cells_are_equal_and_their_pooled_mean_is_the_mean_of_the_grou
 
     assert even.counts.tolist() == [[4, 4, 4], [4, 4, 4]]
     means = [even.images[np.asarray(even.labels) == label].mean() for label in (0, 1)]
-    np.testing.assert_allclose(means, [50, 30])  # pooled as it came: 22.5 and 45
+    np.testing.assert_allclose(means, [50, 30])  # without resampling, the pooled means are 22.5 and 45
 
 
-def test_resampling_repeats_as_evenly_as_it_can_and_takes_nothing_from_elsewhere() -> None:
+def test_resampling_repeats_examples_evenly_and_only_within_their_cell() -> None:
     data = grouped([[10, 3]])
 
     even = resampled(data, np.random.default_rng(0))

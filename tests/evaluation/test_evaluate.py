@@ -1,4 +1,4 @@
-"""Training by a recipe, and what is said of the gate split."""
+"""Training by a recipe, and predictions of the gate split."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ RECIPE = TrainingRecipe(
 )
 SEEN = Normalisation(RECIPE.mean, RECIPE.std)
 NOISE = grouped([[12, 12], [12, 12]])
-# The bright band tells the class, so this can be learnt.
+# The bright band depends on the class, so a network can learn it.
 EASY = GroupedDataset.from_arrays(NOISE.images, NOISE.group_indices, NOISE.labels)
 
 
@@ -59,7 +59,7 @@ def evaluated(
     return train_and_predict(images, labels, recipe, EASY, **(arguments | changes))
 
 
-def test_what_can_be_learnt_is_learnt() -> None:
+def test_networks_learn_an_easy_task() -> None:
     predictions = evaluated()
 
     assert predictions.runs() == [(0, 0), (0, 1)]
@@ -74,13 +74,13 @@ def test_every_gate_example_is_predicted_once_by_every_network() -> None:
     for seed in range(2):
         rows = predictions.columns["seed"] == seed
         assert predictions.columns["example"][rows].tolist() == list(range(48))
-        for name, wanted in (("label", EASY.labels), ("group", EASY.group_indices), ("pair", EASY.pairs)):
-            assert np.array_equal(predictions.columns[name][rows], wanted)
+        for name, expected in (("label", EASY.labels), ("group", EASY.group_indices), ("pair", EASY.pairs)):
+            assert np.array_equal(predictions.columns[name][rows], expected)
     assert predictions.networks == ("convnet",)
     assert (predictions.classes, predictions.groups) == (EASY.classes, EASY.groups)
     assert (predictions.set, predictions.split) == ("a" * 64, "b" * 64)
     assert set(predictions.columns["predicted"]) <= {0, 1}
-    # Of two classes the more probable one has at least a half.
+    # The more probable of two classes has a probability of at least one half.
     assert 0.5 <= predictions.columns["probability"].min() <= predictions.columns["probability"].max() <= 1
 
 
@@ -111,14 +111,14 @@ def test_the_same_seeds_give_the_same_bytes() -> None:
 
 
 def test_seeds_do_not_depend_on_how_many_there_are() -> None:
-    one, two = evaluated(seeds=1).columns["probability"], evaluated(seeds=2).columns["probability"]
+    single, two = evaluated(seeds=1).columns["probability"], evaluated(seeds=2).columns["probability"]
 
-    assert np.array_equal(one, two[:48])
-    assert not np.array_equal(one, two[48:])
+    assert np.array_equal(single, two[:48])
+    assert not np.array_equal(single, two[48:])
 
 
 def test_nothing_draws_from_a_global_generator() -> None:
-    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the one that must not move)
+    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the global generator must not change)
 
     evaluated()
 
@@ -136,20 +136,20 @@ def test_stored_bytes_and_stored_fractions_are_the_same_pixels() -> None:
     )
 
 
-def test_a_recipe_counts_steps_and_every_example_has_its_turn() -> None:
-    seen: list[Any] = []
+def test_a_recipe_counts_steps_and_every_example_is_used_once_per_epoch() -> None:
+    batches: list[Any] = []
     pixels = reader(EASY.images, SEEN, CPU)
 
     def rows(indices: torch.Tensor) -> torch.Tensor:
-        seen.append(indices.tolist())
+        batches.append(indices.tolist())
         return pixels(indices)
 
     labels = torch.from_numpy(EASY.labels[:40])
     train(replace(RECIPE, steps=6), rows, labels, shape=(3, 8, 8), classes=2, generator=generator(0))
 
-    assert [len(batch) for batch in seen] == [16, 16, 8, 16, 16, 8]
-    assert sorted(chain(*seen[:3])) == sorted(chain(*seen[3:])) == list(range(40))
-    assert seen[:3] != seen[3:]
+    assert [len(batch) for batch in batches] == [16, 16, 8, 16, 16, 8]
+    assert sorted(chain(*batches[:3])) == sorted(chain(*batches[3:])) == list(range(40))
+    assert batches[:3] != batches[3:]
 
 
 def test_the_rate_falls_to_a_tenth_after_half_of_the_steps() -> None:
@@ -166,26 +166,26 @@ def test_the_rate_falls_to_a_tenth_after_half_of_the_steps() -> None:
         with torch.no_grad():
             for weight, slope in zip(weights, slopes, strict=True):
                 weight.sub_(rate * (slope + 0.1 * weight))
-    for got, wanted in zip(trained.parameters(), weights, strict=True):
-        torch.testing.assert_close(got, wanted)
+    for actual, expected in zip(trained.parameters(), weights, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
-def test_progress_is_told_for_every_network() -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_for_every_network() -> None:
+    reports: list[tuple[int, int]] = []
 
-    evaluated(progress=lambda done, of: told.append((done, of)))
+    evaluated(progress=lambda step, steps: reports.append((step, steps)))
 
-    assert told == [(1, 2), (2, 2)]
+    assert reports == [(1, 2), (2, 2)]
 
 
-def test_a_network_that_diverged_is_no_measurement() -> None:
-    """It would call everything class 0 in every group: a gap of 0."""
+def test_a_network_that_diverged_is_an_error() -> None:
+    """Such a network predicts class 0 for every example, which would be a gap of 0."""
     with pytest.raises(MeasurementError, match=r"network 1 of 2 .*lower params\.yaml: recipe\.learning_rate"):
         evaluated(replace(RECIPE, learning_rate=1e30))
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "says"),
+    ("changes", "error", "message"),
     [
         ({"images": EASY.images[:, :, :4]}, DataError, r"have shape \(3, 4, 8\), those of the gate split \(3, 8, 8\)"),
         ({"labels": EASY.labels + 1}, DataError, "labels from 0 to 1"),
@@ -194,40 +194,40 @@ def test_a_network_that_diverged_is_no_measurement() -> None:
         ({"networks": {"convent": {}}}, ConfigError, "is 'convent'"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused(changes: dict[str, Any], error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_unusable_sets_and_recipes_are_refused(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         evaluated(**changes)
 
 
-def test_how_many_networks_are_trained_at_once_changes_no_byte() -> None:
-    one, three = (evaluated(seeds=3, workers=workers).to_parquet() for workers in (1, 3))
+def test_the_number_of_workers_changes_no_byte() -> None:
+    sequential, parallel = (evaluated(seeds=3, workers=workers).to_parquet() for workers in (1, 3))
 
-    assert one == three
+    assert sequential == parallel
 
 
 @pytest.mark.parametrize("network", [RECIPE.network, {"name": "mlp", "options": {"width": 8, "depth": 1}}])
-def test_networks_trained_together_are_those_trained_one_by_one(network: dict[str, Any]) -> None:
+def test_networks_trained_together_equal_networks_trained_separately(network: dict[str, Any]) -> None:
     recipe = replace(RECIPE, network=network, steps=8, augment=("crop", "cutout", "flip"))
     rows, labels = reader(EASY.images, SEEN, CPU), torch.from_numpy(EASY.labels)
     fits: dict[str, Any] = {"shape": (3, 8, 8), "classes": 2}
 
     together = train_together(recipe, rows, labels, generators=[generator(s) for s in range(3)], **fits)
 
-    for seed, one in enumerate(together):
-        alone = train(recipe, rows, labels, generator=generator(seed), **fits)
-        for wanted, got in zip(alone.parameters(), one.parameters(), strict=True):
-            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    for seed, network_together in enumerate(together):
+        separate = train(recipe, rows, labels, generator=generator(seed), **fits)
+        for expected, actual in zip(separate.parameters(), network_together.parameters(), strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_gate_split_is_predicted_alike_by_networks_trained_together() -> None:
-    apart, together = evaluated(), evaluated(together=True)
+def test_networks_trained_together_give_equal_predictions() -> None:
+    separate, together = evaluated(), evaluated(together=True)
 
-    assert np.mean(apart.columns["predicted"] == together.columns["predicted"]) > 0.98
-    np.testing.assert_allclose(apart.columns["probability"], together.columns["probability"], atol=1e-3)
+    assert np.mean(separate.columns["predicted"] == together.columns["predicted"]) > 0.98
+    np.testing.assert_allclose(separate.columns["probability"], together.columns["probability"], atol=1e-3)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_descent_is_torchs_own_to_the_bit(steps: int) -> None:
+def test_gradient_descent_equals_torch_optim_to_the_bit(steps: int) -> None:
     recipe = replace(RECIPE, steps=steps, weight_decay=0.1)
     start = torch.randn(4, 3, generator=generator(0))
     ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
@@ -246,24 +246,24 @@ def test_descent_is_torchs_own_to_the_bit(steps: int) -> None:
     assert not torch.equal(ours, start)
 
 
-def test_no_byte_hangs_on_memory_that_nobody_wrote() -> None:
-    """Stages do not have torch fill it, which costs them a tenth of their time."""
+def test_no_byte_depends_on_uninitialised_memory() -> None:
+    """Stages switch off torch's filling of new memory, which takes a tenth of their time."""
     deterministic: Any = torch.utils.deterministic
     filled, mode = deterministic.fill_uninitialized_memory, torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")
-    found = []
+    tables = []
     try:
         for fill in (True, False):
             deterministic.fill_uninitialized_memory = fill
-            found.append(evaluated(replace(RECIPE, augment=("crop", "cutout", "colour"))).to_parquet())
+            tables.append(evaluated(replace(RECIPE, augment=("crop", "cutout", "colour"))).to_parquet())
     finally:
         deterministic.fill_uninitialized_memory = filled
         torch.set_deterministic_debug_mode(mode)
 
-    assert found[0] == found[1]
+    assert tables[0] == tables[1]
 
 
-def test_a_stage_that_trains_starts_without_what_it_does_not_need(workspace: Path) -> None:
+def test_a_stage_that_trains_does_not_import_unused_libraries(workspace: Path) -> None:
     code = (
         "import sys; from fair_distill.cli import main; "
         f"code = main(['--workspace', {str(workspace)!r}, 'evaluate', 'barycentric']); "

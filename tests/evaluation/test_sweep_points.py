@@ -1,4 +1,4 @@
-"""What the points of a sweep are compared to is measured once for all that share it, and never on the gate split."""
+"""Sweep points share references, and nothing is evaluated on the gate split."""
 
 from pathlib import Path
 
@@ -30,16 +30,16 @@ def test_points_share_the_references_that_they_do_not_change(tmp_path: Path) -> 
     params["gate"]["limits"] = LIMITS
     write_params(tmp_path, params)
     config = load_config(tmp_path / "params.yaml")
-    every = list(sweep_points([10, 1], ["dm", "dc"], ["pooled", "barycentric"], [0, 1]))
+    points = list(sweep_points([10, 1], ["dm", "dc"], ["pooled", "barycentric"], [0, 1]))
 
-    needed = {of for point in every for of in point_references(config, point)}
+    references = {reference for point in points for reference in point_references(config, point)}
 
-    assert len(every) == 16
+    assert len(points) == 16
     full = {SweepReference("full", seed, None) for seed in (0, 1)}
-    assert needed == full | {SweepReference("balanced", seed, ipc) for seed in (0, 1) for ipc in (1, 10)}
+    assert references == full | {SweepReference("balanced", seed, ipc) for seed in (0, 1) for ipc in (1, 10)}
 
 
-def test_points_that_differ_in_a_backbones_options_have_names_of_their_own() -> None:
+def test_points_with_different_matcher_options_have_different_names() -> None:
     matchers = ["dm", {"name": "dm", "projection": 16}, {"name": "dm", "projection": 64}]
 
     names = [point.name for point in sweep_points([1], matchers, ["pooled"], [0])]
@@ -48,7 +48,7 @@ def test_points_that_differ_in_a_backbones_options_have_names_of_their_own() -> 
     assert len(set(names)) == 3
 
 
-def test_a_point_is_held_against_the_policy_on_the_tune_split(workspace: Path, tmp_path: Path) -> None:
+def test_a_point_is_judged_on_the_tune_split(workspace: Path, tmp_path: Path) -> None:
     params = small_params()
     params["gate"]["limits"] = LIMITS
     write_params(workspace, params)
@@ -56,20 +56,22 @@ def test_a_point_is_held_against_the_policy_on_the_tune_split(workspace: Path, t
     (point,) = sweep_points([2], ["dm"], ["barycentric"], [0])
     gate = place.split("gate")
     before = gate.read_bytes()
-    gate.unlink()  # nothing may look at it
+    gate.unlink()  # so that any use of it fails
 
-    said = {
+    evaluations = {
         name: evaluate_on_tune(place, config, name, scratch=tmp_path / name, device="cpu")
         for name in ("full", "balanced", "barycentric")
     }
-    found = judge_on_tune(place, config, point, said, shrink=1.0, scratch=tmp_path / "judge")
+    tuned = judge_on_tune(place, config, point, evaluations, shrink=1.0, scratch=tmp_path / "judge")
 
-    assert {Predictions.from_parquet(one.predictions).split for one in said.values()} == {sha256(place.split("tune"))}
-    assert found.tuned.examples == 20
-    assert found.tuned.verdict.outcome == "pass"
-    worst = min(of["accuracy"] for of in found.metrics.values())
-    shown = sweep_report(config, [found], chosen=point.name, outcome="pass").decode()
-    assert f"{100 * worst:.1f}\u202f%" in shown
-    assert "It has 20 examples" in shown
+    assert {Predictions.from_parquet(evaluation.predictions).split for evaluation in evaluations.values()} == {
+        sha256(place.split("tune"))
+    }
+    assert tuned.tuned.examples == 20
+    assert tuned.tuned.verdict.outcome == "pass"
+    worst = min(metrics["accuracy"] for metrics in tuned.metrics.values())
+    page = sweep_report(config, [tuned], chosen=point.name, outcome="pass").decode()
+    assert f"{100 * worst:.1f}\u202f%" in page
+    assert "It has 20 examples" in page
     gate.write_bytes(before)
-    assert read_outcome(place, "barycentric") == "fail"  # what the gate split said stays as it was
+    assert read_outcome(place, "barycentric") == "fail"  # the earlier verdict on the gate split has not changed

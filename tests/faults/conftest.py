@@ -2,6 +2,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def told_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Progress says which step a run was at when it was killed, and from which it goes on."""
+def progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print progress as lines, so that a test knows the step at which a run was killed and at which it resumed."""
     monkeypatch.setenv("FAIR_DISTILL_PROGRESS", "lines")

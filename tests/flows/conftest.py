@@ -7,7 +7,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
-    """A Prefect server for all tests of this session; it takes half a minute to come up, unless one is there."""
+    """A Prefect server for all tests of the session, started in half a minute unless one is running."""
     if os.environ.get("PREFECT_API_URL"):
         yield
         return

@@ -1,4 +1,4 @@
-"""A run that crashed is taken up once, by a real server's triggers."""
+"""The automations of a real server restart a crashed run once."""
 
 import os
 from collections.abc import Iterator
@@ -24,27 +24,29 @@ def prefect(tmp_path: Path) -> Iterator[Prefect]:
         running.close()
 
 
-def test_a_run_that_crashed_is_scheduled_again_and_the_second_time_stays_crashed(prefect: Prefect) -> None:
+def test_a_crashed_run_is_rescheduled_once(prefect: Prefect) -> None:
     flow = prefect.ask("flows/", {"name": "refresh"})["id"]
 
-    def begun(*tags: str) -> str:
+    def start_run(*tags: str) -> str:
         return str(prefect.ask("flow_runs/", {"flow_id": flow, "tags": tags, "state": {"type": "RUNNING"}})["id"])
 
     def crash(run: str) -> None:
         for kind in ("RUNNING", "CRASHED"):
             prefect.ask(f"flow_runs/{run}/set_state", {"state": {"type": kind}, "force": True})
 
-    def taken_up(run: str) -> bool:
+    def rescheduled(run: str) -> bool:
         return bool(prefect.ask(f"flow_runs/{run}", method="GET")["state"]["name"] == "AwaitingRetry")
 
-    stranger, ours, later = begun(), begun("fair-distill"), begun("fair-distill")
+    stranger, ours, later = start_run(), start_run("fair-distill"), start_run("fair-distill")
     crash(stranger)
     crash(ours)
-    until(lambda: taken_up(ours), what="the first retry")
+    until(lambda: rescheduled(ours), what="the first retry")
 
     crash(ours)
     crash(later)
-    until(lambda: taken_up(later), what="a later run's retry")  # events are taken in order: ours was seen by now
+    until(
+        lambda: rescheduled(later), what="a later run's retry"
+    )  # events are processed in order, so the crash of `ours` has been processed by now
 
-    assert not taken_up(ours)
-    assert not taken_up(stranger)
+    assert not rescheduled(ours)
+    assert not rescheduled(stranger)

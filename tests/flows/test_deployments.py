@@ -1,4 +1,4 @@
-"""What stands in prefect.yaml, the pools, the automations and compose.yaml is what flows and servers take."""
+"""prefect.yaml, the work pools, the automations and compose.yaml fit the flows and Prefect's schemas."""
 
 import asyncio
 import importlib
@@ -42,8 +42,8 @@ def test_a_deployments_parameters_are_those_of_its_flow_and_fit_them(deployment:
 
     flow.validate_parameters(deployment["parameters"] | {"repository": "somewhere"})
 
-    for about in parameter_schema(flow.fn).properties.values():
-        assert about.get("description"), f"{flow.name}: {about} has no help"
+    for parameter in parameter_schema(flow.fn).properties.values():
+        assert parameter.get("description"), f"{flow.name}: {parameter} has no description"
 
 
 @pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda it: it["name"])
@@ -111,17 +111,17 @@ def test_the_automation_for_silent_runs_waits_for_every_end_that_flows_name() ->
     assert crashed.trigger.expect == {"prefect.flow-run.Crashed"}  # type: ignore[union-attr]
 
 
-def environment_of(name: str, **of_the_pool: str) -> dict[str, str | None]:
-    """What a worker with a password gives the job of a deployment, with these defaults in the pool's `env`."""
+def environment_of(name: str, **pool_env: str) -> dict[str, str | None]:
+    """Return the environment that a worker with a password passes to a job, with these defaults in the pool's `env`."""
 
     class Client:
         async def read_block_document_by_name(self, name: str, block_type_slug: str) -> Any:
-            return SimpleNamespace(data={"value": f"what the {block_type_slug} {name} keeps"})
+            return SimpleNamespace(data={"value": f"the value of the {block_type_slug} {name}"})
 
     (deployment,) = [it for it in DEPLOYED if it["name"] == name]
     pool = {"containers": "docker.json", "cluster": "kubernetes.json"}[deployment["work_pool"]["name"]]
     template = json.loads((REPOSITORY / "flows" / "pools" / pool).read_text())
-    template["variables"]["properties"]["env"]["default"] = of_the_pool
+    template["variables"]["properties"]["env"]["default"] = pool_env
     values, client = deployment["work_pool"]["job_variables"], Client()
     with temporary_settings({PREFECT_API_AUTH_STRING: "admin:word"}):
         job: Any = asyncio.run(BaseJobConfiguration.from_template_and_values(template, values, client=client))
@@ -130,19 +130,19 @@ def environment_of(name: str, **of_the_pool: str) -> dict[str, str | None]:
 
 
 def test_a_pool_for_docker_takes_credentials_from_blocks() -> None:
-    found = environment_of("gpu", AWS_SECRET_ACCESS_KEY="{{ prefect.blocks.secret.aws-secret-access-key }}")
+    environment = environment_of("gpu", AWS_SECRET_ACCESS_KEY="{{ prefect.blocks.secret.aws-secret-access-key }}")
 
-    assert found["AWS_SECRET_ACCESS_KEY"] == "what the secret aws-secret-access-key keeps"
-    assert found["FAIR_DISTILL_DEVICE"] == "cuda"
+    assert environment["AWS_SECRET_ACCESS_KEY"] == "the value of the secret aws-secret-access-key"
+    assert environment["FAIR_DISTILL_DEVICE"] == "cuda"
 
 
-def test_the_workers_password_goes_into_a_container_and_into_no_pod() -> None:
+def test_the_workers_password_is_passed_to_containers_but_not_to_pods() -> None:
     assert environment_of("gpu")["PREFECT_API_AUTH_STRING"] == "admin:word"  # as docs/containers.md says
     assert "PREFECT_API_AUTH_STRING" not in environment_of("cluster")
 
 
 @pytest.mark.parametrize("name", ["container", "gpu", "cluster"])
-def test_what_computes_on_a_gpu_runs_in_the_image_for_it(name: str) -> None:
+def test_gpu_deployments_use_the_gpu_image(name: str) -> None:
     (deployment,) = [it["work_pool"]["job_variables"] for it in DEPLOYED if it["name"] == name]
 
     assert deployment["image"].endswith(":cuda") is (deployment["env"].get("FAIR_DISTILL_DEVICE") == "cuda")
@@ -151,9 +151,9 @@ def test_what_computes_on_a_gpu_runs_in_the_image_for_it(name: str) -> None:
 
 
 def filled(template: Any, values: dict[str, Any]) -> Any:
-    """A job template with its variables in place, as a worker fills it in; what is null is left out."""
+    """Return a job template with the values of its variables, as a worker fills it in; null values are left out."""
     if isinstance(template, dict):
-        return {name: made for name, value in template.items() if (made := filled(value, values)) is not None}
+        return {name: field for name, value in template.items() if (field := filled(value, values)) is not None}
     if isinstance(template, list):
         return [filled(value, values) for value in template]
     whole = re.fullmatch(r"{{ (\w+) }}", template) if isinstance(template, str) else None
@@ -165,7 +165,9 @@ def filled(template: Any, values: dict[str, Any]) -> Any:
 def test_the_kubernetes_job_has_only_fields_that_the_api_has() -> None:
     pool = json.loads((REPOSITORY / "flows" / "pools" / "kubernetes.json").read_text())
     (deployment,) = [it for it in DEPLOYED if it["work_pool"]["name"] == "cluster"]
-    values = {name: about["default"] for name, about in pool["variables"]["properties"].items() if "default" in about}
+    values = {
+        name: schema["default"] for name, schema in pool["variables"]["properties"].items() if "default" in schema
+    }
     values |= deployment["work_pool"]["job_variables"] | {"name": "run", "labels": {}, "image": "it@sha256:0"}
     values |= {"command": ["prefect", "flow-run", "execute"], "env": [{"name": "A", "value": "b"}]}
     schema = json.loads((Path(__file__).parent / "kubernetes_job.schema.json").read_text())
@@ -175,7 +177,7 @@ def test_the_kubernetes_job_has_only_fields_that_the_api_has() -> None:
 
     assert not faults
     assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
-    job["spec"]["template"]["spec"]["parallelism"] = 1  # a field of the job's, not of the pod's
+    job["spec"]["template"]["spec"]["parallelism"] = 1  # a field of a job and not of a pod
     assert list(Draft202012Validator(schema).iter_errors(job))
 
 
@@ -186,7 +188,7 @@ def test_every_variable_of_the_kubernetes_pool_is_used() -> None:
     assert used == set(pool["variables"]["properties"])
 
 
-def test_the_dockerfile_has_no_fault_that_a_linter_knows() -> None:
+def test_the_dockerfile_passes_hadolint() -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if hadolint is None:
         pytest.skip("hadolint has no wheel for this machine")
@@ -196,35 +198,40 @@ def test_the_dockerfile_has_no_fault_that_a_linter_knows() -> None:
         done = subprocess.run(
             [hadolint, "--format", "json", "-"], input=text, capture_output=True, text=True, check=False
         )
-        found: list[dict[str, Any]] = json.loads(done.stdout)
-        return found
+        messages: list[dict[str, Any]] = json.loads(done.stdout)
+        return messages
 
     assert faults(dockerfile) == []
     assert faults(dockerfile.replace("USER 1000", "USER root"))
 
 
-def test_compose_has_no_secret_of_its_own_and_starts_nothing_without() -> None:
+def test_compose_requires_all_secrets_from_the_environment() -> None:
     compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
     secret = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|ROOT_USER|CONNECTION_URL")
 
-    found = [
+    secrets = [
         value
         for service in compose["services"].values()
         for name, value in service.get("environment", {}).items()
         if secret.search(name)
     ]
-    assert len(found) >= 8
-    assert all(re.search(r"\$\{\w+:\?", value) for value in found)
+    assert len(secrets) >= 8
+    assert all(re.search(r"\$\{\w+:\?", value) for value in secrets)
 
 
-def test_lines_of_progress_are_told_from_others() -> None:
-    said: list[tuple[object, ...]] = []
-    tell = ProgressArtifacts(lambda *arguments: said.append(arguments))
+def test_only_lines_of_progress_become_artifacts() -> None:
+    logged: list[tuple[object, ...]] = []
+    handle = ProgressArtifacts(lambda *arguments: logged.append(arguments))
     for line in ("plain", "{not json", '{"stage": "distill"}', '{"stage": "a", "set": "b", "step": 1, "of": 0}', "{}"):
-        tell(line)
+        handle(line)
 
-    assert [of[1] for of in said] == ["plain", "{not json", '{"stage": "distill"}', *map(str, [said[3][1], "{}"])]
+    assert [arguments[1] for arguments in logged] == [
+        "plain",
+        "{not json",
+        '{"stage": "distill"}',
+        *map(str, [logged[3][1], "{}"]),
+    ]
 
 
-def test_artifacts_are_called_as_prefect_wants() -> None:
+def test_artifact_keys_have_the_form_that_prefect_requires() -> None:
     assert artifact_key("Verdict Barycentric_2·x") == "verdict-barycentric-2-x"

@@ -1,4 +1,4 @@
-"""An evaluation over a Dask cluster that loses a worker: the lock of one machine, and no more than its part again."""
+"""An evaluation on a Dask cluster that loses a worker gives the lock of one machine and repeats one shard only."""
 
 import os
 import re
@@ -21,19 +21,19 @@ pytestmark = [
     pytest.mark.skipif("FAIR_DISTILL_FLOWS" not in os.environ, reason="make test-flows sets this; some minutes"),
 ]
 
-PARTS = 8  # two sets, two architectures, two seeds
+SHARDS = 8  # two sets, two architectures, two seeds
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Prefect server, a Dask scheduler and its workers, each a process of its own."""
+    """A Prefect server, a Dask scheduler and its workers, each in a separate process."""
 
     prefect: Prefect
     scheduler: str
     workers: "dict[str, subprocess.Popen[bytes]]"
 
     def busy(self) -> set[str]:
-        """The names of workers that are at something."""
+        """Return the names of workers that run a task."""
         from distributed import Client
 
         with Client(self.scheduler, timeout=20) as client:
@@ -63,20 +63,20 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         prefect.close()
 
 
-def kept(workspace: Workspace) -> list[Path]:
+def stored_shards(workspace: Workspace) -> list[Path]:
     return list((workspace.root / ".checkpoints").rglob("*.parquet"))
 
 
-def runs_of_parts(prefect: Prefect) -> list[dict[str, Any]]:
+def shard_runs(prefect: Prefect) -> list[dict[str, Any]]:
     return [run for run in prefect.ask("task_runs/filter") if re.match(r"evaluate \w+: ", run["name"])]
 
 
-def test_an_evaluation_that_lost_a_worker_gives_the_lock_of_one_machine(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_evaluation_that_loses_a_worker_gives_the_lock_of_one_machine(cluster: Cluster, tmp_path: Path) -> None:
     workspace = repository(tmp_path / "workspace", fewest_stages())
     upstream = tmp_path / "upstream.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(workspace.root), str(upstream))
     git(workspace.root, "remote", "add", "origin", str(upstream))
-    # What comes before the evaluation is in the cache; the evaluation of one machine goes to a cache of its own.
+    # The results of earlier stages are in the cache. The evaluation on one machine uses a separate cache.
     command(workspace, "dvc", "repro", "distill", "references", "project")
     alone = Workspace(tmp_path / "alone")
     shutil.move(workspace.root, alone.root)
@@ -86,25 +86,25 @@ def test_an_evaluation_that_lost_a_worker_gives_the_lock_of_one_machine(cluster:
 
     code = "import sys; from flows.refresh import refresh; refresh(sys.argv[1])"
     flow = cluster.prefect.start("python", "-c", code, str(workspace.root), log="flow.log")
-    until(lambda: kept(workspace) or flow.poll() is not None, what="the first part", seconds=600)
+    until(lambda: stored_shards(workspace) or flow.poll() is not None, what="the first shard", seconds=600)
     victim = until(lambda: next(iter(cluster.busy()), None), what="a busy worker")
-    before = len(kept(workspace))
+    before = len(stored_shards(workspace))
     stop(cluster.workers[victim], signal.SIGKILL)
 
     assert flow.wait(timeout=900) == 0, cluster.prefect.logged()["flow.log"][-3000:]
     assert git(upstream, "show", "main:dvc.lock") == (alone.root / "dvc.lock").read_text().strip()
-    assert not kept(workspace)
-    parts = runs_of_parts(cluster.prefect)
-    assert len(parts) == PARTS
-    assert {run["state_name"] for run in parts} == {"Completed"}
-    # No part was done twice: of what the dead worker had kept nothing was trained again.
-    said = "".join(cluster.prefect.logged()[f"{name}.log"] for name in cluster.workers)
-    done = re.findall(r" - (\w+: \w+ \d)$", said, re.MULTILINE)
-    assert len(done) == len(set(done)) == PARTS
+    assert not stored_shards(workspace)
+    runs = shard_runs(cluster.prefect)
+    assert len(runs) == SHARDS
+    assert {run["state_name"] for run in runs} == {"Completed"}
+    # No shard was evaluated twice: shards that the dead worker had stored were not trained again.
+    log = "".join(cluster.prefect.logged()[f"{name}.log"] for name in cluster.workers)
+    done = re.findall(r" - (\w+: \w+ \d)$", log, re.MULTILINE)
+    assert len(done) == len(set(done)) == SHARDS
     git(workspace.root, "pull", "--quiet", "origin", "main")
     again = cluster.prefect.start("python", "-c", code, str(workspace.root), log="again.log")
     assert again.wait(timeout=300) == 0, cluster.prefect.logged()["again.log"][-3000:]
-    assert len(runs_of_parts(cluster.prefect)) == PARTS  # with nothing to do, nothing was handed out
-    assert not kept(workspace)
-    print(f"\n{victim} was killed after {before} parts; begun by Prefect: {[run['run_count'] for run in parts]}")
+    assert len(shard_runs(cluster.prefect)) == SHARDS  # nothing is outdated, so no task was submitted
+    assert not stored_shards(workspace)
+    print(f"\n{victim} was killed after {before} shards; run counts: {[run['run_count'] for run in runs]}")
     print(*re.findall(r".*(?:Remov|lose).*", cluster.prefect.logged()["scheduler.log"]), sep="\n")

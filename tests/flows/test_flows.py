@@ -1,4 +1,4 @@
-"""What flows promise beyond their stages: clones of their own, a lock that is pushed, named ends, retries, pages."""
+"""Behaviour of flows beyond their stages: clones, pushed locks, final states, retries and artifacts."""
 
 import json
 import os
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 def with_limit(workspace: Workspace, at_least: float) -> None:
-    """Change the policy, and commit the change."""
+    """Change the policy and commit it."""
     params = yaml.safe_load(workspace.params.read_text())
     params["gate"]["limits"][0]["at_least"] = at_least
     write_params(workspace.root, params)
@@ -50,7 +50,7 @@ def artifacts_of(state: Any) -> dict[str | None, Any]:
 
 
 def task_runs_of(state: Any) -> dict[str, int]:
-    """How often each task of a run was run."""
+    """Return the run count of each task of a flow run."""
     with get_client(sync_client=True) as client:
         by_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
         return {run.name: run.run_count for run in client.read_task_runs(flow_run_filter=by_run)}
@@ -58,7 +58,7 @@ def task_runs_of(state: Any) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, server: None) -> tuple[Workspace, Path, list[Any]]:
-    """A repository with a remote, and the states of two runs of `refresh` that were started at once."""
+    """A repository with a remote, and the final states of two simultaneous runs of `refresh`."""
     from flows.refresh import refresh
 
     folder = tmp_path_factory.mktemp("refreshed")
@@ -75,7 +75,7 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, server: None) -> tuple[W
         return workspace, upstream, list(pool.map(once, range(2)))
 
 
-def test_two_runs_at_once_end_well_and_with_the_same_version(refreshed: Any) -> None:
+def test_two_simultaneous_runs_succeed_with_the_same_version(refreshed: Any) -> None:
     workspace, _, states = refreshed
 
     versions = {state.result() for state in states}
@@ -86,7 +86,7 @@ def test_two_runs_at_once_end_well_and_with_the_same_version(refreshed: Any) -> 
     assert [entry.event for entry in entries] == ["attempt", "publish", "promote"]
 
 
-def test_the_lock_is_pushed_once_and_the_workspace_is_as_it_was(refreshed: Any) -> None:
+def test_the_lock_is_pushed_once_and_the_workspace_does_not_change(refreshed: Any) -> None:
     workspace, upstream, _ = refreshed
 
     pushed = git(upstream, "log", "--format=%s", "main").splitlines()
@@ -96,7 +96,7 @@ def test_the_lock_is_pushed_once_and_the_workspace_is_as_it_was(refreshed: Any) 
     assert not workspace.artifacts.exists()
 
 
-def test_what_a_run_made_is_in_the_cache_and_the_remote(refreshed: Any, tmp_path: Path) -> None:
+def test_results_of_a_run_are_in_the_cache_and_the_remote(refreshed: Any, tmp_path: Path) -> None:
     workspace, upstream, _ = refreshed
     git(workspace.root, "pull", "--quiet", "origin", "main")
     elsewhere = Path(git(tmp_path, "clone", "--quiet", str(upstream), str(tmp_path / "clone")) or tmp_path / "clone")
@@ -107,7 +107,7 @@ def test_what_a_run_made_is_in_the_cache_and_the_remote(refreshed: Any, tmp_path
     assert "Data and pipelines are up to date" in command(Workspace(elsewhere), "dvc", "status")
 
 
-def test_a_run_is_called_after_what_it_makes(refreshed: Any) -> None:
+def test_a_run_is_named_after_its_dataset_and_settings(refreshed: Any) -> None:
     _, _, (first, second) = refreshed
 
     names = {run_of(first).name, run_of(second).name}
@@ -139,7 +139,7 @@ def test_the_page_has_progress_table_bars_images_and_verdict(refreshed: Any) -> 
     assert {row["set"] for row in json.loads(page["sets"].data)} == {"random", "barycentric"}
 
 
-def test_a_refused_promotion_ends_as_blocked_with_the_reason_and_is_not_retried(refreshed: Any) -> None:
+def test_a_refused_promotion_ends_as_blocked_and_is_not_retried(refreshed: Any) -> None:
     from flows.refresh import refresh
 
     workspace, _, _ = refreshed
@@ -155,26 +155,26 @@ def test_a_refused_promotion_ends_as_blocked_with_the_reason_and_is_not_retried(
     assert read_ledger(open_registry(str(workspace.root / "registry")), "digits") == before
 
 
-def test_what_is_live_is_judged_by_the_new_policy_and_demoted_with_the_reason(refreshed: Any) -> None:
+def test_a_live_version_that_fails_a_new_policy_is_demoted(refreshed: Any) -> None:
     from flows.regate import regate
 
     workspace, _, _ = refreshed
     with_limit(workspace, 0.0)
-    kept = regate(str(workspace.root), return_state=True)
+    passed = regate(str(workspace.root), return_state=True)
     with_limit(workspace, 0.99)
-    gone = regate(str(workspace.root), return_state=True)
+    demoted = regate(str(workspace.root), return_state=True)
     again = regate(str(workspace.root), return_state=True)
 
     entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
-    assert kept.name == "Completed"
-    assert (gone.name, again.name) == ("Demoted", "NothingLive")
-    assert "report-live-v1" in artifacts_of(gone)
+    assert passed.name == "Completed"
+    assert (demoted.name, again.name) == ("Demoted", "NothingLive")
+    assert "report-live-v1" in artifacts_of(demoted)
     assert entries[-1].event == "demote"
     assert "judged again: accuracy" in entries[-1].reason
     assert current(entries, "production") is None
 
 
-def test_new_evaluation_data_are_measured_anew(refreshed: Any) -> None:
+def test_a_new_gate_split_is_evaluated_again(refreshed: Any) -> None:
     from flows.refresh import refresh
     from flows.regate import regate
 
@@ -182,16 +182,16 @@ def test_new_evaluation_data_are_measured_anew(refreshed: Any) -> None:
     with_limit(workspace, 0.0)
     version = refresh(str(workspace.root))
     params = yaml.safe_load(workspace.params.read_text())
-    params["seed"] += 1  # deals the splits anew
+    params["seed"] += 1  # a new seed gives new splits
     write_params(workspace.root, params)
     commit(workspace.root, "other evaluation data")
     regate(str(workspace.root))
 
-    beside = open_registry(str(workspace.root / "registry")).list(f"versions/{version}/predictions/")
-    assert len(beside) == 2
+    tables = open_registry(str(workspace.root / "registry")).list(f"versions/{version}/predictions/")
+    assert len(tables) == 2
 
 
-def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: Any, tmp_path: Path) -> None:
+def test_a_sweep_judges_only_the_smallest_set_that_should_pass(refreshed: Any, tmp_path: Path) -> None:
     from flows.sweep import sweep
 
     params = fewest_stages() | {"references": {"full": {"select": "all"}}, "sets": ["full", "barycentric"]}
@@ -210,7 +210,7 @@ def test_a_sweep_judges_the_smallest_that_should_pass_and_no_other(refreshed: An
     assert [entry.event for entry in entries] == ["attempt"]
 
 
-def test_a_sweep_in_which_none_should_pass_does_not_look_at_the_gate_split(tmp_path: Path) -> None:
+def test_a_sweep_without_a_passing_set_does_not_use_the_gate_split(tmp_path: Path) -> None:
     from flows.sweep import sweep
 
     workspace = repository(tmp_path / "swept", fewest_stages())
@@ -223,8 +223,8 @@ def test_a_sweep_in_which_none_should_pass_does_not_look_at_the_gate_split(tmp_p
     assert not any(name.startswith("judge ") for name in task_runs_of(state))
 
 
-def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) -> None:
-    """A container and its parent have no folder in common but the DVC remote."""
+def test_a_stage_that_ran_in_another_deployment_is_not_run_again(tmp_path: Path) -> None:
+    """A container and the flow that started it share the DVC remote only."""
     from flows.stage import run_stage
 
     workspace = repository(tmp_path / "asking", fewest_stages())
@@ -235,10 +235,10 @@ def test_a_stage_made_elsewhere_is_not_run_again_by_who_asked(tmp_path: Path) ->
         commit(place, "one remote for both")
 
     run_stage("distill", str(tmp_path / "there"))
-    said: list[str] = []
+    lines: list[str] = []
     dvc = dvc_commands.Dvc(workspace.root)
-    ran = dvc.repro("distill", say=said.append, pull=True)
+    ran = dvc.repro("distill", say=lines.append, pull=True)
 
     assert ran == ()
-    assert any("is cached - skipping run" in line for line in said)
+    assert any("is cached - skipping run" in line for line in lines)
     assert sha256(workspace.set("barycentric") / "set.parquet")

@@ -1,4 +1,4 @@
-"""The example workspace of a method that follows experts: its graph is the product's and one stage more, and runs."""
+"""The example workspace for mtt has the graph of the product with the stage `experts`, and it runs."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def graph(root: Path) -> dict[str, Any]:
     return loaded
 
 
-def test_its_graph_is_the_products_with_experts_before_distill() -> None:
+def test_its_graph_is_that_of_the_product_with_experts_before_distill() -> None:
     ours, products = graph(EXAMPLE), graph(REPOSITORY)
 
     experts = ours["stages"].pop("experts")
@@ -31,7 +31,7 @@ def test_its_graph_is_the_products_with_experts_before_distill() -> None:
     assert ours == products
 
 
-def test_its_params_are_whole_and_their_matcher_can_be_built() -> None:
+def test_its_params_are_valid_and_their_matcher_can_be_built() -> None:
     matcher = load_config(EXAMPLE / "params.yaml").distill.matcher
 
     assert matcher.name == "mtt"
@@ -39,7 +39,7 @@ def test_its_params_are_whole_and_their_matcher_can_be_built() -> None:
 
 
 @pytest.mark.pipeline
-def test_its_graph_trains_experts_once_for_all_sets_that_follow_them(tmp_path: Path) -> None:
+def test_its_graph_trains_experts_once_for_all_sets(tmp_path: Path) -> None:
     for name in ("dvc.yaml", "context.json", ".dvcignore", ".gitignore"):
         shutil.copy(EXAMPLE / name, tmp_path / name)
     shutil.copytree(EXAMPLE / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))

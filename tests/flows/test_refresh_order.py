@@ -1,4 +1,4 @@
-"""What `refresh` calls in which order; what each call does is tested elsewhere."""
+"""The order of the tasks in `refresh`. Other tests check what each task does."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ import pytest
 pytestmark = pytest.mark.pipeline
 
 
-def test_the_attempt_is_reserved_when_the_set_is_there_and_before_its_predictions_are(
+def test_the_attempt_is_reserved_after_the_set_exists_and_before_its_evaluation(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from flows import refresh as module
 
-    called: list[str] = []
+    calls: list[str] = []
 
-    def noting(name: str) -> Callable[..., None]:
-        return lambda *_, **__: called.append(name)
+    def recorder(name: str) -> Callable[..., None]:
+        return lambda *_, **__: calls.append(name)
 
     @contextmanager
     def clone(*_: Any, **__: Any) -> Iterator[SimpleNamespace]:
@@ -27,11 +27,11 @@ def test_the_attempt_is_reserved_when_the_set_is_there_and_before_its_prediction
 
     monkeypatch.setattr(module, "open_clone", clone)
     monkeypatch.setattr(module, "stages_in_graph", lambda _, stages: stages)
-    monkeypatch.setattr(module, "stage_task", noting)
+    monkeypatch.setattr(module, "stage_task", recorder)
     for name in ("name_flow_run", "show", "commit_lock", "reserve", "publish", "promote"):
-        monkeypatch.setattr(module, name, noting(name))
+        monkeypatch.setattr(module, name, recorder(name))
 
     module.refresh.fn(str(tmp_path))
 
-    assert called.index("distill") < called.index("reserve") == called.index("evaluate") - 1
-    assert called[-2:] == ["publish", "promote"]
+    assert calls.index("distill") < calls.index("reserve") == calls.index("evaluate") - 1
+    assert calls[-2:] == ["publish", "promote"]

@@ -1,4 +1,4 @@
-"""What tasks and flows do where no server is asked: their tags, a page that cannot be kept, a damaged version."""
+"""Parts of tasks and flows that need no server: tags, a report that cannot be stored, a damaged version."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,7 +19,7 @@ from tasks.task_options import pipeline_task
     ("device", "uses_device", "tags"),
     [("cuda", True, {"gpu"}), ("cuda:1", True, {"gpu"}), ("cpu", True, set()), ("cuda", False, set())],
 )
-def test_what_computes_on_a_gpu_and_nothing_else_has_the_tag_that_a_limit_counts(
+def test_only_tasks_on_a_gpu_have_the_tag_for_its_limit(
     device: str, uses_device: bool, tags: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIR_DISTILL_DEVICE", device)
@@ -28,7 +28,7 @@ def test_what_computes_on_a_gpu_and_nothing_else_has_the_tag_that_a_limit_counts
 
 
 @pytest.mark.parametrize(("stage", "tags"), [("distill", {"gpu"}), ("evaluate@full", {"gpu"}), ("judge", set())])
-def test_a_row_of_a_stage_computes_as_the_stage_does(
+def test_a_row_of_a_stage_has_the_tags_of_the_stage(
     stage: str, tags: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIR_DISTILL_DEVICE", "cuda")
@@ -36,29 +36,33 @@ def test_a_row_of_a_stage_computes_as_the_stage_does(
     assert stage_task(stage).tags == tags
 
 
-def test_a_page_that_cannot_be_kept_is_a_line_in_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("a file where the folder was to be")
-    said: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(run_page, "get_run_logger", lambda: SimpleNamespace(warning=lambda *told: said.append(told)))
-    monkeypatch.setattr(run_page, "create_link_artifact", lambda *_, **__: pytest.fail("there is nothing to link to"))
+def test_a_page_that_cannot_be_stored_is_a_warning_in_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file with the name of the folder")
+    warnings: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        run_page, "get_run_logger", lambda: SimpleNamespace(warning=lambda *arguments: warnings.append(arguments))
+    )
+    monkeypatch.setattr(
+        run_page, "create_link_artifact", lambda *_, **__: pytest.fail("a page that is not stored has no link")
+    )
 
     where: Any = SimpleNamespace(reports=str(tmp_path / "taken")), SimpleNamespace(dataset="digits")
     run_page.link_page(*where, "barycentric", b"<h1>")
 
-    ((line, name, why),) = said
+    ((line, name, reason),) = warnings
     assert name == "barycentric"
-    assert str(tmp_path / "taken") in line % (name, why)
+    assert str(tmp_path / "taken") in line % (name, reason)
 
 
-def test_versions_after_a_damaged_one_are_judged_and_the_first_fault_is_told(
+def test_versions_after_a_damaged_one_are_judged_and_the_first_error_is_raised(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from flows import regate as module
 
-    asked: list[int] = []
+    judged: list[int] = []
 
     def judge(clone: Any, version: int, *, return_state: bool) -> Any:
-        asked.append(version)
+        judged.append(version)
         if version > 1:
             return Failed(data=IntegrityError(f"v{version} is damaged"))
         return Completed(data=RegateSummary("v1: pass", demoted=False, undecided=False))
@@ -72,4 +76,4 @@ def test_versions_after_a_damaged_one_are_judged_and_the_first_fault_is_told(
     with pytest.raises(IntegrityError, match="v2 is damaged"):
         module.regate.fn(str(tmp_path))
 
-    assert asked == [2, 3, 1]
+    assert judged == [2, 3, 1]

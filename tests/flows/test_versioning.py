@@ -1,4 +1,4 @@
-"""Running DVC and git: how a stage ends, what is retried, what is shared, what is never shown."""
+"""DVC and git in flows: errors of stages, retries, shared caches, and passwords in addresses."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tasks.task_options import store_unreachable, was_killed
 
 
 def stage(folder: Path, command: str) -> Path:
-    """A workspace whose only stage is a line of shell."""
+    """Return a workspace whose only stage is one shell command."""
     folder.mkdir(exist_ok=True)
     (folder / "dvc.yaml").write_text(f"stages:\n  only:\n    cmd: {json.dumps(command)}\n    outs: [made]\n")
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=folder, check=True)
@@ -36,7 +36,7 @@ def test_the_error_of_a_failed_stage_is_the_stages_own_message(tmp_path: Path) -
     assert not isinstance(refused.value, dvc_commands.Stopped)
 
 
-def test_a_stage_that_was_killed_may_be_tried_again(tmp_path: Path) -> None:
+def test_a_killed_stage_can_be_retried(tmp_path: Path) -> None:
     dvc = dvc_commands.Dvc(stage(tmp_path, "kill -9 $$"))
     with pytest.raises(dvc_commands.Stopped):
         dvc.repro("only", say=lambda line: None)
@@ -53,7 +53,7 @@ def test_a_workspace_is_not_locked_after_dvc_was_killed(tmp_path: Path) -> None:
     assert dvc.repro("only", say=lambda line: None) == ("only",)
 
 
-def test_what_would_run_is_told_and_not_run(tmp_path: Path) -> None:
+def test_would_run_lists_outdated_stages_without_running_them(tmp_path: Path) -> None:
     folder = stage(tmp_path, "touch made")
     (folder / "asked").touch()
     (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text() + "    deps: [asked]\n")
@@ -63,12 +63,12 @@ def test_what_would_run_is_told_and_not_run(tmp_path: Path) -> None:
     dvc.repro("only", say=lambda line: None)
     assert dvc.would_run("only") == ()
     (folder / "made").unlink()
-    assert dvc.would_run("only") == ()  # the cache has it
+    assert dvc.would_run("only") == ()  # because the output is in the cache
     with pytest.raises(dvc_commands.Stopped, match="nobody"):
         dvc.would_run("nobody")
 
 
-def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Path) -> None:
+def test_an_interrupted_run_stops_its_stage_and_waits_for_it(tmp_path: Path) -> None:
     folder = stage(tmp_path, "sh wait.sh")
     script = ("trap 'echo kept > kept; exit 143' TERM", "echo ready", "while :; do sleep 0.05; done")
     (folder / "wait.sh").write_text("\n".join(script))
@@ -89,7 +89,7 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
     [
         (was_killed, dvc_commands.Stopped("killed"), True),
         (was_killed, FairDistillError("validation refused the data"), False),
-        (was_killed, RuntimeError("a fault of ours"), False),
+        (was_killed, RuntimeError("an internal error"), False),
         (store_unreachable, Unanswered("no answer"), True),
         (store_unreachable, ConnectionResetError(), True),
         (store_unreachable, TaskRunTimeoutError("after 24 hours"), False),
@@ -99,11 +99,11 @@ def test_an_interrupted_run_asks_its_stage_to_stop_and_waits_for_it(tmp_path: Pa
         (store_unreachable, ConfigError("no such channel"), False),
     ],
 )
-def test_what_is_transient_is_retried_and_nothing_else(condition, error, again) -> None:
+def test_only_transient_errors_are_retried(condition, error, again) -> None:
     assert asyncio.run(condition(None, None, Failed(data=error))) is again
 
 
-def test_a_clone_shares_the_cache_and_keeps_folders_that_are_remotes_where_they_are(tmp_path: Path) -> None:
+def test_a_clone_shares_the_cache_and_the_remote_folders(tmp_path: Path) -> None:
     home = stage(tmp_path / "home", "true")
     (home / ".dvc" / "config").write_text("[core]\n    remote = r\n['remote \"r\"']\n    url = ../store\n")
     commit(home, "first")
@@ -117,7 +117,7 @@ def test_a_clone_shares_the_cache_and_keeps_folders_that_are_remotes_where_they_
     assert git(clone, "remote") == ""
 
 
-def test_a_lock_whose_push_failed_is_pushed_when_that_is_tried_again(tmp_path: Path) -> None:
+def test_a_lock_whose_push_failed_is_pushed_by_a_retry(tmp_path: Path) -> None:
     upstream, place = tmp_path / "upstream.git", stage(tmp_path / "place", "touch made")
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(upstream)], check=True)
     commit(place, "first")
@@ -136,7 +136,7 @@ def test_a_lock_whose_push_failed_is_pushed_when_that_is_tried_again(tmp_path: P
     assert lock_commit.commit_lock(dvc_commands.Dvc(place), message="lock") is None
 
 
-def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
+def test_a_remote_that_is_not_the_default_is_not_pushed_to(tmp_path: Path) -> None:
     place = stage(tmp_path, "touch made")
     with (place / ".dvc" / "config").open("a") as config:
         config.write("['remote \"published\"']\n    url = ../published\n")
@@ -146,19 +146,21 @@ def test_a_remote_that_has_to_be_named_is_not_pushed_to(tmp_path: Path) -> None:
     assert dvc.repro("only", say=lambda line: None, pull=True) == ("only",)
 
 
-def test_a_lock_that_loses_to_another_is_left_unpushed_and_told(tmp_path: Path) -> None:
+def test_a_lock_that_conflicts_with_a_pushed_one_is_not_pushed(tmp_path: Path) -> None:
     home = stage(tmp_path / "home", "true")
     commit(home, "first")
     upstream = tmp_path / "up.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
-    one, other = (git_commands.clone_workspace(str(upstream), tmp_path / name) for name in ("one", "other"))
-    for clone in (one, other):
+    first_clone, second_clone = (
+        git_commands.clone_workspace(str(upstream), tmp_path / name) for name in ("one", "other")
+    )
+    for clone in (first_clone, second_clone):
         git(clone, "remote", "set-url", "origin", str(upstream))
-    (one / "dvc.lock").write_text("of: one\n")
-    (other / "dvc.lock").write_text("of: other\n")
+    (first_clone / "dvc.lock").write_text("of: one\n")
+    (second_clone / "dvc.lock").write_text("of: other\n")
 
-    first = lock_commit.commit_lock(dvc_commands.Dvc(one), message="lock")
-    second = lock_commit.commit_lock(dvc_commands.Dvc(other), message="lock")
+    first = lock_commit.commit_lock(dvc_commands.Dvc(first_clone), message="lock")
+    second = lock_commit.commit_lock(dvc_commands.Dvc(second_clone), message="lock")
 
     assert first is not None
     assert first.unpushed is None

@@ -1,6 +1,6 @@
-"""Servers, workers and a database that go away in the middle, and come back: PostgreSQL, two workers, passwords on.
+"""Runs survive failures of servers, workers and the database, with PostgreSQL, two workers and passwords.
 
-`make test-server` runs this, as root, with Debian's PostgreSQL started by hand.
+`make test-server` runs these tests as root. They start Debian's PostgreSQL themselves.
 """
 
 import json
@@ -37,12 +37,12 @@ PLANTED = {
 
 @dataclass
 class Database:
-    """PostgreSQL in a folder, as the user that Debian made for it."""
+    """PostgreSQL in a folder, run by Debian's user `postgres`."""
 
     folder: Path
     port: int
 
-    def make(self) -> None:
+    def create(self) -> None:
         self.folder.mkdir()
         shutil.chown(self.folder, "postgres")
         (self.folder.parent / "password").write_text(PLANTED["database"])
@@ -68,10 +68,10 @@ class Database:
         return f"postgresql+asyncpg://postgres:{PLANTED['database']}@127.0.0.1:{self.port}/prefect"
 
     def _do(self, program: str, *arguments: str) -> str:
-        found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
-        assert found, f"{program} is missing; apt-get install postgresql"
+        programs = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
+        assert programs, f"{program} is missing; apt-get install postgresql"
         done = subprocess.run(
-            ["runuser", "--user", "postgres", "--", str(found[-1]), *arguments],
+            ["runuser", "--user", "postgres", "--", str(programs[-1]), *arguments],
             cwd="/", env={**os.environ, "PGPASSWORD": PLANTED["database"]}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False, close_fds=True,
         )  # fmt: skip
@@ -83,10 +83,10 @@ class Database:
 def database() -> Iterator[Database]:
     folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
     folder.chmod(0o755)
-    made = Database(folder / "postgres", free_port())
-    made.make()
-    yield made
-    made.stop()
+    database = Database(folder / "postgres", free_port())
+    database.create()
+    yield database
+    database.stop()
     shutil.rmtree(folder)
 
 
@@ -120,14 +120,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A distillation that takes long enough to be interrupted."""
     params = fewest_stages()
     params["distill"]["steps"] = 3000
-    made = repository(tmp_path_factory.mktemp("repository") / "workspace", params)
-    command(made, "dvc", "repro", "validate")
-    shutil.rmtree(made.artifacts)  # all that follow find it in the cache
-    (made.root / "dvc.lock").unlink()
-    remote = made.root.parent / "upstream.git"
-    git(made.root.parent, "clone", "--quiet", "--bare", str(made.root), str(remote))
-    git(made.root, "remote", "add", "origin", str(remote))
-    return made
+    workspace = repository(tmp_path_factory.mktemp("repository") / "workspace", params)
+    command(workspace, "dvc", "repro", "validate")
+    shutil.rmtree(workspace.artifacts)  # later runs use the cache
+    (workspace.root / "dvc.lock").unlink()
+    remote = workspace.root.parent / "upstream.git"
+    git(workspace.root.parent, "clone", "--quiet", "--bare", str(workspace.root), str(remote))
+    git(workspace.root, "remote", "add", "origin", str(remote))
+    return workspace
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +137,13 @@ def deployment(prefect: Prefect, workspace: Workspace) -> str:
         "prefect", "--no-prompt", "deploy", "flows/refresh.py:refresh", "--name", "soon", "--pool", "here",
         "--tag", "fair-distill", "--params", json.dumps({"repository": str(workspace.root)}),
     )  # fmt: skip
-    found = prefect.ask("deployments/name/refresh/soon", method="GET")["id"]
-    return str(found)
+    deployed = prefect.ask("deployments/name/refresh/soon", method="GET")["id"]
+    return str(deployed)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the manifest that a plain `dvc repro` of the same commit gives."""
+    """The digest of the manifest after `dvc repro` of the same commit."""
     folder = tmp_path_factory.mktemp("undisturbed") / "workspace"
     git(folder.parent, "clone", "--quiet", str(workspace.root), str(folder))
     shutil.copytree(workspace.root / ".dvc" / "cache", folder / ".dvc" / "cache")
@@ -156,46 +156,46 @@ def worker(prefect: Prefect, name: str) -> "subprocess.Popen[bytes]":
 
 
 def runs(prefect: Prefect) -> list[dict[str, Any]]:
-    """All flow runs; none while the server is away."""
+    """Return all flow runs; an empty list while the server is down."""
     try:
-        found: list[dict[str, Any]] = prefect.ask("flow_runs/filter")
+        flow_runs: list[dict[str, Any]] = prefect.ask("flow_runs/filter")
     except OSError:
         return []
-    return found
+    return flow_runs
 
 
 def in_state(prefect: Prefect, state: str) -> bool:
-    found = [run for run in runs(prefect) if run["state_name"] not in ("Scheduled", "Late")]
-    failed = [run for run in found if run["state_name"] in ("Failed", "Blocked")]
+    started = [run for run in runs(prefect) if run["state_name"] not in ("Scheduled", "Late")]
+    failed = [run for run in started if run["state_name"] in ("Failed", "Blocked")]
     assert not failed, f"{failed}\n{prefect.logged()}"
-    return any(run["state_name"] == state for run in found)
+    return any(run["state_name"] == state for run in started)
 
 
 def checkpoints(workspace: Workspace) -> list[Path]:
     return list((workspace.root / ".checkpoints").rglob("*.safetensors"))
 
 
-def test_a_run_outlives_its_worker_its_server_and_its_database_and_ends_with_the_same_digest(
+def test_a_run_survives_failures_and_gives_the_same_digest(
     prefect: Prefect, database: Database, workspace: Workspace, undisturbed: str, deployment: str
 ) -> None:
     both = {name: worker(prefect, name) for name in ("one", "other")}
 
-    # A schedule that fires by itself.
+    # A schedule starts the run.
     soon = (datetime.now(UTC) + timedelta(seconds=15)).isoformat()
     daily = {"active": True, "schedule": {"interval": 86400, "anchor_date": soon}}
     prefect.ask(f"deployments/{deployment}/schedules", [daily])
 
-    # The worker that took it is killed, with all it started, in mid-distillation.
+    # During the distillation, the worker of the run and all its child processes are killed.
     until(lambda: checkpoints(workspace), what="a checkpoint", seconds=900)
     busy = next(name for name, it in both.items() if len(psutil.Process(it.pid).children(recursive=True)) > 0)
     for process in [*psutil.Process(both[busy].pid).children(recursive=True), psutil.Process(both[busy].pid)]:
         process.kill()
     assert checkpoints(workspace)
 
-    # Its silence is noticed, and the other worker takes it up.
+    # The automation notices the missing heartbeat, and the other worker restarts the run.
     until(lambda: any(run["run_count"] > 1 for run in runs(prefect)), what="a successor", seconds=600)
 
-    # Now the server goes, and the database with it; both come back.
+    # The server and the database are stopped and started again.
     stop(prefect.processes[0], signal.SIGKILL)
     database.stop()
     database.start()
@@ -231,7 +231,7 @@ def test_a_password_in_a_parameter_is_refused(prefect: Prefect) -> None:
     assert "does not match" in done.stdout + done.stderr
 
 
-def test_nobody_gets_in_without_the_password(prefect: Prefect) -> None:
+def test_requests_without_the_password_are_refused(prefect: Prefect) -> None:
     stranger = replace(prefect, environment={**prefect.environment, "PREFECT_API_AUTH_STRING": "admin:guess"})
 
     with pytest.raises(HTTPError, match="401"):
@@ -240,31 +240,29 @@ def test_nobody_gets_in_without_the_password(prefect: Prefect) -> None:
 
 
 def with_seed(workspace: Workspace, seed: int) -> None:
-    """Commit another seed, so that there is something to distil again."""
+    """Commit another seed, so that the distillation is outdated."""
     params = yaml.safe_load(workspace.params.read_text())
     workspace.params.write_text(json.dumps(params | {"seed": seed}))
     commit(workspace.root, "another seed")
 
 
-def begun(prefect: Prefect, deployment: str) -> str:
-    """Have the deployment run now; return the run's id."""
-    asked = prefect.ask(f"deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}})
-    return str(asked["id"])
+def start_run(prefect: Prefect, deployment: str) -> str:
+    """Start a run of the deployment and return its id."""
+    created = prefect.ask(f"deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+    return str(created["id"])
 
 
 def state_of(prefect: Prefect, run: str) -> dict[str, Any]:
-    found: dict[str, Any] = prefect.ask(f"flow_runs/{run}", method="GET")["state"]
-    return found
+    state: dict[str, Any] = prefect.ask(f"flow_runs/{run}", method="GET")["state"]
+    return state
 
 
-def test_a_run_that_is_told_to_stop_goes_back_at_once_and_another_goes_on(
-    prefect: Prefect, workspace: Workspace, deployment: str
-) -> None:
-    """What runs here is what a container runs. A process worker that is told to stop kills its runs: see above."""
+def test_a_stopped_run_is_rescheduled_and_resumed(prefect: Prefect, workspace: Workspace, deployment: str) -> None:
+    """The command is that of a container. A process worker that is stopped kills its runs, as the first test shows."""
     with_seed(workspace, 7)
     for earlier in [it for it in prefect.processes if "worker" in it.args]:
         stop(earlier, signal.SIGKILL)
-    run = begun(prefect, deployment)
+    run = start_run(prefect, deployment)
     executing = prefect.start("prefect", "flow-run", "execute", run, log="executing.log",
                               PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR="reschedule")  # fmt: skip
     until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
@@ -283,7 +281,7 @@ def test_a_cancelled_run_keeps_its_state(prefect: Prefect, workspace: Workspace,
     with_seed(workspace, 8)
     if not any("coming" in it.args for it in prefect.processes):
         worker(prefect, "coming")
-    run = begun(prefect, deployment)
+    run = start_run(prefect, deployment)
     until(lambda: checkpoints(workspace), what="a checkpoint", seconds=600)
 
     prefect.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})

@@ -138,7 +138,7 @@ def _rows_of(size: int, kinds: Sequence[pa.DataType]) -> int:
 def _bits(kind: pa.DataType) -> int | None:
     """Bits of a value; None where one may be far longer than another."""
     if isinstance(kind, pa.FixedShapeTensorType):
-        return math.prod(kind.shape) * int(kind.value_type.bit_width)
+        return int(math.prod(kind.shape)) * int(kind.value_type.bit_width)
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size) * int(kind.value_type.bit_width)
     if _is_text(kind):

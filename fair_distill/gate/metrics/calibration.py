@@ -64,7 +64,7 @@ class _CalibrationGap(Gap):
         def lower(alpha: float) -> Floats:
             low, high = of_sides.lower(alpha / 4), of_sides.upper(alpha / 4)
             least, most = np.maximum(np.maximum(low, -high), 0), np.maximum(high, -low)
-            return np.maximum(least[first] - most[second], least[second] - most[first])
+            return np.asarray(np.maximum(least[first] - most[second], least[second] - most[first]))
 
         return Evidence(
             network=predictions.network,

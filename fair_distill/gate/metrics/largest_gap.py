@@ -113,12 +113,12 @@ def _largest_rise(predictions: NetworkPredictions, reference: NetworkPredictions
         third = alpha / 3
         positive = np.min([contrasts.upper(third) for contrasts in candidates], axis=0)
         negative = np.min([-contrasts.lower(third) for contrasts in candidates], axis=0)
-        return np.maximum(positive, negative)
+        return np.asarray(np.maximum(positive, negative))
 
     def lower(alpha: float) -> Floats:
         positive = np.minimum(fall.lower(alpha), total.lower(alpha))
         negative = np.minimum(-fall.upper(alpha), -total.upper(alpha))
-        return np.maximum(positive, negative)
+        return np.asarray(np.maximum(positive, negative))
 
     def of_tightest(alpha: float, of_candidates: Sequence[Floats]) -> Floats:
         """Select for each comparison the entry of the candidate with the smallest bound."""

@@ -1,4 +1,4 @@
-"""DVC does not look into a bucket: a run does, each time."""
+"""DVC cannot see changes in a bucket, so a run always reads it."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ FOLDER = {"name": "image_folder", "path": "faces", "metadata": "faces.csv", "col
 
 
 @pytest.mark.parametrize(
-    ("source", "there"),
+    ("source", "in_bucket"),
     [
         ({"name": "digits", "size": 8}, False),
         (FOLDER, False),
@@ -25,17 +25,15 @@ FOLDER = {"name": "image_folder", "path": "faces", "metadata": "faces.csv", "col
         (FOLDER | {"metadata": {"learn": "learn.csv", "test": "s3://bucket/test.csv?endpoint=http://here:9"}}, True),
     ],
 )
-def test_only_prepare_and_only_of_a_bucket_is_run_whatever_dvc_sees(
-    source: dict[str, Any], there: bool, tmp_path: Path
-) -> None:
+def test_only_prepare_reads_a_bucket(source: dict[str, Any], in_bucket: bool, tmp_path: Path) -> None:
     params = small_params()
     write_params(tmp_path, params | {"data": params["data"] | {"source": source}})
 
-    assert reads_bucket(tmp_path, "prepare") is there
+    assert reads_bucket(tmp_path, "prepare") is in_bucket
     assert not reads_bucket(tmp_path, "validate")
 
 
-def test_a_stage_that_is_forced_runs_though_nothing_changed(tmp_path: Path) -> None:
+def test_a_forced_stage_runs_although_nothing_changed(tmp_path: Path) -> None:
     stage = {"cmd": "date +%s%N > out", "outs": ["out"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"only": stage}}))
     (tmp_path / ".dvc").mkdir()
@@ -48,20 +46,22 @@ def test_a_stage_that_is_forced_runs_though_nothing_changed(tmp_path: Path) -> N
     assert ran == [("only",), (), ("only",)]
 
 
-def test_a_run_elsewhere_goes_on_from_the_data_of_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspace, "get_run_logger", lambda: SimpleNamespace(info=lambda *said: None))
+def test_a_run_in_another_deployment_continues_from_the_data_of_the_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "get_run_logger", lambda: SimpleNamespace(info=lambda *arguments: None))
     place, bucket = tmp_path / "place", tmp_path / "bucket"
     bucket.write_text("old")
     (place / ".dvc").mkdir(parents=True)
     (place / ".dvc/config").write_text("[core]\n    analytics = false\n")
-    (place / "asked").write_text("for this bucket")
+    (place / "asked").write_text("an input")
     prepare = {"cmd": f"cat {bucket} > data", "deps": ["asked"], "outs": ["data"]}
     distill = {"cmd": "cp data set", "deps": ["data"], "outs": ["set"]}
     (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"prepare": prepare, "distill": distill}}))
     git(place, "init", "--quiet", "--initial-branch=main")
     dvc = dvc_commands.Dvc(place)
     dvc.repro("distill", say=lambda line: None)
-    commit(place, "what was made of the old data")
+    commit(place, "results of the old data")
     bucket.write_text("new")
 
     def made_elsewhere(lock: str | None) -> str:
@@ -72,4 +72,4 @@ def test_a_run_elsewhere_goes_on_from_the_data_of_who_asks(tmp_path: Path, monke
     with workspace.open_clone(str(place)) as asking:
         asking.dvc.repro("prepare", say=lambda line: None, force=True)
         assert made_elsewhere(asking.lock) == "new"
-        assert made_elsewhere(None) == "old"  # or the above would show nothing
+        assert made_elsewhere(None) == "old"  # shows that the lock made the difference above

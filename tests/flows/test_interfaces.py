@@ -1,4 +1,4 @@
-"""`dvc repro`, the Prefect flow and `fair-distill run` are three doors to the same stages."""
+"""`dvc repro`, the Prefect flow and `fair-distill run` give the same results."""
 
 import shutil
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.pipeline
 
 
 def files(workspace: Workspace) -> dict[str, tuple[int, str]]:
-    """Every file that a run could write, with the time it was written."""
+    """Return modification time and digest of every file that a run can write."""
     paths = [workspace.root / "dvc.lock"]
     for folder in ("artifacts", "registry"):
         paths += [path for path in (workspace.root / folder).rglob("*") if path.is_file()]
@@ -38,73 +38,75 @@ def prefect_flow(workspace: Workspace) -> None:
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory, server: None) -> dict[str, tuple[Workspace, dict, dict]]:
-    """Each door's workspace, with its files after the first and after the second run."""
+def finished_runs(tmp_path_factory: pytest.TempPathFactory, server: None) -> dict[str, tuple[Workspace, dict, dict]]:
+    """The workspace of each interface, with its files after the first and after the second run."""
     result = {}
-    for door in (dvc_repro, fair_distill_run, prefect_flow):
-        workspace = repository(tmp_path_factory.mktemp("door") / door.__name__, fewest_stages())
-        door(workspace)
+    for interface in (dvc_repro, fair_distill_run, prefect_flow):
+        workspace = repository(tmp_path_factory.mktemp("interface") / interface.__name__, fewest_stages())
+        interface(workspace)
         first = files(workspace)
-        door(workspace)
-        result[door.__name__] = workspace, first, files(workspace)
+        interface(workspace)
+        result[interface.__name__] = workspace, first, files(workspace)
     return result
 
 
-def test_three_doors_give_the_same_version(walked):
-    digests = {door: sha256(place.set("barycentric") / "manifest.json") for door, (place, _, _) in walked.items()}
+def test_all_interfaces_give_the_same_version(finished_runs):
+    digests = {
+        name: sha256(place.set("barycentric") / "manifest.json") for name, (place, _, _) in finished_runs.items()
+    }
 
     assert len(set(digests.values())) == 1, digests
 
 
-def test_three_doors_give_the_same_lock(walked):
-    assert len({sha256(place.root / "dvc.lock") for place, _, _ in walked.values()}) == 1
+def test_all_interfaces_give_the_same_lock(finished_runs):
+    assert len({sha256(place.root / "dvc.lock") for place, _, _ in finished_runs.values()}) == 1
 
 
-def test_three_doors_give_the_same_verdict_and_the_flow_promotes_on_it(walked):
-    verdicts = {sha256(place.verdict("barycentric")) for place, _, _ in walked.values()}
+def test_all_interfaces_give_the_same_verdict_and_the_flow_promotes_on_it(finished_runs):
+    verdicts = {sha256(place.verdict("barycentric")) for place, _, _ in finished_runs.values()}
 
     assert len(verdicts) == 1
-    store = open_registry(str(walked["prefect_flow"][0].root / "registry"))
+    store = open_registry(str(finished_runs["prefect_flow"][0].root / "registry"))
     promoted = [entry.verdict for entry in read_ledger(store, "digits") if entry.event == "promote"]
     assert set(promoted) == verdicts
 
 
-@pytest.mark.parametrize("door", ["dvc_repro", "fair_distill_run", "prefect_flow"])
-def test_a_second_run_writes_nothing(walked, door):
-    _, first, second = walked[door]
+@pytest.mark.parametrize("interface", ["dvc_repro", "fair_distill_run", "prefect_flow"])
+def test_a_second_run_writes_nothing(finished_runs, interface):
+    _, first, second = finished_runs[interface]
 
     assert first
     assert second == first
 
 
-def test_the_flow_ends_with_a_promoted_set_that_loads(walked):
+def test_the_flow_ends_with_a_promoted_set_that_loads(finished_runs):
     import fair_distill
 
-    workspace = walked["prefect_flow"][0]
+    workspace = finished_runs["prefect_flow"][0]
     loaded = fair_distill.load("digits@production", registry=str(workspace.root / "registry"))
 
     assert len(loaded) == loaded.card.examples
 
 
-def test_dvc_pushes_pulls_and_shows_what_the_stages_made(walked):
-    workspace = walked["dvc_repro"][0]
-    made = workspace.set("barycentric") / "set.parquet"
-    before = sha256(made)
+def test_dvc_pushes_pulls_and_shows_what_the_stages_made(finished_runs):
+    workspace = finished_runs["dvc_repro"][0]
+    path = workspace.set("barycentric") / "set.parquet"
+    before = sha256(path)
 
     assert "files pushed" in command(workspace, "dvc", "push")
     shutil.rmtree(workspace.artifacts)
     shutil.rmtree(workspace.root / ".dvc" / "cache")
     command(workspace, "dvc", "pull")
 
-    assert sha256(made) == before
+    assert sha256(path) == before
     assert "eo_diag_max" in command(workspace, "dvc", "metrics", "show")
     page = command(workspace, "dvc", "plots", "show")
     assert "index.html" in page
     assert "failed" not in page
 
 
-def test_metrics_diff_shows_what_a_change_of_params_did(walked):
-    workspace = walked["dvc_repro"][0]
+def test_metrics_diff_shows_what_a_change_of_params_did(finished_runs):
+    workspace = finished_runs["dvc_repro"][0]
     commit(workspace.root, "ran")
     params = yaml.safe_load(workspace.params.read_text())
     params["evaluate"]["seeds"] += 1
