@@ -29,7 +29,7 @@ def commands() -> str:
         "Run `fair-distill --help` for the list of commands, and `fair-distill COMMAND --help` for one of them. Global "
         "options go before the command:\n",
         *_arguments(parser),
-        "\nThe spellings of earlier releases, such as `fair-distill distill` for `fair-distill stage distill`, still "
+        "\nEarlier spellings, such as `fair-distill distill` for `fair-distill stage distill`, still "
         "work. [Exit codes](exit-codes.md) explains the exit codes.\n",
     ]
     for names, command in _leaves(parser, ()):
