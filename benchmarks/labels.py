@@ -24,7 +24,7 @@ from fair_distill.config import Candidate, Distill, Named, checked
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.sampling import Normalisation, normalisation
-from fair_distill.distillation.unknown_groups import Resolved, with_known_groups
+from fair_distill.distillation.unknown_groups import ResolvedGroups, resolve_unknown_groups
 from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.seeds import torch_generator
@@ -100,13 +100,13 @@ def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> G
     )
 
 
-def resolved(dataset: GroupedDataset, method: dict[str, Any] | str, seed: int) -> Resolved:
+def resolved(dataset: GroupedDataset, method: dict[str, Any] | str, seed: int) -> ResolvedGroups:
     named = Named.model_validate({"name": method} if isinstance(method, str) else method)
     generator = torch_generator(seed, "unknown")
-    return with_known_groups(dataset, named, Named.model_validate(CONVNET), generator=generator, device=CPU)
+    return resolve_unknown_groups(dataset, named, Named.model_validate(CONVNET), generator=generator, device=CPU)
 
 
-def cells_of(truth: GroupedDataset, few: GroupedDataset, result: Resolved) -> dict[str, Any]:
+def cells_of(truth: GroupedDataset, few: GroupedDataset, result: ResolvedGroups) -> dict[str, Any]:
     """How often inference was right on what was hidden: by cell, and what it said of itself."""
     rows = result.dataset.pairs
     asked = np.ones(len(truth), dtype=bool)
@@ -120,7 +120,7 @@ def cells_of(truth: GroupedDataset, few: GroupedDataset, result: Resolved) -> di
     right = count(groups, asked & (groups == guesses))
     found = right / np.maximum(count(groups, asked), 1)
     pure = right / np.maximum(count(guesses, asked), 1)
-    said = np.array([cell.right for cell in result.cells]), np.array([cell.guessed for cell in result.cells])
+    said = np.array([cell.correct for cell in result.cells]), np.array([cell.predicted for cell in result.cells])
     return {
         "examples": len(truth),
         "known": int((~asked).sum()),

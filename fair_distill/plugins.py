@@ -45,10 +45,10 @@ def resolve(
     if name is not None and name in table:
         return table[name]
     if not custom:
-        raise ConfigError(
-            f"{where} is {name!r}; choose one of {', '.join(table) or 'the built-in components'}. "
-            "A custom component is imported only if params.yaml names it"
-        )
+        choices = f"{where} is {name!r}; choose one of {', '.join(table) or 'the built-in components'}"
+        is_custom = name is not None and ":" in name
+        note = ". A custom component is imported only if params.yaml names it" if is_custom else ""
+        raise ConfigError(choices + note)
     if name is None or ":" not in name:
         raise ConfigError(
             f"params.yaml: {where} is {name!r}; choose one of {', '.join(table)}, "

@@ -21,7 +21,7 @@ def presets() -> str:
     def named(choice: Any) -> str:
         return str(choice["name"] if isinstance(choice, dict) else choice)
 
-    columns = ("matcher", "steps", "real a class", "distance", "learning rate", "start", "formation", "augmented")
+    columns = ("matcher", "steps", "real per class", "distance", "learning rate", "start", "formation", "augmented")
     columns += ("visits", "warm-up", "advance")
     lines = [f"| | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for name, preset in PRESETS.items():

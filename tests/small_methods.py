@@ -11,7 +11,7 @@ from fair_distill.distillation.barycenter import BARYCENTERS
 from fair_distill.distillation.clouds import CLOUD_BARYCENTERS
 from fair_distill.distillation.matchers import MATCHERS, build_matcher
 from fair_distill.distillation.matchers.base import Matcher
-from fair_distill.testing.matchers import Factory
+from fair_distill.testing.matchers import AlignmentFactory
 
 BARYCENTER_OPTIONS: dict[str, dict[str, Any]] = {
     "l_inf": {"temperature": 0.1},
@@ -26,9 +26,9 @@ MATCHER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def every_alignment() -> dict[str, Factory]:
+def every_alignment() -> dict[str, AlignmentFactory]:
     """Return every alignment by its name in params.yaml, with every barycenter that it supports."""
-    alignments: dict[str, Factory] = {name: make for name, make in ALIGNMENTS.items() if name != "barycentric"}
+    alignments: dict[str, AlignmentFactory] = {name: make for name, make in ALIGNMENTS.items() if name != "barycentric"}
     for name in BARYCENTERS | CLOUD_BARYCENTERS:
         barycenter = Named(name=name, **BARYCENTER_OPTIONS.get(name, {}))
         alignments[f"barycentric: {name}"] = partial(ALIGNMENTS["barycentric"], barycenter=barycenter)

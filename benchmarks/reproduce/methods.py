@@ -16,7 +16,7 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.api import distill
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import normalisation
-from fair_distill.distillation.synthetic import dealt
+from fair_distill.distillation.synthetic import examples_per_group
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.coresets import CORESETS
 from fair_distill.evaluation.references import embedding, resampled, subset
@@ -172,7 +172,7 @@ class Joined:
         settings.pop("resampled")
         settings["embedding"] = embedding_on(task.device, task.budget)
         shares = {
-            tuple(dealt(counts, task.ipc, name).tolist())
+            tuple(examples_per_group(counts, task.ipc, name).tolist())
             for counts, name in zip(train.counts, train.classes, strict=True)
         }
         if len(shares) > 1:

@@ -6,8 +6,8 @@ from typing import TypedDict
 import numpy as np
 import torch
 
-from fair_distill.audit.near_copies import nearness
-from fair_distill.audit.residuals import diagnose
+from fair_distill.audit.near_copies import count_near_copies
+from fair_distill.audit.residuals import measure_residuals
 from fair_distill.card import Nearness, Residuals
 from fair_distill.config import Candidate, Config, Named
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -70,7 +70,7 @@ def measure_set(
         for _ in range(config.diagnostics.networks)
     ]
     return {
-        "residuals": diagnose(
+        "residuals": measure_residuals(
             train,
             images,
             labels,
@@ -81,7 +81,7 @@ def measure_set(
             rows_per_cell=config.diagnostics.rows_per_cell,
             device=device,
         ),
-        "nearness": nearness(
+        "nearness": count_near_copies(
             published,
             labels,
             training,

@@ -1,9 +1,9 @@
-"""A set and its groups in representation space, in two dimensions, for people to look at. It decides nothing.
+"""A two-dimensional projection of sets and groups in embedding space, for the report. No decision uses it.
 
-Every class has a plane of its own, spanned by the first two principal directions of its groups' mean embeddings under
-one untrained network. Two groups have one direction between them; the second is then the one in which the class's real
-images vary most besides. The plane is made of real images alone, so that every set is seen in the same one, and lengths
-in it are lengths between embeddings, less what lies outside of it.
+Each class has a plane of its own: the first two principal directions of its groups' mean embeddings under one untrained
+network. Two groups span only one direction; the second direction is then the one in which the class's real images vary
+most otherwise. Real images alone determine the plane, so all sets are shown in the same plane. Lengths in the plane are
+lengths between embeddings, without the part outside the plane.
 
 C classes, G groups, D dimensions, n points.
 """
@@ -16,57 +16,64 @@ from torch import Tensor
 
 from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.distillation.networks import Network
-from fair_distill.distillation.real import in_unit, spread_evenly
-from fair_distill.distillation.sampling import Normalisation
+from fair_distill.distillation.sampling import Normalisation, evenly_spaced, float_images
 from fair_distill.distillation.synthetic import decode
 
-# Real images of a class, shared out over its groups: enough to show where each lies; a picture of thousands shows less.
+# The number of real images per class, shared among its groups, and the smallest number per group. More points would
+# make the plot harder to read.
 _PER_CLASS, _PER_CELL = 60, 3
+
+# The columns of artifacts/projection.csv, in the order of the fields of ProjectedPoint.
+COLUMNS = ("set", "label", "what", "group", "x", "y")
 
 
 @dataclass(frozen=True)
-class Point:
+class ProjectedPoint:
     """One point of a class's plane.
 
     Attributes
     ----------
-    set : the set it belongs to; "" for what is real
-    what : "real" image or "mean" of a group, or "image" or "centre" of a set
-    group : of what is real; "" for a set, whose images belong to none
+    set : the name of the set; "" for real images
+    label : the name of the class
+    kind : "real" (an image) or "mean" (of a group), or "image" or "centre" of a set
+    group : the group of real images; "" for a set, whose images do not belong to a group
+    x, y : the coordinates
     """
 
     set: str
     label: str
-    what: str
+    kind: str
     group: str
     x: float
     y: float
 
 
-def plane(means_GD: Tensor, images_nD: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a class's origin (D,), which is its groups' unweighted mean, and two orthonormal directions (2, D).
+def class_plane(means_GD: Tensor, images_nD: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a class's origin (D,), the unweighted mean of its groups' means, and two orthonormal directions (2, D).
 
-    A direction that nothing varies in is 0, and so is every coordinate along it.
+    A direction without variation is 0, and so are all coordinates along it.
 
     Parameters
     ----------
-    means_GD : its groups' means, G ≥ 1
-    images_nD : real images of it
+    means_GD : the means of its groups, G ≥ 1
+    images_nD : embeddings of its real images
     """
     origin = means_GD.mean(dim=0)
-    between = _principal(means_GD - origin)
-    away = images_nD - images_nD.mean(dim=0)
-    within = _principal(away - away @ between.T @ between)
-    both = torch.cat([between, within])[:2]
-    return origin, torch.cat([both, both.new_zeros(2 - len(both), both.shape[1])])
+    between = _principal_directions(means_GD - origin)
+    centred = images_nD - images_nD.mean(dim=0)
+    within = _principal_directions(centred - centred @ between.T @ between)
+    directions = torch.cat([between, within])[:2]
+    return origin, torch.cat([directions, directions.new_zeros(2 - len(directions), directions.shape[1])])
 
 
-def _principal(rows_nD: Tensor) -> Tensor:
-    """The principal directions of centred rows, at most two, fewer where the rest is rounding; the first row lies to
-    the left or below, so that a picture does not turn over by chance."""
+def _principal_directions(rows_nD: Tensor) -> Tensor:
+    """Return at most two principal directions of centred rows; fewer if the rest is rounding error.
+
+    The sign is chosen so that the first row has negative coordinates. Otherwise a plot could be mirrored by chance.
+    """
     _, sizes, directions = torch.linalg.svd(rows_nD, full_matrices=False)
-    kept = directions[:2][(sizes[:2] > 1e-9 * rows_nD.shape[1]) & (sizes[:2] > 1e-6 * sizes.max())]
-    return torch.where((kept @ rows_nD[0] > 0)[:, None], -kept, kept)
+    significant = directions[:2][(sizes[:2] > 1e-9 * rows_nD.shape[1]) & (sizes[:2] > 1e-6 * sizes.max())]
+    return torch.where((significant @ rows_nD[0] > 0)[:, None], -significant, significant)
 
 
 @torch.no_grad()
@@ -77,17 +84,17 @@ def project(
     normalise: Normalisation,
     network: Network,
     rows_per_cell: int,
-) -> Iterator[Point]:
-    """Yield the points of every class: its groups' means, some of its real images, and of each set images and centre.
+) -> Iterator[ProjectedPoint]:
+    """Yield the points of every class: its groups' means, some real images, and the images and centre of each set.
 
     Parameters
     ----------
-    sets : for each name the published images, their labels, and the tiles along a side of each
-    rows_per_cell : real images of a cell that its mean is taken over, at most
+    sets : for each name, the published images, their labels, and the tiles along each side of an image
+    rows_per_cell : the largest number of real images of a cell that its mean is taken over
     """
 
-    def seen(images: Array, formation: int = 1) -> Tensor:
-        parts = decode(normalise.apply(in_unit(images)), formation).split(256)
+    def embed(images: Array, formation: int = 1) -> Tensor:
+        parts = torch.split(decode(normalise.apply(float_images(images)), formation), 256)
         return torch.cat([network.embed(part) for part in parts]).double()
 
     for label, name in enumerate(dataset.classes):
@@ -98,25 +105,25 @@ def project(
         }
         if not cells:
             continue
-        clouds = {group: seen(dataset.images[spread_evenly(rows, rows_per_cell)]) for group, rows in cells.items()}
+        clouds = {group: embed(dataset.images[evenly_spaced(rows, rows_per_cell)]) for group, rows in cells.items()}
         means_GD = torch.stack([cloud.mean(dim=0) for cloud in clouds.values()])
-        origin, directions = plane(means_GD, torch.cat(list(clouds.values())))
+        origin, directions = class_plane(means_GD, torch.cat(list(clouds.values())))
 
-        def at(rows_nD: Tensor, origin: Tensor = origin, directions: Tensor = directions) -> list[list[float]]:
-            # Rounded, so that the last bit of a sum in another order is no news; and no -0.
+        def coordinates(rows_nD: Tensor, origin: Tensor = origin, directions: Tensor = directions) -> list[list[float]]:
+            # Rounded, because the last bits of a sum depend on its order. Adding 0 turns −0 into 0.
             return [[round(x, 6) + 0.0 for x in point] for point in ((rows_nD - origin) @ directions.T).tolist()]
 
-        most = max(_PER_CLASS // len(clouds), _PER_CELL)
+        limit = max(_PER_CLASS // len(clouds), _PER_CELL)
         for group, cloud in clouds.items():
-            for x, y in at(cloud[spread_evenly(range(len(cloud)), most)]):
-                yield Point("", name, "real", group, x, y)
-        for group, (x, y) in zip(clouds, at(means_GD), strict=True):
-            yield Point("", name, "mean", group, x, y)
-        for one, (images, labels, formation) in sets.items():
+            for x, y in coordinates(cloud[evenly_spaced(range(len(cloud)), limit)]):
+                yield ProjectedPoint("", name, "real", group, x, y)
+        for group, (x, y) in zip(clouds, coordinates(means_GD), strict=True):
+            yield ProjectedPoint("", name, "mean", group, x, y)
+        for set_name, (images, labels, formation) in sets.items():
             if not (labels == label).any():
                 continue
-            cloud = seen(images[labels == label], formation)
-            for x, y in at(cloud):
-                yield Point(one, name, "image", "", x, y)
-            for x, y in at(cloud.mean(dim=0, keepdim=True)):
-                yield Point(one, name, "centre", "", x, y)
+            cloud = embed(images[labels == label], formation)
+            for x, y in coordinates(cloud):
+                yield ProjectedPoint(set_name, name, "image", "", x, y)
+            for x, y in coordinates(cloud.mean(dim=0, keepdim=True)):
+                yield ProjectedPoint(set_name, name, "centre", "", x, y)

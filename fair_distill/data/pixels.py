@@ -93,10 +93,12 @@ def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
 
 def _sixteen(values: Array, pixels: Pixels, where: str) -> Array:
     """Return 16 bits as 8: all of their range, or the declared one, as of a camera with 12 bits."""
-    if pixels.range is None:
-        rounded: Array = (values.astype(np.uint32) + 128) // 257
-        return rounded
-    return _to_bytes(values[None, None], pixels, where, 0)[0, 0]
+    image: Array = (
+        (values.astype(np.uint32) + 128) // 257
+        if pixels.range is None
+        else _to_bytes(values[None, None], pixels, where, 0)[0, 0]
+    )
+    return image
 
 
 def luma(images: Array) -> Array:

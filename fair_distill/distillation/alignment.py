@@ -1,12 +1,14 @@
-"""Alignments: which targets a class's synthetic images are drawn to, given the statistics of its groups.
+"""Alignments: the targets of a class's synthetic images, given the statistics of the class's groups.
 
-The only thing that changes between the vanilla method, FairDD and COBRA. C classes, G groups; a statistic is a tuple
-of tensors, one per matched layer: (C, G, ...) for cells, (C, ...) for targets and for the synthetic set.
+The alignment is the only difference between the vanilla method, FairDD and COBRA. C classes, G groups, N synthetic
+images of a class, D dimensions. A statistic is a tuple of tensors, one per matched layer: (C, G, ...) for cells (a cell
+is one group of one class), (C, ...) for targets and for the synthetic set.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,14 +21,30 @@ from fair_distill.distillation.clouds import CLOUD_BARYCENTERS, CloudBarycenter
 from fair_distill.distillation.sampling import Allocation
 from fair_distill.distillation.shrinkage import shrinkage
 from fair_distill.errors import ConfigError
-from fair_distill.plugins import bind_options, count_positional, resolve
+from fair_distill.plugins import bind_options, count_positional, require_type, resolve
 
 Statistic = tuple[Tensor, ...]
+
+# What an alignment provides for each class, and what a matcher declares that it supports:
+#   one_mean       one target, a weighted mean of the cells
+#   one_per_group  several targets, each a weighted mean of the cells
+#   one_target     one target, a non-linear function of the cells
+#   clouds         a loss between whole clouds of embeddings
+Provision = Literal["one_mean", "one_per_group", "one_target", "clouds"]
+
+# A function of a class, its groups' clouds (n, D) each, and the synthetic cloud (N, D); returns a scalar loss.
+CloudLoss = Callable[[int, Sequence[Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Where to go, and how much it counts for each class, (C,)."""
+    """A statistic to match, and its weight in the loss of each class.
+
+    Attributes
+    ----------
+    statistic : one tensor (C, ...) per matched layer
+    weight : (C,)
+    """
 
     statistic: Statistic
     weight: Tensor
@@ -34,70 +52,96 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A target that is a weighted mean of cells: where the statistic is a mean over examples, it is had in one pass.
+    """A target that is a weighted mean of cells. A matcher can compute it in one pass with weighted examples.
 
     Attributes
     ----------
-    cells : (C, G), what each cell counts; rows sum to 1, or to 0 where the class has no such target
-    weight : (C,), what the target counts
+    cells : (C, G), the weights of the cells; a row sums to 1, or to 0 if the class has no such target
+    weight : (C,), the weight of the target in the loss
     """
 
     cells: Tensor
     weight: Tensor
 
 
-class Alignment(Protocol):
-    @property
-    def allocation(self) -> Allocation:
-        """How real images are best shared out over groups for these targets."""
-        ...
+class Alignment(ABC):
+    """The targets of each class. Custom alignments inherit from this class.
 
-    @property
-    def emphasis(self) -> Tensor:
-        """What each cell of a class counts, (C, G), rows summing to 1."""
-        ...
+    Attributes
+    ----------
+    emphasis : (C, G), the weights of the cells of each class; rows sum to 1
+    allocation : how batches of real images are shared among groups; "equal" or "proportional"
+    uses_group_weights : whether the targets depend on the group weights; false for the pooled alignment
+    """
+
+    emphasis: Tensor
+    allocation: Allocation
+    uses_group_weights: bool = True
 
     @property
     def mixtures(self) -> tuple[Mixture, ...] | None:
-        """The targets as mixtures of cells, or None where they are not linear in the cells."""
-        ...
+        """The targets as weighted means of cells, or None if they are not linear in the cells."""
+        return None
 
+    @property
+    def cloud_loss(self) -> CloudLoss | None:
+        """The loss between clouds of embeddings, or None if the alignment compares statistics."""
+        return None
+
+    @property
+    def provides(self) -> Provision:
+        """What the alignment provides. A matcher that does not support it is refused; see `method.build_method`."""
+        if self.cloud_loss is not None:
+            return "clouds"
+        if self.mixtures is None:
+            return "one_target"
+        return "one_mean" if len(self.mixtures) == 1 else "one_per_group"
+
+    @abstractmethod
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
-        """Return the targets of the classes whose cells these are."""
-        ...
+        """Return the targets of some classes.
+
+        Parameters
+        ----------
+        cells : the statistics of these classes' cells, (classes, G, ...) per layer
+        classes : the classes that `cells` belongs to
+        """
 
 
-def _mixed(mixtures: tuple[Mixture, ...], cells: Statistic, classes: slice) -> list[Target]:
-    def mixed(layer: Tensor, weights: Tensor) -> Tensor:
-        statistic: Tensor = mean(layer.flatten(2), weights).unflatten(1, layer.shape[2:])
-        return statistic
+def _mix(mixtures: tuple[Mixture, ...], cells: Statistic, classes: slice) -> list[Target]:
+    def weighted_mean(layer: Tensor, weights: Tensor) -> Tensor:
+        return torch.unflatten(mean(layer.flatten(2), weights), 1, layer.shape[2:])
 
-    return [Target(tuple(mixed(layer, m.cells[classes]) for layer in cells), m.weight[classes]) for m in mixtures]
+    return [
+        Target(tuple(weighted_mean(layer, m.cells[classes]) for layer in cells), m.weight[classes]) for m in mixtures
+    ]
 
 
 @dataclass(frozen=True, eq=False)
-class Pooled:
+class Pooled(Alignment):
     """The vanilla method: one target, the mean over all examples of the class.
 
-    Cells are weighted by their shares, so the target stays what its papers say although batches are stratified.
+    Cells are weighted by their shares of the class. So the target is that of the papers although batches are
+    stratified.
     """
 
     emphasis: Tensor
     allocation: Allocation = "proportional"
+    uses_group_weights = False
 
     @property
     def mixtures(self) -> tuple[Mixture, ...]:
         return (Mixture(self.emphasis, torch.ones_like(self.emphasis[:, 0])),)
 
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
-        return _mixed(self.mixtures, cells, classes)
+        return _mix(self.mixtures, cells, classes)
 
 
 @dataclass(frozen=True, eq=False)
-class PerGroup:
-    """FairDD (Zhou et al., NeurIPS 2025): every group is a target; the distances are summed.
+class PerGroup(Alignment):
+    """FairDD (Zhou et al., NeurIPS 2025): every group is a target, and the distances are summed.
 
-    With group weights that are all 1/G, each target counts 1: the sum over groups of the paper.
+    If all group weights are 1/G, each target has weight 1, as in the sum over groups of the paper.
     """
 
     emphasis: Tensor
@@ -106,17 +150,23 @@ class PerGroup:
     @property
     def mixtures(self) -> tuple[Mixture, ...]:
         present = self.emphasis > 0
-        counted = self.emphasis * present.sum(dim=1, keepdim=True)
-        own = torch.eye(self.emphasis.shape[1], device=self.emphasis.device)
-        return tuple(Mixture(present * own[a], counted[:, a]) for a in range(len(own)))
+        weights = self.emphasis * present.sum(dim=1, keepdim=True)
+        single_group = torch.eye(self.emphasis.shape[1], device=self.emphasis.device)
+        return tuple(Mixture(present * single_group[a], weights[:, a]) for a in range(len(single_group)))
 
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
-        return _mixed(self.mixtures, cells, classes)
+        return _mix(self.mixtures, cells, classes)
 
 
 @dataclass(frozen=True, eq=False)
-class Barycentric:
-    """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics, whatever their sizes."""
+class Barycentric(Alignment):
+    """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics, whatever their sizes.
+
+    Attributes
+    ----------
+    barycenter : a function of cells (C, G, D) and weights (C, G)
+    linear : whether the barycenter is the weighted mean, so that its target is a mixture
+    """
 
     barycenter: Barycenter
     emphasis: Tensor
@@ -125,82 +175,93 @@ class Barycentric:
 
     @property
     def mixtures(self) -> tuple[Mixture, ...] | None:
-        """One mixture where the barycenter is the mean (`linear`), else None."""
         if not self.linear:
             return None
         return (Mixture(self.emphasis, torch.ones_like(self.emphasis[:, 0])),)
 
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
         weights = self.emphasis[classes]
-        centre = tuple(self.barycenter(layer.flatten(2), weights).unflatten(1, layer.shape[2:]) for layer in cells)
+        centre = tuple(
+            torch.unflatten(self.barycenter(layer.flatten(2), weights), 1, layer.shape[2:]) for layer in cells
+        )
         return [Target(centre, torch.ones_like(weights[:, 0]))]
 
 
 @dataclass(frozen=True, eq=False)
-class CloudBarycentric:
-    """Beyond COBRA: the synthetic images of a class are drawn, as a cloud, to where its groups' clouds meet.
+class CloudBarycentric(Alignment):
+    """Beyond COBRA: the synthetic images of a class match, as a cloud, the barycenter of its groups' clouds.
 
-    A mean hides spread, which COBRA's authors name as a limit. Needs a statistic that is a mean of embeddings.
+    A mean ignores spread, which COBRA's authors name as a limitation. Only matchers of embeddings support this
+    alignment. Its `targets` are the weighted means of the cells, which are the means of all cloud barycenters.
     """
 
     barycenter: CloudBarycenter
     emphasis: Tensor
     allocation: Allocation = "equal"
-    mixtures: None = None
+
+    @property
+    def cloud_loss(self) -> CloudLoss:
+        return lambda label, clouds, synthetic: self.barycenter(clouds, self.emphasis[label], synthetic)
 
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
-        raise ConfigError(
-            "params.yaml: this barycenter compares clouds of embeddings, which distill.matcher does not have; "
-            "use the matcher dm or cafe, or a barycenter of means"
-        )
-
-    def loss(self, label: int, clouds: Sequence[Tensor], synthetic: Tensor) -> Tensor:
-        """Return the distance of a class's synthetic cloud, (N, D), from the barycenter of its groups' clouds."""
-        return self.barycenter(clouds, self.emphasis[label], synthetic)
+        return _mix((Mixture(self.emphasis, torch.ones_like(self.emphasis[:, 0])),), cells, classes)
 
 
 @dataclass(frozen=True, eq=False)
-class Shrunken:
-    """An alignment whose cells are mapped first: thin ones towards their parents; see `distillation.shrinkage`.
+class Shrunken(Alignment):
+    """An alignment whose cells are first mapped: thin cells towards their parents; see `distillation.shrinkage`.
 
-    The map is linear, so where targets are mixtures of cells it is folded into what the cells count, and costs nothing.
+    The map is linear. For targets that are mixtures of cells, it changes only the weights of the mixtures and costs
+    nothing.
 
     Attributes
     ----------
-    aligned : what is done with the mapped cells; it counts every group of every class as present
-    mapped : (C, G, G); row a of a class is what stands for its cell a. Columns of absent cells are 0
+    aligned : the alignment of the mapped cells; it treats every group of every class as present
+    cell_map : (C, G, G); row a of a class contains the weights of the sample cells in mapped cell a. The columns of
+        absent cells are 0
     """
 
     aligned: Alignment
-    mapped: Tensor
+    cell_map: Tensor
+    emphasis: Tensor
+    allocation: Allocation
 
-    @property
-    def allocation(self) -> Allocation:
-        return self.aligned.allocation
-
-    @property
-    def emphasis(self) -> Tensor:
-        return self._folded(self.aligned.emphasis)
+    @classmethod
+    def of(cls, aligned: Alignment, cell_map: Tensor) -> "Shrunken":
+        """Return the alignment of the mapped cells."""
+        return cls(aligned, cell_map, _map_weights(aligned.emphasis, cell_map), aligned.allocation)
 
     @property
     def mixtures(self) -> tuple[Mixture, ...] | None:
         mixtures = self.aligned.mixtures
         if mixtures is None:
             return None
-        return tuple(Mixture(self._folded(mixture.cells), mixture.weight) for mixture in mixtures)
+        return tuple(Mixture(_map_weights(mixture.cells, self.cell_map), mixture.weight) for mixture in mixtures)
 
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
-        mapped = self.mapped[classes]
+        cell_map = self.cell_map[classes]
         return self.aligned.targets(
-            tuple((mapped.to(layer.dtype) @ layer.flatten(2)).unflatten(2, layer.shape[2:]) for layer in cells), classes
+            tuple(torch.unflatten(cell_map.to(layer.dtype) @ layer.flatten(2), 2, layer.shape[2:]) for layer in cells),
+            classes,
         )
 
-    def _folded(self, cells: Tensor) -> Tensor:
-        return torch.einsum("ca,cab->cb", cells, self.mapped)
+
+def _map_weights(weights_CG: Tensor, cell_map_CGG: Tensor) -> Tensor:
+    return torch.einsum("ca,cab->cb", weights_CG, cell_map_CGG)
 
 
 def group_weights(counts_CG: Array, groups: tuple[str, ...], declared: Mapping[str, float] | None) -> Tensor:
-    """Return weights per class and group that sum to 1 over the groups a class has: uniform, or as declared."""
+    """Return weights per class and group, (C, G), that sum to 1 over the groups of a class.
+
+    Parameters
+    ----------
+    declared : a weight for each group; None for equal weights
+
+    Raises
+    ------
+    ConfigError
+        If `declared` does not name exactly the groups.
+    """
     if declared is not None and declared.keys() != set(groups):
         raise ConfigError(
             f"params.yaml: group_weights names {', '.join(sorted(declared))}; the groups are {', '.join(groups)}"
@@ -211,7 +272,7 @@ def group_weights(counts_CG: Array, groups: tuple[str, ...], declared: Mapping[s
 
 
 def pooled(counts_CG: Tensor, weights_CG: Tensor) -> Alignment:
-    """Return the vanilla method's alignment; group weights play no part."""
+    """Return the alignment of the vanilla method, which ignores group weights."""
     return Pooled(counts_CG / counts_CG.sum(dim=1, keepdim=True))
 
 
@@ -221,7 +282,7 @@ def per_group(counts_CG: Tensor, weights_CG: Tensor) -> Alignment:
 
 
 def barycentric(counts_CG: Tensor, weights_CG: Tensor, *, barycenter: Named) -> Alignment:
-    """Return COBRA's alignment, to a barycenter of the groups' statistics or of their clouds."""
+    """Return COBRA's alignment, with a barycenter of the groups' statistics or of their clouds."""
     bound = build_barycenter(barycenter.name, barycenter.options)
     if count_positional(bound) == 3:
         return CloudBarycentric(bound, weights_CG)
@@ -229,16 +290,22 @@ def barycentric(counts_CG: Tensor, weights_CG: Tensor, *, barycenter: Named) -> 
 
 
 def build_barycenter(name: str, options: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """Return a barycenter by name, with its options, which are keyword-only.
+    """Return a barycenter by name, with its keyword-only options bound.
 
-    One's own (`package.module:callable`) is of statistics if it takes cells and weights, of clouds if it takes clouds,
-    weights and the synthetic cloud. Raises ConfigError for an unknown name or option.
+    The number of positional parameters of a custom barycenter (`package.module:callable`) determines its kind. A
+    function of cells and weights is a barycenter of statistics. A function of clouds, weights and the synthetic cloud
+    is a barycenter of clouds.
+
+    Raises
+    ------
+    ConfigError
+        If the name or an option is unknown.
     """
     function = resolve(name, BARYCENTERS | CLOUD_BARYCENTERS, where="barycenter", custom=True)
     return bind_options(function, options, where=f"barycenter {name!r}", arguments=count_positional(function))
 
 
-# The one place an alignment is added: write a function of counts and group weights, (C, G) each, and add its line.
+# To add an alignment, write a function of counts and group weights, (C, G) each, and add its line here.
 ALIGNMENTS: dict[str, Callable[..., Alignment]] = {
     "pooled": pooled,
     "per_group": per_group,
@@ -251,45 +318,51 @@ def build_alignment(
     counts_CG: Array,
     groups: tuple[str, ...],
     *,
-    mapped: Array | None = None,
+    cell_map: Array | None = None,
     device: torch.device | None = None,
 ) -> Alignment:
     """Return the alignment that a candidate names, for data with these counts.
 
     Parameters
     ----------
-    mapped : (C, G, G), as `shrinkage` gives it: what stands for each cell in the targets; empty cells then count as the
-        others do. The pooled target is that of all examples however their cells are estimated, and stays what it is
+    cell_map : (C, G, G), the result of `shrinkage`. If it is given, empty cells have weights like all others. An
+        alignment without group weights ignores it: the pooled target is the mean of all examples in any case
 
     Raises
     ------
     ConfigError
-        If the alignment or barycenter is unknown, an option is not what it should be, the weights do not name the
-        groups, or there is nothing to shrink.
+        If the alignment or barycenter is unknown, an option is invalid, the weights do not name the groups, or the
+        alignment compares clouds, which have no means to shrink.
     """
     name, options = candidate.alignment.name, candidate.alignment.options
     if candidate.barycenter is not None:
         options = options | {"barycenter": candidate.barycenter}
-    kind = resolve(name, ALIGNMENTS, where="alignment", custom=True)
-    make = bind_options(kind, options, where=f"alignment {name!r}", arguments=2)
+    factory = bind_options(
+        resolve(name, ALIGNMENTS, where="alignment", custom=True), options, where=f"alignment {name!r}", arguments=2
+    )
     counts = torch.from_numpy(counts_CG).float()
-    present = counts_CG if mapped is None else np.ones_like(counts_CG)
-    alignment = make(counts.to(device), group_weights(present, groups, candidate.group_weights).to(device))
-    if mapped is None or isinstance(alignment, Pooled):
+    present = counts_CG if cell_map is None else np.ones_like(counts_CG)
+    weights = group_weights(present, groups, candidate.group_weights)
+    alignment = require_type(
+        factory(counts.to(device), weights.to(device)),
+        Alignment,  # type: ignore[type-abstract]
+        where=f"alignment {name!r}",
+    )
+    if cell_map is None or not alignment.uses_group_weights:
         return alignment
-    if isinstance(alignment, CloudBarycentric):
+    if alignment.provides == "clouds":
         raise ConfigError(
-            "params.yaml: distill.shrinkage maps means of cells, and this barycenter compares whole clouds; "
-            "say `shrinkage: null`, or take a barycenter of means"
+            "params.yaml: distill.shrinkage shrinks the means of cells, but this barycenter compares whole clouds. "
+            "Set `shrinkage: null`, or use a barycenter of statistics such as 'mean'"
         )
-    return Shrunken(alignment, torch.from_numpy(mapped).float().to(device))
+    return Shrunken.of(alignment, torch.from_numpy(cell_map).float().to(device))
 
 
 def alignment_for(
     dataset: GroupedDataset, settings: Distill, candidate: Candidate, *, device: torch.device | None = None
 ) -> Alignment:
-    """Return the alignment that a candidate names, for this dataset, with thin cells shrunken if settings say so."""
-    shrunk = None
+    """Return the alignment that a candidate names for a dataset, with thin cells shrunken if the settings say so."""
+    cell_map = None
     if settings.shrinkage is not None:
-        shrunk = shrinkage(dataset.counts, dataset.attributes, settings.shrinkage.prior)
-    return build_alignment(candidate, dataset.counts, dataset.groups, mapped=shrunk, device=device)
+        cell_map = shrinkage(dataset.counts, dataset.attributes, settings.shrinkage.prior)
+    return build_alignment(candidate, dataset.counts, dataset.groups, cell_map=cell_map, device=device)

@@ -1,4 +1,4 @@
-"""Distillation as a function of arrays: no YAML, no files of yours. The stage goes through the same loop."""
+"""Distillation of arrays, without params.yaml and without a workspace. The `distill` stage uses the same loop."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,13 +9,12 @@ import torch
 
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
-from fair_distill.distillation.alignment import alignment_for
 from fair_distill.distillation.experts import ExpertFolder, train_experts
 from fair_distill.distillation.loop import Distilled, Streams, optimise
-from fair_distill.distillation.matchers import experts_of
+from fair_distill.distillation.method import build_method
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import normalisation
-from fair_distill.distillation.unknown_groups import with_known_groups
+from fair_distill.distillation.unknown_groups import resolve_unknown_groups
 from fair_distill.errors import ConfigError
 from fair_distill.seeds import torch_generator
 
@@ -32,51 +31,66 @@ def distill(
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     **settings: Any,
 ) -> Distilled:
-    """Distil group-labelled images, or the rows of a table, into a few per class.
+    """Distil group-labelled images, or the rows of a table, into a few examples per class.
 
-    A matcher that follows experts (mtt) has them trained first, into a temporary folder that is gone afterwards; the
-    stages `experts` and `distill` keep them.
+    For a matcher that follows experts (mtt), this trains the experts first, in a temporary folder that is then deleted.
+    To keep the experts, use the stages `experts` and `distill` instead.
 
     Parameters
     ----------
     dataset : see `GroupedDataset.from_arrays` and `GroupedDataset.from_rows`
-    preset : a name in PRESETS, the settings that are not given; for rows, FOR_ROWS takes the place of what only images
-        can do
+    preset : a name in PRESETS, for all settings that are not given. For rows, FOR_ROWS replaces the settings that apply
+        only to images
     alignment : "pooled", "per_group" or "barycentric"
-    barycenter : for "barycentric"; a name, or a mapping with `name` and options; the mean if not given
-    settings : any key of params.yaml's section `distill`: matcher, network, ipc, steps, optimiser, ...; `networks` and
-        `optimiser` may be given in part
+    barycenter : for "barycentric": a name, or a mapping with `name` and options; by default the mean
+    group_weights : a weight for each group; equal weights by default
+    seed : the seed of all random draws
+    device : a torch device, for example "cpu" or "cuda"
+    progress : called after every step with the step, the number of steps and the loss
+    settings : any key of the section `distill` of params.yaml: matcher, network, ipc, steps, optimiser, …. `networks`
+        and `optimiser` may be given in part
 
     Returns
     -------
     Distilled
-        `images`, float32 (C · ipc, channels, height, width), pixels over 255; `labels`; `losses`. Rows decode by
-        `dataset.schema.decode(images)`.
+        `images`, float32 (C · ipc, channels, height, width), pixels divided by 255; `labels`; `losses`. For rows,
+        `dataset.schema.decode(images)` returns the columns.
 
     Raises
     ------
-    ConfigError, DataError, Diverged
-        As the loop does.
+    ConfigError
+        If a setting is invalid, or the matcher does not support the alignment.
+    DataError
+        If a class has too few examples.
+    Diverged
+        If the loss or the images are no longer meaningful.
     """
     if preset not in PRESETS:
         raise ConfigError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     base = PRESETS[preset]
     if dataset.schema is not None:
         base = base | FOR_ROWS
-    inner = {
+    partial_sections = {
         key: base[key] | value
         for key, value in settings.items()
         if key in ("networks", "optimiser") and isinstance(value, Mapping)
     }
     if alignment == "barycentric" and barycenter is None:
         barycenter = "mean"
-    aligned = {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)}
-    chosen, where = checked(Distill, base | settings | inner, name="distill()"), torch.device(device)
-    candidate = checked(Candidate, aligned, name="distill()")
+    candidate = checked(
+        Candidate,
+        {"alignment": alignment, "barycenter": barycenter, "group_weights": group_weights and dict(group_weights)},
+        name="distill()",
+    )
+    chosen = checked(Distill, base | settings | partial_sections, name="distill()")
+    torch_device = torch.device(device)
     generator = torch_generator(seed, "distill.unknown")
-    dataset = with_known_groups(dataset, chosen.unknown, chosen.network, generator=generator, device=where).dataset
-    experts = experts_of(chosen.matcher.name, chosen.matcher.options)
+    dataset = resolve_unknown_groups(
+        dataset, chosen.unknown, chosen.network, generator=generator, device=torch_device
+    ).dataset
     normalise = normalisation(dataset)
+    method = build_method(dataset, chosen, candidate, device=torch_device)
+    experts = method.matcher.follows
     with TemporaryDirectory() as folder:
         trajectories = ExpertFolder(Path(folder), key="")
         if experts:
@@ -84,11 +98,11 @@ def distill(
                 dataset,
                 experts,
                 chosen.network,
-                alignment_for(dataset, chosen, candidate, device=where),
+                method.alignment,
                 folder=trajectories,
                 normalise=normalise,
                 generator=lambda expert: torch_generator(seed, f"experts.{expert}"),
-                device=where,
+                device=torch_device,
             )
         return optimise(
             dataset,
@@ -96,7 +110,7 @@ def distill(
             candidate,
             normalise=normalise,
             streams=Streams.from_seed(seed),
-            device=where,
+            device=torch_device,
             trajectories=trajectories if experts else None,
             progress=progress,
         )

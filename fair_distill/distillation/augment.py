@@ -1,9 +1,9 @@
-"""Differentiable siamese augmentation: real and synthetic images of a class are changed by the same draw.
+"""Differentiable siamese augmentation: the real and synthetic images of a class get the same random transformation.
 
-After Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (ICML 2021): per call one
-strategy is drawn, with one set of parameters for all images of the call. We draw per class and apply all classes
-at once: everything geometric is one affine map, so any mixture of strategies costs one resampling.
-Images are normalised already, as in the reference.
+Follows Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (ICML 2021): each call draws one
+strategy and one set of parameters for all its images. We draw per class and transform all classes at once. All
+geometric strategies are affine maps, so any mixture of them costs one resampling. As in the reference, the images are
+already normalised.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ STRATEGIES = ("colour", "crop", "cutout", "flip", "scale", "rotate")
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Parameters of one call, a row per draw (a class or an image).
+    """The parameters of one call, one row per draw (a class or an image). D draws.
 
     Attributes
     ----------
-    theta : (D, 2, 3) affine maps from output to input coordinates in [-1, 1]; None where all are the identity
-    colour : (D, 3) brightness added, saturation and contrast factors; None likewise
-    cutout : (D, 2) centre of the square that is blanked, in [0, 1]; NaN for none; None likewise
+    theta : (D, 2, 3), affine maps from output to input coordinates in [-1, 1]; None if all are the identity
+    colour : (D, 3), added brightness, saturation factor and contrast factor; None if no draw changes colours
+    cutout : (D, 2), the centre of the blanked square in [0, 1], NaN for no square; None if no draw has a square
     """
 
     theta: Tensor | None
@@ -37,42 +37,48 @@ class Draw:
 def draw(strategies: Sequence[str], count: int, generator: torch.Generator) -> Draw:
     """Draw `count` augmentations: for each, one of the strategies and its parameters.
 
-    Ranges are the reference's: brightness U(−.5, .5), saturation U(0, 2), contrast U(.5, 1.5); shift by up to an eighth
-    of the side; blanked square of half the side; flip with probability ½; scale U(1/1.2, 1.2) per axis; rotation ±15°.
+    The ranges are those of the reference: brightness U(−.5, .5), saturation U(0, 2), contrast U(.5, 1.5); shift by up
+    to an eighth of the side; a blanked square of half the side; flip with probability ½; scale U(1/1.2, 1.2) per axis;
+    rotation ±15°.
+
+    Raises
+    ------
+    ConfigError
+        If a strategy is unknown or named twice.
     """
     for name in strategies:
         if name not in STRATEGIES:
             raise ConfigError(f"params.yaml: augment names {name!r}; choose from {', '.join(STRATEGIES)}")
         if strategies.count(name) > 1:
-            raise ConfigError(f"params.yaml: augment names {name!r} twice; every strategy is as likely as another")
+            raise ConfigError(f"params.yaml: augment names {name!r} twice; remove one of them")
     if not strategies:
         return Draw(None, None, None)
-    return _drawn(strategies, *_numbers(strategies, count, generator))
+    return _to_draw(strategies, *_random_numbers(strategies, count, generator))
 
 
 def draw_each(strategies: Sequence[str], count: int, generators: Sequence[torch.Generator]) -> Draw:
-    """Draw `count` from each generator, as `draw` does, one after the other: a single Draw of them all."""
+    """Draw `count` augmentations from each generator in turn, as `draw` does; return them as a single Draw."""
     if not strategies:
         return draw(strategies, count, generators[0])
-    numbers = [_numbers(strategies, count, generator) for generator in generators]
-    return _drawn(strategies, *(torch.cat(of) for of in zip(*numbers, strict=True)))
+    numbers = [_random_numbers(strategies, count, generator) for generator in generators]
+    return _to_draw(strategies, *(torch.cat(parts) for parts in zip(*numbers, strict=True)))
 
 
-def _numbers(strategies: Sequence[str], count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Every number is drawn whether it is used or not, so one class's strategy never shifts another's stream."""
+def _random_numbers(strategies: Sequence[str], count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw all numbers, used or not, so that the strategy of one class does not shift the stream of another."""
     return torch.randint(len(strategies), (count,), generator=generator), torch.rand(count, 6, generator=generator)
 
 
-def _drawn(strategies: Sequence[str], chosen: Tensor, u: Tensor) -> Draw:
+def _to_draw(strategies: Sequence[str], chosen: Tensor, u: Tensor) -> Draw:
     count = len(chosen)
 
-    def picked(name: str) -> Tensor:
+    def uses(name: str) -> Tensor:
         return chosen == strategies.index(name) if name in strategies else torch.zeros(count, dtype=torch.bool)
 
     identity = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).repeat(count, 1, 1)
     theta = identity.clone()
-    crop, flip, scale, rotate = (picked(name) for name in ("crop", "flip", "scale", "rotate"))
-    shift = (u[:, :2] * 2 - 1) * 0.25  # an eighth of the side; the side is 2 in these coordinates
+    crop, flip, scale, rotate = (uses(name) for name in ("crop", "flip", "scale", "rotate"))
+    shift = (u[:, :2] * 2 - 1) * 0.25  # An eighth of the side: the side has length 2 in these coordinates.
     theta[crop, :, 2] = shift[crop]
     theta[flip & (u[:, 0] < 0.5), 0, 0] = -1.0
     factor = 1 / 1.2 + u[:, :2] * (1.2 - 1 / 1.2)
@@ -83,74 +89,74 @@ def _drawn(strategies: Sequence[str], chosen: Tensor, u: Tensor) -> Draw:
 
     colour = torch.tensor([0.0, 1.0, 1.0]).repeat(count, 1)
     jitter = torch.stack([u[:, 0] - 0.5, u[:, 1] * 2, u[:, 2] + 0.5], dim=1)
-    colour[picked("colour")] = jitter[picked("colour")]
+    colour[uses("colour")] = jitter[uses("colour")]
 
     cutout = torch.full((count, 2), torch.nan)
-    cutout[picked("cutout")] = u[picked("cutout"), :2]
+    cutout[uses("cutout")] = u[uses("cutout"), :2]
     return Draw(
         theta=theta if bool((theta != identity).any()) else None,
-        colour=colour if bool(picked("colour").any()) else None,
-        cutout=cutout if bool(picked("cutout").any()) else None,
+        colour=colour if bool(uses("colour").any()) else None,
+        cutout=cutout if bool(uses("cutout").any()) else None,
     )
 
 
-def augment(images: Tensor, drawn: Draw, which: Tensor | None = None, *, runs_of: int = 1) -> Tensor:
-    """Apply to image i the draw `which[i]` (row i where `which` is None). Differentiable in the images.
+def augment(images: Tensor, drawn: Draw, draw_of_image: Tensor | None = None, *, run_length: int = 1) -> Tensor:
+    """Return augmented images. Differentiable in the images.
 
     Parameters
     ----------
     images : (N, channels, height, width)
-    which : int64 (N,)
-    runs_of : so many images after another are known to share a draw
+    draw_of_image : int64 (N,), the row of `drawn` for each image; None if image i uses row i
+    run_length : the number of consecutive images that share a draw
     """
 
-    def rows(parameters: Tensor) -> Tensor:
+    def per_image(parameters: Tensor) -> Tensor:
         parameters = parameters.to(images.device)
-        return parameters if which is None else parameters[which]
+        return parameters if draw_of_image is None else parameters[draw_of_image]
 
     if drawn.colour is not None:
-        brightness, saturation, contrast = (p[:, None, None, None] for p in rows(drawn.colour).unbind(1))
+        brightness, saturation, contrast = (p[:, None, None, None] for p in per_image(drawn.colour).unbind(1))
         images = images + brightness
         grey = images.mean(dim=1, keepdim=True)
         images = grey + saturation * (images - grey)
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         images = mean + contrast * (images - mean)
     if drawn.theta is not None:
-        images = _resampled(images, rows(drawn.theta), runs_of)
+        images = _resample(images, per_image(drawn.theta), run_length)
     if drawn.cutout is not None:
-        images = images * _outside_square(rows(drawn.cutout), images)
+        images = images * _outside_square(per_image(drawn.cutout), images)
     return images
 
 
-def _resampled(images: Tensor, theta_N23: Tensor, runs_of: int) -> Tensor:
-    """Bilinear resampling through affine maps, 0 outside.
+def _resample(images: Tensor, theta_N23: Tensor, run_length: int) -> Tensor:
+    """Return images resampled bilinearly through affine maps, with 0 outside the image.
 
-    On a GPU the gradient of grid_sample adds up in no fixed order. Where one is wanted there, each map is written out
-    as a matrix from pixels to pixels instead, which up to 64×64 pixels costs little.
+    On a GPU, the gradient of grid_sample sums in no fixed order. If a gradient is needed there, each map is instead
+    written as a matrix from pixels to pixels. Up to 64×64 pixels this costs little.
     """
     size = list(images.shape)
     if not (images.is_cuda and images.requires_grad and size[2] * size[3] <= 4096):
         grid = F.affine_grid(theta_N23, size, align_corners=False)
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    matrices = _pixel_maps(theta_N23[::runs_of], size[2], size[3])
+    matrices = _pixel_maps(theta_N23[::run_length], size[2], size[3])
     runs = images.reshape(len(matrices), -1, size[2] * size[3])
     return (runs @ matrices.mT).reshape(images.shape)
 
 
 def _pixel_maps(theta_R23: Tensor, height: int, width: int) -> Tensor:
-    """Return what each pixel after has of each pixel before, (R, height·width, height·width)."""
+    """Return the weight of each input pixel in each output pixel, (R, height·width, height·width)."""
     grid = F.affine_grid(theta_R23, [len(theta_R23), 1, height, width], align_corners=False).flatten(1, 2)
 
-    def shares(place: Tensor, side: int) -> Tensor:
-        pixels = torch.arange(side, device=place.device)
-        return (1 - (((place + 1) * side - 1)[..., None] / 2 - pixels).abs()).clamp(min=0)
+    def weights(position: Tensor, side: int) -> Tensor:
+        pixels = torch.arange(side, device=position.device)
+        return (1 - (((position + 1) * side - 1)[..., None] / 2 - pixels).abs()).clamp(min=0)
 
     x, y = grid.unbind(-1)
-    return (shares(y, height)[..., :, None] * shares(x, width)[..., None, :]).flatten(2)
+    return (weights(y, height)[..., :, None] * weights(x, width)[..., None, :]).flatten(2)
 
 
 def _outside_square(centres_N2: Tensor, images: Tensor) -> Tensor:
-    """1 outside a square of half the image's side around each centre, 0 inside; NaN centres blank nothing."""
+    """Return a mask: 0 inside a square of half the image's side around each centre, else 1. NaN centres give all 1."""
     height, width = images.shape[2:]
     y = (torch.arange(height, device=images.device) + 0.5) / height
     x = (torch.arange(width, device=images.device) + 0.5) / width

@@ -1,12 +1,14 @@
-"""Barycenters of clouds: how far a class's synthetic images are from where its groups' clouds meet. Knows POT.
+"""Barycenters of clouds: the distance of a class's synthetic images from the barycenter of its groups' clouds.
 
-A mean hides spread; these compare whole clouds of embeddings, one class at a time. Each returns a squared 2-Wasserstein
-distance from the synthetic cloud to a target, so that one learning rate serves all: between Gaussians (`bures`), to
-atoms (`free_support`), smoothed (`sinkhorn`). The first two meet at the Wasserstein barycenter, which blends the
-groups; the third at their mixture, which keeps them apart. All have the mean of the groups' means.
+A mean ignores spread. These functions compare whole clouds of embeddings, one class at a time. Each returns a squared
+2-Wasserstein distance from the synthetic cloud to a target, so that one learning rate suits all: between Gaussians
+(`bures`), to atoms (`free_support`), or smoothed (`sinkhorn`). The targets of the first two are Wasserstein
+barycenters, which blend the groups. The target of the third is the mixture of the groups, which keeps them separate.
+The mean of every target is the mean of the groups' means. This is the only module that imports POT.
 
-G groups, n samples of one group, N synthetic images, D dimensions, K principal components. Targets are constants;
-the gradient is the synthetic images'. Inside, double precision; outside, the type of the synthetic cloud.
+G groups, n samples of one group, N synthetic images, D dimensions, K principal components. Targets are constants; only
+the synthetic images have a gradient. Computations are in double precision; the result has the type of the synthetic
+cloud.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,56 +36,60 @@ def bures(
 ) -> Tensor:
     """Return the squared 2-Wasserstein distance of the synthetic Gaussian from the barycenter of the groups' Gaussians.
 
-    ||mean − mean*||² + tr Σ + tr Σ* − 2 tr (Σ*^½ Σ Σ*^½)^½. Means are compared in all D dimensions, covariances among
-    principal components. The barycenter's Σ* is the fixed point of Álvarez-Esteban et al. (J. Math. Anal. Appl. 441(2),
-    2016); where covariances are diagonal its deviations are the weighted means of the groups'.
+    The distance is ||mean − mean*||² + tr Σ + tr Σ* − 2 tr (Σ*^½ Σ Σ*^½)^½. Means are compared in all D dimensions,
+    covariances in the space of principal components. The barycenter's Σ* is the fixed point of Álvarez-Esteban et al.
+    (J. Math. Anal. Appl. 441(2), 2016). If covariances are diagonal, its standard deviations are the weighted means of
+    the groups' standard deviations.
 
     Parameters
     ----------
     clouds_nD : one cloud of embedded samples per group; n may differ, and is 0 for an absent group
     weights_G : non-negative, summing to 1; 0 for absent groups
-    synthetic_ND : with gradient
-    dimension : principal components of the weighted mixture of the groups in which covariances are compared
-    shrinkage : share in (0, 1] by which every covariance is moved to τI, τ the groups' mean variance. A cloud of N
-        images has rank N − 1, where the distance has no finite slope without it
-    covariance : "diagonal" compares the deviations along the principal components and nothing between them
-    tolerance : change of Σ* relative to it at which the fixed point is reached, in at most `iterations`
+    synthetic_ND : the synthetic cloud, with gradient
+    dimension : the number of principal components, of the weighted mixture of the groups, for covariances
+    shrinkage : the share in (0, 1] by which every covariance is moved towards τI; τ is the groups' mean variance. It is
+        needed because a cloud of N images has rank N − 1, at which the distance has no finite gradient
+    covariance : "diagonal" compares only the standard deviations along the principal components
+    tolerance : the iteration for Σ* stops at this relative change
+    iterations : the maximum number of iterations for Σ*
 
     Returns
     -------
-    scalar
+    scalar, ()
 
     Raises
     ------
-    ShapeError, DataError
-        If there is not one weight per cloud, dimensions differ, or a group that weighs has no samples.
+    ShapeError
+        If there is not one weight per cloud, or dimensions differ.
+    DataError
+        If a group with a weight above 0 has no samples.
     ConfigError
         If the shrinkage is above 1.
     """
     if shrinkage > 1:
-        raise ConfigError(f"params.yaml: barycenter 'bures': shrinkage is {shrinkage:g}; at most 1 is needed")
+        raise ConfigError(f"params.yaml: barycenter 'bures': shrinkage is {shrinkage:g}; give at most 1")
     groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
     if not groups.finite:
-        return _not_a_number(synthetic_ND)
+        return _nan_loss(synthetic_ND)
     means = torch.stack([cloud.mean(dim=0) for cloud in groups.clouds_nD])
     between_means = (synthetic_ND.double().mean(dim=0) - groups.weights_G @ means).square().sum()
 
     sample = torch.stack([_covariance(groups.project(cloud)) for cloud in groups.clouds_nD])
-    ours = _covariance(groups.project(synthetic_ND.double()))
+    synthetic = _covariance(groups.project(synthetic_ND.double()))
     variance = (groups.weights_G @ sample.diagonal(dim1=1, dim2=2).mean(dim=1)).clamp(min=1e-30)
-    ridge = variance * torch.eye(ours.shape[0], dtype=ours.dtype, device=ours.device)
-    sample, ours = (((1 - shrinkage) * each + shrinkage * ridge) for each in (sample, ours))
+    ridge = variance * torch.eye(synthetic.shape[0], dtype=synthetic.dtype, device=synthetic.device)
+    sample, synthetic = (((1 - shrinkage) * matrix + shrinkage * ridge) for matrix in (sample, synthetic))
     if covariance == "diagonal":
         deviations = groups.weights_G @ sample.diagonal(dim1=1, dim2=2).sqrt()
-        between_spreads = (ours.diagonal().sqrt() - deviations).square().sum()
+        between_spreads = (synthetic.diagonal().sqrt() - deviations).square().sum()
     else:
         target = _bures_barycenter(sample, groups.weights_G, tolerance=tolerance, iterations=iterations)
         root = _root(target)
-        # Eigenvalues alone are differentiated: their slope is finite where some are equal, that of a root is not.
-        # Not eigvalsh, which takes another path, and gives other bits, where no gradient is wanted.
-        eigenvalues = torch.linalg.eigh(root @ ours @ root).eigenvalues
+        # Only eigenvalues are differentiated. Their gradient is finite if some are equal; that of a root is not.
+        # eigvalsh uses another algorithm if no gradient is needed, and would give other bits.
+        eigenvalues = torch.linalg.eigh(root @ synthetic @ root).eigenvalues
         overlap = eigenvalues.clamp(min=1e-15 * float(eigenvalues.detach().max())).sqrt().sum()
-        between_spreads = ours.trace() + target.trace() - 2 * overlap
+        between_spreads = synthetic.trace() + target.trace() - 2 * overlap
     return (between_means + between_spreads).to(synthetic_ND.dtype)
 
 
@@ -96,34 +102,35 @@ def free_support(
     tolerance: float = 1e-9,
     iterations: int = 100,
 ) -> Tensor:
-    """Return the squared 2-Wasserstein distance of the synthetic cloud from a barycenter of as many atoms.
+    """Return the squared 2-Wasserstein distance of the synthetic cloud from a barycenter with one atom per image.
 
-    The barycenter is POT's (Cuturi & Doucet, ICML 2014, Algorithm 2, with the atoms' weights fixed), started from
-    the synthetic cloud. Its transport plans are found among principal components; each atom is then the mean of what
-    is sent to it in all D dimensions, and images are matched to atoms one to one: a target per image.
+    The barycenter is POT's (Cuturi & Doucet, ICML 2014, Algorithm 2, with fixed weights of the atoms), started from the
+    synthetic cloud. Its transport plans are computed in the space of principal components. Each atom is then the mean,
+    in all D dimensions, of the samples that the plans assign to it. Images are matched to atoms one to one, so each
+    image has a target.
 
     Parameters
     ----------
     clouds_nD, weights_G, synthetic_ND, dimension : as for `bures`
-    tolerance : squared step of the atoms, relative to the squared spread of the groups, at which they rest
-    iterations : the most there are; plans are vertices, so a few are enough
+    tolerance : the iteration stops at this squared step of the atoms, relative to the squared spread of the groups
+    iterations : the maximum number; plans are vertices of a polytope, so a few are enough
 
     Returns
     -------
-    scalar: the mean over images of the squared distance to their atoms
+    scalar, (): the mean over images of the squared distance to their atoms
     """
     import ot
     from scipy.optimize import linear_sum_assignment
 
     groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
     if not groups.finite:
-        return _not_a_number(synthetic_ND)
+        return _nan_loss(synthetic_ND)
     images = synthetic_ND.detach().double()
     with torch.no_grad():
-        located = [groups.project(cloud).cpu().numpy() for cloud in groups.clouds_nD]
-        masses, atom_masses = [ot.unif(len(points)) for points in located], ot.unif(len(images))
+        points_of_groups = [groups.project(cloud).cpu().numpy() for cloud in groups.clouds_nD]
+        masses, atom_masses = [ot.unif(len(points)) for points in points_of_groups], ot.unif(len(images))
         atoms = ot.lp.free_support_barycenter(
-            located,
+            points_of_groups,
             masses,
             groups.project(images).cpu().numpy(),
             weights=groups.weights_G.cpu().numpy(),
@@ -131,7 +138,9 @@ def free_support(
             stopThr=tolerance * groups.scale,
         )
         targets = torch.zeros_like(images)
-        for points, mass, cloud, weight in zip(located, masses, groups.clouds_nD, groups.weights_G, strict=True):
+        for points, mass, cloud, weight in zip(
+            points_of_groups, masses, groups.clouds_nD, groups.weights_G, strict=True
+        ):
             plan = torch.from_numpy(ot.emd(atom_masses, mass, ot.dist(atoms, points))).to(images.device)
             targets += weight * len(images) * (plan @ cloud)
         _, atom_of = linear_sum_assignment(_squared_distances(images, targets).cpu().numpy())
@@ -151,24 +160,25 @@ def sinkhorn(
 ) -> Tensor:
     """Return the debiased Sinkhorn divergence of the synthetic cloud from the weighted mixture of the groups.
 
-    OT_ε(x, y) − OT_ε(x, x)/2 − OT_ε(y, y)/2 with squared distances and entropy relative to the product of the marginals
-    (Feydy et al., AISTATS 2019): 0 only where the clouds agree. Found among principal components; outside them means
-    are compared. Log domain; the gradient is that at the fixed plan (envelope theorem), not through the iterations.
+    It is OT_ε(x, y) − OT_ε(x, x)/2 − OT_ε(y, y)/2 with squared distances and entropy relative to the product of the
+    marginals (Feydy et al., AISTATS 2019). It is 0 only if the clouds are equal. It is computed in the space of
+    principal components; outside it, means are compared. The iteration is in the log domain. The gradient is that of
+    the cost at the final plan (envelope theorem), not through the iterations.
 
     Parameters
     ----------
     clouds_nD, weights_G, synthetic_ND, dimension : as for `bures`
-    epsilon : ε as a multiple of the mean squared distance of two samples of the mixture, among principal components
-    tolerance : l1 error of a plan's marginal at which the iteration rests
-    iterations : the most there are
+    epsilon : ε as a multiple of the mean squared distance of two samples of the mixture, in principal components
+    tolerance : the iteration stops at this l1 error of a plan's marginal
+    iterations : the maximum number
 
     Returns
     -------
-    scalar
+    scalar, ()
     """
     groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
     if not groups.finite:
-        return _not_a_number(synthetic_ND)
+        return _nan_loss(synthetic_ND)
     mixture = torch.cat(groups.clouds_nD)
     share = torch.cat(
         [w.expand(len(cloud)) / len(cloud) for w, cloud in zip(groups.weights_G, groups.clouds_nD, strict=True)]
@@ -193,7 +203,7 @@ def sinkhorn(
     return (value + at_the_plans - at_the_plans.detach() + outside).to(synthetic_ND.dtype)
 
 
-# The one place a barycenter of clouds is added: write the function, add its line. Options are keyword-only.
+# To add a barycenter of clouds, write the function and add its line here. Options are keyword-only.
 CLOUD_BARYCENTERS: dict[str, Callable[..., Tensor]] = {
     "bures": bures,
     "free_support": free_support,
@@ -203,14 +213,16 @@ CLOUD_BARYCENTERS: dict[str, Callable[..., Tensor]] = {
 
 @dataclass(frozen=True, eq=False)
 class _Groups:
-    """The groups that are there, in double precision, and the principal components of their weighted mixture.
+    """The present groups, in double precision, and the principal components of their weighted mixture.
 
     Attributes
     ----------
-    centre_D : mean of the mixture
-    axes_DK : orthonormal; None where all D dimensions are kept
-    scale : mean squared distance of two samples of the mixture among the components; 1 where all samples are one
-    finite : whether all numbers are, the synthetic cloud's too
+    clouds_nD : the clouds of the groups with a weight above 0
+    weights_G : their weights, summing to 1
+    centre_D : the mean of the mixture
+    axes_DK : the principal components, orthonormal; None if all D dimensions are used
+    scale : the mean squared distance of two samples of the mixture in the components; 1 if all samples are equal
+    finite : whether all numbers are finite, including those of the synthetic cloud
     """
 
     clouds_nD: list[Tensor]
@@ -223,40 +235,41 @@ class _Groups:
     @classmethod
     @torch.no_grad()
     def of(cls, clouds_nD: Sequence[Tensor], weights_G: Tensor, synthetic_ND: Tensor, dimension: int) -> "_Groups":
+        """Check the shapes and return the groups."""
         if len(clouds_nD) != len(weights_G):
-            raise ShapeError(f"one weight per group is needed: got {len(weights_G)} for {len(clouds_nD)} groups")
-        wide = synthetic_ND.shape[1]
+            raise ShapeError(f"there are {len(weights_G)} weights for {len(clouds_nD)} groups; give one per group")
+        dimensions = synthetic_ND.shape[1]
         shares = weights_G.double().tolist()
         for group, (cloud, share) in enumerate(zip(clouds_nD, shares, strict=True)):
             if share > 0 and len(cloud) == 0:
-                raise DataError(f"group {group} weighs {share:g} and has no samples; an absent group weighs 0")
-            if share > 0 and cloud.shape[1] != wide:
-                raise ShapeError(f"group {group} has {cloud.shape[1]} dimensions; the synthetic cloud has {wide}")
+                raise DataError(f"group {group} has weight {share:g} but no samples; give an absent group weight 0")
+            if share > 0 and cloud.shape[1] != dimensions:
+                raise ShapeError(f"group {group} has {cloud.shape[1]} dimensions; the synthetic cloud has {dimensions}")
         clouds = [cloud.detach().double() for cloud, share in zip(clouds_nD, shares, strict=True) if share > 0]
         weights = weights_G.detach().double()[weights_G > 0]
         weights = weights / weights.sum()
         centre = weights @ torch.stack([cloud.mean(dim=0) for cloud in clouds])
-        # Rows weighted as the mixture weighs its samples: their outer products add up to its covariance.
+        # Rows are scaled by the roots of their weights in the mixture, so their outer products sum to its covariance.
         rows = torch.cat([(cloud - centre) * (w / len(cloud)).sqrt() for w, cloud in zip(weights, clouds, strict=True)])
         finite = all(bool(points.isfinite().all()) for points in (rows, synthetic_ND))
-        axes = _principal_axes(rows, dimension) if finite and dimension < wide else None
+        axes = _principal_axes(rows, dimension) if finite and dimension < dimensions else None
         scale = 2 * float((rows if axes is None else rows @ axes).square().sum())
         return cls(clouds, weights, centre, axes, scale if scale > 0 else 1.0, finite)
 
     def project(self, points_D: Tensor) -> Tensor:
-        """Coordinates along the principal components, about the mean of the mixture."""
+        """Return the coordinates along the principal components, relative to the mean of the mixture."""
         centred = points_D - self.centre_D
         return centred if self.axes_DK is None else centred @ self.axes_DK
 
     def outside(self, direction_D: Tensor) -> Tensor:
-        """What of a direction the components do not reach."""
+        """Return the part of a direction that is orthogonal to the principal components."""
         if self.axes_DK is None:
             return torch.zeros_like(direction_D)
         return direction_D - self.axes_DK @ (direction_D @ self.axes_DK)
 
 
-def _not_a_number(synthetic_ND: Tensor) -> Tensor:
-    """The loss where a network diverged: the loop says so, and what to lower; a solver would only fail."""
+def _nan_loss(synthetic_ND: Tensor) -> Tensor:
+    """Return NaN, for a diverged network. The loop then reports the divergence; a solver would only fail."""
     return synthetic_ND.sum() * torch.nan
 
 
@@ -264,18 +277,19 @@ def _principal_axes(rows_nD: Tensor, dimension: int) -> Tensor:
     """Return the right singular vectors of the largest singular values, (D, K), from the smaller Gram matrix."""
     few = rows_nD.shape[0] < rows_nD.shape[1]
     squares, vectors = torch.linalg.eigh(rows_nD @ rows_nD.mT if few else rows_nD.mT @ rows_nD)
-    if squares[-1] <= 0:  # all samples are one: any direction says so
+    if squares[-1] <= 0:  # All samples are equal, so any directions serve.
         return torch.eye(rows_nD.shape[1], dtype=rows_nD.dtype, device=rows_nD.device)[:, :dimension]
-    kept = squares > 1e-12 * squares[-1]
-    kept[:-dimension] = False
-    basis: Tensor = rows_nD.mT @ (vectors[:, kept] / squares[kept].sqrt()) if few else vectors[:, kept]
-    return basis
+    significant = squares > 1e-12 * squares[-1]
+    significant[:-dimension] = False
+    axes: Tensor = vectors[:, significant]
+    return rows_nD.mT @ (axes / squares[significant].sqrt()) if few else axes
 
 
 def _covariance(points_nK: Tensor) -> Tensor:
-    """Return the covariance of the cloud itself, (K, K): divided by n, not n − 1."""
+    """Return the covariance of the cloud, (K, K), with divisor n instead of n − 1."""
     centred = points_nK - points_nK.mean(dim=0)
-    return centred.mT @ centred / len(points_nK)
+    covariance: Tensor = centred.mT @ centred / len(points_nK)
+    return covariance
 
 
 def _squared_distances(x_ND: Tensor, y_ND: Tensor) -> Tensor:
@@ -287,8 +301,8 @@ def _root(matrices: Tensor, *, inverse: bool = False) -> Tensor:
     """Return the (inverse) square root of positive definite matrices."""
     values, vectors = torch.linalg.eigh(matrices)
     roots = values.clamp(min=1e-15 * float(values.max())).sqrt()
-    root: Tensor = (vectors * (1 / roots if inverse else roots).unsqueeze(-2)) @ vectors.mT
-    return root
+    result: Tensor = (vectors * (1 / roots if inverse else roots).unsqueeze(-2)) @ vectors.mT
+    return result
 
 
 @torch.no_grad()
@@ -299,9 +313,9 @@ def _bures_barycenter(covariances_GKK: Tensor, weights_G: Tensor, *, tolerance: 
     for _ in range(iterations):
         root, inverse = _root(barycenter), _root(barycenter, inverse=True)
         mixed = (weights * _root(root @ covariances_GKK @ root)).sum(dim=0)
-        onward = inverse @ mixed @ mixed @ inverse
-        step = (onward - barycenter).norm() / onward.norm()
-        barycenter = (onward + onward.mT) / 2
+        updated = inverse @ mixed @ mixed @ inverse
+        step = (updated - barycenter).norm() / updated.norm()
+        barycenter = (updated + updated.mT) / 2
         if step <= tolerance:
             break
     return barycenter
@@ -314,11 +328,11 @@ def _entropic(
     """Return min_P <P, C> + ε KL(P | a⊗b) over plans P with marginals a and b, and P: Sinkhorn in the log domain."""
     g = torch.zeros_like(to_M)
     for _ in range(iterations):
-        f = _softmin(cost_NM, to_M, g, blur)  # the rows are exact now; how far are the columns?
-        onward = _softmin(cost_NM.mT, from_N, f, blur)
-        if (to_M * (((g - onward) / blur).exp() - 1)).abs().sum() <= tolerance:
+        f = _softmin(cost_NM, to_M, g, blur)  # Now the row marginals are exact; the test is on the column marginals.
+        updated = _softmin(cost_NM.mT, from_N, f, blur)
+        if (to_M * (((g - updated) / blur).exp() - 1)).abs().sum() <= tolerance:
             break
-        g = onward
+        g = updated
     plan = from_N[:, None] * to_M * ((f[:, None] + g - cost_NM) / blur).exp()
     return from_N @ f + to_M @ g - blur * (plan.sum() - 1), plan
 
@@ -327,13 +341,13 @@ def _entropic(
 def _entropic_self(
     cost_NN: Tensor, mass_N: Tensor, blur: float, *, tolerance: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the same of a cloud and itself: both potentials are one, and averaging its steps is many times faster."""
+    """Return `_entropic` of a cloud and itself. Its potentials are equal; averaging their steps is much faster."""
     f = torch.zeros_like(mass_N)
     for _ in range(iterations):
-        onward = _softmin(cost_NN, mass_N, f, blur)
-        if (mass_N * (((f - onward) / blur).exp() - 1)).abs().sum() <= tolerance:
+        updated = _softmin(cost_NN, mass_N, f, blur)
+        if (mass_N * (((f - updated) / blur).exp() - 1)).abs().sum() <= tolerance:
             break
-        f = (f + onward) / 2
+        f = (f + updated) / 2
     plan = mass_N[:, None] * mass_N * ((f[:, None] + f - cost_NN) / blur).exp()
     return 2 * mass_N @ f - blur * (plan.sum() - 1), plan
 

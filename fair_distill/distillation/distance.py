@@ -1,4 +1,4 @@
-"""How far the synthetic set's statistic is from a target. A function and a line in DISTANCES."""
+"""Distances of the synthetic set's statistic from a target. To add one, write a function and add it to DISTANCES."""
 
 from collections.abc import Callable
 
@@ -6,27 +6,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fair_distill.distillation.alignment import Statistic, Target
+from fair_distill.plugins import resolve
 
 
-def squared(wanted: Tensor, got: Tensor) -> Tensor:
-    """Squared differences, one per element: the distance of DM, FairDD and CAFE."""
-    return (wanted - got).square()
+def squared(target: Tensor, synthetic: Tensor) -> Tensor:
+    """Return the squared difference of each element: the distance of DM, FairDD and CAFE."""
+    return (target - synthetic).square()
 
 
-def l1(wanted: Tensor, got: Tensor) -> Tensor:
-    """Absolute differences, one per element: what COBRA's code uses for DM."""
-    return (wanted - got).abs()
+def l1(target: Tensor, synthetic: Tensor) -> Tensor:
+    """Return the absolute difference of each element: the distance of COBRA's code for DM."""
+    return (target - synthetic).abs()
 
 
-def cosine(wanted: Tensor, got: Tensor) -> Tensor:
-    """1 − cos, one per row: the distance of DC, whose rows are the output units of a layer.
+def cosine(target: Tensor, synthetic: Tensor) -> Tensor:
+    """Return 1 − cos for each row: the distance of DC, whose rows are the output units of a layer.
 
-    Rows of zero length have cosine 0, so they count 1 and push nowhere (ε is 1e-6, as in the reference code).
+    A row of zeros has cosine 0, so its distance is 1 and its gradient 0 (ε is 1e-6, as in the reference code).
     """
-    return 1 - F.cosine_similarity(wanted, got, dim=-1, eps=1e-6)
+    return 1 - F.cosine_similarity(target, synthetic, dim=-1, eps=1e-6)
 
 
-# The one place a distance is added: write the function, add its line.
+# To add a distance, write the function and add its line here.
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared": squared,
     "l1": l1,
@@ -40,12 +41,17 @@ def distance(target: Target, synthetic: Statistic, *, kind: str, reduce: str) ->
     Parameters
     ----------
     kind : a name in DISTANCES
-    reduce : over the elements (or rows) of a layer. "sum" is the papers'; "mean" divides by their number, which at 2048
-        features divides the learning rate by 2048.
+    reduce : over the elements (or rows) of a layer. "sum" is the papers' choice. "mean" divides by their number; with
+        2048 features this divides the effective learning rate by 2048
+
+    Returns
+    -------
+    scalar, ()
     """
+    elementwise = resolve(kind, DISTANCES, where="distill.distance")
     total = synthetic[0].new_zeros(())
-    for wanted, got in zip(target.statistic, synthetic, strict=True):
-        each = DISTANCES[kind](wanted, got).flatten(1)
-        per_class = each.sum(dim=1) if reduce == "sum" else each.mean(dim=1)
+    for target_layer, synthetic_layer in zip(target.statistic, synthetic, strict=True):
+        elements = elementwise(target_layer, synthetic_layer).flatten(1)
+        per_class = elements.sum(dim=1) if reduce == "sum" else elements.mean(dim=1)
         total = total + (target.weight * per_class).sum()
     return total

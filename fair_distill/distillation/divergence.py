@@ -1,4 +1,4 @@
-"""Where a distillation must stop because its numbers mean nothing any more, and what to lower then."""
+"""Detect a diverged distillation, and name the learning rate to lower."""
 
 import math
 
@@ -6,40 +6,40 @@ from fair_distill.config import Distill
 from fair_distill.distillation.networks import Network
 from fair_distill.errors import FairDistillError
 
-# Pixels in standard deviations of real ones, and weights. Real pixels lie within a few and distilled ones within tens;
-# networks that normalise what they see go on giving finite losses for images a billion away, and such a run would end
-# "well".
-_FARTHEST = 1e4
+# The limit on weights, and on pixels in standard deviations of the real pixels. Real pixels are within a few standard
+# deviations and distilled ones within tens. A limit is needed because networks that normalise their input still give
+# finite losses for images that are a billion standard deviations away.
+_LIMIT = 1e4
 
 
 class Diverged(FairDistillError):
-    """The loss left the finite numbers, or the images everything that is an image."""
+    """The loss is not finite, or the images or weights have left the range of meaningful values."""
 
     exit_code = 4
 
 
-def stay_sane(loss: float, farthest: float, network: Network, *, step: int, settings: Distill) -> None:
-    """Raise Diverged if the loss of a step or the images after it mean nothing.
+def check_divergence(loss: float, largest_pixel: float, network: Network, *, step: int, settings: Distill) -> None:
+    """Raise Diverged if the loss of a step, or the images after it, are no longer meaningful.
 
-    Asked before the step's state is offered for keeping, so that no checkpoint holds what no run could return from.
-    The images count too: an overflow in the last step would show in no loss.
+    The loop calls this before it saves a checkpoint, so that no checkpoint contains a state from which a run cannot
+    recover. It checks the images too, because an overflow in the last step would not appear in any loss.
 
     Parameters
     ----------
-    farthest : the largest magnitude among the pixels; NaN if one is
+    largest_pixel : the largest magnitude of the normalised pixels; NaN if any pixel is NaN
     """
-    if math.isfinite(loss) and farthest <= _FARTHEST:
+    if math.isfinite(loss) and largest_pixel <= _LIMIT:
         return
-    what = (
-        f"the images are {farthest:.3g} standard deviations from the mean of the real ones"
+    finding = (
+        f"the images are {largest_pixel:.3g} standard deviations from the mean of the real images"
         if math.isfinite(loss)
         else f"the loss is {loss}"
     )
-    # Networks that were trained too fast make every loss meaningless, however small the steps of the images are.
-    at_fault, rate = "optimiser", settings.optimiser.learning_rate
-    if not all(float(weight.detach().abs().amax()) <= _FARTHEST for weight in network.parameters()):
-        at_fault, rate = "networks", settings.networks.learning_rate
+    # Networks that were trained too fast make every loss meaningless, regardless of the images' learning rate.
+    section, rate = "optimiser", settings.optimiser.learning_rate
+    if not all(float(weight.detach().abs().amax()) <= _LIMIT for weight in network.parameters()):
+        section, rate = "networks", settings.networks.learning_rate
     raise Diverged(
-        f"{what} at step {step} of {settings.steps}; lower params.yaml: "
-        f"distill.{at_fault}.learning_rate (it is {rate:g})"
+        f"{finding} at step {step} of {settings.steps}; lower params.yaml: "
+        f"distill.{section}.learning_rate (it is {rate:g})"
     )

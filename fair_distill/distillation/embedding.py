@@ -1,7 +1,7 @@
-"""How real images are embedded: most of a step's work where whole embeddings are matched, and no gradient goes through.
+"""Embedding of real images, for which no gradient is needed. For matchers of embeddings this is most of the work.
 
-`exact` is the network as it is. `fast` is for GPUs: a copy of it in bfloat16, channels last and compiled; features are
-then right to about three digits, which the mean over a cell's images shares out.
+`exact` uses the network unchanged. `fast` is for GPUs: a compiled copy of the network in bfloat16 and channels-last
+layout. Its features are accurate to about three digits; averaging over the images of a cell reduces the error.
 """
 
 import copy
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from fair_distill.distillation.networks import Network
+from fair_distill.plugins import resolve
 
-# Images that a CPU is given at a time: the maps of thousands fit in no cache.
-_AT_A_TIME = 256
+# The number of images per pass on a CPU. The feature maps of thousands of images would not fit in its cache.
+_CPU_BATCH = 256
 
 
 class Embedding:
-    """The network as it is."""
+    """Embeds images with the network itself."""
 
     @torch.no_grad()
     def embed(self, network: Network, images: Tensor) -> Tensor:
@@ -27,43 +28,53 @@ class Embedding:
 
     @torch.no_grad()
     def layers(self, network: Network, images: Tensor) -> list[Tensor]:
-        """Return the features after every block, (N, features of the block) each."""
+        """Return the features after every block, each (N, features of the block)."""
         return [torch.cat(parts) for parts in zip(*(network.layers(part) for part in _parts(images)), strict=True)]
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:
-    return (images,) if images.is_cuda else images.split(_AT_A_TIME)
+    if images.is_cuda:
+        return (images,)
+    parts: tuple[Tensor, ...] = torch.split(images, _CPU_BATCH)
+    return parts
 
 
-class Fast(Embedding):
-    """A copy in bfloat16 and channels last, compiled on a GPU. Mutable: it takes each network's weights in turn."""
+class FastEmbedding(Embedding):
+    """Embeds images with a bfloat16 copy of the network, compiled on a GPU.
+
+    Mutable: before each call the copy receives the weights of the given network.
+    """
 
     def __init__(self) -> None:
         self._copy: Network | None = None
-        self._run: dict[str, Callable[..., Any]] = {}
+        self._methods: dict[str, Callable[..., Any]] = {}
 
     def embed(self, network: Network, images: Tensor) -> Tensor:
-        features: Tensor = self._called("embed", network, images)
+        features: Tensor = self._call("embed", network, images)
         return features.float()
 
     def layers(self, network: Network, images: Tensor) -> list[Tensor]:
-        return [layer.float() for layer in self._called("layers", network, images)]
+        return [layer.float() for layer in self._call("layers", network, images)]
 
     @torch.no_grad()
-    def _called(self, what: str, network: Network, images: Tensor) -> Any:
+    def _call(self, name: Literal["embed", "layers"], network: Network, images: Tensor) -> Any:
         if self._copy is None:
             self._copy = copy.deepcopy(network).requires_grad_(False)
             self._copy.to(dtype=torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
         torch._foreach_copy_(list(self._copy.parameters()), list(network.parameters()))
-        if what not in self._run:
-            method = getattr(self._copy, what)
+        if name not in self._methods:
+            method: Callable[..., Any] = self._copy.embed if name == "embed" else self._copy.layers
             if images.is_cuda:
-                # The compiler has a switch of its own, which only this call sets along with torch's.
+                # The compiler has a determinism setting of its own. Only this call sets it together with torch's.
                 torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
                 method = torch.compile(method, dynamic=False)
-            self._run[what] = method
-        return self._run[what](images.to(dtype=torch.bfloat16, memory_format=torch.channels_last))
+            self._methods[name] = method
+        return self._methods[name](images.to(dtype=torch.bfloat16, memory_format=torch.channels_last))
 
 
-def build_embedding(kind: Literal["exact", "fast"]) -> Embedding:
-    return Fast() if kind == "fast" else Embedding()
+EMBEDDINGS: dict[str, Callable[[], Embedding]] = {"exact": Embedding, "fast": FastEmbedding}
+
+
+def build_embedding(kind: str) -> Embedding:
+    """Return the embedding with a name in EMBEDDINGS."""
+    return resolve(kind, EMBEDDINGS, where="distill.embedding")()

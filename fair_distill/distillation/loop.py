@@ -1,6 +1,6 @@
-"""The one optimisation loop. Every backbone and every alignment goes through it.
+"""The optimisation loop of every matcher and every alignment.
 
-sampler → matcher.pairs (statistics → alignment.targets) → distance → optimiser step → the network ages
+sampler → matcher.pairs (statistics → alignment.targets) → distance → optimiser step → the network is trained further
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,40 +12,40 @@ from torch import Tensor
 
 from fair_distill.config import Candidate, Distill
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.distillation.alignment import Alignment, alignment_for
+from fair_distill.distillation.alignment import Alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
-from fair_distill.distillation.divergence import stay_sane
+from fair_distill.distillation.divergence import check_divergence
 from fair_distill.distillation.embedding import build_embedding
 from fair_distill.distillation.experts import Trajectories
-from fair_distill.distillation.matchers import build_matcher
-from fair_distill.distillation.matchers.base import Pair, Step, learned_by
+from fair_distill.distillation.matchers.base import Pair, Step
+from fair_distill.distillation.method import build_method
 from fair_distill.distillation.network_pool import NetworkPool
 from fair_distill.distillation.networks import Network, build, draw_weights
-from fair_distill.distillation.optimiser_state import Moved, State, below, under
+from fair_distill.distillation.optimiser_state import OptimiserState, StateDict, add_prefix, strip_prefix
+from fair_distill.distillation.row_projection import build_projection
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
-from fair_distill.distillation.synthetic import Synthetic, decode, start
-from fair_distill.distillation.valid_rows import keep_valid
+from fair_distill.distillation.synthetic import Synthetic, decode, initial_images
 from fair_distill.seeds import plain_torch_generator, torch_generator
 
 Progress = Callable[[int, int, float], None]
 
 
 class Checkpoints(Protocol):
-    """Where the loop's state is kept, so that a run that was killed goes on where it was."""
+    """Stores the state of the loop, so that an interrupted run can continue."""
 
-    def latest(self) -> State | None:
-        """Return the last state that was kept, or None."""
+    def latest(self) -> StateDict | None:
+        """Return the newest saved state, or None."""
         ...
 
-    def offer(self, step: int, state: Callable[[], State]) -> None:
-        """Be told that a step is done; keep the state if it is time to."""
+    def save_if_due(self, step: int, state: Callable[[], StateDict]) -> None:
+        """Save the state after a step, if a checkpoint is due."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Streams:
-    """One generator per purpose, so that a draw added in one place leaves the others where they were."""
+    """One generator per purpose, so that an additional draw for one purpose does not change the others."""
 
     start: torch.Generator
     batches: torch.Generator
@@ -55,27 +55,30 @@ class Streams:
 
     @classmethod
     def from_seed(cls, seed: int) -> "Streams":
-        """Return streams that one seed stands for; the stage and the library start from the same."""
+        """Return the generators of a seed. The stage and `fair_distill.distill` both use this."""
         return cls(**{field.name: torch_generator(seed, f"distill.{field.name}") for field in fields(cls)})
 
-    def state(self) -> State:
+    def state(self) -> StateDict:
+        """Return the states of the generators, by name."""
         return {field.name: getattr(self, field.name).get_state() for field in fields(self)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
         for field in fields(self):
             getattr(self, field.name).set_state(state[field.name])
 
 
 @dataclass(frozen=True, eq=False)
 class Distilled:
-    """What the loop returns.
+    """The result of the loop. C classes.
 
     Attributes
     ----------
-    images, labels : pixels in units of the real ones over 255, and classes; of the rows of a table, `images` are valid
-        rows, encoded by the dataset's schema
-    losses : at every step
-    learned : what the matcher learned beside the pixels, by name
+    images : float32 (C · ipc, channels, height, width), pixels divided by 255; for the rows of a table, valid rows
+        encoded by the dataset's schema
+    labels : int64 (C · ipc,)
+    losses : the loss of every step
+    learned : the final values of the scalars that the matcher learned in addition to the pixels, by name
     """
 
     images: Array
@@ -100,103 +103,107 @@ def optimise(
 
     Parameters
     ----------
-    trajectories : where experts went, for a matcher that follows them; see `experts`
+    candidate : the alignment, its barycenter and its group weights
+    normalise : the normalisation of real and synthetic images
+    streams : the generators of all random draws
+    trajectories : the weights of experts, for a matcher that follows them; see `experts`
+    checkpoints : where the state is saved and restored from; None for no checkpoints
+    progress : called after every step with the step, the number of steps and the loss
 
     Raises
     ------
     ConfigError
-        For a name params.yaml may not use.
+        If a name or option in the settings is invalid, or the matcher does not support the alignment.
     DataError
-        If a class has no examples, or fewer than it needs to start from.
+        If a class has no examples, or fewer than its initial images need.
     Diverged
-        If the loss or the images mean nothing any more; the message says what to lower.
+        If the loss or the images are no longer meaningful; the message names the learning rate to lower.
     """
     classes = len(dataset.classes)
-    valid = keep_valid(dataset.schema, normalise, settings)
-    matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    alignment = alignment_for(dataset, settings, candidate, device=device)
+    project = build_projection(dataset.schema, normalise, settings)
+    method = build_method(dataset, settings, candidate, device=device)
+    matcher, alignment = method.matcher, method.alignment
     read = reader(dataset.images, normalise, device)
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device
     )
-    moved = Moved.at(
-        start(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation),
-        learned_by(matcher),
+    optimised = OptimiserState.initial(
+        initial_images(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation),
+        matcher.learned,
         settings.optimiser,
         device,
     )
-    images = moved.images
+    images = optimised.images
     labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
-    seen_labels = labels.repeat_interleave(settings.formation**2)
-    pool = _pool(dataset, settings, alignment, read, streams, device)
+    example_labels = labels.repeat_interleave(settings.formation**2)
+    pool = _network_pool(dataset, settings, alignment, read, streams, device)
     embedding = build_embedding(settings.embedding)
     losses: list[float] = []
 
-    def state() -> State:
+    def state() -> StateDict:
         return {
             "losses": torch.tensor(losses, dtype=torch.float64),
-            **moved.state(),
-            **under("streams", streams.state()),
-            **under("pool", pool.state()),
+            **optimised.state(),
+            **add_prefix("streams", streams.state()),
+            **add_prefix("pool", pool.state()),
         }
 
-    if kept := (checkpoints.latest() if checkpoints else None):
-        losses = kept["losses"].tolist()
-        moved.restore(kept)
-        pool.restore(below("pool", kept))
-        streams.restore(below("streams", kept))  # last: making the pool's networks drew from them
+    if saved := (checkpoints.latest() if checkpoints else None):
+        losses = saved["losses"].tolist()
+        optimised.restore(saved)
+        pool.restore(strip_prefix("pool", saved))
+        streams.restore(strip_prefix("streams", saved))  # Last, because creating the pool's networks draws from them.
 
     for step in range(len(losses), settings.steps):
         with torch.no_grad():
-            seen = decode(valid(images), settings.formation)
-        network = pool.visit(step, seen, seen_labels)
+            examples = decode(project(images), settings.formation)
+        network = pool.visit(step, examples, example_labels)
         network.requires_grad_(False)
         drawn = draw(settings.augment, classes, streams.augment)
-        now = Step(
+        inputs = Step(
             network,
             lambda drawn=drawn: sampler.draw(streams.batches).augmented(drawn),  # type: ignore[misc]
-            Synthetic(images, settings.ipc, settings.formation, drawn, valid, settings.augment),
+            Synthetic(images, settings.ipc, settings.formation, drawn, project, settings.augment),
             alignment,
             streams.matcher,
             embedding,
-            moved.learned,
+            optimised.learned,
             trajectories,
         )
-        moved.optimiser.zero_grad(set_to_none=True)
-        loss_now = _backward(matcher.pairs(now), settings)
-        moved.optimiser.step()
-        # Asked for together, and once: a GPU goes on meanwhile.
-        told = torch.stack([loss_now, images.detach().abs().amax().double()])
-        loss, farthest = told.tolist()
+        optimised.optimiser.zero_grad(set_to_none=True)
+        step_loss = _backward(matcher.pairs(inputs), settings)
+        optimised.optimiser.step()
+        # One transfer for both numbers: each transfer makes the CPU wait for the GPU.
+        numbers = torch.stack([step_loss, images.detach().abs().amax().double()])
+        loss, largest_pixel = numbers.tolist()
         losses.append(loss)
-        stay_sane(loss, farthest, network, step=step + 1, settings=settings)
+        check_divergence(loss, largest_pixel, network, step=step + 1, settings=settings)
         with torch.no_grad():
-            pool.advance(step, decode(valid(images), settings.formation), seen_labels)
+            pool.advance(step, decode(project(images), settings.formation), example_labels)
         progress(step + 1, settings.steps, loss)
         if checkpoints:
-            checkpoints.offer(step + 1, state)
+            checkpoints.save_if_due(step + 1, state)
     pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
     if dataset.schema is not None:
         pixels = dataset.schema.nearest(pixels)
-    return Distilled(
-        pixels, labels.cpu().numpy(), tuple(losses), {name: number.item() for name, number in moved.learned.items()}
-    )
+    learned = {name: scalar.item() for name, scalar in optimised.learned.items()}
+    return Distilled(pixels, labels.cpu().numpy(), tuple(losses), learned)
 
 
 def _backward(pairs: Iterable[Pair], settings: Distill) -> Tensor:
-    """Go backward through one comparison after another, so that one graph is alive at a time; return the loss."""
-    parts = []
+    """Run the backward pass of one pair after another, so that one graph is in memory; return the total loss."""
+    losses = []
     for pair in pairs:
-        compared = [
+        terms = [
             distance(target, pair.synthetic, kind=settings.distance, reduce=settings.reduce) for target in pair.targets
         ]
-        part = torch.stack(compared + ([] if pair.extra is None else [pair.extra])).sum()
-        part.backward()
-        parts.append(part.detach())
-    return torch.stack(parts).double().sum()
+        loss = torch.stack(terms + ([] if pair.extra is None else [pair.extra])).sum()
+        torch.autograd.backward(loss)
+        losses.append(loss.detach())
+    return torch.stack(losses).double().sum()
 
 
-def _pool(
+def _network_pool(
     dataset: GroupedDataset,
     settings: Distill,
     alignment: Alignment,
@@ -213,23 +220,23 @@ def _pool(
         device=device,
     )
 
-    def weights() -> torch.Generator:
-        """On the CPU the stream itself; a GPU draws its own numbers, seeded from the stream."""
+    def weight_generator() -> torch.Generator:
+        """Return the stream itself on a CPU. A GPU needs a generator of its own, which is seeded from the stream."""
         if device.type == "cpu":
             return streams.networks
         seed = int(torch.randint(2**62, (), generator=streams.networks))
         return plain_torch_generator(seed, device)
 
     def make() -> Network:
-        named = settings.network
-        return build(named.name, named.options, dataset.shape, classes, weights(), custom=True)
+        network = settings.network
+        return build(network.name, network.options, dataset.shape, classes, weight_generator(), custom=True)
 
     def redraw(network: Network) -> None:
-        draw_weights(network, weights())
+        draw_weights(network, weight_generator())
 
-    def lesson(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A real batch in which cells count as they do in the targets, so training is aligned as matching is."""
+    def real_batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a batch with the cell weights of the targets, so that training is aligned like matching."""
         real = sampler.draw(generator)
         return real.images, real.labels, real.weights(alignment.emphasis) / classes
 
-    return NetworkPool(make, redraw, settings.networks, settings.augment, streams.networks, lesson)
+    return NetworkPool(make, redraw, settings.networks, settings.augment, streams.networks, real_batch)

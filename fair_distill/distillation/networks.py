@@ -1,8 +1,8 @@
-"""The networks that embed and classify: blocks, then one linear layer. A line each in NETWORKS.
+"""The networks that embed and classify images: blocks, then one linear layer. NETWORKS lists them.
 
-Weights are drawn from a generator that is an argument, on its device. No network has batch statistics or dropout:
-images of a batch do not see each other, so the gradient of a weighted sum of losses is the weighted sum of their
-gradients, and training and evaluation are one function.
+Weights are drawn from a generator argument, on its device. No network uses batch statistics or dropout. So the output
+for one image does not depend on the other images of a batch, the gradient of a weighted sum of losses is the weighted
+sum of their gradients, and training and evaluation use the same function.
 """
 
 import math
@@ -20,7 +20,7 @@ Shape = tuple[int, int, int]
 
 
 class Network(nn.Module):
-    """What a matcher and an evaluation need of a network."""
+    """A network as matchers and the evaluation use it: blocks of features and a linear classifier."""
 
     def __init__(self, blocks: Sequence[nn.Module], classifier: nn.Linear) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Network(nn.Module):
         self.classifier = classifier
 
     def layers(self, x: Tensor) -> list[Tensor]:
-        """Return the features after every block, flattened, (N, features of the block); the last are `embed(x)`."""
+        """Return the flattened features after every block, each (N, features); the last entry equals `embed(x)`."""
         maps = []
         for block in self.features:
             x = block(x)
@@ -49,15 +49,15 @@ class Network(nn.Module):
 class ConvNet(Network):
     """`depth` × [3×3 convolution, instance norm, ReLU, 2×2 average pool], then one linear layer.
 
-    The standard network of the field (Gidaris & Komodakis, CVPR 2018; Zhao et al., ICLR 2021).
+    This is the standard network of the field (Gidaris & Komodakis, CVPR 2018; Zhao et al., ICLR 2021).
     """
 
     def __init__(self, shape: Shape, classes: int, *, width: int, depth: int) -> None:
         channels, height, width_px = shape
         if min(height, width_px) < 2**depth:
             raise ConfigError(
-                f"params.yaml: network.depth is {depth}, which halves the image {depth} times; "
-                f"{height}×{width_px} pixels allow at most {int(math.log2(min(height, width_px)))}"
+                f"params.yaml: network.depth is {depth}; images of {height}×{width_px} pixels allow a depth of at most "
+                f"{int(math.log2(min(height, width_px)))}"
             )
         widths = [channels] + [width] * depth
         super().__init__(
@@ -70,7 +70,10 @@ class ConvNet(Network):
 
 
 class MLP(Network):
-    """`depth` × [linear of `width`, ReLU] on the flattened image, then one linear layer. Zhao et al. take 128 and 2."""
+    """`depth` × [linear layer of `width`, ReLU] on the flattened image, then one linear layer.
+
+    Zhao et al. use width 128 and depth 2.
+    """
 
     def __init__(self, shape: Shape, classes: int, *, width: int, depth: int) -> None:
         widths = [math.prod(shape)] + [width] * depth
@@ -83,17 +86,18 @@ class MLP(Network):
 class AlexNet(Network):
     """Five convolutions, two of 5×5 and three of 3×3, with three max pools and no norm, then one linear layer.
 
-    AlexNet (Krizhevsky et al., NeurIPS 2012) as the field uses it on small images (Zhao et al., ICLR 2021): one stream,
-    stride 1, no hidden linear layers. The reference pads a grey image by two pixels more, to bring 28 to 32; we do not.
+    This is AlexNet (Krizhevsky et al., NeurIPS 2012) as the field uses it on small images (Zhao et al., ICLR 2021): one
+    stream, stride 1, no hidden linear layers. Deviation: the reference pads a grey image by two more pixels, from 28 to
+    32; this network does not.
 
     Parameters
     ----------
-    width : multiple of the standard channels 128, 192, 256, 192, 192
+    width : a multiple of the standard channels 128, 192, 256, 192, 192
     """
 
     def __init__(self, shape: Shape, classes: int, *, width: float) -> None:
         channels, height, width_px = shape
-        _at_least("alexnet", shape, 8)
+        _check_side("alexnet", shape, 8)
         widths = [channels, *(_scaled(c, width) for c in (128, 192, 256, 192, 192))]
         sides, pooled = (5, 5, 3, 3, 3), (True, True, False, False, True)
         super().__init__(
@@ -110,25 +114,26 @@ class AlexNet(Network):
 class VGG11(Network):
     """Five stages of one or two [3×3 convolution, instance norm, ReLU], each ending in a max pool; one linear layer.
 
-    VGG-11 (Simonyan & Zisserman, ICLR 2015) as the field uses it on small images: no hidden linear layers. Below 32
-    pixels, pools before the last that would leave a single pixel are left out: its instance norm is 0 whatever it is.
+    This is VGG-11 (Simonyan & Zisserman, ICLR 2015) as the field uses it on small images: no hidden linear layers.
+    Deviation: below 32 pixels, a pool before the last one is omitted if it would leave a single pixel, because the
+    instance norm of a single pixel is always 0.
 
     Parameters
     ----------
-    width : multiple of the standard channels 64, 128, 256, 256, 512, 512, 512, 512
+    width : a multiple of the standard channels 64, 128, 256, 256, 512, 512, 512, 512
     """
 
     def __init__(self, shape: Shape, classes: int, *, width: float) -> None:
         channels, height, width_px = shape
-        _at_least("vgg11", shape, 2)
+        _check_side("vgg11", shape, 2)
         stages, before = [], channels
-        plan = ((64,), (128,), (256, 256), (512, 512), (512, 512))
-        for i, standard in enumerate(plan):
+        standard_channels = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+        for i, channels_of_stage in enumerate(standard_channels):
             layers: list[nn.Module] = []
-            for after in (_scaled(c, width) for c in standard):
+            for after in (_scaled(c, width) for c in channels_of_stage):
                 layers += [nn.Conv2d(before, after, 3, padding=1), _instance_norm(after), nn.ReLU()]
                 before = after
-            if min(height, width_px) >= 4 or i == len(plan) - 1:
+            if min(height, width_px) >= 4 or i == len(standard_channels) - 1:
                 layers.append(nn.MaxPool2d(2))
                 height, width_px = height // 2, width_px // 2
             stages.append(nn.Sequential(*layers))
@@ -136,18 +141,18 @@ class VGG11(Network):
 
 
 class ResNet18(Network):
-    """A 3×3 convolution and four stages of two residual blocks, each after the first halving; mean over pixels; linear.
+    """A 3×3 convolution, four stages of two residual blocks, a mean over pixels and a linear layer.
 
-    ResNet-18 (He et al., CVPR 2016) as the field uses it on small images: no pool after the first convolution, and
-    instance norm for batch norm.
+    All stages but the first halve the image. This is ResNet-18 (He et al., CVPR 2016) as the field uses it on small
+    images: no pool after the first convolution, and instance norm instead of batch norm.
 
     Parameters
     ----------
-    width : multiple of the standard channels 64, 128, 256, 512
+    width : a multiple of the standard channels 64, 128, 256, 512
     """
 
     def __init__(self, shape: Shape, classes: int, *, width: float) -> None:
-        _at_least("resnet18", shape, 9)  # of 8 pixels three halvings leave one, and its instance norm is 0
+        _check_side("resnet18", shape, 9)  # Three halvings of 8 pixels leave one, whose instance norm is always 0.
         widths = [_scaled(c, width) for c in (64, 64, 128, 256, 512)]
         stem = nn.Sequential(
             nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False), _instance_norm(widths[0]), nn.ReLU()
@@ -161,14 +166,17 @@ class ResNet18(Network):
 
 
 class MeanOverPixels(nn.Module):
-    """What AdaptiveAvgPool2d(1) is, whose gradient on a GPU is not the same twice."""
+    """AdaptiveAvgPool2d(1) with a gradient that is deterministic on a GPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(dim=(2, 3), keepdim=True)
 
 
 class Residual(nn.Module):
-    """Two [3×3 convolution, instance norm] about a ReLU, added to the input; a 1×1 convolution where sizes differ."""
+    """Two [3×3 convolution, instance norm] with a ReLU between them, added to the input.
+
+    If the sizes differ, a 1×1 convolution maps the input.
+    """
 
     def __init__(self, before: int, after: int, *, stride: int) -> None:
         super().__init__()
@@ -188,7 +196,7 @@ class Residual(nn.Module):
         return changed.relu()
 
 
-# The one place a network is added: write the module, add its line.
+# To add a network, write the module and add its line here.
 NETWORKS: dict[str, Callable[..., Network]] = {
     "convnet": ConvNet,
     "mlp": MLP,
@@ -199,12 +207,12 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 
 
 def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights afresh: torch's own defaults (Kaiming uniform, a = √5), from our generator.
+    """Draw all weights in place, from torch's default distributions (Kaiming uniform, a = √5) and the given generator.
 
     Raises
     ------
     ConfigError
-        If a module has weights or buffers of a kind that is not known here: they would stay as memory held them.
+        If a module of another type has weights or buffers: they would remain uninitialised.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -220,8 +228,8 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
         elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
             raise ConfigError(
-                f"params.yaml: network has a {type(module).__name__}; weights are drawn for Conv2d, Linear, "
-                "GroupNorm and LayerNorm, so build it of these"
+                f"params.yaml: the network contains a {type(module).__name__}; use only Conv2d, Linear, GroupNorm and "
+                "LayerNorm for layers with weights"
             )
 
 
@@ -240,22 +248,23 @@ def build(
     Parameters
     ----------
     networks : the networks that the name can select
-    custom : permission to import `package.module:callable`; only for a name from params.yaml, see `resolve`
+    custom : permission to import `package.module:callable`; only for a name from params.yaml, see `plugins.resolve`
 
     Raises
     ------
     ConfigError
-        If there is no such network, or an option it does not have.
+        If the name or an option is invalid.
     """
-    kind = resolve(name, networks, where="network.name", custom=custom)
-    return made(bind_options(kind, options, where=f"network {name!r}", arguments=2), {}, shape, classes, generator)
+    factory = resolve(name, networks, where="network.name", custom=custom)
+    bound = bind_options(factory, options, where=f"network {name!r}", arguments=2)
+    return build_from_factory(bound, {}, shape, classes, generator)
 
 
-def made(
+def build_from_factory(
     factory: Callable[..., Network], options: dict[str, Any], shape: Shape, classes: int, generator: torch.Generator
 ) -> Network:
-    """Return `factory(shape, classes, **options)`, on the generator's device, with weights drawn from it alone."""
-    with torch.device("meta"):  # no weights yet: torch would draw them from its global generator
+    """Return `factory(shape, classes, **options)` on the generator's device, with weights drawn from the generator."""
+    with torch.device("meta"):  # Without memory for weights, torch does not draw them from its global generator.
         network = factory(shape, classes, **options)
     _to_empty(network, generator.device)
     draw_weights(network, generator)
@@ -263,7 +272,7 @@ def made(
 
 
 def _to_empty(network: nn.Module, device: torch.device) -> None:
-    """Give every weight memory on a device. Not `network.to_empty`, which imports SymPy to do so."""
+    """Allocate every weight on a device. `network.to_empty` would do the same but imports SymPy."""
     for module in network.modules():
         for name, weight in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device=device)))
@@ -272,16 +281,17 @@ def _to_empty(network: nn.Module, device: torch.device) -> None:
 
 
 def _instance_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels, channels)  # one channel a group; unlike InstanceNorm2d it is affine and takes 1×1
+    # One channel per group. Unlike InstanceNorm2d, this is affine and accepts 1×1 pixels.
+    return nn.GroupNorm(channels, channels)
 
 
 def _scaled(channels: int, width: float) -> int:
     return max(1, round(channels * width))
 
 
-def _at_least(name: str, shape: Shape, side: int) -> None:
+def _check_side(name: str, shape: Shape, side: int) -> None:
     if min(shape[1:]) < side:
         raise ConfigError(
-            f"params.yaml: network {name!r} needs images of {side}×{side} pixels or more; "
-            f"these are {shape[1]}×{shape[2]}"
+            f"params.yaml: network {name!r} needs images of at least {side}×{side} pixels; the images have "
+            f"{shape[1]}×{shape[2]}. Choose another network"
         )

@@ -1,4 +1,7 @@
-"""What an optimiser moves, and how its state is named when a run is kept: `optimiser/images/momentum_buffer`."""
+"""The tensors that the loop optimises and the state of their optimiser, as named tensors for a checkpoint.
+
+A checkpoint names nested states with slashes, for example `optimiser/images/momentum_buffer`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,17 +13,18 @@ from torch import Tensor
 from fair_distill.config import Optimiser
 from fair_distill.distillation.matchers.base import Learned
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
-    """The images, the numbers that a matcher learns beside them, and the optimiser of both.
+class OptimiserState:
+    """The images, the scalars that a matcher learns, and the optimiser of both.
 
     Attributes
     ----------
-    images : what is distilled, a leaf of its own graph
-    learned : scalars by name, each with a learning rate of its own
+    images : the synthetic images, a leaf tensor
+    learned : scalars by name; each has its own learning rate
+    optimiser : the optimiser of all of them
     """
 
     images: Tensor
@@ -28,34 +32,38 @@ class Moved:
     optimiser: torch.optim.Optimizer
 
     @classmethod
-    def at(cls, images: Tensor, numbers: Mapping[str, Learned], settings: Optimiser, device: torch.device) -> "Moved":
-        """Return them where they start, on a device."""
+    def initial(
+        cls, images: Tensor, learned: Mapping[str, Learned], settings: Optimiser, device: torch.device
+    ) -> "OptimiserState":
+        """Return the state before the first step, on a device."""
         images = images.to(device).requires_grad_()
-        learned = {name: torch.tensor(of.start, device=device).requires_grad_() for name, of in numbers.items()}
-        parts: list[dict[str, Any]] = [
+        scalars = {name: torch.tensor(scalar.start, device=device).requires_grad_() for name, scalar in learned.items()}
+        parameters: list[dict[str, Any]] = [
             {"params": [images]},
-            *({"params": [learned[name]], "lr": of.learning_rate} for name, of in numbers.items()),
+            *({"params": [scalars[name]], "lr": scalar.learning_rate} for name, scalar in learned.items()),
         ]
         optimiser: torch.optim.Optimizer
         if settings.name == "sgd":
-            optimiser = torch.optim.SGD(parts, lr=settings.learning_rate, momentum=settings.momentum)
+            optimiser = torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
         else:
-            optimiser = torch.optim.Adam(parts, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
-        return cls(images, learned, optimiser)
+            optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
+        return cls(images, scalars, optimiser)
 
-    def state(self) -> State:
+    def state(self) -> StateDict:
+        """Return the tensors and the optimiser's moments, by name."""
         moments = {
-            f"{name}/{key}": torch.as_tensor(value)
-            for name, of in self._all().items()
-            for key, value in self.optimiser.state[of].items()
+            f"{name}/{key}": torch.as_tensor(moment)
+            for name, value in self._all().items()
+            for key, moment in self.optimiser.state[value].items()
         }
-        return {name: value.detach() for name, value in self._all().items()} | under("optimiser", moments)
+        return {name: value.detach() for name, value in self._all().items()} | add_prefix("optimiser", moments)
 
-    def restore(self, kept: Mapping[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
         for name, value in self._all().items():
-            value.data = kept[name].to(value.device)
-            moments = below(f"optimiser/{name}", kept)
-            # The count of steps stays on the CPU.
+            value.data = state[name].to(value.device)
+            moments = strip_prefix(f"optimiser/{name}", state)
+            # The optimiser expects its step count on the CPU.
             self.optimiser.state[value].update(
                 {key: moment.to("cpu" if key == "step" else value.device) for key, moment in moments.items()}
             )
@@ -64,12 +72,12 @@ class Moved:
         return {"images": self.images, **self.learned}
 
 
-def under(name: str, state: Mapping[str, Tensor]) -> State:
-    """Return a part's state under the part's name."""
+def add_prefix(name: str, state: Mapping[str, Tensor]) -> StateDict:
+    """Return the state with `name/` before every key."""
     return {f"{name}/{key}": value for key, value in state.items()}
 
 
-def below(name: str, state: Mapping[str, Tensor]) -> State:
-    """Return what stands under a part's name, as the part named it."""
+def strip_prefix(name: str, state: Mapping[str, Tensor]) -> StateDict:
+    """Return the entries whose key starts with `name/`, without this prefix."""
     prefix = f"{name}/"
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

@@ -1,14 +1,15 @@
-"""Settings of the literature, as values of `Distill`: what a name in a paper's table means here.
+"""Settings from the literature as values of `Distill`: the meaning of a method's name in a paper's table.
 
-Where they part from their source is said beside them. All start group-stratified unless the paper's start is the point,
-since a start is not an alignment; all draw stratified batches, so a rare group never leaves one.
+Comments name each deviation from the source. The presets of the literature start from real images chosen at random
+(`natural`), as the papers do; `default` starts from real images of every group. All presets draw stratified batches, so
+a rare group is in every batch.
 """
 
 from typing import Any
 
 _CONVNET = {"name": "convnet", "width": 128, "depth": 3}
 _DSA = ["colour", "crop", "cutout", "flip", "scale", "rotate"]
-_FRESH = {
+_NEW_EACH_STEP = {
     "pool": 1,
     "visits": 1,
     "warmup_epochs": 0,
@@ -18,11 +19,11 @@ _FRESH = {
     "batch_size": 256,
 }
 
-# Zhao & Bilen, WACV 2023. The paper runs 20,000 steps; the COBRA comparison 2,600.
+# Zhao & Bilen, WACV 2023. The paper runs 20,000 steps; the COBRA comparison runs 2,600.
 _DM = {
     "matcher": "dm",
     "network": _CONVNET,
-    "networks": _FRESH,
+    "networks": _NEW_EACH_STEP,
     "ipc": 10,
     "formation": 1,
     "steps": 2600,
@@ -37,11 +38,11 @@ _DM = {
     "unknown": "refuse",
 }
 
-# Zhao et al., ICLR 2021, at ipc 10: 10 matches a network, which is trained 50 epochs on the synthetic set between
-# them; steps count matches, so 10,000 are the paper's 1,000 outer iterations.
+# Zhao et al., ICLR 2021, at ipc 10. Each network is matched 10 times and trained for 50 epochs on the synthetic set
+# after each match. A step is one match, so 10,000 steps are the paper's 1,000 outer iterations.
 _DC = _DM | {
     "matcher": "dc",
-    "networks": _FRESH | {"visits": 10, "advance": 50},
+    "networks": _NEW_EACH_STEP | {"visits": 10, "advance": 50},
     "steps": 10_000,
     "real_per_class": 256,
     "distance": "cosine",
@@ -50,13 +51,14 @@ _DC = _DM | {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Ours, chosen on a tune split for what it adds per CPU-second (docs/ablation.md): the features of every layer and a
-    # term that keeps classes apart, as CAFE has them, on four coarser images in the place of one; few real images,
-    # stratified, and a start from every group. No colour and no flip: the one may be the group, the other the class.
+    # This project's own, chosen on a tune split by the gain per CPU-second (docs/ablation.md): CAFE's features of every
+    # layer and its discrimination term, four coarser images in each stored image, few real images per batch, and a
+    # start from every group. It does not augment with colour or flip: colour may identify the group, and a flip may
+    # change the class.
     "default": _DM
     | {
         "matcher": {"name": "cafe", "layer_weights": 1.0, "discrimination": 0.1},
-        "networks": _FRESH | {"visits": 10, "advance": 1},
+        "networks": _NEW_EACH_STEP | {"visits": 10, "advance": 1},
         "formation": 2,
         "steps": 300,
         "real_per_class": 60,
@@ -64,39 +66,41 @@ PRESETS: dict[str, dict[str, Any]] = {
         "augment": ["crop", "cutout", "scale", "rotate"],
     },
     "dm": _DM,
-    # Zhou et al., NeurIPS 2025: use with `alignment: per_group`.
+    # Zhou et al., NeurIPS 2025. Use it with `alignment: per_group`.
     "fairdd": _DM | {"steps": 20_000, "real_per_class": 256},
-    # Moslemi et al., ICML 2026, as released: L1 to the mean of the groups' means, and a warm-up of 10 epochs at every
-    # step (50 at ipc 50, 100 at ipc 100). The release embeds every real batch twice and lets absent groups drop out.
-    "cobra-code": _DM | {"distance": "l1", "networks": _FRESH | {"warmup_epochs": 10}},
-    # The same as its equations have it: a squared distance and no warm-up.
+    # Moslemi et al., ICML 2026, as released: L1 distance to the mean of the groups' means, and a warm-up of 10 epochs
+    # at every step (50 at ipc 50, 100 at ipc 100). The release embeds every real batch twice and allows a group to be
+    # absent from a batch; we do neither.
+    "cobra-code": _DM | {"distance": "l1", "networks": _NEW_EACH_STEP | {"warmup_epochs": 10}},
+    # The same paper's equations: a squared distance and no warm-up.
     "cobra-paper": _DM,
     "dc": _DC,
-    # Kim et al., ICML 2022: multi-formation, L1 between all gradients, networks trained on augmented real images.
+    # Kim et al., ICML 2022: multi-formation, L1 distance of all gradients, networks trained on augmented real images.
     "idc": _DC
     | {
         "matcher": "idc",
         "formation": 2,
-        "networks": _FRESH | {"visits": 100, "advance": 5, "advance_on": "real"},
+        "networks": _NEW_EACH_STEP | {"visits": 100, "advance": 5, "advance_on": "real"},
         "distance": "l1",
         "augment": _DSA,
     },
-    # IDC as the COBRA release has it: DC on mosaics that start natural, networks trained on the synthetic set.
+    # IDC as in the COBRA release: DC on mosaics with a natural start, networks trained on the synthetic set.
     "idc-cobra-code": _DC | {"formation": 2},
-    # Wang et al., CVPR 2022; layer weights are not given there for every depth, so all blocks count alike. A network is
-    # renewed when its accuracy has settled, after 100 visits at the latest; window and span are ours.
+    # Wang et al., CVPR 2022. The paper does not give layer weights for every depth, so all blocks have equal weight. A
+    # network is replaced when its accuracy has settled, or after 100 visits; the window and the span are ours.
     "cafe": _DM
     | {
         "matcher": {"name": "cafe", "layer_weights": 1.0, "discrimination": 0.1},
-        "networks": _FRESH | {"visits": 100, "advance": 1, "settled": {"window": 10, "span": 0.05}},
+        "networks": _NEW_EACH_STEP | {"visits": 100, "advance": 1, "settled": {"window": 10, "span": 0.05}},
         "steps": 2000,
         "real_per_class": 256,
         "optimiser": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5},
         "augment": [],
     },
-    # Cazenavette et al., CVPR 2022: on CIFAR-10 without ZCA at ipc 10. Parts from it: no ZCA whitening, a start from
-    # real images, t and experts drawn anew at every step, and evaluation by the set's recipe, not the learned step
-    # size. `batch_size` 100 is the whole set. Networks give the architecture alone. Across groups it is our derivation.
+    # Cazenavette et al., CVPR 2022: on CIFAR-10 without ZCA at ipc 10. Deviations: no ZCA whitening, a start from real
+    # images, t and the expert drawn again at every step, and evaluation by the set's recipe instead of the learned step
+    # size. A `batch_size` of 100 is the whole set. Networks determine the architecture only. The alignment across
+    # groups is this project's own derivation.
     "mtt": _DM
     | {
         "matcher": {
@@ -116,14 +120,14 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "augment": _DSA,
             },
         },
-        "networks": _FRESH | {"visits": 5000},
+        "networks": _NEW_EACH_STEP | {"visits": 5000},
         "steps": 5000,
         "real_per_class": 256,
         "optimiser": {"name": "sgd", "learning_rate": 1000.0, "momentum": 0.5},
     },
 }
 
-# What a preset for images becomes for the rows of a table: no pixels to convolve, augment or cut up.
+# For the rows of a table, these settings replace those of a preset that apply only to images.
 FOR_ROWS: dict[str, Any] = {
     "network": {"name": "mlp", "width": 128, "depth": 2},
     "formation": 1,

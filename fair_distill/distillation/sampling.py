@@ -1,6 +1,9 @@
-"""Batches of real images, stratified by class and group, so a rare group can never leave a batch."""
+"""Stratified batches of real images: every batch contains every group of every class.
 
-from collections.abc import Callable
+C classes, G groups, B images in a batch.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -18,14 +21,14 @@ Allocation = Literal["equal", "proportional"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Real images of all classes, sorted by cell.
+    """Real images of all classes, sorted by cell (class, then group).
 
     Attributes
     ----------
     images : float (B, channels, height, width), normalised
     labels : int64 (B,)
-    averaging : float (C·G, B); row (y, a) takes the mean over cell (y, a): `averaging @ features` gives all cell means
-    sizes : (C, G), how many there are of each cell
+    averaging : float (C·G, B). Row (y, a) averages over cell (y, a), so `averaging @ features` contains all cell means
+    sizes : int (C, G), the number of images of each cell
     """
 
     images: Tensor
@@ -35,43 +38,57 @@ class Batch:
 
     @property
     def classes(self) -> int:
+        """The number of classes."""
         return len(self.sizes)
 
     def rows(self, label: int) -> slice:
-        """The rows of one class."""
+        """Return the rows of one class."""
         return slice(int(self.sizes[:label].sum()), int(self.sizes[: label + 1].sum()))
 
     def cells(self, label: int) -> list[slice]:
-        """The rows of each group of one class; an absent group has none."""
+        """Return the rows of each group of one class. The slice of an absent group is empty."""
         ends = self.rows(label).start + np.cumsum(self.sizes[label])
         return [slice(int(end - size), int(end)) for end, size in zip(ends, self.sizes[label], strict=True)]
 
     def weights(self, cells_CG: Tensor) -> Tensor:
-        """Return the weight of every image, (B,), when every cell counts what `cells_CG` says."""
+        """Return one weight per image, (B,), that shares the weight of each cell evenly among its images."""
         return cells_CG.flatten() @ self.averaging
 
     def augmented(self, drawn: Draw) -> "Batch":
-        """Apply to each class's images that class's draw."""
+        """Return the batch with each class's images augmented by the draw of that class."""
         return replace(self, images=augment(self.images, drawn, self.labels))
 
 
 def as_pixels(stored: Tensor) -> Tensor:
-    """Return stored images as pixels: uint8 is divided by 255; float32 is in that unit already, or a row's numbers."""
+    """Return stored images as float32 pixels: uint8 values are divided by 255; float32 values are unchanged."""
     return stored.float() / 255 if stored.dtype == torch.uint8 else stored
+
+
+def float_images(stored: Array) -> Tensor:
+    """Return a float32 copy of stored images, in the unit of published sets (pixels divided by 255)."""
+    return as_pixels(torch.from_numpy(np.array(stored)))
+
+
+def evenly_spaced(rows: Sequence[int], limit: int) -> Array:
+    """Return at most `limit` of the rows, evenly spaced over all of them."""
+    chosen = np.linspace(0, len(rows) - 1, num=min(len(rows), limit)).round().astype(int)
+    spaced: Array = np.asarray(rows, dtype=np.int64)[chosen]
+    return spaced
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Per-channel mean and standard deviation of pixels in [0, 1], or of a row's numbers in their own units."""
+    """Per-channel mean and standard deviation, of pixels in [0, 1] or of the encoded columns of a table."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Normalise (N, channels, height, width) pixels in [0, 1]."""
+        """Return normalised images for pixels (N, channels, height, width) in [0, 1]."""
         return (pixels - _per_channel(self.mean, pixels.device)) / _per_channel(self.std, pixels.device)
 
     def undo(self, images: Tensor) -> Tensor:
+        """Return the pixels of normalised images."""
         return images * _per_channel(self.std, images.device) + _per_channel(self.mean, images.device)
 
 
@@ -81,61 +98,67 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def reader(images: Array, normalise: Normalisation, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return a function from rows to those images on the device, normalised.
+    """Return a function that maps row numbers to normalised images on the device.
 
-    On a GPU with room for them all, four times over, the images move there once; elsewhere rows are read as they are
-    asked for, from a memory-mapped file if that is what `images` is.
+    If the images fit four times into the free memory of a GPU, all of them are copied there once. Otherwise rows are
+    read on demand, from a memory-mapped file if `images` is one.
     """
     if device.type == "cuda" and 4 * images.nbytes < torch.cuda.mem_get_info(device)[0]:
         resident = torch.tensor(images, device=device)
 
-        def picked(rows: Tensor) -> Tensor:
+        def select(rows: Tensor) -> Tensor:
             return resident[rows.to(device, non_blocking=True)]
     else:
 
-        def picked(rows: Tensor) -> Tensor:
+        def select(rows: Tensor) -> Tensor:
             return torch.from_numpy(images[rows.cpu().numpy()]).to(device)
 
-    return lambda rows: normalise.apply(as_pixels(picked(rows)))
+    return lambda rows: normalise.apply(as_pixels(select(rows)))
 
 
 def normalisation(dataset: GroupedDataset, *, most: int = 10_000) -> Normalisation:
-    """Return the channels' mean and deviation over the dataset, or over `most` rows spread evenly through it.
+    """Return the mean and standard deviation of each channel, over at most `most` evenly spaced rows of the dataset.
 
-    Of the rows of a table, numeric columns are standardised; what is one-hot stays 0 and 1.
+    For the rows of a table, numeric columns are standardised and one-hot columns remain 0 and 1.
     """
     rows = np.unique(np.linspace(0, len(dataset) - 1, num=min(len(dataset), most)).astype(int))
     pixels = dataset.images[rows].astype(np.float64) / (255 if dataset.images.dtype == np.uint8 else 1)
     mean, std = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
     if dataset.schema is not None:
         mean, std = np.where(dataset.schema.standardised, mean, 0), np.where(dataset.schema.standardised, std, 1)
-    # Six digits, so that the last bit of a sum in another order does not name another version.
+    # Six digits: the last bits of a sum depend on the order of summation and must not change the set's version.
     return Normalisation(
         tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) if v > 1e-6 else 1.0 for v in std)
     )
 
 
 def allocate(counts_CG: Array, per_class: int, allocation: Allocation) -> Array:
-    """Say how many images to draw of each cell: (C, G), at least one, at most what is there.
+    """Return the number of images to draw from each cell, (C, G): at least 1 and at most the size of the cell.
 
-    "equal" serves targets that weigh groups alike; "proportional" serves the pooled target, whose variance under
-    equal allocation is eight times higher at a skew of 0.9. Both draw every group that exists.
+    "equal" suits targets that weight groups equally. "proportional" suits the pooled target, whose variance under
+    equal allocation is eight times higher at a skew of 0.9. Both draw from every group that a class has.
     """
     present = counts_CG > 0
     if allocation == "equal":
-        wanted = np.where(present, per_class / present.sum(axis=1, keepdims=True), 0)
+        sizes = np.where(present, per_class / present.sum(axis=1, keepdims=True), 0)
     else:
-        wanted = per_class * counts_CG / counts_CG.sum(axis=1, keepdims=True)
-    return np.where(present, np.clip(np.round(wanted), 1, counts_CG), 0).astype(int)
+        sizes = per_class * counts_CG / counts_CG.sum(axis=1, keepdims=True)
+    return np.where(present, np.clip(np.round(sizes), 1, counts_CG), 0).astype(int)
 
 
 class GroupSampler:
-    """Draws stratified batches from a dataset without replacement within a cell.
+    """Draws stratified batches from a dataset, without replacement within a cell.
 
     Parameters
     ----------
-    per_class : images a class and batch, shared out over its groups
-    read : as `reader` gives; shared by samplers of one dataset
+    per_class : images per class and batch, shared among the groups of the class
+    allocation : how to share them; see `allocate`
+    read : a function from `reader`; samplers of one dataset can share it
+
+    Raises
+    ------
+    DataError
+        If a class has no examples.
     """
 
     def __init__(
@@ -150,11 +173,11 @@ class GroupSampler:
         counts = dataset.counts
         if (counts.sum(axis=1) == 0).any():
             label = dataset.classes[int(np.flatnonzero(counts.sum(axis=1) == 0)[0])]
-            raise DataError(f"class {label!r} has no examples in train; add some, or drop the class")
+            raise DataError(f"class {label!r} has no examples in train; add examples, or remove the class")
         self.sizes = allocate(counts, per_class, allocation)
         self.read = read
         flat = self.sizes.ravel()
-        self._cells = [torch.from_numpy(of) for of in (dataset.offsets[:-1], counts.ravel(), flat)]
+        self._cells = [torch.from_numpy(array) for array in (dataset.offsets[:-1], counts.ravel(), flat)]
         averaging = np.zeros((flat.size, flat.sum()), dtype=np.float32)
         for i, (start, size) in enumerate(zip(np.cumsum(flat) - flat, flat, strict=True)):
             averaging[i, start : start + size] = 1 / max(size, 1)
@@ -169,35 +192,41 @@ class GroupSampler:
 
 
 def draw_rows(first_K: Tensor, counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw from K cells at once `sizes` of `counts` rows each, without replacement: sorted by cell, else in any order.
+    """Draw rows from K cells at once, without replacement. The result is sorted by cell.
 
-    The cost grows with the rows that are drawn and not with the cells they are drawn from.
+    The cost grows with the number of drawn rows, not with the size of the cells.
+
+    Parameters
+    ----------
+    first_K : the first row of each cell
+    counts_K : the number of rows of each cell
+    sizes_K : the number of rows to draw from each cell
     """
-    crowded = 2 * sizes_K > counts_K
+    large_share = 2 * sizes_K > counts_K
     rows = first_K.repeat_interleave(sizes_K)
-    for these, choose in ((crowded, _by_sorting), (~crowded & (sizes_K > 0), _by_rejection)):
-        if these.any():
-            rows[these.repeat_interleave(sizes_K)] += choose(counts_K[these], sizes_K[these], generator)
+    for cells, choose in ((large_share, _by_sorting), (~large_share & (sizes_K > 0), _by_rejection)):
+        if cells.any():
+            rows[cells.repeat_interleave(sizes_K)] += choose(counts_K[cells], sizes_K[cells], generator)
     return rows
 
 
 def _by_sorting(counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
-    """Shuffle every cell: where half of it or more is drawn."""
+    """Shuffle each cell. For cells of which at least half is drawn."""
     keys = torch.rand(len(counts_K), int(counts_K.max()), dtype=torch.float64, generator=generator)
-    keys[torch.arange(keys.shape[1]) >= counts_K[:, None]] = 2.0  # behind all that are there
+    keys[torch.arange(keys.shape[1]) >= counts_K[:, None]] = 2.0  # Padding sorts after all real rows.
     order = keys.argsort(dim=1)
     return order[torch.arange(keys.shape[1]) < sizes_K[:, None]]
 
 
 def _by_rejection(counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw with replacement and keep what comes for the first time: where less than half of a cell is drawn."""
+    """Draw with replacement and reject repeated rows. For cells of which less than half is drawn."""
     drawn = torch.empty(len(counts_K), 0, dtype=torch.int64)
     more = 3 * int(sizes_K.max()) // 2 + 8
     while True:
         new = torch.rand(len(counts_K), more, dtype=torch.float64, generator=generator) * counts_K[:, None]
         drawn = torch.cat([drawn, new.long()], dim=1)
         values, order = drawn.sort(dim=1, stable=True)
-        again = torch.zeros_like(drawn, dtype=torch.bool).scatter_(1, order[:, 1:], values[:, 1:] == values[:, :-1])
-        distinct = (~again).cumsum(dim=1)
+        repeated = torch.zeros_like(drawn, dtype=torch.bool).scatter_(1, order[:, 1:], values[:, 1:] == values[:, :-1])
+        distinct = (~repeated).cumsum(dim=1)
         if bool((distinct[:, -1] >= sizes_K).all()):
-            return drawn[~again & (distinct <= sizes_K[:, None])]
+            return drawn[~repeated & (distinct <= sizes_K[:, None])]

@@ -1,7 +1,7 @@
-"""Shrinkage: how much of a thin cell's statistic is its own, and how much its parent's.
+"""Shrinkage of the statistic of a thin cell towards the statistic of its parent.
 
-A cell of n training examples stands in the targets at n/(n+k) of itself and k/(n+k) of its parent. C classes, G groups.
-Not where the cells are mapped: that is `alignment.Shrunken`.
+The statistic of a cell with n training examples is replaced by n/(n+k) of itself plus k/(n+k) of its parent. This
+module computes the linear map; `alignment.Shrunken` applies it. C classes, G groups, J attributes.
 """
 
 from collections.abc import Sequence
@@ -14,64 +14,63 @@ from fair_distill.data.grouped_dataset import Array, Attributes
 
 @dataclass(frozen=True)
 class ThinCell:
-    """A cell that is not all its own: `own` is n/(n+k), the rest is its parent's."""
+    """A cell whose statistic is noticeably shrunken: it keeps the share n/(n+k), and its parent gets the rest."""
 
     label: int
     group: int
     examples: int
-    own: float
+    share: float
 
 
 def shrinkage(counts_CG: Array, attributes: Sequence[Attributes], prior: float) -> Array:
-    """Return the map from the cells' own statistics to those that stand in the targets, (C, G, G); rows sum to 1.
+    """Return the map from the cells' sample statistics to their shrunken statistics, (C, G, G); rows sum to 1.
 
-    With one attribute it is the best linear unbiased prediction of the cells' true means in the random-effects model
-    Φ_a ~ N(μ, τ²), sample mean ~ N(Φ_a, σ²/n_a), μ unknown, k = σ²/τ² (Henderson, Biometrics 31, 1975). There the
-    estimate of μ, the parent, is the mean of the class's cells with weights n_b/(n_b+k): each cell counts with what is
-    its own. So the majority alone does not make the parent; for k → ∞ it becomes the size-weighted mean, and every
-    target the pooled one. With k = 0 nothing is mapped but empty cells.
+    With one attribute, this is the best linear unbiased prediction of the cells' true means in the random-effects
+    model Φ_a ~ N(μ, τ²), sample mean ~ N(Φ_a, σ²/n_a), μ unknown, k = σ²/τ² (Henderson, Biometrics 31, 1975). In that
+    model the estimate of μ, the parent, is the mean of the class's cells with weights n_b/(n_b+k). So the majority
+    group alone does not determine the parent. For k → ∞ the parent becomes the size-weighted mean, and every target
+    the pooled target. For k = 0 only empty cells change.
 
-    With several attributes the parent is the average, over attributes, of such means of the cells that share the
-    attribute's value. That is no longer the best prediction of a known model: an additive one (f×light + m×dark −
-    m×light) has less bias where attributes do not interact, but extrapolates, with negative weights, from cells that
-    may be thin themselves. An attribute whose value no other cell of the class shows says nothing; where that is so of
-    all, the parent is the class's.
+    With several attributes, the parent is the average, over attributes, of such means of the cells that share the
+    attribute's value. This is not the best prediction of a known model. An additive model (f×light + m×dark − m×light)
+    has less bias if attributes do not interact, but it extrapolates, with negative weights, from cells that may be
+    thin themselves. An attribute is ignored if no other cell of the class shares its value; if all attributes are
+    ignored, the parent is that of the class.
 
     Parameters
     ----------
-    counts_CG : training examples per cell; an empty cell stands at its parent
-    attributes : the values that make up each group
-    prior : k, the examples that a parent is worth
+    counts_CG : training examples per cell; the statistic of an empty cell becomes its parent's
+    attributes : the attribute values of each group
+    prior : k, the number of examples that the parent counts as
     """
-    owned = own_share(counts_CG, prior)
+    shares_CG = own_share(counts_CG, prior)
     values = np.array(attributes, dtype=object)
     if values.shape[1] == 1:
-        values = np.zeros_like(values)  # what the groups of one attribute share is the class
+        values = np.zeros_like(values)  # Groups of a single attribute share the class only.
     # same[j, a, b]: whether groups a and b have the same value of attribute j
     same = (values.T[:, :, None] == values.T[:, None, :]).astype(float)
     groups = len(attributes)
     result = np.empty((len(counts_CG), groups, groups))
-    for label, own in enumerate(owned):
-        kin = same * own  # (J, G, G)
-        others = kin * (1 - np.eye(groups))
-        speaks = others.sum(axis=2) > 0  # (J, G)
-        means = kin / np.where(speaks, kin.sum(axis=2), 1)[:, :, None]
-        parent = (means * speaks[:, :, None]).sum(axis=0) / np.maximum(speaks.sum(axis=0), 1)[:, None]
-        parent[~speaks.any(axis=0)] = own / (own.sum() or 1)  # a class of no examples is refused elsewhere
-        result[label] = np.diag(own) + (1 - own)[:, None] * parent
+    for label, shares in enumerate(shares_CG):
+        relatives = same * shares  # (J, G, G)
+        without_self = relatives * (1 - np.eye(groups))
+        informative = without_self.sum(axis=2) > 0  # (J, G)
+        means = relatives / np.where(informative, relatives.sum(axis=2), 1)[:, :, None]
+        parent = (means * informative[:, :, None]).sum(axis=0) / np.maximum(informative.sum(axis=0), 1)[:, None]
+        parent[~informative.any(axis=0)] = shares / (shares.sum() or 1)  # Other code refuses a class without examples.
+        result[label] = np.diag(shares) + (1 - shares)[:, None] * parent
     return result
 
 
 def own_share(counts_CG: Array, prior: float) -> Array:
-    """Return n/(n+k) of each cell, 0 where there is nothing."""
+    """Return the share n/(n+k) that each cell keeps of its own statistic, (C, G); 0 for an empty cell."""
     return np.divide(counts_CG, counts_CG + prior, out=np.zeros(counts_CG.shape), where=counts_CG > 0)
 
 
-def thin_cells(counts_CG: Array, prior: float, *, lost: float = 0.1) -> tuple[ThinCell, ...]:
-    """Return the cells that lose more than a share `lost` of themselves to their parents."""
-    owned = own_share(counts_CG, prior)
+def thin_cells(counts_CG: Array, prior: float, *, threshold: float = 0.1) -> tuple[ThinCell, ...]:
+    """Return the cells that give more than the share `threshold` of their statistic to their parents."""
     return tuple(
-        ThinCell(label, group, int(counts_CG[label, group]), float(own))
-        for (label, group), own in np.ndenumerate(owned)
-        if 1 - own > lost
+        ThinCell(label, group, int(counts_CG[label, group]), float(share))
+        for (label, group), share in np.ndenumerate(own_share(counts_CG, prior))
+        if 1 - share > threshold
     )

@@ -1,6 +1,6 @@
-"""Examples whose group is not known: what is done with them before anything is distilled.
+"""Examples whose group is unknown: refuse them, drop them, or infer their group, before distillation starts.
 
-A method is a function and a line in METHODS. N examples, C classes, G groups that are known, D features.
+To add a method, write a function and add its line to METHODS. N examples, C classes, G known groups, D features.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,78 +20,82 @@ from fair_distill.distillation.sampling import normalisation, reader
 from fair_distill.errors import DataError
 from fair_distill.plugins import bind_options, resolve
 
-Rows = Callable[[Tensor], Tensor]
+ReadImages = Callable[[Tensor], Tensor]
 
-_ROWS = 1024
+_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class InferredCell:
-    """One class and group after inference, and how far to trust it.
+    """The inference of one class and group, and its measured quality.
+
+    The quality is measured on examples whose group is known: each is predicted once while its group is hidden.
+    `correct / predicted` is the precision of the cell and `correct / known` its recall, if the known examples are a
+    fair sample of their class.
 
     Attributes
     ----------
-    known, inferred : examples whose group was known, and examples that were given this one
-    guessed, right : of the known examples of the class, each inferred once while its group was hidden, how many were
-        given this group, and how many of them rightly. So right / guessed is how pure the cell is, right / known how
-        much of it is found, if what is known is a fair sample of its class
+    known : examples with this known group
+    inferred : examples of unknown group that were assigned to this group
+    predicted : known examples of the class that were predicted to be in this group
+    correct : those of `predicted` whose group this is
     """
 
     label: int
     group: int
     known: int
     inferred: int
-    guessed: int
-    right: int
+    predicted: int
+    correct: int
 
 
 @dataclass(frozen=True, eq=False)
-class Resolved:
-    """A dataset in which every group is known, or taken to be; and how it came to be so.
+class ResolvedGroups:
+    """A dataset in which every group is known or inferred.
 
     Attributes
     ----------
-    unknown : share of the examples whose group was not known
-    cells : what was inferred; empty where nothing was
+    unknown_share : the share of examples whose group was unknown
+    cells : the inference, by class and group; empty if nothing was inferred
     """
 
     dataset: GroupedDataset
-    unknown: float = 0.0
+    unknown_share: float = 0.0
     cells: tuple[InferredCell, ...] = ()
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the known examples that are inferred rightly while their group is hidden."""
+        """The share of known examples that are predicted correctly while their group is hidden; None for no cells."""
         known = sum(cell.known for cell in self.cells)
-        return sum(cell.right for cell in self.cells) / known if known else None
+        return sum(cell.correct for cell in self.cells) / known if known else None
 
 
 @dataclass(frozen=True, eq=False)
-class Learner:
-    """What a method may learn with: the architecture, where it runs, and what it draws from."""
+class TrainingContext:
+    """The network, the generator and the device with which a method can train a classifier of groups."""
 
     network: Named
     generator: torch.Generator
     device: torch.device
 
 
-def refuse(dataset: GroupedDataset, learner: Learner) -> Resolved:
-    """Distil nothing until every group is known."""
+def refuse(dataset: GroupedDataset, context: TrainingContext) -> ResolvedGroups:
+    """Raise DataError: nothing is distilled until every group is known."""
     known = dataset.known[dataset.group_indices]
     raise DataError(
-        f"{(~known).sum()} of {len(dataset)} examples in train have no known group; say in params.yaml: "
-        "distill.unknown whether to infer them (propagation) or to leave them out (drop), or label them"
+        f"{(~known).sum()} of {len(dataset)} examples in train have no known group. Label them, or set params.yaml: "
+        "distill.unknown to 'propagation' (infer the groups) or 'drop' (leave the examples out)"
     )
 
 
-def drop(dataset: GroupedDataset, learner: Learner) -> Resolved:
-    """Distil from the examples whose group is known."""
-    return Resolved(dataset.of_known_groups(), _share_unknown(dataset))
+def drop(dataset: GroupedDataset, context: TrainingContext) -> ResolvedGroups:
+    """Leave out the examples whose group is unknown."""
+    return ResolvedGroups(dataset.of_known_groups(), _unknown_share(dataset))
 
 
 def propagation(
     dataset: GroupedDataset,
-    learner: Learner,
+    context: TrainingContext,
     *,
     steps: int,
     learning_rate: float,
@@ -99,58 +103,66 @@ def propagation(
     neighbours: int,
     spread: Annotated[float, Field(gt=0, lt=1)],
     folds: Annotated[int, Field(ge=2)],
-) -> Resolved:
-    """Infer groups by propagation over each class's graph of neighbours, in an embedding that knows of groups.
+) -> ResolvedGroups:
+    """Infer groups by label propagation on each class's graph of nearest neighbours.
 
-    A network is trained for a short time to tell the known groups, every cell counting alike, so that a class's own
-    group cannot stand for its class. What it says of an example is where propagation starts; known examples start at
-    their group. Within each class, whose examples are joined with their nearest neighbours in the features of that
-    network, F ← αSF + (1−α)Y, S = D^−½ W D^−½ (Zhou et al., "Learning with local and global consistency", NeurIPS
-    2003), and an example is of the group with most. We part from them in the soft start: a thin cell has one known
-    example or none, and the network brings to it what other classes know of its group. No prior and no class-mass
-    normalisation: the shares of thin cells are not known from so few, and wrong ones did harm wherever we measured.
+    First, a network is briefly trained to predict the known groups. All cells have equal weight, so that the majority
+    group of a class cannot be predicted from the class. Its predictions are the initial values of the propagation for
+    examples of unknown group; known examples start at their group. Then, within each class, the examples are connected
+    with their nearest neighbours in the features of the network, and labels spread along the graph: F ← αSF + (1−α)Y
+    with S = D^−½ W D^−½ (Zhou et al., "Learning with local and global consistency", NeurIPS 2003). An example is
+    assigned to the group with the largest value.
 
-    An example of which some attributes are known is given one of the groups that have them.
+    Deviation: the initial values Y are soft. A thin cell has one known example or none, and the network transfers what
+    other classes show about its group. There is no prior and no class-mass normalisation: the shares of thin cells
+    cannot be estimated from so few examples, and wrong shares did harm in every measurement.
+
+    An example with some known attributes is assigned to one of the groups with these attributes.
 
     Parameters
     ----------
-    steps, learning_rate, batch_size : of the network; SGD with momentum 0.9
-    neighbours : of every example in its class
-    spread : α, how far what neighbours say counts against where an example started
-    folds : parts of the known examples that are hidden one after the other, to see how often inference is right; each
-        costs as much as the inference itself
+    steps, learning_rate, batch_size : of the network's training by SGD with momentum 0.9
+    neighbours : nearest neighbours of each example within its class
+    spread : α, the weight of the neighbours relative to the initial values
+    folds : the number of folds of the known examples. Each fold is hidden once to measure the inference, at the cost of
+        one inference
 
     Raises
     ------
     DataError
-        If no group is known, or what is known of an example's attributes fits no known group.
+        If no group is known, or the known attributes of an example match no known group.
     """
     groups = np.flatnonzero(dataset.known)
     truth = _positions(groups, len(dataset.groups))[dataset.group_indices]
     known = truth >= 0
     if not known.any():
-        raise DataError("no example in train has a known group, so none can be inferred; label some of every group")
-    # A known example that is hidden may be of any group; while it is seen, nobody asks.
-    possible = _possible(dataset, groups)[dataset.group_indices] | known[:, None]
+        raise DataError(
+            "no example in train has a known group, so groups cannot be inferred; label some examples of every group"
+        )
+    # While the group of a known example is hidden, every group is possible for it.
+    possible = _possible_groups(dataset, groups)[dataset.group_indices] | known[:, None]
 
-    read = reader(dataset.images, normalisation(dataset), learner.device)
+    read = reader(dataset.images, normalisation(dataset), context.device)
 
-    def inferred(seen: Array) -> Array:
-        network = _taught(read, dataset, truth, seen, learner, len(groups), steps, learning_rate, batch_size)
-        features, says = _shown(network, read, len(dataset))
-        taught = np.isin(np.arange(len(groups)), truth[seen])
-        start = np.where((possible & taught).any(axis=1, keepdims=True), possible & taught, possible) * says
-        start[seen] = np.eye(len(groups))[truth[seen]]
-        spread_out = _spread(start, features, dataset, neighbours, spread)
-        # What is known of an example stands above what its neighbours are.
-        return np.where(seen, truth, np.where(possible, spread_out, -1).argmax(axis=1))
+    def infer(labelled: Array) -> Array:
+        network = _train_classifier(
+            read, dataset, truth, labelled, context, len(groups), steps, learning_rate, batch_size
+        )
+        features, probabilities = _predict(network, read, len(dataset))
+        trained = np.isin(np.arange(len(groups)), truth[labelled])
+        allowed = np.where((possible & trained).any(axis=1, keepdims=True), possible & trained, possible)
+        start = allowed * probabilities
+        start[labelled] = np.eye(len(groups))[truth[labelled]]
+        propagated = _propagate(start, features, dataset, neighbours, spread)
+        # The known attributes of an example take precedence over its neighbours.
+        return np.where(labelled, truth, np.where(possible, propagated, -1).argmax(axis=1))
 
-    guessed = np.full(len(dataset), -1)
-    for hidden in _folds(dataset, known, folds, learner.generator):
-        guessed[hidden] = inferred(known & ~hidden)[hidden]
-    result = inferred(known)
+    predicted = np.full(len(dataset), -1)
+    for hidden in _folds(dataset, known, folds, context.generator):
+        predicted[hidden] = infer(known & ~hidden)[hidden]
+    result = infer(known)
 
-    made = GroupedDataset.from_arrays(
+    resolved = GroupedDataset.from_arrays(
         dataset.images,
         dataset.labels,
         result,
@@ -166,135 +178,143 @@ def propagation(
         missing_cells=dataset.missing_cells,
     )
 
-    def count(rows: Array, groups_n: Array) -> Array:
-        cells = dataset.labels[rows] * len(groups) + groups_n[rows]
+    def count(rows: Array, groups_N: Array) -> Array:
+        cells = dataset.labels[rows] * len(groups) + groups_N[rows]
         return np.bincount(cells, minlength=len(dataset.classes) * len(groups)).reshape(len(dataset.classes), -1)
 
-    facts = [
+    counts = [
         count(known, truth),
         count(~known, result),
-        count(known, guessed),
-        count(known & (guessed == truth), truth),
+        count(known, predicted),
+        count(known & (predicted == truth), truth),
     ]
     cells = (
-        InferredCell(label, group, *(int(fact[label, group]) for fact in facts))
+        InferredCell(label, group, *(int(array[label, group]) for array in counts))
         for label, group in np.ndindex(len(dataset.classes), len(groups))
     )
-    return Resolved(made, _share_unknown(dataset), tuple(cells))
+    return ResolvedGroups(resolved, _unknown_share(dataset), tuple(cells))
 
 
-# The one place a method is added: write a function of a dataset and a learner, and add its line.
-METHODS: dict[str, Callable[..., Resolved]] = {
+# To add a method, write a function of a dataset and a TrainingContext, and add its line here.
+METHODS: dict[str, Callable[..., ResolvedGroups]] = {
     "refuse": refuse,
     "drop": drop,
     "propagation": propagation,
 }
 
 
-def with_known_groups(
+def resolve_unknown_groups(
     dataset: GroupedDataset, method: Named, network: Named, *, generator: torch.Generator, device: torch.device
-) -> Resolved:
-    """Return the dataset with every group known, as `method` says; as it is, at no cost, where all are known.
+) -> ResolvedGroups:
+    """Return a dataset in which every group is known, by the given method.
+
+    If all groups are known already, this returns the dataset unchanged, at no cost.
 
     Raises
     ------
-    ConfigError, DataError
-        If the method or an option is unknown, or the method refuses.
+    ConfigError
+        If the method or an option is unknown.
+    DataError
+        If the method refuses the data.
     """
-    resolved = bind_options(
+    bound = bind_options(
         resolve(method.name, METHODS, where="distill.unknown", custom=True),
         method.options,
         where=f"distill.unknown {method.name!r}",
         arguments=2,
     )
     if dataset.known[dataset.group_indices].all():
-        return Resolved(dataset if dataset.known.all() else dataset.of_known_groups())
-    return resolved(dataset, Learner(network, generator, device))
+        return ResolvedGroups(dataset if dataset.known.all() else dataset.of_known_groups())
+    return bound(dataset, TrainingContext(network, generator, device))
 
 
-def _share_unknown(dataset: GroupedDataset) -> float:
+def _unknown_share(dataset: GroupedDataset) -> float:
     return float((~dataset.known[dataset.group_indices]).mean())
 
 
 def _positions(chosen: Array, count: int) -> Array:
-    """Return for each of `count` indices its position among the chosen, or -1."""
+    """Return for each of `count` indices its position in `chosen`, or -1."""
     positions = np.full(count, -1)
     positions[chosen] = np.arange(len(chosen))
     return positions
 
 
-def _possible(dataset: GroupedDataset, groups: Array) -> Array:
-    """Return which of the known groups each group may be, (all groups, G): those that agree with what is known."""
+def _possible_groups(dataset: GroupedDataset, groups: Array) -> Array:
+    """Return which known groups agree with the known attributes of each group: bool (all groups, G)."""
     possible = np.array(
         [
-            [all(v is None or v == own for v, own in zip(values, dataset.attributes[a], strict=True)) for a in groups]
+            [
+                all(v is None or v == known for v, known in zip(values, dataset.attributes[a], strict=True))
+                for a in groups
+            ]
             for values in dataset.attributes
         ]
     )
     for a in np.unique(dataset.group_indices):
         if not possible[a].any():
             raise DataError(
-                f"examples of group {dataset.groups[a]!r} fit none of the groups that are known in full; "
-                "label some that have this value, or leave these out"
+                f"the known attributes of group {dataset.groups[a]!r} match no group that is known in full; "
+                "label some examples with these attributes, or set params.yaml: distill.unknown to 'drop'"
             )
     return possible
 
 
 def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.Generator) -> Iterator[Array]:
-    """Yield a mask of the known examples to hide, `folds` times; each is hidden once, cells are dealt out evenly."""
+    """Yield a mask of the known examples to hide, `folds` times. Each is hidden once; cells are spread over folds."""
     rows = np.flatnonzero(known)
     shuffled = rows[torch.randperm(len(rows), generator=generator).numpy()]
     cells = dataset.labels[shuffled] * len(dataset.groups) + dataset.group_indices[shuffled]
-    dealt = shuffled[np.argsort(cells, kind="stable")]
+    by_cell = shuffled[np.argsort(cells, kind="stable")]
     for fold in range(folds):
         hidden = np.zeros(len(dataset), dtype=bool)
-        hidden[dealt[fold::folds]] = True
+        hidden[by_cell[fold::folds]] = True
         if hidden.any():
             yield hidden
 
 
-def _taught(
-    read: Rows,
+def _train_classifier(
+    read: ReadImages,
     dataset: GroupedDataset,
     truth: Array,
-    seen: Array,
-    learner: Learner,
+    labelled: Array,
+    context: TrainingContext,
     groups: int,
     steps: int,
     learning_rate: float,
     batch_size: int,
 ) -> Network:
-    """Train a new network to tell the groups of what is seen; every cell is drawn as often as any other."""
-    named = learner.network
-    network = build(named.name, named.options, dataset.shape, groups, learner.generator, custom=True)
-    network = network.to(learner.device)
+    """Train a new network to predict the groups of the labelled examples. All cells are drawn equally often."""
+    network = build(
+        context.network.name, context.network.options, dataset.shape, groups, context.generator, custom=True
+    )
+    network = network.to(context.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9)
-    rows = np.flatnonzero(seen)
+    rows = np.flatnonzero(labelled)
     cells = dataset.labels[rows] * groups + truth[rows]
     weights = torch.from_numpy(1 / np.bincount(cells)[cells])
     for _ in range(steps):
-        drawn = torch.multinomial(weights, batch_size, replacement=True, generator=learner.generator).numpy()
-        wanted = torch.from_numpy(truth[rows[drawn]]).to(learner.device)
-        loss = F.cross_entropy(network(read(torch.from_numpy(rows[drawn]))), wanted)
+        drawn = torch.multinomial(weights, batch_size, replacement=True, generator=context.generator).numpy()
+        targets = torch.from_numpy(truth[rows[drawn]]).to(context.device)
+        loss = F.cross_entropy(network(read(torch.from_numpy(rows[drawn]))), targets)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return network
 
 
 @torch.no_grad()
-def _shown(network: Network, read: Rows, count: int) -> tuple[Array, Array]:
-    """Return the features of all examples, (N, D), and the probabilities of groups, (N, G)."""
-    features, says = [], []
-    for rows in torch.arange(count).split(_ROWS):
+def _predict(network: Network, read: ReadImages, count: int) -> tuple[Array, Array]:
+    """Return the features of all examples, (N, D), and their group probabilities, (N, G)."""
+    features, probabilities = [], []
+    for rows in torch.split(torch.arange(count), _BATCH):
         embedded = network.embed(read(rows))
         features.append(embedded.cpu())
-        says.append(network.classifier(embedded).softmax(dim=1).cpu())
-    return torch.cat(features).numpy(), torch.cat(says).double().numpy()
+        probabilities.append(network.classifier(embedded).softmax(dim=1).cpu())
+    return torch.cat(features).numpy(), torch.cat(probabilities).double().numpy()
 
 
-def _spread(start_NG: Array, features_ND: Array, dataset: GroupedDataset, neighbours: int, spread: float) -> Array:
-    """Return (1 − α)(I − αS)⁻¹ Y of every class, (N, G), by iteration to seven digits."""
+def _propagate(start_NG: Array, features_ND: Array, dataset: GroupedDataset, neighbours: int, spread: float) -> Array:
+    """Return (1 − α)(I − αS)⁻¹ Y for every class, (N, G), by iteration to seven digits."""
     import scipy.sparse as sp
     from sklearn.neighbors import kneighbors_graph
 
@@ -303,16 +323,16 @@ def _spread(start_NG: Array, features_ND: Array, dataset: GroupedDataset, neighb
         rows = np.flatnonzero(dataset.labels == label)
         if len(rows) < 2:
             continue
-        joined = kneighbors_graph(features_ND[rows], min(neighbours, len(rows) - 1))
-        joined = joined.maximum(joined.T)
-        scale = sp.diags(1 / np.sqrt(np.asarray(joined.sum(axis=1)).ravel()))
-        walk = scale @ joined @ scale
-        start = now = start_NG[rows]
+        graph = kneighbors_graph(features_ND[rows], min(neighbours, len(rows) - 1))
+        graph = graph.maximum(graph.T)
+        scale = sp.diags(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+        transition = scale @ graph @ scale
+        start = current = start_NG[rows]
         while True:
-            onward = spread * (walk @ now) + (1 - spread) * start
-            rests = np.abs(onward - now).max() < 1e-7
-            now = onward
-            if rests:
+            updated = spread * (transition @ current) + (1 - spread) * start
+            converged = np.abs(updated - current).max() < 1e-7
+            current = updated
+            if converged:
                 break
-        result[rows] = now
+        result[rows] = current
     return result

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
-from fair_distill.distillation.synthetic import dealt
+from fair_distill.distillation.synthetic import examples_per_group
 
 # Returns the rows to choose, for a cell's points (n, D), the number of rows and the row to start with.
 Pick = Callable[[Array, int, int], Array]
@@ -75,7 +75,7 @@ def within_cells(
     """
     chosen = []
     for label, name in enumerate(dataset.classes):
-        for group, count in enumerate(dealt(dataset.counts[label], per_class, name)):
+        for group, count in enumerate(examples_per_group(dataset.counts[label], per_class, name)):
             if count:
                 rows = _spread(dataset.rows(Cell(label, group)), max(_MOST_EMBEDDED, count))
                 points = embed(dataset.images[rows])

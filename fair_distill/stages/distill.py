@@ -104,7 +104,7 @@ def distill_candidate(
     write_bytes(workspace.grid(name), picture)
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
     write_version(workspace.set(name), manifest, files)
-    checkpoint.done()
+    checkpoint.delete_all()
     return manifest
 
 

@@ -102,10 +102,10 @@ def estimate_run(
     ConfigError
         If the matcher uses experts, which would have to be trained first.
     """
-    from fair_distill.distillation.matchers import experts_of
+    from fair_distill.distillation.matchers import expert_settings
 
     matcher = config.distill.matcher
-    if experts_of(matcher.name, matcher.options) is not None:
+    if expert_settings(matcher.name, matcher.options) is not None:
         raise ConfigError(
             f"params.yaml: distill.matcher is {matcher.name!r}; `estimate` cannot measure a matcher with experts yet"
         )

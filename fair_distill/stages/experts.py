@@ -46,9 +46,9 @@ def train_candidate_experts(
     Interrupted
         If `stopping` returned True.
     """
-    from fair_distill.distillation.alignment import alignment_for
     from fair_distill.distillation.checkpoint import Interrupted
     from fair_distill.distillation.experts import train_experts
+    from fair_distill.distillation.method import build_method
     from fair_distill.distillation.sampling import Normalisation
     from fair_distill.storage.schemes import open_store
 
@@ -84,7 +84,7 @@ def train_candidate_experts(
         train,
         settings,
         config.distill.network,
-        alignment_for(train, config.distill, candidate, device=torch_dev),
+        build_method(train, config.distill, candidate, device=torch_dev).alignment,
         folder=folder,
         normalise=Normalisation(recipe.mean, recipe.std),
         generator=lambda expert: torch_generator(config.seed, f"experts.{expert}"),
@@ -124,9 +124,9 @@ def expert_folder(
 
 
 def _expert_settings(config: Config) -> "Experts | None":
-    from fair_distill.distillation.matchers import experts_of
+    from fair_distill.distillation.matchers import expert_settings
 
-    return experts_of(config.distill.matcher.name, config.distill.matcher.options)
+    return expert_settings(config.distill.matcher.name, config.distill.matcher.options)
 
 
 def _expert_key(config: Config, name: str, settings: "Experts", *, source: str) -> str:

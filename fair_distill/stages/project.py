@@ -1,6 +1,6 @@
 """Stage `project`: project all sets and the groups of their classes onto planes, for the report."""
 
-from dataclasses import astuple, fields
+from dataclasses import astuple
 
 from fair_distill.config import Config
 from fair_distill.distilled_set import DistilledSet
@@ -17,7 +17,7 @@ def project_sets(workspace: Workspace, config: Config) -> int:
 
     The embedding is the first of the untrained networks that residuals are measured with. No verdict uses the result.
     """
-    from fair_distill.audit.projection import Point, project
+    from fair_distill.audit.projection import COLUMNS, project
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.networks import build
     from fair_distill.distillation.sampling import normalisation
@@ -51,5 +51,5 @@ def project_sets(workspace: Workspace, config: Config) -> int:
     )
     rows = [astuple(point) for point in points]
 
-    write_bytes(workspace.projection, to_csv([field.name for field in fields(Point)], rows))
+    write_bytes(workspace.projection, to_csv(list(COLUMNS), rows))
     return len(rows)

@@ -11,7 +11,7 @@ from fair_distill.registry.manifest import FileEntry, Manifest
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
-    from fair_distill.distillation.unknown_groups import Resolved
+    from fair_distill.distillation.unknown_groups import ResolvedGroups
 
 
 # Sections of params.yaml in the manifest of every set, and further keys in the manifest of a candidate.
@@ -91,7 +91,7 @@ def make_card(
     )
 
 
-def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolved") -> dict[str, Any]:
+def group_label_record(distill: Distill, candidate: Candidate, resolved: "ResolvedGroups") -> dict[str, Any]:
     """Return how distillation handled group labels, for the card; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
@@ -101,14 +101,19 @@ def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolv
         shrunk = {
             "prior": distill.shrinkage.prior,
             "thin": [
-                {"class": classes[cell.label], "group": groups[cell.group], "examples": cell.examples, "own": cell.own}
+                {
+                    "class": classes[cell.label],
+                    "group": groups[cell.group],
+                    "examples": cell.examples,
+                    "own": cell.share,
+                }
                 for cell in thin_cells(resolved.dataset.counts, distill.shrinkage.prior)
             ],
         }
-    if resolved.unknown:
+    if resolved.unknown_share:
         unknown = {
             "method": distill.unknown.name,
-            "share": resolved.unknown,
+            "share": resolved.unknown_share,
             "accuracy": resolved.accuracy,
             "cells": [
                 {
@@ -116,8 +121,8 @@ def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolv
                     "group": groups[cell.group],
                     "known": cell.known,
                     "inferred": cell.inferred,
-                    "confidence": cell.right / cell.guessed if cell.guessed else None,
-                    "found": cell.right / cell.known if cell.known else None,
+                    "confidence": cell.correct / cell.predicted if cell.predicted else None,
+                    "found": cell.correct / cell.known if cell.known else None,
                 }
                 for cell in resolved.cells
             ],

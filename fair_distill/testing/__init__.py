@@ -1,12 +1,12 @@
-"""The checks that ours must pass, for what one adds: a matcher, an alignment, a barycenter, a network.
+"""Contract tests for custom components: matchers, alignments, barycenters and networks.
 
-Call them from a test. Each raises AssertionError with one line that says what does not hold. Inputs are drawn from the
-generator that is given, so a seed names a failure:
+Call a check from a test. Each check raises AssertionError with one line that names the violated rule. All inputs are
+drawn from the given generator, so a seed reproduces a failure:
 
-    def test_my_barycenter_keeps_the_contract():
+    def test_my_barycenter_satisfies_the_contract():
         check_barycenter(my_barycenter, torch.Generator().manual_seed(0))
 
-In these files: C classes, G groups, D dimensions, N images.
+The built-in components pass the same checks. In these modules: C classes, G groups, D dimensions, N images.
 """
 
 from fair_distill.testing.alignments import check_alignment

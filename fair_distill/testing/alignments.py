@@ -1,4 +1,4 @@
-"""What an alignment owes the loop, the matchers and the networks' lessons."""
+"""The contract of alignments with the loop, the matchers and the training of networks."""
 
 from collections.abc import Callable
 from typing import Any, get_args
@@ -6,37 +6,36 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from fair_distill.distillation.alignment import Alignment, CloudBarycentric, Statistic, Target
+from fair_distill.distillation.alignment import Alignment, CloudLoss, Statistic, Target
 from fair_distill.distillation.distance import distance
 from fair_distill.distillation.sampling import Allocation
-from fair_distill.errors import ConfigError
-from fair_distill.testing.assertions import close, global_generator_at_rest, holds, shape_of
+from fair_distill.testing.assertions import close, global_generator_unused, holds, shape_of
 
-# One cell is absent and one is thin, as in data that one would want to align.
+# One cell is absent and one is thin, as in typical imbalanced data.
 _COUNTS = torch.tensor([[40.0, 5.0, 3.0, 9.0], [4.0, 30.0, 0.0, 6.0], [7.0, 8.0, 9.0, 1.0]])
 
 
 def check_alignment(factory: Callable[..., Alignment], generator: torch.Generator, **options: Any) -> None:
-    """Check what is relied on of `factory(counts_CG, weights_CG, **options)`.
+    """Check the alignment that `factory(counts_CG, weights_CG, **options)` returns.
 
-    Its targets are constants, with the shapes of the statistics; they follow relabelled groups, do not mix classes, do
-    not look at absent cells, and stand where groups that agree stand. `mixtures`, if it has any, are those targets:
-    gradient matchers make one backward pass of them. `emphasis` shares out each class among its cells. Of an alignment
-    of clouds only what is not the barycenter's is checked; for that see `check_cloud_barycenter`.
+    Its targets are constants with the shapes of the statistics. They follow the groups if these are relabelled, do not
+    mix classes, ignore absent cells, and equal the cells if all groups are equal. If the alignment has `mixtures`, they
+    describe its targets, because gradient matchers compute them in one backward pass. `emphasis` distributes each class
+    over its cells. For an alignment of clouds, the loss has a finite gradient; check its barycenter with
+    `check_cloud_barycenter`.
     """
     present = _COUNTS > 0
     for shares in (torch.ones(4), 0.1 + torch.rand(4, generator=generator)):
         weights = present * shares
         weights = weights / weights.sum(dim=1, keepdim=True)
-        given = _COUNTS.clone(), weights.clone()
-        with global_generator_at_rest("the alignment"):
-            alignment = factory(*given, **options)
-            _check_shares(alignment, present)
-            if isinstance(alignment, CloudBarycentric):
-                _check_clouds(alignment, generator)
-            else:
-                _check_targets(alignment, present, generator)
-        unchanged = torch.equal(given[0], _COUNTS) and torch.equal(given[1], weights)
+        inputs = _COUNTS.clone(), weights.clone()
+        with global_generator_unused("the alignment"):
+            alignment = factory(*inputs, **options)
+            _check_emphasis(alignment, present)
+            _check_targets(alignment, present, generator)
+            if alignment.cloud_loss is not None:
+                _check_cloud_loss(alignment.cloud_loss, generator)
+        unchanged = torch.equal(inputs[0], _COUNTS) and torch.equal(inputs[1], weights)
         holds(unchanged, "the counts or weights were changed in place")
 
         order = [2, 0, 3, 1]
@@ -47,23 +46,26 @@ def check_alignment(factory: Callable[..., Alignment], generator: torch.Generato
             "the order of the groups matters to emphasis",
             tolerance=1e-6,
         )
-        if not isinstance(alignment, CloudBarycentric):
-            cells, at = _statistic(generator, 3, 4), _statistic(generator, 3)
-            moved = relabelled.targets(tuple(layer[:, order] for layer in cells))
-            _same(_loss(moved, at), _loss(alignment.targets(cells), at), "the order of the groups matters to targets")
+        cells, synthetic = _statistic(generator, 3, 4), _statistic(generator, 3)
+        targets = relabelled.targets(tuple(layer[:, order] for layer in cells))
+        _check_equal(
+            _loss(targets, synthetic),
+            _loss(alignment.targets(cells), synthetic),
+            "the order of the groups matters to targets",
+        )
 
 
-def _check_shares(alignment: Alignment, present: Tensor) -> None:
-    words = get_args(Allocation)
-    holds(alignment.allocation in words, f"allocation is one of {', '.join(words)}; got {alignment.allocation!r}")
+def _check_emphasis(alignment: Alignment, present: Tensor) -> None:
+    names = get_args(Allocation)
+    holds(alignment.allocation in names, f"allocation is {alignment.allocation!r}; choose one of {', '.join(names)}")
     emphasis = alignment.emphasis
-    holds(emphasis.shape == present.shape, f"emphasis is (C, G), {shape_of(present)} here; got {shape_of(emphasis)}")
-    holds(not emphasis.requires_grad, "emphasis records a gradient; it is a constant")
+    holds(emphasis.shape == present.shape, f"emphasis has shape {shape_of(emphasis)}; (C, G) is {shape_of(present)}")
+    holds(not emphasis.requires_grad, "emphasis records a gradient; make it a constant")
     holds(
         bool(emphasis.isfinite().all() and (emphasis >= 0).all()), "emphasis has a cell that is negative or not finite"
     )
     close(emphasis.sum(dim=1), torch.ones(len(present)), "the rows of emphasis do not sum to 1", tolerance=1e-5)
-    holds(bool((emphasis[~present] == 0).all()), "emphasis counts an absent cell")
+    holds(bool((emphasis[~present] == 0).all()), "emphasis gives an absent cell a weight above 0")
 
 
 def _check_targets(alignment: Alignment, present: Tensor, generator: torch.Generator) -> None:
@@ -73,42 +75,46 @@ def _check_targets(alignment: Alignment, present: Tensor, generator: torch.Gener
     _check_form(targets, cells)
     cells = tuple(layer.detach() for layer in cells)
     holds(all(map(torch.equal, cells, before)), "the cells were changed in place")
-    at = _statistic(generator, len(present))
-    loss = _loss(targets, at)
-    holds(torch.equal(_loss(alignment.targets(cells), at), loss), "the same cells gave two targets")
+    synthetic = _statistic(generator, len(present))
+    loss = _loss(targets, synthetic)
+    holds(torch.equal(_loss(alignment.targets(cells), synthetic), loss), "the same cells gave two targets")
 
-    alone = torch.zeros(())
+    class_by_class = torch.zeros(())
     for c in range(len(present)):
-        one = slice(c, c + 1)
-        own = alignment.targets(tuple(layer[one] for layer in cells), one)
-        holds(len(own) == len(targets), f"there are {len(targets)} targets of all classes and {len(own)} of one")
-        alone = alone + _loss(own, tuple(layer[one] for layer in at))
-    _same(alone, loss, "a class's targets depend on the other classes, or on where its row stands")
+        row = slice(c, c + 1)
+        class_targets = alignment.targets(tuple(layer[row] for layer in cells), row)
+        holds(
+            len(class_targets) == len(targets),
+            f"there are {len(targets)} targets for all classes but {len(class_targets)} for one class",
+        )
+        class_by_class = class_by_class + _loss(class_targets, tuple(layer[row] for layer in synthetic))
+    _check_equal(class_by_class, loss, "a class's targets depend on the other classes or on the position of its row")
 
-    elsewhere = tuple(torch.where(_spread(present, layer), layer, 1e4) for layer in cells)
-    _same(_loss(alignment.targets(elsewhere), at), loss, "what stands in an absent cell matters")
-    agreed = tuple(layer[:, :1].expand_as(layer) for layer in cells)
-    distances = _loss(alignment.targets(agreed), tuple(layer[:, 0] for layer in cells))
-    holds(float(distances) < 1e-2, f"groups that are all at one point have another target, {float(distances):.2g} away")
+    changed = tuple(torch.where(_expand(present, layer), layer, 1e4) for layer in cells)
+    _check_equal(_loss(alignment.targets(changed), synthetic), loss, "the values of an absent cell matter")
+    equal = tuple(layer[:, :1].expand_as(layer) for layer in cells)
+    distances = _loss(alignment.targets(equal), tuple(layer[:, 0] for layer in cells))
+    holds(
+        float(distances) < 1e-2,
+        f"the target of equal groups differs from them, by a distance of {float(distances):.2g}",
+    )
     if alignment.mixtures is not None:
         _check_mixtures(alignment, cells, targets, present)
 
 
 def _check_form(targets: list[Target], cells: Statistic) -> None:
-    holds(bool(targets), "there are no targets")
+    holds(bool(targets), "the alignment returns no targets")
     classes = len(cells[0])
     for target in targets:
         shapes = [shape_of(layer) for layer in target.statistic]
-        wanted = [str((classes, *layer.shape[2:])) for layer in cells]
-        holds(
-            shapes == wanted, f"a target has a layer (C, ...) for every one of the cells, {wanted} here; got {shapes}"
-        )
+        expected = [str((classes, *layer.shape[2:])) for layer in cells]
+        holds(shapes == expected, f"the layers of a target have shapes {shapes}; return {expected}, one per layer")
         weight = target.weight
-        holds(weight.shape == (classes,), f"a target's weight is (C,), ({classes},) here; got {shape_of(weight)}")
-        everything = (*target.statistic, weight)
-        holds(not any(x.requires_grad for x in everything), "targets are constants; this one records a gradient")
-        counted = [layer[weight > 0] for layer in target.statistic]
-        finite = all(bool(x.isfinite().all()) for x in (*counted, weight))
+        holds(weight.shape == (classes,), f"a target's weight has shape {shape_of(weight)}; (C,) is ({classes},)")
+        tensors = (*target.statistic, weight)
+        holds(not any(x.requires_grad for x in tensors), "a target records a gradient; targets must be constants")
+        used = [layer[weight > 0] for layer in target.statistic]
+        finite = all(bool(x.isfinite().all()) for x in (*used, weight))
         holds(finite and bool((weight >= 0).all()), "a target is not finite, or its weight is negative")
     total = torch.stack([target.weight for target in targets]).sum(dim=0)
     holds(bool((total > 0).all()), "a class has no target with a weight above 0")
@@ -116,53 +122,49 @@ def _check_form(targets: list[Target], cells: Statistic) -> None:
 
 def _check_mixtures(alignment: Alignment, cells: Statistic, targets: list[Target], present: Tensor) -> None:
     mixtures = alignment.mixtures or ()
-    holds(len(mixtures) == len(targets), f"there are {len(targets)} targets and {len(mixtures)} mixtures")
+    holds(len(mixtures) == len(targets), f"there are {len(targets)} targets but {len(mixtures)} mixtures")
     for mixture, target in zip(mixtures, targets, strict=True):
         holds(
             mixture.cells.shape == present.shape,
-            f"a mixture's cells are (C, G), {shape_of(present)} here; got {shape_of(mixture.cells)}",
+            f"a mixture's cells have shape {shape_of(mixture.cells)}; (C, G) is {shape_of(present)}",
         )
-        holds(bool((mixture.cells[~present] == 0).all()), "a mixture counts an absent cell")
-        close(mixture.weight, target.weight, "a mixture's weight is not its target's", tolerance=1e-5)
-        counts = mixture.weight > 0
-        rows = mixture.cells.sum(dim=1)[counts]
+        holds(bool((mixture.cells[~present] == 0).all()), "a mixture gives an absent cell a weight above 0")
+        close(mixture.weight, target.weight, "a mixture's weight differs from its target's", tolerance=1e-5)
+        used = mixture.weight > 0
+        rows = mixture.cells.sum(dim=1)[used]
         close(rows, torch.ones_like(rows), "the rows of a mixture do not sum to 1", tolerance=1e-5)
-        for layer, wanted in zip(cells, target.statistic, strict=True):
+        for layer, expected in zip(cells, target.statistic, strict=True):
             mixed = torch.einsum("cg,cg...->c...", mixture.cells, layer)
-            close(mixed[counts], wanted[counts], "a mixture of the cells is not the target", tolerance=1e-4)
+            close(mixed[used], expected[used], "a mixture of the cells is not the target", tolerance=1e-4)
 
 
-def _check_clouds(alignment: CloudBarycentric, generator: torch.Generator) -> None:
-    try:
-        alignment.targets(_statistic(generator, *_COUNTS.shape))
-    except ConfigError:
-        pass
-    else:
-        raise AssertionError("an alignment of clouds has no targets of means; raise ConfigError and say what to use")
+def _check_cloud_loss(cloud_loss: CloudLoss, generator: torch.Generator) -> None:
     for label, sizes in enumerate(((4, 3, 2, 5), (2, 6, 0, 3), (3, 3, 3, 1))):
         clouds = [torch.randn(n, 5, generator=generator) for n in sizes]
         synthetic = torch.randn(4, 5, generator=generator).requires_grad_()
-        loss = alignment.loss(label, clouds, synthetic)
-        holds(loss.shape == (), f"the loss is a scalar; got {shape_of(loss)}")
-        (slope,) = torch.autograd.grad(loss, synthetic)
+        loss = cloud_loss(label, clouds, synthetic)
+        holds(loss.shape == (), f"the loss of clouds has shape {shape_of(loss)}; return a scalar")
+        (gradient,) = torch.autograd.grad(loss, synthetic)
         holds(
-            bool(slope.isfinite().all() and (slope != 0).any()), "the loss has no finite slope in the synthetic cloud"
+            bool(gradient.isfinite().all() and (gradient != 0).any()),
+            "the loss of clouds has no finite gradient in the synthetic cloud",
         )
 
 
 def _statistic(generator: torch.Generator, *leading: int) -> Statistic:
-    """Two layers, of vectors and of matrices."""
+    """Return two random layers, one of vectors and one of matrices."""
     return tuple(torch.randn(*leading, *trailing, generator=generator) for trailing in ((5,), (3, 2)))
 
 
-def _loss(targets: list[Target], at: Statistic) -> Tensor:
-    """Distances of two kinds, so that targets with one weighted mean are still told apart."""
-    return torch.stack([distance(t, at, kind=kind, reduce="sum") for t in targets for kind in ("squared", "l1")]).sum()
+def _loss(targets: list[Target], synthetic: Statistic) -> Tensor:
+    """Return the sum of two kinds of distance, so that different targets with one weighted mean have different sums."""
+    distances = [distance(t, synthetic, kind=kind, reduce="sum") for t in targets for kind in ("squared", "l1")]
+    return torch.stack(distances).sum()
 
 
-def _same(got: Tensor, wanted: Tensor, fact: str) -> None:
-    close(got, wanted, fact, tolerance=1e-4 * (1 + float(wanted.abs())))
+def _check_equal(actual: Tensor, expected: Tensor, message: str) -> None:
+    close(actual, expected, message, tolerance=1e-4 * (1 + float(expected.abs())))
 
 
-def _spread(present: Tensor, layer: Tensor) -> Tensor:
+def _expand(present: Tensor, layer: Tensor) -> Tensor:
     return present.view(*present.shape, *(1 for _ in layer.shape[2:]))

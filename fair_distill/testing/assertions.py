@@ -1,4 +1,4 @@
-"""How a check says what does not hold."""
+"""Assertions for the contract checks: each failure is an AssertionError with one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,23 +8,27 @@ from torch import Tensor
 
 
 @contextmanager
-def global_generator_at_rest(what: str) -> Iterator[None]:
+def global_generator_unused(component: str) -> Iterator[None]:
+    """Check that the code in the context does not draw from torch's global generator."""
     before = torch.get_rng_state()
     yield
-    at_rest = torch.equal(torch.get_rng_state(), before)
-    holds(at_rest, f"{what} draws from torch's global generator; take one as an argument")
+    unused = torch.equal(torch.get_rng_state(), before)
+    holds(unused, f"{component} draws from torch's global generator; draw from a generator argument instead")
 
 
-def holds(condition: bool, otherwise: str) -> None:
+def holds(condition: bool, message: str) -> None:
+    """Raise AssertionError with the message unless the condition is true."""
     if not condition:
-        raise AssertionError(otherwise)
+        raise AssertionError(message)
 
 
-def close(got: Tensor, wanted: Tensor, fact: str, *, tolerance: float) -> None:
-    holds(got.shape == wanted.shape, f"{fact}: {shape_of(got)} for {shape_of(wanted)}")
-    difference = float((got - wanted).detach().abs().max())
-    holds(difference <= tolerance, f"{fact}: off by {difference:.2g}")
+def close(actual: Tensor, expected: Tensor, message: str, *, tolerance: float) -> None:
+    """Raise AssertionError unless both tensors have one shape and no element differs by more than the tolerance."""
+    holds(actual.shape == expected.shape, f"{message}: shape {shape_of(actual)} instead of {shape_of(expected)}")
+    difference = float((actual - expected).detach().abs().max())
+    holds(difference <= tolerance, f"{message}: differs by {difference:.2g}")
 
 
 def shape_of(tensor: Tensor) -> str:
+    """Return the shape of a tensor, or the type of another object."""
     return str(tuple(tensor.shape)) if isinstance(tensor, Tensor) else type(tensor).__name__

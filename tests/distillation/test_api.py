@@ -43,7 +43,9 @@ def test_every_preset_goes_with_every_alignment(preset: str, alignment: str) -> 
         )
 
     if (preset, alignment) == ("mtt", "per_group"):
-        with pytest.raises(ConfigError, match="mtt has no reading with `alignment: per_group`"):
+        with pytest.raises(
+            ConfigError, match=r"matcher 'mtt' does not support alignment 'per_group'. Use 'pooled' or 'barycentric'."
+        ):
             made()
         return
     result = made()

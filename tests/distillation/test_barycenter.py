@@ -132,7 +132,7 @@ def test_what_is_not_a_number_is_passed_on_and_fails_no_solver(barycenter: Baryc
 def test_a_weight_for_every_class_and_group_is_needed(
     barycenter: Barycenter, cells: Tensor, shape: tuple[int, ...]
 ) -> None:
-    with pytest.raises(ShapeError, match=r"one weight per class and group is needed: got \(.*\) for \(3, 4\)"):
+    with pytest.raises(ShapeError, match=r"weights have shape \(.*\); give one weight per class and group, \(3, 4\)"):
         barycenter(cells, torch.ones(shape))
 
 
@@ -472,17 +472,17 @@ def in_place(cells: Tensor, weights: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        (lambda cells, weights: mean(cells, weights)[:, :2], r"\(C, D\) is \(3, 5\) here; got \(3, 2\)"),
-        (lambda cells, weights: mean(cells, weights).double(), "the type of the cells is torch.float32"),
+        (lambda cells, weights: mean(cells, weights)[:, :2], r"has shape \(3, 2\); \(C, D\) is \(3, 5\) here"),
+        (lambda cells, weights: mean(cells, weights).double(), "the cells have type torch.float32"),
         (lambda cells, weights: (weights[..., None] * cells).sum(dim=1), "records a gradient"),
         (lambda cells, weights: mean(cells, weights) / 0, "is not finite"),
         (lambda cells, weights: mean(cells, weights) + torch.rand(1), "global generator"),
         (in_place, "two barycenters|changed in place"),
         (lambda cells, weights: cells[:, 0].detach(), "the order of the groups matters"),
         (lambda cells, weights: mean(cells - cells.mean(dim=0), weights), "depends on the other classes"),
-        (lambda cells, weights: cells.detach().mean(dim=1), "twice at half its weight"),
-        (lambda cells, weights: cells.detach().amax(dim=1), "in an absent cell"),
-        (lambda cells, weights: mean(cells, weights) * 2, "one group alone"),
+        (lambda cells, weights: cells.detach().mean(dim=1), "two copies of a group at half the weight"),
+        (lambda cells, weights: cells.detach().amax(dim=1), "the values of an absent cell"),
+        (lambda cells, weights: mean(cells, weights) * 2, "of a single group is not that group"),
     ],
 )
 def test_a_barycenter_that_breaks_the_contract_is_told_what_it_breaks(broken: Barycenter, says: str) -> None:

@@ -76,7 +76,7 @@ def test_a_run_that_is_asked_to_stop_is_taken_up_anywhere(where: str) -> None:
     whole = ran(**METHODS["a pool, momentum"])
     asked = iter([False, False, True])
 
-    with pytest.raises(Interrupted, match="stopped after step 3; the same command goes on from there"):
+    with pytest.raises(Interrupted, match="stopped after step 3; run the same command to continue"):
         ran(
             **METHODS["a pool, momentum"],
             checkpoints=CheckpointFolder(where, KEY, every=50, stopping=lambda: next(asked)),
@@ -99,7 +99,7 @@ def test_no_more_than_two_are_kept_and_none_when_it_is_done(where: str) -> None:
     ran(checkpoints=folder)
 
     assert [key.partition("-")[0] for key in objects.list(f"{KEY}/")] == [f"{KEY}/000000009", f"{KEY}/000000010"]
-    folder.done()
+    folder.delete_all()
     assert objects.list(f"{KEY}/") == []
 
 
@@ -109,7 +109,7 @@ def test_what_a_crash_left_goes_with_the_rest(tmp_path: Path) -> None:
     (tmp_path / KEY / ".000000011-abc.safetensors.x.part").write_bytes(b"half of one")
 
     assert folder.latest() is not None
-    folder.done()
+    folder.delete_all()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_refused(where: str, damage: str) -> None:
     whole = objects.read(newest)
     objects.put(newest, whole[:-5] if damage == "shorter" else whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
 
-    with pytest.raises(IntegrityError, match=r"is damaged, or not a checkpoint; remove it to go on from the one befor"):
+    with pytest.raises(IntegrityError, match=r"is damaged or is not a checkpoint; remove it to continue"):
         folder.latest()
     objects.remove(newest)
     before = folder.latest()

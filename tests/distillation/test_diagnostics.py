@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_workspace import candidate, grouped
 from torch import Tensor, nn
 
-from fair_distill.audit.residuals import Geometry, diagnose, geometry
+from fair_distill.audit.residuals import TargetGeometry, measure_geometry, measure_residuals
 from fair_distill.card import Residuals
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.alignment import build_alignment
@@ -34,9 +34,9 @@ def shares(groups: int) -> Any:
     return counted.map(lambda counts: torch.tensor(counts, dtype=torch.float64) / sum(counts))
 
 
-def measured(barycenter: Any, means: Any, of: Tensor, weights: Tensor) -> Geometry:
+def measured(barycenter: Any, means: Any, of: Tensor, weights: Tensor) -> TargetGeometry:
     cells = torch.tensor(means, dtype=torch.float64)
-    return geometry(cells, of, weights, barycenter(cells[None], weights[None])[0])
+    return measure_geometry(cells, of, weights, barycenter(cells[None], weights[None])[0])
 
 
 @settings(max_examples=50)
@@ -133,7 +133,7 @@ def looked_at(dataset: GroupedDataset, images: Any, labels: Any, aligned: Any = 
         "networks": [Pixels()],
         "rows_per_cell": 10**6,
     } | more
-    return diagnose(
+    return measure_residuals(
         dataset,
         np.asarray(images, dtype=np.float32),
         np.asarray(labels),
@@ -197,7 +197,7 @@ def test_absent_cells_are_undefined_and_not_zero() -> None:
     root = 12**0.5
     assert found.residual == (pytest.approx(0.5 * root, rel=1e-5), 0, None)  # of the groups that are there
     assert found.worst is None
-    for field in fields(Geometry):
+    for field in fields(TargetGeometry):
         assert getattr(found, field.name)[1] is None
         assert getattr(found, field.name)[0] is not None
     assert found.undefined["class0"] == "train has no examples of group2, which no number here looks at"

@@ -5,7 +5,7 @@ import torch
 from test_loop import SETTINGS, ran
 
 from fair_distill.config import Distill
-from fair_distill.distillation.divergence import Diverged, stay_sane
+from fair_distill.distillation.divergence import Diverged, check_divergence
 from fair_distill.distillation.networks import Network, build
 
 NAN, INF = float("nan"), float("inf")
@@ -20,7 +20,7 @@ def network() -> Network:
 
 
 def check(loss: float, images: torch.Tensor, network: Network) -> None:
-    stay_sane(loss, float(images.abs().amax()), network, step=3, settings=Distill.model_validate(SETTINGS))
+    check_divergence(loss, float(images.abs().amax()), network, step=3, settings=Distill.model_validate(SETTINGS))
 
 
 def test_what_is_finite_goes_on(network: Network) -> None:

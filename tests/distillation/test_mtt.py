@@ -24,7 +24,7 @@ from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.experts import ExpertFolder, Experts, train_experts
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Step
-from fair_distill.distillation.matchers.mtt import named
+from fair_distill.distillation.matchers.mtt import split_weights
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.distillation.synthetic import Synthetic
@@ -65,7 +65,7 @@ def weights(seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def plainly(images: Tensor, start: Tensor, steps: int, rate: float) -> Tensor:
     """Plain gradient descent on all the images, the way one writes it with an optimiser."""
     network = build(NETWORK.name, NETWORK.options, EVEN.shape, 2, torch.Generator()).to(images.dtype)
-    network.load_state_dict(named(network, start))
+    network.load_state_dict(split_weights(network, start))
     optimiser = torch.optim.SGD(network.parameters(), lr=rate)
     labels = torch.arange(len(images)) // (len(images) // 2)
     for _ in range(steps):
@@ -176,7 +176,7 @@ def test_mosaics_are_seen_as_their_tiles() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"start_epochs": 4}, "ask for experts of 5 epochs; experts.epochs is 4"),
+        ({"start_epochs": 4}, "need experts of 5 epochs; experts.epochs is 4"),
         ({"experts": EXPERTS | {"momentum": 1.0}}, "momentum: input should be less than 1"),
         ({"experts": {"count": 3}}, "epochs: field required"),
         ({"step_size_learning_rate": -1.0}, "step_size_learning_rate is -1"),
@@ -225,7 +225,7 @@ def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, name: str, 
 
 
 def test_without_experts_it_is_refused() -> None:
-    with pytest.raises(ConfigError, match="which follows experts, and none were given"):
+    with pytest.raises(ConfigError, match="which follows experts, but there are no experts"):
         ran(EVEN, **SMALL)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.distance import cdist
 
-from fair_distill.audit.near_copies import METRICS, compare, nearness, pixels, shapes, spectra
+from fair_distill.audit.near_copies import METRICS, compare_distances, count_near_copies, pixels, shapes, spectra
 from fair_distill.card import Nearness
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.evaluation.references import subset
@@ -41,7 +41,7 @@ TRAIN, HOLDOUT, FRESH = blobs(300, seed=0), blobs(200, seed=1), blobs(400, seed=
 def found(images: Array, labels: Array, **more: Any) -> Nearness:
     settings: dict[str, Any] = {"formation": 1, "quantile": 0.05, "holdout_per_class": 1000, "device": CPU} | more
     train, holdout = settings.pop("train", TRAIN), settings.pop("holdout", HOLDOUT)
-    return nearness(images.astype(np.float32), labels, train, holdout, **settings)
+    return count_near_copies(images.astype(np.float32), labels, train, holdout, **settings)
 
 
 def real() -> tuple[Array, Array]:
@@ -116,7 +116,7 @@ def test_unseen_tiles_are_as_far_as_unseen_images() -> None:
 def test_distances_and_ranks_are_those_of_a_plain_search() -> None:
     images, labels = (FRESH.images[:30] / 255).astype(np.float32), FRESH.labels[:30]
 
-    of = compare(images, labels, TRAIN, HOLDOUT, formation=1, holdout_per_class=1000, device=CPU)
+    of = compare_distances(images, labels, TRAIN, HOLDOUT, formation=1, holdout_per_class=1000, device=CPU)
 
     def searched(queries: Array) -> Array:
         values = []

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fair_distill.distillation.networks import NETWORKS, ConvNet, Network, build, made
+from fair_distill.distillation.networks import NETWORKS, ConvNet, Network, build, build_from_factory
 from fair_distill.errors import ConfigError
 from fair_distill.testing import check_network
 
@@ -157,8 +157,8 @@ def test_weights_of_a_kind_that_is_not_drawn_are_refused() -> None:
     def with_batch_norm(shape: tuple[int, int, int], classes: int) -> Network:
         return Network([nn.Conv2d(shape[0], 4, 3), nn.BatchNorm2d(4)], nn.Linear(4 * 14 * 14, classes))
 
-    with pytest.raises(ConfigError, match=r"^params\.yaml: network has a BatchNorm2d; weights are drawn for Conv2d, "):
-        made(with_batch_norm, {}, SHAPE, 10, torch.Generator())
+    with pytest.raises(ConfigError, match=r"^params\.yaml: the network contains a BatchNorm2d; use only Conv2d, "):
+        build_from_factory(with_batch_norm, {}, SHAPE, 10, torch.Generator())
 
 
 # --- what each is
@@ -317,7 +317,7 @@ def test_every_option_is_needed_and_no_other_is_taken(name: str) -> None:
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 8), ("vgg11", 2), ("resnet18", 9)])
 def test_an_image_that_is_too_small_is_refused(name: str, side: int) -> None:
     assert small(name, shape=(1, side, side))(normal(2, 1, side, side)).isfinite().all()
-    with pytest.raises(ConfigError, match=rf"network '{name}' needs images of {side}×{side} pixels or more; these are"):
+    with pytest.raises(ConfigError, match=rf"network '{name}' needs images of at least {side}×{side} pixels"):
         small(name, shape=(1, 64, side - 1))
 
 
@@ -365,15 +365,15 @@ class Broken(Network):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("classes", r"logits are \(N, classes\) = \(2, 3\); got \(2, 2\)"),
-        ("batch", "the last of the layers is not what embed returns"),
-        ("none", "layers are .*; got none"),
-        ("maps", r"layers are \(N, features\) each; got \(2, 4, 1\)"),
-        ("other", "the last of the layers is not what embed returns"),
+        ("classes", r"logits have shape \(2, 2\); \(N, classes\) is \(2, 3\)"),
+        ("batch", "the last of the layers differs from the result of embed"),
+        ("none", "layers returns nothing"),
+        ("maps", r"layers returns \(2, 4, 1\); return \(N, features\)"),
+        ("other", "the last of the layers differs from the result of embed"),
         ("dropout", "the network draws from torch's global generator"),
         ("eval", "training and evaluation differ"),
-        ("constant", "the pixels|a weight has no part"),
-        ("unused", "a weight has no part in the logits"),
+        ("constant", "the pixels|the logits do not depend"),
+        ("unused", "the logits do not depend on one of the weights"),
     ],
 )
 def test_a_network_that_breaks_the_contract_is_told_what_it_breaks(how: str, says: str) -> None:

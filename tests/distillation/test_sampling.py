@@ -167,7 +167,7 @@ def test_a_batch_is_augmented_class_by_class() -> None:
 
 
 def test_a_class_without_examples_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="class 'class1' has no examples in train; add some, or drop the class"):
+    with pytest.raises(DataError, match="class 'class1' has no examples in train; add examples, or remove the class"):
         sampler(grouped([[3, 3], [0, 0]]), 4)
 
 

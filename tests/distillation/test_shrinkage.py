@@ -138,7 +138,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def aligned(name: str, barycenter: Any = None, *, prior: float = 10.0) -> Alignment:
     return build_alignment(
-        candidate(name, barycenter=barycenter), COUNTS, GROUPS, mapped=shrinkage(COUNTS, COLOURS, prior)
+        candidate(name, barycenter=barycenter), COUNTS, GROUPS, cell_map=shrinkage(COUNTS, COLOURS, prior)
     )
 
 
@@ -181,7 +181,7 @@ def test_any_other_barycenter_is_that_of_the_mapped_cells() -> None:
 def test_the_pooled_target_stays_and_clouds_refuse() -> None:
     assert isinstance(aligned("pooled"), Pooled)
     with pytest.raises(
-        ConfigError, match=r"distill\.shrinkage maps means of cells, and this barycenter compares whole"
+        ConfigError, match=r"distill\.shrinkage shrinks the means of cells, but this barycenter compares whole"
     ):
         aligned("barycentric", {"name": "bures", "dimension": 2, "shrinkage": 0.1, "covariance": "diagonal"})
 
@@ -210,7 +210,8 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
         return list(build_matcher(matcher, {}).pairs(step))
 
     shrink = torch.from_numpy(mapped).float()
-    for folded, cell_by_cell in zip(pairs(Shrunken(plain, shrink)), pairs(CellByCell(plain, shrink)), strict=True):
+    pairs_of_both = zip(pairs(Shrunken.of(plain, shrink)), pairs(CellByCell.of(plain, shrink)), strict=True)
+    for folded, cell_by_cell in pairs_of_both:
         assert len(folded.targets) == len(cell_by_cell.targets)
         for one, other in zip(folded.targets, cell_by_cell.targets, strict=True):
             for layer, same in zip(one.statistic, other.statistic, strict=True):
@@ -221,7 +222,7 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
 def test_thin_cells_are_those_that_lose_more_than_a_tenth() -> None:
     thin = thin_cells(np.array([[90, 91, 10], [0, 500, 30]]), prior=10)
 
-    assert [(cell.label, cell.group, cell.examples, cell.own) for cell in thin] == [
+    assert [(cell.label, cell.group, cell.examples, cell.share) for cell in thin] == [
         (0, 2, 10, 0.5),
         (1, 0, 0, 0.0),
         (1, 2, 30, 0.75),

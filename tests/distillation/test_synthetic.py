@@ -11,7 +11,14 @@ from small_workspace import grouped
 
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.distillation.sampling import Normalisation
-from fair_distill.distillation.synthetic import dealt, decode, encode, natural_rows, start, stratified_rows
+from fair_distill.distillation.synthetic import (
+    decode,
+    encode,
+    examples_per_group,
+    initial_images,
+    natural_rows,
+    stratified_rows,
+)
 from fair_distill.errors import ConfigError, DataError
 
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
@@ -44,12 +51,12 @@ def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int
     [([9, 9, 9], 6, [2, 2, 2]), ([9, 9, 9], 7, [3, 2, 2]), ([9, 1, 0], 6, [5, 1, 0]), ([3, 3, 3], 9, [3, 3, 3])],
 )
 def test_a_class_is_dealt_out_to_its_groups_in_turn(counts: list[int], per_class: int, taken: list[int]) -> None:
-    assert dealt(np.array(counts), per_class, "cat").tolist() == taken
+    assert examples_per_group(np.array(counts), per_class, "cat").tolist() == taken
 
 
 def test_more_than_there_are_is_refused() -> None:
     with pytest.raises(DataError, match="class 'cat' has 5 examples in train; ipc is 6"):
-        dealt(np.array([3, 2]), 6, "cat")
+        examples_per_group(np.array([3, 2]), 6, "cat")
 
 
 def test_a_natural_choice_takes_groups_as_they_come() -> None:
@@ -75,7 +82,7 @@ def test_a_class_smaller_than_ipc_is_refused_by_name(choose: Callable[..., Array
 def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None:
     dataset = grouped([[9, 3], [4, 8]])
 
-    images = start(kind, dataset, 4, PLAIN, generator(), formation=1)
+    images = initial_images(kind, dataset, 4, PLAIN, generator(), formation=1)
 
     pixels = {image.tobytes(): label for image, label in zip(dataset.images, dataset.labels, strict=True)}
     found = [pixels[(image * 255).round().byte().numpy().tobytes()] for image in images]
@@ -83,14 +90,14 @@ def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None
 
 
 def test_a_stratified_start_shows_every_group_alike() -> None:
-    images = start("group_stratified", grouped([[90, 9], [9, 90]]), 8, PLAIN, generator(), formation=1)
+    images = initial_images("group_stratified", grouped([[90, 9], [9, 90]]), 8, PLAIN, generator(), formation=1)
 
     bright_left = images[..., :4].mean(dim=(1, 2, 3)) > images[..., 4:].mean(dim=(1, 2, 3))
     assert [int(bright_left[:8].sum()), int(bright_left[8:].sum())] == [4, 4]
 
 
 def test_a_start_from_noise_is_standard_normal() -> None:
-    images = start("noise", grouped([[9, 3], [4, 8]]), 50, PLAIN, generator(), formation=1)
+    images = initial_images("noise", grouped([[9, 3], [4, 8]]), 50, PLAIN, generator(), formation=1)
 
     assert images.shape == (100, 3, 8, 8)
     assert abs(images.mean().item()) < 0.03
@@ -100,7 +107,7 @@ def test_a_start_from_noise_is_standard_normal() -> None:
 @pytest.mark.parametrize("kind", ["group_stratified", "natural", "noise"])
 def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
     once, again, other = (
-        start(kind, grouped([[9, 3], [4, 8]]), 4, PLAIN, generator(seed), formation=1) for seed in (1, 1, 2)
+        initial_images(kind, grouped([[9, 3], [4, 8]]), 4, PLAIN, generator(seed), formation=1) for seed in (1, 1, 2)
     )
 
     assert torch.equal(once, again)
@@ -108,8 +115,8 @@ def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
 
 
 def test_an_unknown_start_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"distill.start is 'real'; choose group_stratified, natural or noise"):
-        start("real", grouped([[9, 3]]), 1, PLAIN, generator(), formation=1)
+    with pytest.raises(ConfigError, match=r"distill.start is 'real'; choose one of group_stratified, natural, noise"):
+        initial_images("real", grouped([[9, 3]]), 1, PLAIN, generator(), formation=1)
 
 
 @pytest.mark.parametrize(("size", "factor"), [(8, 2), (9, 3), (16, 4), (8, 3), (7, 2)])

@@ -10,7 +10,7 @@ from small_workspace import grouped
 import fair_distill
 from fair_distill.config import Named
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset
-from fair_distill.distillation.unknown_groups import METHODS, Resolved, _spread, with_known_groups
+from fair_distill.distillation.unknown_groups import METHODS, ResolvedGroups, _propagate, resolve_unknown_groups
 from fair_distill.errors import ConfigError, DataError
 
 PROPAGATION: dict[str, Any] = {
@@ -42,8 +42,8 @@ def every(n: int, share: int) -> Array:
     return np.arange(n) % share == 0
 
 
-def resolved(dataset: GroupedDataset, seed: int = 0, **method: Any) -> Resolved:
-    return with_known_groups(
+def resolved(dataset: GroupedDataset, seed: int = 0, **method: Any) -> ResolvedGroups:
+    return resolve_unknown_groups(
         dataset,
         Named.model_validate(method),
         Named.model_validate({"name": "convnet", "width": 4, "depth": 1}),
@@ -61,7 +61,7 @@ def test_without_unknown_labels_nothing_changes_and_nothing_is_drawn(method: dic
     generator = torch.Generator().manual_seed(7)
     before = generator.get_state()
 
-    result = with_known_groups(
+    result = resolve_unknown_groups(
         TRUTH,
         Named.model_validate(method),
         Named(name="no such network"),
@@ -70,12 +70,12 @@ def test_without_unknown_labels_nothing_changes_and_nothing_is_drawn(method: dic
     )
 
     assert result.dataset is TRUTH
-    assert (result.unknown, result.cells, result.accuracy) == (0, (), None)
+    assert (result.unknown_share, result.cells, result.accuracy) == (0, (), None)
     assert torch.equal(generator.get_state(), before)
 
 
 def test_a_refusal_says_how_many_and_what_can_be_done() -> None:
-    with pytest.raises(DataError, match=r"94 of 141 examples in train have no known group; .* distill\.unknown"):
+    with pytest.raises(DataError, match=r"94 of 141 examples in train have no known group\. .* distill\.unknown"):
         resolved(FEW, name="refuse")
 
 
@@ -86,7 +86,7 @@ def test_dropped_examples_are_those_whose_group_is_not_known() -> None:
     assert result.dataset.pairs.tolist() == rows.tolist()
     assert np.array_equal(result.dataset.images, TRUTH.images[rows])
     assert np.array_equal(result.dataset.group_indices, TRUTH.group_indices[rows])
-    assert (result.dataset.groups, result.unknown) == (TRUTH.groups, pytest.approx(2 / 3))
+    assert (result.dataset.groups, result.unknown_share) == (TRUTH.groups, pytest.approx(2 / 3))
 
 
 def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
@@ -100,7 +100,7 @@ def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
     assert made.groups == TRUTH.groups
     assert [cell.known + cell.inferred for cell in result.cells] == [60, 6, 5, 70]
     assert result.accuracy == 1
-    assert all(cell.right == cell.guessed == cell.known for cell in result.cells)
+    assert all(cell.correct == cell.predicted == cell.known for cell in result.cells)
 
 
 def test_a_group_that_no_example_of_its_class_is_known_to_have_is_found_by_what_other_classes_know() -> None:
@@ -121,7 +121,7 @@ def test_where_groups_cannot_be_seen_the_confidence_says_so() -> None:
 
     assert result.accuracy is not None
     assert abs(result.accuracy - 0.5) < 0.1  # a network's softmax on what it was trained on would be sure
-    assert all(cell.right / cell.guessed < 0.65 for cell in result.cells)
+    assert all(cell.correct / cell.predicted < 0.65 for cell in result.cells)
 
 
 def test_the_generator_decides_everything() -> None:
@@ -167,7 +167,7 @@ def test_spreading_is_its_closed_form_and_what_scikit_learn_spreads() -> None:
     seeds = np.where(np.arange(40) < 8, np.arange(40) % 2, -1)
     start = np.eye(2)[seeds] * (seeds >= 0)[:, None]
 
-    spread = _spread(start, features, data, 4, alpha)
+    spread = _propagate(start, features, data, 4, alpha)
 
     joined = kneighbors_graph(features, 4).toarray()
     joined = np.maximum(joined, joined.T)
@@ -182,7 +182,7 @@ def test_what_cannot_be_inferred_is_refused() -> None:
     with pytest.raises(DataError, match="no example in train has a known group"):
         resolved(hidden(TRUTH, np.zeros(len(TRUTH), bool)), **PROPAGATION)
     strange = hidden(grouped([[10, 10]]), every(20, 2), attributes=(("f", "x"), ("m", "x"), ("d", None)))
-    with pytest.raises(DataError, match=r"examples of group '\?' fit none of the groups that are known in full"):
+    with pytest.raises(DataError, match=r"attributes of group '\?' match no group that is known in full"):
         resolved(strange, **PROPAGATION)
     with pytest.raises(ConfigError, match=r"distill\.unknown is 'guess'; choose one of " + ", ".join(METHODS)):
         resolved(FEW, name="guess")

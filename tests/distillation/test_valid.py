@@ -16,8 +16,8 @@ from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
+from fair_distill.distillation.row_projection import RowProjection
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
-from fair_distill.distillation.valid_rows import ValidRows
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.references import subset
 
@@ -25,7 +25,7 @@ DATA = dataset(80)
 SCHEMA = DATA.schema
 assert SCHEMA is not None
 NORM = normalisation(DATA)
-VALID = ValidRows(SCHEMA, NORM, temperature=0.5)
+VALID = RowProjection(SCHEMA, NORM, temperature=0.5)
 SMALL: dict[str, Any] = {
     "network": {"name": "mlp", "width": 16, "depth": 2},
     "ipc": 3,
@@ -125,12 +125,15 @@ def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"augment": ["crop"]}, r"distill\.augment is \['crop'\], which changes images; for rows say \[\]"),
-        ({"formation": 2}, r"distill\.formation is 2; rows cannot be cut up, so say 1"),
-        ({"rows": None}, r"distill\.rows: this key is needed for the rows of a table"),
+        (
+            {"augment": ["crop"]},
+            r"distill\.augment is \['crop'\], which applies to images",
+        ),
+        ({"formation": 2}, r"distill\.formation is 2, which applies to images"),
+        ({"rows": None}, r"distill\.rows is missing"),
         ({"rows": {"temperature": 0.0}}, r"rows\.temperature is 0.0; it must be greater than 0"),
-        ({"network": {"name": "convnet", "width": 4, "depth": 2}}, "depth is 2, which halves the image 2 times; 1×1"),
-        ({"network": {"name": "resnet18", "width": 0.1}}, r"needs images of 9×9 pixels or more; these are 1×1"),
+        ({"network": {"name": "convnet", "width": 4, "depth": 2}}, "depth is 2; images of 1×1"),
+        ({"network": {"name": "resnet18", "width": 0.1}}, r"needs images of at least 9×9 pixels; the images have 1×1"),
     ],
 )
 def test_what_only_images_can_do_is_refused(changes: dict[str, Any], says: str) -> None:
@@ -142,7 +145,7 @@ def test_images_take_no_settings_of_rows() -> None:
     settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": PRESETS["dm"]["optimiser"]}, name="t")
     images = grouped([[20, 5], [5, 20]])
 
-    with pytest.raises(ConfigError, match=r"distill\.rows is for the rows of a table; these are images"):
+    with pytest.raises(ConfigError, match=r"distill\.rows applies to rows of a table"):
         optimise(
             images,
             settings,
@@ -164,5 +167,5 @@ def test_a_reference_of_rows_is_of_real_rows(select: str) -> None:
 
 
 def test_rows_make_no_mosaics() -> None:
-    with pytest.raises(ConfigError, match=r"references: formation is 2; rows cannot be cut up"):
+    with pytest.raises(ConfigError, match=r"references: formation is 2, but rows of a table have no tiles"):
         subset("random", DATA, 4, 2, torch.Generator().manual_seed(0))

@@ -81,7 +81,7 @@ def test_an_attempt_is_reserved_before_predictions_are_there_and_stands_in_the_c
     for name in ("pooled", SET):
         place.predictions(name).rename(workspace / f"{name}.parquet")
 
-    assert "pooled: attempt 1 at this split" in run(workspace, "gate", "reserve", "pooled").out
+    assert "pooled: attempt 1 at this gate split" in run(workspace, "gate", "reserve", "pooled").out
     said = run(workspace, "gate", "reserve").out
     assert f"{SET}: attempt 2 at this gate split, written to context.json" in said
     assert f"risk of {alpha_at(0.05, 2):.4f}" in said

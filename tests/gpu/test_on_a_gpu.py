@@ -94,7 +94,7 @@ def test_the_gradient_through_an_augmentation_is_that_of_the_cpu(cuda: torch.dev
     def slope(device: torch.device) -> torch.Tensor:
         at = pixels.to(device).requires_grad_()
         which = torch.arange(3, device=device).repeat_interleave(2)
-        (augment(at, drawn, which, runs_of=2) * push.to(device)).sum().backward()
+        (augment(at, drawn, which, run_length=2) * push.to(device)).sum().backward()
         assert at.grad is not None
         return at.grad.cpu()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_workspace import grouped, run
 
-from fair_distill.audit.projection import Point, plane, project
+from fair_distill.audit.projection import ProjectedPoint, class_plane, project
 from fair_distill.distillation.networks import build
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.workspace import Workspace
@@ -18,7 +18,7 @@ def test_two_groups_lie_along_the_first_direction_and_the_first_of_them_to_the_l
     means = torch.tensor([[3.0, 1.0, 0.0], [-1.0, 1.0, 0.0]], dtype=torch.float64)
     images = torch.tensor([[0.0, 0.0, 5.0], [0.0, 0.0, -5.0], [9.0, 0.1, 0.0]], dtype=torch.float64)
 
-    origin, directions = plane(means, images)
+    origin, directions = class_plane(means, images)
 
     torch.testing.assert_close(origin, torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close((means - origin) @ directions.T, torch.tensor([[-2.0, 0], [2.0, 0]]).double())
@@ -29,7 +29,7 @@ def test_two_groups_lie_along_the_first_direction_and_the_first_of_them_to_the_l
 
 def test_three_groups_in_a_plane_keep_their_distances() -> None:
     means = torch.tensor([[0.0, 0, 0, 1], [4, 0, 0, 1], [1, 3, 0, 1]], dtype=torch.float64)
-    origin, directions = plane(means, torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double())
+    origin, directions = class_plane(means, torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).double())
 
     torch.testing.assert_close(
         torch.cdist((means - origin) @ directions.T, (means - origin) @ directions.T), torch.cdist(means, means)
@@ -38,13 +38,13 @@ def test_three_groups_in_a_plane_keep_their_distances() -> None:
 
 def test_a_class_of_one_group_that_does_not_vary_is_a_point() -> None:
     means = torch.ones(1, 3, dtype=torch.float64)
-    origin, directions = plane(means, means.repeat(4, 1))
+    origin, directions = class_plane(means, means.repeat(4, 1))
 
     assert not directions.any()
     assert ((means - origin) @ directions.T).tolist() == [[0.0, 0.0]]
 
 
-def points_of(images: np.ndarray, labels: np.ndarray) -> list[Point]:  # type: ignore[type-arg]
+def points_of(images: np.ndarray, labels: np.ndarray) -> list[ProjectedPoint]:  # type: ignore[type-arg]
     train = grouped([[30, 4], [6, 25]])
     network = build("convnet", {"width": 8, "depth": 2}, train.shape, 2, torch.Generator().manual_seed(1))
     return list(
@@ -57,8 +57,8 @@ def test_a_set_that_is_one_group_lies_where_that_group_lies() -> None:
     own = (train.labels == 0) & (train.group_indices == 0)
     found = points_of((train.images[own] / 255).astype(np.float32), train.labels[own])
 
-    mean = next(p for p in found if (p.what, p.label, p.group) == ("mean", "class0", "group0"))
-    centre = next(p for p in found if p.what == "centre")
+    mean = next(p for p in found if (p.kind, p.label, p.group) == ("mean", "class0", "group0"))
+    centre = next(p for p in found if p.kind == "centre")
     assert (centre.x, centre.y) == pytest.approx((mean.x, mean.y), abs=1e-5)
     assert {p.label for p in found if p.set == "s"} == {"class0"}  # nothing is said of a class it has no images of
 

@@ -1,4 +1,4 @@
-"""Every alignment keeps the contract, and the contract can fail."""
+"""All built-in alignments satisfy the contract, and the contract detects violations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,11 +26,11 @@ from fair_distill.testing import check_alignment
 
 
 @pytest.mark.parametrize("name", every_alignment())
-def test_every_alignment_keeps_the_contract(name: str) -> None:
+def test_every_alignment_satisfies_the_contract(name: str) -> None:
     check_alignment(every_alignment()[name], torch.Generator().manual_seed(0))
 
 
-def test_options_are_handed_on() -> None:
+def test_options_are_passed_to_the_factory() -> None:
     check_alignment(barycentric, torch.Generator().manual_seed(1), barycenter=Named(name="huber", delta=0.5))
 
 
@@ -94,25 +94,34 @@ def unweighted(cells: Tensor, weights: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("broken", "message"),
     [
         (
             lambda counts, weights: Pooled(weights, allocation="fair"),
-            "allocation is one of equal, proportional; got 'fair'",
+            "allocation is 'fair'; choose one of equal, proportional",
         ),  # type: ignore[arg-type]
-        (lambda counts, weights: Pooled(weights[0]), r"emphasis is \(C, G\), \(3, 4\) here; got \(4,\)"),
+        (lambda counts, weights: Pooled(weights[0]), r"emphasis has shape \(4,\); \(C, G\) is \(3, 4\)"),
         (lambda counts, weights: Pooled(2 * weights), "rows of emphasis do not sum to 1"),
         (lambda counts, weights: Pooled(-weights), "negative or not finite"),
-        (lambda counts, weights: Pooled(torch.full_like(weights, 0.25)), "emphasis counts an absent cell"),
+        (
+            lambda counts, weights: Pooled(torch.full_like(weights, 0.25)),
+            "emphasis gives an absent cell",
+        ),
         (lambda counts, weights: Pooled(weights.requires_grad_()), "emphasis records a gradient"),
         (lambda counts, weights: Pooled(weights.div_(1.25) * 1.25), "changed in place"),
         (
             lambda counts, weights: Pooled(torch.tensor([0.7, 0.1, 0.0, 0.2]).expand(3, -1)),
             "the order of the groups matters",
         ),
-        (lambda counts, weights: Changed(weights, change=lambda targets, cells: []), "no targets"),
-        (changed(lambda wanted, cells: wanted[:1]), "a layer .* for every one of the cells"),
-        (changed(lambda wanted, cells: [layer[:, :1] for layer in wanted]), r"\['\(3, 5\)', .*; got \['\(3, 1\)'"),
+        (lambda counts, weights: Changed(weights, change=lambda targets, cells: []), "returns no targets"),
+        (
+            changed(lambda wanted, cells: wanted[:1]),
+            "one per layer",
+        ),
+        (
+            changed(lambda wanted, cells: [layer[:, :1] for layer in wanted]),
+            r"have shapes \['\(3, 1\)', .*; return \['\(3, 5\)'",
+        ),
         (changed(lambda wanted, cells: [layer.sum(dim=1) for layer in cells]), "records a gradient"),
         (changed(lambda wanted, cells: [layer / 0 for layer in wanted]), "is not finite"),
         (changed(noisy), "global generator|two targets"),
@@ -123,11 +132,11 @@ def unweighted(cells: Tensor, weights: Tensor) -> Tensor:
             ),
             "other classes",
         ),
-        (changed(lambda wanted, cells: [layer + 1 for layer in wanted]), "at one point have another target"),
+        (changed(lambda wanted, cells: [layer + 1 for layer in wanted]), "the target of equal groups differs"),
         (lambda counts, weights: Weightless(weights), "no target with a weight above 0"),
-        (lambda counts, weights: AnywhereInTheTable(weights), "or on where its row stands"),
-        (lambda counts, weights: OtherMixtures(weights), "a mixture's weight is not its target's"),
-        (lambda counts, weights: Barycentric(unweighted, weights, linear=False), "stands in an absent cell matters"),
+        (lambda counts, weights: AnywhereInTheTable(weights), "or on the position of its row"),
+        (lambda counts, weights: OtherMixtures(weights), "a mixture's weight differs from its target's"),
+        (lambda counts, weights: Barycentric(unweighted, weights, linear=False), "the values of an absent cell matter"),
         (
             lambda counts, weights: Barycentric(
                 lambda c, w: mean(c, w.square() / w.square().sum(1, True)), weights, linear=True
@@ -136,13 +145,14 @@ def unweighted(cells: Tensor, weights: Tensor) -> Tensor:
         ),
         (
             lambda counts, weights: CloudBarycentric(lambda clouds, w, s: s.square().sum() * 0, weights),
-            "no finite slope",
+            "no finite gradient",
         ),
-        (lambda counts, weights: CloudBarycentric(lambda clouds, w, s: s.square(), weights), "the loss is a scalar"),
+        (
+            lambda counts, weights: CloudBarycentric(lambda clouds, w, s: s.square(), weights),
+            "return a scalar",
+        ),
     ],
 )
-def test_an_alignment_that_breaks_the_contract_is_told_what_it_breaks(
-    broken: Callable[[Tensor, Tensor], Alignment], says: str
-) -> None:
-    with pytest.raises(AssertionError, match=says), torch.random.fork_rng():
+def test_a_violation_is_named(broken: Callable[[Tensor, Tensor], Alignment], message: str) -> None:
+    with pytest.raises(AssertionError, match=message), torch.random.fork_rng():
         check_alignment(broken, torch.Generator().manual_seed(0))

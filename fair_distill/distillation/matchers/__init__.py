@@ -1,6 +1,6 @@
-"""Matchers: which statistic of the data a synthetic set is to reproduce. One method a file."""
+"""Matchers: which statistic of the real data the synthetic set must reproduce. One module per method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fair_distill.distillation.experts import Experts
@@ -9,9 +9,9 @@ from fair_distill.distillation.matchers.cafe import CAFE
 from fair_distill.distillation.matchers.dc import DC, IDC
 from fair_distill.distillation.matchers.dm import DM
 from fair_distill.distillation.matchers.mtt import MTT
-from fair_distill.plugins import bind_options, resolve
+from fair_distill.plugins import bind_options, require_type, resolve
 
-# The one place a method is added: write its file, add its line.
+# To add a matcher, write its module and add its line here.
 MATCHERS: dict[str, Callable[..., Matcher]] = {
     "dm": DM,
     "dc": DC,
@@ -21,13 +21,15 @@ MATCHERS: dict[str, Callable[..., Matcher]] = {
 }
 
 
-def experts_of(name: str, options: dict[str, Any]) -> Experts | None:
-    """Return how the experts of a matcher are to be trained, or None for one that follows none."""
-    experts: Experts | None = getattr(build_matcher(name, options), "experts", None)
-    return experts
+def build_matcher(name: str, options: Mapping[str, Any]) -> Matcher:
+    """Return a matcher of MATCHERS, or a custom one. Raises ConfigError if the name or an option is invalid."""
+    where = f"distill.matcher {name!r}"
+    factory = bind_options(
+        resolve(name, MATCHERS, where="distill.matcher", custom=True), options, where=where, arguments=0
+    )
+    return require_type(factory(), Matcher, where=where)  # type: ignore[type-abstract]
 
 
-def build_matcher(name: str, options: dict[str, Any]) -> Matcher:
-    """Return a matcher of MATCHERS, or one's own. Raises ConfigError for an unknown name or option."""
-    kind = resolve(name, MATCHERS, where="distill.matcher", custom=True)
-    return bind_options(kind, options, where=f"distill.matcher {name!r}", arguments=0)()
+def expert_settings(name: str, options: Mapping[str, Any]) -> Experts | None:
+    """Return how to train the experts that a matcher follows, or None if it follows none."""
+    return build_matcher(name, options).follows

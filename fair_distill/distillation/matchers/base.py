@@ -1,16 +1,19 @@
-"""What the loop asks of a method. C classes, G groups; a statistic is a tuple of tensors, one per matched layer."""
+"""The interface between the loop and a matcher.
 
+C classes, G groups. A statistic is a tuple of tensors, one per matched layer.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fair_distill.distillation.alignment import Alignment, Statistic, Target
+from fair_distill.distillation.alignment import Alignment, Provision, Statistic, Target
 from fair_distill.distillation.embedding import Embedding
-from fair_distill.distillation.experts import Trajectories
+from fair_distill.distillation.experts import Experts, Trajectories
 from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Batch
 from fair_distill.distillation.synthetic import Synthetic
@@ -18,17 +21,18 @@ from fair_distill.distillation.synthetic import Synthetic
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a matcher may look at in one step of the loop.
+    """The inputs of a matcher at one step of the loop.
 
     Attributes
     ----------
-    network : whose turn it is
-    draw : draws this step's real batch, augmented
-    synthetic : the synthetic set, to be seen with the same augmentation
-    generator : the matcher's own, for draws that are not batches
-    embedding : how real images are embedded where no gradient is wanted
-    learned : what the matcher learns beside the pixels, as it is now; see `Learned`
-    trajectories : where experts went, or None where none were trained
+    network : the network of this step
+    draw : draws the augmented real batch of this step
+    synthetic : the synthetic set, with the same augmentation
+    alignment : the targets of each class
+    generator : for draws of the matcher other than batches
+    embedding : embeds real images without a gradient
+    learned : the current values of the scalars that the matcher learns; see `Learned`
+    trajectories : the weights of the experts, or None if none were trained
     """
 
     network: Network
@@ -42,17 +46,19 @@ class Step:
 
     @cached_property
     def real(self) -> Batch:
-        """The real batch. Drawn when first asked for: a matcher that needs none pays for none."""
+        """The real batch. It is drawn at first access, so a matcher that does not use it does not pay for it."""
         return self.draw()
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What is compared, for some classes: where to go, and where the synthetic set is.
+    """The targets of some classes and the synthetic statistic to compare with them.
 
     Attributes
     ----------
-    extra : a loss of the method's own that is added, (), or None
+    targets : constant tensors
+    synthetic : the statistic of the synthetic set, with gradient
+    extra : an additional scalar loss of the method, or None
     """
 
     targets: list[Target]
@@ -62,22 +68,38 @@ class Pair:
 
 @dataclass(frozen=True)
 class Learned:
-    """A number that a method learns beside the pixels: where it starts, and how fast it moves."""
+    """A scalar that a matcher learns in addition to the pixels: its initial value and its learning rate."""
 
     start: float
     learning_rate: float
 
 
-def learned_by(matcher: "Matcher") -> Mapping[str, Learned]:
-    """Return what a matcher learns beside the pixels, by name. Most learn nothing, and need not say so."""
-    learned: Mapping[str, Learned] = getattr(matcher, "learned", {})
-    return learned
+class Matcher(ABC):
+    """A distillation method: which statistic of the real data the synthetic set must reproduce.
 
+    Custom matchers inherit from this class.
 
-class Matcher(Protocol):
+    Attributes
+    ----------
+    supports : what an alignment may provide for this matcher; see `alignment.Provision`. By default, everything that is
+        computed from the statistics of cells
+    """
+
+    supports: frozenset[Provision] = frozenset({"one_mean", "one_per_group", "one_target"})
+
+    @property
+    def learned(self) -> Mapping[str, Learned]:
+        """The scalars that the matcher learns in addition to the pixels, by name."""
+        return {}
+
+    @property
+    def follows(self) -> Experts | None:
+        """How to train the experts whose trajectories the matcher follows, or None if it follows none."""
+        return None
+
+    @abstractmethod
     def pairs(self, step: Step) -> Iterator[Pair]:
-        """Yield the comparisons of one step, for all classes together or a few at a time.
+        """Yield the comparisons of one step, for all classes together or for some classes at a time.
 
-        The loop goes backward through each pair before it asks for the next, so one graph is alive at a time.
+        The loop runs the backward pass of each pair before it requests the next, so only one graph is in memory.
         """
-        ...

@@ -1,7 +1,7 @@
 """DM: distribution matching (Zhao & Bilen, WACV 2023). The statistic is the mean embedding under a random network.
 
-Follows the paper, except that real batches are stratified by class and group, all classes are embedded in one forward
-pass, and each real image is embedded once, whatever the alignment.
+Deviations from the paper: real batches are stratified by class and group, one forward pass embeds all classes, and each
+real image is embedded once for any alignment. C classes, B real images, N synthetic images of a class, D features.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,36 +10,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fair_distill.distillation.alignment import Alignment, CloudBarycentric
-from fair_distill.distillation.matchers.base import Pair, Step
+from fair_distill.distillation.alignment import Alignment
+from fair_distill.distillation.matchers.base import Matcher, Pair, Step
 from fair_distill.distillation.sampling import Batch
 
 
 @dataclass(frozen=True)
-class DM:
-    """Mean features before the classifier: one layer."""
+class DM(Matcher):
+    """Matches the mean features before the classifier: one layer."""
+
+    supports = Matcher.supports | {"clouds"}
 
     def pairs(self, step: Step) -> Iterator[Pair]:
-        seen = step.embedding.embed(step.network, step.real.images)
-        made = step.network.embed(step.synthetic.view(range(step.real.classes)))
-        yield compare([seen], [made], step.real, step.alignment)
+        real = step.embedding.embed(step.network, step.real.images)
+        synthetic = step.network.embed(step.synthetic.view(range(step.real.classes)))
+        yield embedding_difference([real], [synthetic], step.real, step.alignment)
 
 
-def compare(seen: Sequence[Tensor], made: Sequence[Tensor], real: Batch, alignment: Alignment) -> Pair:
-    """Return the comparison of embeddings, layer by layer: means of cells, or whole clouds.
+def embedding_difference(
+    real_layers: Sequence[Tensor], synthetic_layers: Sequence[Tensor], real: Batch, alignment: Alignment
+) -> Pair:
+    """Return the comparison of embeddings, layer by layer: of the means of cells, or of whole clouds.
 
     Parameters
     ----------
-    seen : per layer, embeddings of the real images, (B, D)
-    made : per layer, embeddings of the synthetic images, (C · N, D), sorted by class
+    real_layers : for each layer, the embeddings of the real images, (B, D)
+    synthetic_layers : for each layer, the embeddings of the synthetic images, (C · N, D), sorted by class
+    real : the batch of the real images
     """
-    clouds = [layer.unflatten(0, (real.classes, -1)) for layer in made]
-    if isinstance(alignment, CloudBarycentric):
+    clouds = [torch.unflatten(layer, 0, (real.classes, -1)) for layer in synthetic_layers]
+    if alignment.cloud_loss is not None:
         losses = [
-            alignment.loss(label, [layer[rows] for rows in real.cells(label)], cloud[label])
-            for layer, cloud in zip(seen, clouds, strict=True)
+            alignment.cloud_loss(label, [layer[rows] for rows in real.cells(label)], cloud[label])
+            for layer, cloud in zip(real_layers, clouds, strict=True)
             for label in range(real.classes)
         ]
         return Pair([], (), torch.stack(losses).sum())
-    cells = tuple((real.averaging @ layer).unflatten(0, (real.classes, -1)) for layer in seen)
+    cells = tuple(torch.unflatten(real.averaging @ layer, 0, (real.classes, -1)) for layer in real_layers)
     return Pair(alignment.targets(cells), tuple(cloud.mean(dim=1) for cloud in clouds))
