@@ -1,4 +1,4 @@
-"""The lines that `fair-distill explain` prints for a verdict."""
+"""The lines that `fair-distill gate explain` prints for a verdict."""
 
 from fair_distill.gate.verdict import Finding, Verdict
 

@@ -82,7 +82,7 @@ class MTT(Matcher):
         if step.trajectories is None:
             raise ConfigError(
                 "params.yaml: distill.matcher is 'mtt', which follows experts, but there are no experts. "
-                "Run `fair-distill experts` first"
+                "Run `fair-distill stage experts` first"
             )
         images, generator = step.synthetic.images, step.generator
         expert, begin = (
