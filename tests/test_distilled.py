@@ -181,9 +181,9 @@ def test_rows_read_back_unchanged() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("age", pa.array([200] * 16), "the file: row 1 is no valid row: column 'age' is 200.0"),
+        ("age", pa.array([200] * 16), "the file: row 1 is invalid: column 'age' is 200.0"),
         ("age", pa.array([30.5] * 16), "the file is not a distilled set: it has a column 'age' of double"),
-        ("work", pa.array(["mine"] * 16), "the file: column 'work' is 'mine' in row 1, and never in"),
+        ("work", pa.array(["mine"] * 16), "the file: column 'work' is 'mine' in row 1, but the training data"),
         ("work", pa.array([1] * 16), "the file is not a distilled set: it has a column 'work' of int64"),
         ("height", pa.array(["tall"] * 16), "the file is not a distilled set: it has a column 'height' of string"),
     ],
@@ -204,7 +204,7 @@ def test_columns_of_images_and_rows_without_a_schema_are_refused() -> None:
     table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).drop_columns(["age"])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    with pytest.raises(DataError, match="the file: there is no column 'age'"):
+    with pytest.raises(DataError, match="the file: the table has no column 'age'"):
         DistilledSet.from_parquet(bytes(sink.getvalue()), name="the file")
 
 
