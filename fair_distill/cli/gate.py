@@ -253,7 +253,7 @@ def _reserve(arguments: Arguments) -> None:
     )
     line = f"{name}: attempt {reservation.attempt} at this gate split, written to context.json"
     alpha = config.gate.alpha
-    budget = "" if alpha is None else f"; its error budget is {alpha_at(alpha, reservation.attempt):.4f}"
+    budget = "" if alpha is None else f"; the alpha of this attempt is {alpha_at(alpha, reservation.attempt):.4f}"
     print_line(line + budget)
 
 
