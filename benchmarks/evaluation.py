@@ -2,7 +2,7 @@
 
     python -m benchmarks.evaluation [--device cuda] [--rounds 3]
 
-The set has 100 images. The recipe is that of the demo, with the usual network of the literature. Only training is timed.
+The set has 100 images. The recipe is that of the demo, with the usual network of papers. Only training is timed.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Judging 100,000 predictions on the command line, and replaying a policy over 100 versions of this size.
 
-`fair-distill enforce` runs in a new process, as in a CI job, so the start of Python is included. On a busy machine, only
-the CPU seconds are meaningful.
+`fair-distill enforce` runs in a new process, as in a CI job, so the start of Python is included. On a busy machine,
+only the CPU seconds are meaningful.
 """
 
 import json

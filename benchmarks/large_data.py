@@ -2,8 +2,8 @@
 
     python -m benchmarks.large_data [--rows 3300000] [--folder DIR] [--steps 20]
 
-The benchmark writes splits of noise (3 × 32 × 32, ten classes and ten groups, nine tenths of a class in one group) into a
-temporary folder and removes them. For a while the folder has twice the size of the largest file. It measures:
+The benchmark writes splits of noise (3 × 32 × 32, ten classes and ten groups, nine tenths of a class in one group) into
+a temporary folder and removes them. For a while the folder has twice the size of the largest file. It measures:
 
 1. memory: the largest anonymous memory (RssAnon) of a process that opens the largest file and distils from it. Pages of
    the mapped file do not count, because the kernel can drop them.

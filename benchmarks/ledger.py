@@ -1,4 +1,4 @@
-"""The first `load`, `promote` and `rollback` with ledgers of 100, 1,000 and 10,000 entries: S3 requests and CPU seconds.
+"""The first `load`, `promote` and `rollback` with ledgers of 100 to 10,000 entries: S3 requests and CPU seconds.
 
     python -m benchmarks.ledger
     python -m benchmarks.ledger --code OTHER_CHECKOUT --label before
