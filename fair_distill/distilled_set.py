@@ -35,7 +35,7 @@ class DistilledSet:
         The rows of a table have shape (N, D, 1, 1). They are encoded by `card.schema` and valid under it; `columns`
         decodes them.
     labels : int64 array (N,)
-        Indices into `card.classes`. There are no groups: a distilled image does not belong to a group.
+        Indices into `card.classes`. Groups are not recorded: a distilled image does not belong to a group.
     source_digests : mapping or None
         For a set from a registry, the SHA-256 of the source of each custom component (`package.module:callable`), as
         recorded in the manifest. None for a set that was not loaded from a registry.

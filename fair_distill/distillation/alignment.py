@@ -160,7 +160,9 @@ class PerGroup(Alignment):
 
 @dataclass(frozen=True, eq=False)
 class Barycentric(Alignment):
-    """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics, whatever their sizes.
+    """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics.
+
+    The sizes of the groups have no influence on it.
 
     Attributes
     ----------

@@ -158,7 +158,7 @@ class ExpertFolder:
                     _apply_change(weights, changes[epoch], scales[epoch])
         except (SafetensorError, OSError, IndexError) as error:
             raise IntegrityError(
-                f"{path} is not a trajectory of {last} epochs ({error}); remove it and run `fair-distill experts`"
+                f"{path} is not a trajectory of {last} epochs ({error}); remove it and run `fair-distill stage experts`"
             ) from None
         return begin, weights
 

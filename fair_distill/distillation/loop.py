@@ -221,7 +221,7 @@ def _network_pool(
     )
 
     def weight_generator() -> torch.Generator:
-        """Return the stream itself on a CPU. A GPU needs a generator of its own, which is seeded from the stream."""
+        """Return the stream itself on a CPU. A GPU needs its own generator, seeded from the stream."""
         if device.type == "cpu":
             return streams.networks
         seed = int(torch.randint(2**62, (), generator=streams.networks))

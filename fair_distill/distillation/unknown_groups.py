@@ -114,8 +114,8 @@ def propagation(
     assigned to the group with the largest value.
 
     Deviation: the initial values Y are soft. A thin cell has one known example or none, and the network transfers what
-    other classes show about its group. There is no prior and no class-mass normalisation: the shares of thin cells
-    cannot be estimated from so few examples, and wrong shares did harm in every measurement.
+    other classes show about its group. The method uses neither a prior nor class-mass normalisation: the shares of
+    thin cells cannot be estimated from so few examples, and wrong shares did harm in every measurement.
 
     An example with some known attributes is assigned to one of the groups with these attributes.
 
