@@ -29,8 +29,8 @@ from benchmarks.measure import RESULTS, machine
 from benchmarks.reproduce.benchmarks import BENCHMARKS, READERS
 from fair_distill.card import TrainingRecipe
 from fair_distill.config import Candidate, Distill, checked
-from fair_distill.data.colour_skew import paired, skewed
-from fair_distill.data.columns import Labelled
+from fair_distill.data.colour_skew import paired_dataset, skewed_dataset
+from fair_distill.data.columns import SourceData
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.divergence import Diverged
 from fair_distill.distillation.loop import Streams, optimise
@@ -60,11 +60,15 @@ def splits(data: Path, per_class: int, *, test: bool) -> tuple[GroupedDataset, G
         train_rows.append(order[_TUNE_PER_CLASS:])
         unseen = _of_class(source, "test", label) if test else order[:_TUNE_PER_CLASS]
         evaluation_rows.append(unseen[:per_class])
-    train = skewed(source, np.sort(np.concatenate(train_rows)), benchmark.colours, 0.9, rng, paint=benchmark.paint)
-    return train, paired(source, np.sort(np.concatenate(evaluation_rows)), benchmark.colours, paint=benchmark.paint)
+    train = skewed_dataset(
+        source, np.sort(np.concatenate(train_rows)), benchmark.colours, 0.9, rng, paint=benchmark.paint
+    )
+    return train, paired_dataset(
+        source, np.sort(np.concatenate(evaluation_rows)), benchmark.colours, paint=benchmark.paint
+    )
 
 
-def _of_class(source: Labelled, split: str, label: int) -> Array:
+def _of_class(source: SourceData, split: str, label: int) -> Array:
     assert source.splits is not None
     rows: Array = source.splits.rows(split)
     selected: Array = rows[source.labels[rows] == label]

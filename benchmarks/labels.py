@@ -83,7 +83,7 @@ ROWS = (
 
 def trained_on(prepared: Prepared, most: int, rng: np.random.Generator) -> GroupedDataset:
     """At most `most` of the training examples."""
-    return prepared.train.at(np.sort(rng.permutation(len(prepared.train))[:most]))
+    return prepared.train.take(np.sort(rng.permutation(len(prepared.train))[:most]))
 
 
 def hidden(dataset: GroupedDataset, share: float, rng: np.random.Generator) -> GroupedDataset:
@@ -186,7 +186,7 @@ def distil(
     few = hidden(truth, known, rng)
     apart = prepared.tests["paired"]
     pairs = prepared.test.pairs
-    test = prepared.test.at(np.flatnonzero((pairs >= apart.start) & (pairs < apart.stop)))
+    test = prepared.test.take(np.flatnonzero((pairs >= apart.start) & (pairs < apart.stop)))
     pixels = normalisation(truth)
     rows: dict[str, dict[str, Any]] = {}
     for row in ROWS:

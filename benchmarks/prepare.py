@@ -134,7 +134,7 @@ def measured(source: dict[str, Any], root: Path) -> dict[str, Any]:
 
 def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
     from fair_distill.config import Data
-    from fair_distill.data.prepare import plan
+    from fair_distill.data.prepare import plan_splits
     from fair_distill.data.sources import read_source
     from fair_distill.files import sha256
     from fair_distill.workspace import SPLITS as NAMES
@@ -146,7 +146,7 @@ def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
     began, spent = time.perf_counter(), time.process_time()
     data = Data.model_validate({"source": source, "splits": SPLITS})
     read = read_source(data.source.name, data.source.options, root=root)
-    planned = plan(read, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+    planned = plan_splits(read, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
     keys = time.perf_counter() - began
     paths = {name: root / "prepared" / f"{name}.arrow" for name in NAMES}
     planned.write(paths)
@@ -217,9 +217,9 @@ def _serve(out: Any) -> None:
 
 def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict[str, Any]:
     """Put small PNGs into a bucket; list them, prepare them, and prepare them again."""
-    from fair_distill.data.categorical import Texts
+    from fair_distill.data.column_builders import TextBuilder
     from fair_distill.data.pixels import Pixels, decode
-    from fair_distill.data.remote_files import Remote, _cuts
+    from fair_distill.data.remote_files import RemoteFiles, _listing_cuts
     from fair_distill.storage.schemes import open_store
 
     store: Any = open_store(address, source="here")
@@ -228,7 +228,7 @@ def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict
     filling = seconds(lambda: fill(store, count))
     lines = [f"{i}.png,{'cat' if i % 2 else 'dog'},{'f' if i % 3 else 'm'}" for i in range(count)]
     store.put("about.csv", "\n".join(["file_name,kind,sex", *lines]).encode())
-    names = Texts()
+    names = TextBuilder()
     names.add(pa.array([f"{i}.png" for i in range(count)], pa.large_string()))
     source = {
         "name": "image_folder",
@@ -236,9 +236,9 @@ def objects(root: Path, address: str, count: int, server: Sequence[int]) -> dict
         "metadata": f"{address}/about.csv",
         "columns": {"image": "file_name", "label": "kind", "groups": "sex"},
     }
-    remote = Remote.at(f"{address}/pictures", cache=root / "unused")
+    remote = RemoteFiles.from_url(f"{address}/pictures", cache=root / "unused")
     one_by_one = seconds(remote._listing)
-    listing = seconds(lambda: remote._listing(_cuts(names.whole())))
+    listing = seconds(lambda: remote._listing(_listing_cuts(names.finish())))
     decoding = seconds(lambda: [decode(content, Pixels(), where="") for content in sample])
     before = cpu_seconds(server)
     first = measured(source, root)

@@ -1,4 +1,4 @@
-"""How the documentation is built: `make docs`, into build/docs. Warnings are errors; nothing is fetched."""
+"""Settings of Sphinx. `make docs` builds the documentation in build/docs, without network access."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -31,5 +31,5 @@ html_copy_source = False
 
 
 def setup(app: object) -> None:
-    """Write the pages that are the code's own words, before anything is read."""
+    """Write the generated pages before Sphinx reads the sources."""
     reference.write(Path(__file__).parent)

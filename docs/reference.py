@@ -51,10 +51,10 @@ def _leaves(parser: Parser, names: tuple[str, ...]) -> Iterator[tuple[tuple[str,
 
 
 def _arguments(command: Parser) -> list[str]:
-    shown = [
+    listed = [
         argument for argument in command.arguments if argument.dest != "help" and argument.help != argparse.SUPPRESS
     ]
-    return [f"- {_signature(argument)}: {_meaning(argument)}" for argument in shown]
+    return [f"- {_signature(argument)}: {_meaning(argument)}" for argument in listed]
 
 
 def _signature(argument: argparse.Action) -> str:
@@ -78,64 +78,66 @@ def params() -> str:
         "a name, or `{name: NAME, …}` with its options. The available names are on the pages "
         "[methods](methods.md) and, for sources of data, [your own data](own-data.md).\n",
     ]
-    said = _comments()
+    comments = _comments()
     for key, field in Config.model_fields.items():
         top = field.alias or key
         section = _section(field.annotation)
         kind = _upper(_type(field.annotation))
         if section is None:
-            lines.append(f"## {top}\n\n{kind}{f': {said[top]}' if top in said else ''}.\n")
+            lines.append(f"## {top}\n\n{kind}{f': {comments[top]}' if top in comments else ''}.\n")
             continue
         path = f"{top}.NAME." if kind.startswith("Names") else f"{top}."
         lines += [f"## {top}\n\n{_about(section)}\n", "| key | type | meaning |", "|---|---|---|"]
-        lines += [f"| `{path}{name}` | {is_a} | {means} |" for name, is_a, means in _keys(section, "", said, top)]
+        lines += [
+            f"| `{path}{name}` | {type_name} | {text} |" for name, type_name, text in _keys(section, "", comments, top)
+        ]
         lines.append("")
     return "\n".join(lines)
 
 
-def _keys(section: type[BaseModel], before: str, said: dict[str, str], top: str) -> Iterator[tuple[str, str, str]]:
+def _keys(section: type[BaseModel], before: str, comments: dict[str, str], top: str) -> Iterator[tuple[str, str, str]]:
     meanings = _meanings(section)
     for key, field in section.model_fields.items():
         name = f"{before}{field.alias or key}"
         below = _section(field.annotation)
-        means = meanings.get(key) or said.get(f"{top}.{name}") or ("" if below is None else _about(below))
-        yield name, f"{_type(field.annotation)}{'' if field.is_required() else ', *optional*'}", means
+        text = meanings.get(key) or comments.get(f"{top}.{name}") or ("" if below is None else _about(below))
+        yield name, f"{_type(field.annotation)}{'' if field.is_required() else ', *optional*'}", text
         if below is not None:
-            yield from _keys(below, f"{name}.", said, top)
+            yield from _keys(below, f"{name}.", comments, top)
 
 
 def _comments() -> dict[str, str]:
     """Return the comments of the repository's params.yaml, by the key on the same line: `a`, or `a.b` below it."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     top = ""
     for line in PARAMS.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"(  )?(\w+):.*?(?:\s#\s+(.*))?$", line):
             inner, key, comment = match.groups()
             top = top if inner else key
             if comment and top != "data":  # The comments on `data` are about the demo.
-                found[f"{top}.{key}" if inner else key] = comment.replace("|", "\\|")
-    return found
+                comments[f"{top}.{key}" if inner else key] = comment.replace("|", "\\|")
+    return comments
 
 
 def _about(section: type[BaseModel]) -> str:
-    """Return what a section's docstring says before its attributes."""
+    """Return the text of a section's docstring before its attributes."""
     if section.__doc__ in (None, BaseModel.__doc__):
         return ""
     return " ".join(str(section.__doc__).partition("Attributes\n")[0].split())
 
 
 def _meanings(section: type[BaseModel]) -> dict[str, str]:
-    """Return what a section's docstring says of its keys."""
+    """Return the meanings of keys in a section's docstring."""
     attributes = (section.__doc__ or "").partition("Attributes\n")[2]
-    found = re.findall(r"^ +([\w, ]+) : (.+(?:\n {8,}.+)*)", attributes, flags=re.MULTILINE)
-    return {name: " ".join(about.split()) for names, about in found for name in names.split(", ")}
+    entries = re.findall(r"^ +([\w, ]+) : (.+(?:\n {8,}.+)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
 
 
 def _section(kind: Any) -> type[BaseModel] | None:
-    """Return the section that an annotation holds, alone, as one of several, or None."""
+    """Return the section in an annotation, which can be one of several types; None if there is none."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return None if kind.__name__ == "Named" else kind
-    return next((found for part in get_args(kind) if (found := _section(part)) is not None), None)
+    return next((inner for part in get_args(kind) if (inner := _section(part)) is not None), None)
 
 
 _PLAIN = {"NoneType": "null", "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -144,20 +146,20 @@ _PLAIN = {"NoneType": "null", "str": "text", "int": "a whole number", "float": "
 def _type(kind: Any) -> str:
     origin, parts = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        said = "a choice" if kind.__name__ == "Named" else "a section"
+        name = "a choice" if kind.__name__ == "Named" else "a section"
     elif hasattr(kind, "__metadata__"):
-        said = _type(parts[0])
+        name = _type(parts[0])
     elif origin is None:
-        said = _PLAIN.get(kind.__name__, kind.__name__)
+        name = _PLAIN.get(kind.__name__, kind.__name__)
     elif origin is Literal:
-        said = " or ".join(f"`{part}`" for part in parts)
+        name = " or ".join(f"`{part}`" for part in parts)
     elif origin in (Union, UnionType):
-        said = " or ".join(map(_type, parts))
+        name = " or ".join(map(_type, parts))
     elif origin is dict:
-        said = f"names, each with {_type(parts[1])}"
+        name = f"names, each with {_type(parts[1])}"
     else:
-        said = f"a list, each {_type(parts[0])}"
-    return said
+        name = f"a list, each {_type(parts[0])}"
+    return name
 
 
 def _upper(text: str) -> str:
@@ -168,7 +170,7 @@ PAGES = {"commands.md": commands, "params.md": params}
 
 
 def write(folder: Path) -> None:
-    """Write the pages into a folder, where they are not there as they should be."""
+    """Write the pages into a folder, unless they are up to date."""
     for name, page in PAGES.items():
         path, text = folder / name, page().rstrip() + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -1,11 +1,11 @@
-"""Who says so: in-toto statements about a version, in DSSE envelopes signed with ed25519. The only file that signs.
+"""Signed statements: in-toto statements about a version, in DSSE envelopes that are signed with ed25519.
 
-A statement binds a version to one piece of its evidence, a verdict or a provenance, by SHA-256 [1]_; an envelope
-binds the statement to a key [2]_. Whoever may write to the store can write a whole registry anew; without the key
-they cannot write what a consumer who declares the key will take.
+A statement binds a version to one piece of its evidence, such as a verdict or a provenance, by SHA-256 [1]_. An
+envelope binds the statement to a key [2]_. Someone who can write to the store can rewrite a whole registry. Without the
+key they cannot sign it, so a consumer who declares the key refuses it.
 
-A public key is written `ed25519:` and 64 hex digits. securesystemslib (the extra `sign`) is loaded where a key is
-used and nowhere else.
+A public key is written as `ed25519:` and 64 hex digits. This is the only module that signs. It imports securesystemslib
+(the extra `sign`) only when a key is used.
 
 References
 ----------
@@ -24,11 +24,11 @@ from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import is_sha256, parse_json, to_json
 from fair_distill.formats.strict_json import check_fields
 
-# Names the file of the private key that the registry's acts are signed with.
+# The environment variable that names the file of the private signing key.
 SIGNING_KEY = "FAIR_DISTILL_SIGNING_KEY"
 TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-# What a statement may be about, and the type of the predicate that says so. `head` is of a ledger, not of a version.
+# The kinds of statements and their predicate types. The subject of `head` is a ledger entry, not a version.
 PREDICATES = {
     "predictions": "urn:fair-distill:predictions:v1",
     "verdicts": "urn:fair-distill:verdict:v1",
@@ -43,14 +43,14 @@ _NUMBER = re.compile(r"[0-9]{1,12}")
 
 @dataclass(frozen=True)
 class Statement:
-    """A claim about one thing that has a SHA-256.
+    """A claim about a subject that has a SHA-256.
 
     Attributes
     ----------
     kind : a key of PREDICATES
-    name : what the subject is called: a dataset
-    subject : the SHA-256 of the subject: a version, or for a head the digest of a ledger's entry
-    about : the SHA-256 of the evidence; for an approval that of the policy; for a head the entry's number
+    name : the dataset of the subject
+    subject : the SHA-256 of the subject: a version; for a head, the digest of a ledger entry
+    about : the SHA-256 of the evidence; for an approval, that of the policy; for a head, the number of the entry
     """
 
     kind: str
@@ -59,6 +59,7 @@ class Statement:
     about: str
 
     def to_json(self) -> bytes:
+        """Return the bytes of the in-toto statement."""
         return to_json(
             {
                 "_type": TYPE,
@@ -73,42 +74,45 @@ class Statement:
         """Read a statement. Raises IntegrityError unless writing it again gives the same bytes."""
         value = parse_json(content, name=name, error=IntegrityError)
         try:
-            kinds = {predicate: kind for kind, predicate in PREDICATES.items()}
+            kind_of_predicate = {predicate: kind for kind, predicate in PREDICATES.items()}
             (subject,) = value["subject"]
-            kind, about = kinds[value["predicateType"]], value["predicate"]["about"]
+            kind, about = kind_of_predicate[value["predicateType"]], value["predicate"]["about"]
             statement = cls(kind, subject["name"], subject["digest"]["sha256"], about)
-            sound = is_sha256(statement.subject) and isinstance(statement.name, str) and isinstance(about, str)
-            sound = sound and (_NUMBER.fullmatch(about) is not None if kind == "head" else is_sha256(about))
+            valid = is_sha256(statement.subject) and isinstance(statement.name, str) and isinstance(about, str)
+            valid = valid and (_NUMBER.fullmatch(about) is not None if kind == "head" else is_sha256(about))
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{name} is not a statement about a version: {error!r}") from None
-        if not sound or statement.to_json() != content:
-            raise IntegrityError(f"{name} is not spelled as a statement is written; it has been edited")
+        if not valid or statement.to_json() != content:
+            raise IntegrityError(f"{name} is not in the form in which statements are written; it was edited")
         return statement
 
 
 Signer = Callable[[Statement], bytes]
 
 
-def check_keys(keys: Sequence[str], *, said_by: str) -> tuple[str, ...]:
-    """Return public keys, or say which is none."""
+def check_keys(keys: Sequence[str], *, source: str) -> tuple[str, ...]:
+    """Return public keys. Raises ConfigError if one is not valid; `source` is where they come from, for messages."""
     for key in keys:
         if not _KEY.fullmatch(key):
-            raise ConfigError(f"{said_by}: {key!r} is no public key; `ed25519:` and 64 hex digits were wanted")
+            raise ConfigError(f"{source}: {key!r} is not a public key; write `ed25519:` and 64 hex digits")
     return tuple(keys)
 
 
 def new_key() -> tuple[bytes, str]:
-    """Return a new private key, as PEM without a password, and its public key."""
+    """Return a new private key, in PEM without a password, and its public key."""
     _library()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     private = Ed25519PrivateKey.generate()
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _written(private.public_key())
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _format(private.public_key())
 
 
 def signer(path: Path) -> Signer:
-    """Return what signs statements with the private key in a PEM file: bytes of the envelope, the same every time."""
+    """Return a function that signs statements with the private key in a PEM file.
+
+    It returns the bytes of the envelope, which are the same for the same statement.
+    """
     library = _library()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -118,11 +122,9 @@ def signer(path: Path) -> Signer:
     except OSError as error:
         raise ConfigError(f"the signing key {path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"the signing key {path} is no private key in PEM without a password: {error}") from None
+        raise ConfigError(f"the signing key {path} is not a private key in PEM without a password: {error}") from None
     if not isinstance(private, Ed25519PrivateKey):
-        raise ConfigError(
-            f"the signing key {path} is not an ed25519 key; `fair-distill registry keygen FILE` makes one"
-        )
+        raise ConfigError(f"the signing key {path} is not an ed25519 key; run `fair-distill registry keygen FILE`")
     key = library.CryptoSigner(private)
 
     def sign(statement: Statement) -> bytes:
@@ -141,7 +143,7 @@ class _Signature:
 
 @dataclass(frozen=True)
 class _Envelope:
-    """An envelope as its JSON has it, for `check_fields`."""
+    """The fields of an envelope in JSON, for `check_fields`."""
 
     payload: str
     payloadType: str
@@ -149,7 +151,7 @@ class _Envelope:
 
 
 def read_envelope(content: bytes, *, name: str) -> Statement:
-    """Return what an envelope says, whoever signed it. Raises IntegrityError if it is no envelope of ours."""
+    """Return the statement in an envelope without checking its signatures. Raises IntegrityError if it has none."""
     import base64
 
     value = parse_json(content, name=name, error=IntegrityError)
@@ -157,10 +159,10 @@ def read_envelope(content: bytes, *, name: str) -> Statement:
     try:
         payload = base64.b64decode(value["payload"], validate=True)
         signatures = value["signatures"]
-        fits = value["payloadType"] == PAYLOAD_TYPE and isinstance(signatures, list) and signatures
+        valid = value["payloadType"] == PAYLOAD_TYPE and isinstance(signatures, list) and signatures
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{name} is not a DSSE envelope: {error!r}") from None
-    if not fits:
+    if not valid:
         raise IntegrityError(f"{name} is not a signed DSSE envelope of an in-toto statement")
     for signature in signatures:
         if not isinstance(signature, dict) or not all(isinstance(signature.get(key), str) for key in ("keyid", "sig")):
@@ -169,7 +171,7 @@ def read_envelope(content: bytes, *, name: str) -> Statement:
 
 
 def readable(envelopes: Sequence[tuple[str, bytes]]) -> list[tuple[Statement, str, bytes]]:
-    """Return the statements of those that are envelopes, each with its name and bytes; others say nothing."""
+    """Return the statements of the valid envelopes, each with its name and bytes. Other files are ignored."""
     statements = []
     for name, content in envelopes:
         with suppress(IntegrityError):
@@ -178,40 +180,45 @@ def readable(envelopes: Sequence[tuple[str, bytes]]) -> list[tuple[Statement, st
 
 
 def signed_by(content: bytes, keys: Sequence[str], *, name: str) -> bool:
-    """Say whether one of the public keys signed the envelope."""
+    """Return whether one of the public keys signed the envelope; `name` is for messages."""
     read_envelope(content, name=name)
     library = _library()
-    known = [_public(library, key) for key in keys]
+    public_keys = [_public(library, key) for key in keys]
     try:
-        return bool(library.Envelope.from_dict(parse_json(content, name=name)).verify(known, 1))
+        return bool(library.Envelope.from_dict(parse_json(content, name=name)).verify(public_keys, 1))
     except library.Errors:
         return False
 
 
 def require(
-    envelopes: Sequence[tuple[str, bytes]], wanted: Sequence[Statement], keys: Sequence[str], *, what: str
+    envelopes: Sequence[tuple[str, bytes]], required: Sequence[Statement], keys: Sequence[str], *, subject: str
 ) -> None:
-    """See that each wanted statement is in an envelope that one of the keys signed.
+    """Check that each required statement is in an envelope that one of the keys signed.
 
-    Other envelopes do not matter, whatever is in them: anybody who may write to the store can add one, and the
-    publisher's policy lets nobody remove it.
+    Other envelopes are ignored: anyone who can write to the store can add one, and nobody may remove it with the
+    publisher's credentials.
+
+    Parameters
+    ----------
+    envelopes : the name and the bytes of each envelope
+    subject : what the statements are about, for messages
 
     Raises
     ------
     IntegrityError
-        If one is in no envelope (unsigned), or only in envelopes of other keys or with a wrong signature.
+        If a statement is in no envelope, or only in envelopes of other keys or with a wrong signature.
     """
     statements = readable(envelopes)
-    for statement in wanted:
-        matching = [(name, content) for other, name, content in statements if other == statement]
+    for statement in required:
+        matching = [(name, content) for signed, name, content in statements if signed == statement]
         noun = statement.kind.removesuffix("s")
         if not matching:
             raise IntegrityError(
-                f"{what}: its {noun} {statement.about[:12]}… is not signed, and a signature is required"
+                f"{subject}: its {noun} {statement.about[:12]}… is not signed, and a signature is required"
             )
         if not any(signed_by(content, keys, name=name) for name, content in matching):
             raise IntegrityError(
-                f"{what}: its {noun} {statement.about[:12]}… is signed by none of the {len(keys)} keys declared "
+                f"{subject}: its {noun} {statement.about[:12]}… is signed by none of the {len(keys)} declared keys "
                 f"({', '.join(key[:20] + '…' for key in keys)})"
             )
 
@@ -245,10 +252,11 @@ def _public(library: _Library, key: str) -> Any:
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.removeprefix("ed25519:")))
         )
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"{key!r} is no public key; `ed25519:` and 64 hex digits were wanted") from None
+        raise ConfigError(f"{key!r} is not a public key; write `ed25519:` and 64 hex digits") from None
 
 
-def _written(public: Any) -> str:
+def _format(public: Any) -> str:
+    """Return a public key as `ed25519:` and 64 hex digits."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return f"ed25519:{public.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()}"

@@ -100,9 +100,10 @@ def validation_sentence(error: "ValidationError", *, within: str = "") -> str:
     """
     faults = error.errors(include_url=False)
     fault = faults[0]
-    # Members of a union are named like a type, `list[str]`; a reader looks for the key above them.
+    # Members of a union are named like a type, `list[str]` or `constrained-str`; a reader looks for the key above them.
     names = [" ".join(str(name).split()) for name in fault["loc"]]
-    key = ".".join(filter(None, (within, *(name for name in names if "[" not in name))))
+    keys = [name for name in names if "[" not in name and not name.startswith("constrained-")]
+    key = ".".join(filter(None, (within, *keys)))
     count = len(faults) - 1
     more = f" (and {count} more error{'s' if count > 1 else ''})" if count else ""
     return f"{_fault(fault, key)}{more}"

@@ -1,7 +1,7 @@
 """A sweep as input for the report: two kinds, three sizes and two seeds. Larger sets have better results."""
 
 from fair_distill.config import Gate
-from fair_distill.report.report_data import Swept
+from fair_distill.report.report_data import SweepCandidate
 
 POLICY = Gate.model_validate(
     {
@@ -14,7 +14,7 @@ POLICY = Gate.model_validate(
 )
 
 
-def swept() -> list[Swept]:
+def swept() -> list[SweepCandidate]:
     return [
         point(
             f"{kind} · ipc {ipc} · seed {seed}",
@@ -29,6 +29,6 @@ def swept() -> list[Swept]:
     ]
 
 
-def point(name: str, kind: str, ipc: int, *, accuracy: float, gap: float) -> Swept:
+def point(name: str, kind: str, ipc: int, *, accuracy: float, gap: float) -> SweepCandidate:
     values: dict[str, float | None] = {"eo_diag_max": gap, "accuracy": accuracy}
-    return Swept(name, kind, ipc, 10 * ipc, accuracy, gap, min(0.2 - gap, accuracy - 0.8), values)
+    return SweepCandidate(name, kind, ipc, 10 * ipc, accuracy, gap, min(0.2 - gap, accuracy - 0.8), values)

@@ -326,7 +326,7 @@ def resigned(root: Path, content: bytes) -> None:
     """Put another file in the place of the pooled set, with a manifest that fits it."""
     folder = Workspace(root).set("pooled")
     manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
-    entry = FileEntry.of(SET_FILE, content)
+    entry = FileEntry.describe(SET_FILE, content)
     write_version(folder, replace(manifest, files=(entry,)), {SET_FILE: content})
 
 
@@ -356,7 +356,7 @@ def test_one_flipped_byte_in_a_set_is_an_integrity_error(workspace: Path, where:
     content[int(where * len(content)) if 0 < where < 1 else int(where)] ^= 1
     path.write_bytes(bytes(content))
 
-    assert "set.parquet is not the file of its manifest" in refused(workspace, "evaluate", "pooled", code=5)
+    assert "set.parquet is not the file in its manifest" in refused(workspace, "evaluate", "pooled", code=5)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def published(root: Path, network: str, own: dict[str, str]) -> DistilledSet:
     distilled_set, store = distilled(network), open_registry(str(root))
     content = distilled_set.to_parquet()
     manifest = Manifest(
-        (FileEntry.of(SET_FILE, content),), distilled_set.card, "0" * 64, {"own": own} if own else {}, 1
+        (FileEntry.describe(SET_FILE, content),), distilled_set.card, "0" * 64, {"own": own} if own else {}, 1
     )
     store.create(object_key(manifest.files[0].md5), content)
     store.create(manifest_key(manifest.version), manifest.to_json())

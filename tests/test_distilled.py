@@ -181,9 +181,9 @@ def test_rows_read_back_unchanged() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("age", pa.array([200] * 16), "the file: row 1 is no valid row: column 'age' is 200.0"),
+        ("age", pa.array([200] * 16), "the file: row 1 is invalid: column 'age' is 200.0"),
         ("age", pa.array([30.5] * 16), "the file is not a distilled set: it has a column 'age' of double"),
-        ("work", pa.array(["mine"] * 16), "the file: column 'work' is 'mine' in row 1, and never in"),
+        ("work", pa.array(["mine"] * 16), "the file: column 'work' is 'mine' in row 1, but the training data"),
         ("work", pa.array([1] * 16), "the file is not a distilled set: it has a column 'work' of int64"),
         ("height", pa.array(["tall"] * 16), "the file is not a distilled set: it has a column 'height' of string"),
     ],

@@ -114,16 +114,22 @@ def test_numbers_can_be_categories() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"work": ["mine", "sea"]}, r"column 'work' is 'mine' in row 1, and never in the training data.*rows\.unseen"),
-        ({"work": ["sea", None]}, r"column 'work' is missing in 1 of 2 rows, the first of them row 2; .*rows\.missing"),
-        ({"age": [30.5, 30]}, "column 'age' is 30.5 in row 1; all are whole"),
+        (
+            {"work": ["mine", "sea"]},
+            r"column 'work' is 'mine' in row 1, but the training data have only .*rows\.unseen",
+        ),
+        (
+            {"work": ["sea", None]},
+            r"column 'work' is missing in 1 of 2 rows, the first of them row 2\. .*rows\.missing",
+        ),
+        ({"age": [30.5, 30]}, "column 'age' is 30.5 in row 1, but the training data have integers"),
         ({"age": [30, None]}, "column 'age' is missing or not finite in 1 of 2 rows, the first of them row 2"),
         ({"height": [1.7, float("inf")]}, "column 'height' is missing or not finite"),
-        ({"height": ["tall", "short"]}, "column 'height': numbers are wanted"),
+        ({"height": ["tall", "short"]}, "column 'height' has values that are not numbers"),
         ({"height": [1e60, 1.7]}, "column 'height' is missing or not finite"),
         ({"height": [1.7]}, "column 'height' has 1 rows; 'age' has 2"),
-        ({"height": [[1.7], [1.8]]}, "column 'height': one value a row"),
-        ({"work": [1, "sea"]}, "column 'work': numbers or names are wanted, all of one kind"),
+        ({"height": [[1.7], [1.8]]}, "column 'height' must have one value per row"),
+        ({"work": [1, "sea"]}, "column 'work' has values of several types"),
         ({"work": None}, "there is no column 'work'"),
     ],
 )
@@ -144,11 +150,11 @@ def test_invalid_rows_are_refused_in_one_line(changes: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("numeric", "categorical", "message"),
     [
-        (["age"], ["age"], "'age' stands twice"),
-        (["label"], [], "'label' is kept for the class"),
+        (["age"], ["age"], "'age' is named twice"),
+        (["label"], [], "'label' is reserved for the class"),
         ([], [], "at least one column"),
-        (["work"], [], "numbers are wanted"),
-        ([], ["height"], "has 1200 values in the training data; a category has at most 1000"),
+        (["work"], [], "has values that are not numbers"),
+        ([], ["height"], "has 1200 values in the training data; a category may have at most 1000"),
     ],
 )
 def test_columns_without_a_valid_schema_are_refused(numeric: list[str], categorical: list[str], message: str) -> None:
@@ -164,10 +170,10 @@ def test_the_name_for_unseen_categories_must_not_be_a_category() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        (0, 16.0, "column 'age' is 16.0, wanted are whole numbers from 2"),
+        (0, 16.0, "column 'age' is 16.0; expected an integer from 2"),
         (0, 30.5, "column 'age' is 30.5"),
-        (1, np.nan, "column 'height' is nan, wanted are numbers from 1.5"),
-        (2, 0.5, "column 'work' is .*, wanted are exactly one of 3 values"),
+        (1, np.nan, "column 'height' is nan; expected a number from 1.5"),
+        (2, 0.5, "column 'work' is .*; expected exactly one of 3 values"),
         (5, 1.0, "column 'colour' is "),
     ],
 )
@@ -178,12 +184,12 @@ def test_an_invalid_row_is_reported(column: int, value: float, message: str) -> 
     if column >= 5:
         encoded[7, 5:] = 1
 
-    with pytest.raises(DataError, match=rf"the set: row 8 is no valid row: {message}"):
+    with pytest.raises(DataError, match=rf"the set: row 8 is invalid: {message}"):
         row_schema.check(encoded, name="the set")
 
 
 def test_rows_of_another_width_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"rows of \(7, 1, 1\) are wanted"):
+    with pytest.raises(ShapeError, match=r"encoded rows must have the shape \(7, 1, 1\)"):
         schema(table(40)).decode(np.zeros((2, 6, 1, 1), np.float32))
 
 

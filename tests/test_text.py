@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import fair_distill
 from fair_distill.errors import ConfigError
-from fair_distill.registry.lookup import TRUST, trusted
+from fair_distill.registry.lookup import TRUST_VARIABLE, trusted_keys
 from fair_distill.registry.store import open_registry
 from fair_distill.storage.schemes import open_store
 from fair_distill.text import (
@@ -93,7 +93,7 @@ def test_messages_contain_no_secret_of_an_address(secret: str) -> None:
             with pytest.raises(ConfigError) as refusal:
                 call(address)
             assert secret not in str(refusal.value), address
-            assert "AWS_PROFILE" in str(refusal.value) or "is supported" in str(refusal.value)
+            assert "AWS_PROFILE" in str(refusal.value) or "supported locations" in str(refusal.value)
         assert secret not in without_secrets(f"cannot clone '{address}': no")
 
 
@@ -123,11 +123,11 @@ def test_commands_print_through_one_module() -> None:
 
 def test_an_empty_list_of_trusted_keys_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for given_keys in (",", " ", " , ,"):
-        monkeypatch.setenv(TRUST, given_keys)
+        monkeypatch.setenv(TRUST_VARIABLE, given_keys)
         with pytest.raises(ConfigError, match=r"FAIR_DISTILL_TRUST is .* which has no key"):
-            trusted(None)
-    monkeypatch.delenv(TRUST)
-    assert trusted(None) == ()
+            trusted_keys(None)
+    monkeypatch.delenv(TRUST_VARIABLE)
+    assert trusted_keys(None) == ()
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.125, "12.5 %"), (1.0, "100.0 %"), (-0.02, "-2.0 %"), (None, "–")])

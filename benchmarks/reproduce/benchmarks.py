@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fair_distill.data.colour_skew import paired, skewed
-from fair_distill.data.columns import Columns, Labelled
+from fair_distill.data.colour_skew import paired_dataset, skewed_dataset
+from fair_distill.data.columns import Columns, SourceData
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources import idx, npz
-from fair_distill.data.splits import deal
+from fair_distill.data.splits import split_by_share
 from fair_distill.errors import ConfigError
 from fair_distill.seeds import numpy_generator
 
@@ -115,12 +115,12 @@ def prepare(name: str, data: Path, *, paired_per_class: int) -> Prepared:
         return Prepared(parts[0], parts[1], {"official": range(len(source))})
     rng = numpy_generator(_SEED, f"reproduce.{name}.colours")
     colours, paint, n = benchmark.colours, benchmark.paint, len(source)
-    painted = skewed(source, train, colours, 0.9, rng, paint=paint, owners=benchmark.owners)
+    painted = skewed_dataset(source, train, colours, 0.9, rng, paint=paint, owners=benchmark.owners)
     few = _few(source.labels, test, paired_per_class, numpy_generator(_SEED, f"reproduce.{name}.paired"))
-    both = paired(source, few, colours, paint=paint)
+    both = paired_dataset(source, few, colours, paint=paint)
     if not benchmark.one_colour:
         return Prepared(painted, both, {"paired": range(n)})
-    official = skewed(source, test, colours, 1 / len(colours), rng, paint=paint, owners=benchmark.owners)
+    official = skewed_dataset(source, test, colours, 1 / len(colours), rng, paint=paint, owners=benchmark.owners)
     return Prepared(painted, _joined(official, both, shift=n), {"official": range(n), "paired": range(n, 2 * n)})
 
 
@@ -138,15 +138,15 @@ def look_for_files(name: str, data: Path) -> None:
             raise ConfigError(f"--data {data} has no {file}; name the folder that holds {folders}")
 
 
-def _mnist(data: Path, folder: str = "mnist") -> Labelled:
+def _mnist(data: Path, folder: str = "mnist") -> SourceData:
     return idx(data, images=_files(folder, "images-idx3"), labels=_files(folder, "labels-idx1"), pixels=_PADDED)
 
 
-def _fashion_mnist(data: Path) -> Labelled:
+def _fashion_mnist(data: Path) -> SourceData:
     return _mnist(data, "fashion_mnist")
 
 
-def _mnist_writers(data: Path) -> Labelled:
+def _mnist_writers(data: Path) -> SourceData:
     return idx(
         data,
         images=_files("mnist", "images-idx3"),
@@ -166,7 +166,7 @@ def _files(folder: str, what: str) -> dict[str, str]:
     return {part: f"{folder}/{name}-{what}-ubyte.gz" for part, name in (("train", "train"), ("test", "t10k"))}
 
 
-def _cifar10(data: Path) -> Labelled:
+def _cifar10(data: Path) -> SourceData:
     return npz(data, path=_CIFAR10, columns=Columns(image="x", label="y"))
 
 
@@ -189,10 +189,10 @@ FILES = {
 }
 
 
-def _rows(source: Labelled) -> tuple[Array, Array]:
+def _rows(source: SourceData) -> tuple[Array, Array]:
     if source.splits is None:
         shares = {"train": 1 - _OWN_TEST, "test": _OWN_TEST}
-        dealt = deal(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "reproduce.split"))
+        dealt = split_by_share(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "reproduce.split"))
         return dealt["train"], dealt["test"]
     return source.splits.rows("train"), source.splits.rows("test")
 
@@ -202,7 +202,7 @@ def _few(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -
     return np.sort(np.concatenate(chosen))
 
 
-def _natural(source: Labelled, rows: Array) -> GroupedDataset:
+def _natural(source: SourceData, rows: Array) -> GroupedDataset:
     assert source.group_indices is not None
     return GroupedDataset.from_arrays(
         np.asarray(source.images)[rows],

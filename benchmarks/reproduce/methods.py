@@ -183,7 +183,7 @@ class Joined:
                 continue
             own = settings | {"ipc": share, "real_per_class": max(1, task.budget.real_per_class * share // task.ipc)}
             done = distill(
-                train.at(np.flatnonzero(train.group_indices == group)), **own, seed=task.seed, device=task.device
+                train.take(np.flatnonzero(train.group_indices == group)), **own, seed=task.seed, device=task.device
             )
             images.append(done.images)
             labels.append(done.labels)

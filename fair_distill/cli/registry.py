@@ -119,7 +119,7 @@ def _verify(arguments: Arguments) -> None:
 
     files = verify(arguments.reference, registry=arguments.registry, anchor=arguments.anchor)
     if arguments.json:
-        print_json([asdict(file) for file in files])
+        print_json([file.to_dict() for file in files])
         return
     remarks = [file for file in files if file.remark]
     for file in remarks:
@@ -141,13 +141,13 @@ def _compare(arguments: Arguments) -> None:
     comparison = compare_versions(a, b)
     print_line(f"{arguments.a} is v{a.number}, {arguments.b} is v{b.number}")
     for change in comparison.changed:
-        print_line(f"  {change.what}: {change.a} → {change.b}")
+        print_line(f"  {change.name}: {change.a} → {change.b}")
     for pair in comparison.groups:
-        mark = " *" if pair.apart else ""
+        mark = " *" if pair.disjoint else ""
         print_line(f"  {pair.network}, {pair.group}: {_interval(pair.a)} → {_interval(pair.b)}{mark}")
     for change in comparison.metrics:
-        print_line(f"  {change.what}: {_rate(change.a)} → {_rate(change.b)}")
-    if any(pair.apart for pair in comparison.groups):
+        print_line(f"  {change.name}: {_rate(change.a)} → {_rate(change.b)}")
+    if any(pair.disjoint for pair in comparison.groups):
         print_line("  * the confidence intervals do not overlap")
     if arguments.picture:
         from fair_distill.report.pair import pair_png

@@ -147,7 +147,7 @@ def _rollback(arguments: Arguments) -> None:
     from fair_distill.registry.retraction import rollback
 
     store, name, channel = _open_reference(arguments)
-    passed_over: list[str] = []
+    skipped: list[str] = []
     with begin_operation(arguments, "rollback", name, channel) as (actor, operation):
         entry = rollback(
             store,
@@ -155,10 +155,10 @@ def _rollback(arguments: Arguments) -> None:
             channel,
             reason=arguments.reason,
             actor=actor,
-            passed_over=passed_over.append,
+            on_skip=skipped.append,
         )
         number = version_number(read_ledger(store, name), entry.version)
-    for line in passed_over:
+    for line in skipped:
         print_line(f"fair-distill: skipped {line}", error=True)
     _note_repetition(operation, f"entry {entry.number}")
     if arguments.json:
@@ -232,26 +232,26 @@ def _gc(arguments: Arguments) -> None:
 
     from fair_distill.files import write_bytes
     from fair_distill.registry.client_state import cache_folder
-    from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
-    from fair_distill.registry.lookup import trusted
+    from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
+    from fair_distill.registry.lookup import trusted_keys
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_registry
 
     store = open_registry(arguments.registry)
     confirmed = dict(Head.parse(text, option="--confirm-head") for text in arguments.confirm_head)
-    vouching = Vouching(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted(None))
+    known_heads = KnownHeads(arguments.registry, cache_folder(), arguments.anchor, confirmed, trusted_keys(None))
     pinned = [pin.version for pin in read_pins(arguments.lock)]
     now = datetime.now(UTC)
-    heads = check_ledgers(store, vouching, now=now)
+    heads = check_ledgers(store, known_heads, now=now)
     if arguments.look.exists():
-        look = Look.from_json(arguments.look.read_bytes(), name=str(arguments.look))
-        removed = remove(store, look, now=now, delete=store.remove, pinned=pinned)
+        record = GarbageRecord.from_json(arguments.look.read_bytes(), name=str(arguments.look))
+        removed = remove(store, record, now=now, delete=store.remove, pinned=pinned)
         arguments.look.unlink()
         print_line(f"removed {len(removed)} unused files")
     else:
-        look = Look(now, garbage(store, now=now, pinned=pinned), heads)
-        write_bytes(arguments.look, look.to_json())
-        print_line(f"{len(look.keys)} files are unused; run this command again in a day to remove them")
+        record = GarbageRecord(now, garbage(store, now=now, pinned=pinned), heads)
+        write_bytes(arguments.look, record.to_json())
+        print_line(f"{len(record.keys)} files are unused; run this command again in a day to remove them")
 
 
 def _open_reference(arguments: Arguments) -> "tuple[Writer, str, str]":

@@ -11,6 +11,7 @@ from fair_distill.config.sections import checked
 from fair_distill.config.yaml_dialect import MAXIMUM_BYTES, YamlError, parse_yaml
 from fair_distill.errors import ConfigError
 from fair_distill.storage.schemes import open_object, open_store
+from fair_distill.storage.store import Absent
 
 
 def load_config(path: Path) -> Config:
@@ -46,6 +47,8 @@ def load_floor(url: str) -> Gate:
         store, name = open_store(url, source="--policy-floor"), "gate.yaml"
     try:
         text = store.read(name).decode()
+    except Absent as error:
+        raise ConfigError(str(error)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{store.address(name)} is not readable: {error}") from None
     return _gate(_parse(text, name=store.address(name)), name=store.address(name))

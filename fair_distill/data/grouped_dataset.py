@@ -1,6 +1,6 @@
-"""Group-labelled data in memory: the value that every stage after `prepare` works on.
+"""Group-labelled data in memory, which every stage after `prepare` works on.
 
-N examples, C classes, G groups; images are (N, channels, height, width).
+N examples, C classes, G groups. Images have the shape (N, channels, height, width).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Attributes = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """One class and one group, by index."""
+    """The index of a class and of a group."""
 
     label: int
     group: int
@@ -31,28 +31,29 @@ class Cell:
 class GroupedDataset:
     """Images with a class and a group each, sorted by cell.
 
-    Make one with `GroupedDataset.from_arrays`; the constructor takes rows that are sorted already.
+    Create it with `GroupedDataset.from_arrays` or `from_rows`. The constructor requires rows that are already sorted.
 
     Attributes
     ----------
     images : uint8 or float32 array (N, channels, height, width)
-        uint8 is 255 times what float32 is; rows of a table are float32 (N, columns, 1, 1). May be a view of a
-        memory-mapped file; treat as read-only.
+        uint8 values are 255 times the float32 values. Rows of a table are float32 (N, columns, 1, 1). The array may be
+        a view of a memory-mapped file, so treat it as read-only.
     labels, group_indices : int arrays (N,)
         Indices into `classes` and `groups`.
     pairs : int array (N,)
-        Examples that show the same thing in different groups share a number; unpaired examples have their own.
+        Examples that show the same thing in different groups share a number. Other numbers are unique.
+    classes, groups : the names
     offsets : int array (C * G + 1,)
         Cell (y, a) is rows offsets[y*G + a] : offsets[y*G + a + 1].
-    attributes : for each group the values that make it up, `("f", "dark")` for `f×dark`
-        None is a value that is not known. If not given, each group is the one value of one attribute.
-    attribute_names : what each of these values is a value of, `("sex", "skin")`; () where that is not said
-    schema : the columns, if the images are the rows of a table; None for images
-    clustered : int array (N,); what is no independent evidence shares a number, as the images of one person. None if
-        the source knows of nothing but pairs: then `clusters` are the pairs
-    ids : large_string Arrow array (N,), the source's own name of each example; None if it has none
-    weights : float32 array (N,), as the source has them; None if it has none. Kept, and used by no stage
-    missing_cells : what was done about classes that lack a group, as `data.prepare` says; empty if nothing was to do
+    attributes : for each group its attribute values, such as `("f", "dark")` for `f×dark`
+        None is an unknown value. By default each group is the value of a single attribute.
+    attribute_names : the names of the attributes, such as `("sex", "skin")`; () if they have no names
+    schema : the columns of the table, if the images are rows of a table; otherwise None
+    clustered : int array (N,), or None if the source has no clusters
+        Dependent examples, such as the images of one person, share a number. See `clusters`.
+    ids : large_string Arrow array (N,), the names of the examples in the source; None if it has none
+    weights : float32 array (N,), as in the source; None if it has none. No stage uses them
+    missing_cells : how `data.prepare` handled classes without examples of a group; empty if there were none
     """
 
     images: Array
@@ -74,33 +75,39 @@ class GroupedDataset:
         n = len(self.images)
         if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
             raise ShapeError(
-                "images of shape (N, channels, height, width) and type uint8 or float32 are needed; "
+                "images must have the shape (N, channels, height, width) and the type uint8 or float32; "
                 f"got {self.images.shape} {self.images.dtype}"
             )
         for name in ("labels", "group_indices", "pairs", "clustered", "ids", "weights"):
             column = getattr(self, name)
-            # Not NumPy's shape, which would make a Python object of every id.
+            # numpy.shape would create a Python object for every id of an Arrow array.
             shape = (n,) if column is None else getattr(column, "shape", (len(column),))
             if shape != (n,):
-                raise ShapeError(f"one entry in {name} per image is needed: got {shape} for {n} images")
+                raise ShapeError(f"{name} must have one entry per image; got the shape {shape} for {n} images")
         if len(self.offsets) != len(self.classes) * len(self.groups) + 1 or self.offsets[-1] != n:
             raise ShapeError(
-                f"offsets do not describe {n} rows in {len(self.classes)} classes × {len(self.groups)} groups"
+                f"offsets do not match {n} rows in {len(self.classes)} classes × {len(self.groups)} groups"
             )
+        self._check_attributes()
+        if self.schema is not None and (self.shape != self.schema.shape or self.images.dtype != np.float32):
+            raise ShapeError(
+                f"rows of this schema must be float32 with the shape (N, {self.schema.shape[0]}, 1, 1); "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+
+    def _check_attributes(self) -> None:
         if not self.attributes:
             object.__setattr__(self, "attributes", tuple((name,) for name in self.groups))
         if len(set(self.attributes)) != len(self.groups) or len({len(values) for values in self.attributes}) != 1:
             raise ShapeError(
-                f"as many attributes for each of {len(self.groups)} groups, and no two groups alike, are needed; "
-                f"got {list(self.attributes)}"
+                f"attributes must have the same number of values for each of the {len(self.groups)} groups, and differ "
+                f"between groups; got {list(self.attributes)}"
             )
-        many = len(self.attributes[0])
-        if self.attribute_names and len(set(self.attribute_names)) != many:
-            raise ShapeError(f"{many} attributes need as many names of their own; got {list(self.attribute_names)}")
-        if self.schema is not None and (self.shape != self.schema.shape or self.images.dtype != np.float32):
+        count = len(self.attributes[0])
+        if self.attribute_names and len(set(self.attribute_names)) != count:
             raise ShapeError(
-                f"rows by this schema are float32 (N, {self.schema.shape[0]}, 1, 1); "
-                f"got {self.images.dtype} {self.images.shape}"
+                f"attribute_names must be {count} different names, one for each attribute; "
+                f"got {list(self.attribute_names)}"
             )
 
     @classmethod
@@ -121,38 +128,50 @@ class GroupedDataset:
         weights: Array | None = None,
         missing_cells: Mapping[str, Any] = MappingProxyType({}),
     ) -> "GroupedDataset":
-        """Sort rows by cell (stable) and return the dataset.
+        """Sort the rows by cell, keeping the order within each cell, and return the dataset.
+
+        Parameters
+        ----------
+        images : uint8 or float32 array (N, channels, height, width)
+        labels, group_indices : integer arrays (N,), indices into `classes` and `groups`
+        classes, groups : the names; by default the numbers "0", "1", and so on
+        pairs, clusters, ids, weights : optional columns (N,); see the attributes of the class
+        attributes, attribute_names, schema, missing_cells : see the attributes of the class
 
         Raises
         ------
         DataError
-            If it is empty, or a label or group is outside its declared names.
+            If there are no examples, or an index has no name.
+        ShapeError
+            If the arrays do not have one entry per image.
         """
         labels, group_indices = np.asarray(labels), np.asarray(group_indices)
         pairs = np.arange(len(images)) if pairs is None else np.asarray(pairs)
         if len(images) == 0:
-            raise DataError("at least one example is needed, got none")
+            raise DataError("a dataset needs at least one example; got none")
         if labels.shape != (len(images),) or group_indices.shape != (len(images),):
             raise ShapeError(
-                f"one label and one group per image are needed: got {labels.shape} and {group_indices.shape} "
-                f"for {len(images)} images"
+                f"labels and group_indices must have one entry per image; got the shapes {labels.shape} and "
+                f"{group_indices.shape} for {len(images)} images"
             )
         if pairs.shape != (len(images),):
-            raise ShapeError(f"one entry in pairs per image is needed: got {pairs.shape} for {len(images)} images")
-        class_names = tuple(classes) if classes is not None else _numbered(labels)
-        names = tuple(groups) if groups is not None else _numbered(group_indices)
-        _within(labels, class_names, "label", "data.classes")
-        _within(group_indices, names, "group", "data.groups")
-        cells = labels.astype(np.int64) * len(names) + group_indices.astype(np.int64)
+            raise ShapeError(
+                f"pairs must have one entry per image; got the shape {pairs.shape} for {len(images)} images"
+            )
+        class_names = tuple(classes) if classes is not None else _default_names(labels)
+        group_names = tuple(groups) if groups is not None else _default_names(group_indices)
+        _check_indices(labels, class_names, "label", "data.classes")
+        _check_indices(group_indices, group_names, "group", "data.groups")
+        cells = labels.astype(np.int64) * len(group_names) + group_indices.astype(np.int64)
         order = np.argsort(cells, kind="stable")
-        counts = np.bincount(cells, minlength=len(class_names) * len(names))
+        counts = np.bincount(cells, minlength=len(class_names) * len(group_names))
         return cls(
-            images=_taken(images, order),
+            images=_take_images(images, order),
             labels=labels[order].astype(np.int64),
             group_indices=group_indices[order].astype(np.int64),
             pairs=pairs[order].astype(np.int64),
             classes=class_names,
-            groups=names,
+            groups=group_names,
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             attributes=tuple(attributes),
             schema=schema,
@@ -179,20 +198,25 @@ class GroupedDataset:
         groups: Sequence[str] | None = None,
         pairs: Array | None = None,
     ) -> "GroupedDataset":
-        """Return the dataset of a table's rows: a pandas or Arrow table, or a mapping of arrays.
+        """Return the dataset of the rows of a table.
 
-        Training data say which columns are numeric and which categorical, and get a schema; other splits are given that
-        schema, so that they are encoded alike.
+        For training data, pass the names of the columns; the schema is inferred. For other splits, pass the `schema` of
+        the training data, so that all splits are encoded in the same way.
 
         Parameters
         ----------
+        table : a pandas or Arrow table, or a mapping of arrays
         labels, group_indices : indices, as in `from_arrays`
-        missing, unseen : names for categories that are missing, and for those that training data do not have
+        numeric, categorical : the names of the columns
+        missing : the category for missing values; None refuses them
+        unseen : the category for values that the training data do not have; None refuses them
+        schema : the schema of the training data, instead of the four arguments above
+        classes, groups, pairs : as in `from_arrays`
 
         Raises
         ------
         DataError
-            As `from_arrays`, and if a column does not hold what it should.
+            As in `from_arrays`, and if a column has invalid values.
         """
         if schema is None:
             schema = schema_of(table, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
@@ -217,23 +241,23 @@ class GroupedDataset:
 
     @property
     def clusters(self) -> Array:
-        """For each example the number of what it is evidence of, (N,): its cluster, or else its pair."""
+        """The number of each example's cluster, (N,). Without clusters, pairs are the clusters."""
         return self.pairs if self.clustered is None else self.clustered
 
     @property
     def counts(self) -> Array:
-        """Examples per cell, (C, G)."""
+        """The number of examples in each cell, (C, G)."""
         return np.diff(self.offsets).reshape(len(self.classes), len(self.groups))
 
     @property
     def known(self) -> Array:
-        """Which groups are known in full, (G,)."""
+        """Whether all attributes of each group are known, (G,)."""
         return np.array([None not in values for values in self.attributes])
 
-    def at(self, rows: Array) -> "GroupedDataset":
-        """Return the examples of these rows, sorted by cell again; a row may be asked for twice."""
+    def take(self, rows: Array) -> "GroupedDataset":
+        """Return the examples of these rows, sorted by cell again. Rows may repeat."""
         return GroupedDataset.from_arrays(
-            _taken(self.images, rows),
+            _take_images(self.images, rows),
             self.labels[rows],
             self.group_indices[rows],
             classes=self.classes,
@@ -241,27 +265,26 @@ class GroupedDataset:
             attributes=self.attributes,
             schema=self.schema,
             attribute_names=self.attribute_names,
-            **self._facts(rows),
+            **self._optional_columns(rows),
         )
 
     def of_known_groups(self) -> "GroupedDataset":
-        """Return the examples whose group is known, with those groups alone."""
-        kept = np.flatnonzero(self.known)
+        """Return the examples whose group is known, without the unknown groups."""
+        known = np.flatnonzero(self.known)
         rows = np.flatnonzero(self.known[self.group_indices])
         return GroupedDataset.from_arrays(
-            _taken(self.images, rows),
+            _take_images(self.images, rows),
             self.labels[rows],
-            np.searchsorted(kept, self.group_indices[rows]),
+            np.searchsorted(known, self.group_indices[rows]),
             classes=self.classes,
-            groups=[self.groups[a] for a in kept],
-            attributes=[self.attributes[a] for a in kept],
+            groups=[self.groups[a] for a in known],
+            attributes=[self.attributes[a] for a in known],
             schema=self.schema,
             attribute_names=self.attribute_names,
-            **self._facts(rows),
+            **self._optional_columns(rows),
         )
 
-    def _facts(self, rows: Array) -> dict[str, Any]:
-        """What else is known of each of these rows."""
+    def _optional_columns(self, rows: Array) -> dict[str, Any]:
         return {
             "pairs": self.pairs[rows],
             "clusters": None if self.clustered is None else self.clustered[rows],
@@ -271,36 +294,39 @@ class GroupedDataset:
         }
 
     def rows(self, cell: Cell) -> range:
-        """The rows of one cell."""
+        """Return the rows of a cell."""
         i = cell.label * len(self.groups) + cell.group
         return range(int(self.offsets[i]), int(self.offsets[i + 1]))
 
 
-def stand_in(shape: Sequence[int], dtype: Any) -> Array:
-    """Return black images that take no memory, for pixels still to come: all are views of one number."""
+def placeholder_images(shape: Sequence[int], dtype: Any) -> Array:
+    """Return black images without memory, as a placeholder for pixels that are written later.
+
+    All values are views of one number.
+    """
     return np.broadcast_to(np.zeros((), dtype=dtype), tuple(shape))
 
 
-def _taken(images: Array, rows: Array) -> Array:
-    """Return these rows; of a stand-in another one, since its rows are all alike."""
+def _take_images(images: Array, rows: Array) -> Array:
+    """Return these rows. Rows of a placeholder are all equal, so the result is a placeholder too."""
     if images.size and not any(images.strides):
-        return stand_in((len(rows), *images.shape[1:]), images.dtype)
+        return placeholder_images((len(rows), *images.shape[1:]), images.dtype)
     return images[rows]
 
 
-def _numbered(indices: Array) -> tuple[str, ...]:
+def _default_names(indices: Array) -> tuple[str, ...]:
     if not np.issubdtype(indices.dtype, np.integer) or indices.min() < 0:
-        raise DataError(f"whole numbers from 0 are needed, got {indices.dtype} from {indices.min()}")
+        raise DataError(f"indices must be integers from 0; got {indices.dtype} with the minimum {indices.min()}")
     return tuple(str(i) for i in range(int(indices.max()) + 1))
 
 
-def _within(indices: Array, names: tuple[str, ...], what: str, where: str) -> None:
+def _check_indices(indices: Array, names: tuple[str, ...], noun: str, key: str) -> None:
     if not np.issubdtype(indices.dtype, np.integer):
-        raise DataError(f"{what}s are indices into {where}; got {indices.dtype}")
+        raise DataError(f"each {noun} must be an index into {key}; got {indices.dtype}")
     outside = np.flatnonzero((indices < 0) | (indices >= len(names)))
     if len(outside):
         row = int(outside[0])
         raise DataError(
-            f"{what} {indices[row]} of example {row} is outside 0 to {len(names) - 1}; "
-            f"mend the data, or name all {what}s in params.yaml: {where}"
+            f"{noun} {indices[row]} of example {row} is outside 0 to {len(names) - 1}. "
+            f"Correct the data, or declare all {noun}s in params.yaml: {key}"
         )

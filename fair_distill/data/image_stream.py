@@ -1,6 +1,6 @@
-"""Images that are read when they are asked for: batch by batch, in the order of the source, and never all at once.
+"""Streams of images that are read in batches, in the order of the source, and never all at once.
 
-Not for: what a file is like. A part knows how to read itself; see `formats` and `sources`.
+A `StreamPart` contains the function that reads it. The readers of file formats are in `files` and `sources`.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,19 +13,20 @@ import numpy as np
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import DataError, ShapeError
 
-BATCH_BYTES = 16 * 2**20  # of pixels at a time; more is no faster
+# Bytes of pixels in a batch. Larger batches are not faster.
+BATCH_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """The images of one file, or of one folder.
+class StreamPart:
+    """The images of one file or of one folder.
 
     Attributes
     ----------
-    name : what to call it in a message
-    count : how many images it has
-    read : given a number of bytes, yields arrays (n, channels, height, width) of about that size, in order; uint8, or
-        float32 if they are encoded rows. Rows that are not are structured arrays (n,)
+    name : the name in messages
+    count : the number of images
+    read : receives a number of bytes, and yields arrays (n, channels, height, width) of about that size, in order. They
+        are uint8, or float32 for encoded rows. Rows that are not encoded yet are structured arrays (n,)
     """
 
     name: str
@@ -34,17 +35,17 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
-    """Images of one size from several parts, one after the other."""
+class ImageStream:
+    """Images of one size from several parts, one part after the other."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[StreamPart, ...]
 
     def __len__(self) -> int:
         return sum(part.count for part in self.parts)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Images, channels, height, width; the first image is read for it."""
+        """Images, channels, height, width. Reads the first image."""
         return (len(self), *self._first.shape[1:])
 
     @property
@@ -55,15 +56,17 @@ class Stream:
     def _first(self) -> Array:
         return next(self.batches(1))
 
-    def changed(self, change: Callable[[Array, int], Array]) -> "Stream":
-        """Return what becomes of the images, a batch at a time; `change` is also given the batch's place in its part.
+    def map(self, function: Callable[[Array, int], Array]) -> "ImageStream":
+        """Return the stream with a function applied to each batch.
 
-        Raises
-        ------
-        DataError
-            When it is read: what `change` raised, with the part's name.
+        Parameters
+        ----------
+        function : receives a batch and the position of its first image in the part. A DataError that it raises gets the
+            name of the part
         """
-        return Stream(tuple(Part(part.name, part.count, partial(_changed, part, change)) for part in self.parts))
+        return ImageStream(
+            tuple(StreamPart(part.name, part.count, partial(_map_part, part, function)) for part in self.parts)
+        )
 
     def batches(self, size: int = BATCH_BYTES) -> Iterator[Array]:
         """Yield the images in order, about `size` bytes at a time.
@@ -71,41 +74,44 @@ class Stream:
         Raises
         ------
         DataError, ShapeError
-            If an image is not of the first one's size, or a part has other images than it said.
+            If an image has another size than the first one, or a part has another number of images than its count.
         """
-        first: tuple[int, ...] | None = None
+        shape: tuple[int, ...] | None = None
         for part in self.parts:
-            seen = 0
+            count = 0
             for batch in part.read(size):
-                first = first or batch.shape[1:]
-                if batch.shape[1:] != first:
+                shape = shape or batch.shape[1:]
+                if batch.shape[1:] != shape:
                     raise ShapeError(
-                        f"{part.name}: images of {batch.shape[1:]} do not go with others of {first}; "
-                        "say params.yaml: data.source.pixels.channels, size and resize"
+                        f"{part.name}: images have the shape {batch.shape[1:]}, the images before them {shape}. "
+                        "Set params.yaml: data.source.pixels.channels, size and resize"
                     )
-                seen += len(batch)
+                count += len(batch)
                 yield batch
-            if seen != part.count:
-                raise DataError(f"{part.name}: {part.count} images were counted, and {seen} read; run again")
+            if count != part.count:
+                raise DataError(
+                    f"{part.name} had {part.count} images when they were counted, and {count} when they were read. "
+                    "Do not change the source while it is read, and run again"
+                )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         whole = np.concatenate(list(self.batches()))
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
-def _changed(part: Part, change: Callable[[Array, int], Array], size: int) -> Iterator[Array]:
+def _map_part(part: StreamPart, function: Callable[[Array, int], Array], size: int) -> Iterator[Array]:
     first = 0
     for batch in part.read(size):
         try:
-            yield change(batch, first)
+            yield function(batch, first)
         except DataError as error:
             raise DataError(f"{part.name}: {error}") from None
         first += len(batch)
 
 
-def in_batches(images: Array | Stream, size: int = BATCH_BYTES) -> Iterator[Array]:
-    """Yield images, or rows, in order, about `size` bytes at a time, wherever they are."""
-    if isinstance(images, Stream):
+def iterate_batches(images: Array | ImageStream, size: int = BATCH_BYTES) -> Iterator[Array]:
+    """Yield images or rows in order, about `size` bytes at a time, from an array or from a stream."""
+    if isinstance(images, ImageStream):
         yield from images.batches(size)
     else:
         rows = max(1, size * len(images) // max(1, images.nbytes))

@@ -106,4 +106,4 @@ def resampled(dataset: GroupedDataset, rng: np.random.Generator) -> GroupedDatas
             start, count = int(dataset.offsets[label * groups + group]), int(counts[group])
             whole, rest = divmod(int(share), count)
             rows += [np.tile(np.arange(count), whole) + start, rng.permutation(count)[:rest] + start]
-    return dataset.at(np.concatenate(rows))
+    return dataset.take(np.concatenate(rows))

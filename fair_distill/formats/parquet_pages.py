@@ -1,8 +1,8 @@
-"""How much a Parquet file makes of itself: the sizes and counts of its pages, read before anything is decompressed.
+"""The sizes and counts that a Parquet file claims for its pages, read before anything is decompressed.
 
-The footer says how many values a column has, and a page says how large it becomes. Both are the writer's word, and a
-decoder allocates by the second: one megabyte of Zstandard or of run lengths can ask for ten gigabytes. So the headers
-of all pages are read first, from the bytes as they are, and compared with what the reader expects [1]_.
+The footer has the number of values of each column, and a page header has the decoded size of the page. The writer may
+have set both to any number, and a decoder allocates memory by the page header: one megabyte of Zstandard or of run
+lengths can claim ten gigabytes. So the headers of all pages are read first, and compared with the expected size [1]_.
 
 References
 ----------
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# More than a file of 4 GB has with the usual pages of 1 MB; the headers of more would take seconds to read.
-_MOST_PAGES = 65_536
-_DEEPEST = 8
+# More than a file of 4 GB has with the usual pages of 1 MB. Reading more headers would take seconds.
+_MAX_PAGES = 65_536
+_MAX_DEPTH = 8
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
-# PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY: each value takes up what its type takes. In DELTA_BYTE_ARRAY a value of
-# two bytes can repeat a megabyte of the value before it.
+# PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY: the decoded size of a value depends only on its type. In
+# DELTA_BYTE_ARRAY, a value of two bytes can repeat a megabyte of the previous value.
 _ENCODINGS = {0, 2, 3, 8}
 
 
@@ -37,7 +37,7 @@ class Pages:
 
 
 def pages_of(content: bytes, start: int, length: int) -> Pages:
-    """Return what the page headers of a column chunk say. Raises ValueError for one that we never write."""
+    """Return the totals of the page headers of a column chunk. Raises ValueError for headers that we never write."""
     values = size = 0
     for page in _headers(content, start, length):
         size += _number(page, 2)
@@ -46,14 +46,14 @@ def pages_of(content: bytes, start: int, length: int) -> Pages:
             continue
         if kind not in (_DATA, _DATA_V2):
             raise ValueError(f"a page is of type {kind}; expected data or a dictionary")
-        # The struct of either version has the number of values first; its encoding is the second or the fourth field.
-        about = page.get(5 if kind == _DATA else 8)
-        if not isinstance(about, dict):
+        # The first field of either version is the number of values; the second or the fourth is the encoding.
+        header = page.get(5 if kind == _DATA else 8)
+        if not isinstance(header, dict):
             raise ValueError("a data page has no header")
-        encoding = _number(about, 2 if kind == _DATA else 4)
+        encoding = _number(header, 2 if kind == _DATA else 4)
         if encoding not in _ENCODINGS:
             raise ValueError(f"a page has encoding {encoding}; expected plain values, run lengths or a dictionary")
-        values += _number(about, 1)
+        values += _number(header, 1)
     return Pages(values, size)
 
 
@@ -61,7 +61,7 @@ def _headers(content: bytes, start: int, length: int) -> Iterator[dict[int, Any]
     position, end = start, start + length
     if not 0 <= start <= end <= len(content):
         raise ValueError("a column begins or ends outside of the file")
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         if position >= end:
             return
         header, position = _struct(content, position, 0)
@@ -69,7 +69,7 @@ def _headers(content: bytes, start: int, length: int) -> Iterator[dict[int, Any]
         if position > end:
             raise ValueError("a page ends outside of its column")
         yield header
-    raise ValueError(f"a column has more than {_MOST_PAGES:,} pages")
+    raise ValueError(f"a column has more than {_MAX_PAGES:,} pages")
 
 
 def _number(fields: dict[int, Any], key: int) -> int:
@@ -95,9 +95,9 @@ def _struct(content: bytes, position: int, depth: int) -> tuple[dict[int, Any], 
 
 
 def _value(content: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise ValueError("a page header is nested too deep")
-    if kind in (1, 2):  # a truth value is in the type
+    if kind in (1, 2):  # the type contains the value of a boolean
         return None, position
     if kind == 3:
         return None, position + 1
@@ -112,13 +112,13 @@ def _value(content: bytes, position: int, kind: int, depth: int) -> tuple[Any, i
         return None, position + length
     if kind == 12:
         return _struct(content, position, depth + 1)
-    # Page headers have no lists, sets or maps.
+    # The other types are lists, sets and maps, which page headers do not have.
     raise ValueError("a page header has a field of an unknown type")
 
 
 def _integer(content: bytes, position: int) -> tuple[int, int]:
-    coded, position = _varint(content, position)
-    return (coded >> 1) ^ -(coded & 1), position
+    zigzag, position = _varint(content, position)
+    return (zigzag >> 1) ^ -(zigzag & 1), position
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:

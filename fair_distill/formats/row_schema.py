@@ -1,9 +1,9 @@
-"""What a row of a table is: its columns, and how it becomes numbers for a network and a row again. Light: no torch.
+"""The schema of a table's rows: its columns, their encoding as numbers for a network, and the decoding. Without torch.
 
-A number stays in its column's own unit and a category becomes one-hot, so that the same scaling that serves pixels
-(`Normalisation`) standardises the numbers, once, and what is stored decodes without loss.
+Numbers keep the unit of their column, and categories become one-hot. So `Normalisation`, which scales pixels, also
+standardises the numbers, and stored rows decode without loss.
 
-N rows, D encoded numbers a row; encoded rows are float32 (N, D, 1, 1), so that all that works on images works on them.
+N rows, D encoded numbers per row. Encoded rows are float32 (N, D, 1, 1), so functions for images accept them too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,12 +21,13 @@ from fair_distill.formats.strict_json import check_fields
 
 Array = NDArray[Any]
 
-MOST_VALUES = 1000
-_WHOLE = 2**24  # up to here float32 keeps every whole number
+MAX_VALUES = 1000
+# The largest range of integers that float32 represents exactly.
+_MAX_INTEGER = 2**24
 
 
 class Table(Protocol):
-    """Anything that gives a column by its name: a mapping of arrays, a structured array, a pandas or Arrow table."""
+    """A mapping of arrays, a structured array, or a pandas or Arrow table."""
 
     def __getitem__(self, name: str, /) -> Any: ...
 
@@ -37,8 +38,8 @@ class Numeric:
 
     Attributes
     ----------
-    low, high : the range in the training data; a synthetic row stays inside
-    whole : whether the training data have whole numbers only
+    low, high : the range in the training data, which also bounds synthetic rows
+    whole : whether the training data have integers only
     """
 
     name: str
@@ -52,10 +53,10 @@ class Numeric:
 
     def encode(self, values: Array, *, first: int = 0) -> Array:
         numbers = numbers_of(values, self.name, first=first)
-        if self.whole and (broken := np.flatnonzero(numbers != np.rint(numbers))).size:
+        if self.whole and (fractional := np.flatnonzero(numbers != np.rint(numbers))).size:
             raise DataError(
-                f"column {self.name!r} is {numbers[broken[0]]:g} in row {first + broken[0] + 1}; all are whole in the "
-                "training data. Round it, or add rows that are not whole to the training data"
+                f"column {self.name!r} is {numbers[fractional[0]]:g} in row {first + fractional[0] + 1}, but the "
+                "training data have integers only. Round the value, or add fractional values to the training data"
             )
         return numbers[:, None]
 
@@ -75,14 +76,14 @@ class Numeric:
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column of names, or of numbers that are names.
+    """A column of names, or of numbers that are used as names.
 
     Attributes
     ----------
-    values : what occurs in the training data, as text
-    missing : the value that stands for what is missing; None refuses what is missing
-    other : the name of what does not occur in the training data; None refuses it. It is encoded as no value at all,
-        which no network was trained on, and a synthetic row never has it
+    values : the values in the training data, as text
+    missing : the value that replaces missing ones; None refuses missing values
+    other : the name of values that the training data do not have; None refuses them. It is encoded as all zeros, which
+        no network was trained on, and synthetic rows never have it
     """
 
     name: str
@@ -96,17 +97,16 @@ class Categorical:
 
     def encode(self, values: Array, *, first: int = 0) -> Array:
         text = text_of(values, self.name, missing=self.missing, first=first)
-        place = {value: i for i, value in enumerate(self.values)}
-        found, of = np.unique(text, return_inverse=True)
-        places = np.array([place.get(value, -1) for value in found.tolist()], dtype=np.int64)[of]
-        if self.other is None and (unseen := np.flatnonzero(places < 0)).size:
-            shown = ", ".join(map(repr, self.values[:10])) + (" and more" if len(self.values) > 10 else "")
+        index = {value: i for i, value in enumerate(self.values)}
+        distinct, inverse = np.unique(text, return_inverse=True)
+        indices = np.array([index.get(value, -1) for value in distinct.tolist()], dtype=np.int64)[inverse]
+        if self.other is None and (unseen := np.flatnonzero(indices < 0)).size:
+            names = ", ".join(map(repr, self.values[:10])) + (" and more" if len(self.values) > 10 else "")
             raise DataError(
-                f"column {self.name!r} is {text[unseen[0]][:80]!r} in row {first + unseen[0] + 1}, and never in the "
-                f"training data, which have {shown}. Mend it, or name such values in params.yaml: "
-                "data.source.rows.unseen"
+                f"column {self.name!r} is {text[unseen[0]][:80]!r} in row {first + unseen[0] + 1}, but the training "
+                f"data have only {names}. Correct the value, or set params.yaml: data.source.rows.unseen"
             )
-        hot: Array = places[:, None] == np.arange(len(self.values))
+        hot: Array = indices[:, None] == np.arange(len(self.values))
         return hot.astype(np.float32)
 
     def decode(self, encoded_NV: Array) -> Array:
@@ -128,13 +128,13 @@ class Categorical:
 
 @dataclass(frozen=True)
 class RowSchema:
-    """The columns of a table, in the order in which they are encoded. Known from the training data alone."""
+    """The columns of a table in the order of their encoding. They are inferred from the training data alone."""
 
     columns: tuple[Numeric | Categorical, ...]
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """What a network is given: D, 1, 1."""
+        """The shape of an encoded row: D, 1, 1."""
         return sum(self.widths), 1, 1
 
     @cached_property
@@ -143,16 +143,20 @@ class RowSchema:
 
     @property
     def standardised(self) -> Array:
-        """Which encoded numbers are numeric, bool (D,): a one-hot value is 0 or 1 already."""
+        """Which encoded numbers are to be standardised, bool (D,): numeric columns, but not one-hot values."""
         return np.repeat([isinstance(column, Numeric) for column in self.columns], self.widths)
 
     def encode(self, table: Table, *, first: int = 0) -> Array:
-        """Return the rows of a table as float32 (N, D, 1, 1); `first` is the number of the first, for messages.
+        """Return the rows of a table as float32 (N, D, 1, 1).
+
+        Parameters
+        ----------
+        first : the number of rows before these, for messages
 
         Raises
         ------
         DataError
-            If a column is not there, or a value is missing or unseen in training and no name was declared for that.
+            If a column is missing or has an invalid value, or if a missing or unseen category is not allowed.
         """
         blocks = [column.encode(column_of(table, column.name), first=first) for column in self.columns]
         for column, block in zip(self.columns, blocks, strict=True):
@@ -163,35 +167,37 @@ class RowSchema:
         return np.concatenate(blocks, axis=1)[:, :, None, None]
 
     def decode(self, encoded: Array) -> dict[str, Array]:
-        """Return the columns by name: whole numbers int64, other numbers float32, categories text."""
+        """Return the columns by name: integers as int64, other numbers as float32, categories as text."""
         return {column.name: column.decode(block) for column, block in self._blocks(encoded)}
 
     def nearest(self, encoded: Array) -> Array:
-        """Return the nearest valid rows: numbers clipped to their range and rounded, the largest of a category's."""
+        """Return the nearest valid rows: numbers clipped and rounded, and for categories the value with the maximum."""
         blocks = [column.nearest(block) for column, block in self._blocks(encoded)]
         return np.concatenate(blocks, axis=1)[:, :, None, None]
 
     def valid(self, encoded: Array) -> dict[str, Array]:
-        """Say for each column which rows are valid: a number in its range, exactly one of the declared values."""
+        """Return for each column which rows are valid: a number in its range, or exactly one of the values."""
         return {column.name: column.valid(block) for column, block in self._blocks(encoded)}
 
     def check(self, encoded: Array, *, name: str) -> None:
-        """Raise DataError, with `name` and the first fault in it, if a row is not valid."""
+        """Raise DataError with the first fault if a row is invalid. `name` is the name of the rows in the message."""
         for (column, block), valid in zip(self._blocks(encoded), self.valid(encoded).values(), strict=True):
-            if (wrong := np.flatnonzero(~valid)).size:
-                came = block[wrong[0], 0] if isinstance(column, Numeric) else block[wrong[0]].tolist()
-                wanted = (
-                    f"{'whole numbers' if column.whole else 'numbers'} from {column.low:g} to {column.high:g}"
-                    if isinstance(column, Numeric)
-                    else f"exactly one of {len(column.values)} values"
-                )
+            if (invalid := np.flatnonzero(~valid)).size:
+                row = invalid[0]
+                if isinstance(column, Numeric):
+                    value = block[row, 0]
+                    expected = f"{'an integer' if column.whole else 'a number'} from {column.low:g} to {column.high:g}"
+                else:
+                    value, expected = block[row].tolist(), f"exactly one of {len(column.values)} values"
                 raise DataError(
-                    f"{name}: row {wrong[0] + 1} is no valid row: column {column.name!r} is {came}, wanted are {wanted}"
+                    f"{name}: row {row + 1} is invalid: column {column.name!r} is {value}; expected {expected}"
                 )
 
     def _blocks(self, encoded: Array) -> Iterator[tuple[Numeric | Categorical, Array]]:
         if encoded.shape[1:] != self.shape:
-            raise ShapeError(f"rows of {self.shape} are wanted, got an array of {encoded.shape}")
+            raise ShapeError(
+                f"encoded rows must have the shape {self.shape}; got an array of the shape {encoded.shape}"
+            )
         cuts = np.cumsum(self.widths)[:-1]
         return zip(self.columns, np.split(encoded[:, :, 0, 0], cuts, axis=1), strict=True)
 
@@ -200,7 +206,7 @@ class RowSchema:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "RowSchema":
-        """Read what `to_dict` gave. Raises DataError, with the key, its value and the expected type, otherwise."""
+        """Return the schema from the result of `to_dict`. Raises DataError with the key and its value if invalid."""
         rows = value.get("columns") if isinstance(value, Mapping) else None
         if not isinstance(rows, list | tuple) or not rows or len(value) > 1:
             raise DataError(f"schema is {str(value)[:80]!r}; expected an object whose `columns` is a list of columns")
@@ -219,19 +225,17 @@ class RowSchema:
 
 
 def _check_columns(columns: Sequence[Numeric | Categorical]) -> None:
-    """Raise DataError for columns that no training data have."""
-    most = float(np.finfo(np.float32).max)
+    """Raise DataError for columns that training data cannot have."""
+    largest = float(np.finfo(np.float32).max)
     names = [column.name for column in columns]
     for column in columns:
         if names.count(column.name) > 1 or column.name == "label":
-            raise DataError(f"schema: the column name {column.name[:80]!r} is used twice, or for the class")
-        if isinstance(column, Numeric) and not -most <= column.low <= column.high <= most:
+            raise DataError(f"schema: the column name {column.name[:80]!r} is used twice, or is reserved for the class")
+        if isinstance(column, Numeric) and not -largest <= column.low <= column.high <= largest:
+            raise DataError(f"schema: column {column.name[:80]!r} has the invalid range {column.low} to {column.high}")
+        if isinstance(column, Categorical) and not 0 < len(set(column.values)) == len(column.values) <= MAX_VALUES:
             raise DataError(
-                f"schema: column {column.name[:80]!r} is from {column.low} to {column.high}, which is no range"
-            )
-        if isinstance(column, Categorical) and not 0 < len(set(column.values)) == len(column.values) <= MOST_VALUES:
-            raise DataError(
-                f"schema: column {column.name[:80]!r} has {len(column.values)} values; expected 1 to {MOST_VALUES} "
+                f"schema: column {column.name[:80]!r} has {len(column.values)} values; expected 1 to {MAX_VALUES} "
                 "different ones"
             )
 
@@ -252,30 +256,34 @@ def schema_of(
 
     Parameters
     ----------
-    missing : the value that stands for a category that is missing; a missing number is always refused
-    unseen : the name for categories that the training data do not have
+    numeric, categorical : the names of the columns
+    missing : the category for missing values; None refuses them. Missing numbers are always refused
+    unseen : the category for values that the training data do not have; None refuses them
 
     Raises
     ------
     DataError
-        If a column is not there or named twice, or holds what a column of its kind may not hold.
+        If a column is missing or named twice, or has an invalid value.
     """
     names = [*numeric, *categorical]
     for name in names:
         if names.count(name) > 1 or name == "label":
-            fault = "is kept for the class" if name == "label" else "stands twice"
-            raise DataError(f"column {name!r} {fault}; mend params.yaml: data.source.columns.numeric and categorical")
+            fault = "is reserved for the class" if name == "label" else "is named twice"
+            raise DataError(
+                f"column {name!r} {fault}. Correct params.yaml: data.source.columns.numeric and categorical"
+            )
     if not names:
-        raise DataError("a row needs at least one column; name some in params.yaml: data.source.columns.numeric")
+        raise DataError("a row needs at least one column. Add one to params.yaml: data.source.columns.numeric")
     columns: list[Numeric | Categorical] = []
     for name in numeric:
         numbers = numbers_of(column_of(table, name), name)
-        whole = bool((numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) <= _WHOLE)
-        low, high = float(numbers.min()) + 0.0, float(numbers.max()) + 0.0  # of -0.0 and 0.0, whichever came first, 0.0
+        whole = bool((numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) <= _MAX_INTEGER)
+        # Adding 0.0 turns -0.0 into 0.0. Which of the two is the minimum depends on the order of the rows.
+        low, high = float(numbers.min()) + 0.0, float(numbers.max()) + 0.0
         columns.append(Numeric(name, low, high, whole))
     for name in categorical:
         values = np.unique(text_of(column_of(table, name), name, missing=missing)).tolist()
-        columns.append(_category(Categorical(name, tuple(values), missing, unseen)))
+        columns.append(_checked_category(Categorical(name, tuple(values), missing, unseen)))
     return RowSchema(tuple(columns))
 
 
@@ -287,88 +295,96 @@ def schema_of_batches(
     missing: str | None = None,
     unseen: str | None = None,
 ) -> RowSchema:
-    """Return the schema of training data that come in batches, of at least one row each: the one of all together."""
-    of_one = partial(schema_of, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
-    return reduce(_of_both, map(of_one, batches))
+    """Return the schema of training data in batches of at least one row each; see `schema_of`."""
+    schema_of_batch = partial(schema_of, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
+    return reduce(_merge, map(schema_of_batch, batches))
 
 
-def _of_both(one: RowSchema, other: RowSchema) -> RowSchema:
+def _merge(left: RowSchema, right: RowSchema) -> RowSchema:
     columns: list[Numeric | Categorical] = []
-    for a, b in zip(one.columns, other.columns, strict=True):
+    for a, b in zip(left.columns, right.columns, strict=True):
         if isinstance(a, Numeric) and isinstance(b, Numeric):
             columns.append(Numeric(a.name, min(a.low, b.low), max(a.high, b.high), a.whole and b.whole))
         elif isinstance(a, Categorical) and isinstance(b, Categorical):
-            columns.append(_category(replace(a, values=tuple(sorted({*a.values, *b.values})))))
+            columns.append(_checked_category(replace(a, values=tuple(sorted({*a.values, *b.values})))))
     return RowSchema(tuple(columns))
 
 
-def _category(column: Categorical) -> Categorical:
-    """Return a column of training data, if it can be one."""
-    if len(column.values) > MOST_VALUES:
+def _checked_category(column: Categorical) -> Categorical:
+    """Return a column of training data, or raise DataError."""
+    if len(column.values) > MAX_VALUES:
         raise DataError(
-            f"column {column.name!r} has {len(column.values)} values in the training data; a category has at most "
-            f"{MOST_VALUES}. Name it among the numeric columns, or leave it out"
+            f"column {column.name!r} has {len(column.values)} values in the training data; a category may have at most "
+            f"{MAX_VALUES}. Move it to the numeric columns, or remove it"
         )
     if column.other in column.values:
         raise DataError(
-            f"column {column.name!r} has the value {column.other!r} in the training data; "
-            "what is unseen needs a name of its own in params.yaml: data.source.rows.unseen"
+            f"column {column.name!r} has the value {column.other!r} in the training data, which is also "
+            "params.yaml: data.source.rows.unseen. Use another name there"
         )
     return column
 
 
 def column_of(table: Table, name: str) -> Array:
-    """Return a column. Raises DataError where there is none of that name."""
+    """Return a column. Raises DataError if it is missing."""
     try:
         return np.asarray(table[name])
     except (KeyError, ValueError, IndexError):
-        raise DataError(f"there is no column {name!r}; mend params.yaml: data.source.columns, or the table") from None
+        raise DataError(
+            f"there is no column {name!r}. Correct params.yaml: data.source.columns, or the table"
+        ) from None
 
 
 def text_of(values: Array, name: str, *, missing: str | None, first: int = 0) -> Array:
-    """Return the values of a category as text, with `missing` for what is null, NaN or empty. Raises DataError.
+    """Return the values of a category as text.
 
-    `first` is the number of the first row, for messages; those before it were fine.
+    Parameters
+    ----------
+    missing : replaces null, NaN and empty values; None refuses them with a DataError
+    first : the number of rows before these, for messages
     """
     column = _arrow(values, name)
-    if pa.types.is_floating(column.type):  # whole numbers that had gaps: 1.0 is 1
+    if pa.types.is_floating(column.type):  # pandas stores integers with gaps as floats; 1.0 means 1
         with suppress(pa.ArrowInvalid):
             column = column.cast(pa.int64())
     try:
         text = np.asarray(column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False), dtype=str)
     except pa.ArrowException:
-        raise DataError(f"column {name!r}: names or whole numbers are wanted, got {column.type}") from None
-    absent = text == ""
-    if missing is None and absent.any():
         raise DataError(
-            f"column {name!r} is missing in {absent.sum()} of {first + len(values)} rows, the first of them row "
-            f"{first + np.flatnonzero(absent)[0] + 1}; name what is missing in params.yaml: data.source.rows.missing"
+            f"column {name!r} has the type {column.type}; a category must be text or an integer. Convert the column"
+        ) from None
+    empty = text == ""
+    if missing is None and empty.any():
+        raise DataError(
+            f"column {name!r} is missing in {empty.sum()} of {first + len(values)} rows, the first of them row "
+            f"{first + np.flatnonzero(empty)[0] + 1}. Set params.yaml: data.source.rows.missing to a category for them"
         )
-    return np.where(absent, missing or "", text)
+    return np.where(empty, missing or "", text)
 
 
 def numbers_of(values: Array, name: str, *, first: int = 0) -> Array:
-    """Return a column of numbers as float32, all of them finite. Raises DataError; `first` as in `text_of`."""
+    """Return a column as finite float32 numbers, or raise DataError; see `text_of` for `first`."""
     column = _arrow(values, name)
     try:
         numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowException:
-        raise DataError(f"column {name!r}: numbers are wanted; mend the table, or name it categorical") from None
+        raise DataError(
+            f"column {name!r} has values that are not numbers. Correct the table, or move the column to categorical"
+        ) from None
     with np.errstate(over="ignore"):
         single: Array = numbers.astype(np.float32)
-    if (absent := np.flatnonzero(~np.isfinite(single))).size:
+    if (invalid := np.flatnonzero(~np.isfinite(single))).size:
         raise DataError(
-            f"column {name!r} is missing or not finite in {len(absent)} of {first + len(values)} rows, the first of "
-            f"them row {first + absent[0] + 1}; a number is needed in every row. Mend the rows, or leave them or the "
-            "column out"
+            f"column {name!r} is missing or not finite in {len(invalid)} of {first + len(values)} rows, the first of "
+            f"them row {first + invalid[0] + 1}; every row needs a number. Correct or remove the rows, or the column"
         )
     return single
 
 
 def _arrow(values: Array, name: str) -> pa.Array:
     if values.ndim != 1:
-        raise ShapeError(f"column {name!r}: one value a row is needed, got an array of {values.shape}")
+        raise ShapeError(f"column {name!r} must have one value per row; got an array of the shape {values.shape}")
     try:
         return pa.array(values, from_pandas=True)
     except pa.ArrowException:
-        raise DataError(f"column {name!r}: numbers or names are wanted, all of one kind") from None
+        raise DataError(f"column {name!r} has values of several types. Use only numbers or only text") from None

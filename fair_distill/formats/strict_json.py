@@ -1,7 +1,7 @@
-"""Strict types for foreign documents: a JSON value is compared with the annotations of the dataclass that it becomes.
+"""Strict type checks for foreign JSON documents, by the annotations of the dataclass that a document becomes.
 
-The check changes no value: a whole number in a field of type float stays what it is, so the document keeps its bytes
-and its digest. Not for: params.yaml, which pydantic checks.
+The check does not change values: an integer in a field of type float stays an integer, so the document keeps its bytes
+and its digest. params.yaml is checked by pydantic instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +11,10 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from fair_distill.errors import DataError
-from fair_distill.text import printable
+from fair_distill.text import printable, quoted
 
-_ABSENT = object()
-_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
+_MISSING = object()
+_NAMES = {str: "a text", int: "an integer", float: "a number", bool: "true or false", NoneType: "null"}
 
 
 def check_fields(
@@ -30,14 +30,13 @@ def check_fields(
     Parameters
     ----------
     name : what the document is called, for the message
-    optional : keys that may be absent in addition to those that have a default
-    error : the exception to raise, with one sentence: which key has which value, and which type was expected
+    optional : keys that may be missing, in addition to those with a default
+    error : creates the exception from a sentence with the key, its value and the expected type
     """
 
-    def refuse(where: str, wrong: object, expected: str) -> NoReturn:
-        shown = "absent" if wrong is _ABSENT else printable(repr(wrong))
-        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-        raise error(f"{name}: {where or 'the document'} is {shown}; expected {expected}")
+    def refuse(where: str, value: object, expected: str) -> NoReturn:
+        text = "missing" if value is _MISSING else quoted(value)
+        raise error(f"{name}: {where or 'the document'} is {text}; expected {expected}")
 
     _check_object(value, kind, "", optional, refuse)
 
@@ -50,12 +49,12 @@ def _check_object(
     hints = _hints(kind)
     for key in value:
         if key not in hints:
-            refuse(_below(where, str(key)), value[key], f"no such key; {kind.__name__} has {', '.join(hints)}")
+            refuse(_below(where, str(key)), value[key], f"one of the keys {', '.join(hints)}")
     for field in fields(kind):
         if field.name in value:
             _check(value[field.name], hints[field.name], _below(where, field.name), refuse)
         elif field.name not in optional and field.default is MISSING and field.default_factory is MISSING:
-            refuse(_below(where, field.name), _ABSENT, _expected(hints[field.name]))
+            refuse(_below(where, field.name), _MISSING, _expected(hints[field.name]))
 
 
 def _check(  # noqa: PLR0912 (one branch for each kind of annotation)
@@ -68,15 +67,15 @@ def _check(  # noqa: PLR0912 (one branch for each kind of annotation)
         return
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (UnionType, Union):
-        others = [one for one in arguments if one is not NoneType]
-        if value is None and len(others) < len(arguments):
+        members = [member for member in arguments if member is not NoneType]
+        if value is None and len(members) < len(arguments):
             return
-        if len(others) == 1:
-            _check(value, others[0], where, refuse)
-        elif not any(_is_plain(value, one) for one in others):
+        if len(members) == 1:
+            _check(value, members[0], where, refuse)
+        elif not any(_is_plain(value, member) for member in members):
             refuse(where, value, _expected(hint))
     elif origin is Literal:
-        if not any(type(value) is type(one) and value == one for one in arguments):
+        if not any(type(value) is type(option) and value == option for option in arguments):
             refuse(where, value, _expected(hint))
     elif origin is tuple:
         _check_list(value, hint, arguments, where, refuse)
@@ -100,7 +99,7 @@ def _check_list(
 
 
 def _is_plain(value: object, hint: Any) -> bool:
-    """Say whether a value is a text, number, truth value or null of the type; true is not a number."""
+    """Whether a value is a text, number, boolean or null of the type. A boolean is not a number."""
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:

@@ -1,8 +1,8 @@
-"""A publication announces the keys that it will write before it writes anything, so that `gc` leaves them alone.
+"""A publication announces the keys that it will write before it writes anything, so that `gc` does not remove them.
 
-A publication and `gc` may run at once. Each writes what it is about to do before it reads what the other wrote: so at
-least one of them sees the other. `gc` leaves what is announced; a publication that finds its files in a plan of `gc`
-stops, because some of them may be removed after it saw that they were there.
+A publication and `gc` may run at the same time. Each writes its plan before it reads the plan of the other, so at least
+one of them sees the other. `gc` keeps the announced keys. A publication that finds its keys in a plan of `gc` stops,
+because `gc` may remove some of them after the publication saw that they exist.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _PUBLISHING, _COLLECTING = "publishing/", "collecting/"
 
 @dataclass(frozen=True)
 class Announcement:
-    """The keys that a publication of a version is about to write, and since when."""
+    """The keys that a publication of a version will write, and the time of the announcement."""
 
     name: str
     version: str
@@ -42,7 +42,7 @@ class Announcement:
                 check_name(value["name"]), value["version"], parse_time(value["time"]), tuple(map(str, value["keys"]))
             )
             if not is_sha256(announcement.version) or announcement.to_json() != content:
-                raise ValueError("it has been edited")
+                raise ValueError("it was edited")
         except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{name} is not an announcement of a publication: {error}; remove it by hand"
@@ -51,34 +51,34 @@ class Announcement:
 
 
 def announce(store: RegistryStore, name: str, version: str, keys: Iterable[str], *, actor: Actor) -> None:
-    """State the keys that a publication is about to write.
+    """Write the announcement of a publication.
 
     Raises
     ------
     ConfigError
-        If `gc` is removing some of them at this moment.
+        If `gc` is removing some of the keys now.
     """
     announcement = Announcement(name, version, actor.now, tuple(sorted(keys)))
     time = timestamp(actor.now).replace(":", "").replace("-", "")
     store.create(f"{_PUBLISHING}{version}-{time}-{sha256(actor.nonce.encode())[:16]}.json", announcement.to_json())
     for key in store.list(_COLLECTING):
         content = _read(store, key)
-        planned = set() if content is None else set(_planned(content, name=key))  # that `gc` has ended
+        planned = set() if content is None else set(_planned(content, name=key))  # None: that `gc` has ended
         if not planned.isdisjoint(announcement.keys):
             raise ConfigError(
                 f"`gc` is removing files that version {version[:12]}… needs ({key}); nothing was published. Repeat the "
-                "command when gc has ended. If gc was killed, run it again with the same FILE to end it"
+                "command when gc has ended. If gc was killed, run it again with the same FILE so that it ends"
             )
 
 
 def announcements(store: RegistryStore) -> dict[str, Announcement]:
-    """Return the announcements of all publications, by key: those that run, ended or crashed."""
+    """Return the announcements of all publications by key, of those that are running, ended or crashed."""
     contents = {key: _read(store, key) for key in store.list(_PUBLISHING)}
     return {key: Announcement.from_json(content, name=key) for key, content in contents.items() if content is not None}
 
 
 def plan(store: RegistryStore, keys: Iterable[str]) -> str:
-    """State the keys that `gc` is about to remove; return the key of the plan, to be removed when it has ended."""
+    """Write the plan of `gc`: the keys that it will remove. Return the key of the plan; `gc` removes it at its end."""
     content = to_json({"format": _FORMAT, "keys": sorted(keys)})
     key = f"{_COLLECTING}{sha256(content)}.json"
     store.create(key, content)
@@ -86,7 +86,7 @@ def plan(store: RegistryStore, keys: Iterable[str]) -> str:
 
 
 def _read(store: RegistryStore, key: str) -> bytes | None:
-    """Return a content that was listed; None if a `gc` has removed it since."""
+    """Return a content that was listed; None if `gc` has removed it since then."""
     try:
         return store.read(key)
     except Absent:

@@ -1,7 +1,7 @@
-"""Who agreed to a version: signed statements that people lay beside it before a channel may have it.
+"""Approvals: signed statements by which people agree to a version before a channel may have it.
 
-An approval is of one version under one policy, so that another policy, a laxer one say, has to be approved anew. It
-counts once for each key, however often it was given.
+An approval is for one version under one policy. Another policy, for example a laxer one, needs a new approval. Each key
+counts once, even if it signed several times.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from fair_distill.statements import Signer, Statement, readable, signed_by
 
 
 def approve(store: RegistryStore, name: str, version: str, *, policy: str, sign: Signer) -> None:
-    """Lay a signed approval of a version beside it; once more does nothing.
+    """Store a signed approval of a version. A second approval with the same key changes nothing.
 
     Parameters
     ----------
-    policy : SHA-256 of the policy that it is approved under, as verdicts name it
+    policy : SHA-256 of the policy that the version is approved under, as in verdicts
 
     Raises
     ------
     ConfigError
         If there is no such version.
     IntegrityError
-        If it was revoked.
+        If the version was revoked.
     """
     entries = read_to_write(store, name)
     version_number(entries, version)
@@ -40,10 +40,10 @@ def approve(store: RegistryStore, name: str, version: str, *, policy: str, sign:
 
 def approved_by(store: RegistryStore, name: str, version: str, *, policy: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Return those of the public keys that approved a version under a policy."""
-    wanted = Statement("approvals", name, version, policy)
+    approval = Statement("approvals", name, version, policy)
     statements = readable(envelopes_of(store, version))
-    given = [(key, content) for statement, key, content in statements if statement == wanted]
-    return tuple(one for one in keys if any(signed_by(content, [one], name=key) for key, content in given))
+    envelopes = [(file, content) for statement, file, content in statements if statement == approval]
+    return tuple(key for key in keys if any(signed_by(content, [key], name=file) for file, content in envelopes))
 
 
 def check_approvals(
@@ -54,17 +54,24 @@ def check_approvals(
     required: Mapping[str, Approvals],
     *,
     policy: str,
-    what: str,
+    subject: str,
 ) -> None:
-    """See that enough people approved a version for each of these channels. Raises Undecided."""
+    """Raise Undecided unless enough people approved a version for each of the channels.
+
+    Parameters
+    ----------
+    required : the approvals that each channel needs
+    subject : what is refused, for messages
+    """
     for channel in channels:
         if channel not in required:
             continue
         rule = required[channel]
-        given = approved_by(store, name, version, policy=policy, keys=rule.by)
-        if len(given) < rule.at_least:
+        approvers = approved_by(store, name, version, policy=policy, keys=rule.by)
+        if len(approvers) < rule.at_least:
+            noun = "approval" if rule.at_least == 1 else "approvals"
             raise Undecided(
-                f"{what}: {channel} asks for {rule.at_least} approvals under the policy {policy[:12]}…, and it has "
-                f"{len(given)}; whoever holds one of the {len(rule.by)} keys gives one by "
+                f"{subject}: {channel} needs {rule.at_least} {noun} under the policy {policy[:12]}…, and it has "
+                f"{len(approvers)}. A holder of one of the {len(rule.by)} keys approves it with "
                 f"`fair-distill registry approve {name}@sha256:{version} --key FILE`"
             )

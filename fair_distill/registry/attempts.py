@@ -1,11 +1,12 @@
-"""How often a gate split was asked: attempts, read off the ledger's entries, and reserved before an answer is seen.
+"""Attempts: how often a gate split was used, and with which share of alpha.
 
-An attempt is a distinct pair of version and gate split. The k-th may take a share of alpha that falls with k
-(`gate.policy.alpha_at`), so that all of them together stay below it. Judging a pair again is no new attempt.
+An attempt is a distinct pair of a version and a gate split. It is reserved in the ledger before anyone sees the
+predictions. The k-th attempt may use a share of alpha that decreases with k (`gate.policy.alpha_at`), so that all
+attempts together use at most alpha. Judging the same pair again is not a new attempt.
 
-Splits make families, and a family has one alpha. A split that was never asked before has most likely grown out of the
-one before it, and shares examples with it: it joins that one's family, and its attempts are counted on. Only somebody
-who says, by name and in the ledger, that no example of it was ever asked begins a new one.
+Splits form families, and each family has one alpha. A split that was not used before has most likely grown out of the
+previous one and shares examples with it. So it joins the family of the previous split, and its attempts count there. A
+new family begins only if the user states in the ledger that no example of the split was evaluated before.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from fair_distill.registry.store import RegistryStore
 
 
 def attempt_number(entries: Sequence[Entry], version: str, split: str) -> int | None:
-    """Return which attempt at its split's family a pair of version and split is, from 1; None if it is none yet."""
+    """Return the number of an attempt within the family of its split, from 1; None if it is not reserved."""
     counts: dict[int, int] = {}
     for entry, family in _families(entries):
         counts[family] = counts.get(family, 0) + 1
@@ -29,9 +30,9 @@ def attempt_number(entries: Sequence[Entry], version: str, split: str) -> int | 
 
 
 def check_attempt(entries: Sequence[Entry], verdict: Verdict) -> None:
-    """Raise IntegrityError if the ledger has attempts of a verdict's version, but not this one on this split.
+    """Raise IntegrityError unless the ledger has the attempt that a verdict names.
 
-    A version without any attempt in the ledger is of a release that did not record them.
+    A version without any attempt in the ledger is accepted: older releases did not record attempts.
     """
     attempts = [entry for entry in entries if (entry.event, entry.version) == ("attempt", verdict.set)]
     if not attempts:
@@ -50,24 +51,23 @@ def check_attempt(entries: Sequence[Entry], verdict: Verdict) -> None:
 
 
 def reserve(store: RegistryStore, name: str, version: str, split: str, *, fresh: str = "", actor: Actor) -> int:
-    """Enter an attempt, unless it is there, and return its number. Of two at once each gets a number of its own.
+    """Reserve an attempt in the ledger and return its number. A reserved attempt keeps its number.
 
     Parameters
     ----------
-    fresh : why no example of the split was ever asked, which begins a new alpha
+    split : SHA-256 of the gate split
+    fresh : the reason why no example of the split was evaluated before. It begins a new family with its own alpha
 
     Raises
     ------
     ConfigError
-        If the split is said to be fresh and was asked before.
+        If `fresh` is given and the split was used before.
     """
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
-        asked = [entry for entry, _ in _families(entries) if entry.split == split]
-        if fresh and asked and not (asked[0].version == version and asked[0].reason):
-            raise ConfigError(
-                f"the split {split[:12]}… is not fresh: it was asked at {asked[0].time} by {asked[0].who}"
-            )
+        earlier = [entry for entry, _ in _families(entries) if entry.split == split]
+        if fresh and earlier and not (earlier[0].version == version and earlier[0].reason):
+            raise ConfigError(f"the split {split[:12]}… is not fresh: {earlier[0].who} used it at {earlier[0].time}")
         if attempt_number(entries, version, split) is not None:
             return None
         return actor.draft("attempt", version, split=split, reason=fresh)
@@ -80,14 +80,14 @@ def reserve(store: RegistryStore, name: str, version: str, split: str, *, fresh:
 
 def _families(entries: Sequence[Entry]) -> list[tuple[Entry, int]]:
     """Return every attempt with the number of its split's family."""
-    found: list[tuple[Entry, int]] = []
-    of_split: dict[str, int] = {}
+    attempts: list[tuple[Entry, int]] = []
+    families: dict[str, int] = {}
     for entry in entries:
         if entry.event != "attempt":
             continue
         assert entry.split is not None
-        if entry.split not in of_split:
-            grown = bool(found) and not entry.reason
-            of_split[entry.split] = found[-1][1] if grown else len(found)
-        found.append((entry, of_split[entry.split]))
-    return found
+        if entry.split not in families:
+            grown = bool(attempts) and not entry.reason
+            families[entry.split] = attempts[-1][1] if grown else len(attempts)
+        attempts.append((entry, families[entry.split]))
+    return attempts

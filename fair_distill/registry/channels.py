@@ -1,8 +1,8 @@
-"""Which version is in force where, read off the ledger's entries and nothing else. Pure functions.
+"""Compute which version is in force in each channel from the ledger's entries. All functions are pure.
 
-A channel is a pile of entries. Promotion lays a version on top; rollback takes off what lies above the version
-it returns to; demotion takes the top version off and leaves a tombstone, so that the channel says why it has
-nothing rather than quietly giving what was there before. Revocation is about a version, in every channel.
+A channel is a stack of entries. Promotion pushes a version. Rollback pops the entries above the version that it returns
+to. Demotion replaces the top entry by a tombstone, so that the channel reports why it has no version and does not
+silently return to the previous one. Revocation applies to a version in every channel.
 """
 
 import re
@@ -16,16 +16,16 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{12,64})")
 
 
 class Withdrawn(IntegrityError):
-    """The version was revoked, or demoted from the channel it is asked for. The message gives the reason."""
+    """The version was revoked, or demoted from the requested channel. The message gives the reason."""
 
 
 def published(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the versions in the order of their publishing: v1, v2, …"""
+    """Return the published versions in the order of publication: v1, v2, …"""
     return tuple(entry.version for entry in entries if entry.event == "publish")
 
 
 def version_number(entries: Sequence[Entry], version: str) -> int:
-    """Return N of the version's short name vN."""
+    """Return N of the version's short name vN. Raises ConfigError if the version is not published."""
     versions = published(entries)
     if version not in versions:
         raise ConfigError(f"version {version[:12]}… is not published here; there are {len(versions)} versions")
@@ -33,30 +33,30 @@ def version_number(entries: Sequence[Entry], version: str) -> int:
 
 
 def channels(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the channels that were ever used, in the order of their first use."""
+    """Return the channels that were used, in the order of their first use."""
     return tuple(dict.fromkeys(entry.channel for entry in entries if entry.channel is not None))
 
 
 def in_force(entries: Sequence[Entry], channel: str) -> Entry | None:
-    """Return the entry that put the channel's present version there: a promotion or a rollback."""
-    pile = _pile(entries, channel)
-    return pile[-1] if pile and pile[-1].event != "demote" else None
+    """Return the promotion or rollback that put the current version in a channel; None if it has no version."""
+    stack = _stack(entries, channel)
+    return stack[-1] if stack and stack[-1].event != "demote" else None
 
 
 def last_in_force(entries: Sequence[Entry], channel: str) -> Entry | None:
-    """Return the entry in force in a channel; where that was demoted, the one that was in force before it."""
+    """Return the entry in force in a channel; after a demotion, the entry that was in force before it."""
     put = [entry for entry in entries if entry.channel == channel and entry.event in ("promote", "rollback")]
     return in_force(entries, channel) or (put[-1] if put else None)
 
 
 def current(entries: Sequence[Entry], channel: str) -> str | None:
-    """Return the version in force in a channel, revoked or not; None if there is none."""
+    """Return the version in force in a channel, even if it was revoked; None if there is none."""
     entry = in_force(entries, channel)
     return entry.version if entry else None
 
 
 def holds(entries: Sequence[Entry], version: str, channel: str) -> bool:
-    """Say whether the version is or was in the channel, and has not been demoted from it since."""
+    """Return whether a version is or was in a channel and was not demoted from it afterwards."""
     events = [entry.event for entry in entries if (entry.version, entry.channel) == (version, channel)]
     return bool(events) and events[-1] != "demote"
 
@@ -64,15 +64,15 @@ def holds(entries: Sequence[Entry], version: str, channel: str) -> bool:
 def previous(
     entries: Sequence[Entry], channel: str, *, usable: Callable[[Entry], bool] = lambda entry: True
 ) -> Entry | None:
-    """Return the entry a rollback goes back to: the last below the top whose version may still be used.
+    """Return the entry that a rollback returns to: the newest one below the top whose version may still be used.
 
     Parameters
     ----------
-    usable : says whether the ground of an entry holds; entries alone do not show it, since waivers expire
+    usable : returns whether the ground of an entry is valid. The entries do not show it, because waivers expire
     """
-    there = current(entries, channel)
-    for entry in reversed(_pile(entries, channel)[:-1]):
-        if entry.version == there:  # promoted again, on another verdict
+    version = current(entries, channel)
+    for entry in reversed(_stack(entries, channel)[:-1]):
+        if entry.version == version:  # it was promoted again, on another verdict
             continue
         if holds(entries, entry.version, channel) and not revocation(entries, entry.version) and usable(entry):
             return entry
@@ -80,55 +80,59 @@ def previous(
 
 
 def revocation(entries: Sequence[Entry], version: str) -> Entry | None:
-    """Return the entry that revoked a version."""
+    """Return the entry that revoked a version; None if it was not revoked."""
     return next((entry for entry in entries if (entry.event, entry.version) == ("revoke", version)), None)
 
 
 def last_about(entries: Sequence[Entry], channel: str) -> int:
-    """Return the number of the last entry about a channel, 0 if there is none."""
+    """Return the number of the last entry about a channel; 0 if there is none."""
     return max((entry.number for entry in entries if entry.channel == channel), default=0)
 
 
 def written_by(
     entries: Sequence[Entry], nonce: str, *, event: Event, channel: str, version: str | None = None
 ) -> Entry | None:
-    """Return the entry that an operation wrote about a channel (and a version, if given); None if it wrote none.
+    """Return the entry that an operation wrote about a channel and, if given, a version; None if it wrote none.
 
     Raises
     ------
     Refused
-        If later entries changed the channel: then the channel is not as the operation left it.
+        If later entries changed the channel, so that it no longer has the state after the operation.
     """
-    wanted = [one for one in entries if (one.nonce, one.event, one.channel) == (nonce, event, channel)]
-    entry = next((one for one in wanted if version in (None, one.version)), None)
+    matches = [entry for entry in entries if (entry.nonce, entry.event, entry.channel) == (nonce, event, channel)]
+    entry = next((match for match in matches if version in (None, match.version)), None)
     if entry is not None and last_about(entries, channel) != entry.number:
         raise Refused(
-            f"{entry.name}: the operation {nonce} was done, as entry {entry.number}, and entry "
-            f"{last_about(entries, channel)} changed {channel} since; nothing was written. Run the command again, "
-            "without --operation, if it is still wanted"
+            f"{entry.name}: the operation {nonce} is entry {entry.number}, and entry {last_about(entries, channel)} "
+            f"changed {channel} afterwards; nothing was written. To repeat the change, run the command again without "
+            "--operation"
         )
     return entry
 
 
 def refuse_revoked(entries: Sequence[Entry], version: str) -> None:
     """Raise Withdrawn, with the reason, if the version was revoked."""
-    stone = revocation(entries, version)
-    if stone:
+    tombstone = revocation(entries, version)
+    if tombstone:
         raise Withdrawn(
-            f"v{version_number(entries, version)} of {stone.name} was revoked at {stone.time} by {stone.who}: "
-            f"{stone.reason}"
+            f"v{version_number(entries, version)} of {tombstone.name} was revoked at {tombstone.time} by "
+            f"{tombstone.who}: {tombstone.reason}"
         )
 
 
 def resolve(entries: Sequence[Entry], selector: str) -> str:
-    """Return the version that a selector names: a channel, `v12`, or `sha256:` and 12 or more hex digits.
+    """Return the version that a selector names.
+
+    Parameters
+    ----------
+    selector : a channel, `v12`, or `sha256:` and 12 or more hex digits
 
     Raises
     ------
     ConfigError
-        If there is no such version or channel, or the digits fit more than one version.
+        If there is no such version or channel, or several versions start with the digits.
     Withdrawn
-        If the channel's version was demoted and nothing followed it.
+        If the channel's version was demoted and no other version followed it.
     """
     if not entries:
         raise ConfigError("nothing is published under this name")
@@ -139,37 +143,44 @@ def resolve(entries: Sequence[Entry], selector: str) -> str:
             raise ConfigError(f"there is no {reference}; the newest version is v{len(versions)}")
         return versions[int(number[1]) - 1]
     if digest:
-        found = [version for version in versions if version.startswith(digest[1])]
-        if len(found) != 1:
-            raise ConfigError(f"{reference} fits {len(found)} of {len(versions)} versions; give more digits, or others")
-        return found[0]
+        matches = [version for version in versions if version.startswith(digest[1])]
+        if len(matches) != 1:
+            raise ConfigError(
+                f"{len(matches)} of {len(versions)} versions start with the digits of {reference}; pass others"
+            )
+        return matches[0]
     if selector not in channels(entries):
         raise ConfigError(
-            f"there is no {reference}; ask for a channel ({', '.join(channels(entries)) or 'none is used yet'}), "
-            f"for v1 to v{len(versions)}, or for sha256: and 12 or more digits"
+            f"there is no {reference}; use a channel ({', '.join(channels(entries)) or 'none has a version yet'}), "
+            f"v1 to v{len(versions)}, or sha256: and 12 or more digits"
         )
     entry = in_force(entries, selector)
     if entry is None:
-        stone = _pile(entries, selector)[-1]
+        tombstone = _stack(entries, selector)[-1]
         raise Withdrawn(
-            f"{reference} is nothing at present: v{version_number(entries, stone.version)} was demoted at {stone.time} "
-            f"by {stone.who}: {stone.reason}"
+            f"{reference} has no version now: v{version_number(entries, tombstone.version)} was demoted at "
+            f"{tombstone.time} by {tombstone.who}: {tombstone.reason}"
         )
     if entry.version not in versions:
-        raise IntegrityError(f"entry {entry.number} puts {entry.version[:12]}… at {reference}; it was never published")
+        raise IntegrityError(
+            f"entry {entry.number} puts {entry.version[:12]}… at {reference}; that version was never published"
+        )
     return entry.version
 
 
-def _pile(entries: Sequence[Entry], channel: str) -> list[Entry]:
-    pile: list[Entry] = []
+def _stack(entries: Sequence[Entry], channel: str) -> list[Entry]:
+    """Return the stack of a channel: the entries that rollback has not popped, oldest first."""
+    stack: list[Entry] = []
     for entry in entries:
         if entry.channel != channel:
             continue
         if entry.event == "rollback":
-            while pile and (pile[-1].event == "demote" or pile[-1].version != entry.version):
-                pile.pop()
+            while stack and (stack[-1].event == "demote" or stack[-1].version != entry.version):
+                stack.pop()
         replaces = entry.event in ("rollback", "demote")
-        if replaces and (not pile or pile.pop().version != entry.version):
-            raise IntegrityError(f"entry {entry.number}: {entry.event} of a version that {channel} does not have then")
-        pile.append(entry)
-    return pile
+        if replaces and (not stack or stack.pop().version != entry.version):
+            raise IntegrityError(
+                f"entry {entry.number}: {entry.event} of a version that {channel} did not have at that point"
+            )
+        stack.append(entry)
+    return stack

@@ -1,4 +1,4 @@
-"""What a consumer calls: `load` a set by name, checked to the last byte. Light: no torch."""
+"""The consumer's interface: `load` returns a set by name after checking every byte. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from fair_distill.registry.admission import admit
 from fair_distill.registry.channels import refuse_revoked, resolve, version_number
 from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch, files_of, manifest_of, read_provenance, set_of
-from fair_distill.registry.lookup import opened, parse, selected, trusted
+from fair_distill.registry.lookup import open_ledger, parse_reference, select_version, trusted_keys
 from fair_distill.registry.manifest import Manifest
-from fair_distill.registry.pins import pinned
+from fair_distill.registry.pins import pinned_version
 from fair_distill.registry.store import locate
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a reference names, and by which entry and verdict.
+class RegisteredVersion:
+    """The version that a reference names, with the entries and verdicts that it is based on.
 
     Attributes
     ----------
     number : N of the version's short name vN
-    published : the entry that published it
-    entry : the entry that put it in the channel; None if it was asked for by number or digest
-    verdict : the ground of that entry
-    verdicts : the grounds of every promotion of the version
-    head : the ledger's newest entry, or the newest at the time that was asked for
+    published : the entry that published the version
+    entry : the entry that put the version in the channel; None if the reference is a number or a digest
+    verdict : the verdict that this entry gives as its ground
+    verdicts : the verdicts of all promotions of the version
+    head : the newest entry of the ledger; with `as_of`, the newest entry at that time
     """
 
     reference: str
@@ -59,8 +59,8 @@ def load(
     revoked: bool = False,
     today: date | None = None,
 ) -> DistilledSet:
-    """Return the distilled set that a reference names, or refuse. See `look_up`, which also says by whose word."""
-    found = look_up(
+    """Return the distilled set that a reference names, or refuse it. See `look_up` for parameters and errors."""
+    return look_up(
         reference,
         registry=registry,
         as_of=as_of,
@@ -70,8 +70,7 @@ def load(
         offline=offline,
         revoked=revoked,
         today=today,
-    )
-    return found.set
+    ).set
 
 
 def look_up(
@@ -85,62 +84,69 @@ def look_up(
     offline: bool = False,
     revoked: bool = False,
     today: date | None = None,
-) -> Found:
-    """Return the set that a reference names, with the verdict it is in force by, or refuse.
+) -> RegisteredVersion:
+    """Return the version that a reference names, with its set and the verdict that it is in force by, or refuse it.
 
-    Checked are the ledger's numbers and chain, that it goes on from what was seen of it here before, that the
-    version was not withdrawn, the manifest against the version, each file against the manifest, and that every
-    verdict the ledger gives for the version's promotions is there, is of this version, and lets it pass. A version
-    named by number or digest may never have been promoted: then there is no verdict to check, and none is claimed.
+    These checks are made:
+
+    - The entries of the ledger are numbered without gaps, and each has the digest of the one before it.
+    - The ledger continues the newest entry that this machine remembers.
+    - The version was not revoked, and not demoted from the channel.
+    - The manifest has the digest that names the version, and each file has the digests in the manifest.
+    - Each verdict that the ledger gives for a promotion of the version exists, is about this version, and passed.
+
+    A version that is named by its number or digest may never have been promoted. Then there is no verdict to check.
 
     Parameters
     ----------
-    registry : a folder, file:// URL or s3://bucket/prefix; else FAIR_DISTILL_REGISTRY, else the folder `registry` here
-    as_of : a day (its end, in UTC) or a moment as in 2026-03-03T12:00:00Z: what the reference named then
+    reference : NAME@CHANNEL, NAME@vN or NAME@sha256:DIGITS
+    registry : a folder, file:///path or s3://bucket/prefix; else FAIR_DISTILL_REGISTRY, else the folder `registry`
+    as_of : a day (its end, in UTC) or a moment as in 2026-03-03T12:00:00Z. The reference is resolved as at that time
     trust : public keys, one of which must have signed provenance and verdict; else those in FAIR_DISTILL_TRUST
-    approvals : by channel, how many of which keys must have approved the version under the policy of its verdict; else
-        those in FAIR_DISTILL_APPROVALS
-    lock : a lock file: the version that it pins for the reference, whatever the channel has now
-    offline : ask only the cache, which has what was loaded before
-    revoked : take a version that was revoked too
-    today : the day, for waivers: what rests on one that has expired is refused, pinned or not
+    approvals : by channel, the number of approvals that a version needs under the policy of its verdict, and the keys
+        that count; else those in FAIR_DISTILL_APPROVALS
+    lock : a lock file. Its version is used, even if the channel has another version now
+    offline : read only from the cache, which has what was loaded before
+    revoked : accept a version that was revoked
+    today : the day on which waivers must be valid, for pinned versions too; None does not check it
 
     Raises
     ------
     ConfigError
         If there is no such registry, dataset, channel or version.
     Unanswered
-        If the registry's server gave no answer, however often it was asked.
+        If the registry's server did not answer, after several attempts.
     IntegrityError
-        If anything does not belong together; Withdrawn, a kind of it, if the version was revoked or demoted.
+        If a check fails. Its subclass Withdrawn means that the version was revoked or demoted.
     """
-    name, selector = parse(reference)
-    if selector is None:
-        raise ConfigError(f"which version of {name}? Ask for {name}@production, {name}@v1 or {name}@sha256:…")
-    keys = trusted(trust)
-    store, whole = opened(name, registry, offline=offline)
-    entries = until(whole, as_of)
-    wanted = selector if lock is None else f"sha256:{pinned(Path(lock), reference, registry=locate(registry))}"
-    version = resolve(entries, wanted)
+    name, selector = _with_selector(reference)
+    keys = trusted_keys(trust)
+    store, ledger = open_ledger(name, registry, offline=offline)
+    entries = until(ledger, as_of)
+    pinned = lock is not None
+    version_selector = (
+        selector if lock is None else f"sha256:{pinned_version(Path(lock), reference, registry=locate(registry))}"
+    )
+    version = resolve(entries, version_selector)
     if not revoked:
-        refuse_revoked(whole, version)
+        refuse_revoked(ledger, version)
     admission = admit(
         store,
         entries,
         version,
         selector,
-        pinned=lock is not None,
+        pinned=pinned,
         keys=keys,
         approvals=approvals,
         today=today,
-        what=reference,
+        subject=reference,
     )
     manifest = manifest_of(store, version)
-    return Found(
+    return RegisteredVersion(
         reference=reference,
         version=version,
         number=version_number(entries, version),
-        published=next(one for one in entries if (one.event, one.version) == ("publish", version)),
+        published=next(entry for entry in entries if (entry.event, entry.version) == ("publish", version)),
         set=set_of(manifest, files_of(store, manifest), name=reference),
         manifest=manifest,
         entry=admission.entry,
@@ -151,25 +157,23 @@ def look_up(
 
 
 def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest, list[dict[str, Any]]]:
-    """Return the manifest of a version, and what lies beside it about how it came to be; no digest rests on that.
+    """Return the manifest and the provenances of a version. The provenances are information for people only.
 
     Raises what `load` raises.
     """
-    name, selector = parse(reference)
-    if selector is None:
-        raise ConfigError(f"which version of {name}? Ask for {name}@production, {name}@v1 or {name}@sha256:…")
-    store, entries = opened(name, registry)
-    version = selected(entries, selector)
+    name, selector = _with_selector(reference)
+    store, entries = open_ledger(name, registry)
+    version = select_version(entries, selector)
     keys = [key for key in store.list(f"versions/{version}/") if key.startswith(f"versions/{version}/provenance/")]
-    found = []
+    provenances = []
     for key in keys:
         digest = key.rpartition("/")[2].partition(".")[0]
-        found.append(read_provenance(fetch(store, key, digest), name=key))
-    return manifest_of(store, version), found
+        provenances.append(read_provenance(fetch(store, key, digest), name=key))
+    return manifest_of(store, version), provenances
 
 
 def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
-    """Return the entries that were there at the end of a day, or at a moment (see `entry.until`); all for None."""
+    """Return the entries that existed at the end of a day or at a moment (see `entry.until`); all of them for None."""
     if as_of is None:
         return entries
     try:
@@ -178,9 +182,18 @@ def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
         else:
             moment = datetime.strptime(as_of, "%Y-%m-%dT%H:%M:%SZ").strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
-        raise ConfigError(f"as_of is {as_of!r}; a day as in 2026-03-03 or 2026-03-03T12:00:00Z was wanted") from None
-    then = ledger_entry.until(entries, moment)
-    if not then:
+        raise ConfigError(
+            f"as_of is {as_of!r}; write a day as in 2026-03-03, or a moment as in 2026-03-03T12:00:00Z"
+        ) from None
+    earlier = ledger_entry.until(entries, moment)
+    if not earlier:
         first = min(entry.time for entry in entries)
-        raise ConfigError(f"nothing was published as {entries[0].name!r} by {as_of}; the first was at {first}")
-    return then
+        raise ConfigError(f"nothing was published as {entries[0].name!r} by {as_of}; the first entry is of {first}")
+    return earlier
+
+
+def _with_selector(reference: str) -> tuple[str, str]:
+    name, selector = parse_reference(reference)
+    if selector is None:
+        raise ConfigError(f"{reference!r} names no version; write {name}@production, {name}@v1 or {name}@sha256:…")
+    return name, selector

@@ -1,9 +1,9 @@
-"""The memory of a consumer: the newest ledger entry it has seen, and contents to work without a network.
+"""The cache of a consumer: the newest ledger entry that it has read, and contents to work without a network.
 
-A chain cannot show that its newest entries were taken away. A consumer can: it remembers how far the ledger went, and
-refuses one that goes less far, or another way. The folder is FAIR_DISTILL_CACHE, else the user's cache folder; an empty
-FAIR_DISTILL_CACHE turns remembering off. A registry is known by its identity (`store.Located`), however its address
-is spelled.
+The chain of a ledger cannot show that its newest entries were removed. A consumer can: it remembers the newest entry,
+and refuses a ledger that is shorter or has another entry under that number. The cache is the folder
+FAIR_DISTILL_CACHE, else the user's cache folder. An empty FAIR_DISTILL_CACHE turns the cache off. Every spelling of a
+registry's URL has the same cache, because it is named by the registry's identity.
 """
 
 import builtins
@@ -26,7 +26,7 @@ CACHE_VARIABLE = "FAIR_DISTILL_CACHE"
 
 @dataclass(frozen=True)
 class Head:
-    """The last entry of a ledger that was seen here: its number and digest, and the file that says so."""
+    """The newest entry of a ledger that was read on this machine: its number and digest, and the file with them."""
 
     path: Path
     number: int = 0
@@ -34,57 +34,57 @@ class Head:
 
 
 def cache_folder() -> Path | None:
-    """Return the folder in which consumers keep what they saw; None if FAIR_DISTILL_CACHE is empty."""
+    """Return the folder of the cache; None if FAIR_DISTILL_CACHE is empty."""
     setting = os.environ.get(CACHE_VARIABLE)
     if setting is not None:
         return Path(setting) if setting else None
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "fair-distill"
-    except RuntimeError:  # a container's user may have no home
+    except RuntimeError:  # the user of a container may have no home folder
         _warn(f"this user has no home folder, so nothing is remembered. Set {CACHE_VARIABLE} to a folder")
         return None
 
 
-def place_of(folder: Path, identity: str) -> Path:
-    """Return the part of a cache that is about one registry."""
+def registry_cache(folder: Path, identity: str) -> Path:
+    """Return the subfolder of a cache for one registry."""
     return folder / "registries" / sha256(identity.encode())[:24]
 
 
-def kept_place(folder: Path, name: str, identity: str) -> Path:
-    """Return the part of a cache that has a registry's contents, also if only an earlier release wrote there."""
-    place = place_of(folder, identity)
-    earlier = [] if place.exists() else _earlier_heads(folder, name, identity)
-    return earlier[0].path.parents[name.count("/") + 1] if earlier else place
+def used_registry_cache(folder: Path, name: str, identity: str) -> Path:
+    """Return the subfolder of a cache that has the contents of a registry, even if an earlier release wrote it."""
+    path = registry_cache(folder, identity)
+    earlier = [] if path.exists() else _earlier_heads(folder, name, identity)
+    return earlier[0].path.parents[name.count("/") + 1] if earlier else path
 
 
 def settled(folder: Path, name: str, identity: str) -> frozenset[str]:
-    """Return the keys of the ledger's entries before the last that was seen: read, checked and kept here."""
+    """Return the keys of the entries before the remembered one. They were read, checked and cached on this machine."""
     number = max(head.number for head in _heads(folder, name, identity))
-    return frozenset(entry_key(name, before) for before in range(1, number))
+    return frozenset(entry_key(name, earlier) for earlier in range(1, number))
 
 
 def known_names(folder: Path, *, url: str) -> tuple[str, ...]:
-    """Return the datasets of a registry whose ledgers were seen here."""
-    heads = place_of(folder, identity_of(url)) / "heads"
+    """Return the datasets of a registry whose ledgers were read on this machine."""
+    heads = registry_cache(folder, identity_of(url)) / "heads"
     return tuple(sorted(path.relative_to(heads).with_suffix("").as_posix() for path in heads.rglob("*.json")))
 
 
 def remember(
     folder: Path, name: str, entries: Sequence[Entry], *, url: str, identity: str | None = None, required: bool = False
 ) -> None:
-    """See that a ledger goes on from what was seen of it before, and keep how far it goes now.
+    """Check a ledger against the remembered entry, and remember its newest entry.
 
     Parameters
     ----------
-    url : the registry's address as it was given
-    identity : what the address leads to, where the caller knows it
-    required : refuse if the memory cannot be written; else that is a warning
+    url : the URL of the registry as the user wrote it
+    identity : the identity of the registry, if the caller knows it
+    required : whether a cache that cannot be written is an error; otherwise it is a warning
 
     Raises
     ------
     IntegrityError
-        If the ledger has fewer entries than were seen, or another entry under the number of the last one.
+        If the ledger is shorter than the remembered entry, or has another entry under its number.
     """
     identity = identity or identity_of(url)
     heads = _heads(folder, name, identity)
@@ -93,36 +93,36 @@ def remember(
     if len(entries) <= heads[0].number:
         return
     head = {"number": entries[-1].number, "digest": entries[-1].digest, "registry": url, "store": identity}
-    _keep(folder, heads[0].path, to_json(head), required=required)
+    _write(folder, heads[0].path, to_json(head), required=required)
 
 
 def _check_continues(head: Head, name: str, entries: Sequence[Entry], *, url: str) -> None:
-    remedy = f"If it was made again on purpose, remove {head.path}"
+    remedy = f"If it was rebuilt on purpose, remove {head.path}"
     if head.number > len(entries):
         raise IntegrityError(
             f"the ledger of {name} at {url} has {len(entries)} entries, and had {head.number} when it was last read "
-            f"here: its newest were taken away. {remedy}"
+            f"here: its newest entries were removed. {remedy}"
         )
     if head.number and entries[head.number - 1].digest != head.digest:
         raise IntegrityError(
-            f"entry {head.number} of {name}'s ledger at {url} is another than when it was last read here: the ledger "
-            f"was rewritten. {remedy}"
+            f"entry {head.number} of {name}'s ledger at {url} differs from the entry that was read here before: the "
+            f"ledger was rewritten. {remedy}"
         )
 
 
 def _heads(folder: Path, name: str, identity: str) -> list[Head]:
-    """Return what was seen of a ledger: the head of its registry, and before there is one, those of earlier releases.
+    """Return the remembered entry of a ledger. If this release has none yet, add those of earlier releases.
 
-    Release 0 kept a head for each spelling of an address.
+    Release 0 remembered an entry for each spelling of a URL.
     """
-    path = place_of(folder, identity) / "heads" / f"{name}.json"
+    path = registry_cache(folder, identity) / "heads" / f"{name}.json"
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return [Head(path), *_earlier_heads(folder, name, identity)]
     except OSError as error:
         raise ConfigError(
-            f"{path}, which says how far the ledger went, cannot be read: {error.strerror}. Make it readable, "
+            f"{path}, which has the newest entry that was read, cannot be read: {error.strerror}. Make it readable, "
             f"or set {CACHE_VARIABLE} to another folder"
         ) from None
     try:
@@ -130,7 +130,7 @@ def _heads(folder: Path, name: str, identity: str) -> list[Head]:
         return [Head(path, int(value["number"]), str(value["digest"]))]
     except (DataError, KeyError, TypeError, ValueError):
         raise ConfigError(
-            f"{path}, which says how far the ledger went, cannot be read; look at the ledger, then remove the file"
+            f"{path}, which has the newest entry that was read, is damaged; check the ledger, then remove the file"
         ) from None
 
 
@@ -144,72 +144,81 @@ def _earlier_heads(folder: Path, name: str, identity: str) -> list[Head]:
     return heads
 
 
-def _keep(folder: Path, path: Path, content: bytes, *, required: bool = False) -> None:
-    """Write into the cache. A cache that is full or read-only is a warning: what was read is still right."""
+def _write(folder: Path, path: Path, content: bytes, *, required: bool = False) -> None:
+    """Write a file of the cache. If the cache is full or read-only, warn: what was read is still correct."""
     try:
         write_bytes(path, content)
     except (ConfigError, OSError) as error:
-        # The same line for every file, so that it is shown once.
+        # The line is the same for every file, so that Python shows it once.
         line = f"the cache {folder} cannot be written: {str(error).rpartition(': ')[2]}"
         if required:
             raise ConfigError(f"{line}. Set {CACHE_VARIABLE} to a folder that can be written") from None
-        _warn(f"{line}. Set {CACHE_VARIABLE} to a folder that can be written, or to nothing to remember nothing")
+        _warn(
+            f"{line}. Set {CACHE_VARIABLE} to a folder that can be written, or to an empty value to turn the cache off"
+        )
 
 
 def _warn(line: str) -> None:
     warnings.warn(line, FairDistillWarning, stacklevel=2)
 
 
-class Cached:
-    """A store that keeps a copy of what it reads from another store. The content of a key never changes.
+class CachedStore:
+    """A store that caches what it reads from a registry. The content of a key never changes.
 
-    Contents of versions and snapshots come from the folder first. Their keys contain a digest, so a damaged copy is
-    fetched again, and a content that is damaged in the store is not kept. Listings, and entries of the ledger that are
-    not settled, always come from the other store. Offline, everything comes from the folder.
+    Contents of versions and snapshots come from the cache first. Their keys contain a digest, so a damaged copy is
+    read again, and a content that is damaged in the registry is not cached. Listings always come from the registry, and
+    so do ledger entries that are not settled. Offline, everything comes from the cache.
+
+    Parameters
+    ----------
+    folder : the subfolder of the cache for this registry
+    registry : the registry; None offline
+    settled : the keys of ledger entries that may come from the cache
     """
 
-    def __init__(self, folder: Path, behind: RegistryStore | None, *, settled: Container[str] = ()) -> None:
+    def __init__(self, folder: Path, registry: RegistryStore | None, *, settled: Container[str] = ()) -> None:
         self.folder = folder / "contents"
-        self.cache = folder.parents[1]  # of which this is the part about one registry: warnings name it
-        self.behind = behind
+        self.cache = folder.parents[1]  # the whole cache, for warnings
+        self.registry = registry
         self.settled = settled
 
     def create(self, key: str, content: bytes) -> bool:
-        raise ConfigError(f"a consumer writes nothing into a registry, not {key} either")
+        raise ConfigError(f"a consumer does not write to a registry; {key} was not written")
 
     def read(self, key: str, *, at_most: int | None = None) -> bytes:
         check_key(key)
-        here = self.behind is None or not key.startswith("ledger/") or key in self.settled
-        kept = self._kept(key) if here else None
-        if kept is not None:
-            return kept
-        if self.behind is None:
+        cacheable = self.registry is None or not key.startswith("ledger/") or key in self.settled
+        copy = self._copy(key) if cacheable else None
+        if copy is not None:
+            return copy
+        if self.registry is None:
             raise Absent(
-                f"{key} is not in the cache {self.folder}, and offline nothing else is asked; load it once online"
+                f"{key} is not in the cache {self.folder}, and offline only the cache is read; load it once online"
             )
-        content = self.behind.read(key, at_most=at_most)
+        content = self.registry.read(key, at_most=at_most)
         if matches_key(key, content):
-            _keep(self.cache, self.folder / key, content)
+            _write(self.cache, self.folder / key, content)
         return content
 
     def exists(self, key: str) -> bool:
         check_key(key)
-        return self.behind.exists(key) if self.behind else self._kept(key) is not None
+        return self.registry.exists(key) if self.registry else self._copy(key) is not None
 
     def list(self, prefix: str, *, after: str = "", at_most: int | None = None) -> builtins.list[str]:
-        if self.behind:
-            return self.behind.list(prefix, after=after, at_most=at_most)
+        if self.registry:
+            return self.registry.list(prefix, after=after, at_most=at_most)
         folder = prefix.rpartition("/")[0]
         check_folder(folder)
         keys = (
             path.relative_to(self.folder).as_posix() for path in (self.folder / folder).rglob("*") if path.is_file()
         )
-        shown = sorted(key for key in keys if key.startswith(prefix) and key > after and "/." not in f"/{key}")
-        return shown[:at_most]
+        visible = sorted(key for key in keys if key.startswith(prefix) and key > after and "/." not in f"/{key}")
+        return visible[:at_most]
 
-    def _kept(self, key: str) -> bytes | None:
+    def _copy(self, key: str) -> bytes | None:
+        """Return the cached copy of a content; None if there is none or it is damaged."""
         with suppress(OSError):
-            kept = (self.folder / key).read_bytes()
-            if matches_key(key, kept):
-                return kept
+            copy = (self.folder / key).read_bytes()
+            if matches_key(key, copy):
+                return copy
         return None

@@ -1,29 +1,25 @@
-"""What two versions differ in: what they were made from, and what was measured, group by group with intervals."""
+"""Compare two versions: their data, params and files, and their metrics and accuracies of each group."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fair_distill.gate.verdict import Group, Verdict
-from fair_distill.registry.client import Found
+from fair_distill.registry.client import RegisteredVersion
 
 
 @dataclass(frozen=True)
 class Changed:
-    """One fact that is not the same: `data.images`, `params.distill.ipc`, `recipe.steps`."""
+    """A property that differs, such as `card.examples`, `params.distill.ipc` or `recipe.steps`, with both values."""
 
-    what: str
+    name: str
     a: object
     b: object
 
 
 @dataclass(frozen=True)
 class GroupPair:
-    """One group's accuracy in two versions, by one network. None where a version was not judged on it.
-
-    `apart` says that the intervals do not meet: a difference that the images examined by themselves show. Intervals
-    that meet show nothing, neither a difference nor that there is none.
-    """
+    """The accuracy of one group with one network in two versions; None if a version was not judged on it."""
 
     network: str
     group: str
@@ -31,7 +27,8 @@ class GroupPair:
     b: Group | None
 
     @property
-    def apart(self) -> bool:
+    def disjoint(self) -> bool:
+        """Whether the intervals are disjoint, which shows a difference. Overlapping intervals show nothing."""
         if self.a is None or self.b is None:
             return False
         ends = (self.a.low, self.a.high, self.b.low, self.b.high)
@@ -42,41 +39,50 @@ class GroupPair:
 
 
 @dataclass(frozen=True)
-class Difference:
-    a: Found
-    b: Found
+class VersionComparison:
+    """The differences between two versions.
+
+    Attributes
+    ----------
+    changed : properties of the manifest that differ
+    groups : the accuracy of each group and network
+    metrics : metrics of the last verdicts that differ
+    """
+
+    a: RegisteredVersion
+    b: RegisteredVersion
     changed: tuple[Changed, ...]
     groups: tuple[GroupPair, ...]
     metrics: tuple[Changed, ...]
 
 
-def compare_versions(a: Found, b: Found) -> Difference:
-    """Return what differs between two versions. Equal versions differ in nothing."""
-    return Difference(
+def compare_versions(a: RegisteredVersion, b: RegisteredVersion) -> VersionComparison:
+    """Return the differences between two versions."""
+    return VersionComparison(
         a,
         b,
-        changed=tuple(_changed(_facts(a), _facts(b))),
-        groups=tuple(_groups(_last(a), _last(b))),
-        metrics=tuple(_changed(_metrics(_last(a)), _metrics(_last(b)))),
+        changed=tuple(_changed(_properties(a), _properties(b))),
+        groups=tuple(_groups(_last_verdict(a), _last_verdict(b))),
+        metrics=tuple(_changed(_metrics(_last_verdict(a)), _metrics(_last_verdict(b)))),
     )
 
 
-def _last(found: Found) -> Verdict | None:
-    return found.verdict or (found.verdicts[-1] if found.verdicts else None)
+def _last_verdict(version: RegisteredVersion) -> Verdict | None:
+    return version.verdict or (version.verdicts[-1] if version.verdicts else None)
 
 
-def _facts(found: Found) -> dict[str, object]:
-    files = {entry.path: entry.sha256[:12] for entry in found.manifest.files}
-    card = found.manifest.card.to_dict()
+def _properties(version: RegisteredVersion) -> dict[str, object]:
+    files = {entry.path: entry.sha256[:12] for entry in version.manifest.files}
+    card = version.manifest.card.to_dict()
     recipe = card.pop("recipe")
     return dict(
         [
-            ("source", found.manifest.source[:12]),
-            ("engine", found.manifest.engine),
+            ("source", version.manifest.source[:12]),
+            ("engine", version.manifest.engine),
             *_flat("files", files),
             *_flat("card", card),
             *_flat("recipe", recipe),
-            *_flat("params", found.manifest.params),
+            *_flat("params", version.manifest.params),
         ]
     )
 
@@ -103,9 +109,9 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def _changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Changed]:
-    for what in sorted({*a, *b}):
-        if a.get(what) != b.get(what):
-            yield Changed(what, a.get(what), b.get(what))
+    for name in sorted({*a, *b}):
+        if a.get(name) != b.get(name):
+            yield Changed(name, a.get(name), b.get(name))
 
 
 def _groups(a: Verdict | None, b: Verdict | None) -> Iterator[GroupPair]:

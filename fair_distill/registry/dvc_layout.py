@@ -1,7 +1,7 @@
-"""`objects/` of a registry is a DVC remote: `dvc pull -r published` and `load` read the very same bytes.
+"""The folder `objects/` of a registry is a DVC remote: `dvc pull -r published` and `load` read the same bytes.
 
-DVC names a content by its MD5, and a folder by that of a listing of it. The manifest records the MD5 of each file, as
-the place where it lies; what is trusted is the SHA-256 beside it.
+DVC names a file by its MD5, and a folder by the MD5 of its listing. The manifest records the MD5 of each file, which
+determines its key, and its SHA-256, which is trusted.
 """
 
 import json
@@ -12,10 +12,10 @@ from fair_distill.registry.layout import object_key
 from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, Manifest
 
 
-def beside_files(manifest: Manifest, provenance: bytes) -> dict[str, bytes]:
-    """Return what else DVC asks for of the folder that a set was made in, by key: its small files, and their listing.
+def dvc_files(manifest: Manifest, provenance: bytes) -> dict[str, bytes]:
+    """Return the other files, by key, that DVC needs of the folder of a set: its small files and the listing.
 
-    The listing is spelled as `dvc push` spells it: what dvc.lock names is what lies there.
+    The listing has the same bytes as the one that `dvc push` writes, so dvc.lock names it.
     """
     small = {MANIFEST_FILE: manifest.to_json(), PROVENANCE_FILE: provenance}
     names = {path: md5(content) for path, content in small.items()} | {file.path: file.md5 for file in manifest.files}
@@ -25,6 +25,6 @@ def beside_files(manifest: Manifest, provenance: bytes) -> dict[str, bytes]:
 
 
 def object_keys(manifest: Manifest, provenances: Sequence[bytes]) -> set[str]:
-    """Return the keys of all that lies in the remote of a version."""
+    """Return the keys of everything that a version has in the DVC remote."""
     keys = {object_key(file.md5) for file in manifest.files}
-    return keys.union(*(beside_files(manifest, one) for one in provenances))
+    return keys.union(*(dvc_files(manifest, provenance) for provenance in provenances))

@@ -33,14 +33,16 @@ _ABOUT_VERSIONS = ("publish", "revoke", "attempt")
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What a writer wants to enter; the ledger adds number, name and the digest of the entry before.
+    """An entry before it is appended. The ledger adds its number, the dataset and the digest of the entry before it.
 
     Attributes
     ----------
-    channel : the channel it is about; None for what is about the version: publish, revoke, attempt
-    verdict : SHA-256 of the verdict that allows it; promote and rollback have one
-    nonce : says which command wrote it; of no two commands the same
-    split : SHA-256 of the gate split that the version is to be judged on; an attempt has one
+    channel : the channel that the event changes; None for publish, revoke and attempt
+    verdict : SHA-256 of the verdict that allows the event; promote and rollback have one
+    who : the name of the writer
+    time : the writer's clock, in UTC, as in 2026-03-03T12:00:00Z
+    nonce : the id of the operation that wrote the entry; no two operations have the same
+    split : SHA-256 of the gate split that the version will be judged on; only an attempt has one
     """
 
     event: Event
@@ -56,12 +58,13 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(Draft):
-    """One entry as it stands in the ledger.
+    """One entry of a ledger.
 
     Attributes
     ----------
-    number : from 1, without gaps
-    prev : SHA-256 of the bytes of the entry before; 64 zeros in the first
+    number : counts from 1 without gaps
+    prev : SHA-256 of the bytes of the entry before; 64 zeros in the first entry
+    name : the dataset
     """
 
     number: int
@@ -69,24 +72,27 @@ class Entry(Draft):
     name: str
 
     def to_json(self) -> bytes:
+        """Return the bytes of the entry's file, with a seal: the SHA-256 of the other fields."""
         body = {"format": _FORMAT, **asdict(self)}
-        if self.split is None:  # as it was written before there were attempts
+        if self.split is None:  # entries had no such field before there were attempts
             del body["split"]
-        # The next entry covers this one's bytes; until there is a next, the seal shows a flipped bit.
+        # The next entry contains the digest of this one. Until there is a next one, the seal shows a flipped bit.
         return to_json({**body, "seal": sha256(to_json(body))})
 
     @cached_property
     def digest(self) -> str:
+        """The SHA-256 of the bytes of the entry's file."""
         return sha256(self.to_json())
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str) -> "Entry":
         """Read an entry. Raises IntegrityError unless writing it again gives the same bytes."""
-        return _entry_of(content, name)
+        return _parse_entry(content, name)
 
 
-@lru_cache(maxsize=2**14)  # a command reads a ledger several times, and equal bytes are equal entries
-def _entry_of(content: bytes, name: str) -> Entry:
+# A command reads a ledger several times, and equal bytes are equal entries.
+@lru_cache(maxsize=2**14)
+def _parse_entry(content: bytes, name: str) -> Entry:
     value = parse_json(content, name=name, error=IntegrityError)
     try:
         entry = Entry(**{key: item for key, item in value.items() if key not in ("format", "seal")})
@@ -97,36 +103,36 @@ def _entry_of(content: bytes, name: str) -> Entry:
     except (TypeError, ValueError) as error:
         raise IntegrityError(f"{name} is not a ledger entry of format {_FORMAT}: {error}") from None
     if not same:
-        raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
-    vars(entry)["digest"] = sha256(content)  # which `digest` would compute by writing the entry again
+        raise IntegrityError(f"{name} is not in the form in which it was written; it was edited")
+    vars(entry)["digest"] = sha256(content)  # saves `digest` from writing the entry again
     return entry
 
 
 def timestamp(now: datetime) -> str:
-    """Return a time as the ledger writes it: UTC, to the second."""
+    """Return a time in the form of the ledger: UTC, in whole seconds."""
     if now.tzinfo is None:
-        raise ConfigError(f"a time with its zone is needed, such as datetime.now(UTC); got {now!r}")
+        raise ConfigError(f"the time {now!r} has no time zone; pass one such as datetime.now(UTC)")
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(time: str) -> datetime:
-    """Return the moment that a ledger entry states."""
+    """Return the time of a ledger entry as a datetime."""
     return datetime.fromisoformat(time)
 
 
 def until(entries: Sequence[Entry], moment: str) -> tuple[Entry, ...]:
-    """Return the entries that were there at a moment: up to the last one that is dated at or before it.
+    """Return the entries that existed at a moment: up to the last entry that is dated at or before it.
 
-    Entries are written in the order of their numbers. So an entry was there at the latest when a later entry was
-    written, whatever its own clock said. If one entry is dated 2036 and the next ones are dated properly, the rule
-    places it before the next one. Until a next entry exists, an entry dated in the future is not there yet.
+    Entries are written in the order of their numbers. So an entry existed when a later entry was written, even if its
+    own clock was ahead. If an entry is dated 2036 and the next entry is dated correctly, the first one counts as
+    written before the next one. An entry that is dated in the future and has no successor does not exist yet.
     """
     last = max((entry.number for entry in entries if entry.time <= moment), default=0)
     return tuple(entries[:last])
 
 
 def clock_faults(entries: Sequence[Entry], now: datetime) -> tuple[str, ...]:
-    """Return one line for each entry whose clock was ahead: dated after now, or after an entry that follows it."""
+    """Return a line for each entry whose clock was ahead: it is dated after now, or after an entry that follows it."""
     faults = []
     earliest = now
     for entry in reversed(entries):
@@ -141,47 +147,48 @@ def clock_faults(entries: Sequence[Entry], now: datetime) -> tuple[str, ...]:
 
 
 def check_name(name: str) -> str:
-    """Return a dataset's name, or say what is wrong with it."""
+    """Return the name of a dataset. Raises ConfigError if it is not valid."""
     parts = name.split("/")
     if len(parts) > 2 or not all(_SLUG.fullmatch(part) for part in parts):
         raise ConfigError(
-            f"a dataset is named `dataset` or `team/dataset`, in letters, digits, '-' and '_'; got {name!r}"
+            f"the dataset name {name!r} is not valid; use `dataset` or `team/dataset` with letters, digits, '-' and '_'"
         )
     return name
 
 
 def entry_key(name: str, number: int) -> str:
+    """Return the key of an entry of a dataset's ledger."""
     return f"ledger/{name}/{number:012d}.json"
 
 
 def entry_fault(entry: Entry) -> str | None:
-    """Say which field is not what it has to be. Types too: the entry may come from a file."""
+    """Return which field of an entry is not valid; None if all are. Checks types too, because files have any type."""
     rules = {
         "event": (entry.event in get_args(Event), f"one of {', '.join(get_args(Event))}"),
         "number": (type(entry.number) is int, "a whole number"),
         "prev": (is_sha256(entry.prev), "a SHA-256"),
-        "name": (_fits(_TEXT, entry.name), "a text"),
+        "name": (_matches(_TEXT, entry.name), "a text"),
         "version": (is_sha256(entry.version), "the SHA-256 of a manifest"),
         "channel": (
-            entry.channel is None if entry.event in _ABOUT_VERSIONS else _fits(_SLUG, entry.channel),
+            entry.channel is None if entry.event in _ABOUT_VERSIONS else _matches(_SLUG, entry.channel),
             f"null for {' and '.join(_ABOUT_VERSIONS)}, else a name of letters, digits, '-' and '_'",
         ),
         "verdict": (
             is_sha256(entry.verdict) or (entry.verdict is None and entry.event not in ON_GROUNDS),
-            f"the SHA-256 of a verdict; {' and '.join(ON_GROUNDS)} have one",
+            f"the SHA-256 of a verdict, or null; {' and '.join(ON_GROUNDS)} need one",
         ),
         "split": (
             is_sha256(entry.split) if entry.event == "attempt" else entry.split is None,
-            "the SHA-256 of a gate split; an attempt has one, and nothing else has",
+            "the SHA-256 of a gate split in an attempt, and null otherwise",
         ),
-        "reason": (entry.reason == "" or _fits(_TEXT, entry.reason), "a text, or empty"),
-        "who": (_fits(_TEXT, entry.who), "a text"),
+        "reason": (entry.reason == "" or _matches(_TEXT, entry.reason), "a text, which may be empty"),
+        "who": (_matches(_TEXT, entry.who), "a text"),
         "time": (_is_time(entry.time), "UTC as in 2026-03-03T12:00:00Z"),
-        "nonce": (_fits(_TEXT, entry.nonce), "a text"),
+        "nonce": (_matches(_TEXT, entry.nonce), "a text"),
     }
-    for field, (fits, wanted) in rules.items():
-        if not fits:
-            return f"{field} is {wanted}; got {getattr(entry, field)!r}"
+    for field, (valid, expected) in rules.items():
+        if not valid:
+            return f"{field} is {getattr(entry, field)!r}; expected {expected}"
     return None
 
 
@@ -190,10 +197,10 @@ def _is_time(value: object) -> bool:
         return False
     try:
         parse_time(value)
-    except ValueError:  # such as the 30th of February
+    except ValueError:  # for example the 30th of February
         return False
     return True
 
 
-def _fits(pattern: re.Pattern[str], value: object) -> bool:
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None

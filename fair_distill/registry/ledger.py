@@ -43,12 +43,12 @@ from fair_distill.storage.store import Absent, Unanswered
 _KEY = re.compile(r"([0-9]{12})\.json")
 # Of N racers that write m entries each, the unluckiest loses (N - 1)·m numbers.
 _TRIES = 1000
-_AT_ONCE = 16  # requests for entries under way
+_PARALLEL_READS = 16
 _UNANSWERED_TRIES = 3
 
 
 def names(store: RegistryStore) -> tuple[str, ...]:
-    """Return the datasets that have a ledger."""
+    """Return the names of the datasets that have a ledger."""
     folders = (key.removeprefix("ledger/").rpartition("/")[0] for key in store.list("ledger/"))
     return tuple(sorted({folder for folder in folders if folder}))
 
@@ -56,17 +56,17 @@ def names(store: RegistryStore) -> tuple[str, ...]:
 def read_ledger(
     store: RegistryStore, name: str, *, known: tuple[Entry, ...] = (), snapshots: bool = True
 ) -> tuple[Entry, ...]:
-    """Return the entries of a dataset, oldest first; none if nothing was ever published under the name.
+    """Return the entries of a dataset, oldest first. A name under which nothing was published has none.
 
     Parameters
     ----------
-    known : entries read before; they are not read again, but the entries after them must continue their chain
+    known : entries that were read before. They are not read again, and the later entries must continue their chain
     snapshots : False to read every entry from its own file
 
     Raises
     ------
     IntegrityError
-        Naming the entry that is missing, damaged, out of order or of another ledger.
+        If an entry is missing, damaged, out of order or of another ledger; the message names it.
     """
     prefix = f"ledger/{check_name(name)}/"
     checked: dict[str, tuple[Entry, ...]] | None = getattr(store, "checked_entries", None) if snapshots else None
@@ -74,25 +74,25 @@ def read_ledger(
     after = entry_key(name, len(known)) if known else ""
     listed = store.list(prefix, after=after, at_most=SMALLEST if snapshots else None)
     last = max(len(known), _last_number(name, prefix, listed))
-    taken: tuple[Snapshot, ...] = ()
+    usable: tuple[Snapshot, ...] = ()
     newest = 0
     if snapshots and (len(listed) == SMALLEST or last - len(known) >= SMALLEST):
-        # Snapshots show how long the ledger is at least: of a long ledger, only the end is listed.
-        taken = list_snapshots(store, name)
-        newest = max((snapshot.last for snapshot in taken), default=0)
+        # The newest snapshot shows a minimum length of the ledger, so only the end of a long ledger is listed.
+        usable = list_snapshots(store, name)
+        newest = max((snapshot.last for snapshot in usable), default=0)
         after = entry_key(name, newest - 1) if newest > len(known) + 1 else after
         listed = sorted({*listed, *store.list(prefix, after=after)})
         last = max(last, _last_number(name, prefix, listed))
     if newest > last:
         raise IntegrityError(
-            f"the ledger of {name} ends at entry {last}, and there is a snapshot of its entries up to {newest}: its "
-            f"newest entries are missing. Restore them; if the snapshot is wrong, remove it from snapshots/{name}"
+            f"the ledger of {name} ends at entry {last}, but a snapshot has its entries up to {newest}: its newest "
+            f"entries are missing. Restore them; if the snapshot is wrong, remove it from snapshots/{name}"
         )
     listing = Listing(frozenset(listed), before=newest)
     try:
-        entries = _read_entries(store, name, known, last, listing, taken)
+        entries = _read_entries(store, name, known, last, listing, usable)
     except (ConfigError, IntegrityError):
-        if not taken:
+        if not usable:
             raise
         entries = _read_entries(store, name, known, last, listing, ())
     if checked is not None:
@@ -101,21 +101,21 @@ def read_ledger(
 
 
 def _last_number(name: str, prefix: str, keys: Sequence[str]) -> int:
-    """Return the highest number among a ledger's keys; those of a team's datasets are further down."""
+    """Return the highest entry number among keys. Keys in subfolders belong to the datasets of a team."""
     last = 0
     for key in keys:
         if "/" in key.removeprefix(prefix):
             continue
         match = _KEY.fullmatch(key.removeprefix(prefix))
         if not match or int(match[1]) == 0:
-            raise IntegrityError(f"{key} has no place in the ledger of {name}")
+            raise IntegrityError(f"{key} is not an entry of the ledger of {name}; remove the file")
         last = max(last, int(match[1]))
     return last
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The keys of a ledger that the store has listed; entries with a number below `before` were not asked for."""
+    """The keys of a ledger that the store has listed. Entries with a number below `before` were not listed."""
 
     keys: frozenset[str]
     before: int
@@ -129,7 +129,7 @@ def _read_entries(
     listing: Listing,
     snapshots: Sequence[Snapshot],
 ) -> tuple[Entry, ...]:
-    """Return the entries up to `last`, each checked to follow on the one before."""
+    """Return the entries up to `last`, after checking that each follows the one before it."""
 
     def contents(step: Snapshot | int) -> list[bytes]:
         if isinstance(step, Snapshot):
@@ -140,29 +140,30 @@ def _read_entries(
                 return [store.read(key)]
         except Absent:
             pass
-        raise IntegrityError(f"entry {step} of {name}'s ledger is missing, though later ones are there")
+        raise IntegrityError(f"entry {step} of {name}'s ledger is missing, and later entries exist")
 
     entries = list(known)
     steps = plan(snapshots, len(known) + 1, last)
-    # By number and not by listing: while others append, a listing may show the newest but not the one before. Some
-    # at a time, since an S3 takes tens of milliseconds for each; not all, since the last number may be a forger's.
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while batch := list(islice(steps, _AT_ONCE)):
+    # Entries are read by number: while others append, a listing may have the newest entry but not the one before it.
+    # Some are read in parallel, because S3 needs tens of milliseconds for each. Not all, because an attacker may have
+    # created an entry with a very large number.
+    with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+        while batch := list(islice(steps, _PARALLEL_READS)):
             for content in chain.from_iterable(pool.map(contents, batch)):
                 entries.append(_next_entry(content, name, len(entries) + 1, entries))
     return tuple(entries)
 
 
 class Witness(ABC):
-    """A store that knows how far this machine saw each ledger go before. See `writing.Writer`."""
+    """A store that remembers the newest entry of each ledger that this machine has read; see `writer.Writer`."""
 
     @abstractmethod
     def see(self, name: str, entries: tuple[Entry, ...]) -> None:
-        """Raise IntegrityError unless the ledger continues what was seen of it before."""
+        """Raise IntegrityError unless the ledger continues the remembered entry; remember its newest entry."""
 
 
 def read_to_write(store: RegistryStore, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
-    """Return the ledger for a command that will write, once it continues what this machine saw of it before."""
+    """Return the ledger for a command that writes, after checking it against what this machine remembers."""
     entries = read_ledger(store, name, known=known)
     if not isinstance(store, Witness):
         return entries
@@ -171,7 +172,7 @@ def read_to_write(store: RegistryStore, name: str, *, known: tuple[Entry, ...] =
             store.see(name, entries)
             return entries
         except IntegrityError:
-            # Another process of this machine may have appended, and remembered, after this one read the ledger.
+            # Another process on this machine may have appended and remembered an entry after this one read the ledger.
             shorter, entries = len(entries), read_ledger(store, name, known=entries)
             if len(entries) == shorter:
                 raise
@@ -182,10 +183,26 @@ def append(
     name: str,
     make: Callable[[tuple[Entry, ...]], Draft | None],
 ) -> Entry | None:
-    """Add what `make` returns for the ledger as it is; None, and nothing is written, if that is None.
+    """Append the draft that `make` returns for the current ledger, and return its entry.
 
-    If another writer was first, `make` is asked again with the ledger that now is: it decides on the state its
-    entry will follow, whatever the race. `make` may raise to give up.
+    If another writer takes the number first, `make` is called again with the new ledger. So it always decides on the
+    state that its entry follows.
+
+    Parameters
+    ----------
+    make : returns the draft, or None to write nothing. It may raise to give up
+
+    Returns
+    -------
+    Entry or None
+        The entry that was written; None if `make` returned None.
+
+    Raises
+    ------
+    FairDistillError
+        If other writers were faster too often.
+    Unanswered
+        If it is unknown whether the entry was written.
     """
     check_name(name)
     entries: tuple[Entry, ...] = ()
@@ -197,15 +214,15 @@ def append(
         entry = _numbered(draft, name, entries)
         key, content = entry_key(name, entry.number), entry.to_json()
         check_writable(key, content)
-        if _landed(store, key, content):
+        if _write_entry(store, key, content):
             if isinstance(store, Witness):
-                with suppress(FairDistillError):  # the entry is written, whether or not it can be remembered here
+                with suppress(FairDistillError):  # the entry is written, even if it cannot be remembered here
                     store.see(name, (*entries, entry))
             write_missing(store, name, (*entries, entry))
             return entry
     raise FairDistillError(
-        f"{name}: other writers were first {_TRIES} times, up to entry {len(entries) + 1}; "
-        "nothing was written, repeat the command"
+        f"{name}: other writers were faster {_TRIES} times, up to entry {len(entries) + 1}; "
+        "nothing was written. Repeat the command"
     )
 
 
@@ -214,7 +231,7 @@ def _numbered(draft: Draft, name: str, entries: Sequence[Entry]) -> Entry:
     entry = Entry(**fields, number=1, prev=GENESIS, name=name)
     fault = entry_fault(entry)
     if fault:
-        raise ConfigError(f"{name}: this cannot be entered in the ledger: {fault}")
+        raise ConfigError(f"{name}: the ledger entry is not valid: {fault}")
     if not entries:
         return entry
     before = entries[-1]
@@ -222,20 +239,20 @@ def _numbered(draft: Draft, name: str, entries: Sequence[Entry]) -> Entry:
 
 
 def _entry_time(writer: str, before: str) -> str:
-    """Return the writer's time, or the time of the entry before if the two clocks differ by as much as they may.
+    """Return the writer's time; the time of the entry before if that is later by at most BETWEEN_WRITERS.
 
-    So the times of a ledger never go back while all clocks are right to five minutes, which the previous release
-    requires. An entry that is further ahead has a wrong clock: the next entry does not copy its time.
+    So the times of a ledger never decrease while all clocks are right to five minutes. The previous release requires
+    this. An entry that is further ahead has a wrong clock, and the next entry does not copy its time.
     """
     ahead = parse_time(before) - parse_time(writer)
     return before if timedelta(0) < ahead <= BETWEEN_WRITERS else writer
 
 
-def _landed(store: RegistryStore, key: str, content: bytes) -> bool:
-    """Write an entry, or say that another has its number.
+def _write_entry(store: RegistryStore, key: str, content: bytes) -> bool:
+    """Write an entry. Return False if another entry has its number.
 
-    The bytes carry the command's nonce, so finding them at the key means that this call put them there, be it
-    in an attempt whose answer was lost.
+    The bytes contain the nonce of the operation. If the key has these bytes, this call wrote them, perhaps in an
+    attempt whose answer was lost.
     """
     for _ in range(_UNANSWERED_TRIES):
         try:
@@ -245,22 +262,22 @@ def _landed(store: RegistryStore, key: str, content: bytes) -> bool:
             try:
                 if not store.exists(key):
                     continue
-            except (ConfigError, Unanswered):  # the store is gone altogether: what is not known is whether it wrote
+            except (ConfigError, Unanswered):  # the store is unreachable, so it is unknown whether it wrote
                 raise lost from None
         return store.read(key) == content
     raise Unanswered(f"the store did not say whether {key} was written; repeat the command as the same operation")
 
 
 def _next_entry(content: bytes, name: str, number: int, before: Sequence[Entry]) -> Entry:
-    """Return an entry that follows on those before it."""
+    """Return the next entry, after checking that it follows the entries before it."""
     entry = Entry.from_json(content, name=f"entry {number} of {name}'s ledger ({entry_key(name, number)})")
     prev = before[-1].digest if before else GENESIS
     if (entry.name, entry.number) != (name, number):
         raise IntegrityError(
-            f"entry {number} of {name}'s ledger is entry {entry.number} of {entry.name}'s; it has been exchanged"
+            f"entry {number} of {name}'s ledger is entry {entry.number} of {entry.name}'s ledger; it was replaced"
         )
     if entry.prev != prev:
         raise IntegrityError(
-            f"entry {number} of {name}'s ledger follows on {entry.prev[:12]}…, but the entry before it is {prev[:12]}…"
+            f"entry {number} of {name}'s ledger follows {entry.prev[:12]}…, but the entry before it is {prev[:12]}…"
         )
     return entry

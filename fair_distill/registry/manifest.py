@@ -1,8 +1,8 @@
-"""What names a version: the manifest, whose SHA-256 is the version.
+"""The manifest of a version. Its SHA-256 is the version.
 
-It holds the files, the card, the digest of the data the set was made from, the params sections that make it,
-and `engine`. No clock, host, image or policy: making the same set again gives the same name, and judging it
-again makes no new one.
+It contains the files, the card, the digest of the source data, the params sections that determine the set, and
+`engine`. It contains no clock, host, image or policy. So making the same set again gives the same version, and judging
+it again gives no new one.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,12 +23,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file of a version. Its path stays within the version's folder, wherever that is.
+    """A file of a version.
 
     Attributes
     ----------
-    sha256 : what is trusted
-    md5 : what DVC calls the content, and so where it lies; see `registry.remote`
+    path : relative to the folder of the version; it cannot lead out of it
+    size : in bytes
+    sha256 : the digest that is trusted
+    md5 : the digest that DVC names the content by, which determines its key; see `dvc_layout`
     """
 
     path: str
@@ -39,16 +41,17 @@ class FileEntry:
     def __post_init__(self) -> None:
         fault = key_fault(self.path)
         if fault:
-            raise IntegrityError(f"a manifest names a file that it must not: {fault}")
-        sound = is_sha256(self.sha256) and is_md5(self.md5) and type(self.size) is int and self.size >= 0
-        if not sound:
+            raise IntegrityError(f"a manifest names a file that is not allowed: {fault}")
+        valid = is_sha256(self.sha256) and is_md5(self.md5) and type(self.size) is int and self.size >= 0
+        if not valid:
             raise IntegrityError(
-                f"{self.path}: a manifest gives a size, a SHA-256 and an MD5; "
-                f"got {self.size!r}, {self.sha256!r} and {self.md5!r}"
+                f"{self.path}: size, SHA-256 and MD5 are {self.size!r}, {self.sha256!r} and {self.md5!r}; at least one "
+                "of them is not valid"
             )
 
     @classmethod
-    def of(cls, path: str, content: bytes) -> "FileEntry":
+    def describe(cls, path: str, content: bytes) -> "FileEntry":
+        """Return the entry of a file with a content."""
         return cls(path, len(content), sha256(content), md5(content))
 
 
@@ -58,9 +61,10 @@ class Manifest:
 
     Attributes
     ----------
-    files : what the version consists of; empty for the full-data reference, which is its source
+    files : the files of the version; empty for the full-data reference, which is the source itself
     source : SHA-256 of the prepared training split
-    params : the sections of params.yaml that make the set, as they stood
+    params : the sections of params.yaml that determine the set
+    engine : the version of the code that determines the bytes of a set
     """
 
     files: tuple[FileEntry, ...]
@@ -70,6 +74,7 @@ class Manifest:
     engine: int
 
     def to_json(self) -> bytes:
+        """Return the bytes of manifest.json."""
         return to_json({"format": _FORMAT, **asdict(self), "card": self.card.to_dict()})
 
     @property
@@ -95,7 +100,7 @@ class Manifest:
         if value.get("format") != _FORMAT or isinstance(value["format"], bool):
             raise IntegrityError(f"{name}: format is {str(value.get('format'))[:80]!r}; expected {_FORMAT}")
         del value["format"]
-        check_fields(value, _Written, name=name, error=IntegrityError)
+        check_fields(value, _Fields, name=name, error=IntegrityError)
         try:
             manifest = cls(
                 files=tuple(FileEntry(**entry) for entry in value["files"]),
@@ -110,13 +115,13 @@ class Manifest:
         if len({entry.path for entry in manifest.files}) != len(manifest.files):
             raise IntegrityError(f"{name} names a file twice")
         if not same:
-            raise IntegrityError(f"{name} is not spelled as it was written; it has been edited")
+            raise IntegrityError(f"{name} is not in the form in which it was written; it was edited")
         return manifest
 
 
 @dataclass(frozen=True)
-class _Written:
-    """A manifest as its JSON has it: the card is read, and checked, by its own class."""
+class _Fields:
+    """The fields of a manifest in JSON, for `check_fields`. `DatasetCard` checks the card."""
 
     files: tuple[FileEntry, ...]
     card: Any
@@ -126,16 +131,16 @@ class _Written:
 
 
 def check_file(entry: FileEntry, content: bytes, *, name: str) -> None:
-    """Raise IntegrityError unless `content` is what the manifest says."""
-    if FileEntry.of(entry.path, content) != entry:
+    """Raise IntegrityError unless `content` has the size and the digests in the manifest."""
+    if FileEntry.describe(entry.path, content) != entry:
         raise IntegrityError(
-            f"{name} is not the file of its manifest: wanted {entry.size} bytes with SHA-256 {entry.sha256[:12]}…, "
+            f"{name} is not the file in its manifest: expected {entry.size} bytes with SHA-256 {entry.sha256[:12]}…, "
             f"got {len(content)} with {sha256(content)[:12]}…"
         )
 
 
 def write_version(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
-    """Write a set's folder, the manifest last: a folder with a manifest is whole."""
+    """Write the folder of a set. The manifest is written last, so a folder with a manifest is complete."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     for path, content in files.items():
         write_bytes(folder / path, content)
@@ -143,7 +148,7 @@ def write_version(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> 
 
 
 def read_version(folder: Path, *, made_by: str) -> tuple[Manifest, dict[str, bytes]]:
-    """Read a set's folder back and check every byte against its manifest."""
+    """Read the folder of a set and check every file against the manifest."""
     manifest = Manifest.from_json(
         require_file(folder / MANIFEST_FILE, made_by=made_by).read_bytes(), name=str(folder / MANIFEST_FILE)
     )

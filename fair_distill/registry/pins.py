@@ -1,7 +1,7 @@
-"""The lock file: which version each reference meant when it was pinned, so that a run is the same next year.
+"""The lock file: the version that each reference named when it was pinned, so that a run can be repeated next year.
 
-A pin names a version by its SHA-256, so nobody who has the registry can make it mean something else. It does not
-outlive a revocation: a pinned version that was withdrawn is refused like any other.
+A pin names a version by its SHA-256, so a change of the registry cannot change what it means. A pinned version that was
+revoked is refused like any other.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.files import is_sha256, parse_json, to_json, write_bytes
 from fair_distill.registry.channels import published, resolve, revocation, version_number
-from fair_distill.registry.lookup import opened
+from fair_distill.registry.lookup import open_ledger
 from fair_distill.registry.store import open_registry, same_location
 
 LOCK_FILE = "fair-distill.lock"
@@ -20,7 +20,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Pin:
-    """What a reference meant, and in which registry."""
+    """The version that a reference named, and the registry."""
 
     reference: str
     registry: str
@@ -29,7 +29,14 @@ class Pin:
 
 @dataclass(frozen=True)
 class Outdated:
-    """A pin, and what its reference means now: `now` is None where it names nothing or the pin was revoked."""
+    """A pin whose version is no longer the one of its reference, or was revoked.
+
+    Attributes
+    ----------
+    number : N of the pinned version's short name vN
+    now : N of the version that the reference names now; None if it names none
+    why : the reason, if the version was revoked or the reference names none
+    """
 
     pin: Pin
     number: int
@@ -38,59 +45,59 @@ class Outdated:
 
 
 def read_pins(path: Path) -> tuple[Pin, ...]:
-    """Return the pins of a lock file; none if there is no such file."""
+    """Return the pins of a lock file. A file that does not exist has no pins."""
     if not path.exists():
         return ()
     value = parse_json(path.read_bytes(), name=str(path), error=ConfigError)
     try:
         pins = tuple(Pin(**row) for row in value["pins"])
-        sound = value["format"] == _FORMAT and all(is_sha256(pin.version) for pin in pins)
+        valid = value["format"] == _FORMAT and all(is_sha256(pin.version) for pin in pins)
     except (KeyError, TypeError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise ConfigError(f"{path} is not a lock file of format {_FORMAT}; remove it and pin again")
     return pins
 
 
 def pin(path: Path, reference: str, version: str, *, registry: str) -> Pin:
-    """Write a pin into the lock file, in place of an earlier one for the same reference; return it."""
-    made = Pin(reference, registry, version)
-    others = [old for old in read_pins(path) if not (old.reference == reference and _same(old.registry, registry))]
-    pins = sorted([*others, made], key=lambda one: (one.registry, one.reference))
-    write_bytes(path, to_json({"format": _FORMAT, "pins": [asdict(one) for one in pins]}))
-    return made
+    """Write a pin into the lock file and return it. It replaces an earlier pin of the same reference."""
+    new = Pin(reference, registry, version)
+    remaining = [old for old in read_pins(path) if not (old.reference == reference and _same(old.registry, registry))]
+    pins = sorted([*remaining, new], key=lambda pin: (pin.registry, pin.reference))
+    write_bytes(path, to_json({"format": _FORMAT, "pins": [asdict(pin) for pin in pins]}))
+    return new
 
 
-def pinned(path: Path, reference: str, *, registry: str) -> str:
+def pinned_version(path: Path, reference: str, *, registry: str) -> str:
     """Return the version that a lock file has for a reference. Raises ConfigError if it has none."""
-    for one in read_pins(path):
-        if one.reference == reference and _same(one.registry, registry):
-            return one.version
-    raise ConfigError(f"{path} pins no {reference} of {registry}; `fair-distill registry pin {reference}` does")
+    for pin in read_pins(path):
+        if pin.reference == reference and _same(pin.registry, registry):
+            return pin.version
+    raise ConfigError(f"{path} has no pin for {reference} of {registry}; run `fair-distill registry pin {reference}`")
 
 
-def _same(registry: str, other: str) -> bool:
-    """Say whether two addresses name one registry, however they are spelled."""
-    return registry == other or same_location(registry, open_registry(other).identity)
+def _same(url_a: str, url_b: str) -> bool:
+    """Return whether two URLs name one registry, whatever their spelling."""
+    return url_a == url_b or same_location(url_a, open_registry(url_b).identity)
 
 
 def outdated(pins: Sequence[Pin]) -> list[Outdated]:
-    """Return the pins whose reference means another version now, or whose version was revoked."""
-    found = []
-    for one in pins:
-        name, _, selector = one.reference.partition("@")
-        _, entries = opened(name, one.registry)
-        if one.version not in published(entries):
-            raise ConfigError(f"{one.registry} has no version {one.version[:12]}… of {name}; change the lock file")
-        number = version_number(entries, one.version)
-        stone = revocation(entries, one.version)
+    """Return the pins whose reference names another version now, or whose version was revoked."""
+    rows = []
+    for pin in pins:
+        name, _, selector = pin.reference.partition("@")
+        _, entries = open_ledger(name, pin.registry)
+        if pin.version not in published(entries):
+            raise ConfigError(f"{pin.registry} has no version {pin.version[:12]}… of {name}; change the lock file")
+        number = version_number(entries, pin.version)
+        tombstone = revocation(entries, pin.version)
         try:
             now = resolve(entries, selector)
-        except FairDistillError as error:  # a channel that has nothing now says why
-            found.append(Outdated(one, number, None, str(error)))
+        except FairDistillError as error:  # a channel without a version gives the reason
+            rows.append(Outdated(pin, number, None, str(error)))
             continue
-        if stone:
-            found.append(Outdated(one, number, version_number(entries, now), f"revoked: {stone.reason}"))
-        elif now != one.version:
-            found.append(Outdated(one, number, version_number(entries, now), ""))
-    return found
+        if tombstone:
+            rows.append(Outdated(pin, number, version_number(entries, now), f"revoked: {tombstone.reason}"))
+        elif now != pin.version:
+            rows.append(Outdated(pin, number, version_number(entries, now), ""))
+    return rows

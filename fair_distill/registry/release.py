@@ -1,8 +1,8 @@
-"""The verbs that put a version forward: publish and promote. Those that take one back are in `retraction`.
+"""Publish a version and promote it to a channel. `retraction` has the commands that take a version back.
 
-Each writes the bytes first and the ledger entry last, by creating keys that were free. So a crash between any
-two steps leaves what was there before, plus bytes that nothing names yet; and the same command again finds
-what is done, does the rest, and does nothing twice. Who, when and the nonce are arguments.
+Each command writes the contents first and the ledger entry last, under keys that were free. After a crash between any
+two steps, the registry has its previous state and perhaps contents that no entry names. The same command, run again,
+does the missing steps and repeats none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from fair_distill.registry.channels import (
     version_number,
     written_by,
 )
-from fair_distill.registry.dvc_layout import beside_files
+from fair_distill.registry.dvc_layout import dvc_files
 from fair_distill.registry.entry import Draft, Entry
 from fair_distill.registry.integrity import check_signatures, fetch, ground_fault, waived_until
 from fair_distill.registry.layout import evidence_key, manifest_key, object_key
@@ -40,7 +40,7 @@ from fair_distill.statements import PREDICATES, Statement
 
 @dataclass(frozen=True)
 class Publication:
-    """A published version: `number` is N of its short name vN; `new` is False where it was published before."""
+    """A published version. `number` is N of its short name vN; `new` is False if it was published before."""
 
     version: str
     number: int
@@ -49,7 +49,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A version in a channel, and the entries this operation wrote for it: none where it was there already."""
+    """A version in a channel, and the entries that this operation wrote: none if it was there already."""
 
     version: str
     number: int
@@ -58,6 +58,7 @@ class Promotion:
 
     @property
     def new(self) -> bool:
+        """Whether this operation changed a channel."""
         return bool(self.entries)
 
 
@@ -74,23 +75,26 @@ def publish(
     reason: str = "",
     actor: Actor,
 ) -> Publication:
-    """Make a version of `manifest` and its files, under the SHA-256 of the manifest, for good.
+    """Publish a version permanently, under the SHA-256 of its manifest.
 
-    Publishing what is published writes nothing, except evidence that was not there: predictions and verdicts of
-    another day lie beside the same version. Nothing is written that `load` would refuse.
+    If the version is published already, only missing evidence is written: predictions and verdicts of another day are
+    stored with the same version. Nothing is written that `load` would refuse.
 
     Parameters
     ----------
-    attestation : an evaluator's signed statement on the predictions
-    reason : what the ledger records with the publication
-    actor : its `sign` signs a statement on the predictions, on the provenance and on each verdict
+    name : the dataset
+    files : the files of the manifest, by path
+    predictions, verdicts, provenance : evidence that is stored with the version
+    attestation : an evaluator's signed statement about the predictions
+    reason : the reason that the ledger records with the publication
+    actor : who publishes. Its `sign` signs a statement about the predictions, the provenance and each verdict
 
     Raises
     ------
     DataError
-        If the files are not those of the manifest, or not a distilled set.
+        If the files are not those of the manifest, or are not a distilled set.
     IntegrityError
-        If bytes do not belong together, or what the registry has under a key is not what was written there.
+        If the evidence is of another version, or the registry has other bytes under one of the keys.
     """
     version = manifest.version
     _check_package(manifest, files)
@@ -108,9 +112,9 @@ def publish(
 
     objects = {object_key(entry.md5): files[entry.path] for entry in manifest.files}
     if provenance is not None:
-        objects |= beside_files(manifest, provenance)
-    beside = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}
-    contents = {**objects, **beside, manifest_key(version): manifest.to_json()}
+        objects |= dvc_files(manifest, provenance)
+    evidence_contents = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}
+    contents = {**objects, **evidence_contents, manifest_key(version): manifest.to_json()}
     if version not in published(entries):
         announce(store, name, version, contents, actor=actor)
     for key, content in contents.items():
@@ -139,46 +143,51 @@ def promote(
     signed_by: Sequence[str] = (),
     approvals: Mapping[str, Approvals] = MappingProxyType({}),
 ) -> Promotion:
-    """Put a version in a channel, by way of the channels before it in `order` that it never held; one entry each.
+    """Put a version in a channel, and before that in each earlier channel of `order` that it never had; one entry each.
 
-    A version that is in force there on a waiver which has expired is promoted again, on the new verdict. An operation
-    (`actor.nonce`) that was done before writes nothing; if the channel was changed since, it is refused.
+    If the version is in force in the channel and its waiver has expired, it is promoted again on the new verdict. An
+    operation (`actor.nonce`) that was done before writes nothing. If the channel was changed afterwards, it is refused.
 
     Parameters
     ----------
-    actor : its `sign` signs a statement on the verdict
+    order : the channels of the dataset, in the order of promotion
+    verdict, verdict_bytes : the verdict that allows the promotion, and its file
+    actor : who promotes. Its `sign` signs a statement about the verdict
+    reason : the reason that the ledger records
     signed_by : public keys; if there are any, one of them must have signed the verdict and the provenance
-    approvals : by channel, whose consent is needed; for the channels on the way too
+    approvals : the approvals that each channel needs; those of the earlier channels apply too
 
     Raises
     ------
     Refused, Undecided
-        If the verdict does not let it pass, or approvals are missing, with the reasons; no channel moves.
+        If the verdict did not pass or approvals are missing; the message has the reasons. No channel changes.
     IntegrityError
-        If the verdict is of another version, the version was revoked, or a signature is missing or not of those keys.
+        If the verdict is of another version, the version was revoked, or a required signature is missing.
     """
     if channel not in order:
-        raise ConfigError(f"there is no channel {channel!r}; params.yaml: release.channels has {', '.join(order)}")
+        raise ConfigError(
+            f"channel is {channel!r}; params.yaml: release.channels has {', '.join(order)}. Use one of these, or add it"
+        )
     entries = read_to_write(store, name)
     number = version_number(entries, version)
     refuse_revoked(entries, version)
     done = written_by(entries, actor.nonce, event="promote", channel=channel, version=version)
     if done is not None:
         return Promotion(version, number, channel, (done,))
-    what = f"v{number} of {name} is not promoted to {channel}"
-    _check_verdict(store, version, verdict, verdict_bytes, today=actor.now.date(), what=what)
+    subject = f"v{number} of {name} is not promoted to {channel}"
+    _check_verdict(store, version, verdict, verdict_bytes, today=actor.now.date(), subject=subject)
     faults: dict[int, str | None] = {}
 
     def draft(entries: tuple[Entry, ...], step: str) -> Draft | None:
         refuse_revoked(entries, version)
         if step != channel and holds(entries, version, step):
             return None
-        there = in_force(entries, step)
-        if there is not None and there.version == version:
-            if there.number not in faults:
-                faults[there.number] = ground_fault(store, entries, there, actor.now.date())
-            # A version whose waiver has expired is promoted again, on a verdict that holds.
-            if there.nonce == actor.nonce or not faults[there.number]:
+        present = in_force(entries, step)
+        if present is not None and present.version == version:
+            if present.number not in faults:
+                faults[present.number] = ground_fault(store, entries, present, actor.now.date())
+            # A version whose waiver has expired is promoted again on a valid verdict.
+            if present.nonce == actor.nonce or not faults[present.number]:
                 return None
         return actor.draft("promote", version, channel=step, verdict=sha256(verdict_bytes), reason=reason)
 
@@ -190,20 +199,21 @@ def promote(
         envelope = actor.sign(Statement("verdicts", name, version, digest))
         ensure_stored(store, evidence_key(version, "statements", sha256(envelope)), envelope)
     if signed_by:
-        check_signatures(store, name, version, [digest], signed_by, what=what)
+        check_signatures(store, name, version, [digest], signed_by, subject=subject)
     steps = order[: order.index(channel) + 1]
     due = [step for step in steps if draft(entries, step)]
-    check_approvals(store, name, version, due, approvals, policy=verdict.policy, what=what)
+    check_approvals(store, name, version, due, approvals, policy=verdict.policy, subject=subject)
 
     written = [append(store, name, partial(draft, step=step)) for step in steps]
     return Promotion(version, number, channel, tuple(entry for entry in written if entry))
 
 
 def _check_package(manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    wanted = {entry.path for entry in manifest.files}
-    if wanted != set(files):
-        raise DataError(f"the manifest names the files {sorted(wanted)}, got {sorted(files)}; make the set again")
-    if SET_FILE not in wanted:
+    """Raise DataError or IntegrityError unless the files are those of the manifest and are a distilled set."""
+    paths = {entry.path for entry in manifest.files}
+    if paths != set(files):
+        raise DataError(f"the manifest names the files {sorted(paths)}, got {sorted(files)}; make the set again")
+    if SET_FILE not in paths:
         raise DataError(f"a version needs {SET_FILE}, and {manifest.card.name!r} has none; publish a distilled set")
     for entry in manifest.files:
         check_file(entry, files[entry.path], name=entry.path)
@@ -216,35 +226,37 @@ def _check_package(manifest: Manifest, files: Mapping[str, bytes]) -> None:
 def _check_evidence(
     version: str, *, predictions: bytes | None, verdicts: Sequence[bytes], provenance: bytes | None
 ) -> list[tuple[str, bytes]]:
-    """Return what lies beside the version, by kind, once each says that it belongs to the version."""
+    """Return the evidence of a version as (kind, content), after checking that each piece names the version."""
     evidence = [("verdicts", content) for content in verdicts]
-    of = [Verdict.from_json(content).set for content in verdicts]
+    named = [Verdict.from_json(content).set for content in verdicts]
     if predictions is not None:
         evidence.append(("predictions", predictions))
-        of.append(Predictions.from_parquet(predictions).set)
+        named.append(Predictions.from_parquet(predictions).set)
     if provenance is not None:
         parse_json(provenance, name="provenance")
         evidence.append(("provenance", provenance))
-    for other in of:
-        if other != version:
-            raise IntegrityError(f"predictions or verdict are of {other[:12]}…, not of {version[:12]}…; evaluate again")
+    for named_version in named:
+        if named_version != version:
+            raise IntegrityError(
+                f"predictions or verdict name the version {named_version[:12]}…, not {version[:12]}…; evaluate again"
+            )
     return evidence
 
 
 def _check_verdict(
-    store: RegistryStore, version: str, verdict: Verdict, content: bytes, *, today: date, what: str
+    store: RegistryStore, version: str, verdict: Verdict, content: bytes, *, today: date, subject: str
 ) -> None:
     if Verdict.from_json(content) != verdict:
-        raise IntegrityError(f"{what}: the verdict's bytes say something else than the verdict")
+        raise IntegrityError(f"{subject}: the verdict's file differs from the verdict")
     if verdict.set != version:
-        raise IntegrityError(f"{what}: the verdict is of {verdict.set[:12]}…, not of {version[:12]}…")
+        raise IntegrityError(f"{subject}: the verdict is of version {verdict.set[:12]}…, not of {version[:12]}…")
     if not verdict.lets_pass:
         refusal = Refused if verdict.outcome == "fail" else Undecided
-        raise refusal(f"{what}: {'; '.join(verdict.reasons) or verdict.outcome}")
+        raise refusal(f"{subject}: {'; '.join(verdict.reasons) or verdict.outcome}")
     expires = waived_until(verdict)
     if expires and str(today) > expires:
-        raise Refused(f"{what}: its verdict rests on a waiver that expired on {expires}; judge it again")
+        raise Refused(f"{subject}: the waiver of its verdict expired on {expires}; judge it again")
     key = evidence_key(version, "predictions", verdict.predictions)
     if not store.exists(key):
-        raise DataError(f"{what}: the predictions it was judged from are not in the registry; publish them with it")
+        raise DataError(f"{subject}: the predictions of its verdict are not in the registry; publish them with it")
     fetch(store, key, verdict.predictions)

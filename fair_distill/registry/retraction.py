@@ -1,6 +1,6 @@
-"""The commands that take a version back: rollback, demote, revoke. Each writes one entry, with a reason for consumers.
+"""Take a version back: rollback, demote and revoke. Each writes one ledger entry, with a reason for consumers.
 
-Nothing is removed: the bytes stay for audits.
+Nothing is removed: all contents stay for audits.
 
 Each entry carries the operation id of its actor, `actor.nonce`. If the answer to a write was lost, the same operation
 finds its entry and writes no second one. A new id is a new operation.
@@ -24,24 +24,24 @@ def rollback(
     *,
     reason: str,
     actor: Actor,
-    passed_over: Callable[[str], object] = lambda line: None,
+    on_skip: Callable[[str], object] = lambda line: None,
 ) -> Entry:
-    """Return a channel to the version it had before; one entry.
+    """Return a channel to its previous version, with one ledger entry.
 
-    Versions that were revoked or demoted are passed over. So are versions whose ground does not hold today: their
-    verdict rests on a waiver that has expired, or is missing or damaged. `load` would refuse them.
+    Versions that were revoked or demoted are skipped. So are versions that `load` would refuse today: their waiver has
+    expired, or their verdict is missing or damaged.
 
     Parameters
     ----------
-    passed_over : receives a line for each version that was passed over because its ground does not hold
+    on_skip : called with a line for each version that was skipped because its verdict is not valid today
 
     Raises
     ------
     Refused
-        If no earlier version may be used, or another writer changed the channel meanwhile: two people who roll back
-        the same bad version must not go back two versions.
+        If no earlier version may be used, or another writer changed the channel during the command. Two people who
+        roll back the same bad version must not go back two versions.
     """
-    seen: int | None = None
+    first_read: int | None = None
     faults: dict[int, str] = {}
 
     def make(entries: tuple[Entry, ...]) -> Draft:
@@ -50,52 +50,52 @@ def rollback(
                 faults[entry.number] = ground_fault(store, entries, entry, actor.now.date()) or ""
             return not faults[entry.number]
 
-        nonlocal seen
+        nonlocal first_read
         last = last_about(entries, channel)
-        seen = last if seen is None else seen
-        if last != seen:
+        first_read = last if first_read is None else first_read
+        if last != first_read:
             raise Refused(
-                f"{name}: {channel} is not rolled back: entry {last} changed it meanwhile; "
-                "look, and repeat the command if it is still wanted"
+                f"{name}: {channel} is not rolled back: entry {last} changed it during this command. "
+                "Check the channel, and repeat the command if the rollback is still needed"
             )
         target = previous(entries, channel, usable=usable)
         if target is None:
             raise Refused(
-                f"{name}: {channel} is not rolled back: there is no earlier version that may be used"
+                f"{name}: {channel} is not rolled back: no earlier version may be used"
                 + "".join(f"; {line}" for line in _lines(entries, faults))
             )
         return actor.draft("rollback", target.version, channel=channel, verdict=target.verdict, reason=reason)
 
     entry = _once(store, name, make, event="rollback", channel=channel, nonce=actor.nonce)
     for line in _lines(read_ledger(store, name), faults) if any(faults.values()) else ():
-        passed_over(line)
+        on_skip(line)
     return entry
 
 
 def demote(store: RegistryStore, name: str, version: str, channel: str, *, reason: str, actor: Actor) -> Entry:
-    """Take a version off a channel. The channel then has none, and tells its consumers why."""
+    """Take a version off a channel. The channel then has no version, and consumers receive the reason."""
 
     def make(entries: tuple[Entry, ...]) -> Draft:
-        number, there = version_number(entries, version), current(entries, channel)
-        if there != version:
-            has = f"v{version_number(entries, there)}" if there else "nothing"
-            raise Refused(f"{name}: v{number} is not demoted from {channel}: {has} is in force there")
-        return actor.draft("demote", version, channel=channel, reason=_given(reason))
+        number, present = version_number(entries, version), current(entries, channel)
+        if present != version:
+            label = f"v{version_number(entries, present)}" if present else "no version"
+            raise Refused(f"{name}: v{number} is not demoted from {channel}: {label} is in force there")
+        return actor.draft("demote", version, channel=channel, reason=_required(reason))
 
     return _once(store, name, make, event="demote", channel=channel, nonce=actor.nonce)
 
 
 def revoke(store: RegistryStore, name: str, version: str, *, reason: str, actor: Actor) -> Entry:
-    """Withdraw a version from every consumer, for good, with a reason that they see; return the tombstone.
+    """Withdraw a version from all consumers permanently and return the entry. Consumers receive the reason.
 
-    Channels are left as they are: `rollback` or `promote` gives them another version.
+    Channels do not change: use `rollback` or `promote` to give them another version.
     """
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         version_number(entries, version)
         if revocation(entries, version):
             return None
-        return actor.draft("revoke", version, reason=_given(reason))
+        return actor.draft("revoke", version, reason=_required(reason))
 
     entry = append(store, name, make) or revocation(read_ledger(store, name), version)
     assert entry is not None
@@ -111,7 +111,7 @@ def _once(
     channel: str,
     nonce: str,
 ) -> Entry:
-    """Append for a command that the state does not show to be done: its nonce does."""
+    """Append an entry unless the operation has written it already. Only the nonce shows whether it has."""
 
     def draft(entries: tuple[Entry, ...]) -> Draft | None:
         return None if written_by(entries, nonce, event=event, channel=channel) else make(entries)
@@ -126,7 +126,7 @@ def _lines(entries: Sequence[Entry], faults: dict[int, str]) -> list[str]:
     return [f"v{version_number(entries, versions[number])}: {fault}" for number, fault in faults.items() if fault]
 
 
-def _given(reason: str) -> str:
+def _required(reason: str) -> str:
     if not reason:
-        raise ConfigError("a reason is needed: consumers will read it")
+        raise ConfigError("the reason is empty; pass --reason, which consumers will read")
     return reason

@@ -25,7 +25,7 @@ from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.registry.store import RegistryStore
 from fair_distill.storage.store import Absent, Unanswered
 
-# With a factor of four, at most three blocks of each of the smaller sizes are needed to cover a ledger.
+# With a factor of four, at most three blocks of each smaller size are needed to cover a ledger.
 SIZES = (6400, 1600, 400, 100)
 SMALLEST = SIZES[-1]
 # 100 entries of 64 KiB fit. A larger block that is not this small is not written.
@@ -36,7 +36,7 @@ _KEY = re.compile(r"([0-9]{12})-([0-9]{12})/([0-9a-f]{64})\.json")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where the entries `first` to `last` of a ledger are stored together."""
+    """The key of the object that has the entries `first` to `last` of a ledger."""
 
     key: str
     first: int
@@ -44,13 +44,13 @@ class Snapshot:
 
 
 class Written(Protocol):
-    """A ledger entry: something that has the bytes of a file."""
+    """A ledger entry, which can return the bytes of its file."""
 
     def to_json(self) -> bytes: ...
 
 
 def list_snapshots(store: RegistryStore, name: str) -> tuple[Snapshot, ...]:
-    """Return the snapshots of a ledger; none if they may not be listed. Nothing rests on a snapshot."""
+    """Return the snapshots of a ledger; none if they may not be listed. No decision depends on a snapshot."""
     prefix = f"snapshots/{name}/"
     try:
         keys = store.list(prefix)
@@ -73,8 +73,8 @@ def plan(snapshots: Sequence[Snapshot], first: int, last: int) -> Iterator[Snaps
     number = first
     while number <= last:
         ends = [number + size - 1 for size in SIZES if (number - 1) % size == 0 and number + size - 1 < last]
-        usable = (blocks[number, end][0] for end in ends if len(blocks.get((number, end), ())) == 1)
-        step: Snapshot | int = next(usable, number)
+        complete = (blocks[number, end][0] for end in ends if len(blocks.get((number, end), ())) == 1)
+        step: Snapshot | int = next(complete, number)
         yield step
         number = step.last + 1 if isinstance(step, Snapshot) else number + 1
 
@@ -85,7 +85,7 @@ def read_snapshot(store: RegistryStore, name: str, snapshot: Snapshot) -> list[b
     Raises
     ------
     IntegrityError
-        If the object is missing or is not a snapshot of this block. What the entries say is the ledger's to check.
+        If the object is missing or is not a snapshot of this block. The ledger checks what the entries say.
     """
     try:
         content = store.read(snapshot.key)
@@ -94,7 +94,7 @@ def read_snapshot(store: RegistryStore, name: str, snapshot: Snapshot) -> list[b
     if len(content) > MOST_BYTES:
         raise IntegrityError(f"{snapshot.key} has {len(content):,} bytes; a snapshot has at most {MOST_BYTES:,}")
     if sha256(content) != snapshot.key.rpartition("/")[2].partition(".")[0]:
-        raise IntegrityError(f"{snapshot.key} has a SHA-256 that is not its name; it was damaged or exchanged")
+        raise IntegrityError(f"{snapshot.key} has a SHA-256 that is not its name; it was damaged or replaced")
     value = parse_json(content, name=snapshot.key, error=IntegrityError)
     entries = value.get("entries")
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
@@ -136,12 +136,12 @@ def write_missing(store: RegistryStore, name: str, entries: Sequence[Written]) -
 
 
 def check_snapshots(store: RegistryStore, name: str, entries: Sequence[Written]) -> list[tuple[str, bytes]]:
-    """Return key and content of every snapshot, once each is what its entries make of it.
+    """Return key and content of every snapshot, after comparing each with its entries.
 
     Raises
     ------
     IntegrityError
-        Naming the snapshot that is not.
+        If a snapshot differs from its entries; the message names it.
     """
     checked = []
     for snapshot in list_snapshots(store, name):
@@ -155,10 +155,10 @@ def check_snapshots(store: RegistryStore, name: str, entries: Sequence[Written])
         if snapshot.key != key:
             raise IntegrityError(
                 f"{snapshot.key} is not the snapshot of entries {snapshot.first} to {snapshot.last} of {name}'s "
-                "ledger. `load` is not affected. Remove it; the next command that writes makes the right one"
+                "ledger. `load` is not affected. Remove it; the next command that writes creates the right one"
             )
         if store.read(key) != content:
-            raise IntegrityError(f"{key} was damaged. Remove it; the next command that writes makes it again")
+            raise IntegrityError(f"{key} was damaged. Remove it; the next command that writes creates it again")
         checked.append((key, content))
     return checked
 

@@ -1,7 +1,7 @@
-"""A registry as the commands that write open it: with the memory of how far this machine saw each ledger go.
+"""A registry that is opened for writing. It checks each ledger against the newest entry that this machine remembers.
 
-A ledger whose newest entries are missing is sound in itself, so a command would append to it and hide the loss. Every
-command that writes compares the ledger with the memory first, before each entry, and remembers what it wrote.
+A ledger whose newest entries are missing has a valid chain, so a command would append to it and hide the loss. A
+command that writes therefore compares the ledger with the remembered entry before each append, and remembers its own.
 """
 
 import builtins
@@ -16,11 +16,12 @@ from fair_distill.registry.store import Registry, open_registry
 
 @dataclass(frozen=True)
 class Writer(Witness):
-    """A store for a command that writes. `ledger.read_to_write` calls `see` each time it has read a ledger.
+    """A store for a command that writes. `ledger.read_to_write` calls `see` each time it reads a ledger.
 
     Attributes
     ----------
-    memory : the folder of what this machine remembers; None remembers nothing
+    url : the URL of the registry, as the user wrote it
+    memory : the cache folder with the remembered entries; None remembers nothing
     """
 
     store: Registry
@@ -29,15 +30,16 @@ class Writer(Witness):
 
     @property
     def identity(self) -> str:
+        """One name for the location, whatever the spelling of its URL."""
         return self.store.identity
 
     @property
     def checked_entries(self) -> dict[str, tuple[Entry, ...]] | None:
-        """The entries that this command has checked before, where the store keeps them."""
+        """The ledger entries that this command has checked, if the store keeps them; see `CheckedStore`."""
         return getattr(self.store, "checked_entries", None)
 
     def see(self, name: str, entries: tuple[Entry, ...]) -> None:
-        """Raise IntegrityError unless the ledger continues what was seen of it before; remember it."""
+        """Raise IntegrityError unless the ledger continues the remembered entry; remember its newest entry."""
         if self.memory is not None:
             remember(self.memory, name, entries, url=self.url, identity=self.identity)
 
@@ -58,5 +60,5 @@ class Writer(Witness):
 
 
 def open_to_write(url: str) -> Writer:
-    """Open the registry at a URL for a command that writes. Opening neither reads nor writes."""
+    """Open the registry at a URL for a command that writes. Opening neither reads nor writes contents."""
     return Writer(open_registry(url), url, cache_folder())

@@ -1,4 +1,4 @@
-"""What each cell and each class was measured at, with intervals by the gate's own bounds. numpy only."""
+"""The recall of each cell and the gap of each class, with intervals from the gate's own bounds. numpy only."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,14 @@ from fair_distill.gate.network_predictions import NetworkPredictions
 
 @dataclass(frozen=True)
 class CellRate:
-    """Recall of one class in one group, and an interval that holds it with the confidence asked for.
+    """The recall of one class in one group, with a confidence interval.
 
     Attributes
     ----------
-    examples, clusters : how many, and how many independent ones
-    low, high : None where there are too few seeds or clusters for any
+    examples : number of examples
+    clusters : number of independent examples
+    value : None for an empty cell
+    low, high : the interval; None with too few seeds or clusters
     """
 
     label: str
@@ -35,8 +37,9 @@ class ClassGap:
 
     Attributes
     ----------
-    upper : what it is at most, one-sided; None where nothing can be said
-    better, worse : the two groups; "" where the class has fewer
+    value : None if a group has no example of the class
+    upper : one-sided upper bound; None with too few seeds or clusters
+    better, worse : the two groups; "" without a value
     """
 
     label: str
@@ -46,39 +49,44 @@ class ClassGap:
     worse: str
 
 
-def cell_rates(own: NetworkPredictions, alpha: float) -> list[CellRate]:
-    """Return the recall of every cell, by class and then group; each interval holds by itself with 1 - alpha."""
-    found = []
-    for c, label in enumerate(own.classes):
-        for g, group in enumerate(own.groups):
-            rows = np.flatnonzero((own.labels == c) & (own.group_indices == g))
-            clusters = int(own.evidence[c, g])
-            right = (own.predicted[:, rows] == c).astype(float)
+def cell_rates(predictions: NetworkPredictions, alpha: float) -> list[CellRate]:
+    """Return the recall of every cell, sorted by class and then group.
+
+    Each interval has the confidence 1 - alpha separately: there is no correction for the number of cells.
+    """
+    rates = []
+    for c, label in enumerate(predictions.classes):
+        for g, group in enumerate(predictions.groups):
+            rows = np.flatnonzero((predictions.labels == c) & (predictions.group_indices == g))
+            clusters = int(predictions.evidence[c, g])
+            correct = (predictions.predicted[:, rows] == c).astype(float)
             low = high = None
-            if own.seeds > 1 and clusters > 1:
-                rate = level(right[None], own.clusters[rows])
-                low, high = max(float(rate.lower(alpha / 2)[0]), 0.0), min(float(rate.upper(alpha / 2)[0]), 1.0)
-            value = float(right.mean()) if len(rows) else None
-            found.append(CellRate(label, group, len(rows), clusters, value, low, high))
-    return found
+            if predictions.seeds > 1 and clusters > 1:
+                bounds = level(correct[None], predictions.clusters[rows])
+                low, high = max(float(bounds.lower(alpha / 2)[0]), 0.0), min(float(bounds.upper(alpha / 2)[0]), 1.0)
+            value = float(correct.mean()) if len(rows) else None
+            rates.append(CellRate(label, group, len(rows), clusters, value, low, high))
+    return rates
 
 
-def class_gaps(own: NetworkPredictions, alpha: float) -> list[ClassGap]:
-    """Return every class's gap in recall, with the upper bound that the gate would hold against a limit on it."""
-    counts = own.table().support
-    found = []
-    for c, label in enumerate(own.classes):
-        if (counts[:, c] == 0).any() or len(own.groups) < 2:
-            found.append(ClassGap(label, None, None, "", ""))
+def class_gaps(predictions: NetworkPredictions, alpha: float) -> list[ClassGap]:
+    """Return the gap of every class, with the upper bound that the gate would compare with a limit on this class."""
+    counts = predictions.table().support
+    gaps = []
+    for c, label in enumerate(predictions.classes):
+        if (counts[:, c] == 0).any() or len(predictions.groups) < 2:
+            gaps.append(ClassGap(label, None, None, "", ""))
             continue
         comparisons = EO_DIAG_MAX.comparisons(
-            Limit(metric=EO_DIAG_MAX.name, at_most=1.0, classes=(label,), why="shown"), own.classes, own.groups
+            Limit(metric=EO_DIAG_MAX.name, at_most=1.0, classes=(label,), why="shown"),
+            predictions.classes,
+            predictions.groups,
         )
-        evidence = EO_DIAG_MAX.evidence(own, comparisons)
-        recalls = own.table().recalls[:, c]
+        evidence = EO_DIAG_MAX.evidence(predictions, comparisons)
+        recalls = predictions.table().recalls[:, c]
         upper = None
-        if own.seeds > 1 and own.evidence[c].min() > 1:
+        if predictions.seeds > 1 and predictions.evidence[c].min() > 1:
             upper = min(float(evidence.upper(alpha).max()), 1.0)
-        better, worse = own.groups[int(recalls.argmax())], own.groups[int(recalls.argmin())]
-        found.append(ClassGap(label, float(np.ptp(recalls)), upper, better, worse))
-    return found
+        better, worse = predictions.groups[int(recalls.argmax())], predictions.groups[int(recalls.argmin())]
+        gaps.append(ClassGap(label, float(np.ptp(recalls)), upper, better, worse))
+    return gaps

@@ -1,4 +1,4 @@
-"""How a metric went over the published versions, and under which policies: read off a registry."""
+"""The published versions of a dataset with their metrics and policies, read from a registry."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,17 +16,20 @@ from fair_distill.registry.store import RegistryStore
 
 
 @dataclass(frozen=True)
-class Moment:
+class PublishedVersion:
     """One published version.
 
     Attributes
     ----------
-    time : of its publishing
-    value : the metric of its worst network, from the predictions beside it; None where there are none
-    verdict : the last one that put it into a channel; None if none did
-    new_policy : whether that verdict is by another policy than the one before it
-    channels : where it is in force now
-    revoked : the reason, if it was
+    number : 1 for the first version of the dataset
+    version : the digest of its manifest
+    time : when it was published
+    value : the gap metric of its worst network, from the stored predictions; None without predictions
+    accuracy : of its worst network
+    verdict : the last verdict that promoted it to a channel; None if it was never promoted
+    new_policy : whether the policy of this verdict differs from the policy of the previous verdict
+    channels : the channels that have this version now
+    revoked : the reason of its revocation; None if it was not revoked
     """
 
     number: int
@@ -40,43 +43,47 @@ class Moment:
     revoked: str | None
 
     def finding(self, clause: str) -> Finding | None:
-        """What the verdict found of a clause."""
-        found = () if self.verdict is None else self.verdict.findings
-        return next((finding for finding in found if finding.clause == clause), None)
+        """Return the verdict's finding on a clause, or None."""
+        findings = () if self.verdict is None else self.verdict.findings
+        return next((finding for finding in findings if finding.clause == clause), None)
 
 
-def read_history(store: RegistryStore, name: str, metric: str) -> tuple[Moment, ...]:
+def read_history(store: RegistryStore, name: str, metric: str) -> tuple[PublishedVersion, ...]:
     """Return the versions of a dataset, oldest first; none if nothing was published under the name.
 
-    A reading for people: what is checked here is the ledger's chain; `fair-distill registry verify` checks every byte.
+    This function checks the chain of the ledger only; `fair-distill registry verify` checks every byte.
+
+    Parameters
+    ----------
+    metric : the metric of `PublishedVersion.value`
     """
     entries = read_ledger(store, name)
-    moments: list[Moment] = []
+    history: list[PublishedVersion] = []
     policy: str | None = None
     for number, version in enumerate(published(entries), start=1):
         verdict = _verdict(store, entries, version)
-        stone = revocation(entries, version)
-        moments.append(
-            Moment(
+        revocation_entry = revocation(entries, version)
+        history.append(
+            PublishedVersion(
                 number=number,
                 version=version,
-                time=next(e.time for e in entries if e.event == "publish" and e.version == version),
+                time=next(entry.time for entry in entries if entry.event == "publish" and entry.version == version),
                 value=_worst(store, version, metric, largest=True),
                 accuracy=_worst(store, version, ACCURACY.name, largest=False),
                 verdict=verdict,
                 new_policy=verdict is not None and policy is not None and verdict.policy != policy,
                 channels=tuple(channel for channel in channels(entries) if current(entries, channel) == version),
-                revoked=None if stone is None else stone.reason,
+                revoked=None if revocation_entry is None else revocation_entry.reason,
             )
         )
         policy = policy if verdict is None else verdict.policy
-    return tuple(moments)
+    return tuple(history)
 
 
 def _verdict(store: RegistryStore, entries: Sequence[Entry], version: str) -> Verdict | None:
-    grounds = [entry.verdict for entry in entries if entry.version == version and entry.verdict]
-    for digest in reversed(grounds):
-        # A verdict of an older form says nothing here.
+    digests = [entry.verdict for entry in entries if entry.version == version and entry.verdict]
+    for digest in reversed(digests):
+        # This version of the package cannot read verdicts of an older format. The report leaves them out.
         with suppress(IntegrityError):
             return Verdict.from_json(store.read(f"versions/{version}/verdicts/{digest}.json"))
     return None

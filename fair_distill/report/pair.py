@@ -1,4 +1,4 @@
-"""Two sets beside each other, as one picture."""
+"""Two sets next to each other in one picture."""
 
 import io
 
@@ -7,10 +7,10 @@ from fair_distill.report.grid import grid_png
 
 
 def pair_png(a: DistilledSet, b: DistilledSet, *, gap: int = 24) -> bytes:
-    """Return a PNG with the grid of `a` on the left and that of `b` on the right; each row a class, as in the grids."""
+    """Return a PNG with the grid of `a` on the left and the grid of `b` on the right, `gap` pixels apart."""
     from PIL import Image
 
-    pictures = [Image.open(io.BytesIO(grid_png(one))).convert("RGB") for one in (a, b)]
+    pictures = [Image.open(io.BytesIO(grid_png(distilled))).convert("RGB") for distilled in (a, b)]
     width = sum(picture.width for picture in pictures) + gap
     canvas = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
     canvas.paste(pictures[0], (0, 0))

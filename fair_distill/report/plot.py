@@ -1,21 +1,21 @@
-"""A figure as values: marks at places from 0 to 100 along each axis. The template draws them; here is no SVG.
+"""A figure as values: marks with coordinates from 0 to 100. The template turns them into SVG.
 
-Places are shares of the plot's width and height, so that a figure takes any width and its words stay as large as the
-text around it. x grows to the right and y downwards, as on a page.
+Coordinates are per cent of the plot's width and height, so that a figure has any width and its text keeps the size of
+the text around it. x grows to the right and y downwards.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-# How the template names shapes and colours: one of each for a group or a set, in this order, and round again.
+# Shapes and colours of the template. Groups and sets take them in this order, and start again at the end.
 SHAPES = ("circle", "square", "diamond", "triangle")
 COLOURS = 7
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A mark. `hue` is the number of a colour, `shape` the name of a shape; `title` is said where it is pointed at."""
+    """A mark, with the number of its colour, the name of its shape, and a tooltip."""
 
     x: float
     y: float
@@ -27,7 +27,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line; `style` is a class of the style sheet."""
+    """A straight line. `style` is a class of the style sheet; `hue` is -1 without a colour of its own."""
 
     x1: float
     y1: float
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Path:
-    """A line through points."""
+    """A line through several points."""
 
     points: tuple[tuple[float, float], ...]
     style: str
@@ -63,13 +63,15 @@ class Band:
 
 @dataclass(frozen=True)
 class Tick:
+    """A tick of an axis, with its text."""
+
     at: float
     text: str
 
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of the legend."""
+    """An entry of the legend, with the mark that it explains."""
 
     text: str
     hue: int
@@ -83,12 +85,12 @@ class Plot:
 
     Attributes
     ----------
-    says : what is to be seen, for whoever does not see it
+    description : the content of the figure in words, for screen readers
     height : in lines of text
-    rows : names of rows, evenly spread from top to bottom, in place of ticks at the side
+    rows : names of evenly spaced rows, which replace the ticks of the y axis
     """
 
-    says: str
+    description: str
     height: float
     marks: tuple[Dot | Line | Path | Band, ...]
     x_ticks: tuple[Tick, ...] = ()
@@ -101,7 +103,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Axis:
-    """Numbers to places: `low` is at 0 and `high` at 100."""
+    """A map from numbers to coordinates: `low` is at 0 and `high` at 100."""
 
     low: float
     high: float
@@ -110,19 +112,20 @@ class Axis:
         return 100 * (value - self.low) / (self.high - self.low)
 
     def down(self, value: float) -> float:
-        """The place on an axis that grows upwards."""
+        """Return the coordinate on an axis that grows upwards."""
         return 100 - self(value)
 
-    def ticks(self, show: Callable[[float], str], *, about: int = 5) -> tuple[Tick, ...]:
-        return tuple(Tick(self(value), show(value)) for value in _steps(self.low, self.high, about))
+    def ticks(self, show: Callable[[float], str], *, count: int = 5) -> tuple[Tick, ...]:
+        """Return about so many ticks at round numbers."""
+        return tuple(Tick(self(value), show(value)) for value in _steps(self.low, self.high, count))
 
-    def up(self, show: Callable[[float], str], *, about: int = 5) -> tuple[Tick, ...]:
-        """Ticks of an axis that grows upwards."""
-        return tuple(Tick(self.down(value), show(value)) for value in _steps(self.low, self.high, about))
+    def up(self, show: Callable[[float], str], *, count: int = 5) -> tuple[Tick, ...]:
+        """Return the ticks of an axis that grows upwards."""
+        return tuple(Tick(self.down(value), show(value)) for value in _steps(self.low, self.high, count))
 
 
 def axis(values: Sequence[float], *, start: float | None = None, end: float | None = None) -> Axis:
-    """Return an axis that holds the values and begins and ends at round numbers, or at `start` and `end`."""
+    """Return an axis that contains the values. It starts and ends at round numbers, or at `start` and `end`."""
     low = min(values) if start is None else start
     high = max(values) if end is None else end
     if high <= low:
@@ -134,28 +137,29 @@ def axis(values: Sequence[float], *, start: float | None = None, end: float | No
     )
 
 
-def _step(low: float, high: float, about: int) -> float:
-    """A round step (1, 2 or 5 times a power of ten) that gives about so many."""
-    rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+def _step(low: float, high: float, count: int) -> float:
+    """Return a step of 1, 2 or 5 times a power of ten, which gives about so many ticks."""
+    smallest = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(smallest))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= smallest * (1 - 1e-9))
 
 
-def _steps(low: float, high: float, about: int) -> list[float]:
-    step = _step(low, high, about)
+def _steps(low: float, high: float, count: int) -> list[float]:
+    step = _step(low, high, count)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def middle(row: int, rows: int) -> float:
-    """The place of a row's middle."""
+    """Return the coordinate of the middle of a row."""
     return 100 * (row + 0.5) / rows
 
 
 def shape_of(index: int) -> str:
-    """The shape of a group: with its colour it tells apart as many as there are of both together."""
+    """Return the shape of a group. Shape and colour together distinguish 28 groups."""
     return SHAPES[index % len(SHAPES)]
 
 
 def hue_of(index: int) -> int:
+    """Return the number of the colour of a group."""
     return index % COLOURS

@@ -1,4 +1,4 @@
-"""From values to one static page: no script, no network, no clock. The only file that knows Jinja."""
+"""Rendering of values to a static page without scripts or network access. Only this module imports Jinja."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fair_distill.report import wording
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; `words` columns at the left are text, the rest are numbers."""
+    """A table. The first `words` columns are text; the others are numbers."""
 
     caption: str
     header: tuple[str, ...]
@@ -19,7 +19,7 @@ class Table:
 
 
 def render(template: str, context: Mapping[str, Any]) -> bytes:
-    """Return a template of this package, filled in.
+    """Return a template of this package, rendered with the values in `context`.
 
     Raises
     ------
@@ -29,7 +29,9 @@ def render(template: str, context: Mapping[str, Any]) -> bytes:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:
-        raise ConfigError("a report needs Jinja and Pillow: pip install 'fair-distill[report]'") from None
+        raise ConfigError(
+            "a report needs Jinja and Pillow, which are not installed; run: pip install 'fair-distill[report]'"
+        ) from None
     environment = Environment(
         loader=PackageLoader("fair_distill.report", "."),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What a report is made of, as values: all that is read before a page is drawn."""
+"""The input of a report as values: everything that is read before a page is rendered."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,40 +10,43 @@ from fair_distill.gate.metrics import EO_DIAG_MAX, METRICS
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
-from fair_distill.report.history import Moment
+from fair_distill.report.history import PublishedVersion
 
 Metrics = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One of the sets that stand side by side.
+class ComparedSet:
+    """One of the sets in the comparison of all sets.
 
     Attributes
     ----------
-    how : its alignment, or how it was selected
-    metrics : per network; None where it was not evaluated yet
-    outcome : of its verdict; None where there is none
+    origin : how the set was made, in a few words
+    card : None if the set does not exist yet
+    metrics : by network and metric; None if the set was not evaluated
+    outcome : of the verdict; None if there is none
     """
 
     name: str
-    how: str
+    origin: str
     card: DatasetCard | None
     metrics: Metrics | None
     outcome: str | None
 
 
 @dataclass(frozen=True)
-class Swept:
-    """A candidate of a sweep, as the tune split shows it.
+class SweepCandidate:
+    """A candidate of a sweep, with its metrics on the tune split.
 
     Attributes
     ----------
-    kind : its alignment and backbone
-    examples : how large the set is; `ipc` of them a class
-    accuracy, gap : of the network that fares worst in each
-    margin : how far the limit that is nearest should be from being broken on the gate split; None if unknown
-    values : what each clause of the policy came to
+    kind : alignment and matcher
+    ipc : examples per class
+    examples : size of the set
+    accuracy, gap : of the worst network for each
+    margin : estimated distance to the nearest limit on the gate split, negative if a limit would be violated; None if
+        it cannot be estimated
+    values : the value of each clause of the policy
     """
 
     name: str
@@ -57,8 +60,14 @@ class Swept:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A point of a class's plane; see `distillation.projection`."""
+class ReportPoint:
+    """A point of the projection of one class, see `audit.projection`.
+
+    Attributes
+    ----------
+    set : the set that it belongs to; "" for real images and their means
+    what : "real" or "image" for an image, "mean" for a group's mean, "centre" for the mean of a set's images
+    """
 
     set: str
     label: str
@@ -69,17 +78,19 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """All that a report tells.
+class ReportData:
+    """Everything that the report on a set shows.
 
     Attributes
     ----------
-    distilled : None for the full data, which have no file of their own
-    answers : per network
-    losses : step and loss; empty for sets that were not distilled
-    points : empty where the projection was not made
-    history : empty where there is no registry yet
-    where : the registry's address, as a consumer gives it
+    distilled : the images; None for the full data, which are not stored again, and for restricted data
+    provenance : where the set was made
+    predictions : of each network architecture
+    sets : all sets of the workspace, for comparison
+    losses : pairs of step and loss; empty for sets that were not distilled
+    points : the projection; empty if it was not computed
+    history : the published versions, oldest first; empty without a registry
+    registry : the address of the registry
     channel : the last of the release channels
     """
 
@@ -90,31 +101,34 @@ class Material:
     distilled: DistilledSet | None
     provenance: dict[str, Any]
     policy: Gate
-    answers: tuple[NetworkPredictions, ...]
-    sets: tuple[Compared, ...]
+    predictions: tuple[NetworkPredictions, ...]
+    sets: tuple[ComparedSet, ...]
     losses: tuple[tuple[int, float], ...]
-    points: tuple[Point, ...]
-    history: tuple[Moment, ...]
-    where: str
+    points: tuple[ReportPoint, ...]
+    history: tuple[PublishedVersion, ...]
+    registry: str
     channel: str
 
     @property
-    def gated(self) -> str:
-        return gated(self.policy)
+    def gap_metric(self) -> str:
+        """The gap metric of the comparison and the history."""
+        return choose_gap_metric(self.policy)
 
     @property
-    def limit(self) -> float | None:
-        """The policy's limit on it."""
-        return limit_on(self.policy, self.gated)
+    def gap_limit(self) -> float | None:
+        """The policy's limit on that metric, or None."""
+        return limit_on(self.policy, self.gap_metric)
 
 
-def gated(policy: Gate) -> str:
-    """The metric that comparisons and history are drawn by: the first gap that the policy limits as such."""
+def choose_gap_metric(policy: Gate) -> str:
+    """Return the first gap between groups that the policy limits by itself, without a reference or a selection."""
     gaps = [limit.metric for limit in policy.limits if METRICS[limit.metric].is_gap and limit.name == limit.metric]
     return gaps[0] if gaps else EO_DIAG_MAX.name
 
 
-def limit_on(policy: Gate, name: str) -> float | None:
-    """The policy's limit on a metric as such, if it has one."""
-    found = (one.at_least if one.at_most is None else one.at_most for one in policy.limits if one.name == name)
-    return next(found, None)
+def limit_on(policy: Gate, clause: str) -> float | None:
+    """Return the number of the clause with this name, or None."""
+    numbers = (
+        limit.at_least if limit.at_most is None else limit.at_most for limit in policy.limits if limit.name == clause
+    )
+    return next(numbers, None)

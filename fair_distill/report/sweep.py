@@ -1,4 +1,4 @@
-"""The page on a sweep: every candidate as the tune split shows it, and what became of the one that was chosen."""
+"""The page on a sweep: the metrics of every candidate on the tune split, and the verdict on the chosen candidate."""
 
 from collections.abc import Sequence
 
@@ -6,58 +6,61 @@ from fair_distill.config import Gate
 from fair_distill.gate.metrics import ACCURACY
 from fair_distill.report import figures, wording
 from fair_distill.report.render import Table, render
-from fair_distill.report.report_data import Swept, gated, limit_on
+from fair_distill.report.report_data import SweepCandidate, choose_gap_metric, limit_on
 
 
 def sweep_page(
-    dataset: str, points: Sequence[Swept], policy: Gate, *, chosen: str | None, outcome: str | None
+    dataset: str, candidates: Sequence[SweepCandidate], policy: Gate, *, chosen: str | None, outcome: str | None
 ) -> bytes:
     """Return the page as HTML.
 
     Parameters
     ----------
-    chosen : the name of the candidate that was judged on the gate split; None if none should have passed
-    outcome : of its verdict
+    chosen : the candidate that was judged on the gate split; None if none is expected to pass
+    outcome : of its verdict; None without a chosen candidate
 
     Raises
     ------
     ConfigError
         If Jinja is not installed.
     """
-    gap = gated(policy)
+    gap = choose_gap_metric(policy)
     limit, floor = limit_on(policy, gap), limit_on(policy, ACCURACY.name)
-    own = next((one for one in points if one.name == chosen), None)
+    winner = next((candidate for candidate in candidates if candidate.name == chosen), None)
     return render(
         "sweep.html.j2",
         {
-            "title": f"{dataset}: the smallest set that should pass",
+            "title": f"{dataset}: the smallest set that is expected to pass",
             "dataset": dataset,
-            "own": own,
+            "chosen": winner,
             "outcome": outcome,
-            "lead": _lead(points, own, outcome),
+            "lead": _lead(candidates, winner, outcome),
             "limited": limit is not None,
-            "figure": figures.swept(points, gap, limit, floor, chosen),
-            "table_of": _table(points, gap),
+            "figure": figures.sweep(candidates, gap, limit, floor, chosen),
+            "candidates": _table(candidates, gap),
         },
     )
 
 
-def _lead(points: Sequence[Swept], own: Swept | None, outcome: str | None) -> str:
-    if own is None:
-        return f"None of {len(points):,} candidates should pass, so the gate split was not looked at. Add larger ones."
-    smaller = sum(one.examples < own.examples for one in points)
-    ended = wording.OUTCOME_WORDS[outcome or ""]
+def _lead(candidates: Sequence[SweepCandidate], chosen: SweepCandidate | None, outcome: str | None) -> str:
+    if chosen is None:
+        return (
+            f"None of {len(candidates):,} candidates is expected to pass, so the gate split was not used. "
+            "Add larger candidates."
+        )
+    smaller = sum(candidate.examples < chosen.examples for candidate in candidates)
     return (
-        f"It has {own.examples:,} examples. Of {len(points):,} candidates {smaller:,} are smaller, and by the tune "
-        f"split none of those should keep every limit. Judged on the gate split, it {ended}."
+        f"It has {chosen.examples:,} examples. {smaller:,} of {len(candidates):,} candidates are smaller; according to "
+        "the tune split, none of them is expected to satisfy every limit. On the gate split, the chosen set "
+        f"{wording.OUTCOME_WORDS[outcome or '']}."
     )
 
 
-def _table(points: Sequence[Swept], gap: str) -> Table:
-    """The smallest first; of those of a size, the ones that keep their limits best."""
-    others = [clause for clause in points[0].values if clause not in (ACCURACY.name, gap)]
+def _table(candidates: Sequence[SweepCandidate], gap: str) -> Table:
+    """Return the table of candidates, sorted by size and then by margin."""
+    others = [clause for clause in candidates[0].values if clause not in (ACCURACY.name, gap)]
     return Table(
-        "Every candidate on the tune split, the smallest first",
+        "All candidates on the tune split, the smallest first",
         (
             "candidate",
             "examples",
@@ -68,15 +71,20 @@ def _table(points: Sequence[Swept], gap: str) -> Table:
         ),
         tuple(
             (
-                one.name,
-                f"{one.examples:,}",
-                wording.percent(one.accuracy),
-                wording.percent(one.gap),
-                "–" if one.margin is None else f"{100 * one.margin:+.1f}",
-                *(wording.percent(one.values[clause]) for clause in others),
+                candidate.name,
+                f"{candidate.examples:,}",
+                wording.percent(candidate.accuracy),
+                wording.percent(candidate.gap),
+                wording.points(candidate.margin, signed=True),
+                *(wording.percent(candidate.values[clause]) for clause in others),
             )
-            for one in sorted(
-                points, key=lambda one: (one.examples, -1.0 if one.margin is None else -one.margin, one.name)
+            for candidate in sorted(
+                candidates,
+                key=lambda candidate: (
+                    candidate.examples,
+                    -1.0 if candidate.margin is None else -candidate.margin,
+                    candidate.name,
+                ),
             )
         ),
     )

@@ -1,40 +1,41 @@
-"""How the report says things: numbers with their units, metrics in words, the verdict in a sentence."""
+"""The texts of a report: numbers with their units, the names of metrics, and the verdict in sentences."""
 
+from fair_distill import text
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.verdict import Finding, Verdict
 
-# A number and its unit stay on one line.
-_NARROW = "\u202f"
+# A narrow no-break space keeps a number and its unit on one line.
+PERCENT = "\u202f%"
 
 OUTCOME_WORDS = {
     "pass": "passes",
-    "waived": "passes, by waiver",
-    "fail": "is refused",
-    "inconclusive": "is not shown to keep its limits",
+    "waived": "passes with a waiver",
+    "fail": "fails",
+    "inconclusive": "is inconclusive",
     "insufficient": "could not be judged",
 }
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Return a fraction in per cent; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.{digits}f}{_NARROW}%"
+    """Return a fraction in per cent, or a dash for None."""
+    return text.percent(value, digits, unit=PERCENT)
 
 
-def points(value: float | None) -> str:
-    """Return a difference of fractions in percentage points."""
-    return "–" if value is None else f"{100 * value:.1f}"
+def points(value: float | None, *, signed: bool = False) -> str:
+    """Return a difference of fractions in percentage points, without a unit, or a dash for None."""
+    return text.percent(value, unit="", signed=signed)
 
 
 def number(value: float | None) -> str:
-    """Return a length, to three digits that count."""
-    return "–" if value is None else f"{value:#.3g}".rstrip(".")
+    """Return a number with three significant digits, or a dash for None."""
+    return text.ABSENT if value is None else f"{value:#.3g}".rstrip(".")
 
 
-def metric(name: str) -> str:
-    """Return a metric, or a clause that begins with one, in words."""
-    first, _, rest = name.partition(" ")
-    known = METRICS.get(first)
-    return " ".join(filter(None, (first if known is None else known.title, rest)))
+def metric(clause: str) -> str:
+    """Return the name of a clause with the title of its metric: `accuracy over full` is `Accuracy over full`."""
+    name, _, rest = clause.partition(" ")
+    title = METRICS[name].title if name in METRICS else name
+    return f"{title} {rest}" if rest else title
 
 
 def is_gap(name: str) -> bool:
@@ -42,65 +43,64 @@ def is_gap(name: str) -> bool:
     return name in METRICS and METRICS[name].direction == "at_most"
 
 
-def sure(verdict: Verdict) -> str:
-    return (
-        "by bare numbers, with no confidence"
-        if verdict.alpha is None
-        else f"with {percent(1 - verdict.alpha)} confidence"
-    )
+def confidence(verdict: Verdict) -> str:
+    """Return the confidence of a verdict as a part of a sentence."""
+    if verdict.alpha is None:
+        return "by the measured values, without a confidence level"
+    return f"with {percent(1 - verdict.alpha)} confidence"
 
 
 def headline(name: str, verdict: Verdict) -> str:
-    """Say how it ended, in a few words."""
+    """Return the outcome as a short sentence."""
     return f"{name} {OUTCOME_WORDS[verdict.outcome]}."
 
 
 def lead(verdict: Verdict) -> str:
-    """Say why it ended so: what was kept and how closely, or what was not."""
-    all_of, unmet = len(verdict.findings), [finding for finding in verdict.findings if not finding.kept]
+    """Return the reason for the outcome: the smallest margin, or the first limit that is not satisfied."""
+    count, unmet = len(verdict.findings), [finding for finding in verdict.findings if not finding.kept]
     if not unmet:
-        limits = "The one limit is" if all_of == 1 else f"All {all_of} limits are"
-        told = f"{limits} kept, {sure(verdict)}."
-        tightest = min(verdict.findings, key=_room)
-        return f"{told} {_closest(tightest)}" if tightest.value is not None else told
-    first = unmet[0]
-    broken = sum(finding.outcome == "fail" for finding in unmet)
-    if broken:
-        told = f"{broken} of {all_of} limits {'is' if broken == 1 else 'are'} broken, {sure(verdict)}."
-        first = next(finding for finding in unmet if finding.outcome == "fail")
+        limits = "The only limit is" if count == 1 else f"All {count} limits are"
+        summary = f"{limits} satisfied, {confidence(verdict)}."
+        tightest = min(verdict.findings, key=_margin)
+        return f"{summary} {_tightest(tightest)}" if tightest.value is not None else summary
+    failed = [finding for finding in unmet if finding.outcome == "fail"]
+    verb = "is" if len(failed or unmet) == 1 else "are"
+    if failed:
+        summary = f"{len(failed)} of {count} limits {verb} violated, {confidence(verdict)}."
     else:
-        told = f"{len(unmet)} of {all_of} limits {'is' if len(unmet) == 1 else 'are'} not shown to be kept."
-    waived = " Two people stand by it by name." if verdict.outcome == "waived" else ""
-    return f"{told} {_missed(first)}{waived}"
+        summary = f"{len(unmet)} of {count} limits {verb} not demonstrated."
+    waived = " Two people have signed a waiver." if verdict.outcome == "waived" else ""
+    return f"{summary} {_unmet(failed[0] if failed else unmet[0])}{waived}"
 
 
-def _room(finding: Finding) -> float:
-    """How far what decides lies from the limit, as a share of what lies on the right side of it."""
-    decides = finding.value if finding.bound is None else finding.bound
-    if decides is None:
+def _margin(finding: Finding) -> float:
+    """Return the distance to the limit as a share of the allowed range."""
+    decisive = finding.value if finding.bound is None else finding.bound
+    if decisive is None:
         return 1.0
     if is_gap(finding.metric):
-        return (finding.limit - decides) / max(finding.limit, 1e-9)
-    return (decides - finding.limit) / max(1 - finding.limit, 1e-9)
+        return (finding.limit - decisive) / max(finding.limit, 1e-9)
+    return (decisive - finding.limit) / max(1 - finding.limit, 1e-9)
 
 
-def _closest(finding: Finding) -> str:
-    decides = finding.value if finding.bound is None else finding.bound
-    side = ("at most" if is_gap(finding.metric) else "at least") if finding.bound is not None else "measured at"
-    what = metric(finding.clause)
-    told = f"{what[0].lower()}{what[1:]}, {side} {percent(decides)}"
-    return f"The closest call: {told} against a limit of {percent(finding.limit)}."
+def _tightest(finding: Finding) -> str:
+    name = metric(finding.clause)
+    if finding.bound is None:
+        value = f"measured at {percent(finding.value)}"
+    else:
+        value = f"{'at most' if is_gap(finding.metric) else 'at least'} {percent(finding.bound)}"
+    return f"The smallest margin: {name[0].lower()}{name[1:]} is {value}; the limit is {percent(finding.limit)}."
 
 
-def _missed(finding: Finding) -> str:
-    what = metric(finding.clause)
+def _unmet(finding: Finding) -> str:
+    name = metric(finding.clause)
     if finding.value is None:
-        return f"{what}: {finding.sentence.removeprefix(f'{finding.clause}: ')}."
-    where = f": {finding.culprits[0].sentence}" if finding.culprits else ""
-    bound = "" if finding.bound is None or finding.outcome == "fail" else f", which may be {percent(finding.bound)}"
-    return f"{what}: {percent(finding.value)}{bound}, against a limit of {percent(finding.limit)}{where}."
+        return f"{name}: {finding.sentence.removeprefix(f'{finding.clause}: ')}."
+    bound = "" if finding.bound is None or finding.outcome == "fail" else f" (bound {percent(finding.bound)})"
+    culprit = f": {finding.culprits[0].sentence}" if finding.culprits else ""
+    return f"{name} is {percent(finding.value)}{bound}; the limit is {percent(finding.limit)}{culprit}."
 
 
-def date_of(time: str) -> str:
-    """Return the day of a time as the ledger writes it."""
+def day(time: str) -> str:
+    """Return the day of a time stamp of the ledger."""
     return time.partition("T")[0]

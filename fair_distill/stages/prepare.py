@@ -42,11 +42,11 @@ def read_source_splits(
 
 
 def _write_splits(config: Config, paths: Mapping[str, Path], *, root: Path, progress: ProgressCallback) -> None:
-    from fair_distill.data.prepare import plan
-    from fair_distill.data.sources import read_source, tidy_up
+    from fair_distill.data.prepare import plan_splits
+    from fair_distill.data.sources import prune_source_cache, read_source
 
     source = read_source(config.data.source.name, config.data.source.options, root=root)
-    planned = plan(
+    planned = plan_splits(
         source,
         config.data,
         dealing=numpy_generator(config.seed, "prepare.split"),
@@ -54,4 +54,4 @@ def _write_splits(config: Config, paths: Mapping[str, Path], *, root: Path, prog
     )
     report = progress if len(source) >= _FEWEST_EXAMPLES_WITH_PROGRESS else ignore_progress
     planned.write(paths, progress=lambda step, steps: report(StageProgress(step, steps, images=1)))
-    tidy_up(root)
+    prune_source_cache(root)

@@ -15,7 +15,7 @@ from fair_distill.registry.manifest import MANIFEST_FILE, PROVENANCE_FILE, SET_F
 from fair_distill.registry.store import open_registry
 from fair_distill.report.history import read_history
 from fair_distill.report.page import numbers, page
-from fair_distill.report.report_data import Compared, Material, Point, gated
+from fair_distill.report.report_data import ComparedSet, ReportData, ReportPoint, choose_gap_metric
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.stages.status import read_status
@@ -48,7 +48,7 @@ def report_numbers(workspace: Workspace, config: Config, name: str, *, registry:
     return numbers(read_report_data(workspace, config, name, registry=registry))
 
 
-def read_report_data(workspace: Workspace, config: Config, name: str, *, registry: str) -> Material:
+def read_report_data(workspace: Workspace, config: Config, name: str, *, registry: str) -> ReportData:
     """Read everything that the report on a set shows."""
     check_set_name(config, name)
     manifest, files = read_version(workspace.set(name), made_by=set_command(config, name))
@@ -57,7 +57,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
     provenance = workspace.set(name) / PROVENANCE_FILE
     # A distilled image may resemble the images that it was distilled from.
     show_images = SET_FILE in files and config.validate_.privacy != "restricted"
-    return Material(
+    return ReportData(
         dataset=config.dataset,
         name=name,
         verdict=compute_verdict(workspace, config, name),
@@ -65,27 +65,27 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         distilled=DistilledSet.from_parquet(files[SET_FILE], name=name) if show_images else None,
         provenance=parse_json(provenance.read_bytes(), name=str(provenance)) if provenance.exists() else {},
         policy=config.gate,
-        answers=tuple(network_predictions(predictions, network) for network in range(len(predictions.networks))),
+        predictions=tuple(network_predictions(predictions, network) for network in range(len(predictions.networks))),
         sets=tuple(_read_comparison(workspace, config, set_name) for set_name in config.sets),
         losses=tuple((int(row["step"]), float(row["loss"])) for row in _read_csv(workspace.losses(name))),
         points=tuple(
-            Point(row["set"], row["label"], row["what"], row["group"], float(row["x"]), float(row["y"]))
+            ReportPoint(row["set"], row["label"], row["what"], row["group"], float(row["x"]), float(row["y"]))
             for row in _read_csv(workspace.projection)
         ),
-        history=read_history(open_registry(registry), config.dataset, gated(config.gate)),
-        where=registry,
+        history=read_history(open_registry(registry), config.dataset, choose_gap_metric(config.gate)),
+        registry=registry,
         channel=config.release.channels[-1],
     )
 
 
-def _read_comparison(workspace: Workspace, config: Config, name: str) -> Compared:
+def _read_comparison(workspace: Workspace, config: Config, name: str) -> ComparedSet:
     """Return what the report shows of each set next to the set that it is about."""
     manifest, status = workspace.set(name) / MANIFEST_FILE, read_status(workspace, config, name)
     card: DatasetCard | None = None
     if manifest.exists():
         card = Manifest.from_json(manifest.read_bytes(), name=str(manifest)).card
     outcome = None if status.outcome == "not evaluated" else status.outcome
-    return Compared(name, _describe_origin(config, name), card, status.networks, outcome)
+    return ComparedSet(name, _describe_origin(config, name), card, status.networks, outcome)
 
 
 def _describe_origin(config: Config, name: str) -> str:

@@ -161,7 +161,7 @@ def make_manifest(
     source : SHA-256 of the training split
     """
     return Manifest(
-        files=tuple(FileEntry.of(path, content) for path, content in files.items()),
+        files=tuple(FileEntry.describe(path, content) for path, content in files.items()),
         card=card,
         source=source,
         params=params,

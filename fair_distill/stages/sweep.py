@@ -16,7 +16,7 @@ from fair_distill.gate.choice import Tuned, margin, shrinkage
 from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
-from fair_distill.report.report_data import Metrics, Swept, gated
+from fair_distill.report.report_data import Metrics, SweepCandidate, choose_gap_metric
 from fair_distill.report.sweep import sweep_page
 from fair_distill.stages.evaluate import evaluate_set
 from fair_distill.stages.judge import compute_verdict
@@ -188,9 +188,9 @@ def _tune_policy(config: Config) -> Gate:
 
 def sweep_report(config: Config, points: Sequence[TunedPoint], *, chosen: str | None, outcome: str | None) -> bytes:
     """Return the HTML report on a sweep; `chosen` and `outcome` are those of `report.sweep_page`."""
-    gap, limits = gated(config.gate), without_promoted(config.gate).limits
+    gap, limits = choose_gap_metric(config.gate), without_promoted(config.gate).limits
     rows = [
-        Swept(
+        SweepCandidate(
             name=tuned_point.point.name,
             kind=tuned_point.point.kind,
             ipc=tuned_point.point.ipc,

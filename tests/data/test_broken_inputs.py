@@ -149,7 +149,7 @@ def link(target: str, says: str) -> Break:
 def pipe(root: Path, _: dict[str, Any]) -> str:
     (root / "pictures/0.png").unlink()
     os.mkfifo(root / "pictures/0.png")  # reading it would wait for ever
-    return "'0.png' is no file"
+    return "'0.png' is not a file"
 
 
 def absolute(root: Path, source: dict[str, Any]) -> str:
@@ -160,40 +160,40 @@ def absolute(root: Path, source: dict[str, Any]) -> str:
 def parts_of_two_kinds(root: Path, _: dict[str, Any]) -> str:
     rows = pa.parquet.read_table(root / "parts/b.parquet")
     pa.parquet.write_table(rows.drop_columns("sex"), root / "parts/b.parquet")
-    return "b.parquet has no 'sex'; it has 'kind', 'age', 'x'"
+    return "b.parquet has no column 'sex'; it has 'kind', 'age', 'x'"
 
 
 def parts_of_two_sizes(root: Path, _: dict[str, Any]) -> str:
     rows = pa.parquet.read_table(root / "parts/b.parquet")
     larger = pa.array([png(np.zeros((1, 12, 12), np.uint8))] * len(rows))
     pa.parquet.write_table(rows.set_column(3, "x", larger), root / "parts/b.parquet")
-    return "b.parquet: images of (1, 12, 12) do not go with others of (1, 9, 8)"
+    return "b.parquet: images have the shape (1, 12, 12), the images before them (1, 9, 8)"
 
 
 def parts_of_mixed_types(root: Path, _: dict[str, Any]) -> str:
     rows = pa.parquet.read_table(root / "parts/b.parquet")
     fractions = pa.FixedShapeTensorArray.from_numpy_ndarray(images()[15:] / 255)
     pa.parquet.write_table(rows.set_column(3, "x", fractions), root / "parts/b.parquet")
-    return "b.parquet: x: pixels are float64; say in params.yaml: data.source.pixels.range"
+    return "b.parquet: x: pixels are float64. Set params.yaml: data.source.pixels.range"
 
 
 def parts_with_labels_of_fractions(root: Path, _: dict[str, Any]) -> str:
     rows = pa.parquet.read_table(root / "parts/b.parquet")
     pa.parquet.write_table(rows.set_column(0, "kind", pa.array(labels()[15:] / 2)), root / "parts/b.parquet")
-    return "b.parquet: kind: whole numbers or names are wanted, got double"
+    return "b.parquet: kind has the type double; expected integers or text"
 
 
 def part_that_is_cut(root: Path, _: dict[str, Any]) -> str:
     content = (root / "parts/b.parquet").read_bytes()
     (root / "parts/b.parquet").write_bytes(content[: len(content) // 2])
-    return "b.parquet is no readable parquet file"
+    return "b.parquet is not a readable parquet file"
 
 
 def fine_until_the_last(root: Path, _: dict[str, Any]) -> str:
     """Most images were read, and written, when the fault is met."""
     (root / "pictures/39.png").write_bytes(b"")
     (root / "pictures/deep/38.png").write_bytes(b"")
-    return "a PNG or JPEG image was wanted"
+    return "is not a readable PNG or JPEG image"
 
 
 def twelve_bits(value: int, says: str) -> Break:
@@ -248,7 +248,7 @@ def lying_npz(root: Path, _: dict[str, Any]) -> str:
             sink = io.BytesIO()
             np.lib.format.write_array(sink, np.array(values))
             archive.writestr(f"{name}.npy", sink.getvalue())
-    return "the header promises 40000000×1×9×8 of 1 bytes"
+    return "the header claims 40000000×1×9×8 values of 1 bytes"
 
 
 GREY, NOT_UTF8 = images()[:, 0], "Löwe".encode("latin-1")
@@ -266,36 +266,34 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "idx: unknown type": ("idx", replaced("labels", lambda it: b"\0\0\x0a\x01" + it[4:], "it starts with 00000a01")),
     "idx: no dimensions": ("idx", replaced("labels", lambda it: b"\0\0\x08\0" + it[4:], "it starts with 00000800")),
     "idx: half a header": ("idx", replaced("images", gzipped(b"\0\0\x08\x03\0\0"), "it ends within its header")),
-    "idx: truncated": ("idx", replaced("labels", lambda it: it[:-1], "40 bytes; the file holds less")),
-    "idx: more than it says": ("idx", replaced("labels", lambda it: it + b"\0", "40 bytes; the file holds more")),
+    "idx: truncated": ("idx", replaced("labels", lambda it: it[:-1], "40 bytes; the file has less")),
+    "idx: more than it says": ("idx", replaced("labels", lambda it: it + b"\0", "40 bytes; the file has more")),
     "idx: lying header": (
         "idx",
-        replaced("labels", lambda it: it[:4] + b"\x7f\0\0\0" + it[8:], "the file holds less"),
+        replaced("labels", lambda it: it[:4] + b"\x7f\0\0\0" + it[8:], "the file has less"),
     ),
     "idx: header of terabytes": (
         "idx",
         replaced("images", gzipped(b"\0\0\x08\x03" + b"\xff" * 12), "at most 4,294,967,296 bytes are read"),
     ),
-    "idx: truncated gzip": ("idx", replaced("images", lambda it: it[:-20], "is not readable: ")),
+    "idx: truncated gzip": ("idx", replaced("images", lambda it: it[:-20], "cannot be read (")),
     "idx: gzip with a wrong checksum": (
         "idx",
-        replaced("images", lambda it: it[:-8] + b"\0\0\0\0" + it[-4:], "is not readable: CRC check failed"),
+        replaced("images", lambda it: it[:-8] + b"\0\0\0\0" + it[-4:], "cannot be read (CRC check failed"),
     ),
     "idx: gzip bomb": (
         "idx",
-        replaced(
-            "images", lambda _: gzip.compress(idx_bytes(GREY), mtime=0) + bomb_of_zeros(200), "the file holds more"
-        ),
+        replaced("images", lambda _: gzip.compress(idx_bytes(GREY), mtime=0) + bomb_of_zeros(200), "the file has more"),
     ),
     "idx: gzip bomb that says so": (
         "idx",
         replaced(
             "images",
             lambda _: gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2**24, 32, 32), mtime=0) + bomb_of_zeros(20),
-            "the header promises 16777216×32×32 of 1 bytes",
+            "the header claims 16777216×32×32 values of 1 bytes",
         ),
     ),
-    "idx: more images than labels": ("idx", replaced("images", gzipped(idx_bytes(ONE_MORE)), "41 images, but 40")),
+    "idx: more images than labels": ("idx", replaced("images", gzipped(idx_bytes(ONE_MORE)), "has 41 images, but 40")),
     "idx: label out of range": (
         "idx",
         replaced("labels", lambda it: it[:-1] + b"\xff", "label 255 of example 39 is outside 0 to 1"),
@@ -306,49 +304,59 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "idx: labels of fractions": (
         "idx",
-        replaced("labels", lambda _: idx_bytes(labels().astype(">f4"), 13), "whole numbers or names are wanted"),
+        replaced(
+            "labels", lambda _: idx_bytes(labels().astype(">f4"), 13), "has the type >f4; expected integers or text"
+        ),
     ),
     "idx: labels that are images": (
         "idx",
-        replaced("labels", lambda _: idx_bytes(GREY), "labels: one entry per image is needed, got an array of (40,"),
+        replaced(
+            "labels", lambda _: idx_bytes(GREY), "labels must have one entry per image; got an array of the shape (40,"
+        ),
     ),
     "idx: images that are labels": (
         "idx",
-        replaced("images", lambda _: idx_bytes(labels().astype(np.uint8)), "images of 1 or 3 channels are wanted"),
+        replaced("images", lambda _: idx_bytes(labels().astype(np.uint8)), "must have images with 1 or 3 channels"),
     ),
     "idx: tiny images": (
         "idx",
-        replaced("images", lambda _: idx_bytes(GREY[:, :4, :4].copy()), "got 4×4; say params.yaml: data.source.pixels"),
+        replaced("images", lambda _: idx_bytes(GREY[:, :4, :4].copy()), "got 4×4. Set params.yaml: data.source.pixels"),
     ),
-    "idx: no images": ("idx", replaced("images", lambda _: idx_bytes(GREY[:0]), "0 images, but 40 entries in labels")),
+    "idx: no images": (
+        "idx",
+        replaced("images", lambda _: idx_bytes(GREY[:0]), "has 0 images, but 40 entries in labels"),
+    ),
     # npz
-    "npz: empty": ("npz", replaced("all.npz", lambda _: b"", "an .npz file was wanted; File is not a zip file")),
-    "npz: truncated": ("npz", replaced("all.npz", lambda it: it[:-100], "an .npz file was wanted")),
+    "npz: empty": ("npz", replaced("all.npz", lambda _: b"", "is not a readable .npz file (File is not a zip file")),
+    "npz: truncated": ("npz", replaced("all.npz", lambda it: it[:-100], "is not a readable .npz file")),
     "npz: a flipped bit": (
         "npz",
         replaced("all.npz", lambda it: it[:300] + bytes([it[300] ^ 1]) + it[301:], "Bad CRC-32 for file 'x.npy'"),
     ),
-    "npz: pickled": ("npz", arrays("Python objects are never unpickled", kind=np.array(facts()["kind"], object))),
+    "npz: pickled": (
+        "npz",
+        arrays("has Python objects, which are never unpickled", kind=np.array(facts()["kind"], object)),
+    ),
     "npz: lying header": ("npz", lying_npz),
     "npz: NaN": ("npz", both(option("", pixels=UNIT), arrays("example 7 has a pixel of nan", x=WITH_NAN))),
     "npz: infinite": ("npz", both(option("", pixels=UNIT), arrays("example 9 has a pixel of inf", x=INFINITE))),
     "npz: beyond the range": (
         "npz",
-        both(option("", pixels={"range": [0, 100]}), arrays("outside 0 to 100; mend the data", x=images())),
+        both(option("", pixels={"range": [0, 100]}), arrays("outside 0 to 100. Correct the data", x=images())),
     ),
     "npz: shapes that do not fit": (
         "npz",
-        arrays("x: 40 images, but 39 entries in age", age=facts()["age"][1:]),
+        arrays("x has 40 images, but 39 entries in age", age=facts()["age"][1:]),
     ),
-    "npz: seven channels": ("npz", arrays("images of 1 or 3 channels are wanted", x=np.zeros((N, 7, 9, 8), np.uint8))),
+    "npz: seven channels": ("npz", arrays("must have images with 1 or 3 channels", x=np.zeros((N, 7, 9, 8), np.uint8))),
     "npz: 16 bits without a range": (
         "npz",
-        arrays("pixels are uint16; say in params.yaml", x=images().astype(np.uint16)),
+        arrays("pixels are uint16. Set params.yaml", x=images().astype(np.uint16)),
     ),
-    "npz: complex pixels": ("npz", arrays("pixels are numbers; got complex128", x=images() * 1j)),
+    "npz: complex pixels": ("npz", arrays("pixels must be numbers; got complex128", x=images() * 1j)),
     "npz: dates for labels": (
         "npz",
-        arrays("whole numbers or names are wanted, got", kind=np.full(N, "2020-01-01", "datetime64[D]")),
+        arrays("has the type date32[day]; expected integers or text", kind=np.full(N, "2020-01-01", "datetime64[D]")),
     ),
     "npz: labels that overflow": (
         "npz",
@@ -356,81 +364,102 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "npz: flat rows without a shape": (
         "npz",
-        arrays("say params.yaml: data.source.pixels.shape", x=images().reshape(N, -1)),
+        arrays("Set params.yaml: data.source.pixels.shape", x=images().reshape(N, -1)),
     ),
     # Parquet and Arrow
-    "parquet: empty": ("tensors in Parquet", replaced("all.parquet", lambda _: b"", "is empty; a table with a row")),
-    "parquet: truncated": ("tensors in Parquet", replaced("all.parquet", lambda it: it[:-40], "no readable parquet")),
+    "parquet: empty": ("tensors in Parquet", replaced("all.parquet", lambda _: b"", "is empty; it must have a row")),
+    "parquet: truncated": (
+        "tensors in Parquet",
+        replaced("all.parquet", lambda it: it[:-40], "not a readable parquet"),
+    ),
     "parquet: cut in the middle": (
         "tensors in Parquet",
-        replaced("all.parquet", lambda it: it[: len(it) // 2], "no readable parquet file"),
+        replaced("all.parquet", lambda it: it[: len(it) // 2], "not a readable parquet file"),
     ),
     "parquet: wrong magic": (
         "tensors in Parquet",
-        replaced("all.parquet", lambda it: b"XXXX" + it[4:-4] + b"XXXX", "no readable parquet file"),
+        replaced("all.parquet", lambda it: b"XXXX" + it[4:-4] + b"XXXX", "not a readable parquet file"),
     ),
     "parquet: no rows": ("tensors in Parquet", parquet(lambda rows: rows.slice(0, 0), "has no rows")),
     "parquet: a column twice": (
         "tensors in Parquet",
-        parquet(lambda rows: rows.append_column("sex", rows.column("age")), "'sex' stands twice"),
+        parquet(lambda rows: rows.append_column("sex", rows.column("age")), "has two columns 'sex'"),
     ),
     "parquet: images missing": (
         "tensors in Parquet",
-        images_of(pa.array([b""] * (N - 2) + [None] * 2), "all.parquet: x is missing in row 39; mend"),
+        images_of(pa.array([b""] * (N - 2) + [None] * 2), "all.parquet: x is missing in row 39. Correct"),
     ),
     "parquet: images of dates": (
         "tensors in Parquet",
-        images_of(pa.array([0] * N, pa.timestamp("s")), "PNG or JPEG bytes, or paths are wanted; got timestamp["),
+        images_of(
+            pa.array([0] * N, pa.timestamp("s")),
+            "images must be tensors, lists of numbers, PNG or JPEG bytes, or paths",
+        ),
     ),
     "parquet: ragged lists": (
         "tensors in Parquet",
-        images_of(pa.array([[1, 2, 3]] * (N - 1) + [[1, 2]]), "as many numbers are wanted for every image; got [2, 3]"),
+        images_of(
+            pa.array([[1, 2, 3]] * (N - 1) + [[1, 2]]), "all lists must have the same length; got the lengths [2, 3]"
+        ),
     ),
     "parquet: lists of text": (
         "tensors in Parquet",
-        images_of(pa.array([["a", "b"]] * N), "pixels are numbers; got string"),
+        images_of(pa.array([["a", "b"]] * N), "pixels must be numbers; got string"),
     ),
     "parquet: parts of two kinds": ("PNG in a folder of Parquet", parts_of_two_kinds),
     "parquet: parts of mixed types": ("PNG in a folder of Parquet", parts_of_mixed_types),
     "parquet: a part of fractions for labels": ("PNG in a folder of Parquet", parts_with_labels_of_fractions),
     "parquet: a part that is cut": ("PNG in a folder of Parquet", part_that_is_cut),
     "parquet: parts of two sizes": ("PNG in a folder of Parquet", parts_of_two_sizes),
-    "arrow: truncated": ("lists in Arrow", replaced("all.arrow", lambda it: it[:-30], "no readable arrow file")),
+    "arrow: truncated": ("lists in Arrow", replaced("all.arrow", lambda it: it[:-30], "not a readable arrow file")),
     "arrow: wrong magic": (
         "lists in Arrow",
-        replaced("all.arrow", lambda it: b"X" * len(it), "no readable arrow file"),
+        replaced("all.arrow", lambda it: b"X" * len(it), "not a readable arrow file"),
     ),
     "arrow: wrong shape": (
         "lists in Arrow",
-        option("72 numbers an image are no (3, 9, 8)", pixels={"shape": [3, 9, 8], "range": [0, 255]}),
+        option(
+            "72 numbers per image, which do not fill the shape (3, 9, 8)",
+            pixels={"shape": [3, 9, 8], "range": [0, 255]},
+        ),
     ),
-    "table: a name without a kind": ("pixels in CSV", option("a table is one of .parquet, .arrow", path="params.yaml")),
+    "table: a name without a kind": (
+        "pixels in CSV",
+        option("is not a table; a table has the suffix .parquet, .arrow", path="params.yaml"),
+    ),
     # CSV
-    "csv: empty": ("folder", replaced("about.csv", lambda _: b"", "is empty; a table with a row")),
+    "csv: empty": ("folder", replaced("about.csv", lambda _: b"", "is empty; it must have a row")),
     "csv: a header alone": ("folder", replaced("about.csv", lambda it: it.split(b"\n")[0] + b"\n", "has no rows")),
     "csv: ragged": ("folder", replaced("about.csv", lambda it: it + b'"x.png","cat"\n', "Expected 4 columns, got 2")),
     "csv: latin-1": ("folder", replaced("about.csv", lambda it: it.replace(b"cat", NOT_UTF8, 1), "invalid UTF8")),
-    "csv: utf-16": ("folder", replaced("about.csv", lambda it: it.decode().encode("utf-16"), "no readable csv file")),
+    "csv: utf-16": (
+        "folder",
+        replaced("about.csv", lambda it: it.decode().encode("utf-16"), "not a readable csv file"),
+    ),
     "csv: binary": ("folder", replaced("about.csv", lambda _: bytes(range(256)), "about.csv")),
-    "csv: a column twice": ("folder", replaced("about.csv", two_headers, "'sex' stands twice; name columns apart")),
-    "csv: a missing column": ("folder", replaced("about.csv", lambda it: it[12:], "has no 'file_name'; it has '")),
+    "csv: a column twice": ("folder", replaced("about.csv", two_headers, "has two columns 'sex'. Rename")),
+    "csv: a missing column": (
+        "folder",
+        replaced("about.csv", lambda it: it[12:], "has no column 'file_name'; it has '"),
+    ),
     "csv: text for a pixel": (
         "pixels in CSV",
         replaced("all.csv", lambda it: it[: it.rindex(b",", 0, -6)] + b",dark,-\n", "all.csv"),
     ),
-    "csv: a pixel missing": ("pixels in CSV", csv_pixel(None, "pixel5 is missing in row 1; mend")),
-    "csv: a pixel of NaN": ("pixels in CSV", csv_pixel(float("nan"), "pixel5 is missing in row 1; mend")),
+    "csv: a pixel missing": ("pixels in CSV", csv_pixel(None, "pixel5 is missing in row 1. Correct")),
+    "csv: a pixel of NaN": ("pixels in CSV", csv_pixel(float("nan"), "pixel5 is missing in row 1. Correct")),
     "csv: a pixel of infinity": ("pixels in CSV", csv_pixel(float("inf"), "a pixel of inf, outside 0 to 255")),
     "csv: a pixel of 256": ("pixels in CSV", csv_pixel(256, "example 0 has a pixel of 256, outside 0 to 255")),
     "csv: a pixel below 0": ("pixels in CSV", csv_pixel(-1, "example 0 has a pixel of -1, outside 0 to 255")),
     # labels and groups
     "label: missing": ("folder", cell("kind", 4, "", "kind is missing in 1 of 40 rows, the first of them row 5")),
     "group: missing": ("folder", cell("age", 4, None, "age is missing in 1 of 40 rows, the first of them row 5")),
-    "label: one class": ("folder", column("kind", ["cat"] * N, "classes are wanted, got 1: 'cat'")),
+    "label: one class": ("folder", column("kind", ["cat"] * N, "2 to 1000 classes; they have 1: 'cat'")),
     "label: unknown": (
         "folder",
         both(
-            option("", classes=["cat", "dog"]), cell("kind", 6, "cow", "label 'cow' of example 6 is none of cat, dog")
+            option("", classes=["cat", "dog"]),
+            cell("kind", 6, "cow", "label 'cow' of example 6 is not one of cat, dog"),
         ),
     ),
     "label: negative": ("folder", column("kind", [-1, *NUMBERED[1:]], "label -1 of example 0 is outside 0 to 999")),
@@ -442,7 +471,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "label: 10,000 classes": (
         "npz",
         arrays(
-            "2 to 1000 classes are wanted, got 10000",
+            "2 to 1000 classes; they have 10000",
             x=np.zeros((10_000, 1, 8, 8), np.uint8),
             kind=np.array([f"c{i}" for i in range(10_000)]),
             sex=np.arange(10_000) % 2,
@@ -455,45 +484,52 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "group: one group": (
         "folder",
-        both(column("sex", ["f"] * N, ""), column("age", ["old"] * N, "groups are wanted, got 1: 'f×old'")),
+        both(column("sex", ["f"] * N, ""), column("age", ["old"] * N, "2 to 1000 groups; they have 1: 'f×old'")),
     ),
     "group: none": (
         "folder",
-        option("data.colours; there are neither", columns={"image": "file_name", "label": "kind"}),
+        option("data.colours; neither is set", columns={"image": "file_name", "label": "kind"}),
     ),
     # images
-    "image: missing": ("folder", cell("file_name", 2, "none.png", "row 3: 'none.png' is no file in")),
-    "image: empty": ("folder", replaced("pictures/0.png", lambda _: b"", "0.png: a PNG or JPEG image was wanted")),
-    "image: truncated": ("folder", replaced("pictures/0.png", lambda it: it[:50], "a PNG or JPEG image was wanted")),
-    "image: wrong magic": ("folder", replaced("pictures/0.png", lambda it: b"X" + it[1:], "a PNG or JPEG image was")),
-    "image: a GIF": ("folder", replaced("pictures/0.png", lambda _: gif(), "0.png: a PNG or JPEG image was wanted")),
+    "image: missing": ("folder", cell("file_name", 2, "none.png", "row 3: 'none.png' is not a file in")),
+    "image: empty": ("folder", replaced("pictures/0.png", lambda _: b"", "0.png is not a readable PNG or JPEG image")),
+    "image: truncated": (
+        "folder",
+        replaced("pictures/0.png", lambda it: it[:50], "is not a readable PNG or JPEG image"),
+    ),
+    "image: wrong magic": (
+        "folder",
+        replaced("pictures/0.png", lambda it: b"X" + it[1:], "is not a readable PNG or JPEG"),
+    ),
+    "image: a GIF": (
+        "folder",
+        replaced("pictures/0.png", lambda _: gif(), "0.png is not a readable PNG or JPEG image"),
+    ),
     "image: PNG bomb": (
         "folder",
-        replaced("pictures/0.png", lambda _: png_that_says(2**15, 2**12), "the image says it is 32768×4096"),
+        replaced("pictures/0.png", lambda _: png_that_says(2**15, 2**12), "the image has 32768×4096 pixels"),
     ),
     "image: large PNG bomb": (
         "folder",
-        replaced("pictures/0.png", lambda _: png_that_says(2**17, 2**17), "a PNG or JPEG image was wanted"),
+        replaced("pictures/0.png", lambda _: png_that_says(2**17, 2**17), "is not a readable PNG or JPEG image"),
     ),
     "image: PNG with less than it says": (
         "folder",
-        replaced("pictures/0.png", lambda _: png_that_says(2000, 2000), "a PNG or JPEG image was wanted"),
+        replaced("pictures/0.png", lambda _: png_that_says(2000, 2000), "is not a readable PNG or JPEG image"),
     ),
     "image: bytes that are none": (
         "tensors in Parquet",
-        images_of(pa.array([b"none"] * N), "x of row 1: a PNG or JPEG image was wanted"),
+        images_of(pa.array([b"none"] * N), "x of row 1 is not a readable PNG or JPEG image"),
     ),
     "image: another size": (
         "folder",
         replaced(
-            "pictures/0.png", lambda _: png(np.zeros((1, 10, 10), np.uint8)), "say params.yaml: data.source.pixels"
+            "pictures/0.png", lambda _: png(np.zeros((1, 10, 10), np.uint8)), "Set params.yaml: data.source.pixels"
         ),
     ),
     "image: another kind of colour": (
         "folder",
-        replaced(
-            "pictures/0.png", lambda _: png(np.zeros((3, 9, 8), np.uint8)), "does not go with others of (3, 9, 8)"
-        ),
+        replaced("pictures/0.png", lambda _: png(np.zeros((3, 9, 8), np.uint8)), "the images before it (3, 9, 8)"),
     ),
     "image: the last of them": ("folder", fine_until_the_last),
     "image: 16 bits beyond the range": ("folder", twelve_bits(5000, "a pixel of 5000, outside 0 to 4095")),
@@ -501,7 +537,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "npz",
         both(
             option("", columns=COLUMNS | {"image": "x", "weight": "w"}),
-            arrays("w is -1.0 in row 1; a weight is a finite number from 0", w=np.full(N, -1.0)),
+            arrays("w is -1.0 in row 1; a weight must be a finite number from 0", w=np.full(N, -1.0)),
         ),
     ),
     "id: missing": (
@@ -517,13 +553,13 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "path: absolute": ("folder", absolute),
     "path: a link outside": ("folder", link("../secret.png", "'0.png' is outside")),
     "path: an absolute link outside": ("folder", link("{root}/secret.png", "'0.png' is outside")),
-    "path: a link to itself": ("folder", link("0.png", "0.png' is no")),
-    "path: a link to nothing": ("folder", link("gone.png", "'0.png' is no file in")),
-    "path: a folder": ("folder", cell("file_name", 0, "deep", "'deep' is no file in")),
-    "path: empty": ("folder", cell("file_name", 0, "", "'' is no file in")),
+    "path: a link to itself": ("folder", link("0.png", "0.png' is not")),
+    "path: a link to nothing": ("folder", link("gone.png", "'0.png' is not a file in")),
+    "path: a folder": ("folder", cell("file_name", 0, "deep", "'deep' is not a file in")),
+    "path: empty": ("folder", cell("file_name", 0, "", "'' is not a file in")),
     "path: a pipe": ("folder", pipe),
-    "path: NUL": ("folder", cell("file_name", 0, "0\0.png", "is no name of a file")),
-    "path: too long": ("folder", cell("file_name", 0, "x" * 5000, "is no")),
+    "path: NUL": ("folder", cell("file_name", 0, "0\0.png", "is not a valid file name")),
+    "path: too long": ("folder", cell("file_name", 0, "x" * 5000, "is not")),
 }
 
 
@@ -553,10 +589,13 @@ def test_what_is_not_broken_is_prepared(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "says"),
     [
-        ({"train": "learn", "tune": 0.5, "gate": 0.5}, "data.splits.train is 'learn', but the source names no splits"),
+        (
+            {"train": "learn", "tune": 0.5, "gate": 0.5},
+            "data.splits.train is 'learn', but the source has no named splits",
+        ),
         (
             {"train": 0.98, "tune": 0.01, "gate": 0.01},
-            "gets none of 40 examples, and at least one example is needed; mend params.yaml: data.splits",
+            "gets none of 40 examples; it needs at least one. Correct params.yaml: data.splits",
         ),
     ],
 )
@@ -572,4 +611,4 @@ def test_groups_and_colours_at_once_are_refused(tmp_path: Path) -> None:
     source = written("folder", tmp_path)
     colours = {"colours": {"red": [255, 0, 0], "cyan": [0, 255, 255]}, "own_share": 0.9, "paint": "foreground"}
 
-    refused(prepared(tmp_path, source, **colours), "or from data.colours; there are both")
+    refused(prepared(tmp_path, source, **colours), "or from data.colours; both are set")

@@ -95,24 +95,24 @@ IMAGES = np.zeros((3, 1, 2, 2), dtype=np.uint8)
 
 @pytest.mark.parametrize("attributes", [(("f",),), (("f",), ("f",)), (("f",), ("m", "dark")), (("f",), ("m",), ("x",))])
 def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tuple[tuple[str, ...], ...]) -> None:
-    with pytest.raises(ShapeError, match="as many attributes for each of 2 groups, and no two groups alike"):
+    with pytest.raises(ShapeError, match="the same number of values for each of the 2 groups, and differ"):
         GroupedDataset.from_arrays(IMAGES, np.zeros(3, int), np.array([0, 1, 0]), attributes=attributes)
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "group_indices", "error", "says"),
     [
-        (IMAGES[:0], [], [], DataError, "at least one example is needed, got none"),
-        (IMAGES, [0, 1], [0, 0, 0], ShapeError, r"got \(2,\) and \(3,\) for 3 images"),
-        (IMAGES, [[0, 1, 0]], [0, 0, 0], ShapeError, r"got \(1, 3\) and \(3,\) for 3 images"),
+        (IMAGES[:0], [], [], DataError, "a dataset needs at least one example; got none"),
+        (IMAGES, [0, 1], [0, 0, 0], ShapeError, r"got the shapes \(2,\) and \(3,\) for 3 images"),
+        (IMAGES, [[0, 1, 0]], [0, 0, 0], ShapeError, r"got the shapes \(1, 3\) and \(3,\) for 3 images"),
         (IMAGES, [0, 1, 3], [0, 0, 0], DataError, "label 3 of example 2 is outside 0 to 2.*data.classes"),
         (IMAGES, [0, -1, 0], [0, 0, 0], DataError, "label -1 of example 1 is outside 0 to 2"),
         (IMAGES, [0, 1, 0], [0, 0, 2], DataError, "group 2 of example 2 is outside 0 to 1.*data.groups"),
-        (IMAGES, [0.0, 1.0, 0.0], [0, 0, 0], DataError, "labels are indices into data.classes; got float64"),
-        (IMAGES, [0, 1, 0], [True, False, True], DataError, "groups are indices into data.groups; got bool"),
-        (IMAGES, ["a", "b", "a"], [0, 0, 0], DataError, "labels are indices"),
-        (IMAGES.astype(np.int64), [0, 1, 0], [0, 0, 0], ShapeError, "uint8 or float32 are needed; got .* int64"),
-        (IMAGES[:, 0], [0, 1, 0], [0, 0, 0], ShapeError, r"uint8 or float32 are needed; got \(3, 2, 2\)"),
+        (IMAGES, [0.0, 1.0, 0.0], [0, 0, 0], DataError, "each label must be an index into data.classes; got float64"),
+        (IMAGES, [0, 1, 0], [True, False, True], DataError, "each group must be an index into data.groups; got bool"),
+        (IMAGES, ["a", "b", "a"], [0, 0, 0], DataError, "each label must be an index"),
+        (IMAGES.astype(np.int64), [0, 1, 0], [0, 0, 0], ShapeError, "uint8 or float32; got .* int64"),
+        (IMAGES[:, 0], [0, 1, 0], [0, 0, 0], ShapeError, r"uint8 or float32; got \(3, 2, 2\)"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
@@ -124,7 +124,7 @@ def test_arrays_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize("labels", [np.array([0, -1, 0]), np.array([0.0, 1.0, 2.0])])
 def test_labels_without_names_are_whole_numbers_from_0(labels: Array) -> None:
-    with pytest.raises(DataError, match="whole numbers from 0 are needed"):
+    with pytest.raises(DataError, match="indices must be integers from 0"):
         GroupedDataset.from_arrays(IMAGES, labels, np.zeros(3, dtype=int))
 
 
@@ -138,7 +138,7 @@ def test_offsets_that_describe_other_rows_are_refused() -> None:
     made = grouped([[1, 2], [3, 4]])
 
     for offsets in (made.offsets[:-1], made.offsets + 1):
-        with pytest.raises(ShapeError, match="offsets do not describe 10 rows in 2 classes × 2 groups"):
+        with pytest.raises(ShapeError, match="offsets do not match 10 rows in 2 classes × 2 groups"):
             GroupedDataset(made.images, made.labels, made.group_indices, made.pairs, made.classes, made.groups, offsets)
 
 
@@ -146,7 +146,7 @@ def test_the_examples_of_some_rows_keep_all_that_is_known_of_them() -> None:
     made = grouped([[3, 0], [2, 4]])
     rows = np.array([8, 0, 0, 4])
 
-    taken = made.at(rows)
+    taken = made.take(rows)
 
     assert taken.counts.tolist() == [[2, 0], [1, 1]]
     assert taken.pairs.tolist() == [0, 0, 4, 8]

@@ -9,7 +9,7 @@ from small_workspace import run, small_params, write_params
 
 from fair_distill.card import DatasetCard
 from fair_distill.config import Data, parse_config
-from fair_distill.data.columns import Labelled
+from fair_distill.data.columns import SourceData
 from fair_distill.data.grouped_dataset import Attributes, GroupedDataset
 from fair_distill.data.prepare import make_splits
 from fair_distill.data.split_file import read_split
@@ -23,15 +23,15 @@ GROUPS = ("f×dark", "f×light", "m×dark", "m×light")
 COUNTS = np.array([[8, 8, 8, 8], [0, 8, 8, 8], [8, 8, 8, 8]])
 
 
-def source(counts: Any = COUNTS, **more: Any) -> Labelled:
+def source(counts: Any = COUNTS, **more: Any) -> SourceData:
     cells = np.repeat(np.arange(counts.size), counts.ravel())
     images = np.random.default_rng(0).integers(0, 256, (len(cells), 1, 8, 8)).astype(np.uint8)
     attributes: tuple[Attributes, ...] = tuple(tuple(name.split("×")) for name in GROUPS)
     facts = {"group_indices": cells % 4, "groups": GROUPS, "attributes": attributes}
-    return Labelled(images, cells // 4, ("cat", "dog", "cow"), **(facts | more))
+    return SourceData(images, cells // 4, ("cat", "dog", "cow"), **(facts | more))
 
 
-def made(labelled: Labelled, missing_cells: Any, **data: Any) -> dict[str, GroupedDataset]:
+def made(labelled: SourceData, missing_cells: Any, **data: Any) -> dict[str, GroupedDataset]:
     splits = {"train": 0.5, "tune": 0.25, "gate": 0.25}
     config = Data.model_validate({"source": "table", "splits": splits, "missing_cells": missing_cells} | data)
     return make_splits(
@@ -83,7 +83,7 @@ def test_dropping_all_but_one_class_is_refused() -> None:
     counts = COUNTS.copy()
     counts[0, 1] = 0
 
-    with pytest.raises(DataError, match="and 1 of 3 classes have every group in every split; at least two are needed"):
+    with pytest.raises(DataError, match="only 1 of 3 classes have every group in every split; at least two are needed"):
         made(source(counts), "drop_class")
 
 
@@ -102,9 +102,9 @@ def test_merged_groups_are_one_in_every_split_before_anything_is_dealt() -> None
 @pytest.mark.parametrize(
     ("merge", "says"),
     [
-        ({"f": ["f×dark", "f×grey"]}, "'f×grey' is no known group; the groups are f×dark, f×light"),
-        ({"m×dark": ["f×dark", "f×light"]}, "'m×dark' is a group already"),
-        ({"all": list(GROUPS)}, "one group would be left, 'all'"),
+        ({"f": ["f×dark", "f×grey"]}, "'f×grey' is not a known group. Use some of f×dark, f×light"),
+        ({"m×dark": ["f×dark", "f×light"]}, "'m×dark' is already a group"),
+        ({"all": list(GROUPS)}, "leaves one group, 'all'"),
     ],
 )
 def test_a_merge_that_cannot_be_is_refused(merge: dict[str, list[str]], says: str) -> None:
@@ -120,7 +120,7 @@ def test_colours_are_not_merged() -> None:
     colours = {"colours": {"red": [255, 0, 0], "cyan": [0, 255, 255]}, "own_share": 0.9, "paint": "stroke"}
     plain = source(group_indices=None, groups=(), attributes=())
 
-    with pytest.raises(ConfigError, match="here groups are colours"):
+    with pytest.raises(ConfigError, match="here the groups are colours"):
         made(plain, {"merge": {"all": ["red", "cyan"]}}, **colours)
 
 
@@ -151,7 +151,7 @@ def test_owners_are_groups_one_for_each_class() -> None:
     train = made(plain, None, **recipe, owners=["grey", "grey", "colour"])["train"]
 
     assert train.counts.tolist() == [[12, 4], [9, 3], [4, 12]]
-    with pytest.raises(ConfigError, match="a group for each of 3 classes is wanted, got 2"):
+    with pytest.raises(ConfigError, match="owners has 2 groups; it must have one for each of the 3 classes"):
         made(plain, None, **recipe, owners=["grey", "colour"])
     params = small_params()
     params["data"]["owners"] = ["red", "blue"]

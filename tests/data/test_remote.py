@@ -12,7 +12,7 @@ import pytest
 from small_files import SPLITS, N, images, png, written
 from small_workspace import Ended, run, small_params, write_params
 
-from fair_distill.data.remote_files import Remote, prune
+from fair_distill.data.remote_files import RemoteFiles, prune_cache
 from fair_distill.data.sources import CACHE, read_source
 from fair_distill.errors import DataError
 from fair_distill.storage.s3 import S3Store
@@ -75,7 +75,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     stream = S3Store.stream
 
     def noted(self: S3Store, entry: Any) -> Any:
-        keys.append(entry.key)
+        keys.append(self.address(entry.key).split("/", 3)[3])  # s3://bucket/key
         return stream(self, entry)
 
     monkeypatch.setattr(S3Store, "stream", noted)
@@ -206,7 +206,7 @@ def test_a_listing_in_parts_is_the_listing(bucket: str, tmp_path: Path) -> None:
     for name in names:
         put(bucket, f"data/{name}", name.encode())
     put(bucket, "data-of-others/a", b"-")
-    remote = Remote.at(f"{bucket}/data", cache=tmp_path)
+    remote = RemoteFiles.from_url(f"{bucket}/data", cache=tmp_path)
 
     whole = remote._listing()
 
@@ -223,10 +223,10 @@ def test_what_was_not_used_for_longest_is_removed_first(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, ns=(0, 10**9 - age))
 
-    prune(tmp_path, most=250)
+    prune_cache(tmp_path, limit=250)
 
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["c.csv", "new"]
-    prune(tmp_path / "not-there", most=0)
+    prune_cache(tmp_path / "not-there", limit=0)
 
 
 def test_prepare_keeps_its_copies_within_bounds_and_says_which_it_used(
@@ -254,42 +254,42 @@ def test_prepare_keeps_its_copies_within_bounds_and_says_which_it_used(
 
 def gone(bucket: str, source: dict[str, Any]) -> str:
     """Take an object away between the listing and the reading."""
-    found = Remote.named
+    found = RemoteFiles.images
 
-    def named(self: Remote, *arguments: Any, **more: Any) -> Any:
+    def named(self: RemoteFiles, *arguments: Any, **more: Any) -> Any:
         result = found(self, *arguments, **more)
         remove(bucket, "data/pictures/0.png")
         return result
 
-    pytest.MonkeyPatch().setattr(Remote, "named", named)
+    pytest.MonkeyPatch().setattr(RemoteFiles, "images", named)
     return "data/pictures/0.png does not exist"
 
 
 def changed(bucket: str, source: dict[str, Any]) -> str:
-    found = Remote.named
+    found = RemoteFiles.images
 
-    def named(self: Remote, *arguments: Any, **more: Any) -> Any:
+    def named(self: RemoteFiles, *arguments: Any, **more: Any) -> Any:
         result = found(self, *arguments, **more)
         put(bucket, "data/pictures/0.png", png(255 - images()[0]))
         return result
 
-    pytest.MonkeyPatch().setattr(Remote, "named", named)
+    pytest.MonkeyPatch().setattr(RemoteFiles, "images", named)
     return "data/pictures/0.png was changed while it was read; run the command again"
 
 
 def absent(bucket: str, source: dict[str, Any]) -> str:
     remove(bucket, "data/pictures/0.png")
-    return "about.csv: file_name of row 1: '0.png' is no object in s3://"
+    return "about.csv: file_name of row 1: '0.png' is not an object in s3://"
 
 
 def outside(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/about.csv", b'file_name,kind,sex,age\n"../about.csv",cat,f,old\n"deep/1.png",dog,m,young\n')
-    return "'../about.csv' is no object in s3://"
+    return "'../about.csv' is not an object in s3://"
 
 
 def no_table(bucket: str, source: dict[str, Any]) -> str:
     remove(bucket, "data/about.csv")
-    return "data/about.csv is missing; mend params.yaml: data.source"
+    return "data/about.csv is missing. Correct params.yaml: data.source"
 
 
 def no_bucket(bucket: str, source: dict[str, Any]) -> str:
@@ -299,7 +299,7 @@ def no_bucket(bucket: str, source: dict[str, Any]) -> str:
 
 def no_folder(bucket: str, source: dict[str, Any]) -> str:
     source["path"] = f"{bucket}/data/nothing"
-    return "'0.png' is no object in s3://"
+    return "'0.png' is not an object in s3://"
 
 
 def another_scheme(bucket: str, source: dict[str, Any]) -> str:
@@ -309,12 +309,12 @@ def another_scheme(bucket: str, source: dict[str, Any]) -> str:
 
 def a_broken_image(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/pictures/0.png", b"GIF89a")
-    return "data/pictures/0.png: a PNG or JPEG image was wanted"
+    return "data/pictures/0.png is not a readable PNG or JPEG image"
 
 
 def an_empty_image(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/pictures/0.png", b"")
-    return "data/pictures/0.png: a PNG or JPEG image was wanted"
+    return "data/pictures/0.png is not a readable PNG or JPEG image"
 
 
 BROKEN = [
@@ -327,8 +327,8 @@ def test_what_is_wrong_in_a_bucket_is_one_line_and_leaves_no_splits(
     wrong: Callable[[str, dict[str, Any]], str], bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = uploaded("folder", bucket, tmp_path / "local")
-    named = Remote.named
-    monkeypatch.setattr(Remote, "named", named)  # put back at the end, whatever was put in its place
+    named = RemoteFiles.images
+    monkeypatch.setattr(RemoteFiles, "images", named)  # put back at the end, whatever was put in its place
     says = wrong(bucket, source)
 
     ended = prepared(tmp_path / "remote", source)
@@ -343,12 +343,12 @@ def test_a_folder_without_tables_is_refused(bucket: str, tmp_path: Path) -> None
     put(bucket, "data/notes.txt", b"-")
 
     with pytest.raises(DataError, match=r"data/ has no files of \.parquet"):
-        Remote.at(f"{bucket}/data", cache=tmp_path).tables([".parquet"])
+        RemoteFiles.from_url(f"{bucket}/data", cache=tmp_path).tables([".parquet"])
 
 
 def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:
     put(bucket, "data/a.csv", b"-")
-    remote = Remote.at(f"{bucket}/data/a.csv", cache=tmp_path)
+    remote = RemoteFiles.from_url(f"{bucket}/data/a.csv", cache=tmp_path)
     pages = S3Store.pages
 
     def vanishing(self: S3Store, prefix: str = "", *, after: str = "") -> Any:
@@ -367,7 +367,7 @@ def test_a_name_in_another_folder_that_starts_alike_is_not_found(bucket: str, tm
     source = uploaded("folder", bucket, tmp_path / "local")
     put(bucket, "data/pictures-of-others/0.png", png(images()[0]))
 
-    listing = Remote.at(source["path"], cache=tmp_path)._listing()[0].to_pylist()
+    listing = RemoteFiles.from_url(source["path"], cache=tmp_path)._listing()[0].to_pylist()
 
     assert sorted(listing) == sorted(f"{'deep/' if i % 3 else ''}{i}.png" for i in range(N))
     options = {key: value for key, value in source.items() if key != "name"}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fair_distill.data.colour_skew import PAINTS, behind, colour, painted, paired, skewed
+from fair_distill.data.colour_skew import PAINTS, behind, colour, paint_groups, paired_dataset, skewed_dataset
 from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
-from fair_distill.data.sources import Labelled
-from fair_distill.data.splits import deal
+from fair_distill.data.sources import SourceData
+from fair_distill.data.splits import split_by_share
 from fair_distill.errors import DataError
 
 RED_CYAN = {"red": [255, 0, 0], "cyan": [0, 255, 255]}
@@ -19,11 +19,11 @@ THREE = {"red": [255, 0, 0], "green": [0, 255, 0], "blue": [0, 0, 255]}
 SHARES = {"train": 0.5, "tune": 0.1, "gate": 0.4}
 
 
-def source(*sizes: int) -> Labelled:
+def source(*sizes: int) -> SourceData:
     """Grey images of one pixel that carry their number, shuffled; class c has sizes[c] of them."""
     labels = np.random.default_rng(7).permutation(np.repeat(np.arange(len(sizes)), sizes))
     images = (np.arange(len(labels)) % 256).astype(np.uint8)[:, None, None, None]
-    return Labelled(images, labels, tuple(f"class{i}" for i in range(len(sizes))))
+    return SourceData(images, labels, tuple(f"class{i}" for i in range(len(sizes))))
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -31,10 +31,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def split(labels: Array, shares: dict[str, float], rng: np.random.Generator) -> dict[str, Array]:
-    return deal(labels, np.arange(len(labels)), shares, rng)
+    return split_by_share(labels, np.arange(len(labels)), shares, rng)
 
 
-def everything(made: Labelled) -> Array:
+def everything(made: SourceData) -> Array:
     return np.arange(len(made.labels))
 
 
@@ -103,7 +103,7 @@ def test_the_skew_is_the_recipes_to_the_example(
 ) -> None:
     made = source(*sizes)
 
-    dataset = skewed(made, everything(made), colours, own_share, rng(), paint="foreground")
+    dataset = skewed_dataset(made, everything(made), colours, own_share, rng(), paint="foreground")
 
     assert dataset.counts.tolist() == counts
     assert dataset.groups == tuple(colours)
@@ -141,7 +141,7 @@ def test_a_colour_behind_never_overflows_and_never_darkens(value: int, tint: int
 def test_classes_may_own_groups_as_declared() -> None:
     made = source(10, 10, 10)
 
-    dataset = skewed(made, everything(made), RED_CYAN, 0.8, rng(), paint="foreground", owners=(0, 0, 1))
+    dataset = skewed_dataset(made, everything(made), RED_CYAN, 0.8, rng(), paint="foreground", owners=(0, 0, 1))
 
     assert dataset.counts.tolist() == [[8, 2], [8, 2], [2, 8]]
 
@@ -149,12 +149,12 @@ def test_classes_may_own_groups_as_declared() -> None:
 def test_a_group_may_be_grey_or_original_as_in_cifar10_s() -> None:
     images = np.array([[255, 0, 0], [10, 20, 30]], np.uint8).repeat(2, axis=0)[:, :, None, None]
 
-    made = painted(images, np.array([0, 1, 0, 1]), {"grey": "grey", "colour": "original"}, "foreground")
+    made = paint_groups(images, np.array([0, 1, 0, 1]), {"grey": "grey", "colour": "original"}, "foreground")
 
     assert made[:, :, 0, 0].tolist() == [[76, 76, 76], [255, 0, 0], [18, 18, 18], [10, 20, 30]]
 
 
-def painted_right(dataset: GroupedDataset, made: Labelled, colours: dict[str, list[int]]) -> None:
+def painted_right(dataset: GroupedDataset, made: SourceData, colours: dict[str, list[int]]) -> None:
     """Assert that each row is the image of its pair number, in the colour of its group, with its class."""
     palette = np.array(list(colours.values()))
     assert np.array_equal(dataset.images, colour(made.images[dataset.pairs, 0], palette[dataset.group_indices]))
@@ -165,7 +165,7 @@ def test_a_skewed_row_is_its_source_image_in_its_groups_colour() -> None:
     made = source(60, 60)
     rows = everything(made)[10:90]
 
-    dataset = skewed(made, rows, THREE, 0.9, rng(), paint="foreground")
+    dataset = skewed_dataset(made, rows, THREE, 0.9, rng(), paint="foreground")
 
     painted_right(dataset, made, THREE)
     assert sorted(dataset.pairs) == rows.tolist()
@@ -174,7 +174,7 @@ def test_a_skewed_row_is_its_source_image_in_its_groups_colour() -> None:
 def test_who_stands_in_which_colour_is_drawn() -> None:
     made = source(60, 60)
     once, again, other = (
-        skewed(made, everything(made), THREE, 0.9, rng(seed), paint="foreground") for seed in (1, 1, 2)
+        skewed_dataset(made, everything(made), THREE, 0.9, rng(seed), paint="foreground") for seed in (1, 1, 2)
     )
 
     assert np.array_equal(once.pairs, again.pairs)
@@ -186,7 +186,7 @@ def test_a_paired_split_holds_every_image_in_every_colour() -> None:
     made = source(30, 20)
     rows = everything(made)[::2]
 
-    dataset = paired(made, rows, THREE, paint="foreground")
+    dataset = paired_dataset(made, rows, THREE, paint="foreground")
 
     painted_right(dataset, made, THREE)
     assert len(dataset) == 3 * len(rows)
@@ -204,26 +204,26 @@ def test_splits_share_no_image() -> None:
     rows = split(made.labels, SHARES, rng())
 
     pairs = [
-        set(skewed(made, rows["train"], RED_CYAN, 0.9, rng(), paint="foreground").pairs),
-        set(paired(made, rows["tune"], RED_CYAN, paint="foreground").pairs),
-        set(paired(made, rows["gate"], RED_CYAN, paint="foreground").pairs),
+        set(skewed_dataset(made, rows["train"], RED_CYAN, 0.9, rng(), paint="foreground").pairs),
+        set(paired_dataset(made, rows["tune"], RED_CYAN, paint="foreground").pairs),
+        set(paired_dataset(made, rows["gate"], RED_CYAN, paint="foreground").pairs),
     ]
 
     assert sum(map(len, pairs)) == len(set.union(*pairs)) == 121
 
 
 def test_a_split_without_rows_is_refused() -> None:
-    with pytest.raises(DataError, match="at least one example is needed, got none"):
-        paired(source(3), np.arange(0), RED_CYAN, paint="foreground")
+    with pytest.raises(DataError, match="a dataset needs at least one example; got none"):
+        paired_dataset(source(3), np.arange(0), RED_CYAN, paint="foreground")
 
 
 def test_real_mnist_is_skewed_as_the_recipe_says(real_data: Path) -> None:
     content = gzip.decompress((real_data / "mnist/train-labels-idx1-ubyte.gz").read_bytes())
     labels = np.frombuffer(content, np.uint8, offset=8)
-    made = Labelled(np.zeros((len(labels), 1, 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
+    made = SourceData(np.zeros((len(labels), 1, 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
     colours = {f"colour{i}": [i, i, i] for i in range(10)}
 
-    dataset = skewed(made, everything(made), colours, 0.9, rng(), paint="foreground")
+    dataset = skewed_dataset(made, everything(made), colours, 0.9, rng(), paint="foreground")
 
     sizes = np.bincount(labels)
     assert np.diagonal(dataset.counts).tolist() == (sizes * 0.9).astype(int).tolist()

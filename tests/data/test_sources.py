@@ -9,16 +9,16 @@ import pyarrow.csv
 import pytest
 from small_files import CLASSES, COLUMNS, FORMS, GROUPS, N, facts, groups, images, labels, png, written
 
-from fair_distill.data.columns import Labelled
+from fair_distill.data.columns import SourceData
 from fair_distill.data.sources import SOURCES, read_source
 from fair_distill.errors import ConfigError, DataError, FairDistillError, ShapeError
 
 
-def read(root: Path, source: dict[str, Any]) -> Labelled:
+def read(root: Path, source: dict[str, Any]) -> SourceData:
     return read_source(source["name"], {key: value for key, value in source.items() if key != "name"}, root=root)
 
 
-def digits(size: int) -> Labelled:
+def digits(size: int) -> SourceData:
     return read(Path(), {"name": "digits", "size": size})
 
 
@@ -58,7 +58,7 @@ def test_every_form_of_the_same_images_reads_the_same(form: str, tmp_path: Path)
     assert made.pairs is made.clusters is made.splits is None
 
 
-def with_columns(root: Path, columns: dict[str, Any], **more: list[Any]) -> Labelled:
+def with_columns(root: Path, columns: dict[str, Any], **more: list[Any]) -> SourceData:
     source = written("folder", root)
     table = pa.csv.read_csv(root / "about.csv")
     for name, values in more.items():
@@ -170,25 +170,41 @@ COMPLETE = {"path": "all.npz", "columns": COLUMNS | {"image": "x"}}
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("digits", {}, "data.source.size: this key is needed"),
-        ("digits", {"size": 16, "sise": 16}, "data.source.sise: no such key"),
-        ("digits", {"size": 16, "root": "/"}, "data.source.root: no such key"),
-        ("npz", {"columns": COLUMNS}, "data.source.path: this key is needed"),
-        ("npz", COMPLETE | {"columns": COLUMNS | {"lable": "y"}}, "data.source.columns.lable: no such key"),
-        ("npz", COMPLETE | {"columns": {"image": "x"}}, "data.source.columns.label: the source npz needs this key"),
-        ("table", COMPLETE | {"columns": {"label": "x"}}, "data.source.columns.image: the source table needs this key"),
+        ("digits", {}, "data.source.size is missing"),
+        ("digits", {"size": 16, "sise": 16}, "data.source.sise is not a known key"),
+        ("digits", {"size": 16, "root": "/"}, "data.source.root is not a known key"),
+        ("npz", {"columns": COLUMNS}, "data.source.path is missing"),
+        ("npz", COMPLETE | {"columns": COLUMNS | {"lable": "y"}}, "data.source.columns.lable is not a known key"),
+        ("npz", COMPLETE | {"columns": {"image": "x"}}, "data.source.columns.label is missing; the source 'npz' needs"),
+        (
+            "table",
+            COMPLETE | {"columns": {"label": "x"}},
+            "data.source.columns.image is missing; the source 'table' needs",
+        ),
         ("npz", COMPLETE | {"path": 3}, "data.source.path is 3; "),
         ("npz", COMPLETE | {"path": {}}, "data.source.path is {}; "),
-        ("npz", COMPLETE | {"classes": ["a", "a"]}, "data.source.classes: each name once"),
+        ("npz", COMPLETE | {"classes": ["a", "a"]}, "data.source.classes: each name may occur once"),
         ("npz", COMPLETE | {"classes": ["a"]}, "data.source.classes is .*; .*at least 2"),
         ("npz", COMPLETE | {"pixels": {"channels": 2}}, "data.source.pixels.channels is 2; .*1 or 3"),
-        ("npz", COMPLETE | {"pixels": {"size": 16}}, "data.source.pixels: size and resize go together"),
+        ("npz", COMPLETE | {"pixels": {"size": 16}}, "data.source.pixels: size and resize must be set together"),
         ("npz", COMPLETE | {"pixels": {"size": 4, "resize": "pad"}}, "data.source.pixels.size is 4; "),
-        ("npz", COMPLETE | {"pixels": {"range": [1, 0]}}, "data.source.pixels: a range is two numbers"),
-        ("npz", COMPLETE | {"pixels": {"range": [0, float("inf")]}}, "data.source.pixels: a range is two numbers"),
+        ("npz", COMPLETE | {"pixels": {"range": [1, 0]}}, "data.source.pixels: range must be two finite numbers"),
+        (
+            "npz",
+            COMPLETE | {"pixels": {"range": [0, float("inf")]}},
+            "data.source.pixels: range must be two finite numbers",
+        ),
         ("npz", COMPLETE | {"columns": COMPLETE["columns"] | {"groups": []}}, "data.source.columns.groups is "),
-        ("idx", {"images": "i", "labels": "l", "columns": {"groups": "g"}}, "`attributes` and `columns` go together"),
-        ("idx", {"images": "i", "labels": {"train": "l"}}, "data.source.labels: name a file for the same splits"),
+        (
+            "idx",
+            {"images": "i", "labels": "l", "columns": {"groups": "g"}},
+            "`attributes`, the files, and `columns`, their arrays, must be set together",
+        ),
+        (
+            "idx",
+            {"images": "i", "labels": {"train": "l"}},
+            "data.source.labels and data.source.images have different splits",
+        ),
     ],
 )
 def test_options_that_a_source_does_not_have_are_refused(name: str, options: dict[str, Any], says: str) -> None:
@@ -202,7 +218,7 @@ def test_images_of_two_sizes_are_refused_or_brought_to_one(tmp_path: Path) -> No
     source = written("folder", tmp_path)
     (tmp_path / "pictures/3.png").write_bytes(png(np.zeros((3, 20, 12), np.uint8)))
 
-    with pytest.raises(ShapeError, match=r"3\.png: an image of \(3, 20, 12\) does not go with .*size and resize"):
+    with pytest.raises(ShapeError, match=r"3\.png: the image has the shape \(3, 20, 12\), .*size and resize"):
         read(tmp_path, source).in_memory()
     made = read(tmp_path, source | {"pixels": {"channels": 1, "size": 16, "resize": "crop"}})
     assert made.images.shape == (N, 1, 16, 16)
@@ -212,11 +228,11 @@ def test_a_source_says_that_a_file_is_missing(tmp_path: Path) -> None:
     for form in FORMS:
         (tmp_path / form).mkdir()
         source = written(form, tmp_path / form)
-        with pytest.raises(FairDistillError, match=r"missing|is no folder"):
+        with pytest.raises(FairDistillError, match=r"missing|is not a folder"):
             read(tmp_path, source)
 
 
 def test_names_of_columns_that_a_file_does_not_have_are_told_with_those_it_has(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"about\.csv has no 'sx'; it has 'file_name', 'kind', 'sex', 'age'"):
+    with pytest.raises(DataError, match=r"about\.csv has no column 'sx'; it has 'file_name', 'kind', 'sex', 'age'"):
         with_columns(tmp_path, {"groups": "sx"})
     assert set(facts()) == {"kind", "sex", "age"}

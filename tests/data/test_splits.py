@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fair_distill.data.categorical import Coded
-from fair_distill.data.columns import Labelled
+from fair_distill.data.column_builders import CategoryColumn
+from fair_distill.data.columns import SourceData
 from fair_distill.data.grouped_dataset import Array
-from fair_distill.data.splits import deal, split_rows
+from fair_distill.data.splits import split_by_share, split_rows
 from fair_distill.errors import ConfigError, DataError
 
 SHARES: dict[str, float | str] = {"train": 0.5, "tune": 0.1, "gate": 0.4}
@@ -20,13 +20,13 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def source(n: int, **more: Any) -> Labelled:
+def source(n: int, **more: Any) -> SourceData:
     numbers = np.arange(n)
     cells: dict[str, Any] = {"group_indices": numbers // 2 % 2, "groups": ("x", "y")}
-    return Labelled(np.zeros((n, 1, 8, 8), np.uint8), numbers % 2, ("a", "b"), **(cells | more))
+    return SourceData(np.zeros((n, 1, 8, 8), np.uint8), numbers % 2, ("a", "b"), **(cells | more))
 
 
-def cells(made: Labelled, rows: Array) -> list[int]:
+def cells(made: SourceData, rows: Array) -> list[int]:
     assert made.group_indices is not None
     return np.bincount(made.labels[rows] * 2 + made.group_indices[rows], minlength=4).tolist()
 
@@ -52,7 +52,7 @@ def test_every_cell_is_dealt_out_by_share() -> None:
 def test_no_unit_is_torn_apart_and_every_row_is_in_one_split(units: list[int], strata: list[int], seed: int) -> None:
     bound = np.array(units)
 
-    parts = deal(np.array(strata[: len(units)]), bound, {"train": 0.5, "gate": 0.5}, rng(seed))
+    parts = split_by_share(np.array(strata[: len(units)]), bound, {"train": 0.5, "gate": 0.5}, rng(seed))
 
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(units)))
     if len(set(units)) < len(units):
@@ -62,7 +62,7 @@ def test_no_unit_is_torn_apart_and_every_row_is_in_one_split(units: list[int], s
 def test_units_of_many_cells_still_come_out_by_share() -> None:
     strata, units = rng(1).integers(0, 4, 2000), rng(2).integers(0, 200, 2000)
 
-    parts = deal(strata, units, {"train": 0.5, "tune": 0.1, "gate": 0.4}, rng())
+    parts = split_by_share(strata, units, {"train": 0.5, "tune": 0.1, "gate": 0.4}, rng())
 
     totals = np.bincount(strata)
     for name, share in (("train", 0.5), ("tune", 0.1), ("gate", 0.4)):
@@ -74,7 +74,7 @@ def test_units_are_dealt_as_one_would_by_hand(n_strata: int, n_units: int, seed:
     strata, units = rng(seed).integers(0, n_strata, 120), rng(seed + 1).integers(0, n_units, 120)
     shares = {"train": 0.55, "tune": 0.15, "gate": 0.3}
 
-    parts = deal(strata, units, shares, rng(seed))
+    parts = split_by_share(strata, units, shares, rng(seed))
 
     totals = np.bincount(strata, minlength=n_strata)
     lacking = np.array([[share] for share in shares.values()]) * totals
@@ -92,7 +92,7 @@ def test_units_are_dealt_as_one_would_by_hand(n_strata: int, n_units: int, seed:
 def test_one_large_unit_goes_where_there_is_room() -> None:
     units = np.array([0] * 50 + list(range(1, 51)))
 
-    parts = deal(np.zeros(100, int), units, {"train": 0.6, "gate": 0.4}, rng())
+    parts = split_by_share(np.zeros(100, int), units, {"train": 0.6, "gate": 0.4}, rng())
 
     assert set(range(50)) <= set(parts["train"].tolist())
     assert len(parts["train"]) == 60
@@ -120,7 +120,7 @@ def test_the_deal_follows_its_generator_and_nothing_else() -> None:
 
 
 def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
-    made = source(200, splits=Coded.of(["learn"] * 120 + ["test"] * 80))
+    made = source(200, splits=CategoryColumn.from_text(["learn"] * 120 + ["test"] * 80))
 
     parts = split_rows(made, {"train": 0.9, "tune": 0.1, "gate": "test"}, rng())
 
@@ -130,7 +130,7 @@ def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
     assert max(parts["train"].max(), parts["tune"].max()) < 120
 
 
-NAMES = Coded.of(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+NAMES = CategoryColumn.from_text(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
 NAMED: dict[str, float | str] = {"train": "a", "tune": "b", "gate": "c"}
 
 
@@ -143,27 +143,27 @@ def test_all_splits_may_have_names() -> None:
 @pytest.mark.parametrize(
     ("made", "splits", "error", "says"),
     [
-        (source(60), NAMED, ConfigError, r"data\.splits\.train is 'a', but the source names no splits"),
-        (source(60, splits=NAMES), SHARES, ConfigError, r"names splits \(a, b, c\), and .* uses none of them"),
-        (source(60, splits=NAMES), NAMED | {"gate": "d"}, DataError, r"gate is 'd'; the source has splits a, b, c"),
+        (source(60), NAMED, ConfigError, r"data\.splits\.train is 'a', but the source has no named splits"),
+        (source(60, splits=NAMES), SHARES, ConfigError, r"has named splits \(a, b, c\), but .* uses none of them"),
+        (source(60, splits=NAMES), NAMED | {"gate": "d"}, DataError, r"gate is 'd'; the source has the splits a, b, c"),
         (
-            source(80, splits=Coded.of([*NAMES.tolist(), *["z"] * 20])),
+            source(80, splits=CategoryColumn.from_text([*NAMES.tolist(), *["z"] * 20])),
             NAMED,
             DataError,
-            "20 examples, of split 'z' .* to no split",
+            "20 examples have no split, for example of the source's split 'z'",
         ),
         (source(60, splits=NAMES), {"train": "a", "tune": 1.0, "gate": "z"}, DataError, "gate is 'z'"),
         (
             source(60, splits=NAMES, clusters=np.arange(60) // 8),
             NAMED,
             DataError,
-            "1 clusters are in both train and tune; a cluster is in one split",
+            "1 clusters are in both train and tune; a cluster must be in one split",
         ),
         (source(60, splits=NAMES, pairs=np.arange(60) % 50), NAMED, DataError, "10 pairs are in both train and gate"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(
-    made: Labelled, splits: dict[str, float | str], error: type[Exception], says: str
+    made: SourceData, splits: dict[str, float | str], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         split_rows(made, splits, rng())

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from small_files import COLUMNS, FORMS, SPLITS, N, facts, images, written
 
 from fair_distill.config import Data
-from fair_distill.data.files.file import File
+from fair_distill.data.files.input_file import InputFile
 from fair_distill.data.files.tables import Csv, table_batches
-from fair_distill.data.grouped_dataset import Array, GroupedDataset, stand_in
-from fair_distill.data.image_stream import Part, Stream
-from fair_distill.data.prepare import Preparation, plan
+from fair_distill.data.grouped_dataset import Array, GroupedDataset, placeholder_images
+from fair_distill.data.image_stream import ImageStream, StreamPart
+from fair_distill.data.prepare import Preparation, plan_splits
 from fair_distill.data.sources import read_source
-from fair_distill.data.split_file import read_split, split_to_fill, write_split
+from fair_distill.data.split_file import read_split, write_split, write_split_without_images
 from fair_distill.errors import DataError, ShapeError
 from fair_distill.workspace import SPLITS as NAMES
 
@@ -35,7 +35,7 @@ PAINTED = {
 def planned(root: Path, source: dict[str, Any], **data: Any) -> Preparation:
     config = Data.model_validate({"source": source, "splits": SPLITS} | data)
     read = read_source(config.source.name, config.source.options, root=root)
-    return plan(read, config, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+    return plan_splits(read, config, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
 
 
 def files(root: Path) -> dict[str, Path]:
@@ -109,7 +109,7 @@ def test_what_fails_half_way_leaves_no_file_and_keeps_the_old_ones(tmp_path: Pat
         yield images()[:20]
         raise DataError("half way")
 
-    half = replace(made, images=Stream((Part("x", N, broken),)))
+    half = replace(made, images=ImageStream((StreamPart("x", N, broken),)))
     with pytest.raises(DataError, match="half way"):
         half.write(files(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
@@ -123,17 +123,17 @@ def test_what_fails_half_way_leaves_no_file_and_keeps_the_old_ones(tmp_path: Pat
 
 
 def test_a_part_that_has_other_images_than_it_said_is_refused() -> None:
-    few = Stream((Part("few", 3, lambda size: iter([images()[:2]])),))
-    with pytest.raises(DataError, match="few: 3 images were counted, and 2 read"):
+    few = ImageStream((StreamPart("few", 3, lambda size: iter([images()[:2]])),))
+    with pytest.raises(DataError, match="few had 3 images when they were counted, and 2 when"):
         np.asarray(few)
 
-    mixed = Stream(
+    mixed = ImageStream(
         (
-            Part("a", 2, lambda size: iter([images()[:2]])),
-            Part("b", 2, lambda size: iter([images()[:2, :, :8]])),
+            StreamPart("a", 2, lambda size: iter([images()[:2]])),
+            StreamPart("b", 2, lambda size: iter([images()[:2, :, :8]])),
         )
     )
-    with pytest.raises(ShapeError, match=r"b: images of \(1, 8, 8\) do not go with others of \(1, 9, 8\)"):
+    with pytest.raises(ShapeError, match=r"b: images have the shape \(1, 8, 8\), the images before them \(1, 9, 8\)"):
         np.asarray(mixed)
 
 
@@ -144,10 +144,10 @@ def grouped(pixels: Array) -> GroupedDataset:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_a_split_that_is_filled_is_the_one_that_is_written(dtype: Any, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(1, 255, (12, 3, 5, 7)).astype(dtype)
-    whole, hollow = grouped(pixels), grouped(stand_in(pixels.shape, dtype))
+    whole, hollow = grouped(pixels), grouped(placeholder_images(pixels.shape, dtype))
     write_split(whole, tmp_path / "whole")
 
-    with split_to_fill(hollow, tmp_path / "filled") as room:
+    with write_split_without_images(hollow, tmp_path / "filled") as room:
         assert not room.any()
         assert not (tmp_path / "filled").exists()
         room[::-1] = whole.images[::-1]
@@ -156,10 +156,10 @@ def test_a_split_that_is_filled_is_the_one_that_is_written(dtype: Any, tmp_path:
 
 
 def test_a_stand_in_takes_no_memory_and_stays_one() -> None:
-    made = grouped(stand_in((12, 3, 2000, 2000), np.uint8))
+    made = grouped(placeholder_images((12, 3, 2000, 2000), np.uint8))
 
-    assert made.at(np.arange(5)).images.shape == (5, 3, 2000, 2000)
-    assert not any(made.at(np.arange(5)).images.strides)
+    assert made.take(np.arange(5)).images.shape == (5, 3, 2000, 2000)
+    assert not any(made.take(np.arange(5)).images.strides)
     assert not any(made.of_known_groups().images.strides)
 
 
@@ -187,7 +187,7 @@ def test_clusters_ids_and_weights_go_with_their_examples(tmp_path: Path) -> None
         assert np.array_equal(split.images, images()[rows])
         assert np.array_equal(split.clusters, rows % 7)
         assert np.array_equal(split.weights, (rows / 4).astype(np.float32))
-        some = split.at(np.array([2, 0]))
+        some = split.take(np.array([2, 0]))
         assert some.ids is not None
         assert set(some.ids.to_pylist()) == {names[0], names[2]}
     assert seen == {f"example {i}" for i in range(N)}
@@ -218,7 +218,7 @@ def test_lines_that_are_passed_over_do_not_cut_a_table_into_small_batches(tmp_pa
     lines = ["a,b", *(f"{i},{i % 7}" if i % 3 else f"# {i}" for i in range(5000))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
 
-    batches = list(table_batches(File.at(tmp_path / "a.csv"), ["a"], 2**20, csv=Csv(comment="#")))
+    batches = list(table_batches(InputFile.local(tmp_path / "a.csv"), ["a"], 2**20, csv=Csv(comment="#")))
 
     assert len(batches) == 1
     assert batches[0].column("a").to_pylist() == [str(i) for i in range(5000) if i % 3]

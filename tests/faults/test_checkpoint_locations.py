@@ -103,7 +103,7 @@ def test_missing_custom_code_is_one_line(workspace: Path) -> None:
     ("checkpoints", "message"),
     [
         ("s3://nobodys/runs", "there is no such bucket"),
-        ("gs://runs", "--checkpoints is 'gs://runs'; a folder or s3://bucket/prefix"),
+        ("gs://runs", "--checkpoints is 'gs://runs'; the supported locations are a folder"),
         ("params.yaml", "Not a directory"),
     ],
 )

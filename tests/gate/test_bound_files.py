@@ -143,7 +143,7 @@ def test_promotion_reads_the_predictions_that_the_registry_keeps(honest: Scene) 
     ended = run(honest.root, "promote", "--to", "production", "--registry", str(honest.registry))
 
     assert ended.code == 5
-    assert "was damaged or exchanged" in ended.err
+    assert "was damaged or replaced" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class Scene:
             images = np.random.default_rng(number).normal(size=(card.examples, *card.shape)).astype(np.float32)
             files[SET_FILE] = DistilledSet(images, np.arange(card.examples) % 2, card).to_parquet()
         manifest = Manifest(
-            files=tuple(FileEntry.of(path, content) for path, content in files.items()),
+            files=tuple(FileEntry.describe(path, content) for path, content in files.items()),
             card=card,
             source=sha256(self.workspace.split("train")),
             params=self._made_with(name),

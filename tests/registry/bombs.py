@@ -174,7 +174,7 @@ def page_that_is_larger_than_its_footer_says(root: Path) -> str:
 def _set(root: Path, content: bytes, card: DatasetCard) -> str:
     """Enter a version whose digests all agree, as somebody does who may write to the store."""
     store = local_registry(root)
-    manifest = Manifest((FileEntry.of(SET_FILE, content),), card, sha256(b"train"), {}, 1)
+    manifest = Manifest((FileEntry.describe(SET_FILE, content),), card, sha256(b"train"), {}, 1)
     store.create(object_key(manifest.files[0].md5), content)
     store.create(manifest_key(manifest.version), manifest.to_json())
     draft = Draft(event="publish", version=manifest.version, who="eve", time=timestamp(NOW), nonce="bomb")

@@ -37,7 +37,7 @@ from fair_distill.registry.channels import Withdrawn, current, published
 from fair_distill.registry.client import look_up
 from fair_distill.registry.client_state import cache_folder
 from fair_distill.registry.entry import timestamp
-from fair_distill.registry.garbage_collection import LEAST, Look, garbage, remove
+from fair_distill.registry.garbage_collection import GRACE_PERIOD, GarbageRecord, garbage, remove
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import Writer
@@ -253,7 +253,7 @@ class Worker:
         self.sign = signer(pem) if plan.approvals else None
         public = [f"ed25519:{key}" for key in keys(plan)]
         self.approvals = {"production": Approvals(at_least=1, by=public)} if public else {}
-        self.look: Look | None = None
+        self.look: GarbageRecord | None = None
 
     def write(self, **line: Any) -> None:
         os.write(self.log, (json.dumps(line) + "\n").encode())
@@ -324,11 +324,11 @@ class Worker:
         return {}
 
     def gc(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
-        """Look, or remove what was seen at the last look, which was a day ago."""
+        """GarbageRecord, or remove what was seen at the last look, which was a day ago."""
         if self.look is None:
             if not published(read_ledger(self.store, NAME)):
                 return {}
-            self.look = Look(actor.now - LEAST - timedelta(hours=1), garbage(self.store, now=actor.now))
+            self.look = GarbageRecord(actor.now - GRACE_PERIOD - timedelta(hours=1), garbage(self.store, now=actor.now))
             return {"keys": len(self.look.keys)}
         gone = remove(self.store, self.look, now=actor.now, delete=self.store.remove)
         self.look = None

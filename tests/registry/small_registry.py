@@ -138,7 +138,7 @@ def package(seed: int, *, mistakes: int = 0, examples: int = 4, shape: tuple[int
     distilled = DistilledSet(images, np.repeat([0, 1], examples // 2), card)
     files = {SET_FILE: distilled.to_parquet()}
     manifest = Manifest(
-        files=tuple(FileEntry.of(path, content) for path, content in files.items()),
+        files=tuple(FileEntry.describe(path, content) for path, content in files.items()),
         card=card,
         source=sha256(b"the training split"),
         params={"distill": {"ipc": 2}, "seed": seed},

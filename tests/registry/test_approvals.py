@@ -61,7 +61,7 @@ def rule(at_least: int, keys: list[Key]) -> Approvals:
 
 def test_a_channel_is_had_once_enough_have_agreed(store: MemoryStore, keys: list[Key]) -> None:
     for given in range(2):
-        with pytest.raises(Undecided, match=f"production asks for 2 approvals .* it has {given};"):
+        with pytest.raises(Undecided, match=f"production needs 2 approvals .* it has {given}"):
             promoted(store, "production", production=rule(2, keys))
         assert all(current(read_ledger(store, NAME), channel) is None for channel in ORDER)
         approve(store, NAME, ONE.version, policy=POLICY, sign=keys[given][0])
@@ -70,7 +70,7 @@ def test_a_channel_is_had_once_enough_have_agreed(store: MemoryStore, keys: list
 
 
 def test_channels_on_the_way_ask_too_and_others_do_not(store: MemoryStore, keys: list[Key]) -> None:
-    with pytest.raises(Undecided, match="staging asks"):
+    with pytest.raises(Undecided, match="staging needs"):
         promoted(store, "production", staging=rule(1, keys))
 
     assert promoted(store, "candidate", staging=rule(1, keys)) == ONE.version

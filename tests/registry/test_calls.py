@@ -16,7 +16,7 @@ from test_snapshots import lengthen
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.client import load
-from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
 from fair_distill.registry.layout import object_key
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import RegistryStore
@@ -139,11 +139,11 @@ def test_gc_makes_these_calls_and_the_policy_that_ships_for_it_allows_them_and_n
     lost = object_key("0" * 32)
     server.put(lost, b"left by a publication that crashed")
     entries = read_ledger(server.store(), NAME)
-    vouching = Vouching(server.url, confirmed={NAME: Head(len(entries), entries[-1].digest)})
+    vouching = KnownHeads(server.url, confirmed={NAME: Head(len(entries), entries[-1].digest)})
     calls.clear()
 
     store, day = server.store(), NOW + timedelta(days=1)
-    look = Look(day, garbage(store, now=day), check_ledgers(store, vouching, now=day))
+    look = GarbageRecord(day, garbage(store, now=day), check_ledgers(store, vouching, now=day))
     assert remove(store, look, now=NOW + timedelta(days=2), delete=store.remove) == (lost,)
 
     made = Counter(name for name, _ in calls)

@@ -124,15 +124,15 @@ def test_a_selector_names_one_version(selector: str, version: str):
     ("selector", "message"),
     [
         ("v4", "no digits@v4; the newest version is v3"),
-        ("v0", "no digits@v0; ask for a channel"),
+        ("v0", "no digits@v0; use a channel"),
         ("v01", "no digits@v01"),
         (f"v{'9' * 5000}", "no digits@v999"),
-        ("staging", r"no digits@staging; ask for a channel \(prod\), for v1 to v3"),
-        (f"sha256:{'a' * 12}", "fits 2 of 3"),
-        (f"sha256:{'e' * 12}", "fits 0 of 3"),
-        (f"sha256:{'c' * 11}", "ask for"),
-        (f"sha256:{'C' * 12}", "ask for"),
-        ("", "ask for"),
+        ("staging", r"no digits@staging; use a channel \(prod\), v1 to v3"),
+        (f"sha256:{'a' * 12}", "2 of 3 versions start with"),
+        (f"sha256:{'e' * 12}", "0 of 3 versions start with"),
+        (f"sha256:{'c' * 11}", "use a channel"),
+        (f"sha256:{'C' * 12}", "use a channel"),
+        ("", "use a channel"),
     ],
 )
 def test_a_selector_that_names_none_or_two_says_what_there_is(selector: str, message: str):

@@ -96,7 +96,7 @@ def test_a_demoted_version_is_refused_by_its_channel_and_not_by_its_number(regis
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        (NAME, "which version of digits"),
+        (NAME, "names no version"),
         (f"{NAME}@", "ends in '@'"),
         (f"{NAME}@v3", "newest version is v2"),
         (f"{NAME}@prod", "candidate, staging, production"),
@@ -104,7 +104,7 @@ def test_a_demoted_version_is_refused_by_its_channel_and_not_by_its_number(regis
         ("../digits@v1", "team/dataset"),
         ("@v1", "team/dataset"),
         ("", "team/dataset"),
-        (f"{NAME}@v1@v2", "ask for"),
+        (f"{NAME}@v1@v2", "use a channel"),
     ],
 )
 def test_a_reference_to_nothing_says_what_there_is(registry: str, reference: str, message: str):
@@ -114,7 +114,7 @@ def test_a_reference_to_nothing_says_what_there_is(registry: str, reference: str
 
 
 def test_a_registry_that_is_not_there_is_one_clear_line(root: Path):
-    with pytest.raises(ConfigError, match=r"nothing published as 'digits'; it has nothing.*FAIR_DISTILL_REGISTRY"):
+    with pytest.raises(ConfigError, match=r"nothing published as 'digits'; it has no datasets.*FAIR_DISTILL_REGISTRY"):
         load(f"{NAME}@production", registry=str(root))
     assert not root.exists()
 

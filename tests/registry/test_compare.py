@@ -19,10 +19,10 @@ def test_two_versions_differ_in_what_made_them_and_in_what_was_measured(place: P
 
     found = compare_versions(a, b)
 
-    changed = {change.what: (change.a, change.b) for change in found.changed}
+    changed = {change.name: (change.a, change.b) for change in found.changed}
     assert changed.keys() == {"files.set.parquet", "params.seed"}
     assert changed["params.seed"] == (1, 2)
-    metrics = {change.what: (change.a, change.b) for change in found.metrics}
+    metrics = {change.name: (change.a, change.b) for change in found.metrics}
     assert metrics["convnet.accuracy"] == (1.0, 0.975)
     assert {(pair.group, pair.a.accuracy, pair.b.accuracy) for pair in found.groups if pair.a and pair.b} == {
         ("red", 1.0, 0.95),
@@ -35,8 +35,8 @@ def test_intervals_that_meet_show_nothing():
     low = Group("convnet", "red", examples=10, clusters=10, accuracy=0.5, low=0.4, high=0.6)
     high = replace(low, accuracy=0.7, low=0.6, high=0.8)
 
-    assert not GroupPair("convnet", "red", low, high).apart
-    assert GroupPair("convnet", "red", low, replace(high, low=0.61)).apart
-    assert GroupPair("convnet", "red", replace(high, low=0.61), low).apart
-    assert not GroupPair("convnet", "red", low, replace(high, low=None)).apart
-    assert not GroupPair("convnet", "red", low, None).apart
+    assert not GroupPair("convnet", "red", low, high).disjoint
+    assert GroupPair("convnet", "red", low, replace(high, low=0.61)).disjoint
+    assert GroupPair("convnet", "red", replace(high, low=0.61), low).disjoint
+    assert not GroupPair("convnet", "red", low, replace(high, low=None)).disjoint
+    assert not GroupPair("convnet", "red", low, None).disjoint

@@ -61,7 +61,9 @@ def test_what_was_in_production_on_a_day_is_found_with_its_verdict(place: Place)
 def test_before_the_first_day_there_was_nothing(place: Place):
     ship_on(place, ONE, 0)
 
-    with pytest.raises(ConfigError, match=r"nothing was published as 'digits' by 2026-03-02; the first was at 2026-03"):
+    with pytest.raises(
+        ConfigError, match=r"nothing was published as 'digits' by 2026-03-02; the first entry is of 2026-03"
+    ):
         load(PRODUCTION, registry=place.url, as_of="2026-03-02")
 
 
@@ -104,7 +106,7 @@ def test_a_waived_verdict_promotes_and_loads_until_its_day(place: Place):
 
     assert is_of(ONE, load(PRODUCTION, registry=place.url))
     assert is_of(ONE, load(PRODUCTION, registry=place.url, today=date(2026, 3, 20)))
-    with pytest.raises(Withdrawn, match="rests on a waiver that expired on 2026-03-20") as refusal:
+    with pytest.raises(Withdrawn, match=r"waiver .*expired on 2026-03-20") as refusal:
         load(PRODUCTION, registry=place.url, today=date(2026, 3, 21))
     assert refusal.value.exit_code == 5
 
@@ -121,7 +123,7 @@ def test_a_channel_on_a_waiver_that_had_expired_is_refused(place: Place):
     ship(place.store(), ONE)
     force(place, waived(ONE, "2026-03-02"))
 
-    with pytest.raises(IntegrityError, match="the waiver it rests on was good until 2026-03-02"):
+    with pytest.raises(IntegrityError, match="its waiver was valid until 2026-03-02"):
         load(PRODUCTION, registry=place.url)
 
 
@@ -130,7 +132,7 @@ def test_a_waived_verdict_without_a_waiver_is_forged(place: Place):
     ship(place.store(), ONE)
     force(place, made)
 
-    with pytest.raises(IntegrityError, match="says waived, and not by whom"):
+    with pytest.raises(IntegrityError, match="does not name"):
         load(PRODUCTION, registry=place.url)
     assert Verdict.from_json(made.verdict_bytes).lets_pass
 
@@ -175,7 +177,7 @@ def test_a_lock_file_that_is_none_is_refused(tmp_path: Path, content: bytes):
 def test_what_is_not_pinned_says_so(place: Place, tmp_path: Path):
     ship(place.store(), ONE)
 
-    with pytest.raises(ConfigError, match="pins no digits@production"):
+    with pytest.raises(ConfigError, match="has no pin for digits@production"):
         load(PRODUCTION, registry=place.url, lock=tmp_path / "lock")
 
 
@@ -231,7 +233,7 @@ def test_a_memory_that_is_damaged_is_said_and_not_forgotten(place: Place, cache:
     (memory,) = cache.rglob("heads/*.json")
     memory.write_bytes(b"{}")
 
-    with pytest.raises(ConfigError, match="cannot be read; look at the ledger"):
+    with pytest.raises(ConfigError, match="is damaged; check the ledger"):
         load(PRODUCTION, registry=place.url)
 
 

@@ -17,9 +17,9 @@ from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.announcements import announce, plan
 from fair_distill.registry.client_state import remember
-from fair_distill.registry.dvc_layout import beside_files
+from fair_distill.registry.dvc_layout import dvc_files
 from fair_distill.registry.entry import entry_key
-from fair_distill.registry.garbage_collection import Head, Look, Vouching, check_ledgers, garbage, remove
+from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
 from fair_distill.registry.layout import evidence_key, manifest_key, object_key
 from fair_distill.registry.ledger import names, read_ledger
 from fair_distill.registry.store import RegistryStore, open_registry
@@ -45,7 +45,7 @@ def crash(place: Place) -> set[str]:
 def crash_in(store: RegistryStore) -> set[str]:
     left = {
         object_key(LOST.manifest.files[0].md5): LOST.files["set.parquet"],
-        **beside_files(LOST.manifest, LOST.provenance),
+        **dvc_files(LOST.manifest, LOST.provenance),
         evidence_key(LOST.version, "provenance", sha256(LOST.provenance)): LOST.provenance,
         manifest_key(LOST.version): LOST.manifest.to_json(),
     }
@@ -62,13 +62,13 @@ def test_only_what_nothing_names_goes_and_only_at_the_second_look(place: Place):
     left = crash(place)
     store = place.store()
 
-    look = Look(NOW, garbage(store, now=NOW))
+    look = GarbageRecord(NOW, garbage(store, now=NOW))
     assert set(look.keys) == left
-    with pytest.raises(ConfigError, match="a publication may be under way"):
+    with pytest.raises(ConfigError, match="a publication may be running"):
         remove(store, look, now=NOW + DAY - timedelta(seconds=1), delete=store.remove)
     assert set(remove(store, look, now=NOW + DAY, delete=store.remove)) == left
 
-    # Announcements that are old go too; these are of the moment of the first look.
+    # Announcements that are old go too; these are of the first run.
     assert place.files() == before
     assert verify(NAME, registry=place.url)
 
@@ -76,7 +76,7 @@ def test_only_what_nothing_names_goes_and_only_at_the_second_look(place: Place):
 def test_what_was_published_after_the_first_look_stays(place: Place):
     left = crash(place)
     store = place.store()
-    look = Look(NOW, garbage(store, now=NOW))
+    look = GarbageRecord(NOW, garbage(store, now=NOW))
     assert set(look.keys) == left
 
     ship(place.store(), LOST)
@@ -98,7 +98,7 @@ def test_a_manifest_goes_before_its_files(place: Place):
 
     deleted: list[str] = []
 
-    gone = remove(store, Look(NOW, garbage(store, now=NOW)), now=NOW + DAY, delete=deleted.append)
+    gone = remove(store, GarbageRecord(NOW, garbage(store, now=NOW)), now=NOW + DAY, delete=deleted.append)
 
     assert tuple(deleted[:-1]) == gone  # the plan goes last
     assert gone == tuple(sorted(left, key=lambda key: (key.startswith("objects/"), key)))
@@ -121,20 +121,20 @@ def test_from_a_damaged_registry_nothing_is_removed(root: Path, damage: str):
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"keys": [], "time": "2026-03-03"}', b'{"keys": 1, "time": ""}'])
 def test_a_first_look_that_is_none_is_refused(content: bytes):
     with pytest.raises(ConfigError, match="look"):
-        Look.from_json(content, name="look.json")
+        GarbageRecord.from_json(content, name="look.json")
 
 
 def test_a_look_reads_back():
-    look = Look(NOW, ("objects/a", "versions/b"), {"team/digits": Head(3, "a" * 64)})
+    look = GarbageRecord(NOW, ("objects/a", "versions/b"), {"team/digits": Head(3, "a" * 64)})
 
-    assert Look.from_json(look.to_json(), name="it") == look
+    assert GarbageRecord.from_json(look.to_json(), name="it") == look
 
 
 def announced_at(place: Place, now: datetime) -> None:
     """Announce the publication of LOST."""
-    keys = [*(object_key(file.md5) for file in LOST.manifest.files), *beside_files(LOST.manifest, LOST.provenance)]
+    keys = [*(object_key(file.md5) for file in LOST.manifest.files), *dvc_files(LOST.manifest, LOST.provenance)]
     keys += [manifest_key(LOST.version), evidence_key(LOST.version, "provenance", sha256(LOST.provenance))]
-    announce(place.store(), NAME, LOST.version, keys, now=now, nonce="publication")
+    announce(place.store(), NAME, LOST.version, keys, actor=Actor("ada", now, "publication"))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_was_announced_after_the_first_look_stays(place: Place):
     """A publication crashed, was seen as garbage, and is repeated while gc runs: it finds its files and keeps them."""
     ship(place.store(), OLD)
     left = crash(place)
-    look = Look(NOW, garbage(place.store(), now=NOW))
+    look = GarbageRecord(NOW, garbage(place.store(), now=NOW))
     assert set(look.keys) == left
     announced_at(place, NOW + 40 * DAY)
     store = place.store()
@@ -166,7 +166,7 @@ def test_a_publication_that_finds_its_files_in_the_plan_of_gc_stops_before_it_wr
     """The other order: gc has planned before the publication announced, and may be removing already."""
     ship(place.store(), OLD)
     crash(place)
-    look = Look(NOW, garbage(place.store(), now=NOW))
+    look = GarbageRecord(NOW, garbage(place.store(), now=NOW))
     store, later = place.store(), NOW + 2 * DAY
     refusals = []
 
@@ -197,7 +197,7 @@ def test_a_plan_of_gc_stops_no_publication_of_other_files(place: Place):
 def test_gc_that_was_killed_is_ended_by_the_same_command(place: Place):
     ship(place.store(), OLD)
     left = crash(place)
-    look = Look(NOW, garbage(place.store(), now=NOW))
+    look = GarbageRecord(NOW, garbage(place.store(), now=NOW))
     plan(place.store(), look.keys)
     store = place.store()
 
@@ -210,7 +210,7 @@ def test_announcements_go_once_they_are_old_and_their_publication_is_done_or_gon
     crash(place)
     announced_at(place, NOW)
     store = place.store()
-    look = Look(NOW + 2 * DAY, garbage(store, now=NOW + 2 * DAY))
+    look = GarbageRecord(NOW + 2 * DAY, garbage(store, now=NOW + 2 * DAY))
     assert len([key for key in place.files() if key.startswith("publishing/")]) == 2
 
     remove(store, look, now=NOW + 4 * DAY, delete=store.remove)
@@ -231,7 +231,7 @@ def test_an_announcement_that_was_edited_stops_gc(place: Place):
 
 
 def vouched(place: Place, tmp_path: Path, **given: Any) -> dict[str, Head]:
-    return check_ledgers(place.store(), Vouching(place.url, tmp_path / "memory", **given), now=NOW + 2 * DAY)
+    return check_ledgers(place.store(), KnownHeads(place.url, tmp_path / "memory", **given), now=NOW + 2 * DAY)
 
 
 def head_of(place: Place, name: str = NAME) -> Head:
@@ -299,12 +299,12 @@ def test_a_ledger_that_was_cut_between_the_looks_is_refused(place: Place, tmp_pa
     ship(place.store(), OLD)
     ship(place.store(), NEW)
     heads = vouched(place, tmp_path, confirmed={NAME: head_of(place)})
-    look = Look(NOW, garbage(place.store(), now=NOW), heads)
+    look = GarbageRecord(NOW, garbage(place.store(), now=NOW), heads)
     for number in range(5, 9):
         place.remove(entry_key(NAME, number))
     store, before = place.store(), place.files()
 
-    with pytest.raises(IntegrityError, match="had 8 entries at the first look"):
+    with pytest.raises(IntegrityError, match="had 8 entries at the first run"):
         remove(store, look, now=NOW + 2 * DAY, delete=store.remove)
     assert place.files() == before
 
@@ -320,8 +320,8 @@ def test_a_ledger_that_continues_its_head_of_any_length_at_the_first_look_is_col
 
     for wrong in (Head(number, "0" * 64), Head(len(entries) + 1, entries[-1].digest)):
         with pytest.raises(IntegrityError, match="does not continue"):
-            remove(store, Look(NOW, keys, {NAME: wrong}), now=NOW + 2 * DAY, delete=store.remove)
-    look = Look(NOW, keys, {NAME: heads[number]})
+            remove(store, GarbageRecord(NOW, keys, {NAME: wrong}), now=NOW + 2 * DAY, delete=store.remove)
+    look = GarbageRecord(NOW, keys, {NAME: heads[number]})
     assert set(remove(store, look, now=NOW + 2 * DAY, delete=store.remove)) == left
 
 
@@ -342,7 +342,7 @@ def test_the_command_collects_once_the_head_is_confirmed(
     assert main(gc) == 2
     ((confirm),) = re.findall(r"--confirm-head (\S+)", capsys.readouterr().err)
     assert main([*gc, "--confirm-head", confirm]) == 0
-    assert Look.from_json((tmp_path / "look.json").read_bytes(), name="it").keys == tuple(sorted(left))
+    assert GarbageRecord.from_json((tmp_path / "look.json").read_bytes(), name="it").keys == tuple(sorted(left))
     assert main([*gc, "--confirm-head", confirm]) == 2
     assert "less than 1 day" in capsys.readouterr().err
 
@@ -354,7 +354,7 @@ def test_a_place_of_predictions_is_no_registry(root: Path, tmp_path: Path, monke
     assert local_registry(tmp_path / "private").list("versions/")
 
     with pytest.raises(ConfigError, match="has no ledger: it is not a registry"):
-        check_ledgers(local_registry(tmp_path / "private"), Vouching(str(tmp_path / "private")), now=NOW)
+        check_ledgers(local_registry(tmp_path / "private"), KnownHeads(str(tmp_path / "private")), now=NOW)
 
 
 def test_of_predictions_apart_both_sides_are_collected_and_other_registries_keep_theirs(
@@ -369,7 +369,7 @@ def test_of_predictions_apart_both_sides_are_collected_and_other_registries_keep
     store.create(crashed, LOST.predictions)
     before = files_of(tmp_path / "private")
 
-    look = Look(NOW, garbage(store, now=NOW))
+    look = GarbageRecord(NOW, garbage(store, now=NOW))
     assert set(look.keys) == left
     assert set(remove(store, look, now=NOW + DAY, delete=store.remove)) == left
 

@@ -16,7 +16,7 @@ from fair_distill.cli import main
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
 from fair_distill.files import sha256, to_json
 from fair_distill.registry.client import load
-from fair_distill.registry.client_state import Cached, remember, settled
+from fair_distill.registry.client_state import CachedStore, remember, settled
 from fair_distill.registry.entry import entry_key
 from fair_distill.registry.layout import manifest_key
 from fair_distill.registry.ledger import read_ledger
@@ -293,7 +293,7 @@ def test_a_memory_that_cannot_be_read_names_the_setting(root: Path, cache: Path)
 def test_a_manifest_that_was_read_through_a_cache_is_read_from_it_offline_and_fetched_again_if_damaged(tmp_path: Path):
     store, key = MemoryStore(), manifest_key(ONE.version)
     ship(store, ONE)
-    online, offline = Cached(tmp_path, store), Cached(tmp_path, None)
+    online, offline = CachedStore(tmp_path, store), CachedStore(tmp_path, None)
 
     content = online.read(key)
     copy = tmp_path / "contents" / key

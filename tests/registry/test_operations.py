@@ -109,7 +109,7 @@ def test_an_operation_that_was_done_is_not_done_again_where_others_changed_the_c
     VERBS[verb](shipped)
     promote(shipped, THREE, nonce="somebody else's")
 
-    with pytest.raises(Refused, match=rf"the operation {ID} was done, as entry 13, and entry 14 changed production"):
+    with pytest.raises(Refused, match=rf"the operation {ID} is entry 13, and entry 14 changed production"):
         VERBS[verb](shipped)
     assert in_production(shipped) == 3
 
@@ -243,7 +243,7 @@ def test_a_demotion_after_which_somebody_promoted_is_refused_when_it_is_repeated
     code, shown = console.run(*OFF)
 
     assert code == 1
-    assert "entry 14 changed production since; nothing was written" in shown
+    assert "entry 14 changed production afterwards; nothing was written" in shown
     assert in_production(console.server.store()) == 2
 
 

@@ -71,7 +71,7 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     alone = run(workspace, "promote", "--to", "production", *place, *key)
     assert alone.code == 3
-    assert "production asks for 1 approvals" in alone.err
+    assert "production needs 1 approval " in alone.err
     assert run(workspace, "approve", "digits@v1", *place).code == 2  # with whose key?
     assert run(workspace, "approve", "digits@v1", *place, *key).out.startswith(
         "digits@v1 is approved under the policy "
@@ -85,7 +85,7 @@ def test_the_commands_of_a_consumer_say_what_they_did(workspace: Path, tmp_path:
     assert run(workspace, "verify", "digits", "--anchor", str(anchor), *place).code == 0
     assert "both v1; they do not differ" in run(workspace, "diff", "digits@v1", "digits@production", *place).out
     card = run(workspace, "card", "digits@production", *place).out
-    for heading in ("How its groups are served", "Intended use", "What was not tested", "How it was made"):
+    for heading in ("Accuracy for each group", "Intended use", "What was not tested", "How it was made"):
         assert f"## {heading}\n" in card
     assert "| cyan |" in card or "| red |" in card
     look = tmp_path / "look.json"
@@ -126,7 +126,7 @@ def test_who_must_agree_agrees_and_an_auditor_gets_it_all(workspace: Path, tmp_p
 
     alone = run(workspace, "promote", "--to", "production", *place)
     assert alone.code == 3
-    assert "production asks for 1 approvals" in alone.err
+    assert "production needs 1 approval " in alone.err
     assert run(workspace, "approve", "digits@v1", *place).code == 2  # with whose key?
     agreed = run(workspace, "approve", "digits@v1", *place, *key)
     assert agreed.out.startswith("digits@v1 is approved under the policy ")

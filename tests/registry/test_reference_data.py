@@ -34,7 +34,7 @@ def test_it_is_what_drift_is_measured_from(root: Path, beside: dict[str, object]
     assert Profile.from_json(ended.out.encode(), name="reference.json").cells == CELLS
 
 
-@pytest.mark.parametrize(("named", "says"), [("digits", "which version of digits"), ("digits@v9", "v9")])
+@pytest.mark.parametrize(("named", "says"), [("digits", "names no version"), ("digits@v9", "v9")])
 def test_a_version_that_is_not_there_is_one_line(root: Path, named: str, says: str) -> None:
     publish(local_registry(root), package(1))
 

@@ -183,7 +183,7 @@ def _other_bytes(made: Package) -> Package:
 
 
 def _no_parquet(made: Package) -> Package:
-    entry = FileEntry.of(SET_FILE, b"text")
+    entry = FileEntry.describe(SET_FILE, b"text")
     return replace(made, manifest=replace(made.manifest, files=(entry,)), files={SET_FILE: b"text"})
 
 
@@ -200,10 +200,10 @@ def _other_predictions(made: Package) -> Package:
     [
         (_extra, DataError, "manifest names the files"),
         (_no_set, DataError, "has none"),
-        (_other_bytes, IntegrityError, "not the file of its manifest"),
+        (_other_bytes, IntegrityError, "not the file in its manifest"),
         (_no_parquet, DataError, "not a distilled set"),
         (_other_card, IntegrityError, "not the card of its manifest"),
-        (_other_predictions, IntegrityError, "are of .*, not of"),
+        (_other_predictions, IntegrityError, "name the version .*, not"),
     ],
 )
 def test_what_load_would_refuse_is_not_published(store: RegistryStore, spoil, error: type[Exception], message: str):
@@ -213,7 +213,7 @@ def test_what_load_would_refuse_is_not_published(store: RegistryStore, spoil, er
 
 
 def test_a_verdict_on_another_version_is_not_published(store: RegistryStore):
-    with pytest.raises(IntegrityError, match=r"are of .*, not of"):
+    with pytest.raises(IntegrityError, match=r"name the version .*, not"):
         release.publish(
             store, NAME, ONE.manifest, ONE.files, verdicts=[TWO.verdict_bytes], actor=Actor("ada", NOW, "n")
         )
@@ -310,7 +310,7 @@ def test_a_verdict_whose_bytes_say_something_else_promotes_nothing(store: Regist
     failed = package(1, mistakes=4)
     publish(store, failed)
 
-    with pytest.raises(IntegrityError, match="say something else"):
+    with pytest.raises(IntegrityError, match="differs from the verdict"):
         release.promote(
             store,
             NAME,
@@ -334,7 +334,7 @@ def test_a_verdict_without_its_predictions_in_the_registry_promotes_nothing(stor
 def test_an_unknown_channel_is_refused_with_the_known_ones(store: RegistryStore):
     publish(store, ONE)
 
-    with pytest.raises(ConfigError, match=r"no channel 'prod'.*candidate, staging, production"):
+    with pytest.raises(ConfigError, match=r"channel is 'prod'.*candidate, staging, production"):
         promote(store, ONE, "prod")
 
 
@@ -397,7 +397,7 @@ def test_of_two_who_roll_back_the_same_version_the_second_is_told(monkeypatch: p
         ship(store, made)
     store.armed = True
 
-    with pytest.raises(Refused, match="entry 13 changed it meanwhile"):
+    with pytest.raises(Refused, match="entry 13 changed it during this command"):
         go_back(store, nonce="mine")
     assert current(read_ledger(store, NAME), "production") == TWO.version
 
@@ -438,5 +438,5 @@ def test_a_revoked_version_is_revoked_once_and_for_good(store: RegistryStore):
 def test_what_consumers_will_read_needs_a_reason(store: RegistryStore, verb):
     ship(store, ONE)
 
-    with pytest.raises(ConfigError, match="a reason is needed"):
+    with pytest.raises(ConfigError, match="the reason is empty"):
         verb(store, ONE, reason="")

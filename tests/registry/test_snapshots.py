@@ -335,7 +335,7 @@ def test_an_entry_that_was_changed_under_a_right_snapshot_is_found_by_verify(rev
 
     with pytest.raises(Withdrawn, match="labels"):
         load(PRODUCTION, registry=revoked.url)
-    with pytest.raises(IntegrityError, match=r"entry 6 .* follows on"):
+    with pytest.raises(IntegrityError, match=r"entry 6 .* follows"):
         verify(NAME, registry=revoked.url)
 
 

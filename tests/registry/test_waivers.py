@@ -55,7 +55,7 @@ def ship(store: RegistryStore, *packages: Package) -> None:
 def back(store: RegistryStore, *, told: list[str] | None = None, **when: Any) -> Entry:
     told = [] if told is None else told
     actor = replace(Actor("ada", AFTER, "back"), **when)
-    return retraction.rollback(store, NAME, "production", reason="worse", actor=actor, passed_over=told.append)
+    return retraction.rollback(store, NAME, "production", reason="worse", actor=actor, on_skip=told.append)
 
 
 def rest_on_expired(place: Place) -> None:
@@ -73,7 +73,7 @@ def test_a_rollback_passes_over_a_version_whose_waiver_has_expired(place: Place)
 
     assert back(place.store(), told=told).version == ONE.version
 
-    assert told == [f"v2: it rests on a waiver that expired on {EXPIRES}"]
+    assert told == [f"v2: its waiver expired on {EXPIRES}"]
     assert load(PRODUCTION, registry=place.url, today=AFTER.date())
     assert not [one.remark for one in verify(NAME, registry=place.url) if one.remark]
 
@@ -88,7 +88,7 @@ def test_a_rollback_goes_to_a_version_whose_waiver_is_still_good(place: Place):
 def test_a_rollback_to_nothing_but_an_expired_waiver_is_refused_and_says_so(place: Place):
     ship(place.store(), waived(ONE), TWO)
 
-    with pytest.raises(Refused, match=rf"no earlier version that may be used; v1: .* expired on {EXPIRES}"):
+    with pytest.raises(Refused, match=rf"no earlier version may be used; v1: .* expired on {EXPIRES}"):
         back(place.store())
     assert current(read_ledger(place.store(), NAME), "production") == TWO.version
 
@@ -105,7 +105,7 @@ def test_a_rollback_passes_over_a_version_whose_verdict_is_missing(place: Place)
 def test_a_promotion_on_an_expired_waiver_is_refused(place: Place):
     publish(place.store(), waived(ONE))
 
-    with pytest.raises(Refused, match=f"its verdict rests on a waiver that expired on {EXPIRES}"):
+    with pytest.raises(Refused, match=f"the waiver of its verdict expired on {EXPIRES}"):
         promote(place.store(), waived(ONE), now=AFTER)
     assert promote(place.store(), waived(ONE), now=NOW + 2 * DAY).new
 
@@ -114,7 +114,7 @@ def test_a_channel_on_an_expired_waiver_is_refused_and_everything_else_can_be_re
     rest_on_expired(place)
 
     for call in (load, look_up, evidence, verify):
-        with pytest.raises(Withdrawn, match=f"the waiver it rests on was good until {EXPIRES}") as refusal:
+        with pytest.raises(Withdrawn, match=f"its waiver was valid until {EXPIRES}") as refusal:
             call(PRODUCTION, registry=place.url)
         assert refusal.value.exit_code == 5
     found = look_up(f"{NAME}@v2", registry=place.url)
@@ -123,7 +123,7 @@ def test_a_channel_on_an_expired_waiver_is_refused_and_everything_else_can_be_re
     assert evidence(f"{NAME}@v2", registry=place.url)
     remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if one.remark}
     assert list(remarks) == [f"ledger/{NAME}/000000000013.json"]
-    assert f"was good until {EXPIRES}" in remarks[f"ledger/{NAME}/000000000013.json"]
+    assert f"was valid until {EXPIRES}" in remarks[f"ledger/{NAME}/000000000013.json"]
 
 
 @pytest.mark.parametrize("repair", ["another version", "the same version", "rollback", "demote", "revoke"])
@@ -175,7 +175,7 @@ def test_a_pin_does_not_outlive_the_waiver_where_the_day_is_given(place: Place, 
 
     assert load(PRODUCTION, registry=place.url, lock=lock)
     assert load(PRODUCTION, registry=place.url, lock=lock, today=date(2026, 3, 5))
-    with pytest.raises(Withdrawn, match=f"rests on a waiver that expired on {EXPIRES}"):
+    with pytest.raises(Withdrawn, match=f"waiver of .* expired on {EXPIRES}"):
         load(PRODUCTION, registry=place.url, lock=lock, today=date(2026, 3, 6))
 
     promote(place.store(), ONE, now=AFTER)

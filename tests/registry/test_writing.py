@@ -85,7 +85,7 @@ def test_no_command_adds_to_a_ledger_whose_newest_entries_were_taken_away(
     key_option = ["--key", str(key)] if command == "approve" else []
 
     assert main([*COMMANDS[command], *key_option, "--registry", place.url]) == 5
-    assert "its newest were taken away" in capsys.readouterr().err
+    assert "its newest entries were removed" in capsys.readouterr().err
     assert place.files() == before
 
 
@@ -101,7 +101,11 @@ def test_no_command_of_a_workspace_adds_to_such_a_ledger(workspace: Path):
         before = registry()
         for command in (["publish"], ["promote", "--to", "production"], ["gate", "reserve"]):
             ended = run(workspace, *command)
-            assert (ended.code, "its newest were taken away" in ended.err) == (5, True), (number, command, ended.err)
+            assert (ended.code, "its newest entries were removed" in ended.err) == (5, True), (
+                number,
+                command,
+                ended.err,
+            )
         assert registry() == before
 
 

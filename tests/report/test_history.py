@@ -42,7 +42,7 @@ def test_a_change_of_policy_is_marked_where_it_came() -> None:
     assert [moment.new_policy for moment in moments] == [False, False, True]
     drawn = history(moments, "eo_diag_max")
     assert drawn is not None
-    assert "The policy changed with v3" in drawn.says
+    assert "The policy changed with v3" in drawn.description
     across = [mark for mark in drawn.marks if isinstance(mark, Line) and mark.style == "policy"]
     assert [mark.x1 for mark in across] == [pytest.approx(200 / 3)]
 

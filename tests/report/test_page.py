@@ -13,7 +13,7 @@ from small_workspace import SETS, run, small_params, write_params
 from fair_distill.config import load_config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.report.page import page
-from fair_distill.report.report_data import Material
+from fair_distill.report.report_data import ReportData
 from fair_distill.stages.report import read_report_data
 from fair_distill.workspace import Workspace
 
@@ -37,14 +37,14 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def material_of(root: Path, name: str = "barycentric") -> Material:
+def material_of(root: Path, name: str = "barycentric") -> ReportData:
     workspace = Workspace(root)
     config = load_config(workspace.params)
     return read_report_data(workspace, config, name, registry=str(root / "registry"))
 
 
 @pytest.fixture(scope="module")
-def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Material:
+def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Everything there is to tell, of a workspace whose projection was made and whose candidate was published."""
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("report") / "workspace"))
     params = small_params()
@@ -55,7 +55,7 @@ def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Material:
     return material_of(root)
 
 
-def test_the_page_stands_alone(whole: Material) -> None:
+def test_the_page_stands_alone(whole: ReportData) -> None:
     seen = Elements(page(whole))
 
     assert not seen.of("script")
@@ -67,7 +67,7 @@ def test_the_page_stands_alone(whole: Material) -> None:
     assert "url(" not in page(whole).decode()
 
 
-def test_every_figure_is_said_in_words_and_every_link_leads_somewhere(whole: Material) -> None:
+def test_every_figure_is_said_in_words_and_every_link_leads_somewhere(whole: ReportData) -> None:
     seen = Elements(page(whole))
     ids = [a["id"] for _, a in seen.found if "id" in a]
 
@@ -83,11 +83,11 @@ def test_every_figure_is_said_in_words_and_every_link_leads_somewhere(whole: Mat
     assert all(-0.5 <= float((place or "").removesuffix("%")) <= 100.5 for place in places)
 
 
-def test_equal_material_gives_equal_bytes(whole: Material) -> None:
+def test_equal_material_gives_equal_bytes(whole: ReportData) -> None:
     assert page(whole) == page(whole)
 
 
-def test_the_page_tells_all_there_is(whole: Material) -> None:
+def test_the_page_tells_all_there_is(whole: ReportData) -> None:
     seen = Elements(page(whole))
     told = " ".join(seen.text.split())
 
@@ -114,18 +114,18 @@ def test_every_set_has_a_report(finished: Path, name: str) -> None:
     assert f"{name} " in Elements(page(material_of(finished, name))).text
 
 
-def test_a_name_from_somebodys_data_is_text(whole: Material) -> None:
+def test_a_name_from_somebodys_data_is_text(whole: ReportData) -> None:
     evil = "<script>alert(1)</script>\"'&"
     card = replace(whole.manifest.card, classes=(evil, *whole.manifest.card.classes[1:]))
-    own = tuple(replace(one, classes=(evil, *one.classes[1:]), groups=(evil, "b")) for one in whole.answers)
+    own = tuple(replace(one, classes=(evil, *one.classes[1:]), groups=(evil, "b")) for one in whole.predictions)
 
-    seen = Elements(page(replace(whole, name=evil, manifest=replace(whole.manifest, card=card), answers=own)))
+    seen = Elements(page(replace(whole, name=evil, manifest=replace(whole.manifest, card=card), predictions=own)))
 
     assert not seen.of("script")
     assert evil in seen.text
 
 
-def test_rows_of_a_table_are_shown_as_rows(whole: Material) -> None:
+def test_rows_of_a_table_are_shown_as_rows(whole: ReportData) -> None:
     rows = dataset(16)
     assert rows.schema is not None
     card = replace(
@@ -163,8 +163,8 @@ def test_the_command_writes_the_page_and_says_where(workspace: Path, tmp_path: P
     ("argv", "missing", "says"),
     [
         (["nobody"], None, "sets has no 'nobody'"),
-        (["pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill stage evaluate pooled` writes it"),
-        (["pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill stage distill pooled` writes it"),
+        (["pooled"], "artifacts/predictions/pooled.parquet", "`fair-distill stage evaluate pooled`, which writes it"),
+        (["pooled"], "artifacts/sets/pooled/manifest.json", "`fair-distill stage distill pooled`, which writes it"),
     ],
 )
 def test_what_a_report_needs_is_named(workspace: Path, argv: list[str], missing: str | None, says: str) -> None:

@@ -16,14 +16,14 @@ def shown(chosen: str | None = CHOSEN, outcome: str | None = "pass") -> str:
 
 
 def test_it_says_what_was_chosen_and_what_the_gate_said() -> None:
-    assert "It has 500 examples. Of 12 candidates 8 are smaller" in shown()
-    assert "on the gate split, it passes." in shown()
-    assert "on the gate split, it is refused." in shown(outcome="fail")
-    assert "None of 12 candidates should pass" in shown(None, None)
+    assert "It has 500 examples. 8 of 12 candidates are smaller" in shown()
+    assert "On the gate split, the chosen set passes." in shown()
+    assert "On the gate split, the chosen set fails." in shown(outcome="fail")
+    assert "None of 12 candidates is expected to pass" in shown(None, None)
 
 
 def test_every_candidate_has_one_mark_and_one_row() -> None:
-    marks = [mark for mark in figures.swept(swept(), "eo_diag_max", 0.2, 0.8, CHOSEN).marks if isinstance(mark, Dot)]
+    marks = [mark for mark in figures.sweep(swept(), "eo_diag_max", 0.2, 0.8, CHOSEN).marks if isinstance(mark, Dot)]
 
     assert [mark.title.partition(":")[0] for mark in marks] == [one.name for one in swept()]
     assert [mark.style for mark in marks].count("chosen") == 1
@@ -40,7 +40,7 @@ def test_rows_stand_the_smallest_first_and_of_a_size_the_best_first() -> None:
 
 def test_what_could_not_be_measured_is_a_dash_and_no_mark() -> None:
     unknown = replace(swept()[0], gap=None, margin=None)
-    marks = figures.swept([unknown], "eo_diag_max", None, None, None).marks
+    marks = figures.sweep([unknown], "eo_diag_max", None, None, None).marks
 
     assert not [mark for mark in marks if isinstance(mark, Dot)]
     assert "–" in sweep_page("faces", [unknown], POLICY, chosen=None, outcome=None).decode()

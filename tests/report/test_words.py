@@ -35,15 +35,15 @@ def test_a_pass_names_the_closest_call() -> None:
     assert FAIR.outcome == "pass"
     told, bound = lead(FAIR), FAIR.findings[0].bound
 
-    assert "All 2 limits are kept" in told
-    assert f"at most {percent(bound)} against a limit of {percent(0.2)}" in told
+    assert "All 2 limits are satisfied" in told
+    assert f"at most {percent(bound)}; the limit is {percent(0.2)}" in told
 
 
 def test_a_refusal_counts_what_is_broken_and_names_the_first() -> None:
     broken = verdict_on([[0.95, 0.2], [0.9, 0.9]])
 
     assert broken.outcome == "fail"
-    assert "1 of 2 limits is broken" in lead(broken)
+    assert "1 of 2 limits is violated" in lead(broken)
     assert percent(broken.findings[0].value) in lead(broken)
 
 
@@ -51,8 +51,8 @@ def test_what_was_not_shown_is_not_called_broken() -> None:
     open_ = verdict_on([[0.95, 0.85], [0.9, 0.9]], 60)
 
     assert open_.outcome == "inconclusive"
-    assert "1 of 2 limits is not shown to be kept" in lead(open_)
-    assert "broken" not in lead(open_)
+    assert "1 of 2 limits is not demonstrated" in lead(open_)
+    assert "violated" not in lead(open_)
 
 
 def test_what_was_not_measured_says_why() -> None:
@@ -65,7 +65,7 @@ def test_what_was_not_measured_says_why() -> None:
 def test_bare_numbers_claim_no_confidence() -> None:
     point = verdict_on([[0.95, 0.95], [0.9, 0.9]], mode="point", alpha=None, minimum_seeds=None, minimum_per_cell=None)
 
-    assert "with no confidence" in lead(point)
+    assert "without a confidence level" in lead(point)
     assert "measured at" in lead(point)
 
 
@@ -73,7 +73,7 @@ def test_a_waiver_is_said() -> None:
     broken = verdict_on([[0.95, 0.2], [0.9, 0.9]])
     waived = replace(broken, outcome="waived", findings=(replace(broken.findings[0], waiver="by two"),))
 
-    assert "Two people stand by it" in lead(waived)
+    assert "Two people have signed a waiver" in lead(waived)
 
 
 def test_a_clause_keeps_what_tells_it_from_others() -> None:

@@ -7,7 +7,7 @@ import pytest
 from reproduce.small_benchmark import TEST, TRAIN, write_mnist
 
 from benchmarks.reproduce.benchmarks import BENCHMARKS, COLOURS, prepare
-from fair_distill.data.colour_skew import painted
+from fair_distill.data.colour_skew import paint_groups
 from fair_distill.errors import ConfigError, DataError
 
 
@@ -87,7 +87,7 @@ def test_no_colour_hides_the_image(name: str) -> None:
     shade = np.concatenate([np.zeros(32), np.arange(64, 256, 6)]).astype(np.uint8).reshape(1, 1, 8, 8)
 
     for group in range(len(COLOURS)):
-        shown = painted(shade, np.array([group]), COLOURS, BENCHMARKS[name].paint)
+        shown = paint_groups(shade, np.array([group]), COLOURS, BENCHMARKS[name].paint)
         assert np.ptp(shown[0], axis=(1, 2)).max() > 60, list(COLOURS)[group]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_registry import NAME, package, ship
 
-from fair_distill.data.remote_files import Remote
+from fair_distill.data.remote_files import RemoteFiles
 from fair_distill.distillation.checkpoint import CheckpointFolder
 from fair_distill.registry.client import load
 from fair_distill.registry.store import open_registry
@@ -157,6 +157,6 @@ def test_data_are_read_from_there(url: str, store: Store, tmp_path: Path) -> Non
     store.put("data/a.csv", b"one")
     store.put("data/b.csv", b"two")
 
-    files = Remote.at(f"{url.rstrip('/')}/data", cache=tmp_path / "cache").tables([".csv"])
+    files = RemoteFiles.from_url(f"{url.rstrip('/')}/data", cache=tmp_path / "cache").tables([".csv"])
 
     assert [file.path.read_bytes() for file in files] == [b"one", b"two"]

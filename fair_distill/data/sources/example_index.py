@@ -1,4 +1,4 @@
-"""What files say of each example, apart from its pixels: read in batches, and kept in as little memory as it takes."""
+"""The metadata of all examples of a source: read in batches from its files, and kept in little memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,104 +7,120 @@ from typing import Any
 
 import pyarrow as pa
 
-from fair_distill.data.categorical import Coded, Codes, Numbers, Texts
-from fair_distill.data.columns import Classes, Columns, Labelled, as_names, as_weights, labelled
-from fair_distill.data.files.arrays import opened_npz
-from fair_distill.data.files.file import File
-from fair_distill.data.files.tables import Csv, table_batches, tidied
+from fair_distill.data.column_builders import CategoryBuilder, CategoryColumn, NumberBuilder, TextBuilder
+from fair_distill.data.columns import Classes, Columns, SourceData, build_source_data, to_text, to_weights
+from fair_distill.data.files.arrays import open_npz
+from fair_distill.data.files.input_file import InputFile
+from fair_distill.data.files.tables import Csv, clean_text, table_batches
 from fair_distill.data.grouped_dataset import Array
-from fair_distill.data.image_stream import BATCH_BYTES, Stream
+from fair_distill.data.image_stream import BATCH_BYTES, ImageStream
 from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.formats.row_schema import RowSchema
 
-# Columns by name, of some examples of a file; not all need to be there at once.
+# Batches of examples, each with some of the columns by name.
 Batches = Iterable[Mapping[str, pa.Array]]
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
-    """What several files say, one after the other.
+class ExampleIndex:
+    """The metadata columns of several files, one file after the other.
 
     Attributes
     ----------
-    columns : of each column what it says of each example: Coded for those of few values, else an Arrow array
-    counts : for each file, how many examples each column knows of
+    columns : by name; a CategoryColumn for the columns of few different values, otherwise an Arrow array
+    counts : for each file, the number of entries in each column
     """
 
     columns: Mapping[str, Any]
     counts: tuple[Mapping[str, int], ...]
 
 
-def gathered(files: Iterable[Batches], columns: Columns) -> Facts:
-    """Read what files say in the columns that are no image."""
-    gathering = {name: _gathering(name, columns) for name in columns.facts}
+def read_index(files: Iterable[Batches], columns: Columns) -> ExampleIndex:
+    """Read the metadata columns of all files.
+
+    Parameters
+    ----------
+    files : for each file, its batches; see `table_metadata` and `array_metadata`
+    """
+    builders = {name: _builder(name, columns) for name in columns.metadata}
     counts = []
     for batches in files:
-        count = dict.fromkeys(columns.facts, 0)
+        count = dict.fromkeys(columns.metadata, 0)
         for name, values in chain.from_iterable(batch.items() for batch in batches):
-            gathering[name].add(values)
+            builders[name].add(values)
             count[name] += len(values)
         counts.append(count)
-    return Facts({name: column.whole() for name, column in gathering.items()}, tuple(counts))
+    return ExampleIndex({name: builder.finish() for name, builder in builders.items()}, tuple(counts))
 
 
-def _gathering(name: str, columns: Columns) -> Codes | Numbers | Texts:
+def _builder(name: str, columns: Columns) -> CategoryBuilder | NumberBuilder | TextBuilder:
     if name == columns.weight:
-        return Numbers()
-    return Codes() if name in columns.of_few_values else Texts()
+        return NumberBuilder()
+    return CategoryBuilder() if name in columns.categories else TextBuilder()
 
 
-def of_table(file: File, columns: Columns, csv: Csv | None) -> Iterator[dict[str, pa.Array]]:
-    """Read what a table says about each example."""
+def table_metadata(file: InputFile, columns: Columns, csv: Csv | None) -> Iterator[dict[str, pa.Array]]:
+    """Yield batches of the metadata columns of a table."""
     first = 0
-    for rows in table_batches(file, columns.facts, BATCH_BYTES, csv=csv):
-        named = {name: rows.column(name) for name in columns.facts}
+    for rows in table_batches(file, columns.metadata, BATCH_BYTES, csv=csv):
+        batch = {name: rows.column(name) for name in columns.metadata}
         if csv is not None:
-            named = {name: tidied(column, csv, number=False) for name, column in named.items()}
-        yield {name: _fact(column, columns, name, file, first) for name, column in named.items()}
+            batch = {name: clean_text(column, csv, numeric=False) for name, column in batch.items()}
+        yield {name: _convert(column, columns, name, file, first) for name, column in batch.items()}
         first += len(rows)
     if first == 0:
-        raise DataError(f"{file} has no rows; a row for each example was wanted")
+        raise DataError(f"{file} has no rows; it must have a row for each example. Replace the file")
 
 
-def of_arrays(file: File, columns: Columns) -> Iterator[dict[str, pa.Array]]:
-    """Read what the arrays of an .npz file say about each example."""
-    for name in columns.facts:
+def array_metadata(file: InputFile, columns: Columns) -> Iterator[dict[str, pa.Array]]:
+    """Yield batches of the metadata arrays of an .npz file, one array after the other."""
+    for name in columns.metadata:
         first = 0
-        with opened_npz(file, name) as promise:
-            for batch in promise.batches(BATCH_BYTES):
-                yield {name: _fact(batch, columns, name, file, first)}
+        with open_npz(file, name) as reader:
+            for batch in reader.batches(BATCH_BYTES):
+                yield {name: _convert(batch, columns, name, file, first)}
                 first += len(batch)
 
 
-def _fact(values: Any, columns: Columns, name: str, file: File, first: int) -> pa.Array:
+def _convert(values: Any, columns: Columns, name: str, file: InputFile, first: int) -> pa.Array:
+    where = f"{file}: {name}"
     if name == columns.weight:
-        return as_weights(values, where=f"{file}: {name}", first=first)
-    return as_names(values, where=f"{file}: {name}", missing_as=columns.missing_as(name), first=first)
+        return to_weights(values, where=where, first=first)
+    return to_text(values, where=where, missing_value=columns.missing_value(name), first=first)
 
 
-def joined(
-    images: Stream,
-    facts: Facts,
+def join_images(
+    images: ImageStream,
+    index: ExampleIndex,
     columns: Columns,
     classes: Classes | None,
     *,
-    by_file: Sequence[str] | None,
-    labels: Coded | None = None,
+    split_of_file: Sequence[str] | None,
+    labels: CategoryColumn | None = None,
     schema: Callable[[Iterable[Array]], RowSchema] | None = None,
-) -> Labelled:
-    """Put images and facts of the same files together; `by_file` is the split of each, if they are of splits.
+) -> SourceData:
+    """Join the images and the metadata of the same files.
+
+    Parameters
+    ----------
+    images : a part for each file of the index
+    split_of_file : the split of each file; None if files have no splits
+    labels, schema : see `build_source_data`
 
     Raises
     ------
     ConfigError, ShapeError
-        If splits are named twice, or a file knows of more or fewer examples than it has images.
+        If both files and a column name splits, or a file has a different number of images and of metadata.
     """
-    if by_file is not None and columns.split:
-        raise ConfigError("params.yaml: data.source: name splits by file or by columns.split, not by both")
-    for part, counts in zip(images.parts, facts.counts, strict=True):
+    if split_of_file is not None and columns.split:
+        raise ConfigError("params.yaml: data.source names splits both by file and by columns.split. Use one of the two")
+    for part, counts in zip(images.parts, index.counts, strict=True):
         for name, count in counts.items():
             if count != part.count:
-                raise ShapeError(f"{part.name}: {part.count} images, but {count} entries in {name}")
-    splits = None if by_file is None else Coded.repeated(by_file, [part.count for part in images.parts])
-    return labelled(images, facts.columns, columns, classes, splits=splits, labels=labels, schema=schema)
+                raise ShapeError(
+                    f"{part.name} has {part.count} images, but {count} entries in {name}. Make the numbers equal"
+                )
+    splits = None
+    if split_of_file is not None:
+        splits = CategoryColumn.repeated(split_of_file, [part.count for part in images.parts])
+    return build_source_data(images, index.columns, columns, classes, splits=splits, labels=labels, schema=schema)

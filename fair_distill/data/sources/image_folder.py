@@ -1,11 +1,11 @@
-"""A folder of PNG and JPEG files, here or in a bucket, and a table that names them."""
+"""A folder of PNG and JPEG files, local or in a bucket, and a table that lists them."""
 
 from pathlib import Path
 
-from fair_distill.data.columns import Classes, Columns, Labelled, Name
+from fair_distill.data.columns import Classes, Columns, Name, SourceData
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.sources.images import pictures
-from fair_distill.data.sources.locations import Files, folder_at, one_by_one, tables_of
+from fair_distill.data.sources.images import read_images
+from fair_distill.data.sources.locations import Files, flatten_tables, resolve_folder, resolve_tables
 
 
 def image_folder(
@@ -17,9 +17,9 @@ def image_folder(
     columns: Columns,
     pixels: Pixels | None = None,
     classes: Classes | None = None,
-) -> Labelled:
-    """Return the PNG and JPEG files of a folder that a table names; `columns.image` has their names."""
-    columns.needed("image", "label", by="image_folder")
-    files, by_file = one_by_one(tables_of(root, metadata))
-    folder = folder_at(root, path)
-    return pictures(files, columns, pixels or Pixels(), None, classes, by_file=by_file, folder=folder)
+) -> SourceData:
+    """Return the PNG and JPEG files of a folder that a table lists in its column `columns.image`."""
+    columns.require("image", "label", source="image_folder")
+    files, split_of_file = flatten_tables(resolve_tables(root, metadata))
+    folder = resolve_folder(root, path)
+    return read_images(files, columns, pixels or Pixels(), None, classes, split_of_file=split_of_file, folder=folder)

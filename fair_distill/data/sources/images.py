@@ -1,4 +1,4 @@
-"""Images that tables hold, as numbers or as PNG and JPEG bytes, or that they name: read when they are asked for."""
+"""Streams of images that tables contain, as numbers or as PNG and JPEG bytes, or whose paths they list."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -8,41 +8,47 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from fair_distill.data.categorical import Texts
-from fair_distill.data.columns import Classes, Columns, Labelled
-from fair_distill.data.files.file import File, inside
+from fair_distill.data.column_builders import TextBuilder
+from fair_distill.data.columns import Classes, Columns, SourceData
+from fair_distill.data.files.input_file import InputFile, resolve_inside
 from fair_distill.data.files.tables import Csv, column_type, table_batches
 from fair_distill.data.grouped_dataset import Array
-from fair_distill.data.image_stream import BATCH_BYTES, Part, Stream
+from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, StreamPart
 from fair_distill.data.pixels import Pixels, decode, to_images
-from fair_distill.data.remote_files import Remote
-from fair_distill.data.sources.example_index import gathered, joined, of_table
+from fair_distill.data.remote_files import RemoteFiles
+from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
 from fair_distill.errors import DataError, ShapeError
 
 
-def pictures(
-    files: Sequence[File],
+def read_images(
+    files: Sequence[InputFile],
     columns: Columns,
     pixels: Pixels,
     csv: Csv | None,
     classes: Classes | None,
     *,
-    by_file: Sequence[str] | None,
-    folder: Path | Remote | None = None,
-) -> Labelled:
-    """Return the images of tables, or those that tables name: of a folder, or of the one that each table is in."""
+    split_of_file: Sequence[str] | None,
+    folder: Path | RemoteFiles | None = None,
+) -> SourceData:
+    """Return the images of tables, or those whose paths the tables list.
+
+    Parameters
+    ----------
+    split_of_file : the split of each table; None if tables have no splits
+    folder : the folder that paths are relative to; None uses the folder of each table
+    """
     image, label = str(columns.image), str(columns.label)
-    kinds = [column_type(file, image, csv) for file in files]
-    facts = gathered((of_table(file, columns, csv) for file in files), columns)
+    types = [column_type(file, image, csv) for file in files]
+    index = read_index((table_metadata(file, columns, csv) for file in files), columns)
     parts = [
-        _part(file, image, kind, counts[label], pixels, csv, folder or file.path.parent)
-        for file, kind, counts in zip(files, kinds, facts.counts, strict=True)
+        _part(file, image, image_type, counts[label], pixels, csv, folder or file.path.parent)
+        for file, image_type, counts in zip(files, types, index.counts, strict=True)
     ]
-    return joined(Stream(tuple(parts)), facts, columns, classes, by_file=by_file)
+    return join_images(ImageStream(tuple(parts)), index, columns, classes, split_of_file=split_of_file)
 
 
-def in_pixels(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[Array]:
-    """Make images of arrays of numbers."""
+def convert_batches(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[Array]:
+    """Yield arrays of numbers as images; see `to_images`."""
     first = 0
     for batch in batches:
         yield to_images(batch, pixels, where=where, first=first)
@@ -50,108 +56,119 @@ def in_pixels(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[
 
 
 def _part(
-    file: File, image: str, kind: pa.DataType, count: int, pixels: Pixels, csv: Csv | None, folder: Path | Remote
-) -> Part:
+    file: InputFile,
+    image: str,
+    image_type: pa.DataType,
+    count: int,
+    pixels: Pixels,
+    csv: Csv | None,
+    folder: Path | RemoteFiles,
+) -> StreamPart:
     name, where = str(file), f"{file}: {image}"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        names = _names(file, image, where, csv)
-        if isinstance(folder, Remote):
-            return Part(name, count, partial(_decoded, folder.named(names, where=where), pixels))
-        return Part(name, count, partial(_decoded, partial(_from, folder, names, where), pixels))
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return Part(name, count, partial(_decoded, partial(_cells, file, image, where, csv), pixels))
+    if pa.types.is_string(image_type) or pa.types.is_large_string(image_type):
+        names = _read_names(file, image, where, csv)
+        if isinstance(folder, RemoteFiles):
+            return StreamPart(name, count, partial(_decode_all, folder.images(names, where=where), pixels))
+        return StreamPart(name, count, partial(_decode_all, partial(_read_files, folder, names, where), pixels))
+    if pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type):
+        return StreamPart(name, count, partial(_decode_all, partial(_read_cells, file, image, where, csv), pixels))
 
     def read(size: int) -> Iterator[Array]:
-        yield from in_pixels(_numbered(file, image, where, csv, size), pixels, where)
+        yield from convert_batches(_number_batches(file, image, where, csv, size), pixels, where)
 
-    return Part(name, count, read)
+    return StreamPart(name, count, read)
 
 
-def _names(file: File, image: str, where: str, csv: Csv | None) -> pa.Array:
-    """Return the paths that a table has for its images."""
-    names, first = Texts(), 0
+def _read_names(file: InputFile, image: str, where: str, csv: Csv | None) -> pa.Array:
+    """Return the paths of the images in a table."""
+    names, first = TextBuilder(), 0
     for rows in table_batches(file, [image], BATCH_BYTES, csv=csv):
-        _none_missing(rows.column(image), where, first)
+        _check_complete(rows.column(image), where, first)
         names.add(rows.column(image).cast(pa.large_string()).combine_chunks())
         first += len(rows)
-    return names.whole()
+    return names.finish()
 
 
-def _from(folder: Path, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
+def _read_files(folder: Path, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the content of each image."""
     for i, name in enumerate(names):
-        path = inside(folder, name.as_py(), where=f"{where} of row {i + 1}")
+        path = resolve_inside(folder, name.as_py(), where=f"{where} of row {i + 1}")
         yield str(path), path.read_bytes()
 
 
-def _cells(file: File, image: str, where: str, csv: Csv | None) -> Iterator[tuple[str, bytes]]:
+def _read_cells(file: InputFile, image: str, where: str, csv: Csv | None) -> Iterator[tuple[str, bytes]]:
+    """Yield the position and the content of each encoded image in a table."""
     row = 0
     for rows in table_batches(file, [image], 0, csv=csv):
-        _none_missing(rows.column(image), where, row)
+        _check_complete(rows.column(image), where, row)
         for cell in rows.column(image):
             row += 1
             yield f"{where} of row {row}", cell.as_py()
 
 
-def _decoded(files: Callable[[], Iterable[tuple[str, bytes]]], pixels: Pixels, size: int) -> Iterator[Array]:
-    """Decode files that are all to come out alike; `size` bytes of them at a time."""
-    some: list[Array] = []
-    first: tuple[int, ...] | None = None
-    for where, content in files():
+def _decode_all(contents: Callable[[], Iterable[tuple[str, bytes]]], pixels: Pixels, size: int) -> Iterator[Array]:
+    """Yield decoded images in batches of about `size` bytes. All images must have the same shape."""
+    batch: list[Array] = []
+    shape: tuple[int, ...] | None = None
+    for where, content in contents():
         image = decode(content, pixels, where=where)
-        first = first or image.shape
-        if image.shape != first:
+        shape = shape or image.shape
+        if image.shape != shape:
             raise ShapeError(
-                f"{where}: an image of {image.shape} does not go with others of {first}; "
-                "say params.yaml: data.source.pixels.channels, size and resize"
+                f"{where}: the image has the shape {image.shape}, the images before it {shape}. "
+                "Set params.yaml: data.source.pixels.channels, size and resize"
             )
-        some.append(image)
-        if len(some) * image.nbytes >= size:
-            yield np.stack(some)
-            some = []
-    if some:
-        yield np.stack(some)
+        batch.append(image)
+        if len(batch) * image.nbytes >= size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
 
 
-def _numbered(file: File, image: str, where: str, csv: Csv | None, size: int) -> Iterator[Array]:
-    """Yield the numbers of some rows: of tensors, of lists, or of one column for each pixel."""
+def _number_batches(file: InputFile, image: str, where: str, csv: Csv | None, size: int) -> Iterator[Array]:
+    """Yield the pixels of some rows: from tensors, from lists, or from one column for each pixel."""
     first = 0
     for rows in table_batches(file, [image], size, csv=csv):
         if image.endswith("*"):
-            named = zip(rows.column_names, rows.columns, strict=True)
-            yield np.stack([_numbers(column, f"{where}: {name}", first) for name, column in named], axis=1)
+            columns = zip(rows.column_names, rows.columns, strict=True)
+            yield np.stack([_numbers(column, f"{where}: {name}", first) for name, column in columns], axis=1)
         else:
-            yield _of_column(rows.column(image), where, first)
+            yield _pixels_of(rows.column(image), where, first)
         first += len(rows)
 
 
-def _of_column(column: pa.ChunkedArray, where: str, first: int) -> Array:
-    kind = column.type
-    _none_missing(column, where, first)
-    if isinstance(kind, pa.FixedShapeTensorType):
+def _pixels_of(column: pa.ChunkedArray, where: str, first: int) -> Array:
+    column_type = column.type
+    _check_complete(column, where, first)
+    if isinstance(column_type, pa.FixedShapeTensorType):
         tensors: Array = column.combine_chunks().to_numpy_ndarray()
         return tensors
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _flat(column, where)
-    raise DataError(f"{where}: tensors, lists of numbers, PNG or JPEG bytes, or paths are wanted; got {kind}")
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if any(accepts(column_type) for accepts in is_list):
+        return _flatten_lists(column, where)
+    raise DataError(
+        f"{where} has the type {column_type}; images must be tensors, lists of numbers, PNG or JPEG bytes, or paths"
+    )
 
 
 def _numbers(column: pa.ChunkedArray, where: str, first: int = 0) -> Array:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise DataError(f"{where}: pixels are numbers; got {column.type}")
-    _none_missing(column, where, first)
+        raise DataError(f"{where}: pixels must be numbers; got {column.type}")
+    _check_complete(column, where, first)
     values: Array = column.to_numpy()
     return values
 
 
-def _none_missing(column: pa.ChunkedArray, where: str, first: int = 0) -> None:
+def _check_complete(column: pa.ChunkedArray, where: str, first: int = 0) -> None:
     if column.null_count:
         row = first + pa.compute.index(column.is_null(), True).as_py() + 1
-        raise DataError(f"{where} is missing in row {row}; mend such rows, or leave them out")
+        raise DataError(f"{where} is missing in row {row}. Correct such rows, or remove them")
 
 
-def _flat(column: pa.ChunkedArray, where: str) -> Array:
+def _flatten_lists(column: pa.ChunkedArray, where: str) -> Array:
     lengths = pa.compute.list_value_length(column).unique().to_pylist()
     values = pa.chunked_array([chunk.flatten() for chunk in column.chunks])
     if len(lengths) > 1:
-        raise ShapeError(f"{where}: as many numbers are wanted for every image; got {sorted(lengths)[:5]}")
+        raise ShapeError(f"{where}: all lists must have the same length; got the lengths {sorted(lengths)[:5]}")
     return _numbers(values, where).reshape(len(column), -1)

@@ -1,15 +1,15 @@
-"""Tables, Parquet, Arrow or CSV: of images, or of rows."""
+"""Parquet, Arrow or CSV tables of images or of rows."""
 
 from functools import partial
 from pathlib import Path
 
-from fair_distill.data.columns import Classes, Columns, Labelled
+from fair_distill.data.columns import Classes, Columns, SourceData
 from fair_distill.data.files.tables import Csv
 from fair_distill.data.pixels import Pixels
-from fair_distill.data.sources.example_index import gathered, joined, of_table
-from fair_distill.data.sources.images import pictures
-from fair_distill.data.sources.locations import Files, one_by_one, tables_of
-from fair_distill.data.sources.rows import RowRules, rows_of
+from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
+from fair_distill.data.sources.images import read_images
+from fair_distill.data.sources.locations import Files, flatten_tables, resolve_tables
+from fair_distill.data.sources.rows import RowRules, read_rows
 from fair_distill.errors import ConfigError
 from fair_distill.formats.row_schema import schema_of_batches
 
@@ -24,25 +24,33 @@ def table(
     rows: RowRules | None = None,
     csv: Csv | None = None,
     classes: Classes | None = None,
-) -> Labelled:
-    """Return the rows of Parquet, Arrow or CSV files, or of folders of them.
+) -> SourceData:
+    """Return the examples of Parquet, Arrow or CSV files, or of folders of them.
 
-    The image is a column of tensors, lists of numbers, PNG or JPEG bytes, or paths relative to the table's folder; or
-    one column for each pixel, `pixel*`. In place of images, numeric and categorical columns make rows.
+    An image is a column of tensors, lists of numbers, PNG or JPEG bytes, or paths relative to the table's folder; or
+    one column for each pixel, `pixel*`. Instead of images, numeric and categorical columns make rows.
     """
-    columns.needed("label", by="table")
-    files, by_file = one_by_one(tables_of(root, path))
+    columns.require("label", source="table")
+    files, split_of_file = flatten_tables(resolve_tables(root, path))
     if not columns.row:
-        columns.needed("image", by="table")
+        columns.require("image", source="table")
         if rows is not None:
-            raise ConfigError("params.yaml: data.source.rows goes with columns.numeric and categorical")
-        return pictures(files, columns, pixels or Pixels(), csv, classes, by_file=by_file)
+            raise ConfigError(
+                "params.yaml: data.source.rows needs data.source.columns.numeric or categorical. Set them, or remove it"
+            )
+        return read_images(files, columns, pixels or Pixels(), csv, classes, split_of_file=split_of_file)
     if columns.label in columns.row:
-        raise ConfigError(f"params.yaml: data.source.columns: {columns.label!r} is the label; no row may tell it")
+        raise ConfigError(
+            f"params.yaml: data.source.columns: {columns.label!r} is the label, so it may not be a column of the row. "
+            "Remove it from numeric and categorical"
+        )
     if columns.image is not None or pixels is not None:
-        raise ConfigError("params.yaml: data.source: an image and its pixels, or columns of rows; there are both")
+        raise ConfigError(
+            "params.yaml: data.source has both an image (columns.image, pixels) and columns of a row "
+            "(columns.numeric, columns.categorical). Remove one of them"
+        )
     rules = rows or RowRules()
-    facts = gathered((of_table(file, columns, csv) for file in files), columns)
-    stream = rows_of(files, facts, columns, rules, csv)
+    index = read_index((table_metadata(file, columns, csv) for file in files), columns)
+    stream = read_rows(files, index, columns, rules, csv)
     schema = partial(schema_of_batches, numeric=columns.numeric, categorical=columns.categorical, **rules.model_dump())
-    return joined(stream, facts, columns, classes, by_file=by_file, schema=schema)
+    return join_images(stream, index, columns, classes, split_of_file=split_of_file, schema=schema)

@@ -1,15 +1,15 @@
-"""A version as Croissant metadata with its RAI vocabulary (MLCommons, 1.1 and 1.0): what catalogues and readers take.
+"""A version as Croissant metadata (MLCommons, 1.1) with the RAI vocabulary (1.0), for catalogues and dataset readers.
 
-JSON-LD whose `distribution` names the file by SHA-256 and whose `recordSet` says what its columns are, so that any
-Croissant reader loads the set without us. What it says in words is what the dataset card says.
+In the JSON-LD, `distribution` names the file by its SHA-256 and `recordSet` describes its columns. So every Croissant
+reader can load the set without this package. The texts are those of the dataset card.
 """
 
 from typing import Any
 
 from fair_distill.card import DatasetCard
 from fair_distill.formats.row_schema import Categorical
-from fair_distill.registry.client import Found
-from fair_distill.registry.export.dataset_card import untested, use, what
+from fair_distill.registry.client import RegisteredVersion
+from fair_distill.registry.export.dataset_card import description, intended_use, latest_verdict, untested
 from fair_distill.registry.layout import object_key
 from fair_distill.registry.manifest import SET_FILE
 
@@ -18,7 +18,7 @@ _TERMS = (
     "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate "
     "separator source subField transform"
 )
-# The context of the format's version 1.1; a reader knows the terms by it.
+# The context of version 1.1 of the format, which defines the terms for readers.
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -34,47 +34,48 @@ _CONTEXT: dict[str, Any] = {
 }
 
 
-def croissant(found: Found, *, base: str) -> dict[str, Any]:
+def croissant(version: RegisteredVersion, *, base: str) -> dict[str, Any]:
     """Return the metadata of one version.
 
     Parameters
     ----------
-    base : where the registry lies, as whoever reads the metadata sees it: a folder beside it, or a URL
+    base : the location of the registry for readers of the metadata: a relative folder, or a URL
     """
-    card = found.manifest.card
-    (file,) = (entry for entry in found.manifest.files if entry.path == SET_FILE)
-    place = f"{base}/{object_key(file.md5)}"
-    verdict = found.verdict or (found.verdicts[-1] if found.verdicts else None)
+    card = version.manifest.card
+    (file,) = (entry for entry in version.manifest.files if entry.path == SET_FILE)
+    url = f"{base}/{object_key(file.md5)}"
+    verdict = latest_verdict(version)
     judged = (
         "Never judged."
         if verdict is None
         else f"Verdict {verdict.outcome}, digest {verdict.digest}. "
-        + " ".join(one.sentence for one in verdict.findings)
+        + " ".join(finding.sentence for finding in verdict.findings)
     )
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
-        "name": found.reference,
-        "description": what(found),
-        "version": f"{found.number}.0.0",
-        "url": place,
-        "identifier": f"sha256:{found.version}",
-        "datePublished": found.published.time,
-        "creator": {"@type": "sc:Person", "name": found.published.who},
+        "name": version.reference,
+        "description": description(version),
+        "version": f"{version.number}.0.0",
+        "url": url,
+        "identifier": f"sha256:{version.version}",
+        "datePublished": version.published.time,
+        "creator": {"@type": "sc:Person", "name": version.published.who},
         "rai:dataCollection": f"Distilled from {sum(map(sum, card.train_counts)):,} examples by {card.name!r}.",
-        "rai:dataUseCases": use(found),
+        "rai:dataUseCases": intended_use(version),
         "rai:dataBiases": judged,
-        "rai:dataLimitations": " ".join(untested(found, verdict)),
-        "rai:personalSensitiveInformation": f"The source's groups: {', '.join(card.groups)}. No example carries one.",
+        "rai:dataLimitations": " ".join(untested(version, verdict)),
+        "rai:personalSensitiveInformation": f"Groups of the source: {', '.join(card.groups)}. Examples have no group.",
         "distribution": [
             {
                 "@type": "cr:FileObject",
                 "@id": SET_FILE,
                 "name": SET_FILE,
-                "contentUrl": place,
+                "contentUrl": url,
                 "contentSize": f"{file.size} B",
-                "encodingFormat": "application/x-parquet",  # not IANA's name: the one that readers of Croissant know
+                # Croissant readers know this name. The one that IANA registered is another one.
+                "encodingFormat": "application/x-parquet",
                 "sha256": file.sha256,
             }
         ],
@@ -101,7 +102,8 @@ def _examples(card: DatasetCard) -> dict[str, Any]:
         columns = [_field("image", "sc:Float") | {"isArray": True, "arrayShape": size}]
     else:
         columns = [
-            _field(one.name, "sc:Text" if isinstance(one, Categorical) else "sc:Float") for one in card.schema.columns
+            _field(column.name, "sc:Text" if isinstance(column, Categorical) else "sc:Float")
+            for column in card.schema.columns
         ]
     label = _field("label", "sc:Integer") | {"references": {"field": {"@id": "classes/label"}}}
     return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": [*columns, label]}

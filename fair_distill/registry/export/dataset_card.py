@@ -1,69 +1,75 @@
-"""The dataset card as a page: what a set is, how its groups are served, and what nobody looked at. Markdown.
+"""The dataset card as a Markdown page: what a set is, its accuracy for each group, its limits, and what was not tested.
 
-Names of classes, groups and networks are foreign text: on the page they go through `markdown`, in tables by `_table`.
+Names of classes, groups and networks are foreign text, so `markdown` escapes them on the page.
 """
 
 from collections.abc import Callable, Iterable
 
 from fair_distill.gate.verdict import Finding, Verdict
-from fair_distill.registry.client import Found
-from fair_distill.text import markdown, printable
+from fair_distill.registry.client import RegisteredVersion
+from fair_distill.text import decimal, markdown, markdown_table, printable
 
-Shown = Callable[[str], str]
+Escape = Callable[[str], str]
 
 
-def dataset_card(found: Found) -> str:
-    """Return the page of one version, from its manifest, the ledger and the verdict it is in force by."""
-    verdict = found.verdict or (found.verdicts[-1] if found.verdicts else None)
+def dataset_card(version: RegisteredVersion) -> str:
+    """Return the page of one version, from its manifest, the ledger and the verdict that it is in force by."""
+    verdict = latest_verdict(version)
     parts = [
-        f"# {found.reference}",
-        what(found, shown=markdown),
-        "## How its groups are served",
-        *_served(verdict),
-        "## Limits that it was held to",
+        f"# {version.reference}",
+        description(version, escape=markdown),
+        "## Accuracy for each group",
+        *_accuracies(verdict),
+        "## Limits and outcome",
         *_limits(verdict),
         "## Intended use",
-        use(found, shown=markdown),
+        intended_use(version, escape=markdown),
         "## What was not tested",
-        _bullets(untested(found, verdict, shown=markdown)),
+        _bullets(untested(version, verdict, escape=markdown)),
         "## How it was made",
-        _made(found),
+        _provenance(version),
         "## How to train on it",
-        _recipe(found),
+        _recipe(version),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def what(found: Found, *, shown: Shown = str) -> str:
-    """Say what a version is, in two sentences; `shown` escapes a name for the place where the text will be."""
-    card = found.manifest.card
+def latest_verdict(version: RegisteredVersion) -> Verdict | None:
+    """Return the verdict that a version is in force by, else that of its last promotion; None if there is none."""
+    return version.verdict or (version.verdicts[-1] if version.verdicts else None)
+
+
+def description(version: RegisteredVersion, *, escape: Escape = str) -> str:
+    """Return what a version is, in a few sentences; `escape` escapes a name for the place where the text is shown."""
+    card = version.manifest.card
     unit = "images" if card.schema is None else "rows"
-    place = f"in force since entry {found.entry.number} of {found.entry.time}" if found.entry else "named by version"
+    entry = version.entry
+    status = f"in force since ledger entry {entry.number} of {entry.time}" if entry else "named by its number or digest"
     counts = sum(map(sum, card.train_counts))
     return (
-        f"Version v{found.number}, `sha256:{found.version}`, {place}.\n\n"
+        f"Version v{version.number}, `sha256:{version.version}`, {status}.\n\n"
         f"{card.examples:,} {unit} of {len(card.classes)} classes, distilled from {counts:,} examples of "
-        f"{len(card.groups)} groups ({', '.join(map(shown, card.groups))}). "
-        "No example carries a group: a distilled one has none."
+        f"{len(card.groups)} groups ({', '.join(map(escape, card.groups))}). "
+        "The distilled examples have no group."
     )
 
 
-def _served(verdict: Verdict | None) -> list[str]:
+def _accuracies(verdict: Verdict | None) -> list[str]:
     if verdict is None:
-        return ["This version was never judged; nothing is claimed."]
+        return ["This version was never judged, so there are no measurements."]
     rows = [
         [
             row.group,
             row.network,
             f"{row.examples:,}",
-            _number(row.accuracy),
-            "–" if row.low is None else f"{_number(row.low)} to {_number(row.high)}",
+            decimal(row.accuracy),
+            "–" if row.low is None else f"{decimal(row.low)} to {decimal(row.high)}",
         ]
         for row in verdict.groups
     ]
     return [
-        "Accuracy of networks trained on this set alone, on held-out examples, with the interval that holds it with "
-        "the verdict's confidence.",
+        "The accuracy of networks that were trained on this set alone, on held-out examples. The interval contains the "
+        "accuracy with the confidence of the verdict.",
         _table(["group", "network", "examples", "accuracy", "interval"], rows),
     ]
 
@@ -72,8 +78,15 @@ def _limits(verdict: Verdict | None) -> list[str]:
     if verdict is None:
         return ["None."]
     rows = [
-        [one.clause, one.network, _number(one.value), _number(one.bound), _number(one.limit), _outcome(one)]
-        for one in verdict.findings
+        [
+            finding.clause,
+            finding.network,
+            decimal(finding.value),
+            decimal(finding.bound),
+            decimal(finding.limit),
+            _outcome(finding),
+        ]
+        for finding in verdict.findings
     ]
     return [
         f"Verdict: **{verdict.outcome}**, {_code(f'mode: {verdict.mode}')}, attempt {verdict.attempt}.",
@@ -85,36 +98,36 @@ def _outcome(finding: Finding) -> str:
     return f"{finding.outcome}; {finding.waiver}" if finding.waiver else finding.outcome
 
 
-def use(found: Found, *, shown: Shown = str) -> str:
-    """Say what a version is for, and what it is not for."""
-    card = found.manifest.card
+def intended_use(version: RegisteredVersion, *, escape: Escape = str) -> str:
+    """Return what a version is for, and what it must not be used for."""
+    card = version.manifest.card
     return (
-        f"To train classifiers of {', '.join(map(shown, card.classes))} by the recipe below, for people like those the "
-        "examples "
-        "were taken of. Not for learning what the groups look like, for training anything by another recipe without "
-        "measuring again, nor for decisions about people that nobody answers for."
+        f"Use it to train classifiers of {', '.join(map(escape, card.classes))} with the recipe below, for a "
+        "population like the one that the examples were taken from. Do not use it to learn what the groups look like, "
+        "to train with another recipe without new measurements, or for decisions about people for which no person is "
+        "responsible."
     )
 
 
-def untested(found: Found, verdict: Verdict | None, *, shown: Shown = str) -> list[str]:
-    """What nobody looked at, a sentence each."""
-    card = found.manifest.card
+def untested(version: RegisteredVersion, verdict: Verdict | None, *, escape: Escape = str) -> list[str]:
+    """Return what was not tested, one sentence for each."""
+    card = version.manifest.card
     lines = ["Examples from another source, time or camera than the training examples."]
-    lines.append("Groups that the data do not name, and any crossing of groups that is not listed above.")
+    lines.append("Groups that the data do not name, and intersections of groups that are not listed above.")
     if verdict is None:
         lines.append("Everything: there is no verdict.")
     else:
-        networks = sorted({shown(row.network) for row in verdict.groups})
+        networks = sorted({escape(row.network) for row in verdict.groups})
         lines.append(f"Networks other than {', '.join(networks)}.")
-        thin = [
-            f"{shown(row.group)} ({shown(row.network)})"
+        small = [
+            f"{escape(row.group)} ({escape(row.network)})"
             for row in verdict.groups
             if row.accuracy is None or row.low is None
         ]
-        if thin:
-            lines.append(f"Too few examples to say anything of: {', '.join(thin)}.")
+        if small:
+            lines.append(f"Groups with too few examples for a measurement: {', '.join(small)}.")
     empty = [
-        f"{shown(label)} × {shown(group)}"
+        f"{escape(label)} × {escape(group)}"
         for label, row in zip(card.classes, card.train_counts, strict=True)
         for group, count in zip(card.groups, row, strict=True)
         if count == 0
@@ -126,8 +139,8 @@ def untested(found: Found, verdict: Verdict | None, *, shown: Shown = str) -> li
     return lines
 
 
-def _made(found: Found) -> str:
-    manifest = found.manifest
+def _provenance(version: RegisteredVersion) -> str:
+    manifest = version.manifest
     counts = _table(
         ["training examples", *manifest.card.groups],
         [
@@ -136,29 +149,29 @@ def _made(found: Found) -> str:
         ],
     )
     return (
-        f"From the training split {_code(manifest.source[:12])} by {_code(manifest.card.name)} "
-        f"({markdown(manifest.card.kind)}), engine "
-        f"{manifest.engine}. The sections of params.yaml that make it stand in its manifest; the machine, the commit "
-        f"and the libraries in its provenance, beside it in the registry.\n\n{counts}"
+        f"It was made from the training split {_code(manifest.source[:12])} by {_code(manifest.card.name)} "
+        f"({markdown(manifest.card.kind)}) with engine {manifest.engine}. Its manifest has the sections of params.yaml "
+        "that determine it. Its provenance in the registry has the machine, the commit and the libraries.\n\n"
+        f"{counts}"
     )
 
 
-def _recipe(found: Found) -> str:
-    recipe = found.manifest.card.recipe
+def _recipe(version: RegisteredVersion) -> str:
+    recipe = version.manifest.card.recipe
     network = ", ".join(
         markdown(part)
         for part in [recipe.network["name"], *(f"{k} {v}" for k, v in recipe.network.get("options", {}).items())]
     )
     lines = [
         f"network: {network}",
-        f"{recipe.steps:,} steps of {recipe.batch_size}, rate {recipe.learning_rate:g} (a tenth after half), momentum "
-        f"{recipe.momentum:g}, weight decay {recipe.weight_decay:g}",
+        f"{recipe.steps:,} steps with batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} (a tenth "
+        f"of it in the second half), momentum {recipe.momentum:g}, weight decay {recipe.weight_decay:g}",
         f"augmentation: {', '.join(map(markdown, recipe.augment)) or 'none'}",
-        f"decoding: each stored image is {recipe.formation}² examples",
+        f"decoding: each stored image contains {recipe.formation}² examples",
         f"normalisation: mean {list(recipe.mean)}, std {list(recipe.std)}",
     ]
-    code = f'fair_distill.train(fair_distill.load("{found.reference}"), seed=1)'
-    return f"{_bullets(lines)}\n\n{_code(code)} does just that."
+    code = f'fair_distill.train(fair_distill.load("{version.reference}"), seed=1)'
+    return f"{_bullets(lines)}\n\n{_code(code)} trains with this recipe."
 
 
 def _code(text: str) -> str:
@@ -170,9 +183,6 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
-    head, *body = [[markdown(cell) for cell in line] for line in (header, *rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return markdown_table(
+        [markdown(cell) for cell in header], [[markdown(cell) for cell in row] for row in rows]
+    ).rstrip()
