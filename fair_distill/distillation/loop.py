@@ -159,11 +159,11 @@ def optimise(
             examples = decode(project(images), settings.formation)
         network = pool.visit(step, examples, example_labels)
         network.requires_grad_(False)
-        drawn = draw(settings.augment, classes, streams.augment)
+        augmentation = draw(settings.augment, classes, streams.augment)
         inputs = Step(
             network,
-            lambda drawn=drawn: sampler.draw(streams.batches).augmented(drawn),  # type: ignore[misc]
-            Synthetic(images, settings.ipc, settings.formation, drawn, project, settings.augment),
+            lambda augmentation=augmentation: sampler.draw(streams.batches).augmented(augmentation),  # type: ignore[misc]
+            Synthetic(images, settings.ipc, settings.formation, augmentation, project, settings.augment),
             alignment,
             streams.matcher,
             embedding,

@@ -293,9 +293,9 @@ def _train_classifier(
     cells = dataset.labels[rows] * groups + truth[rows]
     weights = torch.from_numpy(1 / np.bincount(cells)[cells])
     for _ in range(steps):
-        drawn = torch.multinomial(weights, batch_size, replacement=True, generator=context.generator).numpy()
-        targets = torch.from_numpy(truth[rows[drawn]]).to(context.device)
-        loss = F.cross_entropy(network(read(torch.from_numpy(rows[drawn]))), targets)
+        sample = torch.multinomial(weights, batch_size, replacement=True, generator=context.generator).numpy()
+        targets = torch.from_numpy(truth[rows[sample]]).to(context.device)
+        loss = F.cross_entropy(network(read(torch.from_numpy(rows[sample]))), targets)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()

@@ -280,7 +280,7 @@ def test_the_depth_is_limited_by_the_image(shape: tuple[int, int, int], depth: i
     network = build("convnet", options, shape, 5, torch.Generator().manual_seed(0))
 
     assert network(torch.zeros(2, *shape)).shape == (2, 5)
-    with pytest.raises(ConfigError, match=f"network.depth is {depth + 1}.*allow at most {depth}$"):
+    with pytest.raises(ConfigError, match=f"network.depth is {depth + 1}.*allow a depth of at most {depth}$"):
         build("convnet", options | {"depth": depth + 1}, shape, 5, torch.Generator())
 
 

@@ -210,7 +210,9 @@ def test_one_pass_with_mapped_weights_gives_the_gradients_of_mapped_cells(matche
         return list(build_matcher(matcher, {}).pairs(step))
 
     shrink = torch.from_numpy(mapped).float()
-    pairs_of_both = zip(pairs(Shrunken.of(plain, shrink)), pairs(CellByCell.of(plain, shrink)), strict=True)
+    pairs_of_both = zip(
+        pairs(Shrunken.map_cells(plain, shrink)), pairs(CellByCell.map_cells(plain, shrink)), strict=True
+    )
     for folded, cell_by_cell in pairs_of_both:
         assert len(folded.targets) == len(cell_by_cell.targets)
         for one, other in zip(folded.targets, cell_by_cell.targets, strict=True):
