@@ -94,8 +94,8 @@ def train_together(
 
     for batches in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
         indices = torch.stack(batches).to(labels.device)
-        drawn = draw_each(recipe.augment, indices.shape[1], generators)
-        images = augment(rows(indices.flatten()), drawn).unflatten(0, indices.shape)
+        augmentations = draw_each(recipe.augment, indices.shape[1], generators)
+        images = augment(rows(indices.flatten()), augmentations).unflatten(0, indices.shape)
         mean_loss = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[indices].flatten())
         # The sum of the networks' mean losses. Its gradient for one network is that of this network's mean loss.
         descend(mean_loss * len(trained))

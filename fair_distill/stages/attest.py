@@ -47,7 +47,7 @@ def require_attested(
     if not keys:
         raise Undecided(
             f"unattested: {config.gate.where}.evaluators lists no key, so no predictions count here. Add the public "
-            "key of the machine that evaluates, or evaluate again in this job with --evaluate"
+            "key of the machine that evaluates, or run `fair-distill gate pull-request --evaluate`"
         )
     for name, content in predictions.items():
         if name != PROMOTED and not attested_by(workspace, config, name, content, keys=keys):

@@ -102,7 +102,7 @@ def evaluate_shard(
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """What an evaluation reads.
+    """Inputs of an evaluation.
 
     Attributes
     ----------
