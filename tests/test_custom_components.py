@@ -246,9 +246,9 @@ def test_predictions_record_the_source_of_their_networks(workspace: Path) -> Non
         return Predictions.from_parquet(Workspace(workspace).predictions("barycenter").read_bytes())
 
     first = predictions()
-    assert first.own == {"mine:Small": digest(workspace)}
+    assert first.custom_digests == {"mine:Small": digest(workspace)}
     (workspace / "mine.py").write_text(MINE.replace("depth=1", "depth=2"))
-    assert predictions().own == {"mine:Small": digest(workspace)} != first.own
+    assert predictions().custom_digests == {"mine:Small": digest(workspace)} != first.custom_digests
 
 
 @pytest.mark.parametrize(

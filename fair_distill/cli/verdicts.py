@@ -68,7 +68,7 @@ def print_verdict(arguments: Arguments, verdict: "Verdict") -> None:
         return
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
     for finding in verdict.findings:
-        print_line(f"  {'ok' if finding.kept else 'NO'}  {finding.sentence}")
+        print_line(f"  {'ok' if finding.satisfied else 'NO'}  {finding.sentence}")
     for warning in verdict.warnings:
         print_line(f"  warning: {warning}")
     print_line(f"  verdict {verdict.digest}")

@@ -68,7 +68,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "facts": _summary(data),
         "limits": figures.limits(verdict.findings),
         "whys": {limit.name: limit.why for limit in data.policy.limits},
-        "reasons": [finding for finding in verdict.findings if not finding.kept],
+        "reasons": [finding for finding in verdict.findings if not finding.satisfied],
         "network": network.network,
         "cells": figures.cells(rates, gaps, network.network),
         "cell_tables": [_cell_table(network, alpha) for network in data.predictions],
