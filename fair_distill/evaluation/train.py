@@ -227,9 +227,9 @@ def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:
             f"Import the network yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
         )
     # A set that was not loaded from a registry has no manifest, and therefore no digest to compare with.
-    if distilled.source_digests is not None:
+    if distilled.custom_digests is not None:
         recorded, passed_digest = (
-            distilled.source_digests.get(name, "no digest"),
+            distilled.custom_digests.get(name, "no digest"),
             passed_source_digest(name, passed[name]),
         )
         if recorded != passed_digest:
