@@ -142,12 +142,12 @@ def test_checkpoints_are_kept_there(url: str) -> None:
     checkpoints = CheckpointFolder(url, "a" * 64, every=1)
 
     for step in (1, 2, 3):
-        checkpoints.offer(step, lambda: state)
+        checkpoints.save_if_due(step, lambda: state)
     latest = CheckpointFolder(url, "a" * 64, every=1).latest()
     assert latest is not None
     assert torch.equal(latest["images"], state["images"])
 
-    checkpoints.done()
+    checkpoints.delete_all()
     assert checkpoints.latest() is None
 
 
