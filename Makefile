@@ -25,11 +25,12 @@ demo: .venv/.ready ## Run the pipeline on handwritten digits, up to a promoted v
 test: lint ## Run the linters and the fast tests. Every change must pass them.
 	python -m pytest --numprocesses auto --dist loadfile
 
-lint: .venv/.ready ## Run the linters and the type checker.
+lint: .venv/.ready ## Run the linters, the type checker and the checks of prose and names.
 	ruff check
 	ruff format --check
 	mypy
 	lint-imports
+	python tests/prose.py --phrases 45 --names 4.5
 
 format: .venv/.ready ## Format the Python files.
 	ruff check --fix

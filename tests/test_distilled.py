@@ -204,7 +204,7 @@ def test_columns_of_images_and_rows_without_a_schema_are_refused() -> None:
     table = pq.read_table(pa.BufferReader(ROW_SET.to_parquet())).drop_columns(["age"])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    with pytest.raises(DataError, match="the file: there is no column 'age'"):
+    with pytest.raises(DataError, match="the file: the table has no column 'age'"):
         DistilledSet.from_parquet(bytes(sink.getvalue()), name="the file")
 
 

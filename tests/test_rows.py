@@ -130,7 +130,7 @@ def test_numbers_can_be_categories() -> None:
         ({"height": [1.7]}, "column 'height' has 1 rows; 'age' has 2"),
         ({"height": [[1.7], [1.8]]}, "column 'height' must have one value per row"),
         ({"work": [1, "sea"]}, "column 'work' has values of several types"),
-        ({"work": None}, "there is no column 'work'"),
+        ({"work": None}, "the table has no column 'work'"),
     ],
 )
 def test_invalid_rows_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:

@@ -107,7 +107,7 @@ class Columns(Section):
 
 @dataclass(frozen=True, eq=False)
 class SourceData:
-    """What a source returns: images or rows with a class each, and optional columns.
+    """The data of a source: images or rows with a class each, and optional columns.
 
     Attributes
     ----------

@@ -141,7 +141,7 @@ class GroupedDataset:
         Raises
         ------
         DataError
-            If there are no examples, or an index has no name.
+            If the arrays are empty, or an index has no name.
         ShapeError
             If the arrays do not have one entry per image.
         """

@@ -158,7 +158,7 @@ class ExpertFolder:
                     _apply_change(weights, changes[epoch], scales[epoch])
         except (SafetensorError, OSError, IndexError) as error:
             raise IntegrityError(
-                f"{path} is not a trajectory of {last} epochs ({error}); remove it and run `fair-distill experts`"
+                f"{path} is not a trajectory of {last} epochs ({error}); remove it and run `fair-distill stage experts`"
             ) from None
         return begin, weights
 
@@ -173,7 +173,7 @@ def train_experts(
     normalise: Normalisation,
     generator: Callable[[int], torch.Generator],
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda epoch, epochs: None,
     finished: Callable[[int], None] = lambda expert: None,
 ) -> None:
     """Train the experts that `folder` does not contain yet.

@@ -143,7 +143,7 @@ class RowSchema:
 
     @property
     def standardised(self) -> Array:
-        """Which encoded numbers are to be standardised, bool (D,): numeric columns, but not one-hot values."""
+        """Which encoded numbers a network gets standardised, bool (D,): numeric columns, but not one-hot values."""
         return np.repeat([isinstance(column, Numeric) for column in self.columns], self.widths)
 
     def encode(self, table: Table, *, first: int = 0) -> Array:
@@ -331,7 +331,7 @@ def column_of(table: Table, name: str) -> Array:
         return np.asarray(table[name])
     except (KeyError, ValueError, IndexError):
         raise DataError(
-            f"there is no column {name!r}. Correct params.yaml: data.source.columns, or the table"
+            f"the table has no column {name!r}. Correct params.yaml: data.source.columns, or the table"
         ) from None
 
 

@@ -52,7 +52,7 @@ class Profile:
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str) -> "Profile":
-        """Read the profile in a validation.json. Raises DataError if it has none."""
+        """Read the profile in a validation.json. Raises DataError if it is missing."""
         document = parse_json(content, name=name)
         try:
             profile = document["profile"]
@@ -91,7 +91,7 @@ def profile_split(
     Parameters
     ----------
     examples, cells : the tables of the split, see `contract_tables`
-    edges : the bins of another profile, to compare with it; numbers that it does not have get bins of their own
+    edges : the bins of another profile, to compare with it; other numbers get default bins
     """
     numbers, values = {}, {}
     if dataset.schema is None:

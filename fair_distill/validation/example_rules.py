@@ -217,7 +217,7 @@ def row_rules(split: str, schema: RowSchema, *, ids: IdFormatter, is_train: bool
 def overlap_rules(split: str, *, ids: IdFormatter, clusters: bool, rows: bool) -> list[Rule]:
     """Return the rules for a split that comes after others: none of its examples is in an earlier split.
 
-    Two equal images are a leak. Two equal rows may describe two people, so they have a check of their own.
+    Two equal images are a leak. Two equal rows may describe two people, so they have a separate check.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class ExampleTable:
         class, group : names; missing for index -1, `#7` for an index 7 without a name
         pixels : the SHA-256 of the pixels; equal for exact duplicates
         minimum, maximum, mean, finite : statistics of the pixels
-        row.NAME : for rows of a table, each decoded column; missing where a category has none of its values
+        row.NAME : for rows of a table, each decoded column; missing for an invalid category
     sketches, has_sketch : see `near_duplicates.sketch_images`
     """
 
@@ -73,7 +73,7 @@ def add_overlaps(
     """Add to each split's rows the earlier split that has the same id, pair, cluster or pixels, or a similar image.
 
     Each split is compared only with earlier ones, so an overlap is reported once, in the split where it does harm:
-    training data come first. `near_also_in` and `near_in`, the split itself, are set only if there is no exact overlap.
+    training data come first. `near_also_in` and `near_in`, the split itself, are set only without an exact overlap.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def find_near_duplicates(
     Returns
     -------
     also_in : int array (N,)
-        The earliest split before the image's own with a similar image; -1 if there is none.
+        The earliest split before the image's own with a similar image; otherwise -1.
     within : bool array (N,)
         Whether the image's own split has a similar image of another pair.
     not_compared : int

@@ -73,7 +73,7 @@ class Validation:
 
     @property
     def success(self) -> bool:
-        """Whether there are no errors. Warnings do not count."""
+        """Whether the data pass: warnings are allowed, errors are not."""
         return not any(failure.severity == "error" for failure in self.failures)
 
     def to_dict(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def split_rules(config: Validate, *, train: Row) -> list[Rule]:
         _split_rule("shape", "shape", [shape], noun="shape", remedy=fix_shape),
     ]
     for column, declared in (("classes", config.classes), ("groups", config.groups), ("columns", None)):
-        # A declared name that does not occur is an empty cell, which has a finding of its own.
+        # A declared name that does not occur is an empty cell, which the rule of support reports.
         if declared is None:
             rules.append(_split_rule("names", column, [train[column]], noun=column, remedy=fix_names))
     return rules
