@@ -1,4 +1,4 @@
-"""What a set says about itself: what it is, of what it was made, and how to train on it. Numbers, no prose."""
+"""The dataset card: how a set was made, what was measured on it, and how to train on it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,12 +13,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How to train on a set as the gate did. Travels with it, so a consumer need not guess.
+    """How to train on a set in the same way as the evaluation did. It is published with the set.
 
-    Each stored image is a mosaic of formation × formation smaller ones, which are cut out and enlarged before use; with
-    a formation of 1 it is just an image. Pixels are divided by 255 (real images) or taken as stored (distilled ones,
-    which are in the same unit), then normalised by `mean` and `std` per channel; the channels of a row are its encoded
-    numbers.
+    Each stored image is a mosaic of formation × formation smaller images, which are cut out and enlarged before use.
+    With a formation of 1 it is a plain image. Real pixels are divided by 255; distilled pixels are stored in that unit
+    already. Then every channel is normalised by `mean` and `std`. The channels of a row are its encoded values.
     """
 
     network: dict[str, Any]
@@ -40,20 +39,21 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class Residuals:
-    """How far a set lies from its groups' mean embeddings, and why; see `distillation.diagnostics`.
+    """The distances of a set and its targets from the mean embeddings of the groups; see `audit.residuals`.
 
-    One number per class, the mean over `networks` untrained networks; None where `undefined` says why there is none.
+    Each field has one number per class, the mean over `networks` untrained networks. It is None if `undefined` gives
+    a reason.
 
     Attributes
     ----------
-    residual : distance from the set to the group farthest from it; `vanilla_residual` and `barycenter_residual` are the
-        same of the two targets
+    residual : distance from the set to the farthest group; `vanilla_residual` and `barycenter_residual` are the same
+        distance for the pooled target and for the barycenter
     shift : distance between the two targets
-    imbalance : how far the groups' shares are from their weights, in total variation
-    separation : distance between the groups that are too large and those that are too small; None where none is
+    imbalance : total variation distance between the groups' shares and their weights
+    separation : distance between the groups that are too large and those that are too small; None if all are balanced
     spread : distance between the two groups that are farthest apart
     offset : distance from the barycenter to the weighted mean
-    condition, weak_condition : share of networks at which Theorem 4.1's condition holds, and the weaker one
+    condition, weak_condition : share of networks for which the condition of Theorem 4.1, or its weaker form, holds
     """
 
     networks: int
@@ -71,25 +71,25 @@ class Residuals:
 
     @property
     def worst(self) -> float | None:
-        """The largest residual of any class; None if one is undefined."""
+        """The largest residual of all classes; None if one of them is undefined."""
         known = [value for value in self.residual if value is not None]
         return max(known) if known and len(known) == len(self.residual) else None
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near a set's images are to training images, against hold-out images; see `distillation.nearness`.
+    """How near the images of a set are to training images, compared with hold-out images; see `audit.near_copies`.
 
     Attributes
     ----------
-    images : images looked at, tiles of mosaics each for itself; `images_per_class` the same by class
-    holdout : hold-out images that they are compared with
-    quantile : the share of hold-out images that an image must be nearer than to count as a near copy
-    near_copies, near_copies_per_class : how many do; None where `undefined` says why that cannot be told
-    copies : how many are a training image, to half a grey level
-    expected : near copies that as many images never seen in training would show
-    relative_distance : per class, the median over images of the distance to the nearest training image, in units of the
-        hold-out images' median
+    images, images_per_class : number of images that were compared; each tile of a mosaic counts
+    holdout : number of hold-out images
+    quantile : an image is a near copy if it is nearer to a training image than all but this share of hold-out images
+    near_copies, near_copies_per_class : number of near copies; None if `undefined` gives a reason
+    copies : images that equal a training image up to half a grey level
+    expected : near copies that the same number of unseen images would have by chance
+    relative_distance : per class, the median distance to the nearest training image, divided by the same median of
+        hold-out images
     """
 
     images: int
@@ -105,23 +105,23 @@ class Nearness:
 
     def __post_init__(self) -> None:
         pairs = zip(self.near_copies_per_class, self.images_per_class, strict=True)
-        of_class = [(0 if near is None else near, of) for near, of in pairs]
+        by_class = [(near or 0, images) for near, images in pairs]
         if not (
-            all(0 <= near <= of for near, of in of_class)
-            and sum(near for near, _ in of_class) == (self.near_copies or 0)
-            and sum(of for _, of in of_class) == self.images
+            all(0 <= near <= images for near, images in by_class)
+            and sum(near for near, _ in by_class) == (self.near_copies or 0)
+            and sum(images for _, images in by_class) == self.images
             and 0 <= self.copies <= self.images
             and 0 <= (self.expected or 0) <= self.images
         ):
-            raise ValueError(f"counts of near copies contradict each other: {self}")
+            raise ValueError(f"the counts of near copies do not agree with each other: {self}")
 
     @property
     def share(self) -> float | None:
-        """The share of images that are near copies."""
+        """The share of images that are near copies; None if it was not measured."""
         return None if self.near_copies is None or not self.images else self.near_copies / self.images
 
     def sentence(self) -> str:
-        """What was found, for a person."""
+        """Return the number of near copies as a sentence. Verdicts contain it, so its text is part of a format."""
         if self.near_copies is None or self.expected is None:
             return f"near copies not measured: {self.undefined}"
         return (
@@ -132,21 +132,21 @@ class Nearness:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """The facts about one set.
+    """The card of one set.
 
     Attributes
     ----------
     kind : {"distilled", "subset", "full"}
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
-    diagnostics : measured while it was made (first and last loss, for example)
-    group_labels : how far the groups' labels and cells were taken as they came: `shrinkage` has the prior and the cells
-        that lost more than a tenth to their parents, `unknown` the share that had no group, the method, and for each
-        cell how many it inferred and how often it was right on known examples; None where there was nothing to do
-    schema : the columns of rows, by which they decode; None for images
-    residuals, nearness : measured on the images as they are published; None where that was not done
-    missing_cells : what was done about classes that lack a group: `drop_class` has the examples of each class that was
-        left out, by split; `merge` the groups that were made one, by its name. None where nothing was declared
+    diagnostics : measurements of the distillation, for example the first and the last loss
+    group_labels : how group labels were changed. `shrinkage` has the prior and the cells that moved by more than a
+        tenth towards their parents. `unknown` has the share of examples without a group, the method and, for each
+        cell, the number of inferred labels and the accuracy on known examples. Empty if nothing was changed
+    schema : the columns of rows, which decode them; None for images
+    residuals, nearness : measurements on the published images; None if they were not made
+    missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
+        of each removed class, by split. `merge` has the groups of each merged group. None if nothing was declared
     """
 
     dataset: str
@@ -172,17 +172,17 @@ class DatasetCard:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values. What was not measured has no key, as in cards from before it could be."""
+        """Return plain values. A measurement that was not made has no key, as in cards of older versions."""
         plain = asdict(replace(self, schema=None))
         plain["schema"] = self.schema.to_dict() if self.schema is not None else None
         return {key: item for key, item in plain.items() if key not in _OPTIONAL or item is not None}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "DatasetCard":
-        """Read what `to_dict` gave. Raises DataError, with the key, its value and the expected type, otherwise."""
-        # The schema is read, and checked, by its own class.
+        """Read the result of `to_dict`. Raises DataError with the key, its value and the expected type."""
+        # RowSchema checks the schema itself.
         check_fields({**value, "schema": None} if isinstance(value, Mapping) else value, cls, name="not a dataset card")
-        # What was not measured has no key, so a null is not what `to_dict` gave.
+        # `to_dict` never writes null for these keys.
         for key in _OPTIONAL:
             if key in value and value[key] is None:
                 raise DataError(f"not a dataset card: {key} is null; leave the key out")
@@ -211,28 +211,32 @@ class DatasetCard:
         return card
 
     def check(self) -> None:
-        """Raise DataError for numbers of the right type that do not fit together or are out of range."""
+        """Raise DataError for values that have the right type but are out of range or contradict each other."""
         network, recipe = self.recipe.network, self.recipe
         options = network.get("options", {})
         rules = {
-            "shape": (min(self.shape) >= 1, self.shape, "three numbers from 1"),
-            "examples": (self.examples >= 0, self.examples, "a number from 0"),
+            "shape": (min(self.shape) >= 1, self.shape, "three numbers of at least 1"),
+            "examples": (self.examples >= 0, self.examples, "a number of at least 0"),
             "classes": (len(set(self.classes)) == len(self.classes), self.classes, "different names"),
             "groups": (len(set(self.groups)) == len(self.groups), self.groups, "different names"),
             "train_counts": (
                 len(self.train_counts) == len(self.classes)
                 and all(len(row) == len(self.groups) and min(row, default=0) >= 0 for row in self.train_counts),
                 self.train_counts,
-                f"counts from 0 of {len(self.classes)} classes × {len(self.groups)} groups",
+                f"counts of at least 0 for {len(self.classes)} classes × {len(self.groups)} groups",
             ),
             "recipe.network": (
                 isinstance(network.get("name"), str) and isinstance(options, Mapping),
                 network,
-                "an object with a text `name` and an object `options`",
+                "an object with a string `name` and an object `options`",
             ),
-            "recipe.steps": (recipe.steps >= 0, recipe.steps, "a number from 0"),
-            "recipe.batch_size": (recipe.batch_size >= 1, recipe.batch_size, "a number from 1"),
-            "recipe.formation": (1 <= recipe.formation <= min(self.shape[1:]), recipe.formation, "from 1 to the side"),
+            "recipe.steps": (recipe.steps >= 0, recipe.steps, "a number of at least 0"),
+            "recipe.batch_size": (recipe.batch_size >= 1, recipe.batch_size, "a number of at least 1"),
+            "recipe.formation": (
+                1 <= recipe.formation <= min(self.shape[1:]),
+                recipe.formation,
+                "a number from 1 to the image size",
+            ),
         }
         for key, (fits, value, expected) in rules.items():
             if not fits:

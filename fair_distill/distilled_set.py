@@ -35,8 +35,8 @@ class DistilledSet:
         The rows of a table have shape (N, D, 1, 1). They are encoded by `card.schema` and valid under it; `columns`
         decodes them.
     labels : int64 array (N,)
-        Indices into `card.classes`. There are no groups: a distilled image does not belong to a group.
-    source_digests : mapping or None
+        Indices into `card.classes`. Groups are not recorded: a distilled image does not belong to a group.
+    custom_digests : mapping or None
         For a set from a registry, the SHA-256 of the source of each custom component (`package.module:callable`), as
         recorded in the manifest. None for a set that was not loaded from a registry.
     """
@@ -44,7 +44,7 @@ class DistilledSet:
     images: NDArray[Any]
     labels: NDArray[Any]
     card: DatasetCard
-    source_digests: Mapping[str, str] | None = None
+    custom_digests: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.float32 or self.images.shape != (self.card.examples, *self.card.shape):

@@ -1,16 +1,16 @@
-"""The errors this package raises on purpose. Each carries the exit code the command line ends with.
+"""The errors that this package raises on purpose, each with the exit code of the command line.
 
-A message is one line that says what was wanted, what came, and where to change it. Everything else that
-is raised is a fault of ours: it keeps its traceback and exits 70.
+A message is one line: what is wrong, what is allowed, and how to fix it. Any other exception is a bug of this package.
+It keeps its traceback, and the command exits with 70.
 """
 
 from fair_distill.text import printable, without_secrets
 
 
 class FairDistillError(Exception):
-    """Something that the reader of the message can fix.
+    """An error that the user can fix.
 
-    Whatever a message quotes, it is one line that a terminal can show, and no address in it has credentials.
+    A message is always one line that is safe to print on a terminal. Credentials in addresses are removed.
     """
 
     exit_code = 2
@@ -20,40 +20,40 @@ class FairDistillError(Exception):
 
 
 class FairDistillWarning(UserWarning):
-    """Something that the user should know and that stops nothing."""
+    """A warning that the user should read. It stops nothing."""
 
 
 class ConfigError(FairDistillError):
-    """A key, name or value in params.yaml or on the command line is not usable."""
+    """A key, name or value in params.yaml or on the command line is invalid."""
 
 
 class DataError(FairDistillError):
-    """The data are not what the configuration says they are."""
+    """The data do not match the configuration."""
 
 
 class ShapeError(DataError):
-    """Arrays that should fit together do not."""
+    """The shapes of arrays do not fit together."""
 
 
 class Refused(FairDistillError):
-    """The gate said no. A result, not a fault; nothing was promoted."""
+    """The gate refused the set. This is a result, not a failure; nothing was promoted."""
 
     exit_code = 1
 
 
 class Undecided(FairDistillError):
-    """The evidence neither passes nor fails: inconclusive or insufficient."""
+    """The evidence is inconclusive or insufficient, so the set neither passes nor fails."""
 
     exit_code = 3
 
 
 class MeasurementError(FairDistillError):
-    """A number that a decision needs could not be measured."""
+    """A number that a decision requires could not be measured."""
 
     exit_code = 4
 
 
 class IntegrityError(FairDistillError):
-    """Bytes, digests, signatures or the ledger do not belong together."""
+    """Bytes, digests, signatures or the ledger do not match."""
 
     exit_code = 5

@@ -205,7 +205,7 @@ def workspace_modules(folder: Path) -> Iterator[None]:
     """Make the modules in a workspace importable; afterwards restore the import path and forget them.
 
     The folder comes last on the import path, so a file in a workspace cannot replace a library. Forgetting the modules
-    lets two commands in one process each use the modules of their own workspace.
+    lets each of two commands in one process use the modules of its workspace.
     """
     workspace, path, modules = folder.resolve(), list(sys.path), set(sys.modules)
     sys.path.append(str(workspace))

@@ -1,6 +1,6 @@
 """The seeding rule: a seed and a purpose determine a random generator.
 
-params.yaml contains one seed. Each purpose ("prepare.split", "distill.batches", …) has a generator of its own, so an
+params.yaml contains one seed. Each purpose ("prepare.split", "distill.batches", …) has its own generator, so an
 additional draw for one purpose does not change the draws for any other. This is the only module of the package that
 seeds a generator. NumPy and torch are imported when a function needs them.
 """

@@ -134,8 +134,8 @@ class _PointClone:
 
     def run_stage(self, stage: str) -> None:
         """Run a stage, or pull its result from the DVC remote, and push new results for the other workers."""
-        ran = self.dvc.repro(stage, say=ProgressArtifacts(get_run_logger().info), pull=True)
-        if ran:
+        new_results = self.dvc.repro(stage, say=ProgressArtifacts(get_run_logger().info), pull=True)
+        if new_results:
             self.dvc.push(say=get_run_logger().info)
 
 

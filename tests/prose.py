@@ -51,10 +51,10 @@ PHRASES = {
 FILLERS = frozenset(
     re.findall(
         r"\w+",
-        "about answers asked at began begun beside by came coded done drawn ended facts found gave given goes "
-        "gone got had here how it kept kinds known lay left looked looks made material moved now of one ones "
-        "opening other others own places ran said says scope seen shown stood taken telling there thing "
-        "things told took wanted way ways went what when where which who whom whose ",
+        "about answers asked at began begun beside by came coded done ended facts found gave given goes gone "
+        "got had here how it kept kinds lay looked looks made material moved of one opening other others own "
+        "places r ran said says scope seen shown stood taken telling there thing things told took wanted way "
+        "ways went what when which who whom whose ",
     )
 )
 

@@ -445,7 +445,7 @@ def test_enforce_exits_5_where_predictions_leave_examples_of_the_gate_split_out(
     ended = run(workspace, "enforce", "pooled")
 
     assert ended.code == 5
-    assert "one for each example. Evaluate again" in ended.err
+    assert "one for each example and network. Evaluate again" in ended.err
 
 
 @pytest.mark.parametrize("keep", [0, 100, -1])

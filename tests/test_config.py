@@ -192,7 +192,11 @@ NAN, INFINITE = float("nan"), float("inf")
         ("gate.limits.0.at_least", 0.5, "exactly one of at_most and at_least"),
         ("gate.limits.0.at_most", None, "exactly one of at_most and at_least"),
         ("gate.alpha", 1e-320, "greater than or equal to 0.000000000001"),
-        ("gate.exam", {"networks": ["convnet"], "seeds": 1, "split": {}}, "an empty `split` allows every gate split"),
+        (
+            "gate.exam",
+            {"networks": ["convnet"], "seeds": 1, "split": {}},
+            "an empty `split` allows every gate split",
+        ),
         ("gate.limits.0.why", "", "at least 1 character"),
         ("release.candidate", "random", "release.candidate is 'random'; choose one of pooled, barycentric"),
         ("release.channels", [], "at least 1"),

@@ -43,6 +43,11 @@ class Scaled(DM):
 class Small(MLP):
     def __init__(self, shape, classes, *, width: int):
         super().__init__(shape, classes, width=width, depth=1)
+
+
+class Unrelated:
+    def __init__(self, *inputs):
+        pass
 """
 NAMES = {
     "barycenter": {"alignment": "barycentric", "barycenter": {"name": "mine:moved", "by": 0.1}},
@@ -241,6 +246,28 @@ def test_predictions_record_the_source_of_their_networks(workspace: Path) -> Non
         return Predictions.from_parquet(Workspace(workspace).predictions("barycenter").read_bytes())
 
     first = predictions()
-    assert first.own == {"mine:Small": digest(workspace)}
+    assert first.custom_digests == {"mine:Small": digest(workspace)}
     (workspace / "mine.py").write_text(MINE.replace("depth=1", "depth=2"))
-    assert predictions().own == {"mine:Small": digest(workspace)} != first.own
+    assert predictions().custom_digests == {"mine:Small": digest(workspace)} != first.custom_digests
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"matcher": "mine:Unrelated"},
+            "distill.matcher 'mine:Unrelated' returns a Unrelated; return",
+        ),
+        ({"alignment": "mine:Unrelated"}, "alignment 'mine:Unrelated' returns a Unrelated; return"),
+    ],
+)
+def test_a_custom_component_of_another_type_is_refused(workspace: Path, changes: dict[str, str], message: str) -> None:
+    settings = params(**{key: value for key, value in changes.items() if key == "matcher"})
+    if "alignment" in changes:
+        settings["candidates"]["pooled"] = {"alignment": changes["alignment"]}
+    write_params(workspace, settings)
+
+    ended = run(workspace, "distill", "pooled")
+
+    assert ended.code == 2
+    assert message in ended.err

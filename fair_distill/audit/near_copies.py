@@ -89,7 +89,7 @@ class DistanceComparison:
     labels : int (N,), the classes
     relative : float (N,), the distance to the nearest training image divided by the usual distance of the class; NaN if
         the class has no usual distance
-    p : float (N,), the probability that a hold-out image is as close; NaN likewise
+    p : float (N,), the probability that a hold-out image is as close; NaN if `relative` is
     copies : bool (N,), whether it equals a training image to half a grey level
     holdout : the number of hold-out images in the comparison
     """

@@ -1,6 +1,6 @@
 """A two-dimensional projection of sets and groups in embedding space, for the report. No decision uses it.
 
-Each class has a plane of its own: the first two principal directions of its groups' mean embeddings under one untrained
+Each class has its own plane: the first two principal directions of its groups' mean embeddings under one untrained
 network. Two groups span only one direction; the second direction is then the one in which the class's real images vary
 most otherwise. Real images alone determine the plane, so all sets are shown in the same plane. Lengths in the plane are
 lengths between embeddings, without the part outside the plane.

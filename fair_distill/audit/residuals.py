@@ -8,7 +8,7 @@ C classes, G groups, D dimensions. Φ_a is the mean embedding of group a of a cl
 weight in the barycenter m*; m_van = Σ_a π_a Φ_a is the vanilla target, D(a) = Φ_a − m*, and s = m_van − m* the
 imbalance shift (COBRA, Moslemi et al., ICML 2026, section 4).
 
-**When the barycenter is no worse (Theorem 4.1).** Let a† be a group with the largest ||D(a)||. Then
+**When the barycenter is at least as good (Theorem 4.1).** Let a† be a group with the largest ||D(a)||. Then
 
     max_a ||Φ_a − m_van||² ≥ ||D(a†) − s||² = ||D(a†)||² − 2⟨D(a†), s⟩ + ||s||²,
 

@@ -57,12 +57,12 @@ class SplitShares(Section):
 
     @model_validator(mode="after")
     def _sum(self) -> "SplitShares":
-        given = [self.train, self.tune, self.gate]
-        shares = [share for share in given if not isinstance(share, str)]
+        values = [self.train, self.tune, self.gate]
+        shares = [share for share in values if not isinstance(share, str)]
         if shares and abs(sum(shares) - 1) > 1e-9:
             raise ValueError(f"the shares sum to {sum(shares):g}; change them so that they sum to 1")
-        for name in given:
-            if isinstance(name, str) and given.count(name) > 1:
+        for name in values:
+            if isinstance(name, str) and values.count(name) > 1:
                 raise ValueError(f"two splits have the name {name!r}; use each split of the source once")
         return self
 

@@ -1,4 +1,4 @@
-"""The policy: `gate`."""
+"""The section `gate` of params.yaml: the policy."""
 
 from typing import Annotated, Literal
 
@@ -16,8 +16,8 @@ class GateSplit(Section):
 
     Attributes
     ----------
-    sha256 : exactly this file
-    examples : at least this many examples, so that the split may grow and never shrink
+    sha256 : SHA-256 of the file of the split
+    examples : smallest number of examples, so that the split may grow but not shrink
     """
 
     sha256: Sha256 | None = None
@@ -26,19 +26,19 @@ class GateSplit(Section):
     @model_validator(mode="after")
     def _some(self) -> "GateSplit":
         if self.sha256 is None and self.examples is None:
-            raise ValueError("an empty `split` allows every gate split; name sha256 or examples, or remove `split`")
+            raise ValueError("an empty `split` allows every gate split; add sha256 or examples, or remove `split`")
         return self
 
 
 class Exam(Section):
-    """How a set must be evaluated before its predictions count.
+    """The evaluation that the predictions must come from.
 
     Attributes
     ----------
-    networks : architectures, with their options, that must be among those evaluated
-    seeds : networks of each architecture, at least
-    recipe : how networks are trained on the set; its `network` is not compared, because `networks` replaces it
-    split : the gate split, or how it may grow; any split if not given
+    networks : required architectures, with their options; others may be evaluated in addition
+    seeds : smallest number of trained networks per architecture
+    recipe : how networks are trained on the set; its `network` is ignored, because `networks` replaces it
+    split : the required gate split; every split is allowed if omitted
     """
 
     networks: Annotated[tuple[Choice, ...], Field(min_length=1, strict=False)]
@@ -48,15 +48,19 @@ class Exam(Section):
 
 
 class Limit(Section):
-    """One clause of the gate: a metric that must stay at or below, or at or above, a number; and why that number.
+    """One clause of the gate: the limit of a metric, and the reason for it.
 
     Attributes
     ----------
-    over : measure how much more it is than with another set, on the same examples: a reference's name, or `promoted`
-    classes, groups : look at these alone
-    by : look at the groups that these attributes make, the others pooled; at all of them together if not given
-    against : hold each group against each other one (the default), or against the rest taken together
-    first_release : with `over: promoted`, what holds while nothing is promoted
+    metric : name of the metric; docs/gate.md lists them
+    at_most : largest allowed value, for gaps and near copies
+    at_least : smallest allowed value, for accuracies; may be negative with `over`
+    over : limit the increase over another set on the same examples: the name of a reference, or `promoted`
+    classes, groups : measure only these
+    by : group the examples by these attributes only; by all attributes if omitted
+    against : compare each group with `each` other group (the default), or with the `rest` of the groups together
+    first_release : with `over: promoted`, whether the clause passes while nothing is promoted
+    why : reason for the limit, for readers of the policy
     """
 
     metric: str
@@ -75,14 +79,14 @@ class Limit(Section):
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError(f"metric {self.metric!r} needs exactly one of at_most and at_least")
         if self.at_least is not None and self.at_least < 0 and self.over is None:
-            raise ValueError(f"at_least is {self.at_least:g}; only a difference `over` another set can be below 0")
+            raise ValueError(f"at_least is {self.at_least:g}; it may be below 0 only with `over`")
         if (self.over == "promoted") != (self.first_release is not None):
-            raise ValueError("`over: promoted` needs first_release, accept or refuse, and nothing else has it")
+            raise ValueError("`first_release` (accept or refuse) belongs to `over: promoted`, which requires it")
         return self
 
     @property
     def name(self) -> str:
-        """What tells a clause from the others: all but its number and why. Waivers and policy floors name it so."""
+        """The name of the clause: everything except its number and its reason. Waivers and policy floors use it."""
         parts = [self.metric, f"over {self.over}" if self.over else "", f"by {', '.join(self.by)}" if self.by else ""]
         parts += [f"of classes {', '.join(self.classes)}" if self.classes else ""]
         parts += [f"of groups {', '.join(self.groups)}" if self.groups else ""]
@@ -90,21 +94,23 @@ class Limit(Section):
 
 
 class Gate(Section):
-    """The policy. `mode: bounds` decides by confidence bounds and says with what risk; `point` by the bare number.
+    """The policy. `mode: bounds` decides by confidence bounds, `mode: point` by the measured values alone.
 
     Attributes
     ----------
-    alpha : risk of passing a set that breaks a limit, over all attempts at one split
-    minimum_seeds : networks of each architecture, at least; two show scatter at all
-    minimum_per_cell : independent examples (clusters) under every rate that a clause looks at, at least
-    exam : how a set must be evaluated. Without it, a policy that comes from a whole params.yaml requires that file's
-        `evaluate` and `recipe` sections
-    evaluators : public keys; if there are any, predictions count only with a statement signed by one of them
-    approvers : public keys; if there are any, a waiver counts only with the signature of one of them
+    mode : decide by confidence bounds, or by the measured values without any confidence
+    alpha : risk of passing a set that violates a limit, over all attempts at one split
+    minimum_seeds : smallest number of networks per architecture; their scatter requires two
+    minimum_per_cell : smallest number of independent examples (clusters) in every rate of a clause
+    limits : the clauses; a set passes if it satisfies all of them
+    exam : the required evaluation. Without it, a policy in a complete params.yaml requires the `evaluate` and `recipe`
+        sections of that file
+    evaluators : public keys; if there are any, predictions count only with a statement that one of them signed
+    approvers : public keys; if there are any, a waiver counts only if one of them signed it
     """
 
     mode: Literal["bounds", "point"]
-    # Below this, bounds at a late attempt would not be numbers any more.
+    # With a smaller alpha, the bounds of a late attempt would overflow.
     alpha: Annotated[float, Field(ge=1e-12, lt=0.5)] | None = None
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
@@ -112,32 +118,32 @@ class Gate(Section):
     exam: Exam | None = None
     evaluators: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
     approvers: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
-    # Not part of the policy's digest: where it was read, and the sections beside it that serve as the exam.
+    # Not part of the digest: the file of the policy, and the exam that the other sections of this file describe.
     _file: str = PrivateAttr(default="params.yaml")
-    _beside: Exam | None = PrivateAttr(default=None)
+    _default_exam: Exam | None = PrivateAttr(default=None)
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """The file and key that messages about this policy name."""
         return f"{self._file}: gate"
 
     @property
     def required_exam(self) -> Exam | None:
-        """The exam that the policy declares, or else the one that its file's other sections describe."""
-        return self.exam or self._beside
+        """The exam of the policy, or else the one that the other sections of its file describe."""
+        return self.exam or self._default_exam
 
-    def read_from(self, file: str, *, beside: Exam | None = None) -> "Gate":
-        """Return this policy with the name of its file, and the exam that the file's other sections describe."""
+    def read_from(self, file: str, *, default_exam: Exam | None = None) -> "Gate":
+        """Return this policy with the name of its file, and the exam that the other sections of the file describe."""
         policy = self.model_copy()
-        policy._file, policy._beside = file, beside
+        policy._file, policy._default_exam = file, default_exam
         return policy
 
     @model_validator(mode="after")
     def _whole(self) -> "Gate":
         for key in ("alpha", "minimum_seeds", "minimum_per_cell"):
             if (getattr(self, key) is None) == (self.mode == "bounds"):
-                need = "needs" if self.mode == "bounds" else "has no"
-                raise ValueError(f"`mode: {self.mode}` {need} {key}")
+                rule = f"requires {key}; add it" if self.mode == "bounds" else f"does not use {key}; remove it"
+                raise ValueError(f"`mode: {self.mode}` {rule}")
         names = [limit.name for limit in self.limits]
         for name in names:
             if names.count(name) > 1:
@@ -145,32 +151,32 @@ class Gate(Section):
         return self
 
 
-def shortfall(taken: Exam, required: Exam) -> str | None:
-    """Say in which point an evaluation falls short of a required exam; None if it satisfies it.
+def shortfall(evaluation: Exam, required: Exam) -> str | None:
+    """Return a requirement of an exam that an evaluation does not satisfy; None if it satisfies all.
 
-    More networks, more seeds and a larger split than required satisfy an exam. Another recipe does not.
+    More networks, more seeds and a larger split than required are allowed. Another recipe is not.
     """
-    networks = {network.name: network.options for network in taken.networks}
+    networks = {network.name: network.options for network in evaluation.networks}
     for network in required.networks:
         if network.name not in networks:
             return f"network {network.name!r} is required; evaluated: {', '.join(networks)}"
         if networks[network.name] != network.options:
             return f"network {network.name!r} needs the options {network.options}; evaluated: {networks[network.name]}"
-    if taken.seeds < required.seeds:
-        return f"{required.seeds} seeds are required; evaluated: {taken.seeds}"
-    if required.recipe is not None and taken.recipe is not None:
+    if evaluation.seeds < required.seeds:
+        return f"{required.seeds} seeds are required; evaluated: {evaluation.seeds}"
+    if required.recipe is not None and evaluation.recipe is not None:
         recipe = required.recipe.model_dump(exclude={"network"})
-        for key, value in taken.recipe.model_dump(exclude={"network"}).items():
+        for key, value in evaluation.recipe.model_dump(exclude={"network"}).items():
             if value != recipe[key]:
                 return f"recipe.{key} must be {recipe[key]!r}; evaluated: {value!r}"
-    return None if required.split is None else _other_split(taken.split, required.split)
+    return None if required.split is None else _split_shortfall(evaluation.split, required.split)
 
 
-def _other_split(taken: GateSplit | None, required: GateSplit) -> str | None:
-    digest, examples = (None, 0) if taken is None else (taken.sha256, taken.examples or 0)
+def _split_shortfall(split: GateSplit | None, required: GateSplit) -> str | None:
+    digest, examples = (None, 0) if split is None else (split.sha256, split.examples or 0)
     if required.sha256 is not None and digest != required.sha256:
-        shown = "none" if digest is None else f"{digest[:12]}…"
-        return f"the gate split {required.sha256[:12]}… is required; evaluated: {shown}"
+        evaluated = "none" if digest is None else f"{digest[:12]}…"
+        return f"the gate split {required.sha256[:12]}… is required; evaluated: {evaluated}"
     if required.examples is not None and examples < required.examples:
         return f"a gate split of at least {required.examples:,} examples is required; evaluated: {examples:,}"
     return None

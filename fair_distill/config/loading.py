@@ -58,7 +58,7 @@ def _gate(raw: dict[Any, Any], *, name: str) -> Gate:
     policy = raw.get("gate", raw)
     if not isinstance(policy, dict):
         raise ConfigError(f"{name}: gate is of type {type(policy).__name__}; it must be a mapping")
-    return checked(Gate, policy, name=name).read_from(name, beside=_exam_of_file(raw, name=name))
+    return checked(Gate, policy, name=name).read_from(name, default_exam=_exam_of_file(raw, name=name))
 
 
 def _exam_of_file(raw: dict[Any, Any], *, name: str) -> Exam | None:

@@ -44,7 +44,7 @@ class Release(Section):
     candidate : the candidate that `publish` publishes
     channels : the channels to which a version can be promoted, for example staging and production
     signed_by : public keys; if there are any, only versions and verdicts that one of them signed are promoted
-    approvals : for each channel, the approvals that it requires in addition to a verdict; others require none
+    approvals : for each channel, the approvals that it requires in addition to a verdict; other channels require none
     """
 
     candidate: Slug
@@ -104,9 +104,9 @@ class Config(Section):
                 f"release.candidate is {self.release.candidate!r}; choose one of {', '.join(self.candidates)}"
             )
         for limit in self.gate.limits:
-            if limit.over is not None and limit.over not in (others := (*self.references, "promoted")):
+            if limit.over is not None and limit.over not in (allowed := (*self.references, "promoted")):
                 raise ValueError(
-                    f"gate.limits: {limit.name}: references has no {limit.over!r}; choose one of {', '.join(others)}"
+                    f"gate.limits: {limit.name}: references has no {limit.over!r}; choose one of {', '.join(allowed)}"
                 )
         if self.gate.exam is not None:
             fault = shortfall(self.exam, self.gate.exam.model_copy(update={"split": None}))

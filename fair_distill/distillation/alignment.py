@@ -25,7 +25,7 @@ from fair_distill.plugins import bind_options, count_positional, require_type, r
 
 Statistic = tuple[Tensor, ...]
 
-# What an alignment provides for each class, and what a matcher declares that it supports:
+# The targets that an alignment provides for each class. A matcher declares which of them it supports:
 #   one_mean       one target, a weighted mean of the cells
 #   one_per_group  several targets, each a weighted mean of the cells
 #   one_target     one target, a non-linear function of the cells
@@ -90,7 +90,7 @@ class Alignment(ABC):
 
     @property
     def provides(self) -> Provision:
-        """What the alignment provides. A matcher that does not support it is refused; see `method.build_method`."""
+        """The provision of the alignment. A matcher that does not support it is refused; see `method.build_method`."""
         if self.cloud_loss is not None:
             return "clouds"
         if self.mixtures is None:
@@ -160,7 +160,9 @@ class PerGroup(Alignment):
 
 @dataclass(frozen=True, eq=False)
 class Barycentric(Alignment):
-    """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics, whatever their sizes.
+    """COBRA (Moslemi et al., ICML 2026): one target, the barycenter of the groups' statistics.
+
+    The sizes of the groups have no influence on it.
 
     Attributes
     ----------
@@ -227,7 +229,7 @@ class Shrunken(Alignment):
     allocation: Allocation
 
     @classmethod
-    def of(cls, aligned: Alignment, cell_map: Tensor) -> "Shrunken":
+    def map_cells(cls, aligned: Alignment, cell_map: Tensor) -> "Shrunken":
         """Return the alignment of the mapped cells."""
         return cls(aligned, cell_map, _map_weights(aligned.emphasis, cell_map), aligned.allocation)
 
@@ -355,7 +357,7 @@ def build_alignment(
             "params.yaml: distill.shrinkage shrinks the means of cells, but this barycenter compares whole clouds. "
             "Set `shrinkage: null`, or use a barycenter of statistics such as 'mean'"
         )
-    return Shrunken.of(alignment, torch.from_numpy(cell_map).float().to(device))
+    return Shrunken.map_cells(alignment, torch.from_numpy(cell_map).float().to(device))
 
 
 def alignment_for(

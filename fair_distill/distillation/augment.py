@@ -100,13 +100,13 @@ def _to_draw(strategies: Sequence[str], chosen: Tensor, u: Tensor) -> Draw:
     )
 
 
-def augment(images: Tensor, drawn: Draw, draw_of_image: Tensor | None = None, *, run_length: int = 1) -> Tensor:
+def augment(images: Tensor, augmentation: Draw, draw_of_image: Tensor | None = None, *, run_length: int = 1) -> Tensor:
     """Return augmented images. Differentiable in the images.
 
     Parameters
     ----------
     images : (N, channels, height, width)
-    draw_of_image : int64 (N,), the row of `drawn` for each image; None if image i uses row i
+    draw_of_image : int64 (N,), the row of `augmentation` for each image; None if image i uses row i
     run_length : the number of consecutive images that share a draw
     """
 
@@ -114,17 +114,17 @@ def augment(images: Tensor, drawn: Draw, draw_of_image: Tensor | None = None, *,
         parameters = parameters.to(images.device)
         return parameters if draw_of_image is None else parameters[draw_of_image]
 
-    if drawn.colour is not None:
-        brightness, saturation, contrast = (p[:, None, None, None] for p in per_image(drawn.colour).unbind(1))
+    if augmentation.colour is not None:
+        brightness, saturation, contrast = (p[:, None, None, None] for p in per_image(augmentation.colour).unbind(1))
         images = images + brightness
         grey = images.mean(dim=1, keepdim=True)
         images = grey + saturation * (images - grey)
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         images = mean + contrast * (images - mean)
-    if drawn.theta is not None:
-        images = _resample(images, per_image(drawn.theta), run_length)
-    if drawn.cutout is not None:
-        images = images * _outside_square(per_image(drawn.cutout), images)
+    if augmentation.theta is not None:
+        images = _resample(images, per_image(augmentation.theta), run_length)
+    if augmentation.cutout is not None:
+        images = images * _outside_square(per_image(augmentation.cutout), images)
     return images
 
 

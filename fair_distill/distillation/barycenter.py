@@ -83,7 +83,7 @@ def l2(cells_CGD: Tensor, weights_CG: Tensor, *, tolerance: float = 1e-10, itera
     tolerance : the iteration stops when no group's share of the result changes by more than this
     iterations : the maximum number; each lowers the objective, so stopping early costs little accuracy
     """
-    span = _Span.of(cells_CGD, weights_CG)
+    span = _Span.from_cells(cells_CGD, weights_CG)
     weights = span.weights_CG
 
     def objective(shares_CG: Tensor) -> Tensor:
@@ -102,9 +102,9 @@ def l2(cells_CGD: Tensor, weights_CG: Tensor, *, tolerance: float = 1e-10, itera
         weiszfeld = updated + stay * (shares_CG - updated)
         # The Hessian is total·I − Σ_a c_a (Φ_a − m)(Φ_a − m)ᵀ, so Newton's step is a mixture of Φ_a − m: G equations.
         coefficients = (pull / distances.square()).masked_fill(coincides, 0)
-        ones = torch.eye(pull.shape[1], dtype=pull.dtype)
+        identity = torch.eye(pull.shape[1], dtype=pull.dtype)
         mixture = torch.linalg.solve_ex(
-            total[..., None] * ones - coefficients[..., None] * span.gram_about(shares_CG), pull
+            total[..., None] * identity - coefficients[..., None] * span.gram_about(shares_CG), pull
         )[0]
         newton = shares_CG + mixture - mixture.sum(dim=1, keepdim=True) * shares_CG
         lower = objective(newton) <= objective(weiszfeld) * (1 + 1e-15)  # False if Newton's step is NaN.
@@ -133,7 +133,7 @@ def huber(
         matcher and network
     tolerance, iterations : as for `l2`
     """
-    span = _Span.of(cells_CGD, weights_CG)
+    span = _Span.from_cells(cells_CGD, weights_CG)
 
     def step(shares_CG: Tensor) -> Tensor:
         pull = span.weights_CG * (delta / span.distances(shares_CG)).clamp(max=1)
@@ -150,7 +150,7 @@ def minimax(cells_CGD: Tensor, weights_CG: Tensor) -> Tensor:
     This minimises COBRA's worst residual directly, and is not in its paper. Weights only determine which groups are
     present. The result is exact: an active-set method solves the dual, a quadratic programme in G variables.
     """
-    span = _Span.of(cells_CGD, weights_CG)
+    span = _Span.from_cells(cells_CGD, weights_CG)
     present = (span.weights_CG > 0).numpy()
     shares = np.stack(
         [_enclosing_ball(gram, groups) for gram, groups in zip(span.gram_CGG.numpy(), present, strict=True)]
@@ -278,7 +278,7 @@ class _Span:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, cells_CGD: Tensor, weights_CG: Tensor) -> "_Span":
+    def from_cells(cls, cells_CGD: Tensor, weights_CG: Tensor) -> "_Span":
         """Return the span of these cells."""
         centre, centred, weights = _centred(cells_CGD, weights_CG)
         unit = _or_one((weights * centred.norm(dim=2)).sum(dim=1))
@@ -327,12 +327,12 @@ def _minimising_groups(span: _Span) -> Tensor:
     A group is a minimiser if the weighted unit vectors to the other groups sum to at most the weight at its point.
     """
     weights, size = span.weights_CG, span.weights_CG.shape[1]
-    ones = torch.eye(size, dtype=weights.dtype)
-    between = ones[:, None] - ones  # The shares of group a minus those of group b.
+    identity = torch.eye(size, dtype=weights.dtype)
+    between = identity[:, None] - identity  # The shares of group a minus those of group b.
     distances = span.norms(between.expand(len(weights), -1, -1, -1))
     same = (distances < _COINCIDES) & (weights > 0)[:, None]
     pull = (weights[:, None] / distances).masked_fill(same | (weights == 0)[:, None], 0)
-    force = span.norms(pull - ones * pull.sum(dim=2, keepdim=True))
+    force = span.norms(pull - identity * pull.sum(dim=2, keepdim=True))
     hold = (weights[:, None] * same).sum(dim=2)
     minimises = (force <= hold * (1 + 1e-9)) & (weights > 0)
     return minimises / same.sum(dim=2).clamp(min=1)

@@ -56,7 +56,7 @@ class CheckpointFolder:
         return [key for key in self._store.list(f"{self.key}/") if key.endswith(_SUFFIX)]
 
     def latest(self) -> StateDict | None:
-        """Return the newest state, or None if there is no checkpoint.
+        """Return the newest state, or None without a checkpoint.
 
         Raises
         ------

@@ -68,7 +68,7 @@ def bures(
     """
     if shrinkage > 1:
         raise ConfigError(f"params.yaml: barycenter 'bures': shrinkage is {shrinkage:g}; give at most 1")
-    groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
+    groups = _Groups.from_clouds(clouds_nD, weights_G, synthetic_ND, dimension)
     if not groups.finite:
         return _nan_loss(synthetic_ND)
     means = torch.stack([cloud.mean(dim=0) for cloud in groups.clouds_nD])
@@ -122,7 +122,7 @@ def free_support(
     import ot
     from scipy.optimize import linear_sum_assignment
 
-    groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
+    groups = _Groups.from_clouds(clouds_nD, weights_G, synthetic_ND, dimension)
     if not groups.finite:
         return _nan_loss(synthetic_ND)
     images = synthetic_ND.detach().double()
@@ -176,7 +176,7 @@ def sinkhorn(
     -------
     scalar, ()
     """
-    groups = _Groups.of(clouds_nD, weights_G, synthetic_ND, dimension)
+    groups = _Groups.from_clouds(clouds_nD, weights_G, synthetic_ND, dimension)
     if not groups.finite:
         return _nan_loss(synthetic_ND)
     mixture = torch.cat(groups.clouds_nD)
@@ -234,7 +234,9 @@ class _Groups:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, clouds_nD: Sequence[Tensor], weights_G: Tensor, synthetic_ND: Tensor, dimension: int) -> "_Groups":
+    def from_clouds(
+        cls, clouds_nD: Sequence[Tensor], weights_G: Tensor, synthetic_ND: Tensor, dimension: int
+    ) -> "_Groups":
         """Check the shapes and return the groups."""
         if len(clouds_nD) != len(weights_G):
             raise ShapeError(f"there are {len(weights_G)} weights for {len(clouds_nD)} groups; give one per group")

@@ -65,7 +65,7 @@ class FastEmbedding(Embedding):
         if name not in self._methods:
             method: Callable[..., Any] = self._copy.embed if name == "embed" else self._copy.layers
             if images.is_cuda:
-                # The compiler has a determinism setting of its own. Only this call sets it together with torch's.
+                # The compiler has a separate determinism setting. Only this call sets both it and torch's.
                 torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
                 method = torch.compile(method, dynamic=False)
             self._methods[name] = method

@@ -173,7 +173,7 @@ def train_experts(
     normalise: Normalisation,
     generator: Callable[[int], torch.Generator],
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda epoch, epochs: None,
     finished: Callable[[int], None] = lambda expert: None,
 ) -> None:
     """Train the experts that `folder` does not contain yet.

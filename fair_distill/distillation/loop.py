@@ -159,11 +159,11 @@ def optimise(
             examples = decode(project(images), settings.formation)
         network = pool.visit(step, examples, example_labels)
         network.requires_grad_(False)
-        drawn = draw(settings.augment, classes, streams.augment)
+        augmentation = draw(settings.augment, classes, streams.augment)
         inputs = Step(
             network,
-            lambda drawn=drawn: sampler.draw(streams.batches).augmented(drawn),  # type: ignore[misc]
-            Synthetic(images, settings.ipc, settings.formation, drawn, project, settings.augment),
+            lambda augmentation=augmentation: sampler.draw(streams.batches).augmented(augmentation),  # type: ignore[misc]
+            Synthetic(images, settings.ipc, settings.formation, augmentation, project, settings.augment),
             alignment,
             streams.matcher,
             embedding,
@@ -221,7 +221,7 @@ def _network_pool(
     )
 
     def weight_generator() -> torch.Generator:
-        """Return the stream itself on a CPU. A GPU needs a generator of its own, which is seeded from the stream."""
+        """Return the stream itself on a CPU. A GPU needs its own generator, seeded from the stream."""
         if device.type == "cpu":
             return streams.networks
         seed = int(torch.randint(2**62, (), generator=streams.networks))

@@ -54,9 +54,9 @@ class Batch:
         """Return one weight per image, (B,), that shares the weight of each cell evenly among its images."""
         return cells_CG.flatten() @ self.averaging
 
-    def augmented(self, drawn: Draw) -> "Batch":
+    def augmented(self, augmentation: Draw) -> "Batch":
         """Return the batch with each class's images augmented by the draw of that class."""
-        return replace(self, images=augment(self.images, drawn, self.labels))
+        return replace(self, images=augment(self.images, augmentation, self.labels))
 
 
 def as_pixels(stored: Tensor) -> Tensor:
@@ -219,14 +219,16 @@ def _by_sorting(counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -
 
 
 def _by_rejection(counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw with replacement and reject repeated rows. For cells of which less than half is drawn."""
-    drawn = torch.empty(len(counts_K), 0, dtype=torch.int64)
+    """Draw with replacement and reject repeated rows. For cells of which less than half is candidates."""
+    candidates = torch.empty(len(counts_K), 0, dtype=torch.int64)
     more = 3 * int(sizes_K.max()) // 2 + 8
     while True:
         new = torch.rand(len(counts_K), more, dtype=torch.float64, generator=generator) * counts_K[:, None]
-        drawn = torch.cat([drawn, new.long()], dim=1)
-        values, order = drawn.sort(dim=1, stable=True)
-        repeated = torch.zeros_like(drawn, dtype=torch.bool).scatter_(1, order[:, 1:], values[:, 1:] == values[:, :-1])
+        candidates = torch.cat([candidates, new.long()], dim=1)
+        values, order = candidates.sort(dim=1, stable=True)
+        repeated = torch.zeros_like(candidates, dtype=torch.bool).scatter_(
+            1, order[:, 1:], values[:, 1:] == values[:, :-1]
+        )
         distinct = (~repeated).cumsum(dim=1)
         if bool((distinct[:, -1] >= sizes_K).all()):
-            return drawn[~repeated & (distinct <= sizes_K[:, None])]
+            return candidates[~repeated & (distinct <= sizes_K[:, None])]

@@ -63,7 +63,7 @@ def shrinkage(counts_CG: Array, attributes: Sequence[Attributes], prior: float) 
 
 
 def own_share(counts_CG: Array, prior: float) -> Array:
-    """Return the share n/(n+k) that each cell keeps of its own statistic, (C, G); 0 for an empty cell."""
+    """Return the share n/(n+k) of each cell's statistic that remains, (C, G); 0 for an empty cell."""
     return np.divide(counts_CG, counts_CG + prior, out=np.zeros(counts_CG.shape), where=counts_CG > 0)
 
 

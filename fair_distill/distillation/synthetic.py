@@ -139,7 +139,7 @@ class Synthetic:
     images : (C · ipc, channels, height, width), normalised, sorted by class; the optimised leaf tensor
     ipc : stored images per class
     formation : tiles along each side of an image; 1 for no mosaic
-    drawn : the augmentation of this step, one draw per class, shared with the real images
+    augmentation : the augmentation of this step, one draw per class, shared with the real images
     project : maps the optimised tensor to a valid set: the identity for images, the nearest valid rows for a table
     strategies : the names of the augmentations, for methods that draw several augmentations per step
     """
@@ -147,7 +147,7 @@ class Synthetic:
     images: Tensor
     ipc: int
     formation: int
-    drawn: Draw
+    augmentation: Draw
     project: Callable[[Tensor], Tensor] = identity
     strategies: Sequence[str] = ()
 
@@ -160,7 +160,7 @@ class Synthetic:
         """Return the decoded and augmented images of some classes, (len(classes) · per_class, ...), with gradient."""
         rows = decode(self.project(self.images[classes.start * self.ipc : classes.stop * self.ipc]), self.formation)
         draw_of_row = torch.arange(classes.start, classes.stop, device=rows.device).repeat_interleave(self.per_class)
-        return augment(rows, self.drawn, draw_of_row, run_length=self.per_class)
+        return augment(rows, self.augmentation, draw_of_row, run_length=self.per_class)
 
 
 def _noise(

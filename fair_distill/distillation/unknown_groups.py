@@ -114,8 +114,8 @@ def propagation(
     assigned to the group with the largest value.
 
     Deviation: the initial values Y are soft. A thin cell has one known example or none, and the network transfers what
-    other classes show about its group. There is no prior and no class-mass normalisation: the shares of thin cells
-    cannot be estimated from so few examples, and wrong shares did harm in every measurement.
+    other classes show about its group. The method uses neither a prior nor class-mass normalisation: the shares of
+    thin cells cannot be estimated from so few examples, and wrong shares did harm in every measurement.
 
     An example with some known attributes is assigned to one of the groups with these attributes.
 
@@ -293,9 +293,9 @@ def _train_classifier(
     cells = dataset.labels[rows] * groups + truth[rows]
     weights = torch.from_numpy(1 / np.bincount(cells)[cells])
     for _ in range(steps):
-        drawn = torch.multinomial(weights, batch_size, replacement=True, generator=context.generator).numpy()
-        targets = torch.from_numpy(truth[rows[drawn]]).to(context.device)
-        loss = F.cross_entropy(network(read(torch.from_numpy(rows[drawn]))), targets)
+        sample = torch.multinomial(weights, batch_size, replacement=True, generator=context.generator).numpy()
+        targets = torch.from_numpy(truth[rows[sample]]).to(context.device)
+        loss = F.cross_entropy(network(read(torch.from_numpy(rows[sample]))), targets)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()

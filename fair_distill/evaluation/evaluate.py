@@ -144,6 +144,6 @@ def _predictions(
         },
         attributes=gate.attributes,
         attribute_names=gate.attribute_names,
-        own=custom_digests,
+        custom_digests=custom_digests,
         options=networks,
     )

@@ -94,8 +94,8 @@ def train_together(
 
     for batches in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
         indices = torch.stack(batches).to(labels.device)
-        drawn = draw_each(recipe.augment, indices.shape[1], generators)
-        images = augment(rows(indices.flatten()), drawn).unflatten(0, indices.shape)
+        augmentations = draw_each(recipe.augment, indices.shape[1], generators)
+        images = augment(rows(indices.flatten()), augmentations).unflatten(0, indices.shape)
         mean_loss = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[indices].flatten())
         # The sum of the networks' mean losses. Its gradient for one network is that of this network's mean loss.
         descend(mean_loss * len(trained))
@@ -227,9 +227,9 @@ def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:
             f"Import the network yourself and pass it: train(set, networks={{{name!r}: {name.rpartition(':')[2]}}})"
         )
     # A set that was not loaded from a registry has no manifest, and therefore no digest to compare with.
-    if distilled.source_digests is not None:
+    if distilled.custom_digests is not None:
         recorded, passed_digest = (
-            distilled.source_digests.get(name, "no digest"),
+            distilled.custom_digests.get(name, "no digest"),
             passed_source_digest(name, passed[name]),
         )
         if recorded != passed_digest:

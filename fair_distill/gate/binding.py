@@ -1,7 +1,7 @@
-"""What a verdict is computed from, checked piece against piece before anything is decided.
+"""Checks that the inputs of a verdict belong together, before anything is decided.
 
-Predictions name the set and the gate split by digest. Here the manifest, the split's own index and the required exam
-are compared with them, so that a verdict is never about another set, other examples or an easier evaluation.
+Predictions name the set and the gate split by digest. They are compared here with the manifest, the examples of the
+split and the required exam, so a verdict is never about another set, other examples or an easier evaluation.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from fair_distill.gate.predictions import Attributes, Predictions
 
 @dataclass(frozen=True, eq=False)
 class GateIndex:
-    """The examples of a gate split without their pixels.
+    """The examples of a gate split, without their images. N examples.
 
     Attributes
     ----------
-    digest : SHA-256 of the split's file
-    attributes, attribute_names : the values that make up each group, as predictions on the split have them
-    labels, group_indices, pairs, clusters : int arrays (N,), as the split has them
+    digest : SHA-256 of the file of the split
+    attributes, attribute_names : the values that define each group, as in `Predictions`
+    labels, group_indices, pairs, clusters : int arrays (N,)
     """
 
     digest: str
@@ -42,13 +42,13 @@ class GateIndex:
 
 @dataclass(frozen=True)
 class Bound:
-    """Predictions that belong together with everything else that was given.
+    """The result of `bind`: facts about predictions that match all other inputs.
 
     Attributes
     ----------
-    examples : distinct examples that were predicted
-    card : of the set; None where no manifest was given
-    exam : the evaluation that the predictions come from
+    examples : number of distinct examples that were predicted
+    card : the card of the set; None if no manifest was given
+    exam : the evaluation that produced the predictions
     """
 
     examples: int
@@ -57,7 +57,7 @@ class Bound:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """Networks, seeds and the digest of the recipe, as the verdict records them."""
+        """The networks, the seeds and the digest of the recipe, as the verdict records them."""
         recipe = None if self.card is None else sha256(to_json(self.card.to_dict()["recipe"]))
         networks = {network.name: network.options for network in self.exam.networks}
         return {"networks": networks, "seeds": self.exam.seeds, "recipe": recipe}
@@ -70,33 +70,34 @@ def bind(
 
     Parameters
     ----------
-    manifest, index : None where the caller does not have them; what they would show is then not checked
-    name : what messages call the predictions
+    manifest, index : None if the caller does not have them; their checks are then skipped
+    name : the subject of error messages, in the plural
 
     Raises
     ------
     IntegrityError
-        If the manifest is of another set, or the rows contradict the gate split.
+        If the manifest belongs to another set, or the rows contradict the gate split.
     MeasurementError
-        If the evaluation falls short of an exam.
+        If the evaluation does not satisfy an exam.
     """
     card = None if manifest is None else _card(manifest, table, name=name)
     count = len(np.unique(table.columns["example"]))
     if index is not None:
         _check_rows(table, index, name=name)
-    exam = _taken(table, card, count)
+    exam = _evaluation_of(table, card, count)
     for policy in policies:
         required = policy.required_exam
-        fault = None if required is None else shortfall(exam, required)
-        if fault:
+        missing = None if required is None else shortfall(exam, required)
+        if missing:
             raise MeasurementError(
-                f"{name} do not satisfy the exam of {policy.where}: {fault}. Evaluate the set as the policy requires"
+                f"{name} do not satisfy the exam of {policy.location}: {missing}. "
+                "Evaluate the set as the policy requires"
             )
     return Bound(count, card, exam)
 
 
 def _card(manifest: bytes, table: Predictions, *, name: str) -> DatasetCard:
-    """Return the card of the set that was evaluated, compared with the classes and the split that were predicted."""
+    """Return the card of the evaluated set, after a comparison with the classes and the split of the predictions."""
     if sha256(manifest) != table.set:
         raise IntegrityError(
             f"the manifest given is {sha256(manifest)[:12]}…, but {name} are of the set {table.set[:12]}…; "
@@ -114,24 +115,22 @@ def _card(manifest: bytes, table: Predictions, *, name: str) -> DatasetCard:
         )
     if content.get("source") == table.split:
         raise IntegrityError(
-            f"{name} are for the split that the set was made from ({table.split[:12]}…); a gate split is one that "
-            "nothing was made from. Run `fair-distill stage prepare` again"
+            f"{name} are for the split that the set was distilled from ({table.split[:12]}…); the gate split must be a "
+            "split that nothing was distilled from. Run `fair-distill stage prepare` again"
         )
     return card
 
 
 def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
-    """Raise IntegrityError unless every network and seed predicts every example of the split, as the split has it."""
+    """Raise IntegrityError unless each network and seed predicts every example of the split exactly once."""
     if table.split != index.digest:
         raise IntegrityError(
             f"{name} are for the gate split {table.split[:12]}…; the file is {index.digest[:12]}…. Evaluate again"
         )
     if (table.classes, table.groups) != (index.classes, index.groups):
-        raise IntegrityError(f"{name} have other classes or groups than the gate split that they name; evaluate again")
+        raise IntegrityError(f"{name} have other classes or groups than the gate split; evaluate again")
     if (table.attributes, table.attribute_names) != (index.attributes, index.attribute_names):
-        raise IntegrityError(
-            f"{name} divide the groups into other attributes than the gate split that they name; evaluate again"
-        )
+        raise IntegrityError(f"{name} have other attributes of the groups than the gate split; evaluate again")
     rows = len(index.labels)
     runs = len(table.runs())
     order = np.lexsort((table.columns["example"], table.columns["seed"], table.columns["network"]))
@@ -141,7 +140,7 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
     ):
         raise IntegrityError(
             f"{name} have {len(examples):,} rows; {runs} networks on a gate split of {rows:,} examples give "
-            f"{runs * rows:,}, one for each example. Evaluate again"
+            f"{runs * rows:,}, one for each example and network. Evaluate again"
         )
     for column, expected in {
         "label": index.labels,
@@ -151,14 +150,14 @@ def _check_rows(table: Predictions, index: GateIndex, *, name: str) -> None:
     }.items():
         wrong = table.columns[column][order].reshape(runs, rows) != expected
         if wrong.any():
+            example = int(np.argwhere(wrong)[0][1])
             raise IntegrityError(
-                f"{name}: the {column} of example {int(np.argwhere(wrong)[0][1])} is not the one in the gate split; "
-                "evaluate again"
+                f"{name}: the {column} of example {example} differs from the gate split; evaluate again"
             )
 
 
-def _taken(table: Predictions, card: DatasetCard | None, examples: int) -> Exam:
-    """Return the evaluation that predictions come from, in the terms of a policy's exam."""
+def _evaluation_of(table: Predictions, card: DatasetCard | None, examples: int) -> Exam:
+    """Return the evaluation that produced the predictions, in the form of a policy's exam."""
     networks = [network for network, _ in table.runs()]
     recipe = None
     if card is not None:
@@ -168,7 +167,7 @@ def _taken(table: Predictions, card: DatasetCard | None, examples: int) -> Exam:
                 Recipe, fields | {"network": "recorded", "augment": list(card.recipe.augment)}, name="card"
             )
         except ConfigError as error:
-            raise IntegrityError(f"the set's recipe is not one that networks can be trained by: {error}") from None
+            raise IntegrityError(f"the recipe in the set's card is invalid: {error}") from None
     return Exam(
         networks=tuple(Named(name=name, **table.options.get(name, {})) for name in table.networks),
         seeds=min(networks.count(network) for network in set(networks)),

@@ -1,23 +1,25 @@
 """One-sided bounds for rates and their differences that hold for few examples, clusters and seeds.
 
-Two things make a measured rate uncertain: which examples were asked, and which networks answered. An example that
-several networks answered is one piece of evidence, and so is a cluster of examples, hence the first part comes
-from the means of examples over seeds, clustered; the same networks answer in every group, hence the second comes
-from the scatter over seeds of the *difference*. Each part has a bound of its own, and half-widths add in squares:
+A measured rate is uncertain for two reasons: the choice of examples, and the choice of networks.
+
+Predictions of several networks for one example are one piece of evidence, and so are the examples of a cluster. The
+first part therefore comes from the means of examples over seeds, grouped by cluster. All groups are predicted by the
+same networks, so the second part comes from the scatter of the *difference* over seeds. Each part has its own bound,
+and the half-widths add in squares:
 
     upper - value = sqrt(examples² + seeds²)
 
-examples: Wilson's score bound at an effective sample size, t quantile over clusters; for a difference between
-    different examples the two in squares (Newcombe's hybrid score interval), for a difference on the same examples
-    the score bound of its positive and negative part. It is never of width 0: a cell that is all right is bounded
-    as binomial data of as many clusters are.
-seeds: Student's t over seeds, widened on the side to which networks scatter further (`bend`). Three networks are
-    few, and it says so.
+examples: Wilson's score bound at an effective sample size, with a t quantile over clusters. For a difference between
+    different examples, two of them are combined (Newcombe's hybrid score interval). For a difference on the same
+    examples, the score bounds of its positive and negative parts are combined. The width is never 0: a cell whose
+    predictions are all right is bounded like binomial data of as many clusters.
+seeds: Student's t over seeds, widened on the side to which networks scatter further (`bend`). With three seeds the
+    quantile is large, and the bound is wide.
 
-The method was chosen by simulation (tests/gate/simulation.py). A single Satterthwaite quantile for both parts, entering
-the score bounds through one effective size, is narrower for rates near one half, wider near 1, and holds up to two
-points less often where all rests on few seeds. What networks and examples do together is counted in both parts, which
-makes bounds wider than they need be on small cells.
+The method was chosen by simulation (tests/gate/simulation.py). The alternative, a single Satterthwaite quantile in the
+score bounds, is narrower for rates near one half and wider near 1, and covers up to two points less often if most of
+the uncertainty comes from few seeds. The interaction of networks and examples is counted in both parts, which makes
+bounds wider than necessary on small cells.
 
 Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
 """
@@ -34,14 +36,14 @@ from fair_distill.gate.quantiles import t_quantile
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """Means of values in [-1, 1] and what a score bound needs of them; all of one shape.
+    """The means of values in [-1, 1], and the statistics that a score bound needs. All arrays have one shape.
 
     Attributes
     ----------
-    positive, negative : means of the values' positive and negative parts; the mean is their difference. None of
-        values that cannot be negative: rates
-    effective : how many independent values in {-1, 0, 1} would be as informative
-    freedom : degrees of freedom, clusters - 1
+    positive, negative : means of the positive and negative parts of the values; the mean is their difference.
+        `negative` is None for rates, whose values cannot be negative
+    effective : the number of independent values in {-1, 0, 1} that would be as informative
+    freedom : degrees of freedom, the number of clusters minus 1
     """
 
     positive: Floats
@@ -50,18 +52,18 @@ class Score:
     freedom: Floats
 
     def above(self, alpha: float) -> Floats:
-        """Upper bound minus mean."""
+        """Return the upper bound minus the mean."""
         return self._distance(_t(alpha, self.freedom), 1)
 
     def below(self, alpha: float) -> Floats:
-        """Mean minus lower bound."""
+        """Return the mean minus the lower bound."""
         return self._distance(_t(alpha, self.freedom), -1)
 
     def _distance(self, q: Floats, side: int) -> Floats:
         up = _wilson(self.positive, self.effective, q, side)
         if self.negative is None:
             return up
-        # A value is not positive and negative at once, so the parts are negatively correlated.
+        # A value cannot be positive and negative at the same time, so the parts are negatively correlated.
         down = _wilson(self.negative, self.effective, q, -side)
         odds = self.positive * self.negative
         odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
@@ -78,10 +80,10 @@ class Contrasts:
 
     Attributes
     ----------
-    first, second : the examples' part: of one sample, or of two that are subtracted
+    first, second : the part of the examples: of one sample, or of two that are subtracted
     seeds : the rate or difference of each seed, (J, S)
-    bend : how lopsided the seeds' scatter is, (J,), see `bend`; None where it is taken to be symmetrical
-    scale : what a value of 1 in `first` and `second` stands for
+    bend : asymmetry of the scatter over seeds, (J,), see `bend`; None if it is assumed to be symmetrical
+    scale : the difference that a value of 1 in `first` and `second` represents
     """
 
     first: Score
@@ -96,36 +98,42 @@ class Contrasts:
         return np.asarray(self.seeds.mean(axis=-1))
 
     def examples_above(self, alpha: float) -> Floats:
+        """Return the half-width of the examples above the value, (J,)."""
         first = self.first.above(alpha)
         return self.scale * (first if self.second is None else np.hypot(first, self.second.below(alpha)))
 
     def examples_below(self, alpha: float) -> Floats:
+        """Return the half-width of the examples below the value, (J,)."""
         first = self.first.below(alpha)
         return self.scale * (first if self.second is None else np.hypot(first, self.second.above(alpha)))
 
     def seeds_above(self, alpha: float) -> Floats:
+        """Return the half-width of the seeds above the value, (J,)."""
         return self._seeds(alpha, 1)
 
     def seeds_below(self, alpha: float) -> Floats:
+        """Return the half-width of the seeds below the value, (J,)."""
         return self._seeds(alpha, -1)
 
     def upper(self, alpha: float) -> Floats:
+        """Return the one-sided upper bound at level alpha, (J,)."""
         return np.asarray(self.value + np.hypot(self.examples_above(alpha), self.seeds_above(alpha)))
 
     def lower(self, alpha: float) -> Floats:
+        """Return the one-sided lower bound at level alpha, (J,)."""
         return np.asarray(self.value - np.hypot(self.examples_below(alpha), self.seeds_below(alpha)))
 
     def _seeds(self, alpha: float, side: int) -> Floats:
-        """Infinite for one seed: of how networks scatter it knows nothing."""
+        """Return the half-width of the seeds. It is infinite for one seed, which shows no scatter."""
         count = self.seeds.shape[-1]
         if count < 2:
             return np.full(self.seeds.shape[:-1], np.inf)
         q = t_quantile(alpha, count - 1)
-        part = q * self.seeds.std(axis=-1, ddof=1) / np.sqrt(count)
+        half_width = q * self.seeds.std(axis=-1, ddof=1) / np.sqrt(count)
         if self.bend is None:
-            return np.asarray(part)
-        # Johnson's correction of t for a skewed mean (1978), taken where it widens.
-        return np.asarray(part + np.maximum(side * self.bend, 0) * (1 + 2 * q * q) / count)
+            return np.asarray(half_width)
+        # Johnson's correction of t for a skewed mean (1978), applied only where it widens the bound.
+        return np.asarray(half_width + np.maximum(side * self.bend, 0) * (1 + 2 * q * q) / count)
 
     def __getitem__(self, index: Any) -> "Contrasts":
         second = None if self.second is None else self.second[index]
@@ -136,14 +144,14 @@ class Contrasts:
 def score(values: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> Score:
     """Summarise values (..., n) in [lowest, 1], where lowest is 0 or -1.
 
-    The effective size is the variance that values in {lowest, 0, 1} of these means would have, over the variance
-    that is seen between clusters. Both are taken with two clusters added, one all 1 and one all `lowest`: where
-    nothing varies, that leaves about as many independent values as there are clusters, and where much does it
-    changes nothing.
+    The effective size is the variance of independent values in {lowest, 0, 1} with these means, divided by the
+    observed variance between clusters. Both are computed with two extra clusters, one of values 1 and one of values
+    `lowest`. If nothing varies, the effective size is then about the number of clusters; otherwise the extra clusters
+    change little.
 
     Parameters
     ----------
-    clusters : the cluster of each value, (n,); None where each is its own
+    clusters : the cluster of each value, (n,); None if each value is a cluster
     """
     n = values.shape[-1]
     positive, negative = np.maximum(values, 0).mean(axis=-1), np.maximum(-values, 0).mean(axis=-1)
@@ -154,45 +162,46 @@ def score(values: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> S
         totals, sizes = np.add.reduceat(values[..., order], starts, axis=-1), np.diff(starts, append=n).astype(float)
     count = len(sizes)
     added = n / count
-    whole = n + 2 * added
-    right, wrong = (n * positive + added) / whole, (n * negative - added * lowest) / whole
-    mean = right - wrong
+    total = n + 2 * added
+    up, down = (n * positive + added) / total, (n * negative - added * lowest) / total
+    mean = up - down
     squares = np.square(totals - mean[..., None] * sizes).sum(axis=-1)
     squares = squares + added**2 * ((1 - mean) ** 2 + (lowest - mean) ** 2)
-    variance = squares * (count + 2) / (count + 1) / whole**2
-    effective = (right + wrong - mean**2) / variance * count / (count + 2)
+    variance = squares * (count + 2) / (count + 1) / total**2
+    effective = (up + down - mean**2) / variance * count / (count + 2)
     return Score(positive, negative if lowest else None, effective, np.full(positive.shape, count - 1.0))
 
 
 def level(outcomes: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> Contrasts:
-    """The mean of outcomes (..., S, n) in [lowest, 1]; of the same n examples for every seed."""
+    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
     seeds = np.asarray(outcomes.mean(axis=-1))
-    found = score(outcomes.mean(axis=-2), clusters, lowest=lowest)
+    examples = score(outcomes.mean(axis=-2), clusters, lowest=lowest)
     if lowest < 0:
-        return Contrasts(found, None, seeds)
-    return Contrasts(found, None, seeds, bend(seeds, found.freedom + 1))
+        return Contrasts(examples, None, seeds)
+    return Contrasts(examples, None, seeds, bend(seeds, examples.freedom + 1))
 
 
 def bend(seeds: Floats, n: Floats) -> Floats:
-    """How lopsided networks scatter about a rate: a sixth of the third moment over the second, by the rate itself.
+    """Return the asymmetry of the scatter of networks about a rate: third moment over six times the second.
 
-    Three seeds cannot tell, but a rate can: networks that differ by a threshold move a rate of 0.98 further down than
-    up, with a skewness of about 3 (1 - 2p) s / (p (1 - p)) at standard deviation s, as a lognormal rate of errors
-    does. What n independent examples of one seed scatter by themselves is not the network's and is taken off.
+    Three seeds are too few to estimate it, so it is derived from the rate: networks that differ by a threshold move a
+    rate of 0.98 further down than up. The skewness is about 3 (1 - 2p) s / (p (1 - p)) at standard deviation s, like
+    that of a lognormal rate of errors. The binomial variance of n independent examples is subtracted from the variance
+    over seeds, because it does not come from the networks.
     """
     rate = seeds.mean(axis=-1)
     binomial = rate * (1 - rate)
-    own = np.maximum(seeds.var(axis=-1, ddof=1) - binomial / n, 0) if seeds.shape[-1] > 1 else np.zeros_like(rate)
-    return np.asarray((1 - 2 * rate) * np.divide(own, 2 * binomial, out=np.zeros_like(rate), where=binomial > 0))
+    excess = np.maximum(seeds.var(axis=-1, ddof=1) - binomial / n, 0) if seeds.shape[-1] > 1 else np.zeros_like(rate)
+    return np.asarray((1 - 2 * rate) * np.divide(excess, 2 * binomial, out=np.zeros_like(rate), where=binomial > 0))
 
 
 def minus(first: Contrasts, second: Contrasts) -> Contrasts:
-    """The difference of two levels on different examples, answered by the same networks.
+    """Return the difference of two levels on different examples that the same networks predict.
 
-    Clusters that reach into both are not credited: they make a difference surer where they pull alike.
+    A cluster with examples in both levels would make the difference more certain; this is ignored.
     """
-    bent = None if first.bend is None or second.bend is None else first.bend - second.bend
-    return Contrasts(first.first, second.first, first.seeds - second.seeds, bent, first.scale)
+    bends = None if first.bend is None or second.bend is None else first.bend - second.bend
+    return Contrasts(first.first, second.first, first.seeds - second.seeds, bends, first.scale)
 
 
 def on_the_same(
@@ -201,13 +210,13 @@ def on_the_same(
     *,
     scale: float = 1.0,
 ) -> Contrasts:
-    """The mean of differences (..., S, n) in [-scale, scale], each on one example or pair of examples."""
-    of_one = level(differences / scale, clusters, lowest=-1)
-    return Contrasts(of_one.first, None, of_one.seeds * scale, None, scale)
+    """Return the mean of differences (..., S, n) in [-scale, scale], each within one example or one pair."""
+    unit = level(differences / scale, clusters, lowest=-1)
+    return Contrasts(unit.first, None, unit.seeds * scale, None, scale)
 
 
 def stacked(parts: Sequence[Contrasts]) -> Contrasts:
-    """Put contrasts of one kind one after another."""
+    """Concatenate contrasts of one kind."""
     second = None
     if parts[0].second is not None:
         second = _stacked([part.second for part in parts if part.second is not None])
@@ -234,8 +243,8 @@ def _stacked(scores: Sequence[Score]) -> Score:
 def _t(alpha: float, freedom: Floats) -> Floats:
     if freedom.size and (freedom == freedom.flat[0]).all():
         return np.asarray(_quantile(alpha, float(freedom.flat[0])))
-    distinct, where = np.unique(freedom, return_inverse=True)
-    return np.array([_quantile(alpha, df) for df in distinct.tolist()])[where].reshape(freedom.shape)
+    distinct, indices = np.unique(freedom, return_inverse=True)
+    return np.array([_quantile(alpha, df) for df in distinct.tolist()])[indices].reshape(freedom.shape)
 
 
 def _quantile(alpha: float, freedom: float) -> float:
@@ -243,10 +252,10 @@ def _quantile(alpha: float, freedom: float) -> float:
 
 
 def _wilson(p: Floats, n: Floats, q: Floats, side: int) -> Floats:
-    """Distance from p to its Wilson bound above (side 1) or below (-1)."""
+    """Return the distance from p to its Wilson bound above (side 1) or below (side -1)."""
     with np.errstate(invalid="ignore", over="ignore"):
         square = q * q / n
         root = np.sqrt(square * (np.maximum(p * (1 - p), 0) + square / 4))
         distance = (side * square * (0.5 - p) + root) / (1 + square)
-    # No degrees of freedom: anything may be true.
+    # Without degrees of freedom, any rate is possible.
     return np.where(np.isfinite(q), distance, 1.0)

@@ -1,8 +1,8 @@
-"""Which of many candidates is to be judged: the smallest that should pass, by what the tune split says of each.
+"""The choice of a candidate of a sweep: the smallest that should pass, by the results on the tune split.
 
-However many candidates are looked at on tune, only the one that is chosen meets the gate split, and nothing of the gate
-split went into the choice. So its verdict keeps the gate's promise, alpha, as though it had been the only one; a
-choice by gate results would not (`tests/gate/test_choose.py` counts both).
+Only the chosen candidate meets the gate split, and the choice uses nothing of the gate split. Its verdict therefore
+keeps the risk alpha, however many candidates were tried on the tune split. A choice by gate results would not;
+`tests/gate/test_choice.py` measures both.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from fair_distill.gate.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A candidate as the tune split shows it.
+class TuneResult:
+    """A candidate with its result on the tune split.
 
     Attributes
     ----------
-    name : what its point of the sweep is called
-    examples : how large the set is
-    verdict : by the gate's policy, on tune; nobody is promised anything by it
+    name : name of its point in the sweep
+    examples : size of the set
+    verdict : the verdict of the gate's policy on the tune split, which promises nothing
     """
 
     name: str
@@ -29,31 +29,39 @@ class Tuned:
     verdict: Verdict
 
 
-def margin(tuned: Tuned, limits: Sequence[Limit], *, shrink: float) -> float | None:
-    """Return by how much the clause that is nearest to its limit should keep it on the gate split; None if unknown.
+def margin(candidate: TuneResult, limits: Sequence[Limit], *, shrink: float) -> float | None:
+    """Return the expected distance on the gate split between the tightest clause and its limit.
 
-    A bound lies as far from its value as the split is small. On a split with 1/shrink² as many examples the distance is
-    `shrink` times as large, if the seeds are as many; what part of it is the seeds' does not shrink with the split, so
-    this is an estimate, good enough to rank by.
+    A bound is closer to its value on a larger split: on 1/shrink² times as many examples, its distance is multiplied
+    by `shrink`. The part of the distance that comes from seeds does not shrink, so this is an estimate that is good
+    enough for ranking.
+
+    Returns
+    -------
+    float, negative if a limit is expected to be violated; None if a clause has no value
     """
-    least = None
-    for limit, finding in zip(limits, tuned.verdict.findings, strict=True):
+    margins = []
+    for limit, finding in zip(limits, candidate.verdict.findings, strict=True):
         if finding.value is None:
             return None
         bound = finding.value if finding.bound is None else finding.bound
         expected = finding.value + shrink * (bound - finding.value)
-        over = expected - finding.limit if limit.at_most is not None else finding.limit - expected
-        least = -over if least is None else min(least, -over)
-    return least
+        margins.append(finding.limit - expected if limit.at_most is not None else expected - finding.limit)
+    return min(margins, default=None)
 
 
 def shrinkage(tune_examples: int, gate_examples: int) -> float:
-    """Return how far a bound moves towards its value, from the tune split to the gate split."""
+    """Return the factor between the distances of bounds from their values on the gate split and on the tune split."""
     return sqrt(tune_examples / gate_examples)
 
 
-def smallest_that_should_pass(tuned: Sequence[Tuned], limits: Sequence[Limit], *, shrink: float) -> Tuned | None:
-    """Return the smallest candidate that should keep every limit; of those, the one that keeps them best; or None."""
-    margins = {id(one): margin(one, limits, shrink=shrink) for one in tuned}
-    fit = [one for one in tuned if (of := margins[id(one)]) is not None and of >= 0]
-    return min(fit, key=lambda one: (one.examples, -(margins[id(one)] or 0), one.name), default=None)
+def smallest_that_should_pass(
+    candidates: Sequence[TuneResult], limits: Sequence[Limit], *, shrink: float
+) -> TuneResult | None:
+    """Return the smallest candidate without a negative margin, or None. Of equal sizes, the largest margin wins."""
+    passing = []
+    for candidate in candidates:
+        expected = margin(candidate, limits, shrink=shrink)
+        if expected is not None and expected >= 0:
+            passing.append((candidate.examples, -expected, candidate.name, candidate))
+    return min(passing, key=lambda entry: entry[:3])[3] if passing else None

@@ -1,4 +1,4 @@
-"""What a clause measures: its rates, and the groups in which they are measured or between which they are compared."""
+"""The rates that a clause measures, and the groups in which it measures them or between which it compares them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,12 +52,12 @@ def pairs_of_groups(groups: Sequence[int], *, against_rest: bool) -> Sides:
     return tuple(((a,), tuple(b for b in groups if b != a)) for a in groups)
 
 
-def select(names: Sequence[str] | None, known: Sequence[str], noun: str, where: str) -> tuple[int, ...]:
-    """Return the indices of the selected names, or of all. Raises ConfigError, with `where`, for an unknown name."""
+def select(names: Sequence[str] | None, available: Sequence[str], noun: str, location: str) -> tuple[int, ...]:
+    """Return the indices of the selected names, or of all. Raises ConfigError, with `location`, for an unknown name."""
     for name in names or ():
-        if name not in known:
-            raise ConfigError(f"{where}: there is no {noun} {name!r}; choose from {', '.join(known)}")
-    return tuple(i for i, name in enumerate(known) if names is None or name in names)
+        if name not in available:
+            raise ConfigError(f"{location}: unknown {noun} {name!r}; choose from {', '.join(available)}")
+    return tuple(i for i, name in enumerate(available) if names is None or name in names)
 
 
 def rates_of_sides(table: Confusion, comparisons: Comparisons) -> tuple[Floats, Floats | None]:

@@ -150,6 +150,6 @@ def confusion(
 def mean_confusion(confusions: Sequence[Confusion]) -> Confusion:
     """Return the mean counts of several seeds. On one test set this averages the rates."""
     first = confusions[0]
-    known = [c.confidence for c in confusions if c.confidence is not None]
-    confidence = np.mean(known, axis=0) if len(known) == len(confusions) else None
+    confidences = [c.confidence for c in confusions if c.confidence is not None]
+    confidence = np.mean(confidences, axis=0) if len(confidences) == len(confusions) else None
     return Confusion(np.mean([c.counts for c in confusions], axis=0), first.groups, first.classes, confidence)

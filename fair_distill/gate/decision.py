@@ -103,8 +103,8 @@ def _holm(evidence: Sequence[Evidence], sign: float, number: float, alpha: float
         bounds = [sign * (each.lower if sign > 0 else each.upper)(alpha / remaining) for each in evidence]
         simultaneous = simultaneous or bounds
         new = [(bound > number + ROUNDING) & ~before for bound, before in zip(bounds, rejected, strict=True)]
-        rejected = [before | now for before, now in zip(rejected, new, strict=True)]
-        count = sum(int(now.sum()) for now in new)
+        rejected = [before | newly for before, newly in zip(rejected, new, strict=True)]
+        count = sum(int(newly.sum()) for newly in new)
         if count == 0:
             break
         remaining -= count

@@ -65,11 +65,11 @@ def levels(
         value = values(rate)
         rows_of_rate = [predictions.rows(rate.true_classes, side) for side in comparisons.distinct_sides]
         rows += rows_of_rate
-        selected += [value[:, cell.at] for cell in rows_of_rate]
+        selected += [value[:, cell.indices] for cell in rows_of_rate]
     # Cells of equal size without clusters have arrays of equal shape, so one pass bounds all of them.
     batches: dict[int, list[int]] = {}
     for i, cell in enumerate(rows):
-        batches.setdefault(len(cell.at) if cell.clusters is None else -1 - i, []).append(i)
+        batches.setdefault(len(cell.indices) if cell.clusters is None else -1 - i, []).append(i)
     parts = [
         level(np.stack([selected[i] for i in batch]), rows[batch[0]].clusters, lowest=lowest)
         for batch in batches.values()
@@ -140,12 +140,12 @@ def absolute_lower(contrasts: Contrasts) -> Bound:
 def half_widths(contrasts: Contrasts) -> Callable[[float], tuple[Floats, Floats]]:
     """Return the half-widths of examples and of seeds on the side away from 0."""
 
-    def at(alpha: float) -> tuple[Floats, Floats]:
+    def at_level(alpha: float) -> tuple[Floats, Floats]:
         positive = contrasts.value >= 0
         examples = np.where(positive, contrasts.examples_above(alpha), contrasts.examples_below(alpha))
         return examples, np.where(positive, contrasts.seeds_above(alpha), contrasts.seeds_below(alpha))
 
-    return at
+    return at_level
 
 
 def smallest(network: str, comparisons: Comparisons, rates: Contrasts) -> Evidence:

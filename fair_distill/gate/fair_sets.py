@@ -86,9 +86,9 @@ class FairSets:
         sizes = np.stack(
             [by_group[:, list(side[:1] if self.cells.paired else side)].sum(axis=1) for side in sides], axis=1
         ).ravel()
-        drawn = self._shares(sizes, np.repeat(self.true_rates(rates), len(sides)))
-        seeds = self._seeds(drawn, 1 / np.sqrt(2))
-        return Contrasts(self._score(drawn, None, sizes), None, seeds, bend(seeds, np.array(_UNLIMITED)))
+        shares = self._shares(sizes, np.repeat(self.true_rates(rates), len(sides)))
+        seeds = self._seeds(shares, 1 / np.sqrt(2))
+        return Contrasts(self._score(shares, None, sizes), None, seeds, bend(seeds, np.array(_UNLIMITED)))
 
     def uplift(self) -> Contrasts:
         """Return the difference in accuracy between two sets on the same examples, J = 1."""
@@ -103,11 +103,11 @@ class FairSets:
         true = np.repeat(self.true_rates(rates), len(sides))
         if self.cells.paired:
             return self._of_pairs(first, true)
-        drawn = self._shares(first, true), self._shares(second, true)
+        shares = self._shares(first, true), self._shares(second, true)
         return Contrasts(
-            self._score(drawn[0], None, first),
-            self._score(drawn[1], None, second),
-            self._seeds(drawn[0] - drawn[1], 1.0),
+            self._score(shares[0], None, first),
+            self._score(shares[1], None, second),
+            self._seeds(shares[0] - shares[1], 1.0),
         )
 
     def _of_pairs(self, sizes: Ints, true: Floats) -> Contrasts:

@@ -1,4 +1,4 @@
-"""What every finding needs, from whichever metric: the sign of a limit, rounding, and findings without a number."""
+"""Helpers for findings of all metrics: the sign of a limit, rounding, and findings without a number."""
 
 from fair_distill.config import Limit
 from fair_distill.gate.verdict import Finding, Outcome

@@ -1,7 +1,7 @@
-"""The verdict: predictions against a policy. A pure function; the numbers and the reasons go where it goes.
+"""The verdict on a set: its predictions judged by a policy. A pure function of its arguments.
 
-PASS: every clause's bound is within its limit. FAIL: a Holm-adjusted test shows that some limit is broken.
-INCONCLUSIVE: neither. INSUFFICIENT: there is too little to look at. WAIVED: what was not met was waived by name.
+PASS: the bound of every clause is within its limit. FAIL: a Holm-adjusted test shows that a limit is violated.
+INCONCLUSIVE: neither. INSUFFICIENT: too few seeds or examples. WAIVED: two people accepted every violated clause.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,22 +44,24 @@ from fair_distill.seeds import plain_numpy_generator
 
 __all__ = ["Verdict", "judge", "policy_digest"]
 
+# The predictions of each reference, by its name and then by network.
 References = Mapping[str, Mapping[str, NetworkPredictions]]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Every network's answers, with groups of some grain and the noise floors of that grain."""
+class Grouping:
+    """The predictions of every network with the examples grouped in one way, and the noise floors of this grouping."""
 
-    own: tuple[NetworkPredictions, ...]
-    noise: tuple[Floor, ...]
+    networks: tuple[NetworkPredictions, ...]
+    floors: tuple[Floor, ...]
 
     def numbers(self) -> Numbers:
-        return {one.network: _numbers(one, floor) for one, floor in zip(self.own, self.noise, strict=True)}
+        pairs = zip(self.networks, self.floors, strict=True)
+        return {predictions.network: _numbers(predictions, floor) for predictions, floor in pairs}
 
     def undefined(self) -> dict[str, str]:
-        """Why a metric has no number; which examples were asked is the same for every network."""
-        table = self.own[0].table()
+        """Return why metrics are undefined. All networks predict the same examples, so the first one suffices."""
+        table = self.networks[0].table()
         reasons = {name: metric.undefined(table) for name, metric in PREDICTION_METRICS.items()}
         return {name: reason for name, reason in reasons.items() if reason}
 
@@ -77,68 +79,74 @@ def judge(
     floor: Gate | None = None,
     now: date | None = None,
 ) -> Verdict:
-    """Say whether the set that gave these predictions stays within the policy, and if not, why.
+    """Judge the set that these predictions belong to, and return the verdict with its reasons.
 
-    Rates are averaged over seeds, per network; each clause is held against its worst network. A metric that
-    could not be measured is a refusal: an empty cell is missing evidence, not evidence of fairness.
+    Rates are averaged over seeds, and each clause is decided by its worst network. A clause whose metric cannot be
+    measured is never a pass: an empty cell is missing evidence, not evidence of fairness.
 
     Parameters
     ----------
-    predictions : the bytes of predictions.parquet
-    context : the bytes of context.json, or b"" where there is none
-    manifest : the bytes of the set's manifest.json, which the predictions must name and clauses on the set itself need
-    index : the examples of the gate split, which the predictions must name and answer one by one
-    references : the bytes of the predictions that clauses with `over` compare to, by name, on the same split;
-        under `promoted` those that context.json names
-    reference_manifests : the manifests of references' sets, by name, where they are at hand
-    floor : an organisation's policy, which `policy` may tighten and not loosen
-    now : the day, for waivers; on no day no waiver counts
+    predictions : content of predictions.parquet
+    context : content of context.json, or b"" without such a file
+    manifest : content of the set's manifest.json. The predictions must name its digest; clauses on the card require it
+    index : examples of the gate split, which the predictions must cover one by one
+    references : content of the predictions that clauses with `over` compare with, by name, on the same split;
+        under `promoted` the predictions that context.json names
+    reference_manifests : content of the manifests of reference sets, by name, if available
+    floor : an organisation's policy. `policy` must be at least as strict
+    now : today's date, for waivers; without it no waiver counts
 
     Raises
     ------
     ConfigError
-        If the policy or the context cannot be applied as it stands.
+        If the policy or the context cannot be applied.
     IntegrityError
-        If a reference is of another split, or not the one that was promoted; if the manifest is of another set; if
-        the predictions contradict the gate split.
+        If a reference belongs to another split, or is not the promoted version that context.json names; if the
+        manifest belongs to another set; if the predictions contradict the gate split.
     MeasurementError
-        If there is nothing to judge, what is there contradicts itself, or the evaluation falls short of the exam that
-        the policy or the floor requires.
+        If the predictions have no rows or contradict each other, or if the evaluation does not satisfy the exam of
+        the policy or of the floor.
     """
     check(policy)
     policies: tuple[Gate, ...] = (policy,)
     if floor is not None:
         tighten(policy, floor)
         policies = (policy, floor)
-    known = read_context(context)
+    registry_context = read_context(context)
     table = Predictions.from_parquet(predictions)
     if not len(table):
-        raise MeasurementError("there are no predictions to judge")
+        raise MeasurementError("the predictions file has no rows; evaluate the set again")
     bound = bind(table, manifest=manifest, index=index, policies=policies, name="the predictions")
     if bound.card is None and asks_the_card(policy):
-        raise ConfigError(f"{policy.where}.limits has a clause on the set itself, and the set's manifest was not given")
-    attempt = attempt_for(known, set=table.set, split=table.split)
-    check_waivers(known, policy, set=table.set)
-    given = dict(sorted((references or {}).items()))
-    others = {
-        name: _reference(name, content, table, known, policies, (reference_manifests or {}).get(name), index)
-        for name, content in given.items()
+        raise ConfigError(
+            f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
+            "pass the manifest"
+        )
+    attempt = attempt_for(registry_context, set=table.set, split=table.split)
+    check_waivers(registry_context, policy, set=table.set)
+    contents = dict(sorted((references or {}).items()))
+    reference_predictions = {
+        name: _reference(name, content, table, registry_context, policies, (reference_manifests or {}).get(name), index)
+        for name, content in contents.items()
     }
-    own = [network_predictions(table, network) for network in range(len(table.networks))]
-    for one in own[1:]:
-        same_examples(own[0], one, name=one.network, seeds=False)
-    seen = {by: _seen(own, by, where=policy.where) for by in _groupings(policy, table)}
+    networks = [network_predictions(table, number) for number in range(len(table.networks))]
+    for network in networks[1:]:
+        same_examples(networks[0], network, name=network.network, seeds=False)
+    groupings = {
+        attributes: _grouping(networks, attributes, location=policy.location)
+        for attributes in _groupings(policy, table)
+    }
     for limit in policy.limits:
         if limit.metric in PREDICTION_METRICS:
-            names = table.classes, seen[limit.by or ()].own[0].groups
-            PREDICTION_METRICS[limit.metric].comparisons(limit, *names, where=policy.where)
-        _referred(limit, others, known, policy)
+            groups = groupings[limit.by or ()].networks[0].groups
+            PREDICTION_METRICS[limit.metric].comparisons(limit, table.classes, groups, location=policy.location)
+        _check_reference(limit, reference_predictions, registry_context, policy)
 
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
     findings = tuple(
         _waived(
-            _finding(limit, policy, seen[limit.by or ()], others, bound.card, alpha=alpha),
-            known,
+            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, alpha=alpha),
+            registry_context,
             table.set,
             now,
             approvers=policy.approvers,
@@ -153,24 +161,30 @@ def judge(
         policy=policy_digest(policy),
         policy_floor=None if floor is None else policy_digest(floor),
         context=sha256(context),
-        references={name: sha256(content) for name, content in given.items()},
+        references={name: sha256(content) for name, content in contents.items()},
         engine=engine,
         mode=policy.mode,
         attempt=attempt,
         alpha=alpha,
         findings=findings,
         groups=tuple(
-            _group(one, g, ", ".join(by), alpha)
-            for by, of in seen.items()
-            for one in of.own
-            for g in range(len(one.groups))
+            _group(predictions, g, ", ".join(attributes), alpha)
+            for attributes, grouping in groupings.items()
+            for predictions in grouping.networks
+            for g in range(len(predictions.groups))
         ),
-        numbers=seen[()].numbers(),
-        marginals={", ".join(by): of.numbers() for by, of in seen.items() if by},
-        undefined={", ".join(by): found for by, of in seen.items() if (found := of.undefined())},
+        numbers=groupings[()].numbers(),
+        marginals={
+            ", ".join(attributes): grouping.numbers() for attributes, grouping in groupings.items() if attributes
+        },
+        undefined={
+            ", ".join(attributes): reasons
+            for attributes, grouping in groupings.items()
+            if (reasons := grouping.undefined())
+        },
         compared={
-            name: {network: _values(one.table()) for network, one in networks.items()}
-            for name, networks in others.items()
+            name: {network: _values(predictions.table()) for network, predictions in by_network.items()}
+            for name, by_network in reference_predictions.items()
         },
         examples=bound.examples,
         evaluation=bound.evaluation,
@@ -180,121 +194,148 @@ def judge(
 
 
 def _groupings(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:
-    """The groups themselves, those of each single attribute that can be compared, and those that clauses ask for."""
+    """Return the attributes of each grouping: all (an empty tuple), each comparable one, and those of clauses."""
     marginals = [(name,) for name in table.marginals]
     return list(dict.fromkeys([(), *marginals, *(limit.by for limit in policy.limits if limit.by)]))
 
 
-def _seen(own: Sequence[NetworkPredictions], by: tuple[str, ...], *, where: str) -> Seen:
-    if by:
-        own = [grouped_by(one, by, where=f"{where}.limits: by {', '.join(by)}") for one in own]
-    # The same draws whoever judges: they decide nothing, and a verdict is a function of its inputs.
-    return Seen(tuple(own), tuple(noise_floor(one, plain_numpy_generator(0)) for one in own))
+def _grouping(networks: Sequence[NetworkPredictions], attributes: tuple[str, ...], *, location: str) -> Grouping:
+    if attributes:
+        location = f"{location}.limits: by {', '.join(attributes)}"
+        networks = [grouped_by(predictions, attributes, location=location) for predictions in networks]
+    # A fixed seed: the noise floor decides nothing, and equal inputs must give equal verdicts.
+    floors = [noise_floor(predictions, plain_numpy_generator(0)) for predictions in networks]
+    return Grouping(tuple(networks), tuple(floors))
 
 
 def _reference(
     name: str,
     content: bytes,
     table: Predictions,
-    known: Context,
+    context: Context,
     policies: tuple[Gate, ...],
     manifest: bytes | None,
     index: GateIndex | None,
 ) -> dict[str, NetworkPredictions]:
-    what = f"predictions of {name!r}"
-    other = Predictions.from_parquet(content, name=what)
-    if not len(other):
-        raise MeasurementError(f"{what} have no rows; evaluate it again")
-    # Predictions of an earlier release may lack attributes; context.json names the promoted version's by digest.
+    """Return the predictions of a reference by network, after checks that they are comparable with the set's."""
+    title = f"the predictions of {name!r}"
+    reference = Predictions.from_parquet(content, name=title)
+    if not len(reference):
+        raise MeasurementError(f"{title} have no rows; evaluate {name!r} again")
+    # Predictions of an earlier release may lack attributes, so index and exam do not apply to the promoted version.
+    # context.json names these predictions by digest instead.
     promoted = name == PROMOTED
-    bind(other, manifest=manifest, index=None if promoted else index, policies=() if promoted else policies, name=what)
-    if other.split != table.split:
+    bind(
+        reference,
+        manifest=manifest,
+        index=None if promoted else index,
+        policies=() if promoted else policies,
+        name=title,
+    )
+    if reference.split != table.split:
         raise IntegrityError(
-            f"{name!r} was evaluated on the split {other.split[:12]}…, the set on {table.split[:12]}…; "
-            "evaluate both on one"
+            f"{name!r} was evaluated on the split {reference.split[:12]}…, the set on {table.split[:12]}…; "
+            "evaluate both on the same split"
         )
-    if name == PROMOTED:
-        if known.promoted is None:
-            raise IntegrityError("predictions of a promoted version were given; context.json names none")
-        if sha256(content) != known.promoted.predictions or other.set != known.promoted.version:
-            raise IntegrityError(
-                f"the predictions given as the promoted version's are {sha256(content)[:12]}… of {other.set[:12]}…; "
-                f"context.json names {known.promoted.predictions[:12]}… of {known.promoted.version[:12]}…"
-            )
-    for network in set(table.networks) & set(other.networks):
-        if table.options.get(network) != other.options.get(network):
+    if promoted:
+        _check_promoted(content, reference, context)
+    for network in set(table.networks) & set(reference.networks):
+        if table.options.get(network) != reference.options.get(network):
             raise MeasurementError(
-                f"{name!r} was evaluated with {network} of the options {other.options.get(network)}, the set with "
+                f"{name!r} was evaluated with the options {reference.options.get(network)} of {network}, the set with "
                 f"{table.options.get(network)}; evaluate both with the same networks"
             )
-    return {network: network_predictions(other, i) for i, network in enumerate(other.networks)}
+    return {network: network_predictions(reference, number) for number, network in enumerate(reference.networks)}
 
 
-def _referred(limit: Limit, others: References, known: Context, policy: Gate) -> None:
-    first = limit.over == PROMOTED and known.promoted is None
-    if limit.over and limit.over not in others and not first:
+def _check_promoted(content: bytes, reference: Predictions, context: Context) -> None:
+    if context.promoted is None:
+        raise IntegrityError(
+            "predictions of a promoted version were given, but context.json names no promoted version; "
+            "run `fair-distill gate reserve`"
+        )
+    if sha256(content) != context.promoted.predictions or reference.set != context.promoted.version:
+        raise IntegrityError(
+            f"the predictions given for the promoted version are {sha256(content)[:12]}… of {reference.set[:12]}…; "
+            f"context.json names {context.promoted.predictions[:12]}… of {context.promoted.version[:12]}…"
+        )
+
+
+def _check_reference(limit: Limit, references: References, context: Context, policy: Gate) -> None:
+    is_first_release = limit.over == PROMOTED and context.promoted is None
+    if limit.over and limit.over not in references and not is_first_release:
         raise ConfigError(
-            f"{policy.where}.limits: {limit.name}: the predictions of {limit.over!r} were not given; "
-            "it is a reference that was evaluated on this split, or `promoted`"
+            f"{policy.location}.limits: {limit.name}: the predictions of {limit.over!r} were not given; `over` must "
+            "name a reference that is evaluated on the gate split, or `promoted`"
         )
 
 
 def _finding(
     limit: Limit,
     policy: Gate,
-    seen: Seen,
-    others: References,
+    grouping: Grouping,
+    references: References,
     card: DatasetCard | None,
     *,
     alpha: float | None,
 ) -> Finding:
     if limit.metric in CARD_METRICS:
-        assert card is not None
+        assert card is not None  # `judge` requires the manifest
         return CARD_METRICS[limit.metric].finding(limit, card, bounds=alpha is not None)
     metric = PREDICTION_METRICS[limit.metric]
-    if limit.over == PROMOTED and PROMOTED not in others:
+    if limit.over == PROMOTED and PROMOTED not in references:
         accepted = limit.first_release == "accept"
         reason = f"nothing is promoted yet, which this clause does{'' if accepted else ' not'} accept"
-        return undecided(limit, seen.own[0].network, reason, outcome="pass" if accepted else "fail")
-    for one in seen.own:
-        reason = _lack(limit, metric, policy, one)
+        return undecided(limit, grouping.networks[0].network, reason, outcome="pass" if accepted else "fail")
+    for predictions in grouping.networks:
+        reason = _lack_of_evidence(limit, metric, policy, predictions)
         if reason:
-            return undecided(limit, one.network, reason)
-    evidence = [metric.gather(limit, one, _other(limit, one, others)) for one in seen.own]
-    return decide(limit, metric, evidence, seen.own, seen.noise, alpha=alpha)
+            return undecided(limit, predictions.network, reason)
+    evidence = [
+        metric.gather(limit, predictions, _matching_reference(limit, predictions, references))
+        for predictions in grouping.networks
+    ]
+    return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha)
 
 
-def _other(limit: Limit, own: NetworkPredictions, others: References) -> NetworkPredictions | None:
+def _matching_reference(
+    limit: Limit, predictions: NetworkPredictions, references: References
+) -> NetworkPredictions | None:
+    """Return the predictions of the same network that was trained on the set that `over` names."""
     if limit.over is None:
         return None
-    networks = others[limit.over]
-    if own.network not in networks:
-        raise MeasurementError(f"{limit.over!r} was not evaluated with the network {own.network}; evaluate it again")
-    other = networks[own.network]
-    if limit.by:
-        other = grouped_by(other, limit.by, where=f"the predictions of {limit.over!r}")
-    same_examples(own, other, name=limit.over)
-    return other
-
-
-def _lack(limit: Limit, metric: PredictionMetric, policy: Gate, own: NetworkPredictions) -> str:
-    if policy.minimum_seeds is not None and own.seeds < policy.minimum_seeds:
-        return (
-            f"too little evidence, {own.network} was trained with {own.seeds} of the {policy.minimum_seeds} seeds "
-            "that are needed; raise params.yaml: evaluate.seeds"
+    networks = references[limit.over]
+    if predictions.network not in networks:
+        raise MeasurementError(
+            f"{limit.over!r} was not evaluated with the network {predictions.network}; evaluate it again"
         )
-    comparisons = metric.comparisons(limit, own.classes, own.groups)
-    empty = metric.lack_of_examples(own, comparisons, 1)
+    reference = networks[predictions.network]
+    if limit.by:
+        reference = grouped_by(reference, limit.by, location=f"the predictions of {limit.over!r}")
+    same_examples(predictions, reference, name=limit.over)
+    return reference
+
+
+def _lack_of_evidence(limit: Limit, metric: PredictionMetric, policy: Gate, predictions: NetworkPredictions) -> str:
+    """Return why a clause has too little evidence to be decided, or an empty string."""
+    if policy.minimum_seeds is not None and predictions.seeds < policy.minimum_seeds:
+        return (
+            f"too little evidence, {predictions.network} was trained with {predictions.seeds} of the "
+            f"{policy.minimum_seeds} seeds that are needed; raise params.yaml: evaluate.seeds"
+        )
+    comparisons = metric.comparisons(limit, predictions.classes, predictions.groups)
+    empty = metric.lack_of_examples(predictions, comparisons, 1)
     if empty:
         return f"not measured, {empty}"
-    few = metric.lack_of_examples(own, comparisons, policy.minimum_per_cell or 1)
+    few = metric.lack_of_examples(predictions, comparisons, policy.minimum_per_cell or 1)
     return f"too little evidence, {few}; collect more, or compare coarser groups" if few else ""
 
 
-def _waived(finding: Finding, known: Context, version: str, now: date | None, *, approvers: Sequence[str]) -> Finding:
-    if finding.kept:
+def _waived(finding: Finding, context: Context, version: str, now: date | None, *, approvers: Sequence[str]) -> Finding:
+    """Return the finding with the waiver that covers it, or with a note about a waiver that does not count."""
+    if finding.satisfied:
         return finding
-    waiver, note = waiver_for(known, finding.clause, set=version, now=now, approvers=approvers)
+    waiver, note = waiver_for(context, finding.clause, set=version, now=now, approvers=approvers)
     if waiver is not None:
         return replace(finding, waiver=waiver.sentence(), sentence=f"{finding.sentence} [{waiver.sentence()}]")
     return replace(finding, sentence=f"{finding.sentence} [{note}]") if note else finding
@@ -313,28 +354,28 @@ def _outcome(
     return "waived" if any(finding.waiver for finding in findings) else "pass"
 
 
-def _group(own: NetworkPredictions, g: int, by: str, alpha: float | None) -> Group:
-    at = np.flatnonzero(own.group_indices == g)
-    count = len(np.unique(own.clusters[at]))
-    right = (own.predicted[:, at] == own.labels[at]).astype(float)
+def _group(predictions: NetworkPredictions, g: int, attributes: str, alpha: float | None) -> Group:
+    rows = np.flatnonzero(predictions.group_indices == g)
+    clusters = len(np.unique(predictions.clusters[rows]))
+    right = (predictions.predicted[:, rows] == predictions.labels[rows]).astype(float)
     low = high = None
-    if alpha is not None and own.seeds > 1 and count > 1:
-        rate = level(right[None], own.clusters[at])
+    if alpha is not None and predictions.seeds > 1 and clusters > 1:
+        rate = level(right[None], predictions.clusters[rows])
         low, high = max(float(rate.lower(alpha / 2)[0]), 0.0), min(float(rate.upper(alpha / 2)[0]), 1.0)
-    accuracy = float(right.mean()) if len(at) else None
-    name = f"{by}: {own.groups[g]}" if by else own.groups[g]
-    return Group(own.network, name, len(at), count, accuracy, low, high)
+    accuracy = float(right.mean()) if len(rows) else None
+    name = f"{attributes}: {predictions.groups[g]}" if attributes else predictions.groups[g]
+    return Group(predictions.network, name, len(rows), clusters, accuracy, low, high)
 
 
 def _values(table: Confusion) -> dict[str, float | None]:
     return {name: metric.measure(table).value for name, metric in PREDICTION_METRICS.items()}
 
 
-def _numbers(own: NetworkPredictions, floor: Floor) -> dict[str, dict[str, float | None]]:
-    runs = [_values(table) for table in own.tables()]
+def _numbers(predictions: NetworkPredictions, floor: Floor) -> dict[str, dict[str, float | None]]:
+    per_seed = [_values(table) for table in predictions.tables()]
     numbers = {}
-    for name, value in _values(own.table()).items():
-        numbers[name] = {"value": value, "per_seed": _mean([run[name] for run in runs])}
+    for name, value in _values(predictions.table()).items():
+        numbers[name] = {"value": value, "per_seed": _mean([values[name] for values in per_seed])}
         if PREDICTION_METRICS[name].is_gap:
             numbers[name]["noise"] = None if value is None else floor(PREDICTION_METRICS[name].value)
     return numbers

@@ -1,4 +1,4 @@
-"""What one network, trained with several seeds, answered to every example: aligned, so that rows can be paired."""
+"""The predictions of one network that was trained with several seeds, aligned by example."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,37 +11,39 @@ from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.gate.confusion import Confusion, Floats, Ints, confusion
 from fair_distill.gate.predictions import Predictions
 
-_FACTS = ("label", "group", "pair", "cluster")
-_ASKED = ("examples", "labels", "group_indices", "pairs")
-# How a value that is not known is called where it is one of a group's.
+# Columns that describe the example, so that they are equal for all seeds.
+_EXAMPLE_COLUMNS = ("label", "group", "pair", "cluster")
+_EXAMPLE_ATTRIBUTES = ("examples", "labels", "group_indices", "pairs")
+# The name of an unknown attribute value in the name of a group.
 _UNKNOWN = "?"
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some of the examples, in their order.
+    """The examples of some classes and groups.
 
     Attributes
     ----------
-    clusters : the cluster of each; None where each is its own
-    distinct : how many clusters there are
+    indices : in increasing order if there are several cells
+    clusters : the cluster of each example; None if every example is a cluster
+    distinct : number of clusters
     """
 
-    at: Ints
+    indices: Ints
     clusters: Ints | None
     distinct: int
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkPredictions:
-    """The answers of one network. S seeds, N examples, G groups.
+    """The predictions of one network. S seeds, N examples, C classes, G groups.
 
     Attributes
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
     predicted, probability : arrays (S, N)
-    examples_by_pair : int array (pairs, G) of examples, where every pair has one of each group; else None
-    attributes, attribute_names : what groups are made of, see `Predictions`
+    examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
+    attributes, attribute_names : the values that define each group, see `Predictions`
     """
 
     network: str
@@ -57,36 +59,36 @@ class NetworkPredictions:
     examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
-    _found: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
+    _rows: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
 
     def rows(self, classes: tuple[int, ...], groups: tuple[int, ...]) -> "Rows":
-        """The examples of some classes in some groups; every clause asks for the same ones again, so they are kept."""
+        """Return the examples of some classes in some groups. Results are cached, because clauses share them."""
         key = classes, groups
-        if key not in self._found:
-            ends, many = self.counts.cumsum(), len(self.groups)
-            cells = [c * many + g for c in classes for g in groups]
-            at = np.concatenate([self.by_cell[ends[cell] - self.counts.flat[cell] : ends[cell]] for cell in cells])
+        if key not in self._rows:
+            ends, n_groups = self.counts.cumsum(), len(self.groups)
+            cells = [c * n_groups + g for c in classes for g in groups]
+            indices = np.concatenate([self.by_cell[ends[cell] - self.counts.flat[cell] : ends[cell]] for cell in cells])
             if len(cells) > 1:
-                at.sort()
-            clusters = self.clusters[at]
+                indices.sort()
+            clusters = self.clusters[indices]
             distinct = len(np.unique(clusters)) if len(cells) > 1 else int(self.evidence[classes[0], groups[0]])
-            self._found[key] = Rows(at, None if distinct == len(at) else clusters, distinct)
-        return self._found[key]
+            self._rows[key] = Rows(indices, None if distinct == len(indices) else clusters, distinct)
+        return self._rows[key]
 
     @cached_property
     def counts(self) -> Ints:
-        """Examples per class and group, (C, G)."""
+        """The number of examples per class and group, (C, G)."""
         shape = (len(self.classes), len(self.groups))
         return np.bincount(self.labels * shape[1] + self.group_indices, minlength=shape[0] * shape[1]).reshape(shape)
 
     @cached_property
     def by_cell(self) -> Ints:
-        """The examples, sorted by class and within it by group."""
+        """The indices of the examples, sorted by class and then by group, (N,)."""
         return np.lexsort((self.group_indices, self.labels))
 
     @cached_property
     def evidence(self) -> Ints:
-        """Independent examples per class and group, (C, G): the distinct clusters of each cell."""
+        """The number of independent examples (clusters) per class and group, (C, G)."""
         shape = (len(self.classes), len(self.groups))
         cells = self.labels * shape[1] + self.group_indices
         distinct = np.unique(self.clusters * (shape[0] * shape[1]) + cells)
@@ -94,10 +96,11 @@ class NetworkPredictions:
 
     @property
     def seeds(self) -> int:
+        """The number of seeds, S."""
         return len(self.predicted)
 
     def tables(self) -> list[Confusion]:
-        """The counts of each seed."""
+        """Return the counts of each seed."""
         return [
             confusion(
                 self.labels,
@@ -111,12 +114,12 @@ class NetworkPredictions:
         ]
 
     def table(self) -> Confusion:
-        """The counts, averaged over seeds."""
+        """Return the counts, averaged over seeds."""
         return self.regrouped(self.group_indices)
 
     def regrouped(self, group_indices: Ints) -> Confusion:
-        """The counts, averaged over seeds, if the examples were of other groups."""
-        whole = confusion(
+        """Return the counts, averaged over seeds, with other groups (N,) of the examples."""
+        total = confusion(
             np.tile(self.labels, self.seeds),
             np.tile(group_indices, self.seeds),
             self.predicted.ravel(),
@@ -124,17 +127,17 @@ class NetworkPredictions:
             groups=self.groups,
             probability=self.probability.ravel(),
         )
-        assert whole.confidence is not None
-        return Confusion(whole.counts / self.seeds, whole.groups, whole.classes, whole.confidence / self.seeds)
+        assert total.confidence is not None
+        return Confusion(total.counts / self.seeds, total.groups, total.classes, total.confidence / self.seeds)
 
 
 def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:
-    """Return the answers of one network.
+    """Return the predictions of one network, by its index.
 
     Raises
     ------
     MeasurementError
-        If its seeds were not asked about the same examples, or the rows contradict each other.
+        If its seeds do not predict the same examples, or if rows contradict each reference.
     """
     name = predictions.networks[network]
     columns = {key: column[predictions.columns["network"] == network] for key, column in predictions.columns.items()}
@@ -142,107 +145,133 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
     seeds, counts = np.unique(columns["seed"], return_counts=True)
     if len(set(counts.tolist())) > 1:
         raise MeasurementError(
-            f"the seeds of {name} answered {', '.join(str(count) for count in counts)} examples; evaluate again"
+            f"the seeds of {name} predict {', '.join(str(count) for count in counts)} examples, which must be equal; "
+            "evaluate again"
         )
     rows = {key: column[order].reshape(len(seeds), -1) for key, column in columns.items()}
-    for key in ("example", *_FACTS):
+    for key in ("example", *_EXAMPLE_COLUMNS):
         if (rows[key] != rows[key][0]).any():
-            raise MeasurementError(f"the seeds of {name} were asked about examples of different {key}; evaluate again")
-    facts = {key: rows[key][0].astype(np.int64) for key in ("example", *_FACTS)}
-    if (np.diff(facts["example"]) == 0).any():
-        raise MeasurementError(f"{name} answered an example twice with one seed; evaluate again")
+            raise MeasurementError(f"the seeds of {name} differ in the column {key!r} of the examples; evaluate again")
+    of_examples = {key: rows[key][0].astype(np.int64) for key in ("example", *_EXAMPLE_COLUMNS)}
+    if (np.diff(of_examples["example"]) == 0).any():
+        raise MeasurementError(f"{name} predicts an example twice with one seed; evaluate again")
     for key, size in (("label", len(predictions.classes)), ("group", len(predictions.groups))):
-        _within(facts[key], size, key)
-    _within(rows["predicted"], len(predictions.classes), "prediction")
+        _check_range(of_examples[key], size, key)
+    _check_range(rows["predicted"], len(predictions.classes), "prediction")
     probability = rows["probability"].astype(float)
     if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
-        raise MeasurementError(f"a probability of {name} is no number from 0 to 1; evaluate again")
-    _nested(facts["pair"], facts["cluster"])
+        raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
+    _check_pairs(of_examples["pair"], of_examples["cluster"])
     return NetworkPredictions(
         network=name,
         classes=predictions.classes,
         groups=predictions.groups,
-        examples=facts["example"],
-        labels=facts["label"],
-        group_indices=facts["group"],
-        pairs=facts["pair"],
-        clusters=np.unique(facts["cluster"], return_inverse=True)[1],
+        examples=of_examples["example"],
+        labels=of_examples["label"],
+        group_indices=of_examples["group"],
+        pairs=of_examples["pair"],
+        clusters=np.unique(of_examples["cluster"], return_inverse=True)[1],
         predicted=rows["predicted"].astype(np.int64),
         probability=probability,
-        examples_by_pair=_by_pair(facts["pair"], facts["group"], facts["label"], len(predictions.groups)),
+        examples_by_pair=_examples_by_pair(
+            of_examples["pair"], of_examples["group"], of_examples["label"], len(predictions.groups)
+        ),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
     )
 
 
-def grouped_by(own: NetworkPredictions, by: Sequence[str], *, where: str) -> NetworkPredictions:
-    """Return the answers with coarser groups, see `coarser`.
+def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:
+    """Return the predictions with the coarser groups that some attributes define, see `coarser`.
 
-    Which examples are pairs may change with the groups: one of a pair in each of them is wanted.
+    A pair needs one example of each group, so a split may be paired for one grouping and not for anreference.
     """
-    kept, names = coarser(own.attributes, own.attribute_names, by, where=where)
-    groups = kept[own.group_indices]
+    coarse_indices, names = coarser(predictions.attributes, predictions.attribute_names, attributes, location=location)
+    groups = coarse_indices[predictions.group_indices]
     return replace(
-        own,
+        predictions,
         groups=names,
         group_indices=groups,
-        examples_by_pair=_by_pair(own.pairs, groups, own.labels, len(names)),
+        examples_by_pair=_examples_by_pair(predictions.pairs, groups, predictions.labels, len(names)),
         attributes=tuple((name,) for name in names),
-        attribute_names=(", ".join(by),),
+        attribute_names=(", ".join(attributes),),
     )
 
 
 def coarser(
-    attributes: Sequence[tuple[str | None, ...]], attribute_names: Sequence[str], by: Sequence[str], *, where: str
+    attributes: Sequence[tuple[str | None, ...]],
+    attribute_names: Sequence[str],
+    selected: Sequence[str],
+    *,
+    location: str,
 ) -> tuple[Ints, tuple[str, ...]]:
-    """Return for each group the coarser one it is part of, and those groups' names: some attributes' combinations.
+    """Return the coarser group of each group, as indices, and the names of the coarser groups.
 
-    What is not known of an attribute is a value of its own. Raises ConfigError, with `where`, if there is no such
-    attribute or nothing to compare.
+    A coarser group is a combination of values of the selected attributes. An unknown value counts as one value.
+
+    Raises
+    ------
+    ConfigError
+        With `location`, if an attribute does not exist or if all groups have the same values.
     """
-    for name in by:
+    for name in selected:
         if name not in attribute_names:
-            raise ConfigError(f"{where}: there is no attribute {name!r}; choose from {', '.join(attribute_names)}")
-    places = [list(attribute_names).index(name) for name in by]
-    made_of = [tuple(_UNKNOWN if values[i] is None else str(values[i]) for i in places) for values in attributes]
-    kept = list(dict.fromkeys(made_of))
-    if len(kept) < 2:
-        raise ConfigError(f"{where}: all groups have one value of {', '.join(by)}; there is nothing to compare")
-    return np.array([kept.index(values) for values in made_of]), tuple("×".join(values) for values in kept)
+            raise ConfigError(f"{location}: unknown attribute {name!r}; choose from {', '.join(attribute_names)}")
+    columns = [list(attribute_names).index(name) for name in selected]
+    values_of_groups = [
+        tuple(_UNKNOWN if values[i] is None else str(values[i]) for i in columns) for values in attributes
+    ]
+    distinct = list(dict.fromkeys(values_of_groups))
+    if len(distinct) < 2:
+        raise ConfigError(
+            f"{location}: all groups have the same value of {', '.join(selected)}, so there is nothing to compare; "
+            "remove the clause"
+        )
+    return np.array([distinct.index(values) for values in values_of_groups]), tuple(map("×".join, distinct))
 
 
-def same_examples(own: NetworkPredictions, other: NetworkPredictions, *, name: str, seeds: bool = True) -> None:
-    """Raise MeasurementError unless `other` predicts the same examples and, if `seeds`, has as many seeds."""
-    same = own.classes == other.classes and own.groups == other.groups and len(own.examples) == len(other.examples)
-    if not same or not all(np.array_equal(getattr(own, fact), getattr(other, fact)) for fact in _ASKED):
-        raise MeasurementError(f"{name!r} was not asked about the same examples; evaluate it again")
-    if seeds and own.seeds != other.seeds:
+def same_examples(
+    predictions: NetworkPredictions, reference: NetworkPredictions, *, name: str, seeds: bool = True
+) -> None:
+    """Raise MeasurementError unless `reference` predicts the same examples and, if `seeds`, has as many seeds."""
+    same_names = predictions.classes == reference.classes and predictions.groups == reference.groups
+    if (
+        not same_names
+        or len(predictions.examples) != len(reference.examples)
+        or not all(
+            np.array_equal(getattr(predictions, attribute), getattr(reference, attribute))
+            for attribute in _EXAMPLE_ATTRIBUTES
+        )
+    ):
+        raise MeasurementError(f"{name!r} does not predict the same examples; evaluate it again")
+    if seeds and predictions.seeds != reference.seeds:
         raise MeasurementError(
-            f"{name!r} was evaluated with {other.seeds} seeds and the set with {own.seeds}; evaluate both alike"
+            f"{name!r} was evaluated with {reference.seeds} seeds and the set with {predictions.seeds}; "
+            "evaluate both with the same number"
         )
 
 
-def _within(indices: NDArray[np.integer], size: int, what: str) -> None:
+def _check_range(indices: NDArray[np.integer], size: int, noun: str) -> None:
     if indices.size and not 0 <= indices.min() <= indices.max() < size:
-        raise MeasurementError(f"a {what} lies outside 0 to {size - 1}; evaluate again")
+        raise MeasurementError(f"a {noun} is outside 0 to {size - 1}; evaluate again")
 
 
-def _nested(pairs: Ints, clusters: Ints) -> None:
+def _check_pairs(pairs: Ints, clusters: Ints) -> None:
     order = np.argsort(pairs, kind="stable")
-    torn = (np.diff(pairs[order]) == 0) & (np.diff(clusters[order]) != 0)
-    if torn.any():
-        pair = pairs[order][np.flatnonzero(torn)[0]]
-        raise MeasurementError(f"pair {pair} lies in two clusters; a pair is one piece of evidence")
+    divided = (np.diff(pairs[order]) == 0) & (np.diff(clusters[order]) != 0)
+    if divided.any():
+        pair = pairs[order][np.flatnonzero(divided)[0]]
+        raise MeasurementError(f"pair {pair} has examples of two clusters; a pair must be within one. Prepare again")
 
 
-def _by_pair(pairs: Ints, groups: Ints, labels: Ints, n_groups: int) -> Ints | None:
-    """Return the examples of each pair by group, or None where the split is not paired throughout."""
+def _examples_by_pair(pairs: Ints, group_indices: Ints, labels: Ints, n_groups: int) -> Ints | None:
+    """Return the examples of each pair by group, (pairs, G), or None if some pair lacks a group."""
     if len(pairs) == 0 or len(pairs) % n_groups:
         return None
-    table = np.lexsort((groups, pairs)).reshape(-1, n_groups)
-    whole = (
+    table = np.lexsort((group_indices, pairs)).reshape(-1, n_groups)
+    complete = (
         (pairs[table] == pairs[table[:, :1]]).all()
-        and (groups[table] == np.arange(n_groups)).all()
+        and (group_indices[table] == np.arange(n_groups)).all()
         and (labels[table] == labels[table[:, :1]]).all()
     )
-    return table if whole else None
+    return table if complete else None

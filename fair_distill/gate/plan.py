@@ -63,13 +63,13 @@ def cells_of(split: GroupedDataset, policy: Gate | None = None) -> Cells:
     policy : its clauses with `by` require the cells of coarser groups
     """
     groupings = {limit.by for limit in policy.limits if limit.by} if policy else set()
-    marginals = {by: _cells(split, *_coarse(split, by)) for by in sorted(groupings)}
+    marginals = {attributes: _cells(split, *_coarse(split, attributes)) for attributes in sorted(groupings)}
     return replace(_cells(split, split.group_indices, split.groups), marginals=marginals)
 
 
-def _coarse(split: GroupedDataset, by: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
-    where = f"params.yaml: gate.limits: by {', '.join(by)}"
-    coarse_indices, names = coarser(split.attributes, split.attribute_names, by, where=where)
+def _coarse(split: GroupedDataset, attributes: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
+    location = f"params.yaml: gate.limits: by {', '.join(attributes)}"
+    coarse_indices, names = coarser(split.attributes, split.attribute_names, attributes, location=location)
     return coarse_indices[split.group_indices], names
 
 

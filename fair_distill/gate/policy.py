@@ -1,7 +1,8 @@
-"""What a policy may contain, how strict it is, and the context that a verdict is computed in.
+"""Rules for policies, the comparison of two policies by strictness, and the context of a verdict.
 
-An organisation's floor is a policy that a team may tighten and never loosen. context.json holds what a verdict needs
-from the registry: what is promoted, which attempt was reserved, and who waived what. The verdict names both by digest.
+An organisation's floor is a policy that a team's policy may only tighten. context.json contains everything that a
+verdict needs from the registry: the promoted version, the reserved attempt and the waivers. The verdict names policy,
+floor and context by digest.
 """
 
 import re
@@ -18,15 +19,16 @@ from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.metrics import CARD_METRICS, METRICS, PREDICTION_METRICS, Metric
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
+from fair_distill.text import validation_sentence
 
 PROMOTED = "promoted"
-# Keys that older policies do not have. Without a value they are not part of the digest, which therefore stays the same.
+# Keys that older policies do not have. They enter the digest only with a value, so digests of old policies are stable.
 _NEWER = ("exam", "evaluators", "approvers")
 MOST_ATTEMPTS = 1_000_000
 
 
 def plain_policy(policy: Gate) -> dict[str, Any]:
-    """Return a policy as plain values, as its digest covers it."""
+    """Return a policy as the plain values that its digest covers."""
     plain = policy.model_dump(mode="json")
     return {key: value for key, value in plain.items() if key not in _NEWER or value}
 
@@ -36,86 +38,88 @@ def policy_digest(policy: Gate) -> str:
 
 
 def alpha_at(alpha: float, attempt: int) -> float:
-    """Return the risk that the k-th attempt may take: alpha · 6 / (π² k²), which over all attempts sums to alpha.
+    """Return the risk of the k-th attempt: alpha · 6 / (π² k²). Over all attempts these risks sum to alpha.
 
-    An attempt is a distinct pair of set and split. Trying sets on one split until one passes is a search, and a
-    search benefits from luck. So each attempt is harder to pass than the one before, and the total risk stays below
-    alpha. Judging the same set again is not a new attempt.
+    An attempt is a distinct pair of set and split. Trying sets on one split until one passes is a search that benefits
+    from chance. Each attempt therefore takes less risk than the one before, and the total risk stays below alpha.
+    Judging the same set again is not a new attempt.
     """
     return alpha * 6 / (9.869604401089358 * attempt**2)
 
 
 def check(policy: Gate) -> None:
-    """Raise ConfigError for a clause that cannot be decided, whatever the predictions."""
+    """Raise ConfigError for a clause that no predictions can decide."""
     for limit in policy.limits:
         metric = METRICS.get(limit.metric)
         if metric is None:
             raise ConfigError(
-                f"{policy.where}.limits names metric {limit.metric!r}; choose one of {', '.join(METRICS)}"
+                f"{policy.location}.limits names metric {limit.metric!r}; choose one of {', '.join(METRICS)}"
             )
-        _check_clause(limit, metric, where=f"{policy.where}.limits: {limit.name}")
+        _check_clause(limit, metric, location=f"{policy.location}.limits: {limit.name}")
 
 
 def vacuous(policy: Gate) -> tuple[str, ...]:
-    """Return a warning for each clause that every set satisfies, because its limit is at the end of the scale."""
+    """Return a warning for each clause that every set satisfies because its limit is at the end of the scale."""
     return tuple(
-        f"{limit.name}: every set satisfies {_side(limit)}; choose a limit that can be violated"
+        f"{limit.name}: every set satisfies {_limit_text(limit)}; choose a limit that can be violated"
         for limit in policy.limits
         if (limit.at_most is not None and limit.at_most >= 1)
         or (limit.at_least is not None and limit.at_least <= (-1 if limit.over else 0))
     )
 
 
-def _side(limit: Limit) -> str:
+def _limit_text(limit: Limit) -> str:
     return f"at_most {limit.at_most:g}" if limit.at_most is not None else f"at_least {limit.at_least:g}"
 
 
-def _check_clause(limit: Limit, metric: Metric, *, where: str) -> None:
+def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
     if getattr(limit, metric.direction) is None:
-        raise ConfigError(f"{where}: {metric.name} is limited by {metric.direction}; move the number there")
+        raise ConfigError(f"{location}: {metric.name} is limited by {metric.direction}; move the number there")
     if limit.metric in CARD_METRICS:
         if limit.over or limit.by or limit.classes or limit.groups or limit.against:
             raise ConfigError(
-                f"{where}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
+                f"{location}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
             )
         return
-    rising = [name for name, other in PREDICTION_METRICS.items() if other.rise is not None]
+    rising = [name for name, rising_metric in PREDICTION_METRICS.items() if rising_metric.rise is not None]
     if limit.over and limit.metric not in rising:
-        raise ConfigError(f"{where}: {metric.name} cannot be limited over another set; choose {', '.join(rising)}")
+        raise ConfigError(f"{location}: {metric.name} cannot be limited over another set; choose {', '.join(rising)}")
     if limit.against and not metric.is_gap:
-        raise ConfigError(f"{where}: {metric.name} does not compare groups; remove against")
+        raise ConfigError(f"{location}: {metric.name} does not compare groups; remove against")
     if limit.by and len(set(limit.by)) < len(limit.by):
-        raise ConfigError(f"{where}: `by` lists an attribute twice; list each once")
+        raise ConfigError(f"{location}: `by` lists an attribute twice; list each once")
     if limit.by and metric.pools_groups and not limit.groups:
-        raise ConfigError(f"{where}: {metric.name} pools all groups; select some with `groups`, or remove `by`")
+        raise ConfigError(f"{location}: {metric.name} pools all groups; select some with `groups`, or remove `by`")
     if limit.groups and metric.is_gap and len(set(limit.groups)) < 2:
-        raise ConfigError(f"{where}: a gap needs two groups, got {', '.join(limit.groups)}")
+        raise ConfigError(f"{location}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and not metric.selects_classes:
-        raise ConfigError(f"{where}: {metric.name} compares groups over all classes; remove classes")
+        raise ConfigError(f"{location}: {metric.name} compares groups over all classes; remove classes")
 
 
 def asks_the_card(policy: Gate) -> bool:
-    """Say whether a clause is on the set itself, so that judging needs its manifest."""
+    """Return whether a clause limits a metric of the card, so that judging requires the manifest."""
     return any(limit.metric in CARD_METRICS for limit in policy.limits)
 
 
 def tighten(policy: Gate, floor: Gate) -> None:
     """Raise ConfigError unless `policy` is at least as strict as `floor` in its clauses and its keys.
 
-    The floor's exam is not compared with the policy's: the predictions themselves must satisfy both.
+    The exams are not compared, because the predictions must satisfy both.
     """
     check(floor)
-    fault = _laxer(policy, floor)
-    if fault:
-        required, actual = fault
-        raise ConfigError(f"the policy floor asks for {required}; {policy.where} has {actual}")
+    difference = _laxer(policy, floor)
+    if difference:
+        required, actual = difference
+        raise ConfigError(
+            f"the policy floor requires {required}; {policy.location} has {actual}. Tighten {policy.location}"
+        )
 
 
 def laxer(policy: Gate, than: Gate) -> str | None:
-    """Say in which point `policy` is laxer than another one; None if it is at least as strict in everything."""
-    fault = _laxer(policy, than)
-    if fault:
-        return f"{fault[1]} instead of {fault[0]}"
+    """Return a term in which `policy` is laxer than another one; None if it is at least as strict in every term."""
+    difference = _laxer(policy, than)
+    if difference:
+        return f"{difference[1]} instead of {difference[0]}"
     if than.exam is None:
         return None
     if policy.exam is None:
@@ -124,9 +128,9 @@ def laxer(policy: Gate, than: Gate) -> str | None:
 
 
 def laxer_than(policy: Gate, verdict: Verdict) -> str | None:
-    """Say in which point `policy` is laxer than the policy of an earlier verdict; None if it is as strict.
+    """Return a term in which `policy` is laxer than the policy of an earlier verdict; None if it is as strict.
 
-    A verdict of a release that did not record its policy is compared by its clauses and their limits.
+    Verdicts of older releases do not record their policy. Their clauses and limits are compared instead.
     """
     if verdict.gate is not None:
         return laxer(policy, checked(Gate, verdict.gate, name="the earlier verdict's policy"))
@@ -139,12 +143,12 @@ def laxer_than(policy: Gate, verdict: Verdict) -> str | None:
             limit.at_least is not None and limit.at_least < finding.limit
         )
         if weaker:
-            return f"{limit.name!r} with {_side(limit)} instead of {finding.limit:g}"
+            return f"{limit.name!r} with {_limit_text(limit)} instead of {finding.limit:g}"
     return None
 
 
 def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
-    """Return the first term that is laxer: what the other policy requires, and what this one has."""
+    """Return the first term that is laxer, as the other policy requires it and as this one has it."""
     order = {"point": 0, "bounds": 1}
     if order[policy.mode] < order[than.mode]:
         return f"`mode: {than.mode}`", f"`mode: {policy.mode}`"
@@ -155,10 +159,13 @@ def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
     for key in ("evaluators", "approvers"):
         required, actual = set(getattr(than, key)), set(getattr(policy, key))
         if required and not (actual and actual <= required):
-            return f"{key} among {len(required)} keys", f"{len(actual)}, {len(actual - required)} of them others"
+            return (
+                f"{key} among {len(required)} keys",
+                f"{len(actual)} keys, {len(actual - required)} of them not among these",
+            )
     for clause in than.limits:
         if not any(_as_strict(limit, clause) for limit in policy.limits):
-            return f"{clause.name!r} with {_side(clause)}", "no clause as strict"
+            return f"the clause {clause.name!r} with {_limit_text(clause)}", "no clause that is as strict"
     return None
 
 
@@ -168,13 +175,13 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
         return False
     if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
-    # A limit on the worst of all groups and classes holds for the worst of some; one on a mean says nothing of a part.
+    # A limit on the worst of all groups and classes also holds for the worst of some. A limit on a mean does not.
     metric = METRICS.get(limit.metric)
-    wide = metric is not None and metric.covers_parts
+    covers_parts = metric is not None and metric.covers_parts
     for key in ("classes", "groups"):
-        own, asked = getattr(limit, key), getattr(floor, key)
-        covered = own is None or (asked is not None and set(asked) <= set(own))
-        if (set(own or ()) != set(asked or ())) and not (wide and covered and limit.against != "rest"):
+        selected, required = getattr(limit, key), getattr(floor, key)
+        covered = selected is None or (required is not None and set(required) <= set(selected))
+        if set(selected or ()) != set(required or ()) and not (covers_parts and covered and limit.against != "rest"):
             return False
     if floor.first_release == "refuse" and limit.first_release != "refuse":
         return False
@@ -186,13 +193,13 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
 
 def _day(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("a date YYYY-MM-DD was wanted")
+        raise ValueError("expected a date, YYYY-MM-DD")
     return date.fromisoformat(value)
 
 
 def _version(text: str) -> str:
     if not re.fullmatch("[0-9a-f]{64}", text):
-        raise ValueError(f"the SHA-256 of a version was wanted (`fair-distill publish` prints it); got {text!r}")
+        raise ValueError(f"expected the SHA-256 of a version, which `fair-distill publish` prints; got {text!r}")
     return text
 
 
@@ -201,23 +208,23 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Promoted(Section):
-    """What a channel holds now: its version, and the predictions that it was promoted on."""
+    """The current version of a channel, and the predictions that it was promoted on, as digests."""
 
     version: Sha256
     predictions: Sha256
 
 
 def _person(name: str) -> str:
-    """Return a name without what looks the same on a page: capitals, spaces, signs, widths, invisible characters."""
+    """Return a name without case, spaces, punctuation, width and invisible characters, which readers overlook."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name))).casefold() or name
 
 
 class Waiver(Section):
-    """Two people's decision to accept that one version violates one clause, until a day.
+    """The decision of two people to accept that one version violates one clause, until a day.
 
     Attributes
     ----------
-    envelope : the approver's signature on all other fields; required where the policy names `approvers`
+    envelope : the approver's signature on all other fields; required if the policy names `approvers`
     """
 
     set: Annotated[str, AfterValidator(_version)]
@@ -236,12 +243,12 @@ class Waiver(Section):
 
     @property
     def statement(self) -> Statement:
-        """What the approver signs."""
+        """The statement that the approver signs."""
         fields = self.model_dump(mode="json", exclude={"envelope"})
         return Statement("waivers", self.clause, self.set, sha256(to_json(fields)))
 
     def is_signed_by(self, keys: Sequence[str]) -> bool:
-        """Say whether the envelope carries this waiver's statement and the signature of one of the keys."""
+        """Return whether the envelope contains this waiver's statement and a signature by one of the keys."""
         if self.envelope is None:
             return False
         content = to_json(self.envelope)
@@ -253,7 +260,7 @@ class Waiver(Section):
 
 
 class Attempt(Section):
-    """The attempt that the registry reserved: which set, on which gate split, and its number, from 1."""
+    """The reserved attempt: its set, its gate split, and its number, from 1."""
 
     set: Sha256
     split: Sha256
@@ -261,7 +268,7 @@ class Attempt(Section):
 
 
 class Context(Section):
-    """context.json: what a verdict needs from the registry. `{}` is a first attempt with nothing promoted."""
+    """The content of context.json. `{}` is a first attempt with nothing promoted and no waivers."""
 
     promoted: Promoted | None = None
     attempt: Attempt | None = None
@@ -269,27 +276,24 @@ class Context(Section):
 
 
 def read_context(content: bytes) -> Context:
-    """Read context.json; no bytes are no context."""
+    """Read the content of context.json. Empty content is an empty context."""
     raw: Mapping[str, Any] = parse_json(content, name="context.json", error=ConfigError) if content else {}
     try:
         return Context.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"context.json: {where}: {message[0].lower()}{message[1:]}") from None
+        raise ConfigError(f"context.json: {validation_sentence(error)}") from None
 
 
 def attempt_for(context: Context, *, set: str, split: str) -> int:
-    """Return the number of the attempt that judging a set on a split is.
+    """Return the number of the attempt that judging this set on this split is.
 
-    A set without a reserved attempt of its own is judged as the next attempt after the reserved one: that is the
-    number it would get. It never borrows the number of another set.
+    A set without a reserved attempt gets the number after the reserved one, which it would get from the registry. It
+    never uses the number that was reserved for another set.
 
     Raises
     ------
     MeasurementError
-        If the set's attempt was reserved for another split: its predictions or the context are stale.
+        If the attempt was reserved for another split: the predictions or the context are out of date.
     """
     reserved = context.attempt
     if reserved is None:
@@ -307,7 +311,7 @@ def attempt_for(context: Context, *, set: str, split: str) -> int:
 def waiver_for(
     context: Context, clause: str, *, set: str, now: date | None, approvers: Sequence[str] = ()
 ) -> tuple[Waiver | None, str | None]:
-    """Return the waiver in force for a clause, if any; else a sentence about a waiver that does not count."""
+    """Return the waiver of a clause that counts, if any; else a sentence about a waiver that does not count."""
     note = None
     for waiver in context.waivers:
         if waiver.clause != clause or waiver.set != set:
@@ -324,7 +328,7 @@ def waiver_for(
 
 
 def check_waivers(context: Context, policy: Gate, *, set: str) -> None:
-    """Raise ConfigError for a waiver of a clause that the policy does not have: a misspelt one waives nothing."""
+    """Raise ConfigError for a waiver of this set whose clause the policy does not have, such as a misspelt one."""
     names = [limit.name for limit in policy.limits]
     for waiver in context.waivers:
         if waiver.set == set and waiver.clause not in names:

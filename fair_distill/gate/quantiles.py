@@ -1,38 +1,38 @@
-"""Normal and Student's t: upper-tail probabilities and quantiles, without SciPy."""
+"""Upper-tail probabilities and quantiles of the normal and of Student's t distribution, without SciPy."""
 
 import math
 from functools import lru_cache
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
-# Above this many degrees of freedom t and the normal differ by less than the arithmetic does.
+# With more degrees of freedom, t and the normal differ by less than the rounding error.
 _NORMAL_FROM = 1e9
 
 
 def normal_tail(z: float) -> float:
-    """P(Z > z) of a standard normal."""
+    """Return P(Z > z) of a standard normal."""
     return math.erfc(z / math.sqrt(2)) / 2
 
 
 @lru_cache(maxsize=4096)
 def normal_quantile(alpha: float) -> float:
-    """The z with P(Z > z) = alpha."""
+    """Return the z with P(Z > z) = alpha."""
     return -_NORMAL.inv_cdf(alpha)
 
 
 def t_tail(t: float, df: float) -> float:
-    """P(T > t) of Student's t with `df` degrees of freedom, through the incomplete beta function."""
+    """Return P(T > t) of Student's t with `df` degrees of freedom, from the incomplete beta function."""
     if df >= _NORMAL_FROM:
         return normal_tail(t)
     square = t * t
-    # Both arguments are needed to full precision: 1 - x loses it where t is large or small.
+    # Both arguments need full precision; 1 - x loses it if t is very large or small.
     half = _beta_share(df / 2, 0.5, df / (df + square), square / (df + square)) / 2
     return half if t >= 0 else 1 - half
 
 
 @lru_cache(maxsize=4096)
 def t_quantile(alpha: float, df: float) -> float:
-    """The t with P(T > t) = alpha: bisection on a bracket that doubles, so it cannot fail to end."""
+    """Return the t with P(T > t) = alpha, by bisection on a bracket that doubles until it contains t."""
     if alpha > 0.5:
         return -t_quantile(1 - alpha, df)
     if df >= _NORMAL_FROM:
@@ -47,7 +47,7 @@ def t_quantile(alpha: float, df: float) -> float:
 
 
 def _beta_share(a: float, b: float, x: float, y: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), where y = 1 - x."""
+    """Return the regularised incomplete beta function I_x(a, b), where y = 1 - x."""
     if x <= 0 or y <= 0:
         return 0.0 if x <= 0 else 1.0
     if x > (a + 1) / (a + b + 2):
@@ -57,7 +57,7 @@ def _beta_share(a: float, b: float, x: float, y: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction of I_x(a, b), by Lentz's method."""
+    """Return the continued fraction of I_x(a, b), by Lentz's method."""
     tiny = 1e-300
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
     value = d

@@ -1,153 +1,149 @@
-"""A verdict for people and machines: Markdown for a pull request, JUnit XML for a CI server. It decides nothing."""
+"""A verdict as Markdown for a pull request, and as JUnit XML for a CI server. Nothing is decided here."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from fair_distill.gate.metrics import PREDICTION_METRICS
-from fair_distill.gate.verdict import Finding, Group, Verdict
+from fair_distill.gate.verdict import Culprit, Finding, Group, Verdict
+from fair_distill.text import ABSENT, decimal, markdown_table
 from fair_distill.text import markdown as escaped
 
-# GitHub cuts comments at 65,536 characters; other servers count bytes.
+# GitHub cuts comments at 65,536 characters. Other servers count bytes.
 MOST_BYTES = 60_000
 _MOST_GROUPS = 60
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TRUNCATED = "…the rest does not fit into a comment: `fair-distill gate explain` and the verdict's JSON have all.\n"
 
 
 def markdown(name: str, verdict: Verdict, *, change: str = "") -> str:
-    """Return a summary of at most 60 kB.
+    """Return a summary of a verdict in at most 60 kB of Markdown.
 
     Parameters
     ----------
-    change : how the policy differs from the one on the base branch, as a diff; shown if there is any
+    name : name of the set
+    change : the change of the policy with respect to the base branch, as a diff; omitted if empty
     """
     blocks = [
-        _head(name, verdict),
-        _table(
-            ["clause", "outcome", "value", "bound", "limit", "by chance", "mean of seeds"],
-            (_clause(finding) for finding in verdict.findings),
-        ),
+        _heading(name, verdict),
+        _clauses(verdict.findings),
         *_reasons(verdict),
-        *_changed(change),
-        *_groups(verdict),
-        *_compared(verdict),
+        *_policy_change(change),
+        _groups(verdict),
+        *_references(verdict),
         _digests(verdict),
     ]
-    whole = ""
+    summary = ""
     for block in blocks:
-        if len((whole + block).encode()) > MOST_BYTES - 200:
-            whole += (
-                "…the rest does not fit into a comment: `fair-distill gate explain` and the verdict's JSON have all.\n"
-            )
-            break
-        whole += block + "\n"
-    return whole
+        if len((summary + block).encode()) > MOST_BYTES - 200:
+            return summary + _TRUNCATED
+        summary += block + "\n"
+    return summary
 
 
 def without_verdict(name: str, message: str, *, change: str = "") -> str:
-    """Return a summary for a set on which there is no verdict: the error, and how the rules differ."""
-    return "\n".join([f"## {_text(name)}: no verdict\n\n{_text(message)}\n", *_changed(change)])
+    """Return a summary for a set without a verdict: the error, and the change of the policy."""
+    return "\n".join([f"## {_text(name)}: no verdict\n\n{_text(message)}\n", *_policy_change(change)])
 
 
-def _head(name: str, verdict: Verdict) -> str:
-    sure = (
+def _heading(name: str, verdict: Verdict) -> str:
+    confidence = (
         "**mode: point: bare numbers, no confidence**"
         if verdict.alpha is None
         else f"{100 * (1 - verdict.alpha):.1f} % confidence (attempt {verdict.attempt} at this split)"
     )
     waived = [finding for finding in verdict.findings if finding.waiver]
-    lines = [f"## {_text(name)}: {verdict.outcome.upper()}", "", sure, ""]
-    lines += [f"- **waived**: {_text(finding.clause)}: {_text(finding.waiver or '')}" for finding in waived]
-    lines += [f"- **warning**: {_text(warning)}" for warning in verdict.warnings]
-    return "\n".join([*lines, ""] if waived or verdict.warnings else lines)
+    notes = [f"- **waived**: {_text(finding.clause)}: {_text(finding.waiver or '')}" for finding in waived]
+    notes += [f"- **warning**: {_text(warning)}" for warning in verdict.warnings]
+    lines = [f"## {_text(name)}: {verdict.outcome.upper()}", "", confidence, "", *notes]
+    return "\n".join([*lines, ""] if notes else lines)
 
 
-def _clause(finding: Finding) -> list[str]:
-    outcome = f"{finding.outcome} (waived)" if finding.waiver else finding.outcome
-    numbers = (finding.value, finding.bound, finding.limit, finding.noise, finding.per_seed)
-    return [_text(finding.clause), outcome, *map(_number, numbers)]
+def _clauses(findings: Sequence[Finding]) -> str:
+    header = ["clause", "outcome", "value", "bound", "limit", "by chance", "mean of seeds"]
+    rows = []
+    for finding in findings:
+        outcome = f"{finding.outcome} (waived)" if finding.waiver else finding.outcome
+        numbers = (finding.value, finding.bound, finding.limit, finding.noise, finding.per_seed)
+        rows.append([_text(finding.clause), outcome, *map(decimal, numbers)])
+    return markdown_table(header, rows)
 
 
 def _reasons(verdict: Verdict) -> list[str]:
     blocks = []
     for finding in verdict.findings:
-        if finding.kept:
-            continue
-        lines = [f"**{_text(finding.clause)}**: {_text(finding.sentence.removeprefix(f'{finding.clause}: '))}", ""]
-        lines += [f"- {_text(culprit.sentence)}: {_text(culprit.remedy)}" for culprit in finding.culprits[1:]]
-        blocks.append("\n".join([*lines, ""]))
+        if not finding.satisfied:
+            sentence = finding.sentence.removeprefix(f"{finding.clause}: ")
+            lines = [f"**{_text(finding.clause)}**: {_text(sentence)}", ""]
+            lines += [f"- {_text(culprit.sentence)}: {_text(culprit.remedy)}" for culprit in _further(finding)]
+            blocks.append("\n".join([*lines, ""]))
     return blocks
 
 
-def _changed(change: str) -> list[str]:
-    if not change.strip():
+def _further(finding: Finding) -> tuple[Culprit, ...]:
+    """Return the culprits that the sentence of the finding does not contain."""
+    return finding.culprits[1:]
+
+
+def _policy_change(diff: str) -> list[str]:
+    if not diff.strip():
         return []
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", change)), default=0))
-    shown = change if len(change.encode()) <= MOST_BYTES // 3 else change[: MOST_BYTES // 6] + "\n…"
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", diff)), default=0))
+    text = diff if len(diff.encode()) <= MOST_BYTES // 3 else diff[: MOST_BYTES // 6] + "\n…"
     return [
         "**This change touches the rules.** The verdict above uses those of the base branch.\n\n"
-        f"{fence}diff\n{shown.rstrip()}\n{fence}\n"
+        f"{fence}diff\n{text.rstrip()}\n{fence}\n"
     ]
 
 
-def _groups(verdict: Verdict) -> list[str]:
-    rows = _worst_first(verdict)
-    shown = [
+def _groups(verdict: Verdict) -> str:
+    groups = _worst_first(verdict)
+    rows = [
         [
-            _text(row.group),
-            _text(row.network),
-            f"{row.examples:,}",
-            f"{row.clusters:,}",
-            _number(row.accuracy),
-            "–" if row.low is None else f"{_number(row.low)} to {_number(row.high)}",
+            _text(group.group),
+            _text(group.network),
+            f"{group.examples:,}",
+            f"{group.clusters:,}",
+            decimal(group.accuracy),
+            ABSENT if group.low is None else f"{decimal(group.low)} to {decimal(group.high)}",
         ]
-        for row in rows[:_MOST_GROUPS]
+        for group in groups[:_MOST_GROUPS]
     ]
-    left = f"\n{len(rows) - len(shown)} more groups in the verdict's JSON.\n" if len(rows) > len(shown) else ""
-    return [_table(["group", "network", "n", "independent", "accuracy", "interval"], shown) + left]
-
-
-def _group_lines(verdict: Verdict) -> list[str]:
-    """The table of groups as plain text, the worst first."""
-    lines = [f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"]
-    for row in _worst_first(verdict)[:_MOST_GROUPS]:
-        interval = "" if row.low is None else f" ({_number(row.low)} to {_number(row.high)})"
-        lines.append(
-            f"{row.group}, {row.network}: accuracy {_number(row.accuracy)}{interval}, "
-            f"n {row.examples:,}, independent {row.clusters:,}"
-        )
-    return lines
+    table = markdown_table(["group", "network", "n", "independent", "accuracy", "interval"], rows)
+    if len(groups) == len(rows):
+        return table
+    return f"{table}\n{len(groups) - len(rows)} more groups in the verdict's JSON.\n"
 
 
 def _worst_first(verdict: Verdict) -> list[Group]:
-    return sorted(verdict.groups, key=lambda row: (row.accuracy is not None, row.accuracy or 0, row.network, row.group))
+    return sorted(
+        verdict.groups, key=lambda group: (group.accuracy is not None, group.accuracy or 0, group.network, group.group)
+    )
 
 
-def _compared(verdict: Verdict) -> list[str]:
+def _references(verdict: Verdict) -> list[str]:
+    """Return the table that compares the set with its references, if there are any."""
     if not verdict.compared:
         return []
+    references = sorted(verdict.compared)
     header = ["metric", "network", "this set"]
-    others = sorted(verdict.compared)
-    for name in others:
+    for name in references:
         header += [_text(name), "Δ"]
     rows = []
     for network in sorted(verdict.numbers):
         for metric in PREDICTION_METRICS:
             value = verdict.numbers[network][metric]["value"]
-            row = [metric, _text(network), _number(value)]
-            for name in others:
-                theirs = verdict.compared[name].get(network, {}).get(metric)
-                row += [_number(theirs), _number(_minus(value, theirs), signed=True)]
+            row = [metric, _text(network), decimal(value)]
+            for name in references:
+                reference = verdict.compared[name].get(network, {}).get(metric)
+                difference = None if value is None or reference is None else value - reference
+                row += [decimal(reference), decimal(difference, signed=True)]
             rows.append(row)
-    return [_table(header, rows)]
-
-
-def _minus(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+    return [markdown_table(header, rows)]
 
 
 def _digests(verdict: Verdict) -> str:
-    named = {
+    digests = {
         "verdict": verdict.digest,
         "set": verdict.set,
         "split": verdict.split,
@@ -157,30 +153,19 @@ def _digests(verdict: Verdict) -> str:
         "context": verdict.context,
         **dict(sorted(verdict.references.items())),
     }
-    told = [f"{_text(name)} `{digest[:12]}`" for name, digest in named.items() if digest]
-    return f"<sub>{' · '.join(told)} · engine {verdict.engine}</sub>\n"
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def _number(value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "–"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    items = [f"{_text(name)} `{digest[:12]}`" for name, digest in digests.items() if digest]
+    return f"<sub>{' · '.join(items)} · engine {verdict.engine}</sub>\n"
 
 
 def _text(value: str) -> str:
-    """A name from somebody's data, as text: no markup, no link, no mention, no second line."""
+    """Return foreign text for one line of Markdown, without markup, links or mentions."""
     return escaped(" ".join(value.split()))
 
 
 def junit(name: str, verdict: Verdict) -> str:
-    """Return JUnit XML: a test case per clause; what could not be shown is a failure too, what is waived is skipped.
+    """Return JUnit XML with one test case per clause, and the table of groups as the output of the suite.
 
-    What the suite says at the end is the table of groups, with n and intervals.
+    Clauses that are violated, inconclusive or insufficient are failures. Waived clauses are skipped tests.
     """
     suite = ElementTree.Element("testsuite", name=_xml(f"fair-distill gate: {name}"), tests=str(len(verdict.findings)))
     failures = skipped = 0
@@ -188,16 +173,18 @@ def junit(name: str, verdict: Verdict) -> str:
         case = ElementTree.SubElement(
             suite, "testcase", name=_xml(finding.clause), classname=_xml(f"gate.{name}.{finding.network}")
         )
-        told = "\n".join([finding.sentence, *(f"{c.sentence}; {c.remedy}" for c in finding.culprits[1:])])
+        details = "\n".join(
+            [finding.sentence, *(f"{culprit.sentence}; {culprit.remedy}" for culprit in _further(finding))]
+        )
         if finding.waiver:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=_xml(finding.sentence))
-        elif not finding.kept:
+        elif not finding.satisfied:
             failures += 1
             failure = ElementTree.SubElement(case, "failure", type=finding.outcome, message=_xml(finding.sentence))
-            failure.text = _xml(told)
+            failure.text = _xml(details)
         else:
-            ElementTree.SubElement(case, "system-out").text = _xml(told)
+            ElementTree.SubElement(case, "system-out").text = _xml(details)
     ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(_group_lines(verdict)))
     suite.set("failures", str(failures))
     suite.set("errors", "0")
@@ -206,6 +193,18 @@ def junit(name: str, verdict: Verdict) -> str:
     root.append(suite)
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _group_lines(verdict: Verdict) -> list[str]:
+    """Return the table of groups as plain text."""
+    lines = [f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"]
+    for group in _worst_first(verdict)[:_MOST_GROUPS]:
+        interval = "" if group.low is None else f" ({decimal(group.low)} to {decimal(group.high)})"
+        lines.append(
+            f"{group.group}, {group.network}: accuracy {decimal(group.accuracy)}{interval}, "
+            f"n {group.examples:,}, independent {group.clusters:,}"
+        )
+    return lines
 
 
 def _xml(text: str) -> str:

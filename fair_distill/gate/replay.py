@@ -1,4 +1,4 @@
-"""What would a new policy have said of versions that were judged long ago? From their predictions, without a GPU."""
+"""Judge published versions again by a new policy, from their stored predictions and without a GPU."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fair_distill.gate.policy import check, tighten
 
 @dataclass(frozen=True)
 class Replayed:
-    """One version under the new policy; `outcome` is "error" where it could not be judged, with the reason."""
+    """One version under the new policy; `outcome` is "error", with the reason, if it could not be judged."""
 
     name: str
     before: str | None
@@ -36,22 +36,27 @@ def replay(
     floor: Gate | None = None,
     now: date | None = None,
 ) -> Iterator[Replayed]:
-    """Judge every version's predictions by `policy`, one after another.
+    """Judge the predictions of every version by `policy`, one after another.
 
-    A version that cannot be judged (of another split than the references, of other classes, damaged) is told as such
-    and the rest goes on; a policy that cannot be applied to anything is a ConfigError.
+    A version that cannot be judged, because its files are damaged or do not match the references, is reported as an
+    error, and the other versions are judged.
 
     Parameters
     ----------
     versions : predictions by version
-    manifests : by version, for policies with clauses on the set itself
-    before : the outcomes that stand, by version
+    manifests : manifests by version, for policies with clauses on the card
+    before : the outcomes of the published verdicts, by version
+
+    Raises
+    ------
+    ConfigError
+        If the policy cannot be applied to any version.
     """
     check(policy)
     if floor is not None:
         tighten(policy, floor)
     for name, predictions in versions.items():
-        stood = (before or {}).get(name)
+        published = (before or {}).get(name)
         try:
             verdict = judge(
                 predictions,
@@ -64,6 +69,6 @@ def replay(
                 now=now,
             )
         except FairDistillError as error:
-            yield Replayed(name, stood, "error", (str(error),))
+            yield Replayed(name, published, "error", (str(error),))
             continue
-        yield Replayed(name, stood, verdict.outcome, verdict.reasons)
+        yield Replayed(name, published, verdict.outcome, verdict.reasons)

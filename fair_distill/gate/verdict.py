@@ -1,4 +1,4 @@
-"""What a verdict is: values, and their one spelling as JSON."""
+"""The verdict: plain values, and their JSON form, whose SHA-256 names the verdict."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -10,25 +10,26 @@ from fair_distill.formats.strict_json import check_fields
 Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
 EXIT_CODES = {
     "pass": 0,
-    "waived": 0,  # lets pass, and says by whose word
+    "waived": 0,  # the finding names the people who accepted the violation
     "fail": Refused.exit_code,
     "inconclusive": Undecided.exit_code,
     "insufficient": Undecided.exit_code,
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
+# Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
 _NEWER = ("examples", "evaluation", "gate", "warnings")
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """One place where a clause was not met, the worst first.
+    """One comparison that does not satisfy a clause; a finding lists the worst first.
 
     Attributes
     ----------
-    groups, rates, examples : of the one or two sides that are looked at
-    value, bound : the number there, and its bound on the side of the limit
-    sentence : what was measured
-    remedy : the nearest thing that would change the outcome
+    groups, rates, examples : one entry for each of the one or two sides that are compared
+    value, bound : the number that is compared with the limit, and its bound on that side
+    sentence : the measured rates
+    remedy : the smallest change that would change the outcome
     """
 
     classes: tuple[str, ...]
@@ -43,16 +44,16 @@ class Culprit:
 
 @dataclass(frozen=True)
 class Finding:
-    """One clause of the policy against what was measured; the worst network decides.
+    """The result of one clause of the policy. The worst network decides.
 
     Attributes
     ----------
-    value : the metric of mean rates over seeds; `per_seed` is the mean of each seed's own
-    network : the worst; "the set" where no network has a part in it
-    noise : what chance would show: of a perfectly fair classifier, for gaps; of unseen images, for near copies
-    bound : what has to stay within the limit; the value itself where that is counted and not estimated; None in
-        `mode: point` and where there is too little evidence
-    waiver : by whose word an unmet clause holds nobody up
+    value : the metric of the mean rates over seeds; `per_seed` is the mean of the metric of each seed
+    network : the worst network; "the set" for a metric of the card
+    noise : the value expected by chance: of a perfectly fair classifier for gaps, of unseen images for near copies
+    bound : the number that must be within the limit; the value itself for a metric of the card; None in
+        `mode: point` and if there is too little evidence
+    waiver : who accepted the violation, until when, and why
     """
 
     clause: str
@@ -69,14 +70,14 @@ class Finding:
     culprits: tuple[Culprit, ...]
 
     @property
-    def kept(self) -> bool | None:
-        """Whether the limit is kept; None where that could not be decided. A waiver does not make it kept."""
+    def satisfied(self) -> bool | None:
+        """Whether the value satisfies the limit; None if that is undecided. A waiver does not change it."""
         return {"pass": True, "fail": False}.get(self.outcome)
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group's accuracy in one network, with an interval that holds it with the verdict's confidence."""
+    """The accuracy of one group in one network, with an interval at the confidence of the verdict."""
 
     network: str
     group: str
@@ -89,22 +90,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided, on which bytes, and why.
+    """The decision on a set, its reasons, and the digests of everything that it was computed from.
 
     Attributes
     ----------
-    set, split, predictions, policy, policy_floor, context, references : SHA-256 of what the decision was made from
-    examples : rows of the gate split
+    set, split, predictions, policy, policy_floor, context, references : SHA-256 of the inputs
+    examples : number of rows of the gate split
     evaluation : how the set was evaluated: `networks` with their options, `seeds`, and `recipe`, the SHA-256 of the
-        card's training recipe. Null, as `examples` and `gate`, in verdicts of releases that did not record it
-    gate : the policy in full; `policy` is its digest
+        card's training recipe. Null, like `examples` and `gate`, in verdicts of releases that did not record it
+    gate : the complete policy; `policy` is its digest
     warnings : clauses of the policy that every set satisfies
-    alpha : the risk this attempt may take of passing a set that breaks a limit; None in `mode: point`
-    findings : one per clause, in the policy's order
-    groups : every group, and where groups have several attributes, each attribute's (`sex: f`)
-    numbers : per network and metric: value, per_seed, and for gaps noise; null where it is not defined
-    marginals : the same for coarser groups, by the attributes that make them
-    undefined : why a number is null, by what makes the groups ("" for the groups themselves) and metric
+    alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
+    findings : one per clause, in the order of the policy
+    groups : every group; if groups have several attributes, also the groups of each attribute (`sex: f`)
+    numbers : per network and metric: value, per_seed, and for gaps noise; null if undefined
+    marginals : the same for coarser groups, by the attributes that define them
+    undefined : why a number is null, by attributes ("" for the groups themselves) and metric
     compared : the values of the references, per reference, network and metric
     """
 
@@ -133,12 +134,12 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The sentences of the clauses that were not met, waived or not."""
-        return tuple(finding.sentence for finding in self.findings if not finding.kept)
+        """The sentences of the clauses that are not satisfied, with or without a waiver."""
+        return tuple(finding.sentence for finding in self.findings if not finding.satisfied)
 
     @property
     def lets_pass(self) -> bool:
-        """Whether the set may be promoted: every clause is met, or waived by name."""
+        """Whether the set may be promoted: every clause is satisfied or waived."""
         return self.outcome in ("pass", "waived")
 
     @property
@@ -150,22 +151,22 @@ class Verdict:
         return sha256(self.to_json())
 
     def to_json(self) -> bytes:
-        """Return the verdict as JSON, without the keys that older releases did not have where they have no value."""
+        """Return the verdict as JSON. Keys that older releases lack are omitted if they have no value."""
         return to_json({key: value for key, value in asdict(self).items() if key not in _NEWER or value})
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str = "verdict") -> "Verdict":
         value: dict[str, Any] = parse_json(content, name=name, error=IntegrityError)
         try:
-            value = {"marginals": {}, "undefined": {}, **value}  # as they were before groups had several attributes
+            value = {"marginals": {}, "undefined": {}, **value}  # groups of older releases have one attribute
             check_fields(value, cls, name=name, error=IntegrityError)
             findings = tuple(_finding(row) for row in value["findings"])
             groups, warnings = tuple(Group(**row) for row in value["groups"]), tuple(value.get("warnings", ()))
             verdict = cls(**{**value, "findings": findings, "groups": groups, "warnings": warnings})
-            known = verdict.outcome in EXIT_CODES
+            is_valid = verdict.outcome in EXIT_CODES
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{name} is not a verdict: {error!r}") from None
-        if not known:
+        if not is_valid:
             raise IntegrityError(f"{name} is not a verdict: its outcome is {verdict.outcome!r}")
         return verdict
 

@@ -89,7 +89,7 @@ def set_of(manifest: Manifest, files: dict[str, bytes], *, name: str) -> Distill
         raise IntegrityError(str(error)) from None
     if to_json(loaded.card.to_dict()) != to_json(manifest.card.to_dict()):
         raise IntegrityError(f"{name}: the card in {SET_FILE} is not the card of its manifest")
-    return replace(loaded, source_digests=manifest.own)
+    return replace(loaded, custom_digests=manifest.own)
 
 
 def grounds_of(store: RegistryStore, entries: Sequence[Entry], version: str) -> list[tuple[Entry, Verdict]]:

@@ -52,7 +52,7 @@ class ClassGap:
 def cell_rates(predictions: NetworkPredictions, alpha: float) -> list[CellRate]:
     """Return the recall of every cell, sorted by class and then group.
 
-    Each interval has the confidence 1 - alpha separately: there is no correction for the number of cells.
+    Each interval separately has the confidence 1 - alpha, without a correction for the number of cells.
     """
     rates = []
     for c, label in enumerate(predictions.classes):

@@ -107,14 +107,16 @@ class _Spot:
     title: str
 
 
-def pareto(sets: Sequence[ComparedSet], gap_metric: str, limit: float | None, floor: float | None, shown: str) -> Plot:
+def pareto(
+    sets: Sequence[ComparedSet], gap_metric: str, limit: float | None, floor: float | None, highlighted: str
+) -> Plot:
     """Return a scatter plot of accuracy and gap, with a mark for each set and network. Lower right is better.
 
     Parameters
     ----------
     gap_metric : the metric of the y axis
     limit, floor : the policy's limits on the gap and on accuracy; the admitted area is shaded
-    shown : the set to highlight
+    highlighted : the set to highlight
     """
     networks = list(dict.fromkeys(network for compared in sets for network in compared.metrics or {}))
     spots = [
@@ -123,7 +125,7 @@ def pareto(sets: Sequence[ComparedSet], gap_metric: str, limit: float | None, fl
             metrics[gap_metric],
             hue_of(index),
             shape_of(networks.index(network)),
-            compared.name == shown,
+            compared.name == highlighted,
             f"{compared.name}, {network}: {_both(metrics[ACCURACY.name], metrics[gap_metric])}",
         )
         for index, compared in enumerate(sets)
@@ -143,13 +145,13 @@ def sweep(
 
     The colour of a mark is the kind of the candidate, and its shape is the size. See `pareto` for the parameters.
     """
-    kinds = list(dict.fromkeys(candidate.kind for candidate in candidates))
+    kind_names = list(dict.fromkeys(candidate.kind for candidate in candidates))
     sizes = sorted({candidate.ipc for candidate in candidates})
     spots = [
         _Spot(
             candidate.accuracy,
             candidate.gap,
-            hue_of(kinds.index(candidate.kind)),
+            hue_of(kind_names.index(candidate.kind)),
             shape_of(sizes.index(candidate.ipc)),
             candidate.name == chosen,
             f"{candidate.name}: {_both(candidate.accuracy, candidate.gap)}",
@@ -157,7 +159,7 @@ def sweep(
         for candidate in candidates
         if candidate.accuracy is not None and candidate.gap is not None
     ]
-    legend = [Key(kind, hue_of(i)) for i, kind in enumerate(kinds)]
+    legend = [Key(kind, hue_of(i)) for i, kind in enumerate(kind_names)]
     legend += [Key(f"{size:,} per class", -1, shape_of(i)) for i, size in enumerate(sizes)]
     description = f"Accuracy against {metric(gap_metric).lower()} on the tune split, for {len(candidates)} candidates."
     return _scatter(spots, description, legend, gap_metric, limit, floor)
@@ -182,7 +184,7 @@ def _scatter(
     if limit is not None:
         left = 0.0 if floor is None else across(floor)
         marks.append(Band(left, up.down(limit), 100 - left, up(limit), "within"))
-    marks += [Line(0, tick.at, 100, tick.at, "grid") for tick in up.up(_tick_text)]
+    marks += [Line(0, tick.position, 100, tick.position, "grid") for tick in up.up(_tick_text)]
     marks += [
         Dot(
             across(spot.accuracy),
@@ -248,13 +250,13 @@ def residuals(card: DatasetCard) -> Plot | None:
     )
 
 
-def planes(points: Sequence[ReportPoint], shown: str) -> list[tuple[str, Plot]]:
+def planes(points: Sequence[ReportPoint], set_name: str) -> list[tuple[str, Plot]]:
     """Return a square for each class, with real images, group means, the images of a set and their centre.
 
     All squares have the same scale. Only the first classes are shown; artifacts/projection.csv contains all.
     """
-    visible = [point for point in points if point.set in ("", shown)]
-    if not any(point.set == shown for point in visible):
+    visible = [point for point in points if point.set in ("", set_name)]
+    if not any(point.set == set_name for point in visible):
         return []
     reach = 1.05 * max(max(abs(point.x), abs(point.y)) for point in visible) or 1.0
     scale = Axis(-reach, reach)
@@ -263,12 +265,12 @@ def planes(points: Sequence[ReportPoint], shown: str) -> list[tuple[str, Plot]]:
     for label in list(dict.fromkeys(point.label for point in visible))[:MOST_PLANES]:
         of_class = [point for point in visible if point.label == label]
         marks: list[Dot | Line | Path | Band] = [Line(0, 50, 100, 50, "grid"), Line(50, 0, 50, 100, "grid")]
-        for what, style in (("real", "faint"), ("image", "made"), ("mean", "solid"), ("centre", "centre")):
+        for role, style in (("real", "faint"), ("image", "made"), ("mean", "solid"), ("centre", "centre")):
             for point in of_class:
-                if point.what == what:
+                if point.what == role:
                     g = groups.index(point.group) if point.group else -1
                     shape = shape_of(g) if point.group else "circle"
-                    title = f"mean of {point.group}" if what == "mean" else ""
+                    title = f"mean of {point.group}" if role == "mean" else ""
                     marks.append(
                         Dot(scale(point.x), scale.down(point.y), hue_of(g) if g >= 0 else -1, shape, style, title)
                     )
@@ -287,11 +289,11 @@ def _plane_description(label: str, points: Sequence[ReportPoint]) -> str:
     return f"Class {label}: the centre of the set is {distances}."
 
 
-def plane_key(points: Sequence[ReportPoint], shown: str) -> tuple[Key, ...]:
+def plane_key(points: Sequence[ReportPoint], set_name: str) -> tuple[Key, ...]:
     """Return the legend of `planes`."""
     groups = list(dict.fromkeys(point.group for point in points if point.group))
     keys = [Key(f"{group}: mean, real images", hue_of(g), shape_of(g)) for g, group in enumerate(groups)]
-    return (*keys, Key(f"{shown}: images", -1, style="made"), Key(f"{shown}: centre", -1, style="centre"))
+    return (*keys, Key(f"{set_name}: images", -1, style="made"), Key(f"{set_name}: centre", -1, style="centre"))
 
 
 def losses(curve: Sequence[tuple[int, float]]) -> Plot | None:
@@ -313,7 +315,7 @@ def losses(curve: Sequence[tuple[int, float]]) -> Plot | None:
         up = axis([0.0, *values]) if min(values) >= 0 else axis(values)
         line = tuple((across(step), up.down(loss)) for step, loss in averages)
         ticks = up.up(lambda x: f"{x:g}")
-    marks: list[Dot | Line | Path | Band] = [Line(0, tick.at, 100, tick.at, "grid") for tick in ticks]
+    marks: list[Dot | Line | Path | Band] = [Line(0, tick.position, 100, tick.position, "grid") for tick in ticks]
     marks.append(Path(line, "curve", 0))
     (first, first_loss), (last, last_loss) = curve[0], curve[-1]
     description = f"The loss changes from {first_loss:.4g} at step {first:,} to {last_loss:.4g} at step {last:,}."
@@ -331,7 +333,9 @@ def history(versions: Sequence[PublishedVersion], clause: str) -> Plot | None:
         return None
     up = axis([0.0, *numbers], start=0.0)
     n = len(versions)
-    marks: list[Dot | Line | Path | Band] = [Line(0, tick.at, 100, tick.at, "grid") for tick in up.up(_tick_text)]
+    marks: list[Dot | Line | Path | Band] = [
+        Line(0, tick.position, 100, tick.position, "grid") for tick in up.up(_tick_text)
+    ]
     for index, (version, finding) in enumerate(zip(versions, findings, strict=True)):
         x, left, right = middle(index, n), 100 * index / n, 100 * (index + 1) / n
         if version.new_policy:

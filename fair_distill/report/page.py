@@ -13,7 +13,7 @@ from fair_distill.report.render import Table, render
 from fair_distill.report.report_data import ComparedSet, ReportData, limit_on
 from fair_distill.text import ABSENT
 
-# The level of intervals if the policy has none (`mode: point`).
+# The level of intervals with `mode: point`, where the policy defines no level.
 _ALPHA = 0.05
 _DIGEST_LENGTH = 12
 
@@ -55,8 +55,8 @@ def numbers(data: ReportData) -> dict[str, Any]:
 def _context(data: ReportData) -> dict[str, Any]:
     verdict, card = data.verdict, data.manifest.card
     alpha = _ALPHA if verdict.alpha is None else verdict.alpha
-    shown = _worst_network(data)
-    rates, gaps = cell_rates(shown, alpha), class_gaps(shown, alpha)
+    network = _worst_network(data)
+    rates, gaps = cell_rates(network, alpha), class_gaps(network, alpha)
     return {
         "m": data,
         "card": card,
@@ -65,12 +65,12 @@ def _context(data: ReportData) -> dict[str, Any]:
         "lead": wording.lead(verdict),
         "sure": wording.confidence(verdict),
         "confidence": wording.percent(1 - alpha),
-        "facts": _facts(data),
+        "facts": _summary(data),
         "limits": figures.limits(verdict.findings),
         "whys": {limit.name: limit.why for limit in data.policy.limits},
-        "reasons": [finding for finding in verdict.findings if not finding.kept],
-        "network": shown.network,
-        "cells": figures.cells(rates, gaps, shown.network),
+        "reasons": [finding for finding in verdict.findings if not finding.satisfied],
+        "network": network.network,
+        "cells": figures.cells(rates, gaps, network.network),
         "cell_tables": [_cell_table(network, alpha) for network in data.predictions],
         "gap_table": _gap_table(data.predictions, alpha),
         "group_table": _group_table(data),
@@ -107,7 +107,7 @@ def _worst_network(data: ReportData) -> NetworkPredictions:
     return next((network for network in data.predictions if network.network == worst), data.predictions[0])
 
 
-def _facts(data: ReportData) -> list[tuple[str, str]]:
+def _summary(data: ReportData) -> list[tuple[str, str]]:
     card, predictions = data.manifest.card, data.predictions[0]
     unit = "images" if card.schema is None else "rows"
     kind = {"distilled": "synthetic ", "subset": "real ", "full": "real "}[card.kind]
@@ -125,8 +125,8 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
 
 
 def _list(names: Sequence[str]) -> str:
-    shown = list(names[:8])
-    return ", ".join(shown) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
+    first = list(names[:8])
+    return ", ".join(first) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
 
 
 def _interval(low: float | None, high: float | None) -> str:
@@ -284,12 +284,12 @@ def _residual_table(data: ReportData) -> Table | None:
 def _projected_sets(data: ReportData) -> list[str]:
     """Return this set and, for comparison, the first other distilled set, as far as they have a projection."""
     projected = {point.set for point in data.points}
-    others = [
+    other_sets = [
         compared.name
         for compared in data.sets
         if compared.name != data.name and compared.card is not None and compared.card.kind == "distilled"
     ]
-    return [name for name in (data.name, *[name for name in others if name in projected][:1]) if name in projected]
+    return [name for name in (data.name, *[name for name in other_sets if name in projected][:1]) if name in projected]
 
 
 def _loss_table(curve: Sequence[tuple[int, float]]) -> Table | None:

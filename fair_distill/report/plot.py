@@ -27,7 +27,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line. `style` is a class of the style sheet; `hue` is -1 without a colour of its own."""
+    """A straight line. `style` is a class of the style sheet; `hue` is -1 if the style defines the colour."""
 
     x1: float
     y1: float
@@ -65,7 +65,7 @@ class Band:
 class Tick:
     """A tick of an axis, with its text."""
 
-    at: float
+    position: float
     text: str
 
 

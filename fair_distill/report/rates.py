@@ -12,7 +12,7 @@ _BLOCKS = 10
 
 @dataclass(frozen=True)
 class Rate:
-    """The recall of one class in one group, for one network; None if there is no example of the class in the group."""
+    """The recall of one class in one group, for one network; None if the group has no example of the class."""
 
     network: str
     label: str

@@ -24,7 +24,7 @@ class ComparedSet:
     origin : how the set was made, in a few words
     card : None if the set does not exist yet
     metrics : by network and metric; None if the set was not evaluated
-    outcome : of the verdict; None if there is none
+    outcome : of the verdict; None without a verdict
     """
 
     name: str

@@ -19,14 +19,14 @@ class Strip:
 
     Attributes
     ----------
-    shown : number of images in the strip
+    displayed : number of images in the strip
     total : number of images of the class
     url : a data URL of a PNG
     width, height : in pixels
     """
 
     label: str
-    shown: int
+    displayed: int
     total: int
     url: str
     width: int

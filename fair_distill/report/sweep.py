@@ -58,7 +58,7 @@ def _lead(candidates: Sequence[SweepCandidate], chosen: SweepCandidate | None, o
 
 def _table(candidates: Sequence[SweepCandidate], gap: str) -> Table:
     """Return the table of candidates, sorted by size and then by margin."""
-    others = [clause for clause in candidates[0].values if clause not in (ACCURACY.name, gap)]
+    other_clauses = [clause for clause in candidates[0].values if clause not in (ACCURACY.name, gap)]
     return Table(
         "All candidates on the tune split, the smallest first",
         (
@@ -67,7 +67,7 @@ def _table(candidates: Sequence[SweepCandidate], gap: str) -> Table:
             "accuracy",
             wording.metric(gap).lower(),
             "margin, points",
-            *(wording.metric(clause).lower() for clause in others),
+            *(wording.metric(clause).lower() for clause in other_clauses),
         ),
         tuple(
             (
@@ -76,7 +76,7 @@ def _table(candidates: Sequence[SweepCandidate], gap: str) -> Table:
                 wording.percent(candidate.accuracy),
                 wording.percent(candidate.gap),
                 wording.points(candidate.margin, signed=True),
-                *(wording.percent(candidate.values[clause]) for clause in others),
+                *(wording.percent(candidate.values[clause]) for clause in other_clauses),
             )
             for candidate in sorted(
                 candidates,

@@ -57,7 +57,7 @@ def headline(name: str, verdict: Verdict) -> str:
 
 def lead(verdict: Verdict) -> str:
     """Return the reason for the outcome: the smallest margin, or the first limit that is not satisfied."""
-    count, unmet = len(verdict.findings), [finding for finding in verdict.findings if not finding.kept]
+    count, unmet = len(verdict.findings), [finding for finding in verdict.findings if not finding.satisfied]
     if not unmet:
         limits = "The only limit is" if count == 1 else f"All {count} limits are"
         summary = f"{limits} satisfied, {confidence(verdict)}."

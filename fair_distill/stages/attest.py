@@ -46,14 +46,14 @@ def require_attested(
     """
     if not keys:
         raise Undecided(
-            f"unattested: {config.gate.where}.evaluators lists no key, so no predictions count here. Add the public "
-            "key of the machine that evaluates, or evaluate again in this job with --evaluate"
+            f"unattested: {config.gate.location}.evaluators lists no key, so no predictions count here. Add the public "
+            "key of the machine that evaluates, or run `fair-distill gate pull-request --evaluate`"
         )
     for name, content in predictions.items():
         if name != PROMOTED and not attested_by(workspace, config, name, content, keys=keys):
             raise Undecided(
-                f"unattested: none of the {len(keys)} keys in {config.gate.where}.evaluators signed the predictions of "
-                f"{name!r}. Run `fair-distill gate attest {name}` on the machine that evaluated it, and commit "
+                f"unattested: none of the {len(keys)} keys in {config.gate.location}.evaluators signed the predictions "
+                f"of {name!r}. Run `fair-distill gate attest {name}` on the machine that evaluated it, and commit "
                 f"attestations/{name}.json"
             )
 

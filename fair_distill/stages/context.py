@@ -27,7 +27,7 @@ from fair_distill.workspace import Workspace
 
 @dataclass(frozen=True)
 class RegistryContext:
-    """What the registry records about a set that will be judged.
+    """The registry's records about a set that will be judged.
 
     Attributes
     ----------
@@ -56,12 +56,12 @@ def write_context(
     fresh : the reason why no example of the gate split has been used before; see `registry.attempts`
     """
     store = open_to_write(registry)
-    known = registry_context(workspace, config, name, channel, store=store, actor=actor, fresh=fresh)
-    if known.promoted is not None:
-        write_bytes(workspace.context.with_name("promoted.parquet"), known.promoted)
-    if known.context != workspace.context.read_bytes():
-        write_bytes(workspace.context, known.context)
-    return known
+    reserved = registry_context(workspace, config, name, channel, store=store, actor=actor, fresh=fresh)
+    if reserved.promoted is not None:
+        write_bytes(workspace.context.with_name("promoted.parquet"), reserved.promoted)
+    if reserved.context != workspace.context.read_bytes():
+        write_bytes(workspace.context, reserved.context)
+    return reserved
 
 
 def registry_context(

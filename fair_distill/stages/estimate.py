@@ -267,7 +267,7 @@ def _measure_evaluate(
     at_once = seeds if together else min(seeds, config.threads)
 
     def seconds_for(steps: int) -> float:
-        began = clock()
+        training_start = clock()
         train_and_predict(
             images,
             labels,
@@ -282,7 +282,7 @@ def _measure_evaluate(
             together=together,
             workers=1 if together else config.threads,
         ).to_parquet()
-        return clock() - began
+        return clock() - training_start
 
     set_up = clock() - start
     first_step = seconds_for(1)

@@ -58,7 +58,7 @@ def evaluate_set(
     report = {network: _metrics(runs) for network, runs in confusions.items()}
     for index, network in enumerate(predictions.networks):
         for attribute in predictions.marginals:
-            marginal = grouped_by(network_predictions(predictions, index), (attribute,), where="evaluate")
+            marginal = grouped_by(network_predictions(predictions, index), (attribute,), location="evaluate")
             report[network].setdefault("marginals", {})[attribute] = _metrics(marginal.tables())
     means = {network: mean_confusion(runs) for network, runs in confusions.items()}
 
@@ -102,7 +102,7 @@ def evaluate_shard(
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """What an evaluation reads.
+    """Inputs of an evaluation.
 
     Attributes
     ----------

@@ -117,6 +117,6 @@ def _refuse_laxer_policy(
     if difference:
         raise Refused(
             f"v{version_number(entries, version)} of {config.dataset} is not promoted to {channel}: "
-            f"{config.gate.where} is laxer than the policy that v{version_number(entries, entry.version)} passed "
+            f"{config.gate.location} is laxer than the policy that v{version_number(entries, entry.version)} passed "
             f"({difference}). State why with --reason, or restore the limit"
         )

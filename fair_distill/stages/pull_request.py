@@ -220,7 +220,7 @@ def _check_graph(pull_request: PullRequest) -> None:
     base = (pull_request.base.root / "dvc.yaml").read_bytes()
     if head != base:
         pairs = enumerate(zip_longest(head.splitlines(), base.splitlines()), start=1)
-        line = next((number for number, (left, right) in pairs if left != right), 1)
+        line = next((number for number, (head_line, base_line) in pairs if head_line != base_line), 1)
         raise Undecided(
             f"dvc.yaml differs from the base branch at line {line}; merge that change separately first, then rebase"
         )

@@ -171,7 +171,8 @@ def _published_predictions(store: RegistryStore, workspace: Workspace, config: C
         content = fetch(store, key, Path(key).stem)
         table = Predictions.from_parquet(content, name=key)
         expected = (split, networks, custom, options)
-        if (table.split, table.networks, table.own, to_json(table.options)) == expected and table.runs() == runs:
+        actual = (table.split, table.networks, table.custom_digests, to_json(table.options))
+        if actual == expected and table.runs() == runs:
             return content
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 from fair_distill.config import Config, Gate
 from fair_distill.config.loading import parse_config
 from fair_distill.files import to_json, write_bytes
-from fair_distill.gate.choice import Tuned, margin, shrinkage
+from fair_distill.gate.choice import TuneResult, margin, shrinkage
 from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import MANIFEST_FILE, read_version
@@ -140,7 +140,7 @@ class TunedPoint:
     """
 
     point: SweepPoint
-    tuned: Tuned
+    tuned: TuneResult
     shrink: float
     metrics: Metrics
 
@@ -172,7 +172,7 @@ def judge_on_tune(
     _link(tuning.set(point.candidate), workspace.set(point.candidate))
     verdict = compute_verdict(tuning, config.model_copy(update={"gate": _tune_policy(config)}), point.candidate)
     manifest, _ = read_version(tuning.set(point.candidate), made_by=set_command(config, point.candidate))
-    tuned = Tuned(point.name, manifest.card.examples, verdict)
+    tuned = TuneResult(point.name, manifest.card.examples, verdict)
     return TunedPoint(point, tuned, shrink, evaluations[point.candidate].metrics)
 
 

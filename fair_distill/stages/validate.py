@@ -94,8 +94,12 @@ def data_provenance(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """
     warnings = [failure for failure in outcome["failures"] if failure["severity"] == "warn"]
     if outcome.get("privacy") == "restricted":
-        return {"data": {"warnings": [f"{it['check']} in {it['split']}: {it['count']}" for it in warnings]}}
-    return {"data": {"warnings": [it["sentence"] for it in warnings], "profile": outcome.get("profile")}}
+        return {
+            "data": {
+                "warnings": [f"{warning['check']} in {warning['split']}: {warning['count']}" for warning in warnings]
+            }
+        }
+    return {"data": {"warnings": [warning["sentence"] for warning in warnings], "profile": outcome.get("profile")}}
 
 
 def read_published_profile(reference: str, registry: str | None) -> dict[str, Any]:

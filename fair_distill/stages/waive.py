@@ -55,8 +55,8 @@ def waive_clause(
         waiver = waiver.model_copy(update={"envelope": parse_json(sign(waiver.statement), name="the signature")})
     elif config.gate.approvers:
         raise ConfigError(
-            f"{config.gate.where}.approvers lists keys, so a waiver must be signed; pass the approver's key with --key "
-            "or set FAIR_DISTILL_SIGNING_KEY"
+            f"{config.gate.location}.approvers lists keys, so a waiver must be signed; pass the approver's key with "
+            "--key or set FAIR_DISTILL_SIGNING_KEY"
         )
     context = read_context(require_file(workspace.context, made_by="echo {} > context.json").read_bytes())
     context = context.model_copy(update={"waivers": (*context.waivers, waiver)})

@@ -264,9 +264,9 @@ def _check_own_images(matcher: Matcher, generator: torch.Generator) -> None:
     bench = _Bench.build(generator, ((_PER_CLASS,), (_PER_CLASS,)))
     alignment = bench.align(pooled)
     real = bench.batch(alignment)
-    own = replace(bench, images=real.images.clone())
+    real_bench = replace(bench, images=real.images.clone())
     own_distance, noise_distance = (
-        float(_step(matcher, b, alignment, real, "for its own images").distance) for b in (own, bench)
+        float(_step(matcher, b, alignment, real, "for its own images").distance) for b in (real_bench, bench)
     )
     holds(
         own_distance <= 1e-3 * noise_distance,

@@ -1,4 +1,4 @@
-"""The DVC commands that run stages and transfer data. Each command is a process of its own."""
+"""The DVC commands that run stages and transfer data. Each command runs in a new process."""
 
 import configparser
 import os
@@ -23,7 +23,7 @@ _CACHED = re.compile(r"Stage '(.+)' is cached - skipping run, checking out outpu
 
 
 class Stopped(FairDistillError):
-    """A command ended without an error of its own: it was killed, or another process holds DVC's lock. Retry it."""
+    """A command was killed, or another process holds DVC's lock. The caller may retry it."""
 
 
 def repro(workspace: Path) -> None:
@@ -133,7 +133,7 @@ class Dvc:
 
     @property
     def _has_remote(self) -> bool:
-        """Whether the workspace has a default remote. A remote such as `published`, which needs its name, is none."""
+        """Whether the workspace has a default remote. A remote such as `published` does not count."""
         settings = configparser.ConfigParser(interpolation=None)
         settings.read([self.workspace / ".dvc" / name for name in ("config", "config.local")])
         return settings.has_option("core", "remote")

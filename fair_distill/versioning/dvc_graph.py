@@ -70,7 +70,7 @@ def read_graph(path: Path, params: Mapping[Any, Any]) -> tuple[dict[str, Stage],
 
 
 def lookup(values: Any, key: str) -> Any:
-    """Return the value under a dotted key. Raises LookupError if there is none."""
+    """Return the value under a dotted key. Raises LookupError if the key does not exist."""
     for part in key.split("."):
         if isinstance(values, list) and part.isdecimal() and len(part) < 10:
             values = values[int(part)]
@@ -82,7 +82,7 @@ def lookup(values: Any, key: str) -> Any:
 
 
 class _Unsupported(Exception):
-    """What is wrong with one stage."""
+    """A stage uses a feature that this module does not support."""
 
 
 def _stages(name: str, definition: Any, params: Mapping[Any, Any]) -> Iterator[Stage]:
@@ -100,8 +100,8 @@ def _stages(name: str, definition: Any, params: Mapping[Any, Any]) -> Iterator[S
     axes = _axes(definition["matrix"], params)
     for values in itertools.product(*axes.values()):
         row = "-".join(map(str, values))
-        scope = {**params, "item": dict(zip(axes, values, strict=True)), "key": row}
-        yield _stage(f"{name}@{row}", row, definition, scope)
+        variables = {**params, "item": dict(zip(axes, values, strict=True)), "key": row}
+        yield _stage(f"{name}@{row}", row, definition, variables)
 
 
 def _axes(matrix: Any, params: Mapping[Any, Any]) -> dict[str, list[str | int]]:
@@ -135,16 +135,16 @@ def _rows(rows: Any, params: Mapping[Any, Any]) -> list[str | int]:
     return list(values)
 
 
-def _stage(name: str, row: str, definition: dict[Any, Any], scope: Mapping[Any, Any]) -> Stage:
+def _stage(name: str, row: str, definition: dict[Any, Any], variables: Mapping[Any, Any]) -> Stage:
     cmd = definition["cmd"]
     outs = [path for key in ("outs", "metrics", "plots") for path in _paths(definition, key)]
     return Stage(
         name=name,
         row=row,
-        cmd=tuple(_text(line, scope) for line in cmd) if isinstance(cmd, list) else _text(cmd, scope),
-        deps=tuple(_text(path, scope) for path in _items(definition, "deps")),
-        params=tuple(dict.fromkeys(_text(key, scope) for key in _param_keys(definition))),
-        outs=tuple(_text(path, scope) for path in outs),
+        cmd=tuple(_text(line, variables) for line in cmd) if isinstance(cmd, list) else _text(cmd, variables),
+        deps=tuple(_text(path, variables) for path in _items(definition, "deps")),
+        params=tuple(dict.fromkeys(_text(key, variables) for key in _param_keys(definition))),
+        outs=tuple(_text(path, variables) for path in outs),
     )
 
 
@@ -172,13 +172,13 @@ def _param_keys(definition: dict[Any, Any]) -> Iterator[Any]:
         yield from keys
 
 
-def _text(template: Any, scope: Mapping[Any, Any]) -> str:
+def _text(template: Any, variables: Mapping[Any, Any]) -> str:
     """Replace every `${...}` in a text by its value, written as DVC writes it."""
     if not isinstance(template, str):
         raise _Unsupported(f"{_short(template)!r} is not text; quote it")
 
     def replaced(expression: re.Match[str]) -> str:
-        value = _value(expression[1], scope)
+        value = _value(expression[1], variables)
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, str | int | float):
@@ -190,9 +190,9 @@ def _text(template: Any, scope: Mapping[Any, Any]) -> str:
     return _EXPRESSION.sub(replaced, template)
 
 
-def _value(key: str, scope: Mapping[Any, Any]) -> Any:
+def _value(key: str, variables: Mapping[Any, Any]) -> Any:
     try:
-        return lookup(scope, key)
+        return lookup(variables, key)
     except LookupError:
         raise _Unsupported(f"${{{_short(key)}}} has no value in params.yaml; add it, or correct the name") from None
 

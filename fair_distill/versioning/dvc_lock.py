@@ -149,18 +149,18 @@ class _Check:
 
     def _distinct(self, judge: Stage) -> None:
         """Refuse equal outputs of two sets in a folder that `judge` reads: each of these files names its set."""
-        seen: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for dep in judge.deps:
             for stage, out in self._writers(dep):
                 record = self.records.get(stage.name)
                 file = record.outs.get(out) if record else None
                 if not stage.row or file is None or not file.md5 or posixpath.normpath(dep) == posixpath.normpath(out):
                     continue
-                other = seen.setdefault(file.md5, out)
-                if other != out:
+                earlier = owners.setdefault(file.md5, out)
+                if earlier != out:
                     raise IntegrityError(
-                        f"dvc.lock has the same MD5 for {out!r} and {other!r} ({file.md5}), which belong to different "
-                        f"sets. {self._repair()}"
+                        f"dvc.lock has the same MD5 for {out!r} and {earlier!r} ({file.md5}), which belong to "
+                        f"different sets. {self._repair()}"
                     )
 
     def _recorded(self, stage: Stage) -> StageRecord:
@@ -173,7 +173,8 @@ class _Check:
         record = self._recorded(stage)
         if record.cmd != stage.cmd:
             raise self._stale(
-                f"stage {stage.name!r}: cmd is {_shown(stage.cmd)} in dvc.yaml, {_shown(record.cmd)} in dvc.lock"
+                f"stage {stage.name!r}: cmd is {_short_repr(stage.cmd)} in dvc.yaml, "
+                f"{_short_repr(record.cmd)} in dvc.lock"
             )
         for key in stage.params:
             self._param(stage, record, key)
@@ -193,7 +194,7 @@ class _Check:
             raise self._stale(f"stage {stage.name!r} depends on {key!r}, which params.yaml lacks") from None
         if key not in record.params:
             raise self._stale(
-                f"stage {stage.name!r}: {key!r} is {_shown(value)} in params.yaml and missing in dvc.lock"
+                f"stage {stage.name!r}: {key!r} is {_short_repr(value)} in params.yaml and missing in dvc.lock"
             )
         if value != record.params[key]:
             path, new, old = _difference(key, value, record.params[key])
@@ -301,13 +302,13 @@ def _difference(key: str, new: Any, old: Any) -> tuple[str, str, str]:
     if isinstance(new, dict) and isinstance(old, dict):
         for name in [*new, *old]:
             if name not in new or name not in old:
-                sides = [_shown(side[name]) if name in side else "missing" for side in (new, old)]
+                sides = [_short_repr(side[name]) if name in side else "missing" for side in (new, old)]
                 return f"{key}.{str(name)[:80]}", sides[0], sides[1]
             if new[name] != old[name]:
                 return _difference(f"{key}.{str(name)[:80]}", new[name], old[name])
-    return key, _shown(new), _shown(old)
+    return key, _short_repr(new), _short_repr(old)
 
 
-def _shown(value: object) -> str:
+def _short_repr(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -84,7 +84,7 @@ class Commit:
         return content
 
     def blob(self, path: str) -> str | None:
-        """Return the object name of a plain file, or None if there is no file; links and submodules are refused."""
+        """Return the object name of a plain file, or None if it does not exist; links and submodules are refused."""
         parts = path.split("/")
         for depth in range(1, len(parts) + 1):
             entry = self._entry("/".join(parts[:depth]))
@@ -110,9 +110,9 @@ class Commit:
             self.folder, "ls-tree", "-z", "--full-tree", self.digest, "--", path, fault=f"cannot list {self.digest}"
         )
         for line in filter(None, listing.split(b"\0")):
-            about, _, name = line.partition(b"\t")
+            metadata, _, name = line.partition(b"\t")
             if name == path.encode():
-                mode, kind, digest = about.decode().split()
+                mode, kind, digest = metadata.decode().split()
                 return mode, kind, digest
         return None
 

@@ -42,7 +42,7 @@ def commit_lock(dvc: Dvc, *, message: str) -> LockCommit | None:
         dvc.push(say=lambda line: None)
         run_git(workspace, *author, "commit", "--quiet", "-m", message, fault="cannot commit dvc.lock")
     elif not git_output(workspace, "log", "--format=%H", "@{upstream}..HEAD"):
-        # There is no commit left over from a push that failed.
+        # No earlier commit is waiting for a push that failed.
         return None
     commit = git_output(workspace, "rev-parse", "HEAD") or ""
     branch = git_output(workspace, "symbolic-ref", "--short", "HEAD")

@@ -1,4 +1,4 @@
-"""The algebra between the vanilla method, FairDD and COBRA, and what happens to groups that a class does not have."""
+"""The algebraic relations between the vanilla method, FairDD and COBRA, and the treatment of absent groups."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def aligned(
     name: str, counts: Array = COUNTS, groups: tuple[str, ...] = GROUPS, weights: dict[str, float] | None = None
 ) -> Alignment:
     barycenter = "mean" if name == "barycentric" else None
-    declared = None if name == "pooled" else weights  # its weights are the data's
+    declared = None if name == "pooled" else weights  # The pooled alignment ignores declared weights.
     return build_alignment(candidate(name, barycenter=barycenter, group_weights=declared), counts, groups)
 
 
@@ -50,7 +50,7 @@ def test_the_distances_to_all_groups_are_g_times_that_to_their_mean_plus_a_const
     torch.testing.assert_close(at_one, (cells - cells.mean(dim=1, keepdim=True)).square().sum())
 
 
-def test_so_per_group_pulls_g_times_as_hard_in_the_same_direction() -> None:
+def test_the_gradient_of_per_group_is_g_times_that_of_the_mean() -> None:
     cells, synthetic = normal(2, 3, 7), normal(2, 7, seed=1)
 
     torch.testing.assert_close(
@@ -58,7 +58,7 @@ def test_so_per_group_pulls_g_times_as_hard_in_the_same_direction() -> None:
     )
 
 
-def test_declared_weights_keep_that_algebra() -> None:
+def test_this_also_holds_for_declared_weights() -> None:
     weights = {"red": 5.0, "green": 3.0, "blue": 2.0}
     cells, synthetic = normal(2, 3, 7), normal(2, 7, seed=1)
 
@@ -68,7 +68,7 @@ def test_declared_weights_keep_that_algebra() -> None:
     )
 
 
-def test_the_l1_distance_breaks_it() -> None:
+def test_this_does_not_hold_for_the_l1_distance() -> None:
     cells = torch.tensor([[[0.0], [1.0], [5.0]]])
     counts = np.array([[1, 1, 1]])
 
@@ -88,7 +88,7 @@ def test_the_pooled_target_is_the_mean_of_all_examples_of_the_class() -> None:
     torch.testing.assert_close(target.statistic[0], torch.stack([torch.cat(row).mean(dim=0) for row in embeddings]))
 
 
-def test_the_barycentric_target_does_not_know_the_groups_sizes() -> None:
+def test_the_barycentric_target_does_not_depend_on_group_sizes() -> None:
     cells = normal(2, 3, 4)
 
     for counts in (COUNTS, COUNTS * 7, np.ones((2, 3), dtype=int)):
@@ -96,7 +96,7 @@ def test_the_barycentric_target_does_not_know_the_groups_sizes() -> None:
         torch.testing.assert_close(target.statistic[0], cells.mean(dim=1))
 
 
-def test_every_layer_is_aligned_by_itself() -> None:
+def test_every_layer_is_aligned_separately() -> None:
     layers = (normal(2, 3, 4), normal(2, 3, 9, seed=1))
 
     for name in ALIGNMENTS:
@@ -128,7 +128,7 @@ def test_a_class_without_a_group_is_aligned_to_the_groups_it_has(name: str) -> N
     measured = slope(aligned(name, counts), cells, synthetic)
 
     torch.testing.assert_close(slope(aligned(name, counts), elsewhere, synthetic), measured)
-    # The first class is what it would be if the second group did not exist; the other one is untouched.
+    # The target of the first class is the same as without the second group. The other class does not change.
     without = aligned(name, counts[:, [0, 2]], ("red", "blue"))
     torch.testing.assert_close(measured[0], slope(without, cells[:, [0, 2]], synthetic)[0])
     torch.testing.assert_close(measured[1], slope(aligned(name), cells, synthetic)[1])
@@ -152,7 +152,7 @@ def test_weights_that_do_not_name_the_groups_are_refused(declared: dict[str, flo
         group_weights(COUNTS, GROUPS, declared)
 
 
-def test_only_the_pooled_target_asks_for_batches_in_proportion() -> None:
+def test_only_the_pooled_target_uses_proportional_batches() -> None:
     assert {name: aligned(name).allocation for name in ALIGNMENTS} == {
         "pooled": "proportional",
         "per_group": "equal",
@@ -160,7 +160,7 @@ def test_only_the_pooled_target_asks_for_batches_in_proportion() -> None:
     }
 
 
-def test_unknown_names_are_refused_with_those_there_are() -> None:
+def test_an_unknown_name_is_refused_with_the_known_names() -> None:
     with pytest.raises(ConfigError, match="alignment is 'pool'; choose one of pooled, per_group, barycentric"):
         build_alignment(candidate("pool"), COUNTS, GROUPS)
     with pytest.raises(ConfigError, match=f"barycenter is 'median'; choose one of {', '.join(BARYCENTERS)}"):

@@ -1,4 +1,4 @@
-"""Distillation as a function of arrays."""
+"""`fair_distill.distill`, distillation of arrays."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-# What a preset's own settings are too large for.
+# Overrides for presets whose settings are too large for the small test data.
 SMALLER: dict[str, dict[str, Any]] = {
     "cafe": {"matcher": {"name": "cafe", "layer_weights": [1, 1], "discrimination": 0.1}},
     "mtt": {
@@ -36,7 +36,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("alignment", ["pooled", "per_group", "barycentric"])
-def test_every_preset_goes_with_every_alignment(preset: str, alignment: str) -> None:
+def test_every_preset_supports_every_alignment_but_mtt_per_group(preset: str, alignment: str) -> None:
     def made() -> Distilled:
         return fair_distill.distill(
             DATA, preset=preset, alignment=alignment, **(SMALL | SMALLER.get(preset, {})), networks={"advance": 1}
@@ -56,11 +56,11 @@ def test_every_preset_goes_with_every_alignment(preset: str, alignment: str) -> 
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_is_a_whole_section_of_params(preset: str) -> None:
+def test_every_preset_is_a_complete_section_of_params(preset: str) -> None:
     assert Distill.model_validate(PRESETS[preset]).ipc == 10
 
 
-def test_one_seed_gives_the_same_bytes_and_another_others() -> None:
+def test_a_seed_determines_the_bytes() -> None:
     once, again, other = (fair_distill.distill(DATA, **SMALL, seed=seed).images for seed in (1, 1, 2))
 
     assert np.array_equal(once, again)
@@ -71,13 +71,13 @@ def test_one_seed_gives_the_same_bytes_and_another_others() -> None:
     "barycenter", ["l1", {"name": "huber", "delta": 0.5}, {"name": "sinkhorn", "dimension": 4, "epsilon": 0.1}]
 )
 def test_a_barycenter_is_chosen_by_name_with_its_options(barycenter: Any) -> None:
-    three = grouped([[20, 5, 9], [5, 20, 7]])  # with two groups the mean is all of them
+    three = grouped([[20, 5, 9], [5, 20, 7]])  # With two groups all of these barycenters are the mean.
     plain = fair_distill.distill(three, **SMALL).images
 
     assert not np.array_equal(fair_distill.distill(three, barycenter=barycenter, **SMALL).images, plain)
 
 
-def test_ones_own_barycenter_is_named_by_where_it_lies() -> None:
+def test_a_custom_barycenter_is_named_by_its_module() -> None:
     own = fair_distill.distill(DATA, barycenter="fair_distill.distillation.barycenter:mean", **SMALL).images
 
     np.testing.assert_allclose(own, fair_distill.distill(DATA, **SMALL).images, atol=1e-6)
@@ -92,7 +92,7 @@ def test_ones_own_barycenter_is_named_by_where_it_lies() -> None:
         ({"optimiser": {"learning_rate": -1}}, "optimiser.learning_rate"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused_in_one_line(changes: dict[str, Any], says: str) -> None:
+def test_an_invalid_choice_is_refused_in_one_line(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         fair_distill.distill(DATA, **(SMALL | changes))
     assert "\n" not in str(caught.value)

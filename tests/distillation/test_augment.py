@@ -1,4 +1,4 @@
-"""One draw, one transformation: the same for real and synthetic images, and linear, so gradients flow back."""
+"""Augmentation: one draw is one transformation of real and synthetic images, and gradients pass through it."""
 
 import math
 
@@ -22,7 +22,7 @@ def images(count: int = 3, height: int = 8, width: int = 8) -> Tensor:
 
 
 def affine(count: int, **entries: float) -> Draw:
-    """The same map for all images, by entry of its matrix."""
+    """Return a draw with one affine map, given the entries of its matrix."""
     theta = IDENTITY.repeat(count, 1, 1)
     for name, value in entries.items():
         theta[:, int(name[1]), int(name[2])] = value
@@ -35,7 +35,7 @@ def test_no_strategy_is_the_identity() -> None:
     assert augment(before, draw([], 3, generator())) is before
 
 
-def test_a_flip_mirrors_and_twice_is_the_identity() -> None:
+def test_two_flips_are_the_identity() -> None:
     flip = affine(3, t00=-1.0)
 
     torch.testing.assert_close(augment(images(), flip), images().flip(3))
@@ -66,7 +66,7 @@ def test_a_crop_shifts_by_an_eighth_of_the_side_at_most() -> None:
     assert theta is not None
 
     assert torch.equal(theta[:, :, :2], IDENTITY[:, :2].expand(2000, 2, 2))
-    sides = theta[:, :, 2].abs() / 2  # coordinates run from -1 to 1
+    sides = theta[:, :, 2].abs() / 2  # Coordinates are in [-1, 1].
     assert 0.12 < sides.max() <= 0.125
 
 
@@ -105,7 +105,7 @@ def test_a_cutout_blanks_a_quarter_at_most_and_touches_nothing_else(height: int,
     assert torch.equal(blank[:, 0], blank[:, 1])
     shares = blank.float().mean(dim=(1, 2, 3))
     most = math.ceil(height / 2) * math.ceil(width / 2) / (height * width)
-    assert 0 < shares.min() < 0.1  # in a corner
+    assert 0 < shares.min() < 0.1  # The square is in a corner.
     assert shares.max() == pytest.approx(most)
 
 
@@ -153,7 +153,7 @@ def test_colour_stays_within_the_ranges_of_its_paper() -> None:
     assert (high - colour.amax(dim=0) < 0.02).all()
 
 
-def test_one_draw_is_one_transformation_whoever_is_changed_by_it() -> None:
+def test_one_draw_is_one_transformation_for_all_images() -> None:
     drawn = draw(STRATEGIES, 4, generator())
     which = torch.tensor([3, 0, 0, 2, 1])
     before = images(5)
@@ -172,20 +172,20 @@ def test_the_gradient_is_that_of_an_affine_map(strategies: list[str]) -> None:
 
     (gradient,) = torch.autograd.grad((augment(before, drawn) * weight).sum(), before)
 
-    # A(x + d) - A(x) does not depend on x, so the adjoint must give the same inner product, exactly.
+    # A(x + d) - A(x) does not depend on x, so the adjoint must give exactly the same inner product.
     moved = augment(before.detach() + direction, drawn) - augment(before.detach(), drawn)
     torch.testing.assert_close((gradient * direction).sum(), (moved * weight).sum())
     assert gradient.abs().sum() > 0
 
 
-def test_a_draw_follows_its_generator_and_nothing_else() -> None:
+def test_the_generator_determines_a_draw() -> None:
     once, again, other = (draw(STRATEGIES, 20, generator(seed)) for seed in (1, 1, 2))
 
     assert torch.equal(augment(images(20), once), augment(images(20), again))
     assert not torch.equal(augment(images(20), once), augment(images(20), other))
 
 
-def test_every_strategy_takes_as_many_numbers_from_the_stream() -> None:
+def test_every_strategy_draws_the_same_number_of_random_numbers() -> None:
     states = []
     for strategies in ([name] for name in STRATEGIES):
         stream = generator()
@@ -195,7 +195,7 @@ def test_every_strategy_takes_as_many_numbers_from_the_stream() -> None:
     assert all(torch.equal(state, states[0]) for state in states)
 
 
-def test_each_of_several_strategies_has_its_turn() -> None:
+def test_all_strategies_are_equally_likely() -> None:
     drawn = draw(["crop", "cutout", "colour"], 3000, generator())
     assert drawn.theta is not None
     assert drawn.cutout is not None
@@ -206,7 +206,7 @@ def test_each_of_several_strategies_has_its_turn() -> None:
     painted = (drawn.colour != torch.tensor([0.0, 1.0, 1.0])).any(dim=1)
 
     assert torch.equal(moved.int() + blanked.int() + painted.int(), torch.ones(3000, dtype=torch.int32))
-    assert all(abs(int(chosen.sum()) - 1000) < 130 for chosen in (moved, blanked, painted))  # five deviations
+    assert all(abs(int(chosen.sum()) - 1000) < 130 for chosen in (moved, blanked, painted))  # Five standard deviations.
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,12 @@ def test_strategies_that_cannot_be_drawn_are_refused(strategies: list[str], says
 
 
 def test_a_map_written_out_as_a_matrix_resamples_as_grid_sample_does() -> None:
-    """What a GPU does where the gradient must be the same twice."""
+    """A GPU uses this if the gradient must be deterministic."""
     before = images(6, 8, 10)
     theta = draw([name for name in STRATEGIES if name not in ("colour", "cutout")], 3, generator()).theta
     assert theta is not None
 
-    runs = before.reshape(3, -1, 80) @ _pixel_maps(theta, 8, 10).mT  # two images after another share a draw
+    runs = before.reshape(3, -1, 80) @ _pixel_maps(theta, 8, 10).mT  # Two consecutive images share a draw.
 
     wanted = augment(before, Draw(theta, None, None), torch.arange(3).repeat_interleave(2))
     torch.testing.assert_close(runs.reshape(before.shape), wanted, rtol=1e-4, atol=1e-5)
@@ -238,5 +238,5 @@ def test_drawing_from_several_generators_at_once_is_drawing_from_each(strategies
     for name in ("theta", "colour", "cutout"):
         parts = [getattr(drawn, name) for drawn in each]
         if any(part is None for part in parts):
-            continue  # where nobody's was picked there is nothing to compare
+            continue  # No generator drew this strategy, so there is nothing to compare.
         torch.testing.assert_close(getattr(together, name), torch.cat(parts), equal_nan=True)

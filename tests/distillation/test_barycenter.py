@@ -1,4 +1,4 @@
-"""What every barycenter owes, and what each is: in closed form, against SciPy, and where it could go wrong."""
+"""Barycenters: the contract, closed forms, comparisons with SciPy, and difficult inputs."""
 
 import sys
 from collections.abc import Callable
@@ -30,8 +30,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "huber": {"delta": 0.7},
     "minimax": {},
 }
-ROUND = ("mean", "l2", "cosine", "huber", "minimax")  # those that a rotation of the embedding turns with it
-EVERYWHERE = tuple(name for name in OPTIONS if name != "cosine")  # those that know no origin
+ROUND = ("mean", "l2", "cosine", "huber", "minimax")  # Equivariant under rotations.
+EVERYWHERE = tuple(name for name in OPTIONS if name != "cosine")  # Equivariant under translations.
 SKEWED = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64).repeat(3, 1)
 
 
@@ -48,7 +48,7 @@ def uniform(groups: int, classes: int = 1) -> Tensor:
 
 
 def centre(name: str, points: Any, weights: Any = None, **options: Any) -> Tensor:
-    """The barycenter of one class."""
+    """Return the barycenter of one class."""
     cells = torch.as_tensor(np.asarray(points, dtype=float))[None]
     given = uniform(cells.shape[1]) if weights is None else torch.as_tensor(np.asarray(weights, dtype=float))[None]
     return ours(name, **options)(cells, given)[0]
@@ -64,11 +64,11 @@ def cells() -> Tensor:
     return normal(3, 4, 5)
 
 
-# --- what all owe
+# --- the contract
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_barycenter_keeps_the_contract(barycenter: Barycenter, seed: int) -> None:
+def test_every_barycenter_satisfies_the_contract(barycenter: Barycenter, seed: int) -> None:
     check_barycenter(barycenter, torch.Generator().manual_seed(seed))
 
 
@@ -100,7 +100,7 @@ def test_two_groups_of_equal_weight_meet_in_the_middle(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERYWHERE)
 @pytest.mark.parametrize("groups", [1, 2, 40])
-def test_a_barycenter_lies_among_its_groups_however_many_there_are(name: str, groups: int) -> None:
+def test_a_barycenter_is_within_the_range_of_its_groups(name: str, groups: int) -> None:
     cells = normal(2, groups, 3)
 
     result = ours(name)(cells, uniform(groups, 2))
@@ -110,7 +110,7 @@ def test_a_barycenter_lies_among_its_groups_however_many_there_are(name: str, gr
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
-def test_single_precision_loses_no_more_than_its_digits(name: str, cells: Tensor) -> None:
+def test_single_precision_agrees_with_double_precision(name: str, cells: Tensor) -> None:
     far = (cells + 1000).float()
 
     result = ours(name)(far, SKEWED.float())
@@ -119,7 +119,7 @@ def test_single_precision_loses_no_more_than_its_digits(name: str, cells: Tensor
     torch.testing.assert_close(result.double(), ours(name)(far.double(), SKEWED), rtol=0, atol=2e-4)
 
 
-def test_what_is_not_a_number_is_passed_on_and_fails_no_solver(barycenter: Barycenter, cells: Tensor) -> None:
+def test_nan_is_passed_on_and_no_solver_fails(barycenter: Barycenter, cells: Tensor) -> None:
     cells[1] = torch.nan
 
     result = barycenter(cells, SKEWED)
@@ -129,9 +129,7 @@ def test_what_is_not_a_number_is_passed_on_and_fails_no_solver(barycenter: Baryc
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (3, 4, 1), (12,)])
-def test_a_weight_for_every_class_and_group_is_needed(
-    barycenter: Barycenter, cells: Tensor, shape: tuple[int, ...]
-) -> None:
+def test_a_missing_weight_is_refused(barycenter: Barycenter, cells: Tensor, shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"weights have shape \(.*\); give one weight per class and group, \(3, 4\)"):
         barycenter(cells, torch.ones(shape))
 
@@ -180,11 +178,11 @@ def test_scipy_finds_nothing_better(name: str, groups: int, dimensions: int) -> 
         w /= w.sum()
 
         def loss(m: Array) -> float:
-            return OBJECTIVES[name](points, w, m)  # noqa: B023 (called in this turn of the loop alone)
+            return OBJECTIVES[name](points, w, m)  # noqa: B023 (called within this iteration only)
 
         result = centre(name, points, w).numpy()
         found = [minimize(loss, start, tol=1e-12).x for start in (w @ points, result)]
-        if name not in SMOOTH:  # kinks stop its descent: let it also crawl, and look at the kinks themselves
+        if name not in SMOOTH:  # Kinks stop gradient descent, so use another method too, and try the kinks.
             crawl = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000}
             found += [minimize(loss, start, method="Nelder-Mead", options=crawl).x for start in (w @ points, result)]
             found += list(points)
@@ -198,7 +196,7 @@ def test_scipy_finds_nothing_better(name: str, groups: int, dimensions: int) -> 
 def test_l_inf_is_within_its_smoothing_of_the_linear_programme(temperature: float) -> None:
     points, w = normal(4, 6).numpy(), np.array([0.1, 0.2, 0.3, 0.4])
     groups, dimensions = points.shape
-    # Variables m and a radius a group: |Φ_a − m|_j <= r_a; least weighted sum of radii.
+    # The variables are m and a radius per group: minimise the weighted sum of radii, with |Φ_a − m|_j <= r_a.
     radii = -np.repeat(np.eye(groups), dimensions, axis=0)
     moves = np.tile(np.eye(dimensions), (groups, 1))
     exact = linprog(
@@ -214,7 +212,7 @@ def test_l_inf_is_within_its_smoothing_of_the_linear_programme(temperature: floa
     assert exact - 1e-9 <= reached <= exact + temperature * unit * np.log(2 * dimensions)
 
 
-# Points of a small grid: many on one line, at one place, on one circle.
+# Points of a small grid: many are on one line or circle, or are equal.
 grids = st.integers(1, 3).flatmap(
     lambda dimensions: st.lists(
         st.lists(st.integers(-2, 2), min_size=dimensions, max_size=dimensions), min_size=1, max_size=7
@@ -223,12 +221,12 @@ grids = st.integers(1, 3).flatmap(
 
 
 @given(grids)
-def test_the_minimax_centre_is_held_by_the_farthest_groups(points: list[list[int]]) -> None:
+def test_the_minimax_centre_is_in_the_hull_of_the_farthest_groups(points: list[list[int]]) -> None:
     at = np.array(points, dtype=float)
 
     m = centre("minimax", at).numpy()
 
-    # A centre is that of the smallest ball if and only if it lies in the hull of the points on the sphere.
+    # A centre is that of the smallest ball if and only if it is in the hull of the points on the sphere.
     distances = norms(at, m)
     on_sphere = at[distances >= distances.max() - 1e-7]
     _, missed = nnls(np.vstack([on_sphere.T, np.ones(len(on_sphere))]), np.append(m, 1.0))
@@ -236,7 +234,7 @@ def test_the_minimax_centre_is_held_by_the_farthest_groups(points: list[list[int
 
 
 @given(grids, st.data())
-def test_no_direction_leads_down_from_the_geometric_median(points: list[list[int]], data: st.DataObject) -> None:
+def test_no_direction_descends_from_the_geometric_median(points: list[list[int]], data: st.DataObject) -> None:
     at = np.array(points, dtype=float)
     w = np.array(data.draw(st.lists(st.sampled_from([1.0, 1.0, 2.0, 5.0]), min_size=len(at), max_size=len(at))))
     w /= w.sum()
@@ -261,16 +259,16 @@ def test_a_coordinates_median_has_half_of_the_weight_on_either_side(points: list
 # --- closed forms: mean
 
 
-def test_a_minority_group_pulls_as_hard_as_the_majority() -> None:
+def test_a_minority_group_counts_as_much_as_the_majority() -> None:
     majority, minority = torch.zeros(990, 2), torch.full((10, 2), 4.0)
     cells = torch.stack([majority.mean(dim=0), minority.mean(dim=0)])[None]
 
     target = mean(cells, torch.tensor([[0.5, 0.5]]))
 
-    torch.testing.assert_close(target, torch.tensor([[2.0, 2.0]]))  # a pooled mean would give 0.04
+    torch.testing.assert_close(target, torch.tensor([[2.0, 2.0]]))  # A pooled mean would give 0.04.
 
 
-def test_the_mean_weighs_groups_as_it_is_told() -> None:
+def test_the_mean_uses_the_weights() -> None:
     cells = torch.tensor([[[0.0, 0.0], [4.0, 8.0]]])
 
     torch.testing.assert_close(mean(cells, torch.tensor([[0.75, 0.25]])), torch.tensor([[1.0, 2.0]]))
@@ -315,9 +313,9 @@ def test_the_geometric_median_is_its_closed_form(points: Any, weights: Any, want
     np.testing.assert_allclose(centre("l2", points, weights), wanted, atol=1e-9)
 
 
-def test_a_start_on_a_group_that_is_no_median_is_left() -> None:
+def test_the_iteration_leaves_a_group_that_is_not_the_median() -> None:
     points, weights = [[0, 0], [4, 0], [-0.5, 0.5], [-0.5, -0.5]], [0.1, 0.1, 0.4, 0.4]
-    np.testing.assert_allclose(np.array(weights) @ points, [0, 0], atol=1e-15)  # the mean, where the iteration starts
+    np.testing.assert_allclose(np.array(weights) @ points, [0, 0], atol=1e-15)  # The mean, where the iteration starts.
 
     m = centre("l2", points, weights).numpy()
 
@@ -343,8 +341,8 @@ def test_huber_is_the_mean_for_large_delta_and_the_median_for_small(cells: Tenso
     )
 
 
-def test_a_far_group_pulls_on_huber_as_one_at_delta() -> None:
-    # Weighted mean distance from the mean: .8 · .2 R + .2 · .8 R. The pull .2 δ is balanced by .8 m.
+def test_a_distant_group_counts_in_huber_like_one_at_delta() -> None:
+    # The weighted mean distance from the mean is .8 · .2 R + .2 · .8 R. The forces .2 δ and .8 m are equal.
     far = 50.0
     delta = 0.5 * 0.32 * far
 
@@ -372,7 +370,7 @@ def test_the_minimax_centre_is_its_closed_form(points: Any, wanted: Any) -> None
     np.testing.assert_allclose(centre("minimax", points), wanted, atol=1e-9)
 
 
-def test_the_minimax_centre_has_the_least_worst_residual_of_all() -> None:
+def test_the_minimax_centre_has_the_smallest_worst_residual() -> None:
     cells, weights = normal(10, 6, 40), uniform(6, 10)
 
     worst = {name: (cells - ours(name)(cells, weights)[:, None]).norm(dim=2).amax(dim=1) for name in BARYCENTERS}
@@ -391,10 +389,10 @@ def test_a_groups_weight_does_not_move_the_minimax_centre_unless_it_is_0() -> No
 # --- closed forms: cosine
 
 
-def test_length_does_not_turn_the_cosine_barycenter() -> None:
+def test_norms_do_not_change_the_direction_of_the_cosine_barycenter() -> None:
     result = centre("cosine", [[100.0, 0.0], [0.0, 2.0]])
 
-    np.testing.assert_allclose(result, np.full(2, 51 / 2**0.5))  # the bisector, with the mean of the norms
+    np.testing.assert_allclose(result, np.full(2, 51 / 2**0.5))  # The bisector, with the mean norm.
 
 
 def test_a_zero_statistic_has_no_direction_and_counts_in_the_norm() -> None:
@@ -402,7 +400,7 @@ def test_a_zero_statistic_has_no_direction_and_counts_in_the_norm() -> None:
     assert centre("cosine", [[0.0, 0.0], [0.0, 0.0]]).tolist() == [0.0, 0.0]
 
 
-def test_directions_that_cancel_leave_none() -> None:
+def test_directions_that_cancel_give_zero() -> None:
     assert centre("cosine", [[1.0, 2.0], [-3.0, -6.0]]).tolist() == [0.0, 0.0]
 
 
@@ -439,12 +437,12 @@ def test_every_row_is_tested_with_options() -> None:
         ("math:pi", {}, "barycenter is 'math:pi', which is a float; name a callable"),
     ],
 )
-def test_what_names_no_barycenter_is_refused_in_one_line(name: str | None, options: dict[str, Any], says: str) -> None:
+def test_an_invalid_barycenter_is_refused_in_one_line(name: str | None, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=rf"^params\.yaml: [^\n]*{says}[^\n]*$"):
         build_barycenter(name, options)
 
 
-def test_ones_own_is_named_by_its_module(monkeypatch: pytest.MonkeyPatch, cells: Tensor) -> None:
+def test_a_custom_barycenter_is_named_by_its_module_and_options(monkeypatch: pytest.MonkeyPatch, cells: Tensor) -> None:
     def between(cells_CGD: Tensor, weights_CG: Tensor, *, share: float) -> Tensor:
         return share * mean(cells_CGD, weights_CG) + (1 - share) * l1(cells_CGD, weights_CG)
 
@@ -460,7 +458,7 @@ def test_ones_own_is_named_by_its_module(monkeypatch: pytest.MonkeyPatch, cells:
         build_barycenter("mine:between", {})
 
 
-# --- the contract itself can fail
+# --- violations of the contract
 
 
 def in_place(cells: Tensor, weights: Tensor) -> Tensor:
@@ -485,6 +483,6 @@ def in_place(cells: Tensor, weights: Tensor) -> Tensor:
         (lambda cells, weights: mean(cells, weights) * 2, "of a single group is not that group"),
     ],
 )
-def test_a_barycenter_that_breaks_the_contract_is_told_what_it_breaks(broken: Barycenter, says: str) -> None:
+def test_a_violation_by_a_barycenter_is_named(broken: Barycenter, says: str) -> None:
     with pytest.raises(AssertionError, match=says), torch.random.fork_rng():
         check_barycenter(broken, torch.Generator().manual_seed(0))

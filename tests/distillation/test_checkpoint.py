@@ -1,4 +1,4 @@
-"""A run that is stopped and taken up ends where the uninterrupted one does; foreign checkpoints are refused."""
+"""An interrupted run that continues ends with the same bytes; checkpoints of other runs are refused."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def inside(where: str) -> Store:
 
 
 class Stopped(Exception):
-    """Raised in the middle of a run."""
+    """Raised in the middle of a run, to interrupt it."""
 
 
 def stop_at(step: int) -> Any:
@@ -55,13 +55,13 @@ def stop_at(step: int) -> Any:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stopped", [1, 4, 7])
-def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, method: str, stopped: int) -> None:
+def test_an_interrupted_run_that_continues_gives_the_same_bytes(tmp_path: Path, method: str, stopped: int) -> None:
     settings = METHODS[method]
     whole = ran(**settings)
 
     with pytest.raises(Stopped):
         ran(**settings, progress=stop_at(stopped), checkpoints=CheckpointFolder(tmp_path, KEY, every=2))
-    # Other streams: what is taken up must not depend on where these stand.
+    # Streams of another seed: the continued run must not depend on their state.
     again = (
         ran(**settings, seeds=streams(99), checkpoints=CheckpointFolder(tmp_path, KEY, every=2))
         if stopped > 2
@@ -72,7 +72,7 @@ def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, method: str
     assert again.losses == whole.losses
 
 
-def test_a_run_that_is_asked_to_stop_is_taken_up_anywhere(where: str) -> None:
+def test_a_stopped_run_continues_from_a_folder_or_a_bucket(where: str) -> None:
     whole = ran(**METHODS["a pool, momentum"])
     asked = iter([False, False, True])
 
@@ -94,7 +94,7 @@ def test_a_run_that_is_asked_to_stop_is_taken_up_anywhere(where: str) -> None:
     assert again.losses == whole.losses
 
 
-def test_no_more_than_two_are_kept_and_none_when_it_is_done(where: str) -> None:
+def test_two_checkpoints_are_kept_and_none_after_the_run(where: str) -> None:
     folder, objects = CheckpointFolder(where, KEY, every=1), inside(where)
     ran(checkpoints=folder)
 
@@ -103,7 +103,7 @@ def test_no_more_than_two_are_kept_and_none_when_it_is_done(where: str) -> None:
     assert objects.list(f"{KEY}/") == []
 
 
-def test_what_a_crash_left_goes_with_the_rest(tmp_path: Path) -> None:
+def test_temporary_files_of_a_crash_are_deleted(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, KEY, every=5)
     ran(checkpoints=folder)
     (tmp_path / KEY / ".000000011-abc.safetensors.x.part").write_bytes(b"half of one")
@@ -149,7 +149,7 @@ def test_a_checkpoint_is_a_safetensors_file_that_names_its_run(tmp_path: Path) -
     assert {"images", "losses", "streams/batches", "pool/ages"} <= header.keys()
 
 
-def test_a_bucket_that_is_not_there_is_said_before_the_first_step(bucket: str) -> None:
+def test_a_missing_bucket_is_reported_before_the_first_step(bucket: str) -> None:
     steps: list[int] = []
 
     with pytest.raises(ConfigError, match="there is no such bucket"):
@@ -160,14 +160,14 @@ def test_a_bucket_that_is_not_there_is_said_before_the_first_step(bucket: str) -
     assert steps == []
 
 
-def test_a_folder_that_is_a_file_is_said_before_the_first_step(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_reported_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
 
     with pytest.raises(ConfigError, match=r"cannot read .*taken/c0ffee: Not a directory"):
         ran(checkpoints=CheckpointFolder(tmp_path / "taken", KEY, every=5))
 
 
-def test_a_run_that_diverges_keeps_no_state_that_is_not_finite(tmp_path: Path) -> None:
+def test_a_diverged_state_is_not_saved(tmp_path: Path) -> None:
     too_fast: dict[str, Any] = {"learning_rate": 1e5, "steps": 40}
     folder = CheckpointFolder(tmp_path, KEY, every=1)
     with pytest.raises(Diverged) as first:
@@ -177,7 +177,7 @@ def test_a_run_that_diverges_keeps_no_state_that_is_not_finite(tmp_path: Path) -
     assert kept is not None
     assert torch.isfinite(kept["losses"]).all()
     assert kept["images"].abs().max() < 1e4
-    # The same command comes to the same end, from where it was.
+    # The same command continues and diverges again.
     steps: list[int] = []
     with pytest.raises(Diverged) as second:
         ran(**too_fast, checkpoints=folder, progress=lambda step, of, loss: steps.append(step))

@@ -1,4 +1,4 @@
-"""Barycenters of clouds: in closed form, against POT, and where covariances have no rank."""
+"""Barycenters of clouds: closed forms, comparisons with POT, and covariances without full rank."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from fair_distill.testing import check_cloud_barycenter
 
 # G groups, n samples of one group, N synthetic images, D dimensions
 
-WHOLE = 1_000  # more than any D here: no projection
+WHOLE = 1_000  # More than any D here, so nothing is projected.
 ROWS: list[tuple[str, dict[str, Any]]] = [
     ("bures", {"dimension": WHOLE, "shrinkage": 0.1, "covariance": "full"}),
     ("bures", {"dimension": WHOLE, "shrinkage": 0.1, "covariance": "diagonal"}),
@@ -29,7 +29,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 BURES, FREE, SINKHORN = (dict(ROWS)[name] | {"dimension": WHOLE} for name in ("bures", "free_support", "sinkhorn"))
 BURES = BURES | {"covariance": "full"}
 OPTIONS = {"bures": BURES, "free_support": FREE, "sinkhorn": SINKHORN}
-BLENDING = ("bures", "free_support")  # those that meet at the Wasserstein barycenter
+BLENDING = ("bures", "free_support")  # Their target is the Wasserstein barycenter.
 
 
 def built(name: str, **options: Any) -> CloudBarycenter:
@@ -65,19 +65,19 @@ def barycenter(request: pytest.FixtureRequest) -> CloudBarycenter:
     return build_barycenter(name, options)
 
 
-# --- what all owe
+# --- the contract
 
 
-def test_every_row_is_tested() -> None:
+def test_every_component_is_tested() -> None:
     assert {name for name, _ in ROWS} == CLOUD_BARYCENTERS.keys() == OPTIONS.keys()
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_barycenter_of_clouds_keeps_the_contract(barycenter: CloudBarycenter, seed: int) -> None:
+def test_every_barycenter_of_clouds_satisfies_the_contract(barycenter: CloudBarycenter, seed: int) -> None:
     check_cloud_barycenter(barycenter, torch.Generator().manual_seed(seed))
 
 
-def test_clouds_that_move_together_are_as_far_apart(barycenter: CloudBarycenter) -> None:
+def test_translations_do_not_change_the_distance(barycenter: CloudBarycenter) -> None:
     shift = 10 * torch.arange(4)
 
     moved = barycenter([cloud + shift for cloud in CLOUDS], WEIGHTS, IMAGES + shift)
@@ -86,14 +86,14 @@ def test_clouds_that_move_together_are_as_far_apart(barycenter: CloudBarycenter)
 
 
 @pytest.mark.parametrize("scale", [1e-3, -2.0, 1e3])
-def test_clouds_that_are_scaled_are_as_far_apart_as_the_square(barycenter: CloudBarycenter, scale: float) -> None:
+def test_scaling_multiplies_the_distance_by_the_square(barycenter: CloudBarycenter, scale: float) -> None:
     scaled = barycenter([scale * cloud for cloud in CLOUDS], WEIGHTS, scale * IMAGES)
 
     torch.testing.assert_close(scaled / scale**2, barycenter(CLOUDS, WEIGHTS, IMAGES))
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "diagonal" not in row[1].values()], ids=by_name)
-def test_clouds_that_are_turned_are_as_far_apart(row: tuple[str, dict[str, Any]]) -> None:
+def test_rotations_do_not_change_the_distance(row: tuple[str, dict[str, Any]]) -> None:
     rotation, barycenter = torch.linalg.qr(normal(4, 4, seed=1)).Q, build_barycenter(*row)
 
     turned = barycenter([cloud @ rotation for cloud in CLOUDS], WEIGHTS, IMAGES @ rotation)
@@ -121,20 +121,20 @@ def test_fewer_images_than_dimensions_have_a_finite_gradient_in_single_precision
         assert (gradient != 0).any()
 
 
-def test_where_all_is_one_point_there_is_no_distance_and_no_slope(barycenter: CloudBarycenter) -> None:
+def test_equal_points_have_distance_and_gradient_0(barycenter: CloudBarycenter) -> None:
     clouds, images = [torch.ones(n, 4) for n in (3, 1)], torch.ones(2, 4)
 
     assert barycenter(clouds, HALVES.float(), images).item() == pytest.approx(0, abs=1e-12)
     assert slope(barycenter, clouds, HALVES.float(), images).abs().max() < 1e-6
 
 
-def test_one_group_and_a_copy_of_it_are_at_no_distance(barycenter: CloudBarycenter) -> None:
+def test_a_copy_of_a_single_group_has_distance_0(barycenter: CloudBarycenter) -> None:
     cloud = CLOUDS[0]
 
     assert barycenter([cloud], torch.ones(1), cloud.flip(0)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_what_lies_outside_the_principal_components_is_compared_in_the_mean(barycenter: CloudBarycenter) -> None:
+def test_outside_the_principal_components_means_are_compared(barycenter: CloudBarycenter) -> None:
     clouds, images = ([torch.cat([x[:, :2], torch.zeros(len(x), 2)], dim=1) for x in xs] for xs in (CLOUDS, [IMAGES]))
     outward = torch.tensor([0.0, 0.0, 3.0, 4.0], dtype=torch.float64)
 
@@ -144,7 +144,7 @@ def test_what_lies_outside_the_principal_components_is_compared_in_the_mean(bary
 
 
 @pytest.mark.parametrize("row", [("bures", {"shrinkage": 1e-6}), ("free_support", {}), ("sinkhorn", {})], ids=by_name)
-def test_principal_components_that_hold_all_change_nothing(row: tuple[str, dict[str, Any]]) -> None:
+def test_principal_components_that_span_everything_change_nothing(row: tuple[str, dict[str, Any]]) -> None:
     name, options = row
     flat = torch.linalg.qr(normal(10, 10, seed=2)).Q[:2]
     clouds, images = [cloud[:, :2] @ flat for cloud in CLOUDS], IMAGES[:, :2] @ flat
@@ -154,7 +154,7 @@ def test_principal_components_that_hold_all_change_nothing(row: tuple[str, dict[
     torch.testing.assert_close(few, all_there_are, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_not_a_number_is_passed_on_and_fails_no_solver(barycenter: CloudBarycenter) -> None:
+def test_nan_is_passed_on_and_no_solver_fails(barycenter: CloudBarycenter) -> None:
     broken = torch.full_like(IMAGES, torch.nan)
 
     assert barycenter(CLOUDS, WEIGHTS, broken).isnan()
@@ -162,11 +162,11 @@ def test_what_is_not_a_number_is_passed_on_and_fails_no_solver(barycenter: Cloud
     assert slope(barycenter, CLOUDS, WEIGHTS, broken).isnan().all()
 
 
-# --- where the groups meet
+# --- the targets
 
 
 @pytest.mark.parametrize("name", BLENDING)
-def test_translated_clouds_meet_at_the_translated_cloud(name: str) -> None:
+def test_the_target_of_translated_clouds_is_the_translated_cloud(name: str) -> None:
     cloud, here, there = CLOUDS[0], torch.tensor([0.0, 8, 0, 0]), torch.tensor([4.0, 0, 0, 0])
 
     blend = cloud + WEIGHTS[0] * here + (1 - WEIGHTS[0]) * there
@@ -175,7 +175,7 @@ def test_translated_clouds_meet_at_the_translated_cloud(name: str) -> None:
     assert loss.item() == pytest.approx(0, abs=1e-8)
 
 
-def test_the_mixture_keeps_the_groups_apart_where_the_barycenter_blends_them() -> None:
+def test_the_mixture_separates_groups_that_the_barycenter_blends() -> None:
     cloud = normal(6, 4)
     clouds = [cloud, cloud + 20]
     mixture, blend = torch.cat(clouds), cloud + 10
@@ -188,7 +188,7 @@ def test_the_mixture_keeps_the_groups_apart_where_the_barycenter_blends_them() -
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_one_image_is_drawn_to_the_mean_of_the_groups_means(name: str) -> None:
+def test_a_single_image_moves_to_the_mean_of_the_groups_means(name: str) -> None:
     image = normal(1, 4, seed=8)
     middle = WEIGHTS @ torch.stack([cloud.mean(dim=0) for cloud in CLOUDS])
 
@@ -215,7 +215,7 @@ def test_on_a_line_deviations_are_averaged(kind: str) -> None:
     assert built("bures", covariance=kind)(clouds, WEIGHTS, images).item() == pytest.approx(wanted)
 
 
-def test_bures_is_what_pot_finds() -> None:
+def test_bures_equals_pots_result() -> None:
     w, ridge = WEIGHTS.numpy(), 0.1 * (WEIGHTS.numpy() @ [np.trace(covariance(c)) / 4 for c in CLOUDS]) * np.eye(4)
     means = np.stack([cloud.mean(dim=0).numpy() for cloud in CLOUDS])
     shrunk = np.stack([0.9 * covariance(cloud) + ridge for cloud in CLOUDS])
@@ -227,7 +227,7 @@ def test_bures_is_what_pot_finds() -> None:
     assert built("bures")(CLOUDS, WEIGHTS, IMAGES).item() == pytest.approx(distance**2, rel=1e-6)
 
 
-def test_where_covariances_are_diagonal_the_diagonal_is_all() -> None:
+def test_for_diagonal_covariances_both_kinds_are_equal() -> None:
     cross = torch.cat([torch.eye(4), -torch.eye(4)]).double()
     clouds = [cross * torch.tensor(sides, dtype=torch.float64) for sides in ([1, 2, 3, 4], [4, 1, 1, 2])]
     images = cross * torch.tensor([2.0, 2, 2, 2])
@@ -237,7 +237,7 @@ def test_where_covariances_are_diagonal_the_diagonal_is_all() -> None:
     torch.testing.assert_close(full, diagonal, rtol=1e-6, atol=1e-9)
 
 
-def test_shrunk_whole_only_the_means_and_nothing_else_is_compared() -> None:
+def test_with_shrinkage_1_only_means_are_compared() -> None:
     middle = WEIGHTS @ torch.stack([cloud.mean(dim=0) for cloud in CLOUDS])
 
     loss = built("bures", shrinkage=1.0)(CLOUDS, WEIGHTS, IMAGES)
@@ -248,7 +248,7 @@ def test_shrunk_whole_only_the_means_and_nothing_else_is_compared() -> None:
 # --- free support
 
 
-def test_free_support_is_what_pot_finds() -> None:
+def test_free_support_equals_pots_result() -> None:
     clouds = [cloud.numpy() for cloud in CLOUDS]
     atoms = ot.lp.free_support_barycenter(
         clouds, [ot.unif(len(c)) for c in clouds], IMAGES.numpy(), weights=WEIGHTS.numpy(), stopThr=1e-14
@@ -259,7 +259,7 @@ def test_free_support_is_what_pot_finds() -> None:
     assert loss.item() == pytest.approx(ot.emd2(ot.unif(5), ot.unif(5), ot.dist(IMAGES.numpy(), atoms)))
 
 
-def test_every_image_has_an_atom_of_its_own_and_those_are_the_barycenter() -> None:
+def test_every_image_has_one_atom_of_the_barycenter() -> None:
     gradient = slope(built("free_support"), CLOUDS, WEIGHTS, IMAGES)
 
     targets = IMAGES - gradient * len(IMAGES) / 2
@@ -286,7 +286,7 @@ def mixture() -> tuple[Array, Array]:
     return torch.cat(CLOUDS).numpy(), np.concatenate(shares)
 
 
-def test_sinkhorn_is_what_pot_finds() -> None:
+def test_sinkhorn_agrees_with_pot() -> None:
     y, b = mixture()
     x, a = IMAGES.numpy(), ot.unif(5)
     blur = 0.1 * float(b @ ot.dist(y, y) @ b)
@@ -295,14 +295,14 @@ def test_sinkhorn_is_what_pot_finds() -> None:
         plan = ot.sinkhorn(a, b, ot.dist(x, y), blur, method="sinkhorn_log", stopThr=1e-13, numItermax=100_000)
         return float((plan * np.log(plan / np.outer(a, b))).sum())
 
-    # POT's divergence is of the plans' costs; ours, that of Feydy et al., has their entropies too.
+    # POT's divergence uses the costs of the plans; that of Feydy et al. also contains their entropies.
     costs = ot.bregman.empirical_sinkhorn_divergence(x, y, blur, a=a, b=b, stopThr=1e-13, numIterMax=100_000)
     entropies = relative_entropy(x, y, a, b) - (relative_entropy(x, x, a, a) + relative_entropy(y, y, b, b)) / 2
 
     assert built("sinkhorn")(CLOUDS, WEIGHTS, IMAGES).item() == pytest.approx(costs + blur * entropies, rel=1e-6)
 
 
-def test_without_blur_sinkhorn_is_the_transport_cost_and_with_much_the_distance_of_the_means() -> None:
+def test_sinkhorn_is_between_the_transport_cost_and_the_distance_of_the_means() -> None:
     y, b = mixture()
     exact = ot.emd2(ot.unif(5), b, ot.dist(IMAGES.numpy(), y))
 
@@ -320,7 +320,7 @@ def test_sinkhorn_is_never_below_0() -> None:
         assert built("sinkhorn")([near, CLOUDS[0]], HALVES, near) > 0
 
 
-# --- from params.yaml, and what does not fit
+# --- names and options from params.yaml, and invalid shapes
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_sinkhorn_is_never_below_0() -> None:
         ("bures", BURES | {"rank": 3}, "'bures' has no option 'rank'; its options: dimension, shrinkage, covariance"),
     ],
 )
-def test_what_names_no_barycenter_is_refused_in_one_line(name: str, options: dict[str, Any], says: str) -> None:
+def test_an_invalid_barycenter_is_refused_in_one_line(name: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=rf"^params\.yaml: [^\n]*{says}[^\n]*$"):
         build_barycenter(name, options)
 
@@ -349,7 +349,7 @@ def test_a_shrinkage_above_1_is_refused() -> None:
         built("bures", shrinkage=1.5)(CLOUDS, WEIGHTS, IMAGES)
 
 
-def test_clouds_that_do_not_fit_are_refused(barycenter: CloudBarycenter) -> None:
+def test_invalid_shapes_of_clouds_are_refused(barycenter: CloudBarycenter) -> None:
     with pytest.raises(ShapeError, match="there are 2 weights for 3 groups; give one per group"):
         barycenter(CLOUDS, HALVES, IMAGES)
     with pytest.raises(ShapeError, match="group 1 has 3 dimensions; the synthetic cloud has 4"):
@@ -358,7 +358,7 @@ def test_clouds_that_do_not_fit_are_refused(barycenter: CloudBarycenter) -> None
         barycenter([CLOUDS[0], CLOUDS[1][:0]], HALVES, IMAGES)
 
 
-# --- the contract itself can fail
+# --- violations of the contract
 
 
 def squared(clouds: list[Tensor], weights: Tensor, images: Tensor) -> Tensor:
@@ -379,8 +379,6 @@ def squared(clouds: list[Tensor], weights: Tensor, images: Tensor) -> Tensor:
         (lambda clouds, weights, images: 1e6 * images.square().sum(), "raises the loss"),
     ],
 )
-def test_a_barycenter_of_clouds_that_breaks_the_contract_is_told_what_it_breaks(
-    broken: CloudBarycenter, says: str
-) -> None:
+def test_a_violation_by_a_barycenter_of_clouds_is_named(broken: CloudBarycenter, says: str) -> None:
     with pytest.raises((AssertionError, RuntimeError), match=says), torch.random.fork_rng():
         check_cloud_barycenter(broken, torch.Generator().manual_seed(0))

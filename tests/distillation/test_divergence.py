@@ -1,4 +1,4 @@
-"""When a distillation stops because its numbers mean nothing, and what it says to lower."""
+"""Detection of a diverged distillation, and the learning rate that the message names."""
 
 import pytest
 import torch
@@ -23,9 +23,9 @@ def check(loss: float, images: torch.Tensor, network: Network) -> None:
     check_divergence(loss, float(images.abs().amax()), network, step=3, settings=Distill.model_validate(SETTINGS))
 
 
-def test_what_is_finite_goes_on(network: Network) -> None:
+def test_finite_values_pass(network: Network) -> None:
     check(1e30, PIXELS, network)
-    check(0.0, torch.tensor([1e4, -1e4]), network)  # the boundary itself is still allowed
+    check(0.0, torch.tensor([1e4, -1e4]), network)  # The limit itself is allowed.
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_what_is_finite_goes_on(network: Network) -> None:
         (1.0, torch.tensor([NAN, 1.0]), r"^the images are nan "),
     ],
 )
-def test_what_is_not_is_said_with_what_to_lower(network: Network, loss: float, images: torch.Tensor, says: str) -> None:
+def test_divergence_is_reported_with_the_rate_to_lower(
+    network: Network, loss: float, images: torch.Tensor, says: str
+) -> None:
     with pytest.raises(Diverged, match=says + ".*" + OPTIMISER):
         check(loss, images, network)
 
 
 @pytest.mark.parametrize("weight", [NAN, INF, 1e20])
-def test_networks_that_were_trained_too_fast_are_told_from_images_that_moved_too_far(
-    network: Network, weight: float
-) -> None:
+def test_networks_that_diverged_are_distinguished_from_images_that_diverged(network: Network, weight: float) -> None:
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] = weight
 
@@ -54,12 +54,12 @@ def test_networks_that_were_trained_too_fast_are_told_from_images_that_moved_too
         check(NAN, PIXELS, network)
 
 
-def test_a_last_step_that_goes_too_far_gives_no_images() -> None:
+def test_divergence_in_the_last_step_is_reported() -> None:
     with pytest.raises(Diverged, match=r"at step 1 of 1; lower params\.yaml: distill\.optimiser"):
         ran(steps=1, learning_rate=1e9)
 
 
-def test_a_run_whose_networks_learn_too_fast_says_so() -> None:
+def test_a_run_with_diverging_networks_names_their_learning_rate() -> None:
     networks = SETTINGS["networks"] | {"visits": 5, "advance": 1, "learning_rate": 1e30}
 
     with pytest.raises(Diverged, match=r"distill\.networks\.learning_rate \(it is 1e\+30\)$"):

@@ -1,4 +1,4 @@
-"""The fast embedding is the exact one but for the rounding of bfloat16, whichever network's turn it is."""
+"""The fast embedding equals the exact embedding up to bfloat16 rounding, for each network in turn."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def test_fast_features_are_right_to_a_few_per_cent_at_worst(name: str, options: 
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     exact, fast = build_embedding("exact"), build_embedding("fast")
 
-    for seed in (1, 2):  # the copy takes the weights of the network it is asked for
+    for seed in (1, 2):  # The copy must use the weights of each network.
         network = build(name, options, (3, 16, 16), 4, torch.Generator().manual_seed(seed))
         wanted, got = exact.embed(network, images), fast.embed(network, images)
         assert got.dtype == torch.float32

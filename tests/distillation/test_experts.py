@@ -1,4 +1,4 @@
-"""Experts: how groups move them, what storing costs, and that they are whole and nobody else's."""
+"""Experts: the influence of groups, the error of storage, and the refusal of damaged or foreign files."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fair_distill.errors import DataError, IntegrityError
 
 DATA = grouped([[12, 3], [4, 8]])
 NETWORK = Named(name="convnet", width=4, depth=2)
-WHOLE = 1000  # a batch size that takes every row
+WHOLE = 1000  # A batch size that includes every row.
 KEY = "c0ffee"
 
 
@@ -57,7 +57,7 @@ def trained(
 
 
 def gradient(weights: Tensor, rows: np.ndarray, data: GroupedDataset = DATA) -> Tensor:
-    """The plain gradient of the mean loss of some rows, (P,)."""
+    """Return the gradient of the mean loss of some rows, (P,)."""
     images = normalisation(data).apply(torch.from_numpy(data.images[rows]).float() / 255)
     network = build(NETWORK.name, NETWORK.options, data.shape, 2, torch.Generator())
     network.load_state_dict(split_weights(network, weights))
@@ -97,15 +97,15 @@ def test_experts_of_balanced_data_are_the_pooled_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("barycenter", ["minimax", "l1"])
-def test_two_groups_meet_in_the_middle_whatever_the_barycenter(tmp_path: Path, barycenter: str) -> None:
-    """With two groups and equal weights these barycenters are the mean, had here by one pass a group."""
+def test_for_two_groups_all_barycenters_give_the_mean_gradient(tmp_path: Path, barycenter: str) -> None:
+    """With two groups and equal weights these barycenters are the mean, computed here with one pass per group."""
     mean = trained(tmp_path / "mean", epochs=2).between(0, 0, 2)[1]
     other = trained(tmp_path / "other", barycenter=barycenter, epochs=2).between(0, 0, 2)[1]
 
     torch.testing.assert_close(mean, other, rtol=1e-3, atol=1e-4)
 
 
-def test_an_absent_cell_pulls_nowhere(tmp_path: Path) -> None:
+def test_an_absent_cell_has_no_influence(tmp_path: Path) -> None:
     lacking = grouped([[12, 0], [4, 8]])
 
     mean = trained(tmp_path / "mean", lacking).between(0, 0, 1)[1]
@@ -114,7 +114,7 @@ def test_an_absent_cell_pulls_nowhere(tmp_path: Path) -> None:
     torch.testing.assert_close(mean, other, rtol=1e-3, atol=1e-4)
 
 
-def test_experts_differ_and_start_alike_whatever_the_alignment(tmp_path: Path) -> None:
+def test_experts_start_alike_and_then_differ_by_alignment(tmp_path: Path) -> None:
     pooled, aligned = (
         trained(tmp_path / name, alignment=name, count=2, epochs=1) for name in ("pooled", "barycentric")
     )
@@ -124,8 +124,8 @@ def test_experts_differ_and_start_alike_whatever_the_alignment(tmp_path: Path) -
     assert not torch.equal(pooled.between(0, 0, 1)[1], aligned.between(0, 0, 1)[1])
 
 
-def test_an_epoch_shows_as_many_images_as_there_are(tmp_path: Path) -> None:
-    """At a small rate four steps of a quarter of the rows go four times as far as one of all of them."""
+def test_an_epoch_shows_as_many_images_as_the_data_contain(tmp_path: Path) -> None:
+    """At a small rate, four steps on a quarter of the rows move four times as far as one step on all rows."""
     even = grouped([[8, 8], [8, 8]])
 
     (before, whole), (_, quarters) = (
@@ -136,8 +136,8 @@ def test_an_epoch_shows_as_many_images_as_there_are(tmp_path: Path) -> None:
     assert float((quarters - before) @ way / way.square().sum()) == pytest.approx(4, rel=0.2)
 
 
-def test_rounding_does_not_add_up() -> None:
-    """Errors after every epoch are those of one epoch, however many came before; a rate of 1e-6 is no smaller."""
+def test_rounding_errors_do_not_accumulate() -> None:
+    """The error after every epoch is that of one epoch, also at a rate of 1e-6."""
     draws = torch.Generator().manual_seed(0)
     for size in (1.0, 1e-6):
         steps = size * torch.randn(40, 500, generator=draws) * torch.logspace(0, -4, 500)
@@ -153,14 +153,14 @@ def test_rounding_does_not_add_up() -> None:
         assert max(errors[20:]) < 2 * max(errors[:20])
 
 
-def test_an_expert_that_stands_still_is_kept_as_it_stands() -> None:
+def test_an_expert_that_does_not_change_is_stored_exactly() -> None:
     still = Trajectory.from_weights(iter([torch.ones(3)] * 3))
 
     assert still.changes.tolist() == [[0.0] * 3] * 2
 
 
-def test_what_is_read_is_what_training_saw(tmp_path: Path) -> None:
-    """Every snapshot is had from every start, and is the same."""
+def test_the_weights_that_are_read_are_those_of_training(tmp_path: Path) -> None:
+    """All pairs of epochs give the same weights for an epoch."""
     kept = trained(tmp_path, epochs=3)
 
     ways = {(first, last): kept.between(0, first, last) for first in range(3) for last in range(first + 1, 4)}
@@ -171,11 +171,11 @@ def test_what_is_read_is_what_training_saw(tmp_path: Path) -> None:
 
 
 class Stopped(Exception):
-    """Raised in the middle of a run."""
+    """Raised in the middle of a run, to interrupt it."""
 
 
 @pytest.mark.parametrize("stopped", [1, 3, 5])
-def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, stopped: int) -> None:
+def test_an_interrupted_run_that_continues_gives_the_same_bytes(tmp_path: Path, stopped: int) -> None:
     changes = {"count": 3, "epochs": 2, "batch_size": 8, "momentum": 0.5, "augment": ["crop"]}
     trained(tmp_path / "whole", **changes)
 
@@ -209,7 +209,7 @@ def test_foreign_missing_and_damaged_experts_are_refused(tmp_path: Path) -> None
         kept.between(0, 0, 1)
 
 
-def test_an_expert_that_diverges_is_not_kept(tmp_path: Path) -> None:
+def test_a_diverged_expert_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"expert 1 of 1 are not finite .*learning_rate \(it is 1e\+30\)"):
         trained(tmp_path, epochs=2, learning_rate=1e30)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""`fair-distill stage experts` and the `distill` after it, as a workspace sees them."""
+"""The stages `experts` and `distill` in a workspace."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from fair_distill.workspace import Workspace
 
 @pytest.fixture
 def follows(workspace: Path) -> Workspace:
-    """A workspace whose method follows experts, prepared and validated."""
+    """Return a prepared and validated workspace whose matcher follows experts."""
     params = small_params()
     params["distill"] |= {"matcher": MTT, "steps": 2}
     params["distill"]["optimiser"]["learning_rate"] = 0.1
@@ -30,7 +30,7 @@ def change(workspace: Workspace, **experts: Any) -> None:
     write_params(workspace.root, params)
 
 
-def test_a_set_that_followed_experts_says_what_was_learned_and_what_is_ours(follows: Workspace) -> None:
+def test_the_card_records_the_learned_step_size_and_the_derivation(follows: Workspace) -> None:
     for name, ours in (("pooled", False), ("barycentric", True)):
         ended = run(follows.root, "experts", name)
         assert (ended.code, ended.out) == (0, f"{name}: 2 experts\n"), ended.err
@@ -58,21 +58,21 @@ def test_experts_that_are_missing_or_of_another_configuration_are_refused(follow
     assert "of another configuration or other data; run `fair-distill stage experts`" in foreign.err
 
 
-def test_experts_of_one_candidate_are_not_those_of_another(follows: Workspace) -> None:
+def test_each_candidate_has_its_own_experts(follows: Workspace) -> None:
     assert run(follows.root, "experts", "pooled").code == 0
     follows.experts("pooled").rename(follows.experts("barycentric"))
 
     assert run(follows.root, "distill", "barycentric").code == 5
 
 
-def test_a_method_that_follows_none_has_none_to_train(workspace: Path) -> None:
+def test_a_matcher_without_experts_has_none_to_train(workspace: Path) -> None:
     ended = run(workspace, "experts", "pooled")
 
     assert ended.code == 2
     assert "distill.matcher is 'dm', which uses no experts" in ended.err
 
 
-def test_experts_that_were_stopped_end_as_uninterrupted_ones(follows: Workspace) -> None:
+def test_interrupted_experts_end_with_the_same_bytes(follows: Workspace) -> None:
     config = load_config(follows.params)
     assert train_candidate_experts(follows, config, "pooled") == 2
     whole = tree(follows.experts("pooled"))

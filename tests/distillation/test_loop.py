@@ -1,4 +1,4 @@
-"""The one loop: what it optimises, what it promises about bytes, and how it stops."""
+"""The optimisation loop: its result, its determinism, and its errors."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ POOLED = {"alignment": "pooled"}
 PER_GROUP = {"alignment": "per_group"}
 BARYCENTRIC = {"alignment": "barycentric", "barycenter": "mean"}
 DATA = grouped([[40, 6], [5, 30], [20, 20]])
-# Every row in every batch, so that it does not matter who is drawn.
+# Every batch contains every row, so the draws do not matter.
 WHOLE: dict[str, Any] = {"real_per_class": 10_000, "start": "noise", "augment": []}
 
 
@@ -64,7 +64,7 @@ def ran(
     trajectories: Any = None,
     **settings: Any,
 ) -> Distilled:
-    """Distil with SETTINGS, changed: the optimiser's and the networks' keys may be given without their sections."""
+    """Distil with changed SETTINGS. Keys of the optimiser and the networks can be given without their sections."""
     inner = {
         section: SETTINGS[section] | {key: settings.pop(key) for key in SETTINGS[section] if key in settings}
         for section in ("optimiser", "networks")
@@ -101,8 +101,8 @@ def test_the_same_streams_give_the_same_bytes(candidate: dict[str, Any]) -> None
     assert once.losses == again.losses
 
 
-@pytest.mark.parametrize("name", [name for name in Streams.__annotations__ if name != "matcher"])  # DM draws nothing
-def test_each_stream_is_used_and_moves_the_result(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in Streams.__annotations__ if name != "matcher"])  # DM draws nothing.
+def test_each_stream_is_used_and_changes_the_result(name: str) -> None:
     assert ran().images.tobytes() != ran(seeds=streams(**{name: 1})).images.tobytes()
 
 
@@ -115,14 +115,14 @@ def test_candidates_start_from_the_same_images() -> None:
 
 
 def test_pixels_are_in_the_unit_of_the_real_ones_over_255() -> None:
-    images = ran(learning_rate=1e-30, momentum=0.0, steps=1).images  # so these are still the real ones it started from
+    images = ran(learning_rate=1e-30, momentum=0.0, steps=1).images  # These are still the real images of the start.
 
     real = {image.tobytes() for image in DATA.images}
     assert {image.tobytes() for image in (images * 255).round().astype(np.uint8)} <= real
 
 
 def test_nothing_draws_from_a_global_generator() -> None:
-    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the one that must not move)
+    torchs, numpys = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the state that must not change)
 
     ran(start="noise")
 
@@ -130,7 +130,7 @@ def test_nothing_draws_from_a_global_generator() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), numpys, strict=True))  # noqa: NPY002
 
 
-def test_the_data_are_left_as_they_were() -> None:
+def test_the_data_do_not_change() -> None:
     before = DATA.images.copy()
 
     ran()
@@ -149,7 +149,7 @@ def test_the_loss_falls_on_the_networks_it_is_measured_with() -> None:
 
 
 def test_a_pooled_set_looks_like_the_majority_and_a_barycentric_one_like_both() -> None:
-    skewed = grouped([[95, 5], [95, 5]])  # group 0 is bright on the left, group 1 on the right
+    skewed = grouped([[95, 5], [95, 5]])  # Group 0 is bright on the left, group 1 on the right.
 
     pooled, barycentric = (
         ran(skewed, candidate, start="noise", steps=20, learning_rate=5.0, augment=[]).images
@@ -185,7 +185,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     np.testing.assert_allclose(ran(shuffled, **WHOLE).images, ran(DATA, **WHOLE).images, atol=1e-4)
 
 
-def test_progress_is_told_at_every_step() -> None:
+def test_progress_is_reported_at_every_step() -> None:
     told: list[tuple[int, int, float]] = []
 
     result = ran(progress=lambda *step: told.append(step))
@@ -193,7 +193,7 @@ def test_progress_is_told_at_every_step() -> None:
     assert told == [(i + 1, 10, loss) for i, loss in enumerate(result.losses)]
 
 
-def test_a_loss_that_leaves_the_finite_numbers_is_refused_with_what_to_lower() -> None:
+def test_a_loss_that_is_not_finite_is_reported_with_the_rate_to_lower() -> None:
     with pytest.raises(
         Diverged, match=r"lower params\.yaml: distill\.optimiser\.learning_rate \(it is 1e\+30\)$"
     ) as caught:
@@ -217,7 +217,7 @@ def test_a_distance_is_its_closed_form(kind: str, reduce: str, wanted: float) ->
     assert distance(target, (torch.zeros(2, 2),), kind=kind, reduce=reduce).item() == pytest.approx(wanted)
 
 
-def test_distances_add_up_over_layers() -> None:
+def test_distances_are_summed_over_layers() -> None:
     one, other = torch.tensor([[3.0]]), torch.tensor([[1.0, 1.0]])
     target = Target((one, other), torch.ones(1))
 
@@ -238,7 +238,7 @@ def test_distances_add_up_over_layers() -> None:
         (BARYCENTRIC | {"group_weights": {"red": 1.0}}, {}, ConfigError, "the groups are group0, group1"),
     ],
 )
-def test_what_cannot_be_done_is_refused(
+def test_invalid_settings_are_refused(
     candidate: dict[str, Any], settings: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):

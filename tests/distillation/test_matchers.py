@@ -1,4 +1,4 @@
-"""Matchers against the plain loops they replace, and every matcher with every alignment."""
+"""Matchers compared with simple loops, and every matcher with every alignment."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -60,7 +60,7 @@ def alignment(name: str) -> Alignment:
 
 
 def whole() -> Batch:
-    """A batch that is the whole data set."""
+    """Return a batch of the whole dataset."""
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
     cpu = torch.device("cpu")
     sampler = GroupSampler(DATA, per_class=100, allocation="equal", read=reader(DATA.images, plain, cpu), device=cpu)
@@ -76,7 +76,7 @@ def pairs(matcher: str, name: str, images: Tensor = IMAGES) -> list[Any]:
 
 
 class Straight:
-    """An expert that went from the network's weights to nought."""
+    """An expert whose weights went from the network's to 0."""
 
     def between(self, expert: int, first: int, last: int) -> tuple[Tensor, Tensor]:
         start = torch.nn.utils.parameters_to_vector(NETWORK.parameters()).detach()
@@ -96,7 +96,7 @@ def real_gradient(rows: np.ndarray, label: int) -> list[Tensor]:
 
 @pytest.mark.parametrize("matcher", MATCHERS)
 @pytest.mark.parametrize("name", ALIGNMENTS)
-def test_every_matcher_gives_every_alignment_a_finite_slope_in_every_class(matcher: str, name: str) -> None:
+def test_every_pair_gives_every_class_a_finite_gradient(matcher: str, name: str) -> None:
     images = IMAGES.clone().requires_grad_()
     if (matcher, name) == ("mtt", "per_group"):
         pytest.skip("mtt does not support per_group")
@@ -111,7 +111,7 @@ def test_every_matcher_gives_every_alignment_a_finite_slope_in_every_class(match
 
 
 @pytest.mark.parametrize("matcher", MATCHERS)
-def test_no_target_carries_a_gradient(matcher: str) -> None:
+def test_targets_have_no_gradient(matcher: str) -> None:
     for pair in pairs(matcher, "mean", IMAGES.clone().requires_grad_()):
         assert not any(layer.requires_grad for target in pair.targets for layer in target.statistic)
 
@@ -128,7 +128,7 @@ def test_dm_matches_mean_embeddings() -> None:
 
 
 @pytest.mark.parametrize("matcher", ["dc", "idc"])
-def test_one_weighted_backward_is_the_mean_of_one_backward_per_group(matcher: str) -> None:
+def test_one_weighted_backward_pass_equals_the_mean_of_one_pass_per_group(matcher: str) -> None:
     for label, pair in enumerate(pairs(matcher, "mean")):
         cells = [real_gradient((DATA.labels == label) & (DATA.group_indices == group), label) for group in range(2)]
         wanted = [(one + other) / 2 for one, other in zip(*cells, strict=True)]
@@ -145,15 +145,15 @@ def test_the_pooled_gradient_is_that_of_all_examples_of_the_class() -> None:
             torch.testing.assert_close(got[0], layer, rtol=1e-3, atol=1e-6)
 
 
-def test_a_barycenter_that_is_not_linear_gets_every_groups_gradient() -> None:
-    """With two groups and equal weights the minimax centre is the mean, by another way."""
+def test_a_non_linear_barycenter_receives_the_gradient_of_every_group() -> None:
+    """With two groups and equal weights the minimax centre equals the mean."""
     for linear, other in zip(pairs("dc", "mean"), pairs("dc", "minimax"), strict=True):
         for one, two in zip(linear.targets[0].statistic, other.targets[0].statistic, strict=True):
             torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_gradient_matching_to_the_data_themselves_is_zero() -> None:
-    """A synthetic set that is a class's real images has the pooled target's gradient."""
+    """A synthetic set of all real images has the gradient of the pooled target."""
     rows = np.concatenate([np.flatnonzero(DATA.labels == label)[:3] for label in range(2)])
     images = torch.from_numpy(DATA.images[rows]).float() / 255
     few = GroupedDataset.from_arrays(DATA.images[rows], DATA.labels[rows], np.zeros(6, int))
@@ -169,7 +169,7 @@ def test_gradient_matching_to_the_data_themselves_is_zero() -> None:
         )
 
 
-def test_cafe_weighs_layers_and_keeps_classes_apart() -> None:
+def test_cafe_weights_layers_and_adds_the_discrimination_loss() -> None:
     ((pair),) = pairs("cafe", "mean")
     ((plain),) = pairs("dm", "mean")
 
@@ -204,8 +204,8 @@ def test_unknown_matchers_and_options_are_refused() -> None:
 
 @pytest.mark.parametrize("matcher", ["dc", "idc"])
 @pytest.mark.parametrize("name", ALIGNMENTS)
-def test_all_classes_at_once_are_the_classes_one_by_one(matcher: str, name: str) -> None:
-    """What a GPU does; cells are of unequal size here, so some are filled up."""
+def test_all_classes_at_once_equal_the_classes_one_by_one(matcher: str, name: str) -> None:
+    """A GPU processes all classes at once. The cells have unequal sizes here, so some are padded."""
     method = build_matcher(matcher, {})
 
     def losses(pairs: Iterable[Pair], images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""MTT's loss against its closed forms, its slope against finite differences, and MTT through the loop."""
+"""MTT: closed forms of the loss, finite differences for its gradient, and MTT in the loop."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ REAL = normalisation(EVEN).apply(torch.from_numpy(EVEN.images).float() / 255)
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A trajectory that is known beforehand."""
+    """A given trajectory."""
 
     first: Tensor
     last: Tensor
@@ -63,7 +63,7 @@ def weights(seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def plainly(images: Tensor, start: Tensor, steps: int, rate: float) -> Tensor:
-    """Plain gradient descent on all the images, the way one writes it with an optimiser."""
+    """Return the weights after gradient descent on all images, by torch's optimiser."""
     network = build(NETWORK.name, NETWORK.options, EVEN.shape, 2, torch.Generator()).to(images.dtype)
     network.load_state_dict(split_weights(network, start))
     optimiser = torch.optim.SGD(network.parameters(), lr=rate)
@@ -92,8 +92,8 @@ def loss(
     return distance(pair.targets[0], pair.synthetic, kind="squared", reduce="sum")
 
 
-def test_a_student_of_the_real_set_lands_where_its_expert_did(tmp_path: Path) -> None:
-    """Full batches, equal steps and rates, plain SGD: the loss is rounding, that of storage in half precision."""
+def test_a_student_of_the_real_set_ends_at_its_experts_weights(tmp_path: Path) -> None:
+    """With full batches, equal steps and rates, and plain SGD, the loss is the rounding error of the stored weights."""
     folder = ExpertFolder(tmp_path, "")
     train_experts(
         EVEN,
@@ -125,7 +125,7 @@ def test_a_student_that_does_not_move_loses_exactly_one() -> None:
     assert loss(REAL, Given(weights(0), weights(1)), step_size=still).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_the_slope_is_that_of_finite_differences() -> None:
+def test_the_gradient_agrees_with_finite_differences() -> None:
     images = REAL[:4].double().requires_grad_()
     size = torch.tensor(0.05, dtype=torch.float64, requires_grad=True)
     start = weights(0, torch.float64)
@@ -150,8 +150,8 @@ def test_the_slope_is_that_of_finite_differences() -> None:
         assert slope.item() != 0
 
 
-def test_batches_go_through_the_whole_set_before_they_repeat() -> None:
-    """At a small step size the order of batches does not matter, so two halves are one step of twice the size."""
+def test_batches_cover_the_whole_set_before_they_repeat() -> None:
+    """At a small step size the order of batches does not matter, so two halves equal one step of twice the size."""
     start, end = weights(0), weights(1)
 
     def moved(**options: Any) -> Tensor:
@@ -163,7 +163,7 @@ def test_batches_go_through_the_whole_set_before_they_repeat() -> None:
     assert moved(batch_size=6, student_steps=1).item() != pytest.approx(whole.item() / 2, rel=0.05)
 
 
-def test_mosaics_are_seen_as_their_tiles() -> None:
+def test_mosaics_are_compared_as_tiles() -> None:
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
     lost = loss(images, Given(weights(0), weights(1)), formation=2)
@@ -182,12 +182,12 @@ def test_mosaics_are_seen_as_their_tiles() -> None:
         ({"step_size_learning_rate": -1.0}, "step_size_learning_rate is -1"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], says: str) -> None:
+def test_inconsistent_options_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         build_matcher("mtt", OPTIONS | options)
 
 
-def test_a_step_size_that_leaves_the_positive_numbers_is_refused_with_what_to_lower() -> None:
+def test_a_step_size_that_is_not_positive_is_reported_with_the_rate_to_lower() -> None:
     with pytest.raises(Diverged, match=r"lower params\.yaml: distill\.matcher\.step_size_learning_rate"):
         loss(REAL, Given(weights(0), weights(1)), step_size=torch.tensor(-0.1))
 
@@ -201,7 +201,7 @@ SMALL: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Two:
-    """Two experts that go straight, each from its own start."""
+    """Two experts with straight trajectories from different starts."""
 
     def between(self, expert: int, first: int, last: int) -> tuple[Tensor, Tensor]:
         start, way = weights(expert), weights(expert + 2)
@@ -210,7 +210,7 @@ class Two:
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 @pytest.mark.parametrize("stopped", [3, 6])
-def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, name: str, stopped: int) -> None:
+def test_an_interrupted_run_that_continues_gives_the_same_bytes(tmp_path: Path, name: str, stopped: int) -> None:
     settings: dict[str, Any] = SMALL | {"data": EVEN, "trajectories": Two(), "name": name, "formation": 2, "ipc": 1}
     whole = ran(**settings)
 
@@ -224,12 +224,12 @@ def test_a_run_that_is_taken_up_gives_the_same_bytes(tmp_path: Path, name: str, 
     assert whole.learned["step_size"] != OPTIONS["step_size"]
 
 
-def test_without_experts_it_is_refused() -> None:
-    with pytest.raises(ConfigError, match="which follows experts, but there are no experts"):
+def test_mtt_without_experts_is_refused() -> None:
+    with pytest.raises(ConfigError, match="which needs experts; run"):
         ran(EVEN, **SMALL)
 
 
-def test_the_library_trains_its_own_experts_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distill_trains_experts_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     small: dict[str, Any] = {key: SMALL[key] for key in ("matcher", "network")} | {
         "ipc": 2,

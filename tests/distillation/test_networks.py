@@ -1,4 +1,4 @@
-"""What every network owes; that each is what its papers draw; that weights come from the generator that is given."""
+"""Networks: the contract, their architecture as in the papers, and weights drawn from the given generator."""
 
 import math
 from collections.abc import Callable
@@ -46,20 +46,20 @@ def weights(network: nn.Module) -> list[Tensor]:
     return list(network.state_dict().values())
 
 
-# --- what all owe
+# --- the contract
 
 
-def test_every_row_is_tested() -> None:
+def test_every_component_is_tested() -> None:
     assert SMALL.keys() == STANDARD.keys() == NETWORKS.keys()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_keeps_the_contract_at_16_to_128_pixels_in_grey_and_colour(name: str) -> None:
+def test_every_network_satisfies_the_contract_at_16_to_128_pixels(name: str) -> None:
     check_network(NETWORKS[name], SMALL[name], torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_seed_names_a_network_whatever_torchs_own_generator_says(name: str) -> None:
+def test_a_seed_determines_a_network_regardless_of_torchs_global_generator(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         once = weights(small(name))
@@ -71,7 +71,7 @@ def test_a_seed_names_a_network_whatever_torchs_own_generator_says(name: str) ->
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_building_does_not_touch_torchs_own_generator(name: str) -> None:
+def test_building_does_not_use_torchs_global_generator(name: str) -> None:
     before = torch.random.get_rng_state()
 
     small(name)
@@ -97,7 +97,7 @@ def test_images_need_not_be_square_nor_even(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_of_a_kind_can_be_run_as_one(name: str) -> None:
+def test_networks_of_one_architecture_can_be_stacked(name: str) -> None:
     networks, images = [small(name, seed=seed) for seed in range(3)], normal(2, *SHAPE)
     parameters, buffers = torch.func.stack_module_state(list(networks))
 
@@ -122,7 +122,7 @@ def test_weights_are_drawn_in_the_order_of_the_layers() -> None:
                 assert torch.equal(weight, torch.empty_like(weight).uniform_(-bound, bound, generator=stream))
 
 
-def test_weights_are_spread_as_torch_spreads_them() -> None:
+def test_weights_have_the_same_spread_as_torchs_defaults() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         reference = ConvNet(SHAPE, 10, width=32, depth=3)
@@ -136,7 +136,7 @@ def test_weights_are_spread_as_torch_spreads_them() -> None:
             assert 0.98 * bound < ours[name].abs().max() <= bound
             assert ours[name].std() == pytest.approx(theirs.std().item(), rel=0.05)
             assert ours[name].mean().abs() < 0.1 * bound
-        elif theirs.std() == 0:  # the norm starts as the identity
+        elif theirs.std() == 0:  # The norm is initially the identity.
             assert torch.equal(ours[name], theirs)
 
 
@@ -148,12 +148,12 @@ def test_biases_stay_within_torchs_bounds() -> None:
             assert 0.5 * bound < module.bias.abs().max() <= bound
 
 
-def test_every_weight_is_drawn_and_none_is_left_as_memory_held_it() -> None:
+def test_every_weight_is_initialised() -> None:
     for network in (built(), built(7), *map(small, NETWORKS)):
         assert all(torch.isfinite(w).all() and w.device.type == "cpu" for w in weights(network))
 
 
-def test_weights_of_a_kind_that_is_not_drawn_are_refused() -> None:
+def test_layers_with_other_weights_are_refused() -> None:
     def with_batch_norm(shape: tuple[int, int, int], classes: int) -> Network:
         return Network([nn.Conv2d(shape[0], 4, 3), nn.BatchNorm2d(4)], nn.Linear(4 * 14 * 14, classes))
 
@@ -161,7 +161,7 @@ def test_weights_of_a_kind_that_is_not_drawn_are_refused() -> None:
         build_from_factory(with_batch_norm, {}, SHAPE, 10, torch.Generator())
 
 
-# --- what each is
+# --- architectures
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ def test_weights_of_a_kind_that_is_not_drawn_are_refused() -> None:
         ("resnet18", 512, 11_173_962),
     ],
 )
-def test_at_its_standard_size_a_network_is_as_large_as_the_literatures(
+def test_a_network_of_standard_size_has_the_literatures_number_of_weights(
     name: str, features: int, parameters: int
 ) -> None:
-    with torch.device("meta"):  # sizes alone
+    with torch.device("meta"):  # Only sizes are needed.
         network = NETWORKS[name]((3, 32, 32), 10, **STANDARD[name])
         embedding = network.embed(torch.empty(2, 3, 32, 32))
 
@@ -229,7 +229,7 @@ def test_alexnet_is_five_convolutions_and_three_max_pools() -> None:
         (128, [64, 32, 16, 8, 4]),
     ],
 )
-def test_vgg11_norms_no_single_pixel(side: int, sides: list[int]) -> None:
+def test_vgg11_never_normalises_a_single_pixel(side: int, sides: list[int]) -> None:
     network = small("vgg11", shape=(3, side, side))
 
     widths = [layer.shape[1] for layer in network.layers(normal(1, 3, side, side))]
@@ -259,7 +259,7 @@ def test_resnet18_takes_the_mean_over_pixels() -> None:
     torch.testing.assert_close(network.embed(images), by_hand)
 
 
-def test_width_multiplies_channels_and_leaves_one_at_least() -> None:
+def test_width_multiplies_channels_and_keeps_at_least_one() -> None:
     half, least = (build("alexnet", {"width": w}, SHAPE, 10, torch.Generator()) for w in (0.5, 1e-9))
 
     for network, wanted in ((half, [64, 96, 128, 96, 96]), (least, [1] * 5)):
@@ -274,13 +274,13 @@ def test_logits_are_linear_in_the_embedding() -> None:
 
 
 @pytest.mark.parametrize(("shape", "depth"), [((1, 8, 8), 3), ((3, 9, 20), 3), ((3, 2, 2), 1), ((2, 28, 28), 4)])
-def test_a_network_is_as_deep_as_the_image_allows(shape: tuple[int, int, int], depth: int) -> None:
+def test_the_depth_is_limited_by_the_image(shape: tuple[int, int, int], depth: int) -> None:
     options = {"width": 4, "depth": depth}
 
     network = build("convnet", options, shape, 5, torch.Generator().manual_seed(0))
 
     assert network(torch.zeros(2, *shape)).shape == (2, 5)
-    with pytest.raises(ConfigError, match=f"network.depth is {depth + 1}.*allow at most {depth}$"):
+    with pytest.raises(ConfigError, match=f"network.depth is {depth + 1}.*allow a depth of at most {depth}$"):
         build("convnet", options | {"depth": depth + 1}, shape, 5, torch.Generator())
 
 
@@ -292,20 +292,20 @@ def test_a_network_is_as_deep_as_the_image_allows(shape: tuple[int, int, int], d
         {"widht": 8},
     ],
 )
-def test_options_that_make_no_network_are_refused_in_one_line(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused_in_one_line(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^params\.yaml: network[. ][^\n]+$"):
         built(**options)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet18"])
 @pytest.mark.parametrize("width", [0, -1.0, "1", None, float("nan"), float("inf"), True])
-def test_a_width_that_multiplies_nothing_is_refused(name: str, width: Any) -> None:
+def test_an_invalid_width_is_refused(name: str, width: Any) -> None:
     with pytest.raises(ConfigError, match=r"^params\.yaml: network '\w+': width is .*; give a number above 0$"):
         build(name, {"width": width}, SHAPE, 10, torch.Generator())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_option_is_needed_and_no_other_is_taken(name: str) -> None:
+def test_missing_and_unknown_options_are_refused(name: str) -> None:
     for option in SMALL[name]:
         fewer = {key: value for key, value in SMALL[name].items() if key != option}
         with pytest.raises(ConfigError, match=rf"^params\.yaml: network '{name}' needs the option '{option}'"):
@@ -326,16 +326,16 @@ def test_an_option_that_is_not_given_has_no_default() -> None:
         build("convnet", {"width": 8}, SHAPE, 10, torch.Generator())
 
 
-def test_an_unknown_network_is_refused_with_those_there_are() -> None:
+def test_an_unknown_network_is_refused_with_the_known_names() -> None:
     with pytest.raises(ConfigError, match=f"network.name is 'convent'; choose one of {', '.join(NETWORKS)}"):
         build("convent", {}, SHAPE, 10, torch.Generator())
 
 
-# --- the contract itself can fail
+# --- violations of the contract
 
 
 class Broken(Network):
-    """A linear network that can be told to break one promise."""
+    """A linear network with one configurable violation."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int, *, how: str = "") -> None:
         super().__init__(
@@ -376,16 +376,16 @@ class Broken(Network):
         ("unused", "the logits do not depend on one of the weights"),
     ],
 )
-def test_a_network_that_breaks_the_contract_is_told_what_it_breaks(how: str, says: str) -> None:
+def test_a_violation_by_a_network_is_named(how: str, says: str) -> None:
     with pytest.raises(AssertionError, match=says), torch.random.fork_rng():
         check_network(Broken, {"how": how}, torch.Generator().manual_seed(0), sides=(8,))
 
 
-def test_a_network_that_breaks_nothing_passes() -> None:
+def test_a_correct_network_passes() -> None:
     check_network(Broken, {}, torch.Generator().manual_seed(0), sides=(8,))
 
 
-def test_a_network_whose_images_see_each_other_breaks_the_contract() -> None:
+def test_dependence_between_images_is_a_violation() -> None:
     class Centred(Network):
         def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
             super().__init__([nn.Flatten()], nn.Linear(math.prod(shape), classes))

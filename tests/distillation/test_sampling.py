@@ -1,4 +1,4 @@
-"""Stratified batches: the right cells, nothing twice, and no group left out."""
+"""Stratified batches: correct cells, no repeated rows, and no missing group."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def numbered(counts: Array) -> GroupedDataset:
-    """Rows of one pixel that carry their number."""
+    """Return a dataset of one-pixel images whose values are their row numbers."""
     n = int(counts.sum())
     cells = np.repeat(np.arange(counts.size), counts.ravel())
     names = [[str(i) for i in range(size)] for size in counts.shape]
@@ -54,10 +54,10 @@ COUNTS = np.array([[40, 5, 0], [3, 30, 1], [0, 0, 9]])
 @pytest.mark.parametrize(
     ("counts", "per_class", "allocation", "sizes"),
     [
-        ([[90, 10]], 60, "equal", [[30, 10]]),  # all there is of the rare one
+        ([[90, 10]], 60, "equal", [[30, 10]]),  # All images of the rare cell.
         ([[90, 10]], 60, "proportional", [[54, 6]]),
         ([[900, 100]], 60, "equal", [[30, 30]]),
-        ([[990, 1]], 10, "proportional", [[10, 1]]),  # at least one, so no group leaves a batch
+        ([[990, 1]], 10, "proportional", [[10, 1]]),  # At least one, so every group is in every batch.
         ([[90, 10]], 1000, "equal", [[90, 10]]),
         ([[90, 10]], 100, "proportional", [[90, 10]]),
         ([[50, 0, 50], [0, 0, 7]], 6, "equal", [[3, 0, 3], [0, 0, 6]]),
@@ -65,7 +65,7 @@ COUNTS = np.array([[40, 5, 0], [3, 30, 1], [0, 0, 9]])
         ([[50] * 10], 3, "equal", [[1] * 10]),
     ],
 )
-def test_images_are_shared_out_over_the_cells(
+def test_images_are_allocated_to_cells(
     counts: list[list[int]], per_class: int, allocation: Allocation, sizes: list[list[int]]
 ) -> None:
     assert allocate(np.array(counts), per_class, allocation).tolist() == sizes
@@ -73,7 +73,7 @@ def test_images_are_shared_out_over_the_cells(
 
 @pytest.mark.parametrize("allocation", ["equal", "proportional"])
 @pytest.mark.parametrize("per_class", [1, 6, 20, 1000])
-def test_a_batch_has_rows_of_every_cell_and_none_of_them_twice(per_class: int, allocation: Allocation) -> None:
+def test_a_batch_has_rows_of_every_cell_without_repetition(per_class: int, allocation: Allocation) -> None:
     dataset = numbered(COUNTS)
     sizes = allocate(COUNTS, per_class, allocation)
     generator = torch.Generator().manual_seed(0)
@@ -90,7 +90,7 @@ def test_a_batch_has_rows_of_every_cell_and_none_of_them_twice(per_class: int, a
         assert np.array_equal(batch.labels.numpy(), dataset.labels[rows])
 
 
-def test_averaging_takes_the_mean_over_each_cell() -> None:
+def test_averaging_gives_the_mean_of_each_cell() -> None:
     dataset = numbered(COUNTS)
     batch = sampler(dataset, 6).draw(torch.Generator().manual_seed(0))
     rows = rows_of(batch)
@@ -103,7 +103,7 @@ def test_averaging_takes_the_mean_over_each_cell() -> None:
             assert means[label, group] == pytest.approx(of_cell.mean() if len(of_cell) else 0)
 
 
-def test_every_row_of_a_cell_is_as_likely() -> None:
+def test_all_rows_of_a_cell_are_equally_likely() -> None:
     drawn = sampler(numbered(np.array([[10, 30]])), 6)
     generator = torch.Generator().manual_seed(0)
 
@@ -114,7 +114,7 @@ def test_every_row_of_a_cell_is_as_likely() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 7), (7, 4), (7, 3), (1, 1), (400, 150), (10**9, 40)])
-def test_rows_are_drawn_once_each_from_their_own_cell(count: int, size: int) -> None:
+def test_rows_are_drawn_once_from_their_cell(count: int, size: int) -> None:
     first, counts, sizes = torch.tensor([0, 5, 10**10]), torch.tensor([5, 0, count]), torch.tensor([2, 0, size])
 
     rows = draw_rows(first, counts, sizes, torch.Generator().manual_seed(0))
@@ -125,18 +125,18 @@ def test_rows_are_drawn_once_each_from_their_own_cell(count: int, size: int) -> 
     assert ((rows[2:] >= 10**10) & (rows[2:] < 10**10 + count)).all()
 
 
-@pytest.mark.parametrize("size", [2, 3])  # by rejection, by sorting
-def test_every_set_of_rows_is_as_likely(size: int) -> None:
+@pytest.mark.parametrize("size", [2, 3])  # By rejection, and by sorting.
+def test_all_sets_of_rows_are_equally_likely(size: int) -> None:
     generator = torch.Generator().manual_seed(0)
     cell = torch.tensor([0]), torch.tensor([5]), torch.tensor([size])
 
     drawn = Counter(tuple(sorted(draw_rows(*cell, generator).tolist())) for _ in range(4000))
 
-    assert len(drawn) == 10  # 5 choose 2, and 5 choose 3
+    assert len(drawn) == 10  # 5 choose 2, and 5 choose 3.
     assert stats.chisquare(list(drawn.values())).pvalue > 1e-3
 
 
-def test_batches_follow_their_generator_and_nothing_else() -> None:
+def test_the_generator_determines_the_batches() -> None:
     drawn = sampler(numbered(COUNTS), 6)
     once, again, other = (rows_of(drawn.draw(torch.Generator().manual_seed(seed))) for seed in (1, 1, 2))
 
@@ -144,7 +144,7 @@ def test_batches_follow_their_generator_and_nothing_else() -> None:
     assert not np.array_equal(once, other)
 
 
-def test_pixels_are_normalised_on_the_way() -> None:
+def test_batches_are_normalised() -> None:
     dataset = grouped([[2, 2]])
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
     normalise = Normalisation(mean, std)
@@ -187,7 +187,7 @@ def test_a_channel_without_variation_is_not_divided_by_zero() -> None:
     assert normalisation(flat) == Normalisation((0.2,), (1.0,))
 
 
-def test_the_order_of_rows_does_not_move_the_normalisation() -> None:
+def test_the_order_of_rows_does_not_change_the_normalisation() -> None:
     dataset = grouped([[20, 3], [5, 9]])
     order = np.random.default_rng(0).permutation(len(dataset))
 
@@ -196,7 +196,7 @@ def test_the_order_of_rows_does_not_move_the_normalisation() -> None:
     assert normalisation(other) == normalisation(dataset)
 
 
-def test_a_large_dataset_is_measured_on_rows_spread_through_it() -> None:
+def test_a_large_dataset_is_measured_on_evenly_spaced_rows() -> None:
     dataset = numbered(np.array([[100, 100]]))
 
     assert normalisation(dataset, most=2).mean[0] == pytest.approx((0 + 199) / 2 / 255, abs=1e-6)

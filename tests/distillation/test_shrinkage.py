@@ -1,4 +1,4 @@
-"""Thin cells and their parents: the rule's closed forms, what it is worth, and that folding it in changes nothing."""
+"""Shrinkage: closed forms, the gain in accuracy, and the equivalence of mapped cells and mapped weights."""
 
 from typing import Any
 
@@ -27,32 +27,32 @@ COUNTS = np.array([[90, 10, 5], [10, 80, 0]])
 GROUPS = ("red", "green", "blue")
 
 
-def test_two_cells_of_one_attribute_in_figures() -> None:
+def test_two_cells_of_one_attribute() -> None:
     mapped = shrinkage(np.array([[30, 10]]), COLOURS[:2], prior=10)
 
-    # Own 3/4 and 1/2; the parent counts them 3 to 2.
+    # The cells keep 3/4 and 1/2; the parent weights them 3 to 2.
     np.testing.assert_allclose(
         mapped, [[[3 / 4 + 1 / 4 * 3 / 5, 1 / 4 * 2 / 5], [1 / 2 * 3 / 5, 1 / 2 + 1 / 2 * 2 / 5]]]
     )
 
 
-def test_a_cell_of_two_attributes_leans_on_those_that_share_either() -> None:
+def test_the_parent_of_a_cell_of_two_attributes_shares_either_attribute() -> None:
     mapped = shrinkage(np.array([[0, 10, 30, 90]]), SEX_AND_SKIN, prior=10)
 
-    np.testing.assert_allclose(mapped[0, 0], [0, 1 / 2, 1 / 2, 0])  # f×light and m×dark; nothing of m×light
-    # f×light: own 1/2; all that is f is itself, which says nothing; what is light counts 1/2 and 9/10.
+    np.testing.assert_allclose(mapped[0, 0], [0, 1 / 2, 1 / 2, 0])  # f×light and m×dark, without m×light.
+    # f×light keeps 1/2. It is the only cell with f, so that attribute is ignored. The light cells count 1/2 and 9/10.
     np.testing.assert_allclose(mapped[0, 1], [0, 1 / 2 + 1 / 2 * 5 / 14, 0, 1 / 2 * 9 / 14])
 
 
-def test_a_cell_that_shares_nothing_leans_on_its_class() -> None:
+def test_the_parent_of_a_cell_that_shares_no_attribute_is_its_class() -> None:
     mapped = shrinkage(np.array([[0, 10, 0, 0], [0, 0, 0, 10], [0, 10, 30, 0]]), SEX_AND_SKIN, prior=10)
 
     np.testing.assert_allclose(mapped[0, 2], [0, 1, 0, 0])
-    np.testing.assert_allclose(mapped[0, 1], [0, 1, 0, 0])  # alone: its class is itself
+    np.testing.assert_allclose(mapped[0, 1], [0, 1, 0, 0])  # It is the only cell of its class.
     np.testing.assert_allclose(mapped[2, 1], [0, 1 / 2 + 1 / 2 * 2 / 5, 1 / 2 * 3 / 5, 0])
 
 
-def test_without_a_prior_nothing_is_mapped_and_with_an_endless_one_all_stand_at_their_parents() -> None:
+def test_prior_0_changes_nothing_and_an_infinite_prior_gives_the_parents() -> None:
     np.testing.assert_allclose(shrinkage(COUNTS[:1], COLOURS, prior=0), np.eye(3)[None])
 
     all_one = shrinkage(COUNTS, COLOURS, prior=1e12)
@@ -60,15 +60,15 @@ def test_without_a_prior_nothing_is_mapped_and_with_an_endless_one_all_stand_at_
     shares = COUNTS / COUNTS.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(
         all_one, np.repeat(shares[:, None], 3, axis=1), atol=1e-9
-    )  # vanilla's target, everywhere
+    )  # The vanilla target, everywhere.
 
 
-def test_a_class_of_no_examples_leans_on_nothing() -> None:
+def test_a_class_without_examples_has_an_empty_map() -> None:
     assert (shrinkage(np.array([[0, 0, 0], [1, 1, 1]]), COLOURS, prior=5)[0] == 0).all()
 
 
 @pytest.mark.parametrize("attributes", [COLOURS, (("f", "x"), ("f", "y"), ("m", "x"))])
-def test_every_cell_is_a_mixture_of_those_that_are_there(attributes: Any) -> None:
+def test_every_cell_is_a_mixture_of_present_cells(attributes: Any) -> None:
     mapped = shrinkage(COUNTS, attributes, prior=7.0)
 
     assert (mapped >= 0).all()
@@ -91,7 +91,7 @@ def test_the_order_of_groups_and_the_names_of_their_values_do_not_matter() -> No
 def test_with_one_attribute_it_is_the_best_linear_unbiased_prediction() -> None:
     counts, between, within = np.array([200, 40, 9, 3, 1]), 0.5, 6.0
 
-    # Henderson's mixed-model answer by generalised least squares, which knows nothing of n/(n+k).
+    # Henderson's mixed-model solution by generalised least squares, which does not use n/(n+k).
     covariance = between * np.eye(5) + np.diag(within / counts)
     weights = np.linalg.solve(covariance, np.ones(5))
     centre = weights / weights.sum()
@@ -101,7 +101,7 @@ def test_with_one_attribute_it_is_the_best_linear_unbiased_prediction() -> None:
     np.testing.assert_allclose(mapped[0], predicted, atol=1e-12)
 
 
-def test_thin_cells_are_nearer_the_truth_with_the_right_prior() -> None:
+def test_the_correct_prior_brings_thin_cells_closer_to_the_truth() -> None:
     counts, right, draws = np.array([[400, 100, 20, 5, 2]]), 8.0, 4000
     rng = np.random.default_rng(0)
     truth = 3 + rng.normal(size=(5, draws))  # between groups: 1
@@ -143,9 +143,9 @@ def aligned(name: str, barycenter: Any = None, *, prior: float = 10.0) -> Alignm
 
 
 @pytest.mark.parametrize(("name", "barycenter"), [("barycentric", "mean"), ("per_group", None)])
-def test_what_mixtures_count_is_what_mapped_cells_give(name: str, barycenter: Any) -> None:
+def test_mapped_mixtures_equal_the_targets_of_mapped_cells(name: str, barycenter: Any) -> None:
     cells, alignment = normal(2, 3, 4), aligned(name, barycenter)
-    cells[1, 2] = 1e4  # what stands in an absent cell does not matter
+    cells[1, 2] = 1e4  # The values of an absent cell have no effect.
 
     assert alignment.mixtures is not None
     targets = alignment.targets((cells,))
@@ -166,7 +166,7 @@ def test_an_empty_cell_counts_as_the_others_do_and_stands_at_its_parent() -> Non
     torch.testing.assert_close(target.statistic[0][1], (cells[1, 0] + cells[1, 1] + parent) / 3)
 
 
-def test_any_other_barycenter_is_that_of_the_mapped_cells() -> None:
+def test_a_non_linear_barycenter_uses_the_mapped_cells() -> None:
     cells, mapped = normal(2, 3, 4), torch.from_numpy(shrinkage(COUNTS, COLOURS, 10.0)).float()
 
     alignment = aligned("barycentric", "l1")
@@ -178,7 +178,7 @@ def test_any_other_barycenter_is_that_of_the_mapped_cells() -> None:
     torch.testing.assert_close(second.statistic[0], whole.statistic[0][1:])
 
 
-def test_the_pooled_target_stays_and_clouds_refuse() -> None:
+def test_shrinkage_does_not_change_the_pooled_target_and_refuses_clouds() -> None:
     assert isinstance(aligned("pooled"), Pooled)
     with pytest.raises(
         ConfigError, match=r"distill\.shrinkage shrinks the means of cells, but this barycenter compares whole"
@@ -188,7 +188,7 @@ def test_the_pooled_target_stays_and_clouds_refuse() -> None:
 
 @pytest.mark.parametrize("matcher", ["dm", "dc"])
 @pytest.mark.parametrize("name", ["barycentric", "per_group"])
-def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cells(matcher: str, name: str) -> None:
+def test_one_pass_with_mapped_weights_gives_the_gradients_of_mapped_cells(matcher: str, name: str) -> None:
     counts = np.array([[6, 2], [3, 5]])
     data = grouped(counts)
     mapped = shrinkage(counts, data.attributes, 4.0)
@@ -200,7 +200,7 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
     real = sampler.draw(torch.Generator().manual_seed(0))
 
     class CellByCell(Shrunken):
-        mixtures = None  # so that the matcher takes every cell's statistic
+        mixtures = None  # The matcher then computes the statistic of every cell.
 
     def pairs(alignment: Alignment) -> list[Pair]:
         synthetic = Synthetic(
@@ -210,7 +210,9 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
         return list(build_matcher(matcher, {}).pairs(step))
 
     shrink = torch.from_numpy(mapped).float()
-    pairs_of_both = zip(pairs(Shrunken.of(plain, shrink)), pairs(CellByCell.of(plain, shrink)), strict=True)
+    pairs_of_both = zip(
+        pairs(Shrunken.map_cells(plain, shrink)), pairs(CellByCell.map_cells(plain, shrink)), strict=True
+    )
     for folded, cell_by_cell in pairs_of_both:
         assert len(folded.targets) == len(cell_by_cell.targets)
         for one, other in zip(folded.targets, cell_by_cell.targets, strict=True):
@@ -219,11 +221,11 @@ def test_one_backward_pass_with_folded_weights_gives_the_gradients_of_mapped_cel
             torch.testing.assert_close(one.weight, other.weight)
 
 
-def test_thin_cells_are_those_that_lose_more_than_a_tenth() -> None:
+def test_thin_cells_give_away_more_than_a_tenth() -> None:
     thin = thin_cells(np.array([[90, 91, 10], [0, 500, 30]]), prior=10)
 
     assert [(cell.label, cell.group, cell.examples, cell.share) for cell in thin] == [
         (0, 2, 10, 0.5),
         (1, 0, 0, 0.0),
         (1, 2, 30, 0.75),
-    ]  # 90/(90 + 10) loses exactly a tenth
+    ]  # 90/(90 + 10) gives away exactly a tenth.

@@ -1,4 +1,4 @@
-"""Where synthetic images start."""
+"""The initial synthetic images, and mosaics."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int
     for label, available in enumerate(table):
         chosen = np.bincount(dataset.group_indices[rows[dataset.labels[rows] == label]], minlength=3)
         assert (chosen <= available).all()
-        # Whoever has fewer than another by more than one has given all.
+        # A group with at least two fewer rows than another has given all its rows.
         short = chosen < chosen.max() - 1
         assert (chosen[short] == available[short]).all()
 
@@ -50,16 +50,18 @@ def test_a_stratified_choice_is_as_even_as_the_cells_allow(counts: list[list[int
     ("counts", "per_class", "taken"),
     [([9, 9, 9], 6, [2, 2, 2]), ([9, 9, 9], 7, [3, 2, 2]), ([9, 1, 0], 6, [5, 1, 0]), ([3, 3, 3], 9, [3, 3, 3])],
 )
-def test_a_class_is_dealt_out_to_its_groups_in_turn(counts: list[int], per_class: int, taken: list[int]) -> None:
+def test_the_examples_of_a_class_are_shared_evenly_among_its_groups(
+    counts: list[int], per_class: int, taken: list[int]
+) -> None:
     assert examples_per_group(np.array(counts), per_class, "cat").tolist() == taken
 
 
-def test_more_than_there_are_is_refused() -> None:
+def test_a_class_with_too_few_examples_is_refused() -> None:
     with pytest.raises(DataError, match="class 'cat' has 5 examples in train; ipc is 6"):
         examples_per_group(np.array([3, 2]), 6, "cat")
 
 
-def test_a_natural_choice_takes_groups_as_they_come() -> None:
+def test_a_natural_choice_ignores_groups() -> None:
     dataset = grouped([[180, 20], [20, 180]], size=1)
 
     rows = natural_rows(dataset, 100, generator())
@@ -67,12 +69,12 @@ def test_a_natural_choice_takes_groups_as_they_come() -> None:
     assert len(set(rows)) == 200
     assert dataset.labels[rows].tolist() == [0] * 100 + [1] * 100
     rare = np.array([(dataset.group_indices[rows[:100]] == 1).sum(), (dataset.group_indices[rows[100:]] == 0).sum()])
-    assert (np.abs(rare - 10) < 12).all()  # hypergeometric, five deviations
+    assert (np.abs(rare - 10) < 12).all()  # Hypergeometric, five standard deviations.
 
 
 @pytest.mark.parametrize("choose", [stratified_rows, natural_rows])
 def test_a_class_smaller_than_ipc_is_refused_by_name(choose: Callable[..., Array]) -> None:
-    assert len(choose(grouped([[5, 5], [3, 1]], size=1), 4, generator())) == 8  # exactly enough
+    assert len(choose(grouped([[5, 5], [3, 1]], size=1), 4, generator())) == 8  # Exactly enough.
 
     with pytest.raises(DataError, match=r"class 'class1' has 4 examples in train; ipc is 5\. Lower distill\.ipc"):
         choose(grouped([[5, 5], [3, 1]], size=1), 5, generator())
@@ -89,7 +91,7 @@ def test_a_start_from_real_images_is_real_images_of_its_class(kind: str) -> None
     assert found == [0] * 4 + [1] * 4
 
 
-def test_a_stratified_start_shows_every_group_alike() -> None:
+def test_a_stratified_start_contains_every_group_equally() -> None:
     images = initial_images("group_stratified", grouped([[90, 9], [9, 90]]), 8, PLAIN, generator(), formation=1)
 
     bright_left = images[..., :4].mean(dim=(1, 2, 3)) > images[..., 4:].mean(dim=(1, 2, 3))
@@ -105,7 +107,7 @@ def test_a_start_from_noise_is_standard_normal() -> None:
 
 
 @pytest.mark.parametrize("kind", ["group_stratified", "natural", "noise"])
-def test_a_start_follows_its_generator_and_nothing_else(kind: str) -> None:
+def test_the_generator_determines_the_start(kind: str) -> None:
     once, again, other = (
         initial_images(kind, grouped([[9, 3], [4, 8]]), 4, PLAIN, generator(seed), formation=1) for seed in (1, 1, 2)
     )
@@ -120,7 +122,7 @@ def test_an_unknown_start_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("size", "factor"), [(8, 2), (9, 3), (16, 4), (8, 3), (7, 2)])
-def test_a_mosaic_of_even_images_gives_them_back(size: int, factor: int) -> None:
+def test_a_mosaic_of_uniform_images_decodes_to_them(size: int, factor: int) -> None:
     level = torch.arange(factor**2 * 2.0)
     images = level[:, None, None, None].expand(-1, 3, size, size)
 
@@ -135,7 +137,7 @@ def test_a_mosaic_of_even_images_gives_them_back(size: int, factor: int) -> None
     torch.testing.assert_close(back[:, 0, middle, middle], level, atol=0.5, rtol=0)
 
 
-def test_no_formation_leaves_images_alone() -> None:
+def test_without_formation_images_do_not_change() -> None:
     images = torch.rand(4, 3, 8, 8)
 
     assert encode(images, 1) is images

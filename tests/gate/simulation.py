@@ -1,12 +1,12 @@
-"""Does the gate keep its word? Sets whose true gaps are known are measured and bounded, thousands of times.
+"""Measure how often the bounds of the gate cover the truth, on thousands of simulated sets with known gaps.
 
 `python tests/gate/simulation.py OUT.json` runs the long version, prints a table and exits 1 if a promise is broken;
 `test_simulation.py` runs a short one. Vectorised over replicates: R replicates, S seeds, n examples.
 
-The model. Network s is right about example i if a normal score lies below a threshold; the score is part the
-example's (`alike` between seeds, and between the two of a pair), part the cluster's, part chance, and the
-threshold moves from seed to seed by as much as moves a rate of 0.9 or less by 3 points. Higher rates move
-less, as they must: a rate cannot lie 3 points above 0.99. So every cell's true rate is known exactly.
+The model. Network s predicts example i correctly if a normal score is below a threshold. The score is the sum of a part
+of the example (`alike` between seeds, and between the two of a pair), a part of the cluster, and noise. The threshold
+varies between seeds so that a rate of up to 0.9 varies by 3 points. Higher rates vary less, because a rate cannot be 3
+points above 0.99. The true rate of every cell is therefore known exactly.
 """
 
 import json
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What was counted over replicates, as shares of them."""
+    """The counts over replicates, as shares of the replicates."""
 
     kind: str
     case: Case
@@ -156,7 +156,7 @@ def _rows(answers: Any) -> tuple[Any, int]:
 
 
 def _row_wise(first: tuple[Any, int], second: tuple[Any, int]) -> Any:
-    """Newcombe's upper bound as if every row were an example of its own: what not to do."""
+    """Newcombe's upper bound that treats every row as an example, for comparison."""
     z = norm.isf(ALPHA)
     ends = []
     for (p, n), side in ((first, 1), (second, -1)):

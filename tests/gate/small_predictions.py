@@ -1,4 +1,4 @@
-"""Predictions made from the counts that they are to show."""
+"""Predictions that have given counts or rates, and short forms for one metric or clause."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

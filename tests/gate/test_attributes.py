@@ -64,7 +64,7 @@ def test_groups_without_all_their_values_are_no_predictions(broken: Any) -> None
 
 @pytest.mark.parametrize("metric", PREDICTION_METRICS)
 def test_a_marginal_is_what_predictions_with_those_groups_alone_give(metric: str) -> None:
-    by_sex = grouped_by(network_predictions(HIDDEN, 0), ("sex",), where="here")
+    by_sex = grouped_by(network_predictions(HIDDEN, 0), ("sex",), location="here")
     renamed = replace(
         HIDDEN,
         groups=("f", "m"),
@@ -127,8 +127,8 @@ def test_an_empty_intersection_is_null_with_its_reason_and_its_marginals_are_mea
 def test_what_is_not_known_of_an_attribute_is_a_group_of_its_own() -> None:
     partly = replace(HIDDEN, attributes=(("f", "dark"), ("f", None), (None, "dark"), ("m", "light")))
 
-    assert grouped_by(network_predictions(partly, 0), ("sex",), where="here").groups == ("f", "?", "m")
-    assert grouped_by(network_predictions(partly, 0), ("skin", "sex"), where="here").groups == (
+    assert grouped_by(network_predictions(partly, 0), ("sex",), location="here").groups == ("f", "?", "m")
+    assert grouped_by(network_predictions(partly, 0), ("skin", "sex"), location="here").groups == (
         "dark×f",
         "?×f",
         "dark×?",
@@ -140,7 +140,7 @@ def test_pairs_that_lie_in_one_marginal_group_are_no_pairs_there_and_stay_one_cl
     paired = network_predictions(crossed([[0.9] * 4] * 2, of=50, paired=True), 0)
     assert paired.examples_by_pair is not None
 
-    by_sex = grouped_by(paired, ("sex",), where="here")
+    by_sex = grouped_by(paired, ("sex",), location="here")
 
     assert by_sex.examples_by_pair is None
     assert by_sex.evidence.tolist() == [[50, 50], [50, 50]]
@@ -160,7 +160,7 @@ def test_a_rise_over_a_reference_is_taken_in_the_same_groups() -> None:
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
-        ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["age"]}, "no attribute 'age'; choose from sex, skin"),
+        ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["age"]}, "unknown attribute 'age'; choose from sex, skin"),
         ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex"], "groups": ["f", "x"]}, "no group 'x'.*f, m"),
         ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex", "sex"]}, "`by` lists an attribute twice"),
         ({"metric": "accuracy", "at_least": 0.1, "by": ["sex"]}, "accuracy pools all groups"),
@@ -176,7 +176,7 @@ def test_an_attribute_of_one_value_has_nothing_to_compare() -> None:
     alike = replace(HIDDEN, attributes=tuple((str(i), "dark") for i in range(4)))
 
     assert alike.marginals == ("sex",)
-    with pytest.raises(ConfigError, match="all groups have one value of skin"):
+    with pytest.raises(ConfigError, match="all groups have the same value of skin"):
         verdict_of(alike, policy({"metric": "eo_diag_max", "at_most": 0.1, "by": ["skin"]}))
 
 
@@ -186,7 +186,7 @@ def test_a_floor_by_one_attribute_is_not_met_by_another() -> None:
 
     tighten(policy(limit | {"by": ["skin", "sex"], "at_most": 0.05}), floor)
     for other in (limit, limit | {"by": ["sex"]}):
-        with pytest.raises(ConfigError, match="has no clause as strict"):
+        with pytest.raises(ConfigError, match="has no clause that is as strict"):
             tighten(policy(other), floor)
 
 

@@ -140,8 +140,8 @@ CHANGES: list[tuple[Callable[[Workspace, Config], None], int, str]] = [
     (exchange_the_gate_split, 4, "and the gate split has changed to"),
     (brighten_an_image_of_the_split, 4, "and the gate split has changed to"),
     (evaluate_on_tune, 5, "was evaluated on the tune split, not on the gate split"),
-    (leave_hard_pairs_out, 5, "one for each example. Evaluate again"),
-    (call_wrong_answers_right, 5, "is not the one in the gate split; evaluate again"),
+    (leave_hard_pairs_out, 5, "one for each example and network. Evaluate again"),
+    (call_wrong_answers_right, 5, "differs from the gate split; evaluate again"),
     (lower_the_seeds_in_the_file, 4, "has 2 seeds of convnet depth 2 width 8; params.yaml: evaluate has 3 seeds"),
     (name_other_options, 4, "convnet depth 2 width 64; params.yaml: evaluate has 3 seeds of convnet depth 2 width 8"),
 ]

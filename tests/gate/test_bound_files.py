@@ -57,8 +57,8 @@ def remade(scene: Scene, name: str, *keys: str, value: object) -> dict[Path, byt
     ("change", "code", "line"),
     [
         (lambda s: described(s, SET, attributes=(("m", "old"), ("f", "young"), ("f", "old"), ("m", "young"))), 5,
-         "divide the groups into other attributes"),
-        (lambda s: described(s, SET, attribute_names=("age", "sex")), 5, "divide the groups into other attributes"),
+         "other attributes of the groups"),
+        (lambda s: described(s, SET, attribute_names=("age", "sex")), 5, "other attributes of the groups"),
         (lambda s: {s.workspace.split("train"): s.workspace.split("tune").read_bytes()}, 4,
          "was made from the training split"),
         (lambda s: remade(s, SET, "card", "classes", value=["class1", "class0"]), 5, "the card in "),
@@ -90,7 +90,7 @@ def test_predictions_on_the_source_of_the_set_are_refused_without_the_training_s
     ended = run(honest.root, "explain", SET)
 
     assert ended.code == 5
-    assert "a gate split is one that nothing was made from" in ended.err
+    assert "the gate split must be a split that nothing was distilled from" in ended.err
 
 
 def test_a_candidate_that_is_the_training_split_is_no_distilled_set(honest: Scene) -> None:
@@ -153,7 +153,7 @@ def test_promotion_reads_the_predictions_that_the_registry_keeps(honest: Scene) 
         ({"networks": ("convnet", "convnet")}, "networks is"),
         ({"classes": ("class0", "")}, "classes is"),
         ({"attributes": ((1, "old"),) * 4}, "attributes is"),
-        ({"own": {"net": 1}}, "own is"),
+        ({"custom_digests": {"net": 1}}, "own is"),
         ({"options": {"convnet": {"name": "mlp"}}}, "options has"),
         ({"options": {"resnet": {}}}, "options has"),
     ],

@@ -1,4 +1,4 @@
-"""Bounds against the closed forms they reduce to, what must not change them, and where others have width 0."""
+"""Bounds against closed forms, invariances, and cases in which other methods have width 0."""
 
 import math
 from typing import Any
@@ -134,7 +134,7 @@ def test_seeds_scatter_evenly_about_one_half_and_lean_to_one_half_elsewhere() ->
     assert leaning(0.9) < leaning(0.7) < 0 < leaning(0.3)
     assert leaning(0.3) == pytest.approx(-leaning(0.7))
     assert bend(np.array([1.0, 1.0, 1.0]), np.array(50.0)) == 0
-    # what binomial chance explains is no scatter of networks
+    # binomial variance does not come from the networks
     assert bend(np.array([0.86, 0.90, 0.94]), np.array(50.0)) == 0
 
 

@@ -1,4 +1,4 @@
-"""What the registry knows reaches the verdict: attempts, what is promoted, the organisation's floor, waivers."""
+"""The context of a verdict: attempts, the promoted version, the policy floor and waivers."""
 
 import json
 from dataclasses import replace
@@ -84,7 +84,7 @@ def test_an_attempt_is_reserved_before_predictions_are_there_and_stands_in_the_c
     assert "pooled: attempt 1 at this gate split" in run(workspace, "gate", "reserve", "pooled").out
     said = run(workspace, "gate", "reserve").out
     assert f"{SET}: attempt 2 at this gate split, written to context.json" in said
-    assert f"risk of {alpha_at(0.05, 2):.4f}" in said
+    assert f"the alpha of this attempt is {alpha_at(0.05, 2):.4f}" in said
     reserved = read_context(place.context.read_bytes()).attempt
     assert reserved is not None
     assert reserved.number == 2
@@ -209,7 +209,7 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
 
     promoted("pooled")
     rewritten(workspace)
-    with pytest.raises(Refused, match=r"than the policy that v1 passed \(no clause as strict instead of 'accuracy'"):
+    with pytest.raises(Refused, match=r"than the policy that v1 passed \(no clause that is as strict"):
         promoted(SET)
     assert len(attempts(workspace)) == 1  # nothing was attempted
     promoted(SET, reason="the pilot ended")
@@ -326,7 +326,7 @@ def test_a_floor_lies_in_a_bucket(bucket: str, workspace: Path) -> None:
     for where in (f"{bucket}/org", f"{bucket}/org/", f"{bucket}/org/strict.yaml"):
         ended = run(workspace, "enforce", SET, "--policy-floor", where)
         assert ended.code == 2
-        assert "the policy floor asks for 'accuracy' with at_least 0.5" in ended.err
+        assert "the policy floor requires the clause 'accuracy' with at_least 0.5" in ended.err
     assert "does not exist" in run(workspace, "enforce", SET, "--policy-floor", f"{bucket}/nothing").err
 
     rewritten(workspace, limits=[LOOSE | {"at_least": 0.6}])
@@ -344,7 +344,7 @@ def test_the_environment_names_a_floor_for_what_decides_and_not_for_the_graph(
     for command in (f"enforce {SET}", f"explain {SET}", "gate replay", "promote --to production"):
         ended = run(workspace, *command.split())
         assert ended.code == 2, command
-        assert "the policy floor asks for" in ended.err
+        assert "the policy floor requires" in ended.err
     assert run(workspace, "judge", SET).code == 0
     assert run(workspace, "judge", SET, "--policy-floor", str(workspace / "org.yaml")).code == 2
 

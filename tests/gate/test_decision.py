@@ -1,4 +1,4 @@
-"""One clause at its limit: the limit itself satisfies it and violates nothing, and the finding shows it unchanged."""
+"""The decision on one clause at its limit: a value equal to the limit satisfies it and violates nothing."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a clause looks at: its values are the metrics', its bounds hold them, its selectors select."""
+"""Evidence of a clause: its values equal the metrics, its bounds contain them, and its selectors select."""
 
 from dataclasses import replace
 from typing import Any
@@ -160,7 +160,7 @@ def test_against_the_rest_each_group_is_held_against_all_others_together() -> No
 
 @pytest.mark.parametrize(("key", "names"), [("classes", ["class9"]), ("groups", ["group0", "group9"])])
 def test_a_selector_that_matches_nothing_is_a_configuration_error(key: str, names: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"gate.limits: eo_diag_max of .*: there is no .* '.*9'; choose from"):
+    with pytest.raises(ConfigError, match=r"gate.limits: eo_diag_max of .*: unknown .* '.*9'; choose from"):
         comparisons_of(clause("eo_diag_max", **{key: names}), ["class0", "class1"], ["group0", "group1"])
 
 

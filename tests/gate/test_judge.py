@@ -1,4 +1,4 @@
-"""A verdict: the limit itself is kept, the worst network decides, and what it was made from is in it."""
+"""The verdict: the worst network decides, a value at the limit passes, and all inputs are recorded."""
 
 from dataclasses import replace
 from datetime import date
@@ -55,7 +55,7 @@ def test_one_breach_fails_and_is_said_in_a_sentence() -> None:
     verdict = judged(ONE, policy(eo_diag_max=0.29, accuracy=0.74, eo_diag_mean=0.1))
 
     assert verdict.outcome == "fail"
-    assert [finding.kept for finding in verdict.findings] == [False, True, False]
+    assert [finding.satisfied for finding in verdict.findings] == [False, True, False]
     assert verdict.reasons == (
         "eo_diag_max: 0.300 (network0) is over the limit 0.290 (mode: point, no confidence); class 'class0' is "
         "recognised in 90.0 % of 10 examples of group 'group0' and in 60.0 % of 10 examples of group 'group1'; give "
@@ -123,7 +123,7 @@ def test_an_empty_cell_is_insufficient_and_named() -> None:
     assert verdict.reasons == (
         "eo_diag_max: not measured, class 'class0' has no examples of group 'group1' to measure on",
     )
-    assert (verdict.findings[0].value, verdict.findings[0].kept) == (None, None)
+    assert (verdict.findings[0].value, verdict.findings[0].satisfied) == (None, None)
 
 
 def test_a_breach_outweighs_what_could_not_be_measured() -> None:
@@ -444,7 +444,7 @@ def test_predictions_that_are_not_the_promoted_ones_are_an_integrity_error() -> 
 
 
 def test_a_policy_below_the_organisations_floor_judges_nothing() -> None:
-    with pytest.raises(ConfigError, match=r"the policy floor asks for 'eo_diag_max' with at_most 0\.1"):
+    with pytest.raises(ConfigError, match=r"the policy floor requires the clause 'eo_diag_max' with at_most 0\.1"):
         decided(FULL, EODM, floor=strict({"metric": "eo_diag_max", "at_most": 0.1}))
 
     floor = strict({"metric": "eo_diag_max", "at_most": 0.5})
@@ -465,7 +465,7 @@ def test_what_is_waived_lets_pass_and_never_says_pass(rate: float) -> None:
     verdict = decided(predictions, EODM, context=waiver(), now=date(2026, 6, 30))
     assert (verdict.outcome, verdict.exit_code, verdict.lets_pass) == ("waived", 0, True)
     assert verdict.findings[0].outcome in ("fail", "inconclusive")
-    assert not verdict.findings[0].kept
+    assert not verdict.findings[0].satisfied
     assert verdict.findings[0].waiver == "waived until 2026-06-30 by Ada, approved by Grace: a trial"
 
 

@@ -31,7 +31,7 @@ def values(of: Confusion, names: Any = PREDICTION_METRICS) -> dict[str, float | 
 
 
 def probabilities(labels: Any, groups: Any, predicted: Any) -> Any:
-    """Some probability for each row, the same wherever the row stands."""
+    """Some probability for each row, independent of its position."""
     return np.linspace(0, 1, 97)[(7 * labels + 5 * predicted + groups) % 97]
 
 
@@ -291,7 +291,7 @@ def test_averaging_runs_averages_their_rates() -> None:
     mean = mean_confusion([table(UNFAIR), table(other)])
 
     np.testing.assert_allclose(mean.recalls, (table(UNFAIR).recalls + table(other).recalls) / 2)
-    assert measure("eo_diag_max", mean).value == pytest.approx(0)  # the gaps lay in opposite directions
+    assert measure("eo_diag_max", mean).value == pytest.approx(0)  # the gaps had opposite signs
     assert values(mean_confusion([table(UNFAIR)])) == values(table(UNFAIR))
 
 

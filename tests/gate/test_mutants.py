@@ -1,4 +1,4 @@
-"""No interface says pass about files that do not belong together: a sample of the mutants of `make test-mutants`."""
+"""No interface passes files that do not belong together: a sample of the mutants of `make test-mutants`."""
 
 from itertools import chain, islice
 from pathlib import Path

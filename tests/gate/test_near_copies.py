@@ -1,4 +1,4 @@
-"""Clauses on the set itself: counted in its card, bound to the predictions by digest, and never passed unmeasured."""
+"""Clauses on the card of the set: counted, bound to the predictions by digest, and never passed without a number."""
 
 from dataclasses import replace
 from datetime import date
@@ -162,7 +162,7 @@ def test_no_manifest_another_ones_or_an_edited_one_is_refused() -> None:
     own = manifest_of(NEARNESS)
     better = manifest_of(replace(NEARNESS, near_copies=0, near_copies_per_class=(0, 0)))
 
-    with pytest.raises(ConfigError, match=r"a clause on the set itself, and the set's manifest was not given"):
+    with pytest.raises(ConfigError, match=r"a clause on the card of the set, which requires the set's manifest.json"):
         judged(policy(), own, manifest=None)
     for other in (better.to_json(), b"x", own.to_json() + b"\n"):
         with pytest.raises(IntegrityError, match="the manifest given is"):

@@ -1,4 +1,4 @@
-"""NetworkPredictions are aligned over seeds, pairs are found where there are any, contradictions are refused."""
+"""NetworkPredictions are aligned over seeds, find the pairs of the split, and refuse contradictions."""
 
 from dataclasses import replace
 from typing import Any
@@ -73,14 +73,14 @@ def test_evidence_is_counted_in_clusters() -> None:
 @pytest.mark.parametrize(
     ("name", "row", "value", "says"),
     [
-        ("seed", 0, 7, "answered"),
-        ("seed", 0, 1, "answered"),
-        ("example", 0, 500, "different example"),
-        ("label", 0, 1, "different label"),
-        ("group", 81, 1, "different group"),
-        ("pair", 0, 33, "different pair"),
-        ("predicted", 3, 2, "prediction lies outside 0 to 1"),
-        ("predicted", 3, -1, "prediction lies outside 0 to 1"),
+        ("seed", 0, 7, "predict .* examples, which must be equal"),
+        ("seed", 0, 1, "predict .* examples, which must be equal"),
+        ("example", 0, 500, "differ in the column 'example'"),
+        ("label", 0, 1, "differ in the column 'label'"),
+        ("group", 81, 1, "differ in the column 'group'"),
+        ("pair", 0, 33, "differ in the column 'pair'"),
+        ("predicted", 3, 2, "prediction is outside 0 to 1"),
+        ("predicted", 3, -1, "prediction is outside 0 to 1"),
         ("probability", 3, np.nan, "probability"),
         ("probability", 3, 1.5, "probability"),
     ],
@@ -93,7 +93,7 @@ def test_rows_that_contradict_each_other_are_a_measurement_error(name: str, row:
 def test_a_pair_in_two_clusters_is_refused() -> None:
     torn = predictions_from(np.zeros((1, 4), int), [0] * 4, [0, 0, 1, 1], pairs=[0, 1, 0, 1], clusters=[0, 1, 0, 0])
 
-    with pytest.raises(MeasurementError, match="pair 1 lies in two clusters"):
+    with pytest.raises(MeasurementError, match="pair 1 has examples of two clusters"):
         network_predictions(torn, 0)
 
 
@@ -115,7 +115,7 @@ def test_only_a_set_that_was_asked_the_same_is_comparable() -> None:
         network_predictions(drawn([[0.5, 0.5], [0.5, 0.5]], 20, np.random.default_rng(5), paired=True), 0),
         name="x",
     )
-    with pytest.raises(MeasurementError, match="'x' was not asked about the same examples"):
+    with pytest.raises(MeasurementError, match="'x' does not predict the same examples"):
         same_examples(own, network_predictions(other, 0), name="x")
     with pytest.raises(MeasurementError, match="2 seeds and the set with 3"):
         same_examples(own, network_predictions(fewer, 0), name="x")

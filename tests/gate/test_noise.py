@@ -1,4 +1,4 @@
-"""The noise floor against figures derived from binomial cells, and where it is known to be 0."""
+"""The noise floor against values derived from binomial cells, and in cases where it is 0."""
 
 from typing import Any
 

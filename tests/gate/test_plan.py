@@ -1,4 +1,4 @@
-"""What a plan promises is what the gate then does; and thin or many cells are told what to do."""
+"""The gate passes as many sets as the plan says, and the plan advises on cells that are small or many."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a policy may say; a floor that is tightened and never loosened; a context that is read strictly."""
+"""The rules for policies, the comparison with a floor, and the strict reading of context.json."""
 
 import json
 from datetime import date
@@ -152,16 +152,25 @@ def test_a_team_may_be_as_strict_as_the_floor_or_stricter(team: Gate) -> None:
 @pytest.mark.parametrize(
     ("team", "says"),
     [
-        (policy(limit("eo_diag_max", 0.21), limit("accuracy", 0.8)), "asks for 'eo_diag_max' with at_most 0.2;"),
-        (policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.79)), "asks for 'accuracy' with at_least 0.8;"),
-        (policy(limit("accuracy", 0.9)), "asks for 'eo_diag_max'"),
-        (policy(limit("eo_diag_max", 0.1, classes=["1"]), limit("accuracy", 0.8)), "asks for 'eo_diag_max'"),
-        (policy(limit("eo_diag_max", 0.1, against="rest"), limit("accuracy", 0.8)), "asks for 'eo_diag_max'"),
-        (policy(limit("eo_diag_max", 0.1, over="full"), limit("accuracy", 0.8)), "asks for 'eo_diag_max'"),
+        (
+            policy(limit("eo_diag_max", 0.21), limit("accuracy", 0.8)),
+            "the clause 'eo_diag_max' with at_most 0.2;",
+        ),
+        (
+            policy(limit("eo_diag_max", 0.2), limit("accuracy", 0.79)),
+            "the clause 'accuracy' with at_least 0.8;",
+        ),
+        (policy(limit("accuracy", 0.9)), "the clause 'eo_diag_max'"),
+        (policy(limit("eo_diag_max", 0.1, classes=["1"]), limit("accuracy", 0.8)), "the clause 'eo_diag_max'"),
+        (
+            policy(limit("eo_diag_max", 0.1, against="rest"), limit("accuracy", 0.8)),
+            "the clause 'eo_diag_max'",
+        ),
+        (policy(limit("eo_diag_max", 0.1, over="full"), limit("accuracy", 0.8)), "the clause 'eo_diag_max'"),
         (FLOOR.model_copy(update={"alpha": 0.06}), "alpha of at most 0.05; params.yaml: gate has 0.06"),
         (FLOOR.model_copy(update={"minimum_seeds": 2}), "minimum_seeds of at least 3"),
         (FLOOR.model_copy(update={"minimum_per_cell": 49}), "minimum_per_cell of at least 50"),
-        (Gate.model_validate({"mode": "point", "limits": [limit("eo_diag_max", 0.0)]}), "asks for `mode: bounds`"),
+        (Gate.model_validate({"mode": "point", "limits": [limit("eo_diag_max", 0.0)]}), "requires `mode: bounds`"),
     ],
 )
 def test_a_floor_is_never_loosened(team: Gate, says: str) -> None:
@@ -260,7 +269,7 @@ def test_a_text_of_a_waiver_has_at_least_one_character(field: str) -> None:
 
 
 def test_a_waiver_is_of_a_version_and_not_of_a_name() -> None:
-    says = r"^context.json: waivers.0.set: the SHA-256 of a version was wanted \(`fair-distill publish` prints it\); "
+    says = r"^context.json: waivers.0.set: expected the SHA-256 of a version, which `fair-distill publish` prints; "
     with pytest.raises(ConfigError, match=f"{says}got 'barycentric'"):
         read_context(context(waivers=[waiver(set="barycentric")]))
 
@@ -340,8 +349,8 @@ LIMIT = {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"}
         ({"alpha": 0.06}, "0.06 instead of alpha of at most 0.05"),
         ({"minimum_seeds": 4}, "4 instead of minimum_seeds of at least 5"),
         ({"minimum_per_cell": 49}, "49 instead of minimum_per_cell of at least 50"),
-        ({"limits": [LIMIT | {"at_most": 0.21}]}, "no clause as strict instead of 'eo_diag_max' with at_most 0.2"),
-        ({"limits": [LIMIT | {"classes": ["a"]}]}, "no clause as strict"),
+        ({"limits": [LIMIT | {"at_most": 0.21}]}, "as strict instead of the clause 'eo_diag_max' with at_most 0.2"),
+        ({"limits": [LIMIT | {"classes": ["a"]}]}, "no clause that is as strict"),
         ({"evaluators": []}, "instead of evaluators among 1 keys"),
         ({"evaluators": [KEY, OTHER]}, "instead of evaluators among 1 keys"),
         ({"approvers": []}, "instead of approvers among 1 keys"),

@@ -1,4 +1,4 @@
-"""predictions.parquet comes back as it was, or says that it cannot be judged."""
+"""predictions.parquet is read back unchanged, and every other file is refused."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Quantiles and tails against SciPy, and against closed forms where there are some."""
+"""Quantiles and tail probabilities against SciPy and closed forms."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What people and machines read of a verdict: complete, within bounds, and nothing in a name can be markup."""
+"""The texts of a verdict are complete, have a bounded size, and never contain markup from names."""
 
 import json
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_a_summary_fits_into_a_comment_however_many_groups_there_are() -> None:
 
 def test_a_summary_is_cut_when_it_is_a_byte_longer_than_its_limit() -> None:
     def padded(count: int) -> str:
-        findings = tuple(replace(f, sentence=f"{f.clause}: {'x' * count * (not f.kept)}") for f in UNFAIR.findings)
+        findings = tuple(replace(f, sentence=f"{f.clause}: {'x' * count * (not f.satisfied)}") for f in UNFAIR.findings)
         return markdown("pooled", replace(UNFAIR, findings=findings[:1]))
 
     missing = MOST_BYTES - 199 - len(padded(0).encode())  # The last line break is not counted.
@@ -188,11 +188,12 @@ def test_an_explanation_names_every_culprit_its_counts_bound_limit_and_remedy() 
     lines = explain(verdict_on([[0.95, 0.2], [0.95, 0.3]]))
 
     assert lines[0].startswith("FAIL: eo_diag_max: ")
-    assert "a perfectly fair classifier would show" in lines[1]
-    also = lines[2]
-    assert also.startswith("  also: class 'class")
-    for part in ("of 200 examples of group 'group1'", "bound ", "limit 0.200", "more weight"):
-        assert part in also
+    assert lines[1].startswith("  - class 'class")
+    for part in ("of 200 examples of group 'group1'", "bound ", "limit 0.200"):
+        assert part in lines[3]
+    assert "more weight" in lines[2]
+    assert "more weight" in lines[4]
+    assert "a perfectly fair classifier would show" in lines[5]
 
 
 @pytest.mark.parametrize("of", [45, 60])

@@ -1,4 +1,4 @@
-"""A new policy over old predictions: as `judge` would have it, one bad version among them or not, and soon."""
+"""`replay` gives the verdicts of `judge` for old predictions, also if one version is damaged."""
 
 import time
 

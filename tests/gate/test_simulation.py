@@ -1,4 +1,4 @@
-"""The short version of the simulation that the method was chosen by; the long one is `make test-gate`."""
+"""A short version of the simulation that the bounds were chosen by. `make test-gate` runs the long version."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_a_set_whose_gap_is_the_limit_passes_no_more_often_than_alpha() -> None:
 
     assert broken(rows) == []
     fair = [row.shares["pass"] for row in rows if len(set(row.case.rates)) == 1 and row.case.sizes[0] == 400]
-    assert max(fair) > 0.3  # and the gate is no wall
+    assert max(fair) > 0.3  # fair sets do pass
 
 
 def test_a_mean_whose_value_is_the_limit_passes_no_more_often_than_alpha() -> None:

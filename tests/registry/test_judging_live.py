@@ -94,7 +94,7 @@ def test_the_organisations_policy_holds_for_what_is_live(promoted: Workspace, mo
     floor.write_text(json.dumps({"mode": "point", "limits": [{"metric": "accuracy", "at_least": 0.5, "why": "ours"}]}))
     monkeypatch.setenv("FAIR_DISTILL_POLICY_FLOOR", str(floor))
 
-    with pytest.raises(ConfigError, match="the policy floor asks for 'accuracy'"):
+    with pytest.raises(ConfigError, match="the policy floor requires the clause 'accuracy'"):
         judged(promoted)
 
 

@@ -32,7 +32,7 @@ def test_an_axis_of_one_number_still_has_a_length() -> None:
 
 @pytest.mark.parametrize("scale", [Axis(0.0, 1.0), Axis(0.75, 1.0), Axis(-0.2, 0.3), Axis(0.0, 4321.0)])
 def test_ticks_are_few_evenly_spaced_and_on_the_axis(scale: Axis) -> None:
-    ticks = [tick.at for tick in scale.ticks("{:g}".format)]
+    ticks = [tick.position for tick in scale.ticks("{:g}".format)]
 
     assert 3 <= len(ticks) <= 8
     assert all(-1e-9 <= at <= 100 + 1e-9 for at in ticks)
@@ -44,9 +44,9 @@ def test_ticks_say_the_number_they_stand_at() -> None:
     scale = Axis(0.0, 0.5)
 
     for tick in scale.ticks("{:.6f}".format):
-        assert scale(float(tick.text)) == pytest.approx(tick.at)
+        assert scale(float(tick.text)) == pytest.approx(tick.position)
     for tick in scale.up("{:.6f}".format):
-        assert scale.down(float(tick.text)) == pytest.approx(tick.at)
+        assert scale.down(float(tick.text)) == pytest.approx(tick.position)
 
 
 def test_rows_share_the_height_evenly() -> None:

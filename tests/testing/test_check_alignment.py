@@ -36,7 +36,7 @@ def test_options_are_passed_to_the_factory() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Changed(Pooled):
-    """The pooled alignment, with what becomes of its targets."""
+    """The pooled alignment with a change of its targets."""
 
     change: Callable[[list[Target], Statistic], list[Target]] = lambda targets, cells: targets
     mixed: bool = True
@@ -50,7 +50,7 @@ class Changed(Pooled):
 
 
 def changed(change: Callable[[Statistic, Statistic], Any]) -> Callable[[Tensor, Tensor], Alignment]:
-    """Pooled, with other statistics in its targets."""
+    """Return a pooled alignment with changed statistics in its targets."""
     return lambda counts, weights: Changed(
         weights,
         change=lambda targets, cells: [replace(targets[0], statistic=tuple(change(targets[0].statistic, cells)))],
@@ -63,7 +63,7 @@ class Weightless(Pooled):
 
 
 class AnywhereInTheTable(Pooled):
-    """Takes the first rows of its weights for the classes whose cells these are."""
+    """Uses the first rows of its weights for any classes."""
 
     def targets(self, cells: Statistic, classes: slice = slice(None)) -> list[Target]:
         return super().targets(cells, slice(len(cells[0])))

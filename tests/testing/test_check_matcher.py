@@ -42,7 +42,7 @@ class Empty(DM):
 
 
 class LooksAtTheLeaf(DM):
-    """Takes stored images for what a network is shown."""
+    """Uses the stored images instead of the view."""
 
     def pairs(self, step: Step) -> Iterator[Pair]:
         made = step.network.embed(step.synthetic.images).unflatten(0, (step.real.classes, -1)).mean(dim=1)
@@ -57,7 +57,7 @@ class WithGradient(DM):
 
 
 class Broadcast(DM):
-    """Compares all images with a class's target: shapes that torch stretches without a word."""
+    """Compares all classes with one target, which torch broadcasts silently."""
 
     def pairs(self, step: Step) -> Iterator[Pair]:
         for pair in super().pairs(step):
@@ -116,7 +116,7 @@ class InPlace(DM):
 
 
 class IgnoresGroups(DM):
-    """Takes the mean over the images of a class, whatever the alignment says."""
+    """Uses the mean over the images of a class and ignores the alignment."""
 
     def pairs(self, step: Step) -> Iterator[Pair]:
         real = step.real

@@ -81,8 +81,7 @@ class MTT(Matcher):
     def pairs(self, step: Step) -> Iterator[Pair]:
         if step.trajectories is None:
             raise ConfigError(
-                "params.yaml: distill.matcher is 'mtt', which follows experts, but there are no experts. "
-                "Run `fair-distill stage experts` first"
+                "params.yaml: distill.matcher is 'mtt', which needs experts; run `fair-distill stage experts` first"
             )
         images, generator = step.synthetic.images, step.generator
         expert, begin = (

@@ -45,7 +45,7 @@ def _uplift(predictions: NetworkPredictions, reference: NetworkPredictions, comp
     (comparison,) = comparisons.each
     rows = predictions.rows(comparison.rate.true_classes, comparison.first)
     right, right_by_reference = (
-        matches(network, comparison.rate)[None][..., rows.at] for network in (predictions, reference)
+        matches(network, comparison.rate)[None][..., rows.indices] for network in (predictions, reference)
     )
     difference = on_the_same(right - right_by_reference, rows.clusters)
     bends = [bend(each.mean(axis=-1), difference.first.freedom + 1) for each in (right, right_by_reference)]

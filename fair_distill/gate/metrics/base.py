@@ -127,18 +127,18 @@ class PredictionMetric(Metric):
         classes: Sequence[str],
         groups: Sequence[str],
         *,
-        where: str = "params.yaml: gate",
+        location: str = "params.yaml: gate",
     ) -> Comparisons:
         """Return the comparisons that a clause selects; all of them without a clause.
 
-        Raises ConfigError, with `where`, if the clause selects a class or group that does not exist.
+        Raises ConfigError, with `location`, if the clause selects a class or group that does not exist.
         """
         if limit is None:
             rates = self.rates(range(len(classes)), len(classes))
             return Comparisons(tuple(rates), self.sides(range(len(groups))))
-        where = f"{where}.limits: {limit.name}"
-        selected_classes = select(limit.classes, classes, "class", where)
-        selected_groups = select(limit.groups, groups, "group", where)
+        location = f"{location}.limits: {limit.name}"
+        selected_classes = select(limit.classes, classes, "class", location)
+        selected_groups = select(limit.groups, groups, "group", location)
         rates = self.rates(selected_classes, len(classes))
         return Comparisons(tuple(rates), self.sides(selected_groups, against_rest=limit.against == "rest"))
 
@@ -194,7 +194,7 @@ class PredictionMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class CardMetric(Metric):
-    """A metric that is counted in the card of the set, whatever networks predict."""
+    """A metric of the card of the set. It does not depend on predictions."""
 
     computed_from = "card"
 

@@ -149,12 +149,12 @@ def _largest_rise(predictions: NetworkPredictions, reference: NetworkPredictions
 def _planned_rise(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
     """Bound the rise by the difference of two gaps or by the gap itself, whichever is smaller; each at alpha / 3."""
     third = alpha / 3
-    own: Contrasts = sets.differences(comparisons.rates, comparisons.sides)
+    candidate: Contrasts = sets.differences(comparisons.rates, comparisons.sides)
     reference = sets.differences(comparisons.rates, comparisons.sides)
-    both = replace(own, seeds=own.seeds - reference.seeds)
-    examples = np.hypot(own.examples_above(third), reference.examples_above(third))
+    both = replace(candidate, seeds=candidate.seeds - reference.seeds)
+    examples = np.hypot(candidate.examples_above(third), reference.examples_above(third))
     rise = np.abs(both.value) + np.hypot(examples, both.seeds_above(third))
-    return np.asarray(np.minimum(rise, absolute_upper(own)(third)).max(axis=-1))
+    return np.asarray(np.minimum(rise, absolute_upper(candidate)(third)).max(axis=-1))
 
 
 LARGEST_RISE = Rise(_largest_rise, _planned_rise)

@@ -1,7 +1,7 @@
 """Near copies: the share of published images that nearly copy a training image.
 
 The figure comes from the card of the set, which the set's digest covers. It counts the published images themselves, so
-nothing is estimated: there is no confidence bound, and the clause spends nothing of alpha. A limit below
+nothing is estimated: the clause needs no confidence bound and spends nothing of alpha. A limit below
 `expected / images` refuses sets by chance, because an unseen image counts as a near copy with that probability.
 
 A card without the figure makes the clause undecided; it never passes.

@@ -27,5 +27,5 @@ def one_against_rest(selected: Sequence[int], classes: int) -> list[Rate]:
 
 
 def selections(selected: Sequence[int], classes: int) -> list[Rate]:
-    """Return P(k): how often each selected class is predicted, whatever the true class."""
+    """Return P(k): how often each selected class is predicted, for examples of all true classes."""
     return [Rate(tuple(range(classes)), k) for k in selected]

@@ -1,4 +1,4 @@
-"""How networks come, age and are renewed."""
+"""The network pool: initialisation, training and replacement of networks."""
 
 from itertools import pairwise
 from typing import Any
@@ -38,7 +38,7 @@ def pool(**changed: Any) -> NetworkPool:
 
 
 def walk(networks: NetworkPool, steps: int, first: int = 0) -> list[torch.Tensor]:
-    """The first weight of every step's network."""
+    """Return the first weight of the network of every step."""
     seen = []
     for step in range(first, first + steps):
         network = networks.visit(step, IMAGES, LABELS)
@@ -55,7 +55,7 @@ def test_one_visit_means_a_new_network_at_every_step() -> None:
     assert changes(walk(pool(), 4)) == [True] * 3
 
 
-def test_a_network_stays_for_its_visits_and_is_then_renewed() -> None:
+def test_a_network_is_replaced_after_its_visits() -> None:
     assert changes(walk(pool(visits=3), 7)) == [False, False, True, False, False, True]
 
 
@@ -72,15 +72,15 @@ def test_a_warm_up_makes_the_loss_of_a_new_network_smaller() -> None:
     assert loss(20) < loss(0)
 
 
-def test_networks_of_a_pool_take_turns_and_are_renewed_one_at_a_time() -> None:
+def test_networks_take_turns_and_are_replaced_one_at_a_time() -> None:
     weights = walk(pool(pool=2, visits=4), 12)
     first, second = weights[::2], weights[1::2]
 
     assert changes(first) == [False, False, False, True, False]
-    assert changes(second) == [False, True, False, False, False]  # it was born at half its age
+    assert changes(second) == [False, True, False, False, False]  # Its initial age is half of the visits.
 
 
-def test_a_pool_that_is_restored_goes_on_as_the_one_that_was_kept() -> None:
+def test_a_restored_pool_continues_like_the_original() -> None:
     kept = pool(pool=2, visits=4, advance=1)
     walk(kept, 5)
     state, stream = kept.state(), kept.generator.get_state()
@@ -94,16 +94,16 @@ def test_a_pool_that_is_restored_goes_on_as_the_one_that_was_kept() -> None:
         assert torch.equal(one, other)
 
 
-def test_a_network_that_has_settled_is_renewed_before_its_visits_are_over() -> None:
-    """Without training its accuracy stays where it is, so it has settled as soon as it was asked twice."""
+def test_a_settled_network_is_replaced_before_its_visits_are_over() -> None:
+    """Without training its accuracy is constant, so it has settled after two measurements."""
     settled = {"window": 2, "span": 0.01}
 
     assert changes(walk(pool(visits=9, settled=settled), 6)) == [False, True, False, True, False]
     assert not any(changes(walk(pool(visits=9), 6)))
 
 
-def test_a_network_that_still_learns_has_not_settled() -> None:
-    """Four images are learned step by step: the accuracy moves by a quarter at least, or not at all."""
+def test_a_network_that_still_improves_has_not_settled() -> None:
+    """Four images are learned one by one: the accuracy changes by at least a quarter, or not at all."""
     learning = pool(visits=50, advance=1, learning_rate=0.5, settled={"window": 3, "span": 0.2})
     walk(learning, 12)
 
@@ -112,7 +112,7 @@ def test_a_network_that_still_learns_has_not_settled() -> None:
         assert (learning.ages[turn] >= 50) == full
 
 
-def test_what_a_pool_was_told_is_kept_too() -> None:
+def test_the_measured_accuracies_are_part_of_the_state() -> None:
     kept = pool(visits=9, advance=1, settled={"window": 4, "span": 0.2})
     walk(kept, 3)
     taken_up = pool(visits=9, advance=1, settled={"window": 4, "span": 0.2})

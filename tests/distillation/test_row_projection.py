@@ -1,4 +1,4 @@
-"""Whatever is optimised, what a network sees and what is shipped are valid rows, and gradients go through."""
+"""Rows: networks and published sets contain valid rows, and gradients pass through the projection."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-def test_numbers_are_standardised_once_and_what_is_one_hot_is_left_alone() -> None:
+def test_numbers_are_standardised_once_and_one_hot_columns_do_not_change() -> None:
     numbers = DATA.images[:, :2, 0, 0].astype(np.float64)
 
     assert NORM.mean == (*numbers.mean(axis=0).round(6), 0, 0, 0, 0, 0)
@@ -43,7 +43,7 @@ def test_numbers_are_standardised_once_and_what_is_one_hot_is_left_alone() -> No
     read = reader(DATA.images, NORM, torch.device("cpu"))
     sampler = GroupSampler(DATA, per_class=40, allocation="proportional", read=read, device=torch.device("cpu"))
     batch = sampler.draw(torch.Generator().manual_seed(0)).images[:, :, 0, 0]
-    assert len(batch) == 80  # all of it, in another order
+    assert len(batch) == 80  # All rows, in another order.
     torch.testing.assert_close(batch[:, :2].mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(batch[:, :2].std(dim=0, correction=0), torch.ones(2), atol=1e-5, rtol=0)
     assert set(batch[:, 2:].unique().tolist()) == {0.0, 1.0}
@@ -51,7 +51,7 @@ def test_numbers_are_standardised_once_and_what_is_one_hot_is_left_alone() -> No
 
 @given(hnp.arrays(np.float32, (4, *SCHEMA.shape), elements=st.floats(-30, 30, width=32)))
 @settings(max_examples=30)
-def test_what_is_seen_is_what_will_be_shipped_and_is_valid(free: Any) -> None:
+def test_networks_see_the_valid_rows_that_are_published(free: Any) -> None:
     leaf = torch.from_numpy(free)
     shipped = SCHEMA.nearest(NORM.undo(leaf).numpy())
 
@@ -73,7 +73,7 @@ def test_the_gradient_is_that_of_the_softmax_and_of_the_number_itself() -> None:
     assert through.grad[:, 2:].abs().min() > 0
 
 
-def test_a_valid_row_is_seen_as_it_is() -> None:
+def test_a_valid_row_does_not_change() -> None:
     rows = torch.from_numpy(DATA.images)
 
     torch.testing.assert_close(VALID(NORM.apply(rows)), NORM.apply(rows), atol=1e-6, rtol=0)
@@ -85,7 +85,7 @@ def distilled(data: GroupedDataset = DATA, **settings: Any) -> Distilled:
 
 @pytest.mark.parametrize("preset", ["dm", "dc", "idc", "cafe"])
 @pytest.mark.parametrize("alignment", ["pooled", "per_group", "barycentric"])
-def test_every_backbone_and_alignment_ships_valid_rows(preset: str, alignment: str) -> None:
+def test_every_matcher_and_alignment_gives_valid_rows(preset: str, alignment: str) -> None:
     of: dict[str, Any] = {"matcher": {"name": "cafe", "layer_weights": [1, 1], "discrimination": 0.1}}
     result = distilled(preset=preset, alignment=alignment, networks={"advance": 1}, **(of if preset == "cafe" else {}))
 
@@ -95,7 +95,7 @@ def test_every_backbone_and_alignment_ships_valid_rows(preset: str, alignment: s
 
 
 @pytest.mark.parametrize("start", ["group_stratified", "natural", "noise"])
-def test_every_start_is_of_valid_rows_and_is_left(start: str) -> None:
+def test_every_start_has_valid_rows_that_then_change(start: str) -> None:
     at_rest = distilled(start=start, steps=1, optimiser={"learning_rate": 1e-12}).images
     moved = distilled(start=start, steps=20).images
 
@@ -108,14 +108,14 @@ def test_every_start_is_of_valid_rows_and_is_left(start: str) -> None:
     assert (SCHEMA.decode(moved)["work"] != SCHEMA.decode(at_rest)["work"]).any()
 
 
-def test_distillation_learns_what_tells_the_classes_apart() -> None:
+def test_distillation_learns_to_distinguish_the_classes() -> None:
     rows = SCHEMA.decode(distilled(start="noise", steps=80, ipc=4, real_per_class=20).images)
 
     assert rows["age"][4:].mean() - rows["age"][:4].mean() > 15
     assert (rows["work"][4:] == "office").mean() > (rows["work"][:4] == "office").mean()
 
 
-def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
+def test_options_of_rows_do_not_change_the_loop_for_images() -> None:
     images = grouped([[20, 5], [5, 20]])
     small = SMALL | {"network": {"name": "convnet", "width": 4, "depth": 2}, "augment": []}
 
@@ -136,12 +136,12 @@ def test_the_loop_is_the_same_for_images_whatever_is_said_of_rows() -> None:
         ({"network": {"name": "resnet18", "width": 0.1}}, r"needs images of at least 9×9 pixels; the images have 1×1"),
     ],
 )
-def test_what_only_images_can_do_is_refused(changes: dict[str, Any], says: str) -> None:
+def test_settings_of_images_are_refused_for_rows(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         distilled(**changes)
 
 
-def test_images_take_no_settings_of_rows() -> None:
+def test_settings_of_rows_are_refused_for_images() -> None:
     settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": PRESETS["dm"]["optimiser"]}, name="t")
     images = grouped([[20, 5], [5, 20]])
 
@@ -157,7 +157,7 @@ def test_images_take_no_settings_of_rows() -> None:
 
 
 @pytest.mark.parametrize("select", ["random", "group_balanced"])
-def test_a_reference_of_rows_is_of_real_rows(select: str) -> None:
+def test_references_of_rows_are_real_rows(select: str) -> None:
     images, labels = subset(select, DATA, 4, 1, torch.Generator().manual_seed(0))
 
     SCHEMA.check(images, name="the set")
@@ -166,6 +166,6 @@ def test_a_reference_of_rows_is_of_real_rows(select: str) -> None:
     )
 
 
-def test_rows_make_no_mosaics() -> None:
+def test_mosaics_of_rows_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"references: formation is 2, but rows of a table have no tiles"):
         subset("random", DATA, 4, 2, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Copies are found, however they are treated; unseen images are not, beyond chance; no training image is named."""
+"""Near copies: modified copies are detected, unseen images are not more often than by chance."""
 
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def blobs(count: int, *, seed: int, classes: int = 2, groups: int = 2, size: int = 12, paired: bool = False) -> Any:
-    """Smooth noise on a black margin, of a class and group each: images that are alike and not equal."""
+    """Return images of smooth noise with a black margin, similar within a class and group but not equal."""
     rng = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 4, 4, generator=rng)
     smooth = F.interpolate(coarse, size=(size - 4, size - 4), mode="bilinear", align_corners=False)
@@ -72,7 +72,7 @@ def test_real_images_are_copies_in_a_mosaic_too(select: str, formation: int, siz
     ],
     ids=["brighter", "paler", "shifted", "noisy"],
 )
-def test_a_copy_in_disguise_is_near_and_no_copy(change: Any) -> None:
+def test_a_modified_copy_is_near_but_not_a_copy(change: Any) -> None:
     images, labels = real()
 
     of = found(change(images), labels)
@@ -81,7 +81,7 @@ def test_a_copy_in_disguise_is_near_and_no_copy(change: Any) -> None:
     assert of.near_copies == of.images
 
 
-def test_pixels_alone_do_not_see_through_a_disguise() -> None:
+def test_pixels_alone_do_not_detect_modified_copies() -> None:
     images = torch.from_numpy(real()[0])
     others = torch.from_numpy(FRESH.images[:20] / np.float32(255))
 
@@ -91,7 +91,7 @@ def test_pixels_alone_do_not_see_through_a_disguise() -> None:
         assert plain.norm(dim=1).min() > 0.05
 
 
-def test_unseen_images_are_near_copies_as_often_as_chance_has_it() -> None:
+def test_unseen_images_are_near_copies_as_often_as_by_chance() -> None:
     images, labels = FRESH.images / np.float32(255), FRESH.labels
 
     for quantile in (0.05, 0.2, 0.5):
@@ -113,7 +113,7 @@ def test_unseen_tiles_are_as_far_as_unseen_images() -> None:
     assert of.share == pytest.approx(0.1, abs=0.07)
 
 
-def test_distances_and_ranks_are_those_of_a_plain_search() -> None:
+def test_distances_and_ranks_equal_those_of_a_simple_search() -> None:
     images, labels = (FRESH.images[:30] / 255).astype(np.float32), FRESH.labels[:30]
 
     of = compare_distances(images, labels, TRAIN, HOLDOUT, formation=1, holdout_per_class=1000, device=CPU)
@@ -136,18 +136,18 @@ def test_copies_of_one_holdout_image_count_once_and_all_groups_are_used() -> Non
     paired = blobs(200, seed=1, paired=True)
     images, labels = FRESH.images / np.float32(255), FRESH.labels
 
-    assert found(images, labels, holdout=paired) == found(images, labels)  # groups look alike here
+    assert found(images, labels, holdout=paired) == found(images, labels)  # The groups look alike here.
     assert found(images, labels, holdout=paired, holdout_per_class=30).holdout == 60
     assert found(images, labels, holdout=blobs(200, seed=1, groups=5)).holdout == 200
 
 
-def test_the_holdout_split_must_be_able_to_tell() -> None:
+def test_a_holdout_split_that_is_too_small_gives_no_count() -> None:
     images, labels = real()
 
     few = found(images, labels, quantile=0.004)
     assert (few.near_copies, few.expected, few.share) == (None, None, None)
     assert few.near_copies_per_class == (None, None)
-    assert few.copies == few.images  # which needs no hold-out images
+    assert few.copies == few.images  # This number needs no hold-out images.
     assert few.undefined == "200 hold-out images cannot show a share of 0.004; 249 can"
     assert "not measured: 200 hold-out images" in few.sentence()
     assert found(images, labels, quantile=1 / 201).undefined is None
@@ -161,7 +161,7 @@ def test_the_holdout_split_must_be_able_to_tell() -> None:
     assert lacking.relative_distance == (0, None)
 
 
-def test_a_copy_is_near_even_where_holdout_images_are_copies_too() -> None:
+def test_a_copy_is_near_even_if_holdout_images_are_copies_too() -> None:
     leaky = GroupedDataset.from_arrays(
         np.concatenate([HOLDOUT.images, TRAIN.images[:60]]),
         np.concatenate([HOLDOUT.labels, TRAIN.labels[:60]]),
@@ -179,7 +179,7 @@ def test_a_training_image_of_another_class_counts() -> None:
     assert found(images, 1 - labels).share == 1
 
 
-def test_order_and_float_images_change_nothing() -> None:
+def test_the_order_and_the_type_of_images_do_not_matter() -> None:
     images, labels = FRESH.images / np.float32(255), FRESH.labels
     order = np.random.default_rng(0).permutation(300)
     turned = GroupedDataset.from_arrays(TRAIN.images[order], TRAIN.labels[order], TRAIN.group_indices[order])
@@ -192,7 +192,7 @@ def test_order_and_float_images_change_nothing() -> None:
     assert found(images[backwards], labels[backwards]) == of
 
 
-def test_rows_of_a_table_are_compared_by_their_numbers() -> None:
+def test_rows_of_a_table_are_compared() -> None:
     def table(count: int, seed: int) -> GroupedDataset:
         rows = np.random.default_rng(seed).normal(size=(count, 6, 1, 1)).astype(np.float32)
         return GroupedDataset.from_arrays(rows, np.arange(count) % 2, np.arange(count) // 2 % 2)
@@ -204,7 +204,7 @@ def test_rows_of_a_table_are_compared_by_their_numbers() -> None:
     assert share < 0.15
 
 
-def test_what_is_kept_is_small_and_names_no_training_image() -> None:
+def test_the_result_is_small_and_names_no_training_image() -> None:
     images, labels = FRESH.images / np.float32(255), FRESH.labels
     of = asdict(found(images, labels))
 

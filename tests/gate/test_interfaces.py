@@ -1,4 +1,4 @@
-"""One verdict through every door, given the same context; and it is there in less than a second, without torch."""
+"""Every interface gives the same verdict for the same context, in less than a second and without torch."""
 
 import json
 import subprocess
@@ -77,7 +77,7 @@ def test_another_policy_is_judged_by_and_a_floor_is_kept(tmp_path: Path) -> None
     assert run(tmp_path, "enforce", SET, "--policy", str(tmp_path / "strict.yaml")).code == 3
     ended = run(tmp_path, "enforce", SET, "--policy-floor", str(tmp_path / "strict.yaml"))
     assert ended.code == 2
-    assert "the policy floor asks for 'eo_diag_max' with at_most 0.01" in ended.err
+    assert "the policy floor requires the clause 'eo_diag_max' with at_most 0.01" in ended.err
     verdict = compute_verdict(workspace, config, SET, floor=load_gate(workspace.params))
     assert verdict.policy_floor == verdict.policy
 
@@ -102,7 +102,7 @@ def test_a_clause_over_nobody_is_told(tmp_path: Path) -> None:
     clause = {"metric": "accuracy", "over": "nobody", "at_least": 0.0, "why": "a test"}
     _, config = place(tmp_path)
     policy = config.gate.model_dump(mode="json", exclude_none=True) | {"limits": [clause]}
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy))  # stands alone, and knows no references
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy))  # used without other files, so it has no references
 
     ended = run(tmp_path, "enforce", SET, "--policy", str(tmp_path / "policy.yaml"))
     assert ended.code == 2

@@ -1,4 +1,4 @@
-"""The choice of a sweep: the smallest that should pass; and what choosing on tune, not on gate, is worth."""
+"""The choice of a sweep: the smallest candidate that should pass, by the tune split and not by the gate split."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from small_predictions import predictions_of
 
 from fair_distill.config import Gate, checked
-from fair_distill.gate.choice import Tuned, margin, shrinkage, smallest_that_should_pass
+from fair_distill.gate.choice import TuneResult, margin, shrinkage, smallest_that_should_pass
 from fair_distill.gate.judge import judge
 from fair_distill.gate.verdict import Verdict
 
@@ -37,17 +37,17 @@ def verdict(value: float | None, bound: float | None, limit: float = LIMIT) -> V
 
 
 def test_the_margin_is_to_the_bound_that_the_gate_splits_size_would_give() -> None:
-    gap = Tuned("a", 10, verdict(0.04, 0.12))
+    gap = TuneResult("a", 10, verdict(0.04, 0.12))
 
     assert margin(gap, policy().limits, shrink=0.5) == pytest.approx(LIMIT - 0.08)
     assert margin(gap, policy().limits, shrink=1.0) == pytest.approx(LIMIT - 0.12)
-    floor = Tuned("b", 10, verdict(0.90, 0.80, limit=0.7))
+    floor = TuneResult("b", 10, verdict(0.90, 0.80, limit=0.7))
     limits = policy(metric="accuracy", at_most=None, at_least=0.7).limits
     assert margin(floor, limits, shrink=0.5) == pytest.approx(0.85 - 0.7)
 
 
 def test_what_could_not_be_measured_has_no_margin_and_is_never_chosen() -> None:
-    unknown = Tuned("a", 10, verdict(None, None))
+    unknown = TuneResult("a", 10, verdict(None, None))
 
     assert margin(unknown, policy().limits, shrink=1.0) is None
     assert smallest_that_should_pass([unknown], policy().limits, shrink=1.0) is None
@@ -65,7 +65,7 @@ def test_what_could_not_be_measured_has_no_margin_and_is_never_chosen() -> None:
     ],
 )
 def test_the_smallest_that_should_pass_is_chosen(candidates: Any, chosen: str | None) -> None:
-    tuned = [Tuned(name, size, verdict(value, value)) for name, size, value in candidates]
+    tuned = [TuneResult(name, size, verdict(value, value)) for name, size, value in candidates]
 
     best = smallest_that_should_pass(tuned, policy().limits, shrink=1.0)
 
@@ -97,7 +97,7 @@ def test_of_fifty_candidates_at_the_boundary_the_chosen_one_passes_no_oftener_th
         for name in range(candidates):
             rates = _gaps(rng, images).mean(axis=0) / images
             gap = float(np.abs(rates[0] - rates[1]).max())
-            tuned.append(Tuned(str(name), 10, replace(shown, findings=(replace(shown.findings[0], value=gap),))))
+            tuned.append(TuneResult(str(name), 10, replace(shown, findings=(replace(shown.findings[0], value=gap),))))
         best = smallest_that_should_pass(tuned, policy().limits, shrink=0.0)
         assert best is not None
         passed += _passes(_gaps(rng, images), images)  # gate answers know nothing of who was best on tune

@@ -1,4 +1,4 @@
-"""Examples whose group is not known: refused, left out, or inferred with a confidence that was measured."""
+"""Examples of unknown group: refused, dropped, or inferred with a measured accuracy."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ COUNTS = [[60, 6], [5, 70]]
 
 
 def hidden(truth: GroupedDataset, known: Array, *, attributes: tuple[Attributes, ...] = ()) -> GroupedDataset:
-    """The same rows in the same order as `pairs` says, with the groups of some of them not known."""
+    """Return the same rows in the order of `pairs`, with some groups unknown."""
     return GroupedDataset.from_arrays(
         truth.images,
         truth.labels,
@@ -74,12 +74,12 @@ def test_without_unknown_labels_nothing_changes_and_nothing_is_drawn(method: dic
     assert torch.equal(generator.get_state(), before)
 
 
-def test_a_refusal_says_how_many_and_what_can_be_done() -> None:
+def test_a_refusal_names_the_count_and_the_alternatives() -> None:
     with pytest.raises(DataError, match=r"94 of 141 examples in train have no known group\. .* distill\.unknown"):
         resolved(FEW, name="refuse")
 
 
-def test_dropped_examples_are_those_whose_group_is_not_known() -> None:
+def test_examples_of_unknown_group_are_dropped() -> None:
     result = resolved(FEW, name="drop")
 
     rows = np.flatnonzero(every(len(TRUTH), 3))
@@ -89,7 +89,7 @@ def test_dropped_examples_are_those_whose_group_is_not_known() -> None:
     assert (result.dataset.groups, result.unknown_share) == (TRUTH.groups, pytest.approx(2 / 3))
 
 
-def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
+def test_visible_groups_are_inferred_and_known_groups_do_not_change() -> None:
     result = resolved(FEW, **PROPAGATION)
 
     made = result.dataset
@@ -103,7 +103,7 @@ def test_groups_that_can_be_seen_are_inferred_and_the_known_ones_kept() -> None:
     assert all(cell.correct == cell.predicted == cell.known for cell in result.cells)
 
 
-def test_a_group_that_no_example_of_its_class_is_known_to_have_is_found_by_what_other_classes_know() -> None:
+def test_a_group_without_known_examples_in_a_class_is_inferred_from_other_classes() -> None:
     rare = (TRUTH.labels == 1) & (TRUTH.group_indices == 0)
     few = hidden(TRUTH, every(len(TRUTH), 3) & ~rare)
 
@@ -112,7 +112,7 @@ def test_a_group_that_no_example_of_its_class_is_known_to_have_is_found_by_what_
     assert np.array_equal(made.group_indices, TRUTH.group_indices[made.pairs])
 
 
-def test_where_groups_cannot_be_seen_the_confidence_says_so() -> None:
+def test_invisible_groups_give_a_low_accuracy() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (400, 1, 8, 8)).astype(np.uint8)
     blind = GroupedDataset.from_arrays(images, np.zeros(400, int), rng.integers(0, 2, 400), classes=["only"])
@@ -120,11 +120,11 @@ def test_where_groups_cannot_be_seen_the_confidence_says_so() -> None:
     result = resolved(hidden(blind, every(400, 2)), **(PROPAGATION | {"steps": 100}))
 
     assert result.accuracy is not None
-    assert abs(result.accuracy - 0.5) < 0.1  # a network's softmax on what it was trained on would be sure
+    assert abs(result.accuracy - 0.5) < 0.1  # The softmax on training examples would be near 1.
     assert all(cell.correct / cell.predicted < 0.65 for cell in result.cells)
 
 
-def test_the_generator_decides_everything() -> None:
+def test_the_generator_determines_the_inference() -> None:
     noisy = grouped([[30, 30]], seed=1)
     images = (noisy.images // 8 + np.random.default_rng(0).integers(0, 220, noisy.images.shape)).astype(np.uint8)
     few = hidden(GroupedDataset.from_arrays(images, noisy.labels, noisy.group_indices, classes=["only"]), every(60, 3))
@@ -139,11 +139,11 @@ def test_the_generator_decides_everything() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_an_example_of_which_one_attribute_is_known_is_given_a_group_that_has_it() -> None:
+def test_an_inferred_group_agrees_with_the_known_attributes() -> None:
     truth = grouped([[20, 20, 20, 20]])
     values: tuple[Attributes, ...] = (("f", "x"), ("f", "y"), ("m", "x"), ("m", "y"))
     known = every(80, 2)
-    # The pictures of the others say f×x, and what is known of them says m.
+    # The images of the others look like f×x, but their known attribute is m.
     images = np.where(known[:, None, None, None], truth.images, truth.images[:1])
     groups = np.where(known, truth.group_indices, 4)
     few = GroupedDataset.from_arrays(
@@ -157,7 +157,7 @@ def test_an_example_of_which_one_attribute_is_known_is_given_a_group_that_has_it
     assert len(made) == 80
 
 
-def test_spreading_is_its_closed_form_and_what_scikit_learn_spreads() -> None:
+def test_propagation_equals_its_closed_form_and_scikit_learn() -> None:
     from sklearn.neighbors import kneighbors_graph
     from sklearn.semi_supervised import LabelSpreading
 
@@ -178,7 +178,7 @@ def test_spreading_is_its_closed_form_and_what_scikit_learn_spreads() -> None:
     np.testing.assert_allclose(mine, theirs.label_distributions_, atol=1e-4)
 
 
-def test_what_cannot_be_inferred_is_refused() -> None:
+def test_data_without_enough_known_groups_are_refused() -> None:
     with pytest.raises(DataError, match="no example in train has a known group"):
         resolved(hidden(TRUTH, np.zeros(len(TRUTH), bool)), **PROPAGATION)
     strange = hidden(grouped([[10, 10]]), every(20, 2), attributes=(("f", "x"), ("m", "x"), ("d", None)))
@@ -190,7 +190,7 @@ def test_what_cannot_be_inferred_is_refused() -> None:
         resolved(FEW, **(PROPAGATION | {"spread": 1.0}))
 
 
-def test_the_library_distils_what_it_inferred() -> None:
+def test_distill_uses_the_inferred_groups() -> None:
     small: dict[str, Any] = {"network": {"name": "convnet", "width": 4, "depth": 1}, "ipc": 2, "steps": 2}
 
     made = fair_distill.distill(FEW, **small, real_per_class=8, augment=[], unknown=PROPAGATION)

@@ -1,4 +1,4 @@
-"""Theorem 4.1 and the split of the shift, as algebra and by example; residuals of sets whose residual is known."""
+"""Theorem 4.1 and the decomposition of the shift, as algebra and by example; sets with a known residual."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -25,7 +25,7 @@ PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
 
 
 def points(groups: int) -> Any:
-    """Group means in three dimensions, whole numbers so that ties and coincidences happen."""
+    """Return group means in three dimensions, as whole numbers so that ties occur."""
     return st.lists(st.tuples(*[st.integers(-4, 4)] * 3), min_size=groups, max_size=groups)
 
 
@@ -41,7 +41,7 @@ def measured(barycenter: Any, means: Any, of: Tensor, weights: Tensor) -> Target
 
 @settings(max_examples=50)
 @given(st.data(), st.integers(2, 5), st.sampled_from([mean, l1, minimax]))
-def test_where_a_condition_holds_the_barycenter_is_no_worse(data: Any, groups: int, barycenter: Any) -> None:
+def test_if_a_condition_holds_the_barycenter_is_at_least_as_good(data: Any, groups: int, barycenter: Any) -> None:
     found = measured(barycenter, data.draw(points(groups)), data.draw(shares(groups)), data.draw(shares(groups)))
 
     assert found.weak_condition or not found.condition
@@ -64,7 +64,7 @@ def test_with_two_groups_of_equal_weight_and_with_minimax_the_conditions_always_
 def test_the_conditions_can_fail_and_so_can_the_conclusion() -> None:
     halves, unequal = torch.tensor([0.5, 0.5]).double(), torch.tensor([0.3, 0.7]).double()
 
-    found = measured(mean, [[0.0], [1.0]], halves, unequal)  # the vanilla target is the midpoint, the barycenter is not
+    found = measured(mean, [[0.0], [1.0]], halves, unequal)  # Only the vanilla target is the midpoint.
 
     assert not found.condition
     assert not found.weak_condition
@@ -72,8 +72,8 @@ def test_the_conditions_can_fail_and_so_can_the_conclusion() -> None:
     assert found.vanilla_residual == pytest.approx(0.5)
 
 
-def test_the_weak_condition_holds_where_the_strong_one_fails() -> None:
-    means = [[0.1, 3.0], [2.0, -1.5], [-2.1, -1.5]]  # about their mean; the first is the farthest
+def test_the_weak_condition_can_hold_if_the_strong_one_fails() -> None:
+    means = [[0.1, 3.0], [2.0, -1.5], [-2.1, -1.5]]  # Centred; the first is the farthest.
     second = (1 - 0.1 / 3 + 1.4) / 4.1
     of = torch.tensor([1 / 3, second, 2 / 3 - second]).double()  # so that s = (1, 0)
 
@@ -114,7 +114,7 @@ def test_two_groups_are_exact() -> None:
 
 
 class Pixels(nn.Module):
-    """An embedding that is the image itself, so that residuals are known."""
+    """An embedding that equals the image, so that residuals are known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ def looked_at(dataset: GroupedDataset, images: Any, labels: Any, aligned: Any = 
 
 
 def flat(counts_CG: Any, values_G: Any) -> GroupedDataset:
-    """Images of one value throughout, which tells the group; 12 pixels."""
+    """Return images of 12 equal pixels, whose value depends on the group."""
     template = grouped(counts_CG, size=2)
     values = np.asarray(values_G, dtype=np.float32)[template.group_indices]
     images = np.broadcast_to(values[:, None, None, None], (len(values), 3, 2, 2)).copy()
@@ -153,8 +153,8 @@ def flat(counts_CG: Any, values_G: Any) -> GroupedDataset:
     )
 
 
-def test_residuals_of_a_set_that_is_known() -> None:
-    data = flat([[9, 1], [5, 5]], [0.0, 1.0])  # groups lie √12 apart
+def test_the_residuals_of_a_known_set() -> None:
+    data = flat([[9, 1], [5, 5]], [0.0, 1.0])  # The distance between the groups is √12.
     images = np.full((2, 3, 2, 2), 0.25)
 
     found = looked_at(data, images, [0, 1])
@@ -195,7 +195,7 @@ def test_absent_cells_are_undefined_and_not_zero() -> None:
     found = looked_at(data, images, [0, 1])
 
     root = 12**0.5
-    assert found.residual == (pytest.approx(0.5 * root, rel=1e-5), 0, None)  # of the groups that are there
+    assert found.residual == (pytest.approx(0.5 * root, rel=1e-5), 0, None)  # Of the present groups.
     assert found.worst is None
     for field in fields(TargetGeometry):
         assert getattr(found, field.name)[1] is None
@@ -205,7 +205,7 @@ def test_absent_cells_are_undefined_and_not_zero() -> None:
     assert "the set has no images" in found.undefined["class2"]
 
 
-def test_each_real_image_is_embedded_once_in_batches_and_fewer_where_capped() -> None:
+def test_each_real_image_is_embedded_once_up_to_the_limit() -> None:
     data, images = grouped([[700, 20]], size=4), np.zeros((1, 3, 4, 4))
     whole, capped = Pixels(), Pixels()
 
@@ -217,7 +217,7 @@ def test_each_real_image_is_embedded_once_in_batches_and_fewer_where_capped() ->
     assert sum(capped.batches) == 121
 
 
-def test_rows_in_another_order_change_nothing_and_tiles_count_each() -> None:
+def test_the_order_of_rows_does_not_matter_and_each_tile_counts() -> None:
     data = flat([[6, 3]], [0.25, 0.75])
     order = np.random.default_rng(0).permutation(9)
     turned = GroupedDataset.from_arrays(data.images[order], data.labels[order], data.group_indices[order])
