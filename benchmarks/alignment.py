@@ -1,7 +1,8 @@
-"""What fairness costs: a step of each alignment over a pooled step at equal real images, with ten groups; a gradient
-target from one weighted backward pass against one pass per group.
+"""The cost of a step with each alignment, compared with a pooled step on the same real images, with ten groups.
 
     python -m benchmarks.alignment [--device cuda] [--rounds 5]
+
+It also compares the two ways to compute a gradient target: one weighted backward pass, or one pass per group.
 """
 
 from collections.abc import Callable

@@ -1,12 +1,12 @@
-"""The data contract on a million examples: seconds and memory of `fair-distill stage validate`, start-up and all.
+"""The data contract on a million examples: seconds and memory of `fair-distill stage validate`, including start-up.
 
     python -m benchmarks.contract [--rows 1000000] [--folder DIR]
 
-Writes prepared splits (eight tenths train, a tenth each tune and gate) of grey 28 × 28 images into a temporary folder:
-blots on black that fill the middle, so that borders are alike as in handwriting. A hundred of the gate images are
-copies of training images, and a hundred more are copies with noise of two grey levels; that they are found is checked.
-The command runs in a process of its own; its memory is sampled: `anonymous` is what it has taken for itself,
-`resident` counts pages of the mapped files too, which the kernel drops when it needs the room.
+The benchmark writes prepared splits (80 % train, 10 % tune, 10 % gate) of grey 28 × 28 images into a temporary folder.
+The images are blots in the middle of a black square, so that their borders are equal, as in handwriting. A hundred
+images of the gate split are copies of training images, and a hundred more are copies with noise of two grey levels. The
+benchmark checks that the contract reports them. The command runs in a new process. `anonymous` is the memory that it
+allocates; `resident` also counts pages of mapped files, which the kernel can drop.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What `fair-distill stage estimate` says against what the stages then take, over a grid of configurations.
+"""The estimates of `fair-distill stage estimate`, compared with the real stages, over a grid of configurations.
 
     python -m benchmarks.estimate [--points 8] [--rounds 3]
 
-Time is CPU seconds of the stage's process, start to end, so that what else runs on the machine is no part of it; with
-one thread that is wall-clock time on a quiet machine. Where others share the processors, even these vary by half: so
-estimating and running take turns, and the least of each counts. Memory is the process's peak. What is reported is
-estimated over measured.
+Time is CPU seconds of the whole process of a stage, so that other processes do not count. With one thread it equals
+the wall-clock time on a quiet machine. On a busy machine even CPU seconds vary by half, so estimates and stages take
+turns, and the smallest value of each counts. Memory is the peak of the process. The results are ratios of estimate to
+measurement.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Ten seeds of an evaluation: networks trained together against one after the other, and in threads.
+"""Ten networks of an evaluation: trained together, one after the other, and in threads.
 
     python -m benchmarks.evaluation [--device cuda] [--rounds 3]
 
-The set has 100 images, the recipe is the demo's with the field's usual network; training alone is timed.
+The set has 100 images. The recipe is that of the demo, with the usual network of papers. Only training is timed.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,10 @@
-"""How an evaluation scales over the workers of a Dask cluster: one and two of them, by turns, on this machine.
+"""How an evaluation scales with the workers of a Dask cluster: one and two workers on this machine, in turns.
 
-`python -m benchmarks.fan_out` starts a Prefect server and the clusters by itself. What is timed is the fan-out alone:
-from the first part that is handed out to the last that is kept. Every part starts with a clone of the repository and
-DVC; CPU seconds, the workers' and all they started, say what that and the training cost together.
+    python -m benchmarks.fan_out
+
+The benchmark starts a Prefect server and the clusters. It times the fan-out, from the first shard that is submitted to
+the last that is stored. Every shard starts with a clone of the repository and DVC. The CPU seconds are those of the
+workers and their child processes, and include both that start and the training.
 """
 
 import json

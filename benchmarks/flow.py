@@ -1,7 +1,7 @@
-"""What the flow `refresh` costs over `dvc repro`, where neither has anything to do: what is left is the overhead.
+"""The overhead of the flow `refresh` compared with `dvc repro`, when all stages are up to date.
 
-The server is up already; the workspace is a small one that every stage ran in once; the two take turns. CPU seconds
-stand beside the wall clock: on a busy machine only they mean something.
+The server is running already, and every stage of the small workspace has run once. The two commands take turns. On a
+busy machine, only the CPU seconds are meaningful.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Judging 100,000 predictions by the command line, and replaying a policy over 100 versions of as many.
+"""Judging 100,000 predictions on the command line, and replaying a policy over 100 versions of this size.
 
-`fair-distill enforce` runs as a process of its own, as in a CI job: Python's start is in its seconds. CPU seconds stand
-beside wall-clock ones, since a machine that does other work too stretches the latter alone.
+`fair-distill enforce` runs in a new process, as in a CI job, so the start of Python is included. On a busy machine,
+only the CPU seconds are meaningful.
 """
 
 import json
@@ -36,7 +36,7 @@ from small_evidence import write_gate_split, write_manifest  # noqa: E402 (where
 SET, FULL, BALANCED = "barycentric", "full", "balanced"
 SEEDS, NETWORKS, CLASSES, ROWS = 5, ("convnet", "mlp"), 10, 100_000
 VERSIONS = 100
-# Groups, whether every image stands in each of them, and values of a second attribute.
+# Groups, whether every image is in each of them, and values of a second attribute.
 CASES = {
     "2 groups, paired": (2, True, 1),
     "10 groups, unpaired": (10, False, 1),

@@ -1,10 +1,10 @@
-"""What a group label is worth: groups inferred from few labels, and sets distilled with all, few and no labels.
+"""The value of group labels: groups inferred from few labels, and sets distilled with all, few and no labels.
 
     FAIR_DISTILL_DATA=DIR python -m benchmarks.labels infer --data c_mnist_fg --known 0.05
     FAIR_DISTILL_DATA=DIR python -m benchmarks.labels distil --data c_mnist_fg --known 0.05
 
-`infer` hides labels, infers them and holds them against the truth, cell by cell. `distil` distils the same images with
-an equal budget and measures on test images that stand in every colour. Both print a table and write JSON.
+`infer` hides labels, infers them and compares them with the truth in each cell. `distil` distils the same images with
+the same budget, and measures on test images that have every colour. Both print a table and write JSON.
 """
 
 import argparse

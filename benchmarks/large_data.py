@@ -1,14 +1,14 @@
-"""Data larger than memory: what it costs to open a prepared split of 10 GB, to draw from it and to distil from it.
+"""Data larger than memory: the cost of opening a prepared split of 10 GB, drawing from it and distilling from it.
 
     python -m benchmarks.large_data [--rows 3300000] [--folder DIR] [--steps 20]
 
-Writes splits of noise, 3 × 32 × 32, ten classes and ten groups with nine tenths of a class in one, into a temporary
-folder (twice the largest file's size for a while), and removes them. Three things are measured:
+The benchmark writes splits of noise (3 × 32 × 32, ten classes and ten groups, nine tenths of a class in one group) into
+a temporary folder and removes them. For a while the folder has twice the size of the largest file. It measures:
 
-1. memory: the most anonymous memory (RssAnon) of a process that opens the largest file and distils from it. Pages of
-   the mapped file do not count: the kernel drops them when it needs the room.
-2. start-up: seconds to open a file without verification, of several sizes that take turns.
-3. drawing: seconds for a stratified batch of 600 images, of the same sizes, in turns.
+1. memory: the largest anonymous memory (RssAnon) of a process that opens the largest file and distils from it. Pages of
+   the mapped file do not count, because the kernel can drop them.
+2. start-up: seconds to open files of several sizes without verification, in turns.
+3. drawing: seconds for a stratified batch of 600 images from files of the same sizes, in turns.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def watched(every_seconds: float = 0.005):
 
 
 def distilled(path: Path, steps: int) -> dict[str, float]:
-    """Open and distil; run in a process of its own, so that nothing else is counted."""
+    """Open a split and distil from it. It runs in a new process, so that only this is counted."""
     torch.set_num_threads(1)
     before = anonymous_mb()
     marks = [time.perf_counter()]

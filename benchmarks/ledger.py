@@ -1,11 +1,11 @@
-"""The first `load`, `promote` and `rollback` by ledgers of 100, 1,000 and 10,000 entries: S3 requests and CPU seconds.
-
-Each act runs in a new process with an empty cache, against moto in this process. The CPU seconds are those of
-the act without imports. A GET is GetObject, HeadObject or a page of ListObjectsV2. After each act, the objects that it
-wrote are removed, so that all three start from the same ledger.
+"""The first `load`, `promote` and `rollback` with ledgers of 100 to 10,000 entries: S3 requests and CPU seconds.
 
     python -m benchmarks.ledger
     python -m benchmarks.ledger --code OTHER_CHECKOUT --label before
+
+Each operation runs in a new process with an empty cache, against moto in this process. The CPU seconds do not include
+imports. A GET is GetObject, HeadObject or a page of ListObjectsV2. After each operation the objects that it wrote are
+removed, so that all three start from the same ledger.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""`import fair_distill`, and `load` of a small set: cold and cached, from a folder and from S3, with what S3 is asked.
-
-Each load is in a process of its own, as a training script's is: Python's start is not in its seconds, the imports that
-`load` makes are. The set is 100 images of 3×32×32 in float32, and its ledger is as long as is asked. `--python` is the
-interpreter of a light install, in which there is less to import than in this one.
+"""`import fair_distill`, and `load` of a small set: cold and cached, from a folder and from S3, with the S3 requests.
 
     python -m benchmarks.load --python light/bin/python --s3 moto ceph=http://127.0.0.1:7480
+
+Each load runs in a new process, like a training script. The start of Python is not included; the imports of `load` are.
+The set has 100 images of 3×32×32 in float32. `--python` is the interpreter of a light installation, which imports less
+than this one.
 """
 
 import argparse
@@ -45,7 +45,7 @@ steps = zip((began, imported, loaded), (imported, loaded, done))
 said = {name: [b - a for a, b in zip(*step)] for name, step in zip(names, steps)}
 print(json.dumps(said))
 """
-# Counted in a process of its own: the counting is not in the seconds.
+# Requests are counted in another process, so that counting is not timed.
 COUNTED = """
 import json, sys
 from collections import Counter

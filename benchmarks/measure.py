@@ -1,6 +1,6 @@
-"""What the benchmarks share: variants that take turns, ratios between them, and the machine they ran on.
+"""What the benchmarks share: variants in turns, ratios between them, and the description of the machine.
 
-The variants take turns in one process, so a machine that slows down slows all of them; only ratios are reported.
+Variants take turns in one process, so that a slower machine slows all of them. Only ratios are reported.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def _cpu() -> str:
 
 
 def report(name: str, result: dict[str, Any], *, device: torch.device, out: Path) -> None:
-    """Write the result beside the others, and print its ratios."""
+    """Write the result into the folder of results, and print its ratios."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}_{device.type}.json"
     path.write_text(json.dumps({"machine": machine(device), **result}, indent=1) + "\n")

@@ -1,11 +1,11 @@
-"""What `prepare` takes: memory and time for a source of many gigabytes, and rates for many small images in a bucket.
+"""The cost of `prepare`: memory and time for a source of many gigabytes, and rates for many small images in a bucket.
 
     python -m benchmarks.prepare [--gigabytes 10] [--side 28 --channels 1] [--images 20000] [--folder /tmp]
 
-Anonymous memory is what counts: pages of files are the system's to take back. It is sampled in a process of its own,
-which does nothing but `prepare`. The source, and the bucket, are made for this and removed. The bucket is moto's, on
-the loopback, which answers a few hundred times a second and no more; or another server's, whose CPU seconds are told
-apart from ours if it runs on this machine:
+Only anonymous memory counts, because the system can drop pages of files. It is sampled in a process that runs `prepare`
+and nothing besides. The benchmark creates the source and the bucket, and removes them. The bucket is served by moto on
+the loopback interface, which answers a few hundred requests a second, or by another server. The CPU seconds of a
+server on this machine are reported separately:
 
     AWS_ENDPOINT_URL=http://127.0.0.1:7480 python -m benchmarks.prepare --gigabytes 0 --server $(pidof radosgw ceph-osd)
 """
@@ -276,7 +276,7 @@ def fill(store: Any, count: int) -> None:
 
 
 def cpu_seconds(processes: Sequence[int]) -> float:
-    """What they took so far, threads and all."""
+    """Return the CPU seconds of the processes so far, with all threads."""
     spent = 0
     for process in processes:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -1,13 +1,14 @@
-"""A step of distribution matching at the reference's setting (ConvNet of width 128, ten classes, ten groups, 600 real
-images a class), against plain loops over the classes.
+"""A step of distribution matching, compared with plain loops over the classes.
 
     python -m benchmarks.step [--device cuda] [--rounds 5]
 
-1. At equal mathematics: a plain loop, which embeds a class's real images at a time, each once, against a step of ours.
-2. What the released code of COBRA adds to the plain loop: every real batch is embedded twice.
-3. At equal statistics: the released code's step with its warm-up from scratch (10 epochs, ipc 10), against ours with a
-   tenth of the real images, stratified, and a pool of networks. The error of the target is measured beside it:
-   E||estimate − target||² / ||target||² over batches, the target being that of all images.
+The setting is that of the reference code: ConvNet of width 128, ten classes, ten groups, 600 real images per class.
+
+1. The same mathematics: a plain loop that embeds the real images of one class at a time, and our step.
+2. The overhead of the released code of COBRA over the plain loop: it embeds every real batch twice.
+3. The same statistics: the step of the released code with its warm-up from scratch (10 epochs, ipc 10), and our step
+   with a tenth of the real images, stratified, and a pool of networks. The error of the target is measured too:
+   E||estimate − target||² / ||target||² over batches, where the target uses all images.
 """
 
 import time

@@ -29,7 +29,7 @@ def commands() -> str:
         "Run `fair-distill --help` for the list of commands, and `fair-distill COMMAND --help` for one of them. Global "
         "options go before the command:\n",
         *_arguments(parser),
-        "\nThe spellings of earlier releases, such as `fair-distill distill` for `fair-distill stage distill`, still "
+        "\nEarlier spellings, such as `fair-distill distill` for `fair-distill stage distill`, still "
         "work. [Exit codes](exit-codes.md) explains the exit codes.\n",
     ]
     for names, command in _leaves(parser, ()):
@@ -58,9 +58,9 @@ def _arguments(command: Parser) -> list[str]:
 
 
 def _signature(argument: argparse.Action) -> str:
-    value = argument.metavar or argument.dest.upper()
     if not argument.option_strings:
-        return f"`{value}`"
+        return f"`{argument.metavar or argument.dest}`"
+    value = argument.metavar or argument.dest.upper()
     options = ", ".join(f"`{option}`" for option in argument.option_strings)
     return options if argument.nargs == 0 else f"{options} `{value}`"
 

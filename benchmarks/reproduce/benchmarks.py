@@ -1,7 +1,7 @@
-"""The data sets of the tables, from files as their makers publish them, and what is tested on.
+"""The data sets of the tables, read from the published files, and their test splits.
 
-C-MNIST, C-FMNIST and CIFAR10-S are coloured here as Zhou et al. ("FairDD", NeurIPS 2025) colour them; where we part
-from them stands in each one's note. MNIST by writer has groups of its own.
+C-MNIST, C-FMNIST and CIFAR10-S are coloured as in Zhou et al. ("FairDD", NeurIPS 2025). The `note` of a benchmark
+names each difference. MNIST by writer uses the groups of its source.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from fair_distill.data.splits import split_by_share
 from fair_distill.errors import ConfigError
 from fair_distill.seeds import numpy_generator
 
-# The papers' ten, in their order: class c owns colour c.
+# The ten colours of the papers, in their order: class c owns colour c.
 COLOURS: dict[str, Sequence[int] | str] = {
     "red": [255, 0, 0],
     "orange": [255, 128, 0],
@@ -34,9 +34,11 @@ COLOURS: dict[str, Sequence[int] | str] = {
 }
 GREY: dict[str, Sequence[int] | str] = {"grey": "grey", "colour": "original"}
 
-_SEED = 0  # one painting and one choice of test images, whatever is distilled from them
-_CENTRED = "28×28 centred on 32×32, where the reference code pads top and left only"
-_OWN_TEST = 0.25  # of CIFAR images that come without a test part
+# The colours and the test images are the same for all methods and seeds.
+_SEED = 0
+_CENTRED = "28×28 pixels are centred on 32×32; the reference code pads only top and left"
+# Share of the CIFAR images, which come without a test split.
+_TEST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Benchmark:
     Attributes
     ----------
     read : a key of READERS
-    colours, paint, owners : see `data.skew`; None where the groups are the data's own
-    one_colour : whether there is a test in which each image has one colour, balanced, as the papers have it
-    note : where this parts from the papers
+    colours, paint, owners : see `data.colour_skew`; None if the source has groups
+    one_colour : whether there is a balanced test in which each image has one colour, as in the papers
+    note : differences from the papers
     """
 
     title: str
@@ -62,35 +64,39 @@ class Benchmark:
 
 BENCHMARKS = {
     "c_mnist_fg": Benchmark("C-MNIST, foreground", "mnist", _CENTRED, COLOURS, "stroke"),
-    "c_mnist_bg": Benchmark("C-MNIST, background", "mnist", f"{_CENTRED}; all of it is painted", COLOURS, "background"),
+    "c_mnist_bg": Benchmark(
+        "C-MNIST, background", "mnist", f"{_CENTRED}; the padding is coloured too", COLOURS, "background"
+    ),
     "c_fmnist_fg": Benchmark("C-FMNIST, foreground", "fashion_mnist", _CENTRED, COLOURS, "foreground"),
     "c_fmnist_bg": Benchmark(
         "C-FMNIST, background",
         "fashion_mnist",
-        f"{_CENTRED}; the colour stands around the garment, where the reference code adds it modulo 256",
+        f"{_CENTRED}; the colour is around the garment; the reference code adds it modulo 256",
         COLOURS,
         "around",
     ),
     "cifar10_s": Benchmark(
         "CIFAR10-S",
         "cifar10",
-        "the first 4,000 training images instead of 50,000, a quarter of them kept for the test: no figure compares",
+        "the first 4,000 training images instead of 50,000, a quarter of them for the test; figures are not comparable",
         GREY,
         owners=(0, 0, 0, 0, 0, 1, 1, 1, 1, 1),
         one_colour=False,
     ),
-    "mnist_writers": Benchmark("MNIST by writer", "mnist_writers", "not in the papers: census staff against students"),
+    "mnist_writers": Benchmark(
+        "MNIST by writer", "mnist_writers", "not in the papers; the groups are census staff and students"
+    ),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a benchmark is distilled from and tested on.
+    """The training and test examples of a benchmark.
 
     Attributes
     ----------
-    test : all test images together, so that each network is asked once
-    tests : for each test the pair numbers that are its own, a range
+    test : the images of all tests together, so that each network predicts once
+    tests : for each test, the range of its pair numbers
     """
 
     train: GroupedDataset
@@ -99,43 +105,44 @@ class Prepared:
 
 
 def prepare(name: str, data: Path, *, paired_per_class: int) -> Prepared:
-    """Read and colour a benchmark from the folder `data`; equal arguments give equal rows.
+    """Read a benchmark from the folder `data` and colour it. Equal arguments give equal rows.
 
     Raises
     ------
     ConfigError, DataError
-        If there is no such benchmark, or its files are not there.
+        If the benchmark is unknown, or its files are missing.
     """
-    benchmark = known(name)
+    benchmark = find_benchmark(name)
     source = READERS[benchmark.read](data).in_memory()
     train, test = _rows(source)
     if benchmark.colours is None:
         assert source.group_indices is not None
-        parts = [_natural(source, rows) for rows in (train, test)]
-        return Prepared(parts[0], parts[1], {"official": range(len(source))})
+        splits = [_natural(source, rows) for rows in (train, test)]
+        return Prepared(splits[0], splits[1], {"official": range(len(source))})
     rng = numpy_generator(_SEED, f"reproduce.{name}.colours")
     colours, paint, n = benchmark.colours, benchmark.paint, len(source)
     painted = skewed_dataset(source, train, colours, 0.9, rng, paint=paint, owners=benchmark.owners)
-    few = _few(source.labels, test, paired_per_class, numpy_generator(_SEED, f"reproduce.{name}.paired"))
-    both = paired_dataset(source, few, colours, paint=paint)
+    paired_rows = _sample(source.labels, test, paired_per_class, numpy_generator(_SEED, f"reproduce.{name}.paired"))
+    both = paired_dataset(source, paired_rows, colours, paint=paint)
     if not benchmark.one_colour:
         return Prepared(painted, both, {"paired": range(n)})
     official = skewed_dataset(source, test, colours, 1 / len(colours), rng, paint=paint, owners=benchmark.owners)
     return Prepared(painted, _joined(official, both, shift=n), {"official": range(n), "paired": range(n, 2 * n)})
 
 
-def known(name: str) -> Benchmark:
+def find_benchmark(name: str) -> Benchmark:
+    """Return a benchmark by name. Raises ConfigError for an unknown name."""
     if name not in BENCHMARKS:
-        raise ConfigError(f"there is no data set {name!r} to reproduce; choose from {', '.join(BENCHMARKS)}")
+        raise ConfigError(f"the data set is {name!r}; choose from {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
 
 
-def look_for_files(name: str, data: Path) -> None:
-    """Raise ConfigError unless the files of a benchmark are there: before hours of work, and not within them."""
-    for file in FILES[known(name).read]:
+def check_files(name: str, data: Path) -> None:
+    """Raise ConfigError if a file of a benchmark is missing, before hours of measurements start."""
+    for file in FILES[find_benchmark(name).read]:
         if not (data / file).is_file():
             folders = "mnist/, fashion_mnist/ and cifar10_4k/"
-            raise ConfigError(f"--data {data} has no {file}; name the folder that holds {folders}")
+            raise ConfigError(f"--data is {data}, which has no {file}; pass the folder that contains {folders}")
 
 
 def _mnist(data: Path, folder: str = "mnist") -> SourceData:
@@ -176,7 +183,7 @@ READERS = {
     "mnist_writers": _mnist_writers,
     "cifar10": _cifar10,
 }
-# What each reader opens, below the folder `data`.
+# The files of each reader, relative to the folder `data`.
 _MNIST, _FASHION = (
     [file for what in ("images-idx3", "labels-idx1") for file in _files(folder, what).values()]
     for folder in ("mnist", "fashion_mnist")
@@ -191,13 +198,13 @@ FILES = {
 
 def _rows(source: SourceData) -> tuple[Array, Array]:
     if source.splits is None:
-        shares = {"train": 1 - _OWN_TEST, "test": _OWN_TEST}
+        shares = {"train": 1 - _TEST_SHARE, "test": _TEST_SHARE}
         dealt = split_by_share(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "reproduce.split"))
         return dealt["train"], dealt["test"]
     return source.splits.rows("train"), source.splits.rows("test")
 
 
-def _few(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -> Array:
+def _sample(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -> Array:
     chosen = [rng.permutation(rows[labels[rows] == label])[:per_class] for label in np.unique(labels)]
     return np.sort(np.concatenate(chosen))
 
@@ -215,7 +222,7 @@ def _natural(source: SourceData, rows: Array) -> GroupedDataset:
 
 
 def _joined(first: GroupedDataset, second: GroupedDataset, *, shift: int) -> GroupedDataset:
-    """Return the rows of both; the second's pair numbers are `shift` higher, so that they tell where a row is from."""
+    """Return the rows of both. The pair numbers of the second are `shift` higher, which identifies its rows."""
     return GroupedDataset.from_arrays(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels]),

@@ -1,4 +1,4 @@
-"""How much of everything a table may cost: the same for every method, and written into the results."""
+"""Budgets: the steps, networks and images of a table. All methods share them, and the results contain them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -9,19 +9,19 @@ from fair_distill.errors import ConfigError
 
 @dataclass(frozen=True)
 class Budget:
-    """What bounds one measurement.
+    """The limits of one measurement.
 
     Attributes
     ----------
     width : channels of the ConvNet (depth 3) that is distilled with and trained
-    steps : optimisation steps of every distillation by distribution matching
-    gradient_steps : of one by gradient matching, whose step costs so much more
-    real_per_class : real images a class and step; batches are stratified, so every group is in each
-    networks : trained on every set
-    epochs : of training on a set of ipc images a class, in batches of 256. Turned into steps, and these are the same
-        for every set, whatever the number of images it holds
-    full_steps : of training on the full data
-    paired_per_class : test images a class that are shown in every colour; the official test split is used whole
+    steps : steps of each distillation by distribution matching
+    gradient_steps : steps of each distillation by gradient matching, whose steps are more expensive
+    real_per_class : real images per class and step, from every group
+    networks : networks that are trained on each set
+    epochs : epochs of training on a set with ipc images per class, in batches of 256. All sets get the same number of
+        steps, also sets with more images
+    full_steps : steps of training on the full data
+    paired_per_class : test images per class that are shown in every colour; the official test split is used completely
     """
 
     width: int
@@ -34,22 +34,22 @@ class Budget:
     paired_per_class: int
 
     def but(self, changes: Mapping[str, str]) -> "Budget":
-        """Return it with other numbers, as the command line has them. Raises ConfigError for what is none."""
-        known = [field.name for field in fields(self)]
+        """Return the budget with other numbers, given as text. Raises ConfigError for invalid ones."""
+        names = [field.name for field in fields(self)]
         for name, value in changes.items():
-            if name not in known:
-                raise ConfigError(f"a budget has no {name!r}; choose one of {', '.join(known)}")
+            if name not in names:
+                raise ConfigError(f"a budget has no key {name!r}; choose one of {', '.join(names)}")
             if not (value.isascii() and value.isdigit() and int(value) > 0):
-                raise ConfigError(f"the budget's {name} is {value!r}; a whole number above 0 is needed")
+                raise ConfigError(f"the budget's {name} is {value!r}; write a whole number above 0")
         return replace(self, **{name: int(value) for name, value in changes.items()})
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-# The one place a budget is added.
+# To add a budget, add it here.
 BUDGETS = {
-    # Two CPU cores, about a quarter of an hour for a data set: too little for anything to converge, alike for all.
+    # A quarter of an hour per data set on two CPU cores. No method converges.
     "small": Budget(
         width=16,
         steps=60,
@@ -60,8 +60,8 @@ BUDGETS = {
         full_steps=100,
         paired_per_class=50,
     ),
-    # Ten minutes of a GPU for four data sets and three seeds: enough to tell methods apart, too little for those that
-    # need thousands of steps.
+    # Ten minutes of a GPU for four data sets and three seeds. Methods differ clearly; those that need thousands of
+    # steps do not converge.
     "lean": Budget(
         width=32,
         steps=300,
@@ -72,8 +72,8 @@ BUDGETS = {
         full_steps=600,
         paired_per_class=100,
     ),
-    # The papers' steps and networks with a sixth of their real images, which stratified batches make up for: a shared
-    # GPU and a few minutes.
+    # A few minutes of a shared GPU: the steps and networks of the papers, with a sixth of their real images per step.
+    # Stratified batches compensate for this.
     "medium": Budget(
         width=128,
         steps=2600,
@@ -84,7 +84,7 @@ BUDGETS = {
         full_steps=2000,
         paired_per_class=200,
     ),
-    # The COBRA comparison's.
+    # The budget of the COBRA comparison.
     "full": Budget(
         width=128,
         steps=2600,

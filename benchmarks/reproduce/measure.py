@@ -1,4 +1,4 @@
-"""One measurement: a method makes a set of a benchmark, networks are trained on it, their answers are counted."""
+"""One measurement: a method makes a set, networks are trained on the set, and their predictions are scored."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.reproduce.benchmarks import Prepared, prepare
 from benchmarks.reproduce.budget import Budget
-from benchmarks.reproduce.methods import Made, Task, method
+from benchmarks.reproduce.methods import MethodResult, Task, method
 from fair_distill.errors import FairDistillError
 from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.confusion import Confusion, mean_confusion
@@ -28,7 +28,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Job:
-    """Which measurement; the seed is the distillation's, and the evaluation's networks follow from it too."""
+    """One measurement. The seed determines both the distillation and the networks of the evaluation."""
 
     benchmark: str
     method: str
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class MeasurementPlan:
-    """What is the same for all measurements of a table."""
+    """The settings that all measurements of a table share."""
 
     data: Path
     budget: Budget
@@ -45,55 +45,56 @@ class MeasurementPlan:
     device: str
 
 
-def measured(job: Job, plan: MeasurementPlan, clock: Clock) -> dict[str, Any]:
-    """Return a measurement as it stands in the results, or the sentence with which the library refused the method.
+def measure(job: Job, plan: MeasurementPlan, clock: Clock) -> dict[str, Any]:
+    """Return a measurement as the results store it, or the message with which the library refused the method.
 
     Parameters
     ----------
-    clock : seconds of CPU that this process has used
+    clock : returns the CPU seconds of this process
 
     Raises
     ------
     ConfigError, DataError
-        If the benchmark's files are not there, or are not what they should be.
+        If a file of the benchmark is missing or invalid.
     """
-    # One thread a process: many processes share the cores, and a GPU waits for none of them.
+    # One thread per process, because many processes share the cores. The GPU does not wait for the CPU.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(torch.device(plan.device).type == "cpu")
-    own = asdict(job)
-    prepared = _prepared(job.benchmark, plan.data, plan.budget.paired_per_class)  # no data is no result, and not kept
+    identity = asdict(job)
+    # An error in the data must not be stored as a result, so it is outside of the `try`.
+    prepared = _prepared(job.benchmark, plan.data, plan.budget.paired_per_class)
     try:
-        began = clock()
-        made = method(job.method).make(Task(prepared.train, plan.budget, plan.ipc, job.seed, plan.device))
-        then = clock()
-        tests = _tested(made, prepared, job, plan)
+        start = clock()
+        result = method(job.method).make(Task(prepared.train, plan.budget, plan.ipc, job.seed, plan.device))
+        distilled = clock()
+        tests = _test(result, prepared, job, plan)
     except FairDistillError as error:
-        return own | {"failed": str(error)}
-    return own | {
-        "images": len(made.labels),
-        "losses": [made.losses[0], made.losses[-1]] if made.losses else [],
-        "cpu_seconds": {"made": round(then - began, 2), "evaluated": round(clock() - then, 2)},
+        return identity | {"failed": str(error)}
+    return identity | {
+        "images": len(result.labels),
+        "losses": [result.losses[0], result.losses[-1]] if result.losses else [],
+        "cpu_seconds": {"made": round(distilled - start, 2), "evaluated": round(clock() - distilled, 2)},
         "tests": tests,
     }
 
 
-# Jobs come sorted by benchmark, so one is enough to keep.
+# Jobs are sorted by benchmark, so a cache of one is sufficient.
 @lru_cache(maxsize=1)
 def _prepared(name: str, data: Path, paired_per_class: int) -> Prepared:
     return prepare(name, data, paired_per_class=paired_per_class)
 
 
-def _tested(made: Made, prepared: Prepared, job: Job, plan: MeasurementPlan) -> dict[str, Any]:
+def _test(result: MethodResult, prepared: Prepared, job: Job, plan: MeasurementPlan) -> dict[str, Any]:
     predictions = train_and_predict(
-        made.images,
-        made.labels,
-        made.recipe,
+        result.images,
+        result.labels,
+        result.recipe,
         prepared.test,
         version="",
         split="",
         seeds=plan.budget.networks,
-        networks={made.recipe.network["name"]: made.recipe.network["options"]},
-        generator=lambda number: torch_generator(job.seed, f"reproduce.evaluate.{number}"),  # whatever the method
+        networks={result.recipe.network["name"]: result.recipe.network["options"]},
+        generator=lambda number: torch_generator(job.seed, f"reproduce.evaluate.{number}"),
         device=torch.device(plan.device),
         together=torch.device(plan.device).type == "cuda",
     )
@@ -108,15 +109,15 @@ def _tested(made: Made, prepared: Prepared, job: Job, plan: MeasurementPlan) -> 
 
 def _only(predictions: Predictions, pairs: range) -> Predictions:
     number = predictions.columns["pair"]
-    here = (number >= pairs.start) & (number < pairs.stop)
-    return replace(predictions, columns={name: column[here] for name, column in predictions.columns.items()})
+    selected = (number >= pairs.start) & (number < pairs.stop)
+    return replace(predictions, columns={name: column[selected] for name, column in predictions.columns.items()})
 
 
 def figures(own: NetworkPredictions, rng: np.random.Generator) -> dict[str, Any]:
-    """Return the metrics of one test in both readings, each with its floor.
+    """Return the metrics of one test in two ways, each with the gap that a fair classifier would show by chance.
 
-    A gap is a maximum, so the mean over networks of each one's gap is never smaller than the gap of their mean rates.
-    Papers differ in which they show, and seldom say.
+    A gap is a maximum, so the mean of the networks' gaps is never smaller than the gap of their mean rates. Papers
+    report one or the other, and rarely say which.
     """
     alone = [replace(own, predicted=own.predicted[[s]], probability=own.probability[[s]]) for s in range(own.seeds)]
     floors = [noise_floor(one, rng) for one in alone]

@@ -1,7 +1,7 @@
-"""What is put to the test. Every method goes through the library's own functions, with settings that can be read off.
+"""The methods of a table. Every method uses the functions of the library, and its settings are part of the results.
 
-Distilled sets use the presets of `distillation.presets`, with the budget's network, steps and real images; all are
-trained on by one recipe, the papers'.
+Distilled sets use the presets of `distillation.presets` with the network, steps and real images of the budget. Networks
+are trained on all sets with the recipe of the papers.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Task:
-    """From what, how much, with which seed, where."""
+    """The input of a method: data, budget, size, seed and device."""
 
     train: GroupedDataset
     budget: Budget
@@ -37,8 +37,8 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A set to train on; `losses` is empty where nothing was optimised."""
+class MethodResult:
+    """A set to train on. `losses` is empty if nothing was optimised."""
 
     images: Array
     labels: Array
@@ -47,18 +47,22 @@ class Made:
 
 
 class Method(Protocol):
+    """One row of a table."""
+
     @property
     def title(self) -> str: ...
 
     def settings(self, budget: Budget, ipc: int) -> dict[str, Any]:
-        """Return everything that makes this method what it is, for the record."""
+        """Return all settings of the method, for the record."""
         ...
 
-    def make(self, task: Task) -> Made: ...
+    def make(self, task: Task) -> MethodResult:
+        """Return the set that the method makes."""
+        ...
 
 
 def recipe(task: Task, *, formation: int = 1, steps: int | None = None) -> TrainingRecipe:
-    """Return how every set is trained on: SGD, momentum, weight decay and DSA as in the COBRA comparison."""
+    """Return the training recipe of all sets: SGD, momentum, weight decay and DSA as in the COBRA comparison."""
     pixels = normalisation(task.train)
     batches = -(-len(task.train.classes) * task.ipc // _BATCH)
     return TrainingRecipe(
@@ -77,7 +81,7 @@ def recipe(task: Task, *, formation: int = 1, steps: int | None = None) -> Train
 
 @dataclass(frozen=True)
 class Whole:
-    """The full data: what the papers call the upper bound, and is none for fairness."""
+    """The full data. The papers call it the upper bound, but it is not an upper bound for fairness."""
 
     title: str
     balanced: bool = False
@@ -85,14 +89,14 @@ class Whole:
     def settings(self, budget: Budget, ipc: int) -> dict[str, Any]:
         return {"select": "all", "resampled": self.balanced}
 
-    def make(self, task: Task) -> Made:
+    def make(self, task: Task) -> MethodResult:
         whole = resampled(task.train, numpy_generator(task.seed, "reproduce.resample")) if self.balanced else task.train
-        return Made(whole.images, np.asarray(whole.labels), recipe(task, steps=task.budget.full_steps))
+        return MethodResult(whole.images, np.asarray(whole.labels), recipe(task, steps=task.budget.full_steps))
 
 
 @dataclass(frozen=True)
 class Selected:
-    """Real images of equal size, chosen; nothing is distilled."""
+    """A selection of real images, without distillation."""
 
     title: str
     select: str
@@ -101,34 +105,35 @@ class Selected:
     def settings(self, budget: Budget, ipc: int) -> dict[str, Any]:
         return {"select": self.select, "formation": self.formation}
 
-    def make(self, task: Task) -> Made:
+    def make(self, task: Task) -> MethodResult:
         embed = None
         if self.select in CORESETS:
-            knowing = recipe(task, steps=task.budget.full_steps)
+            full_recipe = recipe(task, steps=task.budget.full_steps)
             device = torch.device(task.device)
-            embed = embedding(task.train, knowing, torch_generator(task.seed, "reproduce.embedding"), device)
+            embed = embedding(task.train, full_recipe, torch_generator(task.seed, "reproduce.embedding"), device)
         generator = torch_generator(task.seed, f"reproduce.select.{self.select}")
         images, labels = subset(self.select, task.train, task.ipc, self.formation, generator, embed=embed)
-        return Made(images, labels, recipe(task, formation=self.formation))
+        return MethodResult(images, labels, recipe(task, formation=self.formation))
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """A distillation: a preset, an alignment, and what else is said.
+    """A distillation with a preset, an alignment and other changes.
 
     Attributes
     ----------
-    balanced : distil from data in which every cell of a class was resampled to equal size
+    changes : other settings of `distill`
+    balanced : distil from data in which all cells of a class were resampled to equal size
     """
 
     title: str
     preset: str
     alignment: str
-    others: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
     balanced: bool = False
 
     def settings(self, budget: Budget, ipc: int) -> dict[str, Any]:
-        chosen = PRESETS[self.preset] | self.others
+        chosen = PRESETS[self.preset] | self.changes
         by_gradients = chosen["matcher"] in ("dc", "idc")
         return chosen | {
             "preset": self.preset,
@@ -141,7 +146,7 @@ class Distilled:
             "networks": _warmed(chosen["networks"], ipc),
         }
 
-    def make(self, task: Task) -> Made:
+    def make(self, task: Task) -> MethodResult:
         settings = self.settings(task.budget, task.ipc)
         train = (
             resampled(task.train, numpy_generator(task.seed, "reproduce.resample"))
@@ -149,15 +154,15 @@ class Distilled:
             else task.train
         )
         settings["embedding"] = embedding_on(task.device, task.budget)
-        done = distill(train, **settings, seed=task.seed, device=task.device)
-        return Made(done.images, done.labels, recipe(task, formation=settings["formation"]), done.losses)
+        result = distill(train, **settings, seed=task.seed, device=task.device)
+        return MethodResult(result.images, result.labels, recipe(task, formation=settings["formation"]), result.losses)
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Every group distilled alone, by the vanilla method, with its share of the images; then put together.
+    """Each group distilled separately with the vanilla method, and the results combined.
 
-    Each gets its share of the real images a step too, so all groups together cost what the others cost.
+    A group gets its share of the images and of the real images per step, so the cost is that of other methods.
     """
 
     title: str
@@ -166,7 +171,7 @@ class Joined:
     def settings(self, budget: Budget, ipc: int) -> dict[str, Any]:
         return self.vanilla.settings(budget, ipc) | {"each_group_alone": True}
 
-    def make(self, task: Task) -> Made:
+    def make(self, task: Task) -> MethodResult:
         train = task.train
         settings = self.vanilla.settings(task.budget, task.ipc)
         settings.pop("resampled")
@@ -176,7 +181,10 @@ class Joined:
             for counts, name in zip(train.counts, train.classes, strict=True)
         }
         if len(shares) > 1:
-            raise ConfigError("groups distilled alone need as many images in every class; some cells have too few")
+            raise ConfigError(
+                "groups can be distilled separately only with the same number of images in every class; some cells "
+                "have too few"
+            )
         images, labels, losses = [], [], []
         for group, share in enumerate(shares.pop()):
             if share == 0:
@@ -190,31 +198,31 @@ class Joined:
             losses.append(done.losses)
         order = np.argsort(np.concatenate(labels), kind="stable")
         total = tuple(float(sum(parts)) for parts in zip(*losses, strict=True))
-        return Made(np.concatenate(images)[order], np.concatenate(labels)[order], recipe(task), total)
+        return MethodResult(np.concatenate(images)[order], np.concatenate(labels)[order], recipe(task), total)
 
 
 def embedding_on(device: str, budget: Budget) -> str:
-    """Return how real images are embedded: on a GPU, many of them take hours unless it is fast.
+    """Return how real images are embedded: `fast` for many images on a GPU, which would take hours otherwise.
 
-    Of few images the compilation costs more than it saves, since every distillation compiles anew.
+    With few images, compiling costs more than it saves, because every distillation compiles again.
     """
     return "fast" if torch.device(device).type == "cuda" and budget.real_per_class >= 300 else "exact"
 
 
 def _warmed(networks: dict[str, Any], ipc: int) -> dict[str, Any]:
-    """A warm-up lengthens with ipc, as the COBRA release has it: 10 epochs, 50 at ipc 50, 100 at ipc 100."""
+    """Set the warm-up by ipc as the COBRA release does: 10 epochs, 50 at ipc 50, and 100 at ipc 100."""
     epochs = networks["warmup_epochs"]
     return networks | {"warmup_epochs": epochs and {50: 50, 100: 100}.get(ipc, epochs)}
 
 
 _VANILLA = Distilled("vanilla DM", "dm", "pooled")
 
-# The one place a method is added; the order is the tables'.
+# To add a method, add it here. The order is that of the tables.
 METHODS: dict[str, Method] = {
     "random": Selected("random real images", "random"),
     "balanced": Selected("random, group-balanced", "group_balanced"),
-    "random_formation": Selected("random, 2×2 a picture", "random", formation=2),
-    "balanced_formation": Selected("random, group-balanced, 2×2 a picture", "group_balanced", formation=2),
+    "random_formation": Selected("random, mosaics of 2×2", "random", formation=2),
+    "balanced_formation": Selected("random, group-balanced, mosaics of 2×2", "group_balanced", formation=2),
     "herding": Selected("herding within cells", "herding"),
     "k_centre": Selected("k-centre within cells", "k_centre"),
     "vanilla": _VANILLA,
@@ -222,7 +230,7 @@ METHODS: dict[str, Method] = {
     "cobra_code": Distilled("COBRA, as released", "cobra-code", "barycentric"),
     "cobra_paper": Distilled("COBRA, as written", "cobra-paper", "barycentric"),
     "vanilla_resampled": Distilled("vanilla DM, cells resampled", "dm", "pooled", balanced=True),
-    "joined": Joined("vanilla DM, each group alone, joined", _VANILLA),
+    "joined": Joined("vanilla DM, each group separately", _VANILLA),
     "ours": Distilled("ours", "default", "barycentric"),
     "full": Whole("full data"),
     "full_resampled": Whole("full data, cells resampled", balanced=True),
@@ -230,6 +238,7 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
+    """Return a method by name. Raises ConfigError for an unknown name."""
     if name not in METHODS:
-        raise ConfigError(f"there is no method {name!r} to reproduce; choose from {', '.join(METHODS)}")
+        raise ConfigError(f"the method is {name!r}; choose from {', '.join(METHODS)}")
     return METHODS[name]

@@ -1,4 +1,4 @@
-"""The file that measurements are added to as they come: JSON, whole at every moment, taken up where it ends."""
+"""The JSON file of results. It is valid after every measurement, and a later run continues it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from fair_distill.files import parse_json, to_json, write_bytes
 
 @dataclass(frozen=True)
 class Record:
-    """What was measured so far, and under which settings.
+    """The results so far, with their settings.
 
     Attributes
     ----------
-    about : settings that all results share
-    methods : for each method with results, its settings
-    runs : when and on what machine; a result names its run by number
+    about : the settings that all results share
+    methods : the settings of each method with results
+    runs : date and machine of each run; a result contains the index of its run
     """
 
     path: Path
@@ -40,42 +40,42 @@ class Record:
 
 
 def open_record(path: Path, about: Mapping[str, Any], methods: Mapping[str, Any]) -> Record:
-    """Return what the file holds, or an empty record where there is none.
+    """Return the record in a file, or an empty record if the file does not exist.
 
     Raises
     ------
     ConfigError
-        If it holds results of other settings: two budgets do not mix in one table.
+        If the file has results with other settings, which must not be in one table.
     DataError
-        If it is no file of results.
+        If the file does not contain results.
     """
-    # As they will be read back, so that a tuple and a list are the same.
-    wanted = parse_json(to_json({"about": about, "methods": methods}), name="the settings")
+    # Through JSON, because a tuple is read back as a list.
+    expected = parse_json(to_json({"about": about, "methods": methods}), name="the settings")
     if not path.exists():
-        return Record(path, wanted["about"], wanted["methods"])
-    found = read_record(path)
-    _same(path, "", found.about, wanted["about"])
-    for name, settings in found.methods.items():
-        if name in wanted["methods"]:
-            _same(path, f"{name}: ", settings, wanted["methods"][name])
-    return replace(found, methods=found.methods | wanted["methods"])
+        return Record(path, expected["about"], expected["methods"])
+    stored = read_record(path)
+    _check_same(path, "", stored.about, expected["about"])
+    for name, settings in stored.methods.items():
+        if name in expected["methods"]:
+            _check_same(path, f"{name}: ", settings, expected["methods"][name])
+    return replace(stored, methods=stored.methods | expected["methods"])
 
 
 def read_record(path: Path) -> Record:
-    """Read a file of results. Raises DataError where it is none."""
+    """Read a file of results. Raises DataError if it is not one."""
     try:
         value = parse_json(path.read_bytes(), name=str(path))
         return Record(path, value["about"], value["methods"], tuple(value["runs"]), tuple(value["results"]))
     except (OSError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no file of results ({error!r}); name another with --out") from None
+        raise DataError(f"{path} is not a file of results ({error!r}); pass another file with --out") from None
 
 
-def _same(path: Path, what: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) != wanted.get(key):
+def _check_same(path: Path, prefix: str, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for key in sorted(stored.keys() | expected.keys()):
+        if stored.get(key) != expected.get(key):
             raise ConfigError(
-                f"{path} holds results of other settings: {what}{key} is {found.get(key)} there and {wanted.get(key)} "
-                "here; name another file with --out"
+                f"{path} has results with other settings: {prefix}{key} is {stored.get(key)} there and "
+                f"{expected.get(key)} here; pass another file with --out"
             )
 
 

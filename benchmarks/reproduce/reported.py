@@ -1,10 +1,10 @@
-"""What the papers report, in per cent. Figures only: `table` puts ours beside them.
+"""The figures that the papers report, in per cent. `table` shows our results next to them.
 
 COBRA: Moslemi et al., "Fair Dataset Distillation via Cross-Group Barycenter Alignment" (ICML 2026, arXiv 2605.00185).
 Its EOD seems to be a maximum over classes in some rows and a mean in others. FairDD: Zhou et al., NeurIPS 2025
 (arXiv 2411.19623).
 
-Data sets have the names of `benchmarks`, and of two that one has to bring along; methods those of `methods`.
+Data sets have the names of `benchmarks`; two of them are not available here. Methods have the names of `methods`.
 """
 
 Figures = dict[str, tuple[float | None, ...]]

@@ -1,4 +1,4 @@
-"""A table from beginning to end: what is to be measured, measured, recorded, shown."""
+"""A complete table: select the measurements, run them, record them and write the table."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.reproduce.benchmarks import known, look_for_files
+from benchmarks.reproduce.benchmarks import check_files, find_benchmark
 from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan
 from benchmarks.reproduce.methods import embedding_on, method
 from benchmarks.reproduce.record import Record, open_record
@@ -23,7 +23,7 @@ from fair_distill.gate.metrics import ACCURACY, EO_DIAG_MAX, EO_DIAG_MEAN
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells of which table."""
+    """The rows and columns of a table to measure."""
 
     table: str
     benchmarks: Sequence[str]
@@ -32,7 +32,7 @@ class Selection:
 
 
 def reproduce(
-    wanted: Selection,
+    selection: Selection,
     plan: MeasurementPlan,
     *,
     out: Path,
@@ -42,49 +42,51 @@ def reproduce(
     stopping: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int, str], None] = lambda done, of, note: None,
 ) -> Record:
-    """Measure what the file `out` does not hold yet, add it there as it comes, and write the table beside it.
+    """Measure what the file `out` lacks, add each result to it, and write the table next to it.
 
     Parameters
     ----------
-    today : when, for the record
-    stopping : asked before every measurement whether to begin no more
+    today : the date, for the record
+    stopping : called before every measurement; returns True to start no more
 
     Raises
     ------
     ConfigError, DataError
-        If there is no such table, data set or method, a data set's files are not there, or `out` holds results of
-        other settings.
+        If a table, data set or method is unknown, a file of a data set is missing, or `out` has results with other
+        settings.
     Exception
-        The first that was not expected of a measurement, after all others are done.
+        The first unexpected error of a measurement, after all others are finished.
     """
-    if wanted.table not in COBRA:
-        raise ConfigError(f"there is no table {wanted.table!r} to reproduce; choose from {', '.join(COBRA)}")
-    for name in wanted.benchmarks:
-        known(name)
-    about = {"table": wanted.table, "ipc": plan.ipc, "budget": plan.budget.to_dict(), "device": plan.device}
+    if selection.table not in COBRA:
+        raise ConfigError(f"the table is {selection.table!r}; choose from {', '.join(COBRA)}")
+    for name in selection.benchmarks:
+        find_benchmark(name)
+    about = {"table": selection.table, "ipc": plan.ipc, "budget": plan.budget.to_dict(), "device": plan.device}
     about["embedding"] = embedding_on(plan.device, plan.budget)
-    methods = {name: method(name).settings(plan.budget, plan.ipc) for name in wanted.methods}
+    methods = {name: method(name).settings(plan.budget, plan.ipc) for name in selection.methods}
     record = open_record(out, about, methods)
-    # Whole data sets one after the other, and in each every method once before any twice.
+    # One data set after the other; within a data set, every method once before the next seed.
     jobs = [
         Job(benchmark, name, seed)
-        for benchmark in wanted.benchmarks
-        for seed in range(wanted.seeds)
-        for name in wanted.methods
+        for benchmark in selection.benchmarks
+        for seed in range(selection.seeds)
+        for name in selection.methods
     ]
-    left = [job for job in jobs if (job.benchmark, job.method, job.seed) not in record.done]
-    for name in dict.fromkeys(job.benchmark for job in left):
-        look_for_files(name, plan.data)
+    remaining = [job for job in jobs if (job.benchmark, job.method, job.seed) not in record.done]
+    for name in dict.fromkeys(job.benchmark for job in remaining):
+        check_files(name, plan.data)
     record = record.begun({"date": today, "workers": workers, "machine": machine(plan.device)})
     unexpected: list[Exception] = []
-    for number, (job, outcome) in enumerate(work(left, plan, workers=workers, clock=clock, stopping=stopping), start=1):
+    for number, (job, outcome) in enumerate(
+        work(remaining, plan, workers=workers, clock=clock, stopping=stopping), start=1
+    ):
         if isinstance(outcome, Exception):
             unexpected.append(outcome)
             note = f"{type(outcome).__name__}: {outcome}"
         else:
             record = record.added(outcome)
             note = outcome.get("failed") or _note(outcome)
-        progress(number, len(left), f"{job.benchmark}, {job.method}, seed {job.seed}: {note}")
+        progress(number, len(remaining), f"{job.benchmark}, {job.method}, seed {job.seed}: {note}")
     write_bytes(out.with_suffix(".md"), markdown(record).encode())
     if unexpected:
         raise unexpected[0]
@@ -92,14 +94,14 @@ def reproduce(
 
 
 def _note(result: dict[str, Any]) -> str:
-    test, found = list(result["tests"].items())[-1]
-    shown = found["per_network"]
-    accuracy, worst, mean = (100 * shown[name] for name in (ACCURACY.name, EO_DIAG_MAX.name, EO_DIAG_MEAN.name))
+    test, figures = list(result["tests"].items())[-1]
+    values = figures["per_network"]
+    accuracy, worst, mean = (100 * values[name] for name in (ACCURACY.name, EO_DIAG_MAX.name, EO_DIAG_MEAN.name))
     return f"accuracy {accuracy:.1f}, EODM {worst:.1f}, EODA {mean:.1f} ({test})"
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return what figures of time and last digits depend on."""
+    """Return the machine and the versions, on which times and last digits depend."""
     chosen = torch.device(device)
     return {
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",

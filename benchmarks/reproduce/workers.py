@@ -1,11 +1,11 @@
-"""Many measurements, in so many processes: small networks keep neither a card nor two cores busy by themselves."""
+"""Parallel measurements in several processes. One small network uses only a part of a GPU or of two cores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from typing import Any
 
-from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan, measured
+from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan, measure
 
 Outcome = dict[str, Any] | Exception
 
@@ -13,11 +13,11 @@ Outcome = dict[str, Any] | Exception
 def work(
     jobs: Sequence[Job], plan: MeasurementPlan, *, workers: int, clock: Clock, stopping: Callable[[], bool]
 ) -> Iterator[tuple[Job, Outcome]]:
-    """Yield each job with its measurement as it comes, or with the exception that ended it.
+    """Yield each job with its measurement, or with the exception that ended it, in the order of completion.
 
     Parameters
     ----------
-    stopping : asked before every start; what was started is still finished and yielded
+    stopping : called before every start; measurements that have started are finished and yielded
     """
     if workers == 1:
         for job in jobs:
@@ -25,23 +25,23 @@ def work(
                 return
             yield job, _outcome(job, plan, clock)
         return
-    todo = list(reversed(jobs))
+    pending = list(reversed(jobs))
     running: dict[Future[dict[str, Any]], Job] = {}
-    # Not forked: a process that has touched a GPU cannot be.
+    # Processes are spawned, because a process that uses a GPU cannot be forked.
     with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        while running or (todo and not stopping()):
-            while todo and len(running) < workers and not stopping():
-                job = todo.pop()
-                running[pool.submit(measured, job, plan, clock)] = job
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
+        while running or (pending and not stopping()):
+            while pending and len(running) < workers and not stopping():
+                job = pending.pop()
+                running[pool.submit(measure, job, plan, clock)] = job
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
                 yield running.pop(future), _result(future)
 
 
 def _outcome(job: Job, plan: MeasurementPlan, clock: Clock) -> Outcome:
     try:
-        return measured(job, plan, clock)
-    except Exception as error:  # one that fails is no reason to lose the others
+        return measure(job, plan, clock)
+    except Exception as error:  # One failure must not lose the other measurements.
         return error
 
 

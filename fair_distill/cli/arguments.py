@@ -71,7 +71,9 @@ def add_key(command: Parser) -> None:
 
 def add_who(command: Parser, meaning: str = "your name in the ledger") -> None:
     """Add `--who`."""
-    command.add_argument("--who", default=os.environ.get("USER", "unknown"), help=f"{meaning} (default: USER)")
+    command.add_argument(
+        "--who", default=os.environ.get("USER", "unknown"), help=f"{meaning} (default: your user name)"
+    )
 
 
 def add_lock(command: Parser) -> None:
@@ -84,7 +86,9 @@ def add_lock(command: Parser) -> None:
 
 def add_now(command: Parser) -> None:
     """Add `--now`."""
-    command.add_argument("--now", type=day, metavar="DATE", help="check the expiry of waivers on this day")
+    command.add_argument(
+        "--now", type=day, metavar="DATE", help="apply the waivers that are valid on this day (default: today)"
+    )
 
 
 def add_floor(command: Parser, *, environment: bool = True) -> None:

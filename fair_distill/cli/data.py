@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from fair_distill.cli.arguments import add_json, add_reference, add_registry, open_workspace
-from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.text import decimal
 
@@ -16,7 +16,7 @@ def add_commands(parser: Parser) -> None:
         "describe",
         _describe,
         "print the class-group cells, the imbalance and the outcome of the data contract",
-        details="Reads the source in params.yaml; writes nothing.",
+        details="It reads the source in params.yaml and writes nothing.",
         examples=[
             ("fair-distill data describe", "inspect the source before the first run"),
             ("fair-distill data describe --json | jq .success", "does the data contract hold?"),
@@ -64,7 +64,7 @@ def _reference(arguments: Arguments) -> None:
 def print_contract(outcome: dict[str, Any]) -> None:
     """Print the outcome of the data contract: a line for each violation, then the summary."""
     for failure in outcome["failures"]:
-        print_line(f"{failure['severity']} ({failure['check']}): {failure['sentence']}")
+        print_sentence(f"{failure['severity']} ({failure['check']}): ", failure["sentence"])
     if outcome["success"]:
         print_line(f"{outcome['expectations']} expectations hold")
     else:

@@ -60,7 +60,7 @@ def add_commands(parser: Parser) -> None:
         "doctor",
         _doctor,
         "check this machine and workspace; print a fix for each problem",
-        details="Exits with code 2 if a check fails.",
+        details="It exits with code 2 if a check fails.",
         examples=[
             ("fair-distill doctor", "check this machine and this workspace"),
             ("fair-distill doctor --registry s3://bucket/registry", "can this machine publish to that registry?"),

@@ -11,7 +11,7 @@ def add_commands(parser: Parser) -> None:
         "enforce",
         _enforce,
         "judge a set again and exit with the verdict's code",
-        details="Does not read stored verdicts. Exit code: 0 pass, 1 fail, 3 inconclusive or insufficient, "
+        details="It ignores stored verdicts. Exit codes: 0 pass, 1 fail, 3 inconclusive or insufficient, "
         "4 measurement error, 5 integrity.",
         examples=[
             ("fair-distill enforce barycentric", "judge by the policy in params.yaml"),

@@ -19,7 +19,7 @@ from fair_distill.cli.arguments import (
     signer_of,
     today_or_later,
 )
-from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import (
     add_policy,
@@ -54,7 +54,7 @@ def _add_plan(gate: Parser) -> None:
         "plan",
         _plan,
         "compute which limits the gate split can establish, and how many examples they need",
-        details="Needs no trained network, so run it before you choose the limits.",
+        details="It needs no trained network. Run it before you choose the limits.",
         examples=[
             ("fair-distill gate plan --accuracy 0.95 0.8 --seed-sd 0.03", "for two accuracies that you expect"),
         ],
@@ -182,7 +182,7 @@ def _add_replay(gate: Parser) -> None:
         "replay",
         _replay,
         "judge all published versions by a policy, from stored predictions",
-        details="Needs no GPU.",
+        details="It needs no GPU.",
         examples=[("fair-distill gate replay --policy strict.yaml", "the verdicts under another policy")],
     )
     add_registry(command)
@@ -210,7 +210,7 @@ def _plan(arguments: Arguments) -> None:
         return
     _print_plan(plan, title=f"limits that fair sets can meet: {seeds} seeds, standard deviation {arguments.seed_sd:g}")
     for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):
-        print_line(sentence)
+        print_sentence("", sentence)
 
 
 def _print_plan(plan: "PowerPlan", *, title: str) -> None:
@@ -229,7 +229,7 @@ def _explain(arguments: Arguments) -> None:
     verdict = verdict_today(arguments)
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
     for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
-        print_line(f"  {line}")
+        print_sentence("  ", line)
 
 
 def _reserve(arguments: Arguments) -> None:
@@ -253,7 +253,7 @@ def _reserve(arguments: Arguments) -> None:
     )
     line = f"{name}: attempt {reservation.attempt} at this gate split, written to context.json"
     alpha = config.gate.alpha
-    budget = "" if alpha is None else f"; its error budget is {alpha_at(alpha, reservation.attempt):.4f}"
+    budget = "" if alpha is None else f"; the alpha of this attempt is {alpha_at(alpha, reservation.attempt):.4f}"
     print_line(line + budget)
 
 
@@ -346,7 +346,7 @@ def _replay(arguments: Arguments) -> None:
         before = "" if row.before is None else f" (was {row.before.upper()})"
         print_line(f"{'* ' if row.changed else '  '}{row.name}: {row.outcome.upper()}{before}")
         for reason in row.reasons:
-            print_line(f"      {reason}")
+            print_sentence("      ", reason)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     print_line(summary or "the registry has no published versions")
 

@@ -7,6 +7,8 @@ the cursor, imitate another line or hide one.
 
 import sys
 from collections.abc import Iterable, Sequence
+from shutil import get_terminal_size
+from textwrap import fill
 
 from fair_distill.files import to_json
 from fair_distill.text import json_printable, printable
@@ -23,6 +25,17 @@ def print_line(line: str, *, error: bool = False, flush: bool = False) -> None:
     flush : print immediately instead of with the next lines
     """
     print(printable(line), file=sys.stderr if error else sys.stdout, flush=flush)
+
+
+def print_sentence(start: str, sentence: str) -> None:
+    """Print one line that starts with `start`. On a terminal it is wrapped at words, and later lines are indented."""
+    line = printable(f"{start}{sentence}")
+    if sys.stdout.isatty():
+        indent = " " * min(len(start), 6)
+        line = fill(
+            line, get_terminal_size().columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    print(line)
 
 
 def print_page(page: str) -> None:

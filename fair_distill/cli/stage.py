@@ -44,7 +44,7 @@ def _add_estimate(stage: Parser) -> None:
         "estimate",
         _estimate,
         "estimate time and memory of `fair-distill run` on this machine",
-        details="Times a few real steps of each stage and extrapolates.",
+        details="It runs a few real steps of each stage and extrapolates.",
         examples=[
             ("fair-distill stage estimate", "time and memory of every stage"),
             ("fair-distill stage estimate --device cuda --json", "the same on a GPU, for a script"),
@@ -130,7 +130,7 @@ def _add_measurements(stage: Parser) -> None:
     command = stage.add_command(
         "judge",
         _judge,
-        "write the verdict on a set; exit with code 0 whatever the verdict",
+        "write the verdict on a set; the exit code does not depend on the verdict",
         examples=[("fair-distill stage judge barycentric --markdown gate.md", "with a summary for a pull request")],
     )
     add_set(command)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.cli.arguments import add_json, open_workspace
-from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.text import ABSENT, percent
 
@@ -19,7 +19,7 @@ def add_commands(parser: Parser) -> None:
         "table",
         _table,
         "print accuracy, gaps and verdict of every set",
-        details="The sets are judged again, so the table never shows an outdated verdict.",
+        details="It judges the sets again, so the table never shows an outdated verdict.",
         examples=[
             ("fair-distill table --json | jq .barycentric", "metrics and verdict of one set"),
             ("fair-distill table --paths", "also print the paths of the results"),
@@ -80,7 +80,7 @@ def print_sets(arguments: Arguments) -> None:
     for status in statuses:
         # References are not released, so only their errors matter to the reader.
         for reason in status.reasons if status.name in config.candidates else [status.fault] if status.fault else []:
-            print_line(f"{status.name}: {reason}")
+            print_sentence(f"{status.name}: ", reason)
 
 
 def _existing_paths(workspace: "Workspace", config: "Config") -> dict[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import add_floor, add_json, add_now, open_workspace, today_or_later
-from fair_distill.cli.output import print_document, print_line
+from fair_distill.cli.output import print_document, print_line, print_sentence
 from fair_distill.cli.parser import Arguments, Parser
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def print_verdict(arguments: Arguments, verdict: "Verdict") -> None:
         return
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
     for finding in verdict.findings:
-        print_line(f"  {'ok' if finding.satisfied else 'NO'}  {finding.sentence}")
+        print_sentence(f"  {'ok' if finding.satisfied else 'NO'}  ", finding.sentence)
     for warning in verdict.warnings:
-        print_line(f"  warning: {warning}")
+        print_sentence("  warning: ", warning)
     print_line(f"  verdict {verdict.digest}")
 
 

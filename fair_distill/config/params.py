@@ -44,7 +44,7 @@ class Release(Section):
     candidate : the candidate that `publish` publishes
     channels : the channels to which a version can be promoted, for example staging and production
     signed_by : public keys; if there are any, only versions and verdicts that one of them signed are promoted
-    approvals : for each channel, the approvals that it requires in addition to a verdict; allowed require none
+    approvals : for each channel, the approvals that it requires in addition to a verdict; other channels require none
     """
 
     candidate: Slug

@@ -16,6 +16,7 @@ from small_workspace import REPOSITORY, SETS, run, small_params, write_params
 import fair_distill
 from fair_distill.cli import SHELLS, build_parser
 from fair_distill.cli.aliases import ALIASES, without_aliases
+from fair_distill.cli.output import print_sentence, print_table
 from fair_distill.cli.parser import Parser
 
 
@@ -250,3 +251,35 @@ def test_a_wrong_command_line_is_one_line_with_a_way_out(tmp_path: Path, argv: l
 
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert says in ended.err
+
+
+def test_a_sentence_is_wrapped_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    print_sentence("  ok  ", "the gap is\nbelow the limit")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_sentence("  ok  ", "the gap is\nbelow the limit")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "  ok  the gap is\\nbelow the limit",
+        "  ok  the gap is\\nbelow",
+        "      the limit",
+    ]
+
+
+@pytest.mark.parametrize(("columns", "narrow"), [("80", False), ("40", True)])
+def test_a_table_is_never_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str, narrow: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+    print_table("a title", ["clause", "examples a cell"], [["accuracy over balanced [x]", "1,234 / 5,678"]])
+
+    text = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert "accuracy over balanced [x]" in text
+    assert "1,234 / 5,678" in text
+    assert ("│" in text) is not narrow

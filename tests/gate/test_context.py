@@ -84,7 +84,7 @@ def test_an_attempt_is_reserved_before_predictions_are_there_and_stands_in_the_c
     assert "pooled: attempt 1 at this gate split" in run(workspace, "gate", "reserve", "pooled").out
     said = run(workspace, "gate", "reserve").out
     assert f"{SET}: attempt 2 at this gate split, written to context.json" in said
-    assert f"risk of {alpha_at(0.05, 2):.4f}" in said
+    assert f"the alpha of this attempt is {alpha_at(0.05, 2):.4f}" in said
     reserved = read_context(place.context.read_bytes()).attempt
     assert reserved is not None
     assert reserved.number == 2

@@ -98,5 +98,5 @@ def test_files_that_are_not_there_are_named(name: str, tmp_path: Path) -> None:
 
 
 def test_a_benchmark_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no data set 'c_cat' to reproduce; choose from c_mnist_fg"):
+    with pytest.raises(ConfigError, match="the data set is 'c_cat'; choose from c_mnist_fg"):
         prepare("c_cat", tmp_path, paired_per_class=1)

@@ -61,5 +61,5 @@ def test_the_compared_alignments_differ_in_what_their_papers_say_and_in_nothing_
 
 
 def test_a_method_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no method 'magic' to reproduce; choose from random"):
+    with pytest.raises(ConfigError, match="the method is 'magic'; choose from random"):
         method("magic")

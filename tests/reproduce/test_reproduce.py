@@ -73,26 +73,26 @@ def test_another_budget_does_not_go_into_the_same_file(data: Path, tmp_path: Pat
     ended = command(data, out, "--ipc", "2")
 
     assert ended.code == 2
-    assert "holds results of other settings: ipc is 10 there and 2 here; name another file with --out" in ended.err
+    assert "has results with other settings: ipc is 10 there and 2 here; pass another file with --out" in ended.err
     assert command(data, out, "--set", "width=8").code == 2
 
 
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--datasets", "cats"], "no data set 'cats'"),
-        (["--methods", "magic"], "no method 'magic'"),
-        (["--table", "mtt"], "no table 'mtt'"),
+        (["--datasets", "cats"], "the data set is 'cats'; choose from"),
+        (["--methods", "magic"], "the method is 'magic'; choose from"),
+        (["--table", "mtt"], "the table is 'mtt'; choose from"),
         (["--budget", "huge"], "--budget is 'huge'; choose one of small, lean, medium, full"),
         (["--set", "steps"], "--set is 'steps'; write KEY=N, for example steps=500"),
-        (["--set", "steps=0"], "the budget's steps is '0'; a whole number above 0"),
-        (["--set", "cats=3"], "a budget has no 'cats'"),
+        (["--set", "steps=0"], "the budget's steps is '0'; write a whole number above 0"),
+        (["--set", "cats=3"], "a budget has no key 'cats'"),
         (["--seeds", "0"], "a whole number above 0 is required"),
         (["--device", "abacus"], "--device abacus"),
         (
             ["--data", "nosuch"],
-            "--data nosuch has no mnist/train-images-idx3-ubyte.gz; "
-            "name the folder that holds mnist/, fashion_mnist/ and cifar10_4k/",
+            "--data is nosuch, which has no mnist/train-images-idx3-ubyte.gz; "
+            "pass the folder that contains mnist/, fashion_mnist/ and cifar10_4k/",
         ),
     ],
 )
@@ -132,7 +132,7 @@ def test_what_the_library_refuses_is_a_result_and_does_not_stop_the_others(data:
 
     assert "failed" not in record.results[0]
     assert "lower distill.ipc" in record.results[1]["failed"].lower()
-    assert "| random, group-balanced, 2×2 a picture | 0 of 1 | class '0' has" in (tmp_path / "table.md").read_text()
+    assert "| random, group-balanced, mosaics of 2×2 | 0 of 1 | class '0' has" in (tmp_path / "table.md").read_text()
 
 
 def test_data_that_cannot_be_read_are_no_result(tmp_path: Path) -> None:
