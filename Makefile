@@ -30,7 +30,8 @@ lint: .venv/.ready ## Run the linters, the type checker and the checks of prose 
 	ruff format --check
 	mypy
 	lint-imports
-	python tests/prose.py --phrases 45 --names 4.5
+	python tests/prose.py
+	python tests/wrap_markdown.py
 
 format: .venv/.ready ## Format the Python files.
 	ruff check --fix

@@ -46,7 +46,7 @@ def step(
     matcher: str, alignment: Alignment, batch: Batch, images: torch.Tensor, generator: torch.Generator
 ) -> Callable[[], None]:
     """One step of the loop after the batch was drawn, on a network that is made once."""
-    method, of = build_matcher(matcher, {}), network(generator, images.device)
+    method, embedder = build_matcher(matcher, {}), network(generator, images.device)
     kind = "cosine" if matcher == "dc" else "squared"
 
     def run() -> None:
@@ -54,7 +54,7 @@ def step(
         images.grad = None
         synthetic = Synthetic(images, IPC, 1, drawn)
         for pair in method.pairs(
-            Step(of, lambda: batch.augmented(drawn), synthetic, alignment, generator, Embedding())
+            Step(embedder, lambda: batch.augmented(drawn), synthetic, alignment, generator, Embedding())
         ):
             parts = [distance(target, pair.synthetic, kind=kind, reduce="sum") for target in pair.targets]
             torch.stack(parts).sum().backward()
@@ -66,18 +66,18 @@ def targets(
     alignment: Barycentric, batch: Batch, generator: torch.Generator, device: torch.device
 ) -> dict[str, Callable[[], None]]:
     """The targets of all classes, alone, from the same images."""
-    of = network(generator, device)
-    weights = list(of.parameters())
+    embedder = network(generator, device)
+    weights = list(embedder.parameters())
 
     def classes(weighted: bool) -> None:
         """A forward pass a class; then one weighted backward pass, or one a group."""
         for label in range(CLASSES):
             rows = batch.rows(label)
             averaging = batch.averaging[label * GROUPS : (label + 1) * GROUPS, rows]
-            each = F.cross_entropy(of(batch.images[rows]), batch.labels[rows], reduction="none")
+            each = F.cross_entropy(embedder(batch.images[rows]), batch.labels[rows], reduction="none")
             counted = [alignment.emphasis[label] @ averaging] if weighted else list(averaging)
-            got = [torch.autograd.grad((each * w).sum(), weights, retain_graph=not weighted) for w in counted]
-            [torch.stack(layers).mean(dim=0) for layers in zip(*got, strict=True)]
+            gradients = [torch.autograd.grad((each * w).sum(), weights, retain_graph=not weighted) for w in counted]
+            [torch.stack(layers).mean(dim=0) for layers in zip(*gradients, strict=True)]
 
     def own_images() -> None:
         """A forward and backward pass a group, of its own images: what barycenters other than the mean need."""
@@ -85,7 +85,7 @@ def targets(
         # A single synthetic pixel a class costs next to nothing beside the real images.
         small = Synthetic(torch.zeros(CLASSES, 3, SIZE, SIZE, device=device), 1, 1, draw([], CLASSES, generator))
         by_group = Barycentric(mean, alignment.emphasis, linear=False)
-        for _ in method.pairs(Step(of, lambda: batch, small, by_group, generator, Embedding())):
+        for _ in method.pairs(Step(embedder, lambda: batch, small, by_group, generator, Embedding())):
             pass
 
     return {
@@ -96,8 +96,8 @@ def targets(
 
 
 def main() -> None:
-    asked = arguments(__doc__, rounds=5)
-    device = torch.device(asked.device)
+    options = arguments(__doc__, rounds=5)
+    device = torch.device(options.device)
     generator = torch.Generator().manual_seed(0)
     dataset = data(np.random.default_rng(0))
     images = torch.randn(CLASSES * IPC, 3, SIZE, SIZE, generator=generator).to(device).requires_grad_()
@@ -112,9 +112,9 @@ def main() -> None:
         return alignment, sampler.draw(generator)
 
     def compared(variants: dict[str, Callable[[], None]], over: str) -> dict[str, dict[str, float]]:
-        return ratios(variants, over, rounds=asked.rounds, device=device)
+        return ratios(variants, over, rounds=options.rounds, device=device)
 
-    result: dict[str, object] = {"rounds": asked.rounds}
+    result: dict[str, object] = {"rounds": options.rounds}
     for matcher in ("dm", "dc"):
         names = ("pooled", "barycentric", "per_group")
         variants = {name: step(matcher, *aligned(name), images, generator) for name in names}
@@ -124,7 +124,7 @@ def main() -> None:
     result["gradient target over one weighted backward"] = compared(
         targets(alignment, batch, generator, device), "one weighted backward"
     )
-    report("alignment", result, device=device, out=asked.out)
+    report("alignment", result, device=device, out=options.out)
 
 
 if __name__ == "__main__":

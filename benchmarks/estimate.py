@@ -68,7 +68,7 @@ def params_at(point: Mapping[str, Any]) -> dict[str, Any]:
     return params
 
 
-def measured(*argv: str, told: bool = False) -> tuple[float, float, str]:
+def measured(*argv: str, capture: bool = False) -> tuple[float, float, str]:
     """Run Python on something; return its CPU seconds, its peak memory in MB and, if `told`, what it printed.
 
     The system counts what this process holds as what the other held first, so this one must stay small: nothing here
@@ -84,7 +84,7 @@ def measured(*argv: str, told: bool = False) -> tuple[float, float, str]:
     _, status, used = os.wait4(child, 0)
     if status:
         raise SystemExit(f"{' '.join(argv)} did not end well")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, printed if told else ""
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, printed if capture else ""
 
 
 def command(root: Path, *words: str) -> tuple[float, float, str]:
@@ -102,7 +102,7 @@ def estimated(root: Path) -> None:
     print(json.dumps([asdict(row) for row in rows]))
 
 
-def at(point: Mapping[str, Any], rounds: int) -> list[dict[str, Any]]:
+def measure_point(point: Mapping[str, Any], rounds: int) -> list[dict[str, Any]]:
     """Estimate the two long stages at a point, run them, and return both."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -110,16 +110,16 @@ def at(point: Mapping[str, Any], rounds: int) -> list[dict[str, Any]]:
         (root / "context.json").write_text("{}\n")
         command(root, "prepare")
         command(root, "validate")
-        said: dict[str, list[tuple[float, float]]] = {}
+        estimates: dict[str, list[tuple[float, float]]] = {}
         took: dict[str, list[tuple[float, float]]] = {}
         for _ in range(rounds):
-            for of in json.loads(measured(__file__, "--at", folder, told=True)[2]):
-                said.setdefault(of["stage"], []).append((of["seconds"], of["memory_mb"]))
-                took.setdefault(of["stage"], []).append(command(root, of["stage"], of["set"], "--quiet")[:2])
+            for row in json.loads(measured(__file__, "--at", folder, capture=True)[2]):
+                estimates.setdefault(row["stage"], []).append((row["seconds"], row["memory_mb"]))
+                took.setdefault(row["stage"], []).append(command(root, row["stage"], row["set"], "--quiet")[:2])
         rows = []
-        for stage in said:
+        for stage in estimates:
             (of_time, of_memory), (seconds, memory) = (
-                map(min, zip(*each[stage], strict=True)) for each in (said, took)
+                map(min, zip(*each[stage], strict=True)) for each in (estimates, took)
             )
             rows.append(
                 {
@@ -150,7 +150,7 @@ def main() -> None:
     grid = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
     # A stride that shares no factor with the grid's size visits every value of every axis early.
     order = [grid[(5 * i) % len(grid)] for i in range(min(chosen.points, len(grid)))]
-    rows = [row for point in order for row in at(point, chosen.rounds)]
+    rows = [row for point in order for row in measure_point(point, chosen.rounds)]
     summary = {
         f"{kind}, {stage}": {
             "median": median(ratios),

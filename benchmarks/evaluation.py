@@ -35,8 +35,8 @@ def recipe(width: int, steps: int) -> TrainingRecipe:
 
 
 def main() -> None:
-    asked = arguments(__doc__, rounds=3)
-    device = torch.device(asked.device)
+    options = arguments(__doc__, rounds=3)
+    device = torch.device(options.device)
     pixels = np.random.default_rng(0).random((IMAGES, 3, 32, 32), dtype=np.float32)
     rows = reader(pixels, Normalisation((0.5,) * 3, (0.25,) * 3), device)
     labels = torch.arange(10, device=device).repeat_interleave(IMAGES // 10)
@@ -46,14 +46,14 @@ def main() -> None:
         return [torch.Generator().manual_seed(seed) for seed in range(SEEDS)]
 
     def apart(width: int, workers: int) -> Callable[[], None]:
-        def one(generator: torch.Generator) -> None:
+        def train_one(generator: torch.Generator) -> None:
             train(recipe(width, steps), rows, labels, shape=(3, 32, 32), classes=10, generator=generator)
 
         def run() -> None:
             threads = torch.get_num_threads()
             torch.set_num_threads(max(1, threads // workers))
             with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(one, generators()))
+                list(pool.map(train_one, generators()))
             torch.set_num_threads(threads)
 
         return run
@@ -64,14 +64,14 @@ def main() -> None:
 
         return run
 
-    result: dict[str, object] = {"rounds": asked.rounds, "seeds": SEEDS, "steps": steps, "images": IMAGES}
+    result: dict[str, object] = {"rounds": options.rounds, "seeds": SEEDS, "steps": steps, "images": IMAGES}
     for width in (32, 128):
         variants = {"one after the other": apart(width, 1), "together": together(width)}
         if device.type == "cpu":
             variants["in threads, one each"] = apart(width, max(2, torch.get_num_threads()))
         title = f"time of {SEEDS} seeds over that of networks together, width {width}"
-        result[title] = ratios(variants, "together", rounds=asked.rounds, device=device)
-    report("evaluation", result, device=device, out=asked.out)
+        result[title] = ratios(variants, "together", rounds=options.rounds, device=device)
+    report("evaluation", result, device=device, out=options.out)
 
 
 if __name__ == "__main__":

@@ -50,22 +50,22 @@ fan_out(sys.argv[1])
 
 
 def main() -> None:
-    asked = arguments(__doc__, rounds=2)
+    options = arguments(__doc__, rounds=2)
     with tempfile.TemporaryDirectory() as folder:
         workspace = _prepared(Path(folder) / "workspace")
         rounds = [
-            {workers: _taken(workspace, workers, Path(folder) / f"{number}-{workers}") for workers in (1, 2)}
-            for number in range(asked.rounds)
+            {workers: _measure(workspace, workers, Path(folder) / f"{number}-{workers}") for workers in (1, 2)}
+            for number in range(options.rounds)
         ]
-    found: dict[str, Any] = {
-        f"{n} workers": {kind: median(one[n][kind] for one in rounds) for kind in ("wall_seconds", "cpu_seconds")}
+    results: dict[str, Any] = {
+        f"{n} workers": {kind: median(round_[n][kind] for round_ in rounds) for kind in ("wall_seconds", "cpu_seconds")}
         for n in (1, 2)
     }
-    speedups = [one[1]["wall_seconds"] / one[2]["wall_seconds"] for one in rounds]
-    found |= {"speedup": median(speedups), "speedups": speedups, "parts": PARTS, "rounds": asked.rounds}
-    found |= {"machine": machine(torch.device("cpu")), "load": os.getloadavg()[0]}
-    (asked.out / "fan_out_cpu.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    speedups = [round_[1]["wall_seconds"] / round_[2]["wall_seconds"] for round_ in rounds]
+    results |= {"speedup": median(speedups), "speedups": speedups, "parts": PARTS, "rounds": options.rounds}
+    results |= {"machine": machine(torch.device("cpu")), "load": os.getloadavg()[0]}
+    (options.out / "fan_out_cpu.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
 
 
 PARTS = 8
@@ -83,7 +83,7 @@ def _prepared(root: Path) -> Workspace:
     return workspace
 
 
-def _taken(workspace: Workspace, workers: int, home: Path) -> dict[str, float]:
+def _measure(workspace: Workspace, workers: int, home: Path) -> dict[str, float]:
     scheduler = f"tcp://127.0.0.1:{free_port()}"
     environment = {"FAIR_DISTILL_DASK": scheduler, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     prefect = Prefect(home, environment)
@@ -99,8 +99,8 @@ def _taken(workspace: Workspace, workers: int, home: Path) -> dict[str, float]:
         ]
         until(lambda: prefect.logged()["worker.log"].count("Registered to") == workers, what="the workers")
         before = sum(map(_cpu_seconds, started))
-        said = prefect.do("python", "-c", FLOW, str(workspace.root))
-        wall = float(next(line for line in said.splitlines() if line.startswith("SECONDS")).split()[1])
+        output = prefect.do("python", "-c", FLOW, str(workspace.root))
+        wall = float(next(line for line in output.splitlines() if line.startswith("SECONDS")).split()[1])
         spent = sum(map(_cpu_seconds, started)) - before
     finally:
         prefect.close()

@@ -40,7 +40,7 @@ def serving(home: Path) -> Iterator[Prefect]:
 
 
 def main() -> None:
-    asked = arguments(__doc__, rounds=3)
+    options = arguments(__doc__, rounds=3)
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "prefect") as prefect:
         root = repository(Path(folder) / "workspace", fewest_stages()).root
         stages = len(stages_of(root / "dvc.yaml"))
@@ -49,24 +49,25 @@ def main() -> None:
             "refresh": [sys.executable, "-m", "flows.refresh", str(root)],
         }
 
-        def taken(door: str) -> dict[str, float]:
+        def measure(door: str) -> dict[str, float]:
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             subprocess.run(doors[door], cwd=root, env=prefect.env, check=True, capture_output=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             return {"wall_seconds": time.perf_counter() - began, "cpu_seconds": cpu}
 
-        taken("refresh")
-        rounds = [{door: taken(door) for door in doors} for _ in range(asked.rounds)]
-    found: dict[str, Any] = {
-        door: {kind: median(one[door][kind] for one in rounds) for kind in ("wall_seconds", "cpu_seconds")}
+        measure("refresh")
+        rounds = [{door: measure(door) for door in doors} for _ in range(options.rounds)]
+    results: dict[str, Any] = {
+        door: {kind: median(round_[door][kind] for round_ in rounds) for kind in ("wall_seconds", "cpu_seconds")}
         for door in doors
     }
-    over = {kind: found["refresh"][kind] - found["dvc repro"][kind] for kind in ("wall_seconds", "cpu_seconds")}
-    found |= {"machine": machine(torch.device("cpu"))}
-    found |= {"overhead": over, "allowed_wall_seconds": 5 + stages, "rounds": asked.rounds, "load": os.getloadavg()[0]}
-    (asked.out / "flow_cpu.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    over = {kind: results["refresh"][kind] - results["dvc repro"][kind] for kind in ("wall_seconds", "cpu_seconds")}
+    results |= {"machine": machine(torch.device("cpu"))}
+    results |= {"overhead": over, "allowed_wall_seconds": 5 + stages, "rounds": options.rounds}
+    results |= {"load": os.getloadavg()[0]}
+    (options.out / "flow_cpu.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ def predictions(groups: int, paired: bool, attributes: int, seed: int) -> Predic
     hard = rng.random((CLASSES, 1 if paired else groups, of_cell)) * np.ones((CLASSES, groups, of_cell))
     luck = np.where(rng.random((len(NETWORKS), SEEDS, n)) < 0.8, hard.ravel(), rng.random((len(NETWORKS), SEEDS, n)))
     pair = label * of_cell + number if paired else np.arange(n)
-    facts = {"example": np.arange(n), "pair": pair, "cluster": pair, "label": label, "group": group}
-    columns = {name: np.tile(values, len(NETWORKS) * SEEDS) for name, values in facts.items()}
+    columns = {"example": np.arange(n), "pair": pair, "cluster": pair, "label": label, "group": group}
+    columns = {name: np.tile(values, len(NETWORKS) * SEEDS) for name, values in columns.items()}
     columns["network"] = np.repeat(np.arange(len(NETWORKS)), SEEDS * n)
     columns["seed"] = np.tile(np.repeat(np.arange(SEEDS), n), len(NETWORKS))
     columns["predicted"] = np.where(luck < 0.9, label, (label + 1) % CLASSES).ravel()
@@ -92,16 +92,16 @@ def workspace_of(root: Path, groups: int, paired: bool, attributes: int) -> Work
     return workspace
 
 
-def timed(run: Callable[[], object], who: int) -> tuple[float, float]:
+def timed(run: Callable[[], object], process: int) -> tuple[float, float]:
     """Wall-clock and CPU seconds."""
-    began, before = time.perf_counter(), resource.getrusage(who)
+    began, before = time.perf_counter(), resource.getrusage(process)
     run()
-    after = resource.getrusage(who)
+    after = resource.getrusage(process)
     return time.perf_counter() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def spread(taken: list[tuple[float, float]]) -> dict[str, float]:
-    wall, cpu = ([one[i] for one in taken] for i in range(2))
+def spread(times: list[tuple[float, float]]) -> dict[str, float]:
+    wall, cpu = ([measurement[i] for measurement in times] for i in range(2))
     return {"wall": median(wall), "wall_low": min(wall), "wall_high": max(wall), "cpu": median(cpu)}
 
 
@@ -114,20 +114,20 @@ def enforce(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def outcomes(policy: Gate, versions: dict[str, bytes], others: dict[str, bytes]) -> None:
-    found = {row.outcome for row in replay(policy, versions, references=others, engine=1)}
-    assert found == {"pass"}, found
+def outcomes(policy: Gate, versions: dict[str, bytes], references: dict[str, bytes]) -> None:
+    results = {row.outcome for row in replay(policy, versions, references=references, engine=1)}
+    assert results == {"pass"}, results
 
 
 def main() -> None:
-    asked = arguments(__doc__, rounds=7)
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    parsed = arguments(__doc__, rounds=7)
+    results: dict[str, dict[str, dict[str, float]]] = {}
     for case, (groups, paired, attributes) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             workspace = workspace_of(Path(folder), groups, paired, attributes)
             enforce(workspace)
-            taken = [timed(partial(enforce, workspace), resource.RUSAGE_CHILDREN) for _ in range(asked.rounds)]
-            found[case] = {"enforce": spread(taken)}
+            times = [timed(partial(enforce, workspace), resource.RUSAGE_CHILDREN) for _ in range(parsed.rounds)]
+            results[case] = {"enforce": spread(times)}
             policy = load_config(workspace.params).gate
             split = sha256(workspace.split("gate"))
             options = {network.name: network.options for network in load_config(workspace.params).evaluate.networks}
@@ -135,13 +135,13 @@ def main() -> None:
                 f"v{i}": replace(predictions(groups, paired, attributes, i), split=split, options=options).to_parquet()
                 for i in range(VERSIONS)
             }
-            others = {name: workspace.predictions(name).read_bytes() for name in (FULL, BALANCED)}
+            references = {name: workspace.predictions(name).read_bytes() for name in (FULL, BALANCED)}
 
-            judged = partial(outcomes, policy, versions, others)
-            found[case]["replay_of_100"] = spread([timed(judged, resource.RUSAGE_SELF)])
-        print(case, json.dumps(found[case]))
-    result = {"predictions": ROWS, "versions": VERSIONS, "rounds": asked.rounds, "seconds": found}
-    report("gate", result, device=torch.device("cpu"), out=asked.out)
+            judged = partial(outcomes, policy, versions, references)
+            results[case]["replay_of_100"] = spread([timed(judged, resource.RUSAGE_SELF)])
+        print(case, json.dumps(results[case]))
+    result = {"predictions": ROWS, "versions": VERSIONS, "rounds": parsed.rounds, "seconds": results}
+    report("gate", result, device=torch.device("cpu"), out=parsed.out)
 
 
 if __name__ == "__main__":

@@ -114,23 +114,23 @@ def cells_of(truth: GroupedDataset, few: GroupedDataset, result: ResolvedGroups)
     labels, groups, guesses = truth.labels[rows], truth.group_indices[rows], result.dataset.group_indices
     asked, shape = asked[rows], truth.counts.shape
 
-    def count(of: Array, which: Array) -> Array:
-        return np.bincount((labels * shape[1] + of)[which], minlength=shape[0] * shape[1]).reshape(shape)
+    def count(groups_of: Array, which: Array) -> Array:
+        return np.bincount((labels * shape[1] + groups_of)[which], minlength=shape[0] * shape[1]).reshape(shape)
 
     right = count(groups, asked & (groups == guesses))
-    found = right / np.maximum(count(groups, asked), 1)
+    accuracy = right / np.maximum(count(groups, asked), 1)
     pure = right / np.maximum(count(guesses, asked), 1)
-    said = np.array([cell.correct for cell in result.cells]), np.array([cell.predicted for cell in result.cells])
+    counts = np.array([cell.correct for cell in result.cells]), np.array([cell.predicted for cell in result.cells])
     return {
         "examples": len(truth),
         "known": int((~asked).sum()),
         "smallest_known_cell": min(cell.known for cell in result.cells),
         "accuracy": float((groups == guesses)[asked].mean()),
         "accuracy_said": result.accuracy,
-        "found": {"mean": float(found.mean()), "least": float(found.min())},
+        "found": {"mean": float(accuracy.mean()), "least": float(accuracy.min())},
         "pure": {"mean": float(pure.mean()), "least": float(pure.min())},
-        "pure_said": float((said[0] / np.maximum(said[1], 1))[said[1] > 0].mean()),
-        "found_by_cell": found.round(3).tolist(),
+        "pure_said": float((counts[0] / np.maximum(counts[1], 1))[counts[1] > 0].mean()),
+        "found_by_cell": accuracy.round(3).tolist(),
         "pure_by_cell": pure.round(3).tolist(),
     }
 
@@ -194,7 +194,7 @@ def distil(
         result = resolved(truth if row.known else few, row.unknown, seed)
         settings = checked(Distill, CHEAP | {"steps": steps} | dict(row.changes), name="benchmark")
         aligned = {"alignment": row.alignment} | ({"barycenter": "mean"} if row.alignment == "barycentric" else {})
-        made = optimise(
+        distilled = optimise(
             result.dataset,
             settings,
             checked(Candidate, aligned, name="benchmark"),
@@ -202,10 +202,10 @@ def distil(
             streams=Streams.from_seed(seed),
             device=CPU,
         )
-        facts: dict[str, Any] = {"cpu_seconds": round(time.process_time() - began, 1)}
-        facts |= measured(made.images, made.labels, pixels, test, seeds)
-        print(row.name, facts, flush=True)
-        rows[row.name] = facts | ({"inference": cells_of(truth, few, result)} if result.cells else {})
+        figures: dict[str, Any] = {"cpu_seconds": round(time.process_time() - began, 1)}
+        figures |= measured(distilled.images, distilled.labels, pixels, test, seeds)
+        print(row.name, figures, flush=True)
+        rows[row.name] = figures | ({"inference": cells_of(truth, few, result)} if result.cells else {})
     return rows
 
 
@@ -228,8 +228,8 @@ def main() -> None:
         result: dict[str, Any] = {"inference": infer(*common)}
     else:
         result = {"rows": distil(*common, steps=options.steps, seeds=options.seeds)}
-    about = {key: value for key, value in vars(options).items() if key != "out"} | {"propagation": PROPAGATION}
-    report(f"labels_{options.what}_{options.data}", result | {"options": about}, device=CPU, out=options.out)
+    settings = {key: value for key, value in vars(options).items() if key != "out"} | {"propagation": PROPAGATION}
+    report(f"labels_{options.what}_{options.data}", result | {"options": settings}, device=CPU, out=options.out)
 
 
 if __name__ == "__main__":

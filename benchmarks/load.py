@@ -63,37 +63,37 @@ print(json.dumps(asked))
 
 def fill(url: str, entries: int) -> None:
     """Ship a set, after as many attempts at the gate as make the ledger long."""
-    store, made = open_registry(url), package(1, examples=100, shape=(3, 32, 32))
+    store, contents = open_registry(url), package(1, examples=100, shape=(3, 32, 32))
     for number in range(entries - 4):
         split = sha256(b"split %d" % number)
-        reserve(store, NAME, made.version, split, fresh="", actor=Actor("ada", NOW, str(number)))
-    ship(store, made)
+        reserve(store, NAME, contents.version, split, fresh="", actor=Actor("ada", NOW, str(number)))
+    ship(store, contents)
 
 
 def child(python: str, code: str, url: str, cache: Path) -> dict[str, list[float]]:
     environment = {**os.environ, "FAIR_DISTILL_CACHE": str(cache)}
     command = [python, "-c", code, f"{NAME}@production", url]
     done = subprocess.run(command, env=environment, cwd=cache.parent, check=True, capture_output=True)
-    said: dict[str, list[float]] = json.loads(done.stdout)
-    return said
+    output: dict[str, list[float]] = json.loads(done.stdout)
+    return output
 
 
 def measured(python: str, url: str, rounds: int) -> dict[str, object]:
     """Median seconds on the wall and of the processor; with an empty cache, and with one that has the set."""
-    taken: dict[str, list[list[float]]] = {}
+    times: dict[str, list[list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for state in ("cold", "cached"):
-                said = child(python, CHILD, url, Path(folder) / str(number))
-                taken.setdefault("import", []).append(said["import"])
-                taken.setdefault(f"load, {state}", []).append(said["load"])
-                taken.setdefault("load again in the same process", []).append(said["load_again"])
-        asked = {state: child(python, COUNTED, url, Path(folder) / "counted") for state in ("cold", "cached")}
-    found: dict[str, object] = {}
-    for name, rows in taken.items():
+                output = child(python, CHILD, url, Path(folder) / str(number))
+                times.setdefault("import", []).append(output["import"])
+                times.setdefault(f"load, {state}", []).append(output["load"])
+                times.setdefault("load again in the same process", []).append(output["load_again"])
+        options = {state: child(python, COUNTED, url, Path(folder) / "counted") for state in ("cold", "cached")}
+    results: dict[str, object] = {}
+    for name, rows in times.items():
         wall, cpu = zip(*rows, strict=True)
-        found[name] = {"wall": median(wall), "wall_high": max(wall), "cpu": median(cpu)}
-    return found | {f"S3 is asked, {state}": calls for state, calls in asked.items() if calls}
+        results[name] = {"wall": median(wall), "wall_high": max(wall), "cpu": median(cpu)}
+    return results | {f"S3 is asked, {state}": calls for state, calls in options.items() if calls}
 
 
 def bucket(endpoint: str) -> str:
@@ -113,12 +113,12 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=200, help="how long the ledger is")
     parser.add_argument("--s3", nargs="*", default=["moto"], metavar="NAME=URL", help="servers; `moto` is in process")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    asked = parser.parse_args()
-    found: dict[str, object] = {}
+    options = parser.parse_args()
+    results: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        places = {"folder": str(Path(folder) / "registry")}
-        for said in asked.s3:
-            name, _, endpoint = said.partition("=")
+        registries = {"folder": str(Path(folder) / "registry")}
+        for output in options.s3:
+            name, _, endpoint = output.partition("=")
             if name == "moto":
                 import logging
 
@@ -129,12 +129,12 @@ def main() -> None:
                 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
                 server.start()
                 endpoint = "http://{}:{}".format(*server.get_host_and_port())
-            places[name] = bucket(endpoint)
-        for place, url in places.items():
-            fill(url, asked.entries)
-            found[place] = measured(asked.python, url, asked.rounds)
-    result = {"entries": asked.entries, "rounds": asked.rounds, **found}
-    report("load", result, device=torch.device("cpu"), out=asked.out)
+            registries[name] = bucket(endpoint)
+        for place, url in registries.items():
+            fill(url, options.entries)
+            results[place] = measured(options.python, url, options.rounds)
+    result = {"entries": options.entries, "rounds": options.rounds, **results}
+    report("load", result, device=torch.device("cpu"), out=options.out)
 
 
 if __name__ == "__main__":

@@ -75,9 +75,9 @@ def plain_loop(
         trainer = torch.optim.SGD(network.parameters(), lr=0.01)
         for _ in range(warmup_epochs):
             for picked in torch.randperm(len(labels), generator=generator).to(device).split(256):
-                seen = augment(images.detach()[picked], draw(STRATEGIES, len(picked), generator))
+                embedded = augment(images.detach()[picked], draw(STRATEGIES, len(picked), generator))
                 trainer.zero_grad()
-                F.cross_entropy(network(seen), labels[picked]).backward()
+                F.cross_entropy(network(embedded), labels[picked]).backward()
                 trainer.step()
         network.requires_grad_(False)
         optimiser.zero_grad()
@@ -86,19 +86,19 @@ def plain_loop(
             rows = int(ends[label]) + torch.randperm(int(ends[label + 1] - ends[label]), generator=generator)[:BATCH]
             rows = rows.to(device)
             drawn = draw(STRATEGIES, 1, generator)
-            one = torch.zeros(BATCH, dtype=torch.int64, device=device)
-            real = augment(everything[rows], drawn, one)
-            made = augment(images[label * IPC : (label + 1) * IPC], drawn, one[:IPC])
+            zeros = torch.zeros(BATCH, dtype=torch.int64, device=device)
+            real = augment(everything[rows], drawn, zeros)
+            augmented = augment(images[label * IPC : (label + 1) * IPC], drawn, zeros[:IPC])
             with torch.no_grad():
                 for _ in range(embeddings):
-                    seen = network.embed(real)
-                of = groups[rows]
+                    embedded = network.embed(real)
+                members = groups[rows]
                 target = (
-                    torch.stack([seen[of == group].mean(dim=0) for group in of.unique()]).mean(dim=0)
+                    torch.stack([embedded[members == group].mean(dim=0) for group in members.unique()]).mean(dim=0)
                     if grouped
-                    else seen.mean(dim=0)
+                    else embedded.mean(dim=0)
                 )
-            loss = loss + (target - network.embed(made).mean(dim=0)).square().sum()
+            loss = loss + (target - network.embed(augmented).mean(dim=0)).square().sum()
         loss.backward()
         optimiser.step()
         loss.item()
@@ -123,7 +123,7 @@ def against(
     """Let steps of our loop and of the plain one take turns; return the plain one's time over ours."""
     settings = PRESETS["dm"] | {"steps": 10**6, "augment": STRATEGIES, "start": "noise"} | changes
     settings["optimiser"] = {"name": "sgd", "learning_rate": RATE, "momentum": 0.5}
-    taken: list[tuple[float, float]] = []
+    times: list[tuple[float, float]] = []
     began = 0.0
 
     def between(step: int, steps: int, loss: float) -> None:
@@ -132,8 +132,8 @@ def against(
         ours = time.perf_counter() - began
         theirs = seconds(plain, device)
         if step > warm:
-            taken.append((ours, theirs))
-        if len(taken) == rounds:
+            times.append((ours, theirs))
+        if len(times) == rounds:
             raise Enough
         began = time.perf_counter()
 
@@ -147,13 +147,13 @@ def against(
             device=device,
             progress=between,
         )
-    each = [theirs / ours for ours, theirs in taken]
+    each = [theirs / ours for ours, theirs in times]
     return {
         "median": median(each),
         "low": min(each),
         "high": max(each),
-        "ours_seconds": median(ours for ours, _ in taken),
-        "plain_seconds": median(theirs for _, theirs in taken),
+        "ours_seconds": median(ours for ours, _ in times),
+        "plain_seconds": median(theirs for _, theirs in times),
     }
 
 
@@ -167,9 +167,9 @@ def error_of_target(
     generator = torch.Generator().manual_seed(2)
     read = reader(dataset.images, PLAIN, device)
     network = fresh(generator, device).requires_grad_(False)
-    seen = torch.cat([network.embed(read(rows)) for rows in torch.arange(len(dataset)).split(1000)]).double()
-    cells = [seen[dataset.offsets[i] : dataset.offsets[i + 1]] for i in range(100)]
-    wanted = torch.stack([cell.mean(dim=0) for cell in cells]).unflatten(0, (10, 10)).mean(dim=1)
+    embedded = torch.cat([network.embed(read(rows)) for rows in torch.arange(len(dataset)).split(1000)]).double()
+    cells = [embedded[dataset.offsets[i] : dataset.offsets[i + 1]] for i in range(100)]
+    target = torch.stack([cell.mean(dim=0) for cell in cells]).unflatten(0, (10, 10)).mean(dim=1)
     groups, ends = torch.from_numpy(dataset.group_indices).to(device), dataset.offsets[::10]
     candidate = checked(Candidate, OURS["aligned"], name="benchmark")
     alignment = build_alignment(candidate, dataset.counts, dataset.groups, device=device)
@@ -177,7 +177,7 @@ def error_of_target(
         dataset,
         per_class=stratified,
         allocation=alignment.allocation,
-        read=lambda rows: seen[rows.to(device)],
+        read=lambda rows: embedded[rows.to(device)],
         device=device,
     )
 
@@ -185,9 +185,9 @@ def error_of_target(
         means = []
         for label in range(10):
             rows = int(ends[label]) + torch.randperm(int(ends[label + 1] - ends[label]), generator=generator)[:natural]
-            of = groups[rows.to(device)]
-            batch = seen[rows.to(device)]
-            means.append(torch.stack([batch[of == group].mean(dim=0) for group in of.unique()]).mean(dim=0))
+            members = groups[rows.to(device)]
+            batch = embedded[rows.to(device)]
+            means.append(torch.stack([batch[members == group].mean(dim=0) for group in members.unique()]).mean(dim=0))
         return torch.stack(means)
 
     def from_stratified() -> Tensor:
@@ -195,7 +195,7 @@ def error_of_target(
         return (batch.averaging.double() @ batch.images).unflatten(0, (10, 10)).mean(dim=1)
 
     def error(estimate: Callable[[], Tensor]) -> float:
-        each = [(estimate() - wanted).square().sum(dim=1) / wanted.square().sum(dim=1) for _ in range(50)]
+        each = [(estimate() - target).square().sum(dim=1) / target.square().sum(dim=1) for _ in range(50)]
         return torch.stack(each).mean().item()
 
     return {
@@ -205,24 +205,25 @@ def error_of_target(
 
 
 def main() -> None:
-    asked = arguments(__doc__, rounds=5)
-    device = torch.device(asked.device)
+    options = arguments(__doc__, rounds=5)
+    device = torch.device(options.device)
     torch.backends.cudnn.benchmark = True
     per_class = 5400
     dataset = skewed(per_class)
-    kinds = ["exact", "fast"] if device.type == "cuda" else ["exact"]
-    measured = {"rounds": asked.rounds, "warm": 20 if device.type == "cuda" else 1}
+    embeddings = ["exact", "fast"] if device.type == "cuda" else ["exact"]
+    measured = {"rounds": options.rounds, "warm": 20 if device.type == "cuda" else 1}
     result: dict[str, object] = {"images a class": per_class, **measured}
 
     for alignment in ("aligned", "vanilla"):
         title = f"plain loop over ours, equal mathematics, {alignment}"
         plain = plain_loop(dataset, device, grouped=alignment == "aligned", embeddings=1, warmup_epochs=0)
         result[title] = {
-            kind: against(plain, dataset, device, alignment=alignment, embedding=kind, **measured) for kind in kinds
+            kind: against(plain, dataset, device, alignment=alignment, embedding=kind, **measured)
+            for kind in embeddings
         }
     twice = plain_loop(dataset, device, grouped=True, embeddings=2, warmup_epochs=0)
     result["plain loop that embeds twice over ours"] = {
-        kind: against(twice, dataset, device, alignment="aligned", embedding=kind, **measured) for kind in kinds
+        kind: against(twice, dataset, device, alignment="aligned", embedding=kind, **measured) for kind in embeddings
     }
     released = plain_loop(dataset, device, grouped=True, embeddings=2, warmup_epochs=10)
     pool = PRESETS["dm"]["networks"] | {"pool": 10, "visits": 10, "advance": 1}
@@ -230,10 +231,10 @@ def main() -> None:
         kind: against(
             released, dataset, device, alignment="aligned", embedding=kind, real_per_class=60, networks=pool, **measured
         )
-        for kind in kinds
+        for kind in embeddings
     }
     result["squared error of the target, relative"] = error_of_target(dataset, device, natural=600, stratified=60)
-    report("step", result, device=device, out=asked.out)
+    report("step", result, device=device, out=options.out)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from small_workspace import REPOSITORY, run, small_params, write_params
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.policy import alpha_at
 from fair_distill.registry.store import open_registry
+from fair_distill.text import markdown_table
 
 PAGE = REPOSITORY / "docs" / "gate.md"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
@@ -33,9 +34,7 @@ POLICY: dict[str, Any] = {
 
 
 def _table(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    lines = [[str(cell) for cell in header]]
-    lines += [["---"] * len(lines[0]), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table([*header], [[*row] for row in rows]).rstrip("\n")
 
 
 def _rows() -> list[dict[str, Any]]:

@@ -169,8 +169,8 @@ _WRITERS = {"train": "mnist/train_groups.npz", "test": "mnist/t10k_groups.npz"}
 _CIFAR10 = "cifar10_4k/cifar10_first4000.npz"
 
 
-def _files(folder: str, what: str) -> dict[str, str]:
-    return {part: f"{folder}/{name}-{what}-ubyte.gz" for part, name in (("train", "train"), ("test", "t10k"))}
+def _files(folder: str, kind: str) -> dict[str, str]:
+    return {part: f"{folder}/{name}-{kind}-ubyte.gz" for part, name in (("train", "train"), ("test", "t10k"))}
 
 
 def _cifar10(data: Path) -> SourceData:
@@ -185,7 +185,7 @@ READERS = {
 }
 # The files of each reader, relative to the folder `data`.
 _MNIST, _FASHION = (
-    [file for what in ("images-idx3", "labels-idx1") for file in _files(folder, what).values()]
+    [file for kind in ("images-idx3", "labels-idx1") for file in _files(folder, kind).values()]
     for folder in ("mnist", "fashion_mnist")
 )
 FILES = {

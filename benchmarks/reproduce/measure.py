@@ -113,16 +113,19 @@ def _only(predictions: Predictions, pairs: range) -> Predictions:
     return replace(predictions, columns={name: column[selected] for name, column in predictions.columns.items()})
 
 
-def figures(own: NetworkPredictions, rng: np.random.Generator) -> dict[str, Any]:
+def figures(predictions: NetworkPredictions, rng: np.random.Generator) -> dict[str, Any]:
     """Return the metrics of one test in two ways, each with the gap that a fair classifier would show by chance.
 
     A gap is a maximum, so the mean of the networks' gaps is never smaller than the gap of their mean rates. Papers
     report one or the other, and rarely say which.
     """
-    alone = [replace(own, predicted=own.predicted[[s]], probability=own.probability[[s]]) for s in range(own.seeds)]
-    floors = [noise_floor(one, rng) for one in alone]
-    floor = noise_floor(own, rng)
-    runs = own.tables()
+    networks = [
+        replace(predictions, predicted=predictions.predicted[[s]], probability=predictions.probability[[s]])
+        for s in range(predictions.seeds)
+    ]
+    floors = [noise_floor(network, rng) for network in networks]
+    floor = noise_floor(predictions, rng)
+    runs = predictions.tables()
 
     def mean_of(name: str, tables: list[Confusion]) -> float:
         return float(np.mean([PREDICTION_METRICS[name].value(table) for table in tables]))

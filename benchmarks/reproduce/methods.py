@@ -189,9 +189,15 @@ class Joined:
         for group, share in enumerate(shares.pop()):
             if share == 0:
                 continue
-            own = settings | {"ipc": share, "real_per_class": max(1, task.budget.real_per_class * share // task.ipc)}
+            group_settings = settings | {
+                "ipc": share,
+                "real_per_class": max(1, task.budget.real_per_class * share // task.ipc),
+            }
             done = distill(
-                train.take(np.flatnonzero(train.group_indices == group)), **own, seed=task.seed, device=task.device
+                train.take(np.flatnonzero(train.group_indices == group)),
+                **group_settings,
+                seed=task.seed,
+                device=task.device,
             )
             images.append(done.images)
             labels.append(done.labels)

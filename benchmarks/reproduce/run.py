@@ -40,7 +40,7 @@ def reproduce(
     today: str,
     clock: Clock,
     stopping: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, int, str], None] = lambda done, of, note: None,
+    progress: Callable[[int, int, str], None] = lambda number, total, note: None,
 ) -> Record:
     """Measure what the file `out` lacks, add each result to it, and write the table next to it.
 

@@ -19,6 +19,7 @@ from fair_distill.registry.channels import in_force
 from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import check_signatures, grounds_of, refuse_expired, refuse_late, signed_verdicts
 from fair_distill.registry.store import RegistryStore
+from fair_distill.text import validation_sentence
 
 APPROVALS_VARIABLE = "FAIR_DISTILL_APPROVALS"
 _EXAMPLE = "write CHANNEL=NUMBER and the public keys, as in production=2 ed25519:… ed25519:…"
@@ -113,7 +114,7 @@ def required(approvals: Mapping[str, Approvals] | None) -> Mapping[str, Approval
         try:
             rules[channel.strip()] = Approvals(at_least=int(count), by=keys)
         except ValidationError as error:
-            raise ConfigError(f"{APPROVALS_VARIABLE}: {rule!r}: {error.errors()[0]['msg']}") from None
+            raise ConfigError(f"{APPROVALS_VARIABLE}: {rule!r}: {validation_sentence(error)}") from None
         except ValueError:
             raise ConfigError(f"{APPROVALS_VARIABLE}: {rule!r} has no number; {_EXAMPLE}") from None
         if "" in rules:

@@ -19,12 +19,12 @@ from PIL import Image
 from small_files import COLUMNS, FORMS, SPLITS, N, facts, idx_bytes, images, labels, png, written
 from small_workspace import Ended, run, small_params, write_params
 
-# Breaks what a form has written, and may change data.source; returns what the message is to say.
+# Breaks what a form has written, and may change data.source; returns the expected part of the message.
 Break = Callable[[Path, dict[str, Any]], str]
 
 
 def prepared(root: Path, source: dict[str, Any], **data: Any) -> Ended:
-    """Run `prepare` on a source; `data` is what else stands in that section."""
+    """Run `prepare` on a source; `data` has the other keys of that section."""
     section = {"source": plain(source), "splits": SPLITS} | data
     write_params(root, small_params() | {"data": section})
     return run(root, "prepare")
@@ -37,56 +37,56 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def refused(ended: Ended, says: str) -> None:
+def refused(ended: Ended, message: str) -> None:
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert len(ended.err.splitlines()) == 1, ended.err
-    assert says in ended.err
+    assert message in ended.err
 
 
 def names(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
-def replaced(name: str, content: Callable[[bytes], bytes], says: str) -> Break:
+def replaced(name: str, content: Callable[[bytes], bytes], message: str) -> Break:
     """Replace the bytes of one file."""
 
     def apply(root: Path, _: dict[str, Any]) -> str:
         (root / name).write_bytes(content((root / name).read_bytes()))
-        return says
+        return message
 
     return apply
 
 
-def table(change: Callable[[pa.Table], pa.Table], says: str) -> Break:
+def table(change: Callable[[pa.Table], pa.Table], message: str) -> Break:
     """Change about.csv, the metadata of the folder."""
 
     def apply(root: Path, _: dict[str, Any]) -> str:
         pa.csv.write_csv(change(pa.csv.read_csv(root / "about.csv")), root / "about.csv")
-        return says
+        return message
 
     return apply
 
 
-def cell(column: str, row: int, value: object, says: str) -> Break:
+def cell(column: str, row: int, value: object, message: str) -> Break:
     def change(rows: pa.Table) -> pa.Table:
         values = rows.column(column).to_pylist()
         values[row] = value
         return rows.set_column(rows.column_names.index(column), column, pa.array(values))
 
-    return table(change, says)
+    return table(change, message)
 
 
-def column(name: str, values: list[Any], says: str) -> Break:
+def column(name: str, values: list[Any], message: str) -> Break:
     def change(rows: pa.Table) -> pa.Table:
         return rows.set_column(rows.column_names.index(name), name, pa.array(values))
 
-    return table(change, says)
+    return table(change, message)
 
 
-def option(says: str, **options: Any) -> Break:
+def option(message: str, **options: Any) -> Break:
     def apply(_: Path, source: dict[str, Any]) -> str:
         source.update(options)
-        return says
+        return message
 
     return apply
 
@@ -96,13 +96,13 @@ def both(*breaks: Break) -> Break:
     return lambda root, source: [apply(root, source) for apply in breaks][-1]
 
 
-def arrays(says: str, **changed: Any) -> Break:
+def arrays(message: str, **changed: Any) -> Break:
     """Write all.npz again with other arrays."""
 
     def apply(root: Path, _: dict[str, Any]) -> str:
-        there = {"x": images(), **{name: np.array(values) for name, values in facts().items()}}
-        np.savez(root / "all.npz", allow_pickle=True, **(there | changed))
-        return says
+        existing = {"x": images(), **{name: np.array(values) for name, values in facts().items()}}
+        np.savez(root / "all.npz", allow_pickle=True, **(existing | changed))
+        return message
 
     return apply
 
@@ -113,8 +113,8 @@ def gzipped(content: bytes) -> Callable[[bytes], bytes]:
 
 def bomb_of_zeros(megabytes: int) -> bytes:
     """A gzip file that unpacks to many zeros, packed once and repeated."""
-    one = gzip.compress(bytes(2**20), mtime=0)
-    return one * megabytes
+    megabyte = gzip.compress(bytes(2**20), mtime=0)
+    return megabyte * megabytes
 
 
 def png_that_says(width: int, height: int) -> bytes:
@@ -134,14 +134,14 @@ def gif() -> bytes:
     return sink.getvalue()
 
 
-def link(target: str, says: str) -> Break:
+def link(target: str, message: str) -> Break:
     """Put a link in place of picture 0.png."""
 
     def apply(root: Path, _: dict[str, Any]) -> str:
         (root / "secret.png").write_bytes(png(images()[0]))
         (root / "pictures/0.png").unlink()
         (root / "pictures/0.png").symlink_to(target.format(root=root))
-        return says
+        return message
 
     return apply
 
@@ -196,7 +196,7 @@ def fine_until_the_last(root: Path, _: dict[str, Any]) -> str:
     return "is not a readable PNG or JPEG image"
 
 
-def twelve_bits(value: int, says: str) -> Break:
+def twelve_bits(value: int, message: str) -> Break:
     """A PNG of 16 bits, read by a range."""
 
     def apply(root: Path, source: dict[str, Any]) -> str:
@@ -204,31 +204,31 @@ def twelve_bits(value: int, says: str) -> Break:
         pixels = np.full((9, 8), value, np.uint16)
         for path in (root / "pictures").rglob("*.png"):
             Image.fromarray(pixels).save(path)
-        return says
+        return message
 
     return apply
 
 
-def parquet(change: Callable[[pa.Table], pa.Table], says: str) -> Break:
+def parquet(change: Callable[[pa.Table], pa.Table], message: str) -> Break:
     def apply(root: Path, _: dict[str, Any]) -> str:
         pa.parquet.write_table(change(pa.parquet.read_table(root / "all.parquet")), root / "all.parquet")
-        return says
+        return message
 
     return apply
 
 
-def images_of(values: pa.Array, says: str) -> Break:
+def images_of(values: pa.Array, message: str) -> Break:
     """Replace the image column of the Parquet file."""
-    return parquet(lambda rows: rows.drop_columns("x").append_column("x", values), says)
+    return parquet(lambda rows: rows.drop_columns("x").append_column("x", values), message)
 
 
-def csv_pixel(value: object, says: str) -> Break:
+def csv_pixel(value: object, message: str) -> Break:
     def apply(root: Path, _: dict[str, Any]) -> str:
         rows = pa.csv.read_csv(root / "all.csv")
         values = [value, *rows.column("pixel5").to_pylist()[1:]]
-        at = rows.column_names.index("pixel5")
-        pa.csv.write_csv(rows.set_column(at, "pixel5", pa.array(values, pa.float64())), root / "all.csv")
-        return says
+        position = rows.column_names.index("pixel5")
+        pa.csv.write_csv(rows.set_column(position, "pixel5", pa.array(values, pa.float64())), root / "all.csv")
+        return message
 
     return apply
 
@@ -567,11 +567,11 @@ BROKEN: dict[str, tuple[str, Break]] = {
 def test_a_broken_input_is_refused_in_one_line_and_leaves_nothing(name: str, tmp_path: Path) -> None:
     form, apply = BROKEN[name]
     source = written(form, tmp_path)
-    says = apply(tmp_path, source)
+    message = apply(tmp_path, source)
 
     before = names(tmp_path)
 
-    refused(prepared(tmp_path, source), says)
+    refused(prepared(tmp_path, source), message)
 
     assert names(tmp_path) == before | {"params.yaml"}
 
@@ -587,7 +587,7 @@ def test_what_is_not_broken_is_prepared(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("splits", "says"),
+    ("splits", "message"),
     [
         (
             {"train": "learn", "tune": 0.5, "gate": 0.5},
@@ -599,10 +599,10 @@ def test_what_is_not_broken_is_prepared(form: str, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_splits_that_the_source_cannot_give_are_refused(splits: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_splits_that_the_source_cannot_give_are_refused(splits: dict[str, Any], message: str, tmp_path: Path) -> None:
     source = written("folder", tmp_path)
 
-    refused(prepared(tmp_path, source, splits=splits), says)
+    refused(prepared(tmp_path, source, splits=splits), message)
 
     assert not (tmp_path / "artifacts").exists()
 

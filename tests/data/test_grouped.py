@@ -100,7 +100,7 @@ def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tu
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "group_indices", "error", "says"),
+    ("images", "labels", "group_indices", "error", "message"),
     [
         (IMAGES[:0], [], [], DataError, "a dataset needs at least one example; got none"),
         (IMAGES, [0, 1], [0, 0, 0], ShapeError, r"got the shapes \(2,\) and \(3,\) for 3 images"),
@@ -116,9 +116,9 @@ def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tu
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
-    images: Array, labels: list[object], group_indices: list[object], error: type[Exception], says: str
+    images: Array, labels: list[object], group_indices: list[object], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         GroupedDataset.from_arrays(images, np.array(labels), np.array(group_indices), classes="abc", groups="xy")
 
 
@@ -146,9 +146,9 @@ def test_the_examples_of_some_rows_keep_all_that_is_known_of_them() -> None:
     made = grouped([[3, 0], [2, 4]])
     rows = np.array([8, 0, 0, 4])
 
-    taken = made.take(rows)
+    selected = made.take(rows)
 
-    assert taken.counts.tolist() == [[2, 0], [1, 1]]
-    assert taken.pairs.tolist() == [0, 0, 4, 8]
-    assert np.array_equal(taken.images, made.images[taken.pairs])
-    assert (taken.classes, taken.groups, taken.attributes) == (made.classes, made.groups, made.attributes)
+    assert selected.counts.tolist() == [[2, 0], [1, 1]]
+    assert selected.pairs.tolist() == [0, 0, 4, 8]
+    assert np.array_equal(selected.images, made.images[selected.pairs])
+    assert (selected.classes, selected.groups, selected.attributes) == (made.classes, made.groups, made.attributes)

@@ -1,4 +1,4 @@
-"""What is done about a class that lacks a group is what params.yaml declares; the file and the card say so."""
+"""A class that lacks a group is handled as params.yaml declares; the file and the card say so."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def source(counts: Any = COUNTS, **more: Any) -> SourceData:
     return SourceData(images, cells // 4, ("cat", "dog", "cow"), **(facts | more))
 
 
-def made(labelled: SourceData, missing_cells: Any, **data: Any) -> dict[str, GroupedDataset]:
+def make(labelled: SourceData, missing_cells: Any, **data: Any) -> dict[str, GroupedDataset]:
     splits = {"train": 0.5, "tune": 0.25, "gate": 0.25}
     config = Data.model_validate({"source": "table", "splits": splits, "missing_cells": missing_cells} | data)
     return make_splits(
@@ -41,7 +41,7 @@ def made(labelled: SourceData, missing_cells: Any, **data: Any) -> dict[str, Gro
 
 @pytest.mark.parametrize("declared", [None, "refuse"])
 def test_what_is_refused_is_left_for_the_contract_to_name(declared: str | None) -> None:
-    splits = made(source(), declared)
+    splits = make(source(), declared)
 
     for split in splits.values():
         assert split.classes == ("cat", "dog", "cow")
@@ -50,30 +50,30 @@ def test_what_is_refused_is_left_for_the_contract_to_name(declared: str | None) 
 
 
 def test_a_class_that_lacks_a_group_is_dropped_from_every_split_and_the_others_stay_as_they_were() -> None:
-    whole, splits = made(source(), "refuse"), made(source(), "drop_class")
+    whole, splits = make(source(), "refuse"), make(source(), "drop_class")
 
     for name, split in splits.items():
         assert split.classes == ("cat", "cow")
         assert split.groups == GROUPS
         assert split.counts.min() > 0
         assert split.missing_cells == {"drop_class": {"dog": {"train": 12, "tune": 6, "gate": 6}}}
-        kept = np.flatnonzero(whole[name].labels != 1)
-        assert np.array_equal(split.pairs, whole[name].pairs[kept])
-        assert np.array_equal(split.images, whole[name].images[kept])
-        assert np.array_equal(split.labels, np.where(whole[name].labels[kept] == 2, 1, 0))
+        remaining = np.flatnonzero(whole[name].labels != 1)
+        assert np.array_equal(split.pairs, whole[name].pairs[remaining])
+        assert np.array_equal(split.images, whole[name].images[remaining])
+        assert np.array_equal(split.labels, np.where(whole[name].labels[remaining] == 2, 1, 0))
 
 
 def test_a_group_that_only_one_split_lacks_counts_too() -> None:
     counts = COUNTS.copy()
     counts[1, 0] = 1  # one dog of f×dark: in one split alone
 
-    assert made(source(counts), "drop_class")["gate"].classes == ("cat", "cow")
+    assert make(source(counts), "drop_class")["gate"].classes == ("cat", "cow")
 
 
 def test_examples_of_unknown_group_make_no_class_lack_it() -> None:
     attributes: tuple[Attributes, ...] = (("f", None), ("f", "light"), ("m", "dark"), ("m", "light"))
 
-    splits = made(source(attributes=attributes), "drop_class")
+    splits = make(source(attributes=attributes), "drop_class")
 
     assert splits["train"].classes == ("cat", "dog", "cow")
     assert splits["train"].missing_cells == {"drop_class": {}}
@@ -84,11 +84,11 @@ def test_dropping_all_but_one_class_is_refused() -> None:
     counts[0, 1] = 0
 
     with pytest.raises(DataError, match="only 1 of 3 classes have every group in every split; at least two are needed"):
-        made(source(counts), "drop_class")
+        make(source(counts), "drop_class")
 
 
 def test_merged_groups_are_one_in_every_split_before_anything_is_dealt() -> None:
-    splits = made(source(), {"merge": {"f": ["f×dark", "f×light"]}})
+    splits = make(source(), {"merge": {"f": ["f×dark", "f×light"]}})
 
     for split in splits.values():
         assert split.groups == ("f", "m×dark", "m×light")
@@ -100,20 +100,20 @@ def test_merged_groups_are_one_in_every_split_before_anything_is_dealt() -> None
 
 
 @pytest.mark.parametrize(
-    ("merge", "says"),
+    ("merge", "message"),
     [
         ({"f": ["f×dark", "f×grey"]}, "'f×grey' is not a known group. Use some of f×dark, f×light"),
         ({"m×dark": ["f×dark", "f×light"]}, "'m×dark' is already a group"),
         ({"all": list(GROUPS)}, "leaves one group, 'all'"),
     ],
 )
-def test_a_merge_that_cannot_be_is_refused(merge: dict[str, list[str]], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
-        made(source(), {"merge": merge})
+def test_a_merge_that_cannot_be_is_refused(merge: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(source(), {"merge": merge})
 
 
 def test_a_name_may_be_kept_for_the_group_that_takes_in_another() -> None:
-    assert made(source(), {"merge": {"f×light": ["f×dark", "f×light"]}})["train"].groups == GROUPS[1:]
+    assert make(source(), {"merge": {"f×light": ["f×dark", "f×light"]}})["train"].groups == GROUPS[1:]
 
 
 def test_colours_are_not_merged() -> None:
@@ -121,11 +121,11 @@ def test_colours_are_not_merged() -> None:
     plain = source(group_indices=None, groups=(), attributes=())
 
     with pytest.raises(ConfigError, match="here the groups are colours"):
-        made(plain, {"merge": {"all": ["red", "cyan"]}}, **colours)
+        make(plain, {"merge": {"all": ["red", "cyan"]}}, **colours)
 
 
 @pytest.mark.parametrize(
-    ("declared", "says"),
+    ("declared", "message"),
     [
         ("drop", "data.missing_cells: it is 'drop'; write refuse, drop_class, or"),
         ({"merge": {}}, "data.missing_cells"),
@@ -134,11 +134,11 @@ def test_colours_are_not_merged() -> None:
         ({"drop": ["dog"]}, "data.missing_cells"),
     ],
 )
-def test_a_declaration_that_is_none_is_refused_in_one_line(declared: Any, says: str) -> None:
+def test_a_declaration_that_is_none_is_refused_in_one_line(declared: Any, message: str) -> None:
     params = small_params()
     params["data"]["missing_cells"] = declared
 
-    with pytest.raises(ConfigError, match=says) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         parse_config(params)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -148,11 +148,11 @@ def test_owners_are_groups_one_for_each_class() -> None:
     plain = source(group_indices=None, groups=(), attributes=())
     recipe = {"colours": {"grey": "grey", "colour": "original"}, "own_share": 0.75, "paint": "stroke"}
 
-    train = made(plain, None, **recipe, owners=["grey", "grey", "colour"])["train"]
+    train = make(plain, None, **recipe, owners=["grey", "grey", "colour"])["train"]
 
     assert train.counts.tolist() == [[12, 4], [9, 3], [4, 12]]
     with pytest.raises(ConfigError, match="owners has 2 groups; it must have one for each of the 3 classes"):
-        made(plain, None, **recipe, owners=["grey", "colour"])
+        make(plain, None, **recipe, owners=["grey", "colour"])
     params = small_params()
     params["data"]["owners"] = ["red", "blue"]
     with pytest.raises(ConfigError, match=r"owners contains 'blue', which is not in data\.colours"):

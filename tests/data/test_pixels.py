@@ -15,7 +15,7 @@ from fair_distill.data.pixels import Pixels, decode, luma, to_images
 from fair_distill.errors import DataError
 
 
-def made(values: Array, **pixels: Any) -> Array:
+def converted(values: Array, **pixels: Any) -> Array:
     return to_images(values, Pixels(**pixels), where="here")
 
 
@@ -30,13 +30,13 @@ def test_a_declared_range_becomes_0_to_255(dtype: type, bounds: tuple[float, flo
     images = noise(4, 1, 8, 8)
     low, high = bounds
 
-    assert np.array_equal(made((low + images / 255 * (high - low)).astype(dtype), range=bounds), images)
+    assert np.array_equal(converted((low + images / 255 * (high - low)).astype(dtype), range=bounds), images)
 
 
 def test_16_bits_lose_their_lower_half_and_no_more() -> None:
     fine = np.arange(2**16, dtype=np.uint16).reshape(4, 1, 128, 128)
 
-    assert np.array_equal(made(fine, range=(0, 65535)), np.round(fine / 257))
+    assert np.array_equal(converted(fine, range=(0, 65535)), np.round(fine / 257))
 
 
 @given(st.sampled_from([np.nan, np.inf, -np.inf, -0.01, 1.01]), st.integers(0, 4), st.integers(0, 63))
@@ -45,11 +45,11 @@ def test_a_pixel_out_of_range_is_named_wherever_it_is(value: float, example: int
     images[example, place] = value
 
     with pytest.raises(DataError, match=rf"example {example} has a pixel of {value:g}, outside 0 to 1"):
-        made(images, shape=(1, 8, 8), range=(0, 1))
+        converted(images, shape=(1, 8, 8), range=(0, 1))
 
 
 def test_the_ends_of_the_range_are_within() -> None:
-    assert made(np.array([0.0, 1.0]).repeat(32).reshape(1, 8, 8), range=(0, 1)).reshape(2, -1)[:, 0].tolist() == [
+    assert converted(np.array([0.0, 1.0]).repeat(32).reshape(1, 8, 8), range=(0, 1)).reshape(2, -1)[:, 0].tolist() == [
         0,
         255,
     ]
@@ -58,18 +58,18 @@ def test_the_ends_of_the_range_are_within() -> None:
 def test_channels_may_stand_first_or_last() -> None:
     first = noise(4, 3, 9, 10)
 
-    assert np.array_equal(made(first), made(np.moveaxis(first, 1, 3)))
-    assert np.array_equal(made(first), made(first.reshape(4, -1), shape=(3, 9, 10)))
-    assert made(noise(4, 9, 10)).shape == (4, 1, 9, 10)
+    assert np.array_equal(converted(first), converted(np.moveaxis(first, 1, 3)))
+    assert np.array_equal(converted(first), converted(first.reshape(4, -1), shape=(3, 9, 10)))
+    assert converted(noise(4, 9, 10)).shape == (4, 1, 9, 10)
 
 
 def test_grey_in_three_channels_and_back_is_the_same() -> None:
     grey = noise(4, 1, 8, 8)
 
-    three = made(grey, channels=3)
+    three = converted(grey, channels=3)
 
     assert np.array_equal(three, grey.repeat(3, axis=1))
-    assert np.array_equal(made(three, channels=1), grey)
+    assert np.array_equal(converted(three, channels=1), grey)
 
 
 def test_luma_is_pillows_to_a_level() -> None:
@@ -82,7 +82,7 @@ def test_luma_is_pillows_to_a_level() -> None:
 def test_padding_centres_on_black_and_keeps_every_pixel() -> None:
     images = noise(3, 1, 28, 20)
 
-    padded = made(images, size=32, resize="pad")
+    padded = converted(images, size=32, resize="pad")
 
     assert np.array_equal(padded[:, :, 2:30, 6:26], images)
     assert padded.sum(dtype=np.int64) == images.sum(dtype=np.int64)
@@ -92,7 +92,7 @@ def test_padding_centres_on_black_and_keeps_every_pixel() -> None:
 def test_a_wide_image_fills_as_much_as_its_rule_says(resize: str, filled: float) -> None:
     white = np.full((1, 3, 40, 80), 255, np.uint8)
 
-    square = made(white, size=16, resize=resize)
+    square = converted(white, size=16, resize=resize)
 
     assert square.shape == (1, 3, 16, 16)
     assert (square == 255).mean() == filled
@@ -102,13 +102,13 @@ def test_cropping_takes_the_middle() -> None:
     images = np.zeros((1, 1, 16, 48), np.uint8)
     images[..., 16:32] = noise(16, 16)
 
-    assert np.array_equal(made(images, size=16, resize="crop"), images[..., 16:32])
+    assert np.array_equal(converted(images, size=16, resize="crop"), images[..., 16:32])
 
 
 @pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
 @pytest.mark.parametrize("shape", [(1, 4000), (4000, 1), (3, 5), (257, 256)])
 def test_any_shape_becomes_the_square(shape: tuple[int, int], resize: str) -> None:
-    assert made(noise(1, 1, *shape), size=8, resize=resize).shape == (1, 1, 8, 8)
+    assert converted(noise(1, 1, *shape), size=8, resize=resize).shape == (1, 1, 8, 8)
 
 
 def test_a_png_comes_out_as_it_went_in() -> None:

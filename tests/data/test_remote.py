@@ -20,7 +20,7 @@ from fair_distill.storage.store import Absent
 from fair_distill.workspace import SPLITS as NAMES
 from fair_distill.workspace import Workspace
 
-Asked = Callable[[], list[str]]
+ReadKeys = Callable[[], list[str]]
 
 
 def plain(value: Any) -> Any:
@@ -69,21 +69,21 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """What was read of the bucket since it was last asked."""
+def read_keys(monkeypatch: pytest.MonkeyPatch) -> ReadKeys:
+    """Return the keys that were read from the bucket since the previous call."""
     keys: list[str] = []
     stream = S3Store.stream
 
-    def noted(self: S3Store, entry: Any) -> Any:
+    def recording(self: S3Store, entry: Any) -> Any:
         keys.append(self.address(entry.key).split("/", 3)[3])  # s3://bucket/key
         return stream(self, entry)
 
-    monkeypatch.setattr(S3Store, "stream", noted)
+    monkeypatch.setattr(S3Store, "stream", recording)
 
     def since() -> list[str]:
-        found = sorted(keys)
+        original = sorted(keys)
         keys.clear()
-        return found
+        return original
 
     return since
 
@@ -93,7 +93,7 @@ FORMS = ["tensors in Parquet", "PNG in a folder of Parquet", "pixels in CSV", "f
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_bucket_gives_the_files_that_a_folder_gives_and_is_read_once(
-    form: str, bucket: str, asked: Asked, tmp_path: Path
+    form: str, bucket: str, read_keys: ReadKeys, tmp_path: Path
 ) -> None:
     source = uploaded(form, bucket, tmp_path / "local")
     here = prepared(tmp_path / "local", _local(source, bucket))
@@ -102,9 +102,9 @@ def test_a_bucket_gives_the_files_that_a_folder_gives_and_is_read_once(
 
     assert (here.code, there.code) == (0, 0), here.err + there.err
     assert contents(tmp_path / "remote") == contents(tmp_path / "local")
-    assert len(asked()) == len({*_objects(bucket)})
+    assert len(read_keys()) == len({*_objects(bucket)})
     assert prepared(tmp_path / "remote", source).code == 0
-    assert asked() == []
+    assert read_keys() == []
     assert contents(tmp_path / "remote") == contents(tmp_path / "local")
 
 
@@ -141,42 +141,42 @@ def test_a_bucket_of_images_is_painted_as_any_source_is(bucket: str, tmp_path: P
     assert contents(tmp_path / "remote") == contents(tmp_path / "local")
 
 
-def test_a_refresh_reads_only_what_is_new_or_changed(bucket: str, asked: Asked, tmp_path: Path) -> None:
+def test_a_refresh_reads_only_what_is_new_or_changed(bucket: str, read_keys: ReadKeys, tmp_path: Path) -> None:
     source = uploaded("folder", bucket, tmp_path / "local")
     assert prepared(tmp_path / "remote", source).code == 0
-    asked()
+    read_keys()
 
     put(bucket, "data/pictures/0.png", png(255 - images()[0]))
     put(bucket, "data/pictures/not-in-the-table.png", png(images()[0]))
     assert prepared(tmp_path / "remote", source).code == 0
 
-    assert asked() == ["data/pictures/0.png"]
+    assert read_keys() == ["data/pictures/0.png"]
     (tmp_path / "local/pictures/0.png").write_bytes(png(255 - images()[0]))
     assert prepared(tmp_path / "local", _local(source, bucket)).code == 0
     assert contents(tmp_path / "remote") == contents(tmp_path / "local")
 
 
-def test_what_is_kept_does_not_depend_on_how_pixels_are_read(bucket: str, asked: Asked, tmp_path: Path) -> None:
+def test_what_is_kept_does_not_depend_on_how_pixels_are_read(bucket: str, read_keys: ReadKeys, tmp_path: Path) -> None:
     source = uploaded("folder", bucket, tmp_path / "local")
     assert prepared(tmp_path / "remote", source).code == 0
     first = contents(tmp_path / "remote")
-    asked()
+    read_keys()
 
     larger = {"channels": 3, "size": 16, "resize": "stretch"}
     assert prepared(tmp_path / "remote", source | {"pixels": larger}).code == 0
 
-    assert asked() == []
+    assert read_keys() == []
     assert contents(tmp_path / "remote") != first
 
 
 def test_an_interrupted_prepare_goes_on_where_it_was(
-    bucket: str, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: str, read_keys: ReadKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fair_distill.data.remote_files._PACK_IMAGES", 8)
     source = uploaded("folder", bucket, tmp_path / "local")
     put(bucket, "data/pictures/deep/20.png", b"no image")
     assert prepared(tmp_path / "remote", source).code == 2
-    before = asked()
+    before = read_keys()
     assert not (tmp_path / "remote/artifacts").exists()
 
     put(bucket, "data/pictures/deep/20.png", png(images()[20]))
@@ -184,20 +184,20 @@ def test_an_interrupted_prepare_goes_on_where_it_was(
 
     # Nothing is lost but what was changed: not of the pack that broke off, nor of the one that was on its way.
     assert len(before) == 1 + 32
-    assert asked() == sorted(f"data/pictures/{'deep/' if i % 3 else ''}{i}.png" for i in [20, *range(32, N)])
+    assert read_keys() == sorted(f"data/pictures/{'deep/' if i % 3 else ''}{i}.png" for i in [20, *range(32, N)])
 
 
-def test_a_broken_copy_is_read_again(bucket: str, asked: Asked, tmp_path: Path) -> None:
+def test_a_broken_copy_is_read_again(bucket: str, read_keys: ReadKeys, tmp_path: Path) -> None:
     source = uploaded("folder", bucket, tmp_path / "local")
     assert prepared(tmp_path / "remote", source).code == 0
     first = contents(tmp_path / "remote")
-    asked()
+    read_keys()
     for pack in (tmp_path / "remote" / CACHE / "images").iterdir():
         pack.write_bytes(pack.read_bytes()[:100])
 
     assert prepared(tmp_path / "remote", source).code == 0
 
-    assert len(asked()) == N
+    assert len(read_keys()) == N
     assert contents(tmp_path / "remote") == first
 
 
@@ -252,12 +252,12 @@ def test_prepare_keeps_its_copies_within_bounds_and_says_which_it_used(
     assert (ended.code, "FAIR_DISTILL_SOURCE_CACHE_GB is 'much'" in ended.err) == (2, True)
 
 
-def gone(bucket: str, source: dict[str, Any]) -> str:
+def deleted(bucket: str, source: dict[str, Any]) -> str:
     """Take an object away between the listing and the reading."""
-    found = RemoteFiles.images
+    original = RemoteFiles.images
 
     def named(self: RemoteFiles, *arguments: Any, **more: Any) -> Any:
-        result = found(self, *arguments, **more)
+        result = original(self, *arguments, **more)
         remove(bucket, "data/pictures/0.png")
         return result
 
@@ -266,10 +266,10 @@ def gone(bucket: str, source: dict[str, Any]) -> str:
 
 
 def changed(bucket: str, source: dict[str, Any]) -> str:
-    found = RemoteFiles.images
+    original = RemoteFiles.images
 
     def named(self: RemoteFiles, *arguments: Any, **more: Any) -> Any:
-        result = found(self, *arguments, **more)
+        result = original(self, *arguments, **more)
         put(bucket, "data/pictures/0.png", png(255 - images()[0]))
         return result
 
@@ -294,7 +294,7 @@ def no_table(bucket: str, source: dict[str, Any]) -> str:
 
 def no_bucket(bucket: str, source: dict[str, Any]) -> str:
     source["path"] = "s3://nobody-has-this-one/pictures"
-    return "there is no such bucket"
+    return "the bucket does not exist"
 
 
 def no_folder(bucket: str, source: dict[str, Any]) -> str:
@@ -318,7 +318,7 @@ def an_empty_image(bucket: str, source: dict[str, Any]) -> str:
 
 
 BROKEN = [
-    gone, changed, absent, outside, no_table, no_bucket, no_folder, another_scheme, a_broken_image, an_empty_image
+    deleted, changed, absent, outside, no_table, no_bucket, no_folder, another_scheme, a_broken_image, an_empty_image
 ]  # fmt: skip
 
 
@@ -328,14 +328,14 @@ def test_what_is_wrong_in_a_bucket_is_one_line_and_leaves_no_splits(
 ) -> None:
     source = uploaded("folder", bucket, tmp_path / "local")
     named = RemoteFiles.images
-    monkeypatch.setattr(RemoteFiles, "images", named)  # put back at the end, whatever was put in its place
-    says = wrong(bucket, source)
+    monkeypatch.setattr(RemoteFiles, "images", named)  # monkeypatch restores it at the end
+    message = wrong(bucket, source)
 
     ended = prepared(tmp_path / "remote", source)
 
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert len(ended.err.splitlines()) == 1, ended.err
-    assert says in ended.err
+    assert message in ended.err
     assert not (tmp_path / "remote/artifacts").exists()
 
 
@@ -352,9 +352,9 @@ def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:
     pages = S3Store.pages
 
     def vanishing(self: S3Store, prefix: str = "", *, after: str = "") -> Any:
-        found = list(pages(self, prefix, after=after))
+        original = list(pages(self, prefix, after=after))
         remove(bucket, "data/a.csv")
-        yield from found
+        yield from original
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(S3Store, "pages", vanishing)

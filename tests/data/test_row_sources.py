@@ -69,12 +69,12 @@ def lists() -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("write", [plain, parquet, folder, of_its_own, semicolons])
 def test_every_form_of_the_same_rows_reads_the_same(write: Callable[[Path], dict[str, Any]], tmp_path: Path) -> None:
-    made = splits(tmp_path, {"name": "table", "columns": COLUMNS} | write(tmp_path))
+    result = splits(tmp_path, {"name": "table", "columns": COLUMNS} | write(tmp_path))
 
-    assert {name: len(split) for name, split in made.items()} == {"train": 40, "tune": 20, "gate": 20}
+    assert {name: len(split) for name, split in result.items()} == {"train": 40, "tune": 20, "gate": 20}
     seen = []
-    for split in made.values():
-        assert split.schema == made["train"].schema is not None
+    for split in result.values():
+        assert split.schema == result["train"].schema is not None
         assert (split.classes, split.groups) == (("no", "yes"), ("f", "m"))
         for row, values in zip(split.pairs, zip(*split.schema.decode(split.images).values(), strict=True), strict=True):
             assert list(values) == [ROWS[name][row] for name in (*NUMERIC, *CATEGORICAL)]
@@ -97,14 +97,14 @@ def test_the_training_split_alone_makes_the_schema(tmp_path: Path) -> None:
         DataError, match=r"test\.csv: column 'work' is 'moon' in row 2, but the training data have only"
     ):
         splits(tmp_path, source, shares)
-    made = splits(tmp_path, source | {"rows": {"unseen": "other"}}, shares)
-    schema = made["train"].schema
+    result = splits(tmp_path, source | {"rows": {"unseen": "other"}}, shares)
+    schema = result["train"].schema
     assert schema is not None
     age = schema.columns[0]
 
     assert isinstance(age, Numeric)
-    assert (age.low, age.high) == (made["train"].images[:, 0].min(), made["train"].images[:, 0].max())
-    decoded = schema.decode(made["gate"].images)
+    assert (age.low, age.high) == (result["train"].images[:, 0].min(), result["train"].images[:, 0].max())
+    decoded = schema.decode(result["gate"].images)
     assert decoded["age"].max() == 99
     assert (decoded["work"] == "other").sum() == 1
 
@@ -133,11 +133,11 @@ def with_value(column: str, value: str) -> Callable[[Path], dict[str, Any]]:
 
 def test_what_is_missing_has_the_name_that_was_given(tmp_path: Path) -> None:
     source = {"name": "table", "columns": COLUMNS, "rows": {"missing": "unknown", "unseen": "other"}}
-    made = splits(tmp_path, source | with_value("work", " ? ")(tmp_path))
+    result = splits(tmp_path, source | with_value("work", " ? ")(tmp_path))
 
     of_row = {
         int(pair): work
-        for split in made.values()
+        for split in result.values()
         if split.schema
         for pair, work in zip(split.pairs, split.schema.decode(split.images)["work"], strict=True)
     }
@@ -146,7 +146,7 @@ def test_what_is_missing_has_the_name_that_was_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "says"),
+    ("write", "message"),
     [
         (with_value("work", "?"), r"all\.csv: column 'work' is missing in 1 of 80 rows, the first of them row 3"),
         (with_value("age", "?"), r"all\.csv: column 'age' is missing or not finite in 1 of 80 rows"),
@@ -156,14 +156,14 @@ def test_what_is_missing_has_the_name_that_was_given(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_with_a_hole_is_refused_by_file_column_and_row(
-    write: Callable[[Path], dict[str, Any]], says: str, tmp_path: Path
+    write: Callable[[Path], dict[str, Any]], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         splits(tmp_path, {"name": "table", "columns": COLUMNS} | write(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"columns": COLUMNS | {"image": "x"}}, "has both an image"),
         ({"pixels": {"size": 8, "resize": "pad"}}, "has both an image"),
@@ -183,9 +183,9 @@ def test_a_table_with_a_hole_is_refused_by_file_column_and_row(
     ],
 )
 def test_a_source_of_rows_that_cannot_be_is_refused_in_one_line(
-    changes: dict[str, Any], says: str, tmp_path: Path
+    changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(FairDistillError, match=says) as caught:
+    with pytest.raises(FairDistillError, match=message) as caught:
         splits(tmp_path, {"name": "table", "columns": COLUMNS} | plain(tmp_path) | changes)
     assert "\n" not in str(caught.value)
 

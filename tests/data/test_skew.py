@@ -34,8 +34,8 @@ def split(labels: Array, shares: dict[str, float], rng: np.random.Generator) -> 
     return split_by_share(labels, np.arange(len(labels)), shares, rng)
 
 
-def everything(made: SourceData) -> Array:
-    return np.arange(len(made.labels))
+def everything(data: SourceData) -> Array:
+    return np.arange(len(data.labels))
 
 
 def test_a_colour_scales_each_channel_and_rounds_to_nearest() -> None:
@@ -68,20 +68,20 @@ def test_each_image_is_painted_in_its_own_colour() -> None:
 
 
 def test_a_split_deals_every_example_of_every_class_out_once_by_share() -> None:
-    made = source(100, 50, 7)
+    data = source(100, 50, 7)
 
-    parts = split(made.labels, SHARES, rng())
+    parts = split(data.labels, SHARES, rng())
 
     assert sorted(np.concatenate(list(parts.values()))) == list(range(157))
-    counts = {name: np.bincount(made.labels[rows], minlength=3).tolist() for name, rows in parts.items()}
+    counts = {name: np.bincount(data.labels[rows], minlength=3).tolist() for name, rows in parts.items()}
     # of 7: cuts at 3.5 and 4.2, rounded half to even
     assert counts == {"train": [50, 25, 4], "tune": [10, 5, 0], "gate": [40, 20, 3]}
     assert all((np.diff(rows) > 0).all() for rows in parts.values())
 
 
 def test_a_split_follows_its_generator_and_nothing_else() -> None:
-    made = source(40, 40)
-    once, again, other = (split(made.labels, SHARES, rng(seed))["train"] for seed in (1, 1, 2))
+    data = source(40, 40)
+    once, again, other = (split(data.labels, SHARES, rng(seed))["train"] for seed in (1, 1, 2))
 
     assert np.array_equal(once, again)
     assert not np.array_equal(once, other)
@@ -101,9 +101,9 @@ def test_a_split_follows_its_generator_and_nothing_else() -> None:
 def test_the_skew_is_the_recipes_to_the_example(
     sizes: tuple[int, ...], colours: dict[str, list[int]], own_share: float, counts: list[list[int]]
 ) -> None:
-    made = source(*sizes)
+    data = source(*sizes)
 
-    dataset = skewed_dataset(made, everything(made), colours, own_share, rng(), paint="foreground")
+    dataset = skewed_dataset(data, everything(data), colours, own_share, rng(), paint="foreground")
 
     assert dataset.counts.tolist() == counts
     assert dataset.groups == tuple(colours)
@@ -124,24 +124,24 @@ def test_each_way_to_paint_does_to_black_grey_and_white_what_its_recipe_says(
 ) -> None:
     image = np.array([0, 100, 255], np.uint8).reshape(1, 1, 1, 3)
 
-    made = PAINTS[paint](image, np.array([255, 128, 0]))[0, :, 0]
+    data = PAINTS[paint](image, np.array([255, 128, 0]))[0, :, 0]
 
-    assert made.T.tolist() == [black, middle, white]
+    assert data.T.tolist() == [black, middle, white]
     # A colour image whose channels are equal is a grey image.
-    assert np.array_equal(PAINTS[paint](image.repeat(3, axis=1), np.array([255, 128, 0]))[0, :, 0], made)
+    assert np.array_equal(PAINTS[paint](image.repeat(3, axis=1), np.array([255, 128, 0]))[0, :, 0], data)
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
 def test_a_colour_behind_never_overflows_and_never_darkens(value: int, tint: int) -> None:
-    made = int(behind(np.full((1, 3, 1, 1), value, np.uint8), np.array([tint] * 3))[0, 0, 0, 0])
+    data = int(behind(np.full((1, 3, 1, 1), value, np.uint8), np.array([tint] * 3))[0, 0, 0, 0])
 
-    assert max(value, tint) <= made <= 255
+    assert max(value, tint) <= data <= 255
 
 
 def test_classes_may_own_groups_as_declared() -> None:
-    made = source(10, 10, 10)
+    data = source(10, 10, 10)
 
-    dataset = skewed_dataset(made, everything(made), RED_CYAN, 0.8, rng(), paint="foreground", owners=(0, 0, 1))
+    dataset = skewed_dataset(data, everything(data), RED_CYAN, 0.8, rng(), paint="foreground", owners=(0, 0, 1))
 
     assert dataset.counts.tolist() == [[8, 2], [8, 2], [2, 8]]
 
@@ -149,32 +149,32 @@ def test_classes_may_own_groups_as_declared() -> None:
 def test_a_group_may_be_grey_or_original_as_in_cifar10_s() -> None:
     images = np.array([[255, 0, 0], [10, 20, 30]], np.uint8).repeat(2, axis=0)[:, :, None, None]
 
-    made = paint_groups(images, np.array([0, 1, 0, 1]), {"grey": "grey", "colour": "original"}, "foreground")
+    data = paint_groups(images, np.array([0, 1, 0, 1]), {"grey": "grey", "colour": "original"}, "foreground")
 
-    assert made[:, :, 0, 0].tolist() == [[76, 76, 76], [255, 0, 0], [18, 18, 18], [10, 20, 30]]
+    assert data[:, :, 0, 0].tolist() == [[76, 76, 76], [255, 0, 0], [18, 18, 18], [10, 20, 30]]
 
 
-def painted_right(dataset: GroupedDataset, made: SourceData, colours: dict[str, list[int]]) -> None:
+def painted_right(dataset: GroupedDataset, data: SourceData, colours: dict[str, list[int]]) -> None:
     """Assert that each row is the image of its pair number, in the colour of its group, with its class."""
     palette = np.array(list(colours.values()))
-    assert np.array_equal(dataset.images, colour(made.images[dataset.pairs, 0], palette[dataset.group_indices]))
-    assert np.array_equal(dataset.labels, made.labels[dataset.pairs])
+    assert np.array_equal(dataset.images, colour(data.images[dataset.pairs, 0], palette[dataset.group_indices]))
+    assert np.array_equal(dataset.labels, data.labels[dataset.pairs])
 
 
 def test_a_skewed_row_is_its_source_image_in_its_groups_colour() -> None:
-    made = source(60, 60)
-    rows = everything(made)[10:90]
+    data = source(60, 60)
+    rows = everything(data)[10:90]
 
-    dataset = skewed_dataset(made, rows, THREE, 0.9, rng(), paint="foreground")
+    dataset = skewed_dataset(data, rows, THREE, 0.9, rng(), paint="foreground")
 
-    painted_right(dataset, made, THREE)
+    painted_right(dataset, data, THREE)
     assert sorted(dataset.pairs) == rows.tolist()
 
 
 def test_who_stands_in_which_colour_is_drawn() -> None:
-    made = source(60, 60)
+    data = source(60, 60)
     once, again, other = (
-        skewed_dataset(made, everything(made), THREE, 0.9, rng(seed), paint="foreground") for seed in (1, 1, 2)
+        skewed_dataset(data, everything(data), THREE, 0.9, rng(seed), paint="foreground") for seed in (1, 1, 2)
     )
 
     assert np.array_equal(once.pairs, again.pairs)
@@ -183,16 +183,16 @@ def test_who_stands_in_which_colour_is_drawn() -> None:
 
 
 def test_a_paired_split_holds_every_image_in_every_colour() -> None:
-    made = source(30, 20)
-    rows = everything(made)[::2]
+    data = source(30, 20)
+    rows = everything(data)[::2]
 
-    dataset = paired_dataset(made, rows, THREE, paint="foreground")
+    dataset = paired_dataset(data, rows, THREE, paint="foreground")
 
-    painted_right(dataset, made, THREE)
+    painted_right(dataset, data, THREE)
     assert len(dataset) == 3 * len(rows)
     for group in range(3):
         assert sorted(dataset.pairs[dataset.group_indices == group]) == rows.tolist()
-    assert np.array_equal(dataset.counts, np.bincount(made.labels[rows])[:, None].repeat(3, axis=1))
+    assert np.array_equal(dataset.counts, np.bincount(data.labels[rows])[:, None].repeat(3, axis=1))
     # The same order in every group, so a gap is a difference of rows.
     for label in range(2):
         first, *others = (dataset.pairs[dataset.rows(Cell(label, group))].tolist() for group in range(3))
@@ -200,13 +200,13 @@ def test_a_paired_split_holds_every_image_in_every_colour() -> None:
 
 
 def test_splits_share_no_image() -> None:
-    made = source(60, 61)
-    rows = split(made.labels, SHARES, rng())
+    data = source(60, 61)
+    rows = split(data.labels, SHARES, rng())
 
     pairs = [
-        set(skewed_dataset(made, rows["train"], RED_CYAN, 0.9, rng(), paint="foreground").pairs),
-        set(paired_dataset(made, rows["tune"], RED_CYAN, paint="foreground").pairs),
-        set(paired_dataset(made, rows["gate"], RED_CYAN, paint="foreground").pairs),
+        set(skewed_dataset(data, rows["train"], RED_CYAN, 0.9, rng(), paint="foreground").pairs),
+        set(paired_dataset(data, rows["tune"], RED_CYAN, paint="foreground").pairs),
+        set(paired_dataset(data, rows["gate"], RED_CYAN, paint="foreground").pairs),
     ]
 
     assert sum(map(len, pairs)) == len(set.union(*pairs)) == 121
@@ -220,10 +220,10 @@ def test_a_split_without_rows_is_refused() -> None:
 def test_real_mnist_is_skewed_as_the_recipe_says(real_data: Path) -> None:
     content = gzip.decompress((real_data / "mnist/train-labels-idx1-ubyte.gz").read_bytes())
     labels = np.frombuffer(content, np.uint8, offset=8)
-    made = SourceData(np.zeros((len(labels), 1, 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
+    data = SourceData(np.zeros((len(labels), 1, 1, 1), np.uint8), labels.astype(int), tuple("0123456789"))
     colours = {f"colour{i}": [i, i, i] for i in range(10)}
 
-    dataset = skewed_dataset(made, everything(made), colours, 0.9, rng(), paint="foreground")
+    dataset = skewed_dataset(data, everything(data), colours, 0.9, rng(), paint="foreground")
 
     sizes = np.bincount(labels)
     assert np.diagonal(dataset.counts).tolist() == (sizes * 0.9).astype(int).tolist()

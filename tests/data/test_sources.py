@@ -23,12 +23,12 @@ def digits(size: int) -> SourceData:
 
 
 def test_digits_are_all_of_them_at_the_size_asked_for() -> None:
-    made = digits(size=16)
+    result = digits(size=16)
 
-    assert made.images.shape == (1797, 1, 16, 16)
-    assert made.images.dtype == np.uint8
-    assert np.bincount(made.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    assert made.classes == tuple("0123456789")
+    assert result.images.shape == (1797, 1, 16, 16)
+    assert result.images.dtype == np.uint8
+    assert np.bincount(result.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert result.classes == tuple("0123456789")
 
 
 def test_digits_at_their_own_size_are_what_scikit_learn_bundles() -> None:
@@ -47,15 +47,15 @@ def test_there_is_a_form_for_every_source_that_reads_files() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_same_images_reads_the_same(form: str, tmp_path: Path) -> None:
-    made = read(tmp_path, written(form, tmp_path))
+    result = read(tmp_path, written(form, tmp_path))
 
-    assert np.array_equal(made.images, images())
-    assert made.images.dtype == np.uint8
-    assert (made.classes, made.groups) == (CLASSES, GROUPS)
-    assert made.labels.tolist() == labels().tolist()
-    assert made.group_indices is not None
-    assert made.group_indices.tolist() == groups().tolist()
-    assert made.pairs is made.clusters is made.splits is None
+    assert np.array_equal(result.images, images())
+    assert result.images.dtype == np.uint8
+    assert (result.classes, result.groups) == (CLASSES, GROUPS)
+    assert result.labels.tolist() == labels().tolist()
+    assert result.group_indices is not None
+    assert result.group_indices.tolist() == groups().tolist()
+    assert result.pairs is result.clusters is result.splits is None
 
 
 def with_columns(root: Path, columns: dict[str, Any], **more: list[Any]) -> SourceData:
@@ -71,15 +71,17 @@ def test_pairs_clusters_and_splits_come_from_their_columns(tmp_path: Path) -> No
     pair, person = [i // 2 for i in range(N)], [f"person {i % 5}" for i in range(N)]
     fold = ["a" if i < 30 else "b" for i in range(N)]
 
-    made = with_columns(tmp_path, {"pair": "pair", "cluster": "who", "split": "fold"}, pair=pair, who=person, fold=fold)
+    result = with_columns(
+        tmp_path, {"pair": "pair", "cluster": "who", "split": "fold"}, pair=pair, who=person, fold=fold
+    )
 
-    assert made.pairs is not None
-    assert made.clusters is not None
-    assert made.splits is not None
-    # Numbers of their own, equal exactly where the values are.
-    for numbers, values in ((made.pairs, np.array(pair)), (made.clusters, np.array(person))):
+    assert result.pairs is not None
+    assert result.clusters is not None
+    assert result.splits is not None
+    # Numbers that are equal exactly where the values are.
+    for numbers, values in ((result.pairs, np.array(pair)), (result.clusters, np.array(person))):
         assert np.array_equal(numbers[:, None] == numbers, values[:, None] == values)
-    assert made.splits.tolist() == fold
+    assert result.splits.tolist() == fold
 
 
 def test_a_file_for_each_split_names_the_splits(tmp_path: Path) -> None:
@@ -88,30 +90,30 @@ def test_a_file_for_each_split_names_the_splits(tmp_path: Path) -> None:
     pa.csv.write_csv(table.slice(0, 30), tmp_path / "first.csv")
     pa.csv.write_csv(table.slice(30), tmp_path / "second.csv")
 
-    made = read(tmp_path, source | {"metadata": {"learn": "first.csv", "test": "second.csv"}})
+    result = read(tmp_path, source | {"metadata": {"learn": "first.csv", "test": "second.csv"}})
 
-    assert np.array_equal(made.images, images())
-    assert made.splits is not None
-    assert made.splits.tolist() == ["learn"] * 30 + ["test"] * 10
+    assert np.array_equal(result.images, images())
+    assert result.splits is not None
+    assert result.splits.tolist() == ["learn"] * 30 + ["test"] * 10
 
 
 def test_one_attribute_makes_its_values_the_groups(tmp_path: Path) -> None:
-    made = with_columns(tmp_path, {"groups": "sex"})
+    result = with_columns(tmp_path, {"groups": "sex"})
 
-    assert made.groups == ("f", "m")
+    assert result.groups == ("f", "m")
 
 
 def test_an_attribute_of_numbers_says_which_it_is(tmp_path: Path) -> None:
-    made = with_columns(tmp_path, {"groups": ["tens"]}, tens=[10 * (i % 3) for i in range(N)])
+    result = with_columns(tmp_path, {"groups": ["tens"]}, tens=[10 * (i % 3) for i in range(N)])
 
-    assert made.groups == ("tens=0", "tens=10", "tens=20")
+    assert result.groups == ("tens=0", "tens=10", "tens=20")
 
 
 def test_groups_of_several_attributes_know_their_values(tmp_path: Path) -> None:
-    made = with_columns(tmp_path, {"groups": ["tens", "sex"]}, tens=[10 * (i % 2) for i in range(N)])
+    result = with_columns(tmp_path, {"groups": ["tens", "sex"]}, tens=[10 * (i % 2) for i in range(N)])
 
-    assert made.groups == ("tens=0×f", "tens=0×m", "tens=10×f", "tens=10×m")
-    assert made.attributes == (("tens=0", "f"), ("tens=0", "m"), ("tens=10", "f"), ("tens=10", "m"))
+    assert result.groups == ("tens=0×f", "tens=0×m", "tens=10×f", "tens=10×m")
+    assert result.attributes == (("tens=0", "f"), ("tens=0", "m"), ("tens=10", "f"), ("tens=10", "m"))
 
 
 @pytest.mark.parametrize("blank", ["?", "", None])
@@ -120,26 +122,26 @@ def test_a_declared_value_or_none_at_all_means_that_an_attribute_is_not_known(
 ) -> None:
     columns = {"groups": ["sex", "tens"], "unknown": "?"}
 
-    made = with_columns(tmp_path, columns, tens=[(blank, "10", "20")[i % 3] for i in range(N)])
+    result = with_columns(tmp_path, columns, tens=[(blank, "10", "20")[i % 3] for i in range(N)])
 
-    assert made.groups == ("f×tens=10", "f×tens=20", "f×?", "m×tens=10", "m×tens=20", "m×?")
-    assert made.attributes[2] == ("f", None)
-    assert made.group_indices is not None
-    assert (made.group_indices % 3).tolist() == [(2, 0, 1)[i % 3] for i in range(N)]
+    assert result.groups == ("f×tens=10", "f×tens=20", "f×?", "m×tens=10", "m×tens=20", "m×?")
+    assert result.attributes[2] == ("f", None)
+    assert result.group_indices is not None
+    assert (result.group_indices % 3).tolist() == [(2, 0, 1)[i % 3] for i in range(N)]
 
 
 def test_labels_that_are_numbers_stand_in_the_order_of_numbers(tmp_path: Path) -> None:
-    made = with_columns(tmp_path, {"label": "digit"}, digit=[(2, 10, 9)[i % 3] for i in range(N)])
+    result = with_columns(tmp_path, {"label": "digit"}, digit=[(2, 10, 9)[i % 3] for i in range(N)])
 
-    assert made.classes == ("2", "9", "10")
-    assert made.labels[:3].tolist() == [0, 2, 1]
+    assert result.classes == ("2", "9", "10")
+    assert result.labels[:3].tolist() == [0, 2, 1]
 
 
 def test_declared_classes_keep_their_order_and_may_be_absent(tmp_path: Path) -> None:
-    made = read(tmp_path, written("folder", tmp_path) | {"classes": ["horse", "dog", "cat"]})
+    result = read(tmp_path, written("folder", tmp_path) | {"classes": ["horse", "dog", "cat"]})
 
-    assert made.classes == ("horse", "dog", "cat")
-    assert made.labels[:2].tolist() == [2, 1]
+    assert result.classes == ("horse", "dog", "cat")
+    assert result.labels[:2].tolist() == [2, 1]
 
 
 def test_a_csv_keeps_leading_zeros_and_takes_quoted_line_breaks(tmp_path: Path) -> None:
@@ -147,10 +149,10 @@ def test_a_csv_keeps_leading_zeros_and_takes_quoted_line_breaks(tmp_path: Path) 
     rows = [f'{i}.png,{("007", "7")[i % 2]},"a\nb"' for i in range(0, N, 3)]
     (tmp_path / "about.csv").write_text("\n".join(["file_name,kind,sex", *rows, "3.png,7,c"]) + "\n")
 
-    made = read(tmp_path, source | {"columns": {"image": "file_name", "label": "sex", "groups": "kind"}})
+    result = read(tmp_path, source | {"columns": {"image": "file_name", "label": "sex", "groups": "kind"}})
 
-    assert made.groups == ("kind=007", "kind=7")
-    assert made.classes == ("a\nb", "c")
+    assert result.groups == ("kind=007", "kind=7")
+    assert result.classes == ("a\nb", "c")
 
 
 @pytest.mark.parametrize("size", [7, 257, 16.0, "16", None, True])
@@ -168,7 +170,7 @@ COMPLETE = {"path": "all.npz", "columns": COLUMNS | {"image": "x"}}
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "message"),
     [
         ("digits", {}, "data.source.size is missing"),
         ("digits", {"size": 16, "sise": 16}, "data.source.sise is not a known key"),
@@ -207,8 +209,8 @@ COMPLETE = {"path": "all.npz", "columns": COLUMNS | {"image": "x"}}
         ),
     ],
 )
-def test_options_that_a_source_does_not_have_are_refused(name: str, options: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^params\.yaml: .*{says}") as caught:
+def test_options_that_a_source_does_not_have_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^params\.yaml: .*{message}") as caught:
         read_source(name, options, root=Path("/nowhere"))
 
     assert len(str(caught.value).splitlines()) == 1
@@ -220,8 +222,8 @@ def test_images_of_two_sizes_are_refused_or_brought_to_one(tmp_path: Path) -> No
 
     with pytest.raises(ShapeError, match=r"3\.png: the image has the shape \(3, 20, 12\), .*size and resize"):
         read(tmp_path, source).in_memory()
-    made = read(tmp_path, source | {"pixels": {"channels": 1, "size": 16, "resize": "crop"}})
-    assert made.images.shape == (N, 1, 16, 16)
+    result = read(tmp_path, source | {"pixels": {"channels": 1, "size": 16, "resize": "crop"}})
+    assert result.images.shape == (N, 1, 16, 16)
 
 
 def test_a_source_says_that_a_file_is_missing(tmp_path: Path) -> None:

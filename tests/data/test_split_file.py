@@ -30,15 +30,15 @@ def backing(array: Array) -> object:
 
 
 def test_a_split_reads_back_as_it_was_written(path: Path) -> None:
-    made = replace(grouped([[3, 0], [2, 4]]), pairs=np.arange(9)[::-1] * 2**33)
+    split = replace(grouped([[3, 0], [2, 4]]), pairs=np.arange(9)[::-1] * 2**33)
 
-    write_split(made, path)
+    write_split(split, path)
     read = read_split(path)
 
     for name in ("images", "labels", "group_indices", "pairs", "offsets"):
-        assert np.array_equal(getattr(read, name), getattr(made, name)), name
-        assert getattr(read, name).dtype == getattr(made, name).dtype, name
-    assert (read.classes, read.groups) == (made.classes, made.groups)
+        assert np.array_equal(getattr(read, name), getattr(split, name)), name
+        assert getattr(read, name).dtype == getattr(split, name).dtype, name
+    assert (read.classes, read.groups) == (split.classes, split.groups)
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ def test_opening_takes_no_memory_for_what_is_in_the_file(path: Path) -> None:
 
 
 def test_without_verification_columns_are_views_and_the_header_is_still_held_to_account(path: Path) -> None:
-    made = grouped([[3, 1], [2, 4]])
-    write_split(made, path)
+    split = grouped([[3, 1], [2, 4]])
+    write_split(split, path)
 
     opened = read_split(path, verify=False)
 
-    assert np.array_equal(opened.labels, made.labels)
-    assert np.array_equal(opened.group_indices, made.group_indices)
+    assert np.array_equal(opened.labels, split.labels)
+    assert np.array_equal(opened.group_indices, split.group_indices)
     assert not any(
         column.flags.owndata for column in (opened.images, opened.labels, opened.group_indices, opened.pairs)
     )
-    crafted(path, made, labels=made.labels[::-1].copy())  # what only looking at the rows can tell
-    assert read_split(path, verify=False).counts.tolist() == made.counts.tolist()
-    crafted(path, made, offsets=np.array([0, 5, 4, 6, 10]))
+    crafted(path, split, labels=split.labels[::-1].copy())  # only reading the rows finds this
+    assert read_split(path, verify=False).counts.tolist() == split.counts.tolist()
+    crafted(path, split, offsets=np.array([0, 5, 4, 6, 10]))
     with pytest.raises(DataError, match="not sorted by cell as the header says"):
         read_split(path, verify=False)
 
@@ -117,11 +117,11 @@ def test_a_split_in_several_batches_is_refused(path: Path) -> None:
 
 
 def test_a_view_of_part_of_the_images_is_written_as_its_rows(path: Path) -> None:
-    made = grouped([[3, 1], [2, 4]])
+    split = grouped([[3, 1], [2, 4]])
 
-    write_split(replace(made, images=np.flip(made.images, axis=3)), path)
+    write_split(replace(split, images=np.flip(split.images, axis=3)), path)
 
-    assert np.array_equal(read_split(path).images, made.images[:, :, :, ::-1])
+    assert np.array_equal(read_split(path).images, split.images[:, :, :, ::-1])
 
 
 def test_a_missing_file_says_what_writes_it(path: Path) -> None:
@@ -165,40 +165,40 @@ def test_files_of_another_kind_are_refused(path: Path) -> None:
     fault(path)
 
 
-def crafted(path: Path, made: GroupedDataset, **changes: Any) -> None:
+def crafted(path: Path, split: GroupedDataset, **changes: Any) -> None:
     """Write rows that the constructor does not look at: it trusts whoever sorted them."""
-    write_split(replace(made, **changes), path)
+    write_split(replace(split, **changes), path)
 
 
 def test_rows_out_of_order_are_refused_wherever_they_stand(path: Path) -> None:
-    made = grouped([[6, 0], [6, 0]], size=1)
+    split = grouped([[6, 0], [6, 0]], size=1)
 
     for i in range(6):
         for j in range(6, 12):  # a binary search does not look at most of them
-            labels = made.labels.copy()
+            labels = split.labels.copy()
             labels[[i, j]] = labels[[j, i]]
-            crafted(path, made, labels=labels)
+            crafted(path, split, labels=labels)
             assert "not sorted by cell" in fault(path)
 
 
 def test_indices_outside_the_names_are_refused(path: Path) -> None:
-    made = grouped([[1, 1], [1, 1]], size=1)
+    split = grouped([[1, 1], [1, 1]], size=1)
 
     crafted(
-        path, made, group_indices=np.array([0, 1, 2, 1]), labels=np.array([0, 0, 0, 1])
+        path, split, group_indices=np.array([0, 1, 2, 1]), labels=np.array([0, 0, 0, 1])
     )  # (0, 2) would be cell (1, 0)
     fault(path)
-    crafted(path, made, group_indices=np.array([0, 1, 0, 1]), labels=np.array([0, 0, 1, 2]))
+    crafted(path, split, group_indices=np.array([0, 1, 0, 1]), labels=np.array([0, 0, 1, 2]))
     fault(path)
-    crafted(path, made, group_indices=np.array([-1, 1, 0, 1]))
+    crafted(path, split, group_indices=np.array([-1, 1, 0, 1]))
     fault(path)
 
 
 def test_offsets_that_go_back_are_refused(path: Path) -> None:
-    made = grouped([[1, 1], [1, 1]], size=1)
+    split = grouped([[1, 1], [1, 1]], size=1)
 
     for offsets in ([0, 2, 1, 3, 4], [1, 1, 2, 3, 4], [-1, 1, 2, 3, 4]):
-        crafted(path, made, offsets=np.array(offsets))
+        crafted(path, split, offsets=np.array(offsets))
         fault(path)
 
 

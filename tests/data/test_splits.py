@@ -26,17 +26,17 @@ def source(n: int, **more: Any) -> SourceData:
     return SourceData(np.zeros((n, 1, 8, 8), np.uint8), numbers % 2, ("a", "b"), **(cells | more))
 
 
-def cells(made: SourceData, rows: Array) -> list[int]:
-    assert made.group_indices is not None
-    return np.bincount(made.labels[rows] * 2 + made.group_indices[rows], minlength=4).tolist()
+def cells(data: SourceData, rows: Array) -> list[int]:
+    assert data.group_indices is not None
+    return np.bincount(data.labels[rows] * 2 + data.group_indices[rows], minlength=4).tolist()
 
 
 def test_every_cell_is_dealt_out_by_share() -> None:
-    made = source(400)
+    data = source(400)
 
-    parts = split_rows(made, SHARES, rng())
+    parts = split_rows(data, SHARES, rng())
 
-    assert {name: cells(made, rows) for name, rows in parts.items()} == {
+    assert {name: cells(data, rows) for name, rows in parts.items()} == {
         "train": [50] * 4,
         "tune": [10] * 4,
         "gate": [40] * 4,
@@ -78,10 +78,10 @@ def test_units_are_dealt_as_one_would_by_hand(n_strata: int, n_units: int, seed:
 
     totals = np.bincount(strata, minlength=n_strata)
     lacking = np.array([[share] for share in shares.values()]) * totals
-    there = np.unique(units)
-    shuffled = rng(seed).permutation(len(there))
-    for unit in sorted(shuffled, key=lambda unit: -np.sum(units == there[unit])):
-        rows = np.flatnonzero(units == there[unit])
+    distinct = np.unique(units)
+    shuffled = rng(seed).permutation(len(distinct))
+    for unit in sorted(shuffled, key=lambda unit: -np.sum(units == distinct[unit])):
+        rows = np.flatnonzero(units == distinct[unit])
         held = np.bincount(strata[rows], minlength=n_strata)
         lacks = [sum(row[y] / totals[y] * held[y] for y in range(n_strata) if held[y]) for row in lacking]
         chosen = lacks.index(max(lacks))
@@ -103,9 +103,9 @@ def test_pairs_and_clusters_are_kept_together_also_through_each_other() -> None:
     pairs = np.arange(200) // 2
     clusters = np.where(np.arange(200) % 10 == 0, 1000 + np.arange(200), (np.arange(200) + 1) // 2)
     clusters = np.unique(clusters, return_inverse=True)[1]
-    made = source(200, pairs=pairs, clusters=clusters)
+    data = source(200, pairs=pairs, clusters=clusters)
 
-    parts = split_rows(made, SHARES, rng())
+    parts = split_rows(data, SHARES, rng())
 
     for rows in parts.values():
         assert len(rows) % 10 == 0
@@ -114,15 +114,15 @@ def test_pairs_and_clusters_are_kept_together_also_through_each_other() -> None:
 
 def test_the_deal_follows_its_generator_and_nothing_else() -> None:
     for more in ({}, {"clusters": np.arange(100) // 2}):
-        once, again, other = (split_rows(source(100, **more), SHARES, rng(seed))["train"] for seed in (1, 1, 2))
+        once, again, different = (split_rows(source(100, **more), SHARES, rng(seed))["train"] for seed in (1, 1, 2))
         assert np.array_equal(once, again)
-        assert not np.array_equal(once, other)
+        assert not np.array_equal(once, different)
 
 
 def test_a_named_split_is_taken_and_shares_are_of_the_rest() -> None:
-    made = source(200, splits=CategoryColumn.from_text(["learn"] * 120 + ["test"] * 80))
+    data = source(200, splits=CategoryColumn.from_text(["learn"] * 120 + ["test"] * 80))
 
-    parts = split_rows(made, {"train": 0.9, "tune": 0.1, "gate": "test"}, rng())
+    parts = split_rows(data, {"train": 0.9, "tune": 0.1, "gate": "test"}, rng())
 
     assert list(parts) == ["train", "tune", "gate"]
     assert parts["gate"].tolist() == list(range(120, 200))
@@ -141,7 +141,7 @@ def test_all_splits_may_have_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "splits", "error", "says"),
+    ("data", "splits", "error", "message"),
     [
         (source(60), NAMED, ConfigError, r"data\.splits\.train is 'a', but the source has no named splits"),
         (source(60, splits=NAMES), SHARES, ConfigError, r"has named splits \(a, b, c\), but .* uses none of them"),
@@ -163,7 +163,7 @@ def test_all_splits_may_have_names() -> None:
     ],
 )
 def test_names_that_do_not_fit_are_refused(
-    made: SourceData, splits: dict[str, float | str], error: type[Exception], says: str
+    data: SourceData, splits: dict[str, float | str], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=says):
-        split_rows(made, splits, rng())
+    with pytest.raises(error, match=message):
+        split_rows(data, splits, rng())

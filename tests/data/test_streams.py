@@ -56,14 +56,14 @@ def test_files_are_those_of_the_same_splits_in_memory_whatever_the_batch(
         source["columns"] = {key: item for key, item in source.get("columns", {}).items() if key != "groups"}
         if form == "idx":
             source = {key: item for key, item in source.items() if key not in {"columns", "attributes"}}
-    made = planned(tmp_path, source, **(PAINTED if painted else {}))
+    result = planned(tmp_path, source, **(PAINTED if painted else {}))
     whole = files(tmp_path / "whole")
-    for name, split in made.in_memory().items():
+    for name, split in result.in_memory().items():
         write_split(split, whole[name])
 
     for size in (1, 200, 10**6):
         streamed = files(tmp_path / str(size))
-        made.write(streamed, size=size)
+        result.write(streamed, size=size)
         assert digests(streamed) == digests(whole), size
 
 
@@ -93,28 +93,28 @@ def test_neither_batches_nor_files_nor_row_groups_move_a_byte(
 
 
 def test_progress_is_told_up_to_the_last_image(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
 
     planned(tmp_path, written("npz", tmp_path)).write(
-        files(tmp_path), size=720, progress=lambda done, of: told.append((done, of))
+        files(tmp_path), size=720, progress=lambda done, of: calls.append((done, of))
     )
 
-    assert told == [(done, N) for done in range(10, N + 1, 10)]
+    assert calls == [(done, N) for done in range(10, N + 1, 10)]
 
 
 def test_what_fails_half_way_leaves_no_file_and_keeps_the_old_ones(tmp_path: Path) -> None:
-    made = planned(tmp_path, written("npz", tmp_path))
+    result = planned(tmp_path, written("npz", tmp_path))
 
     def broken(size: int) -> Any:
         yield images()[:20]
         raise DataError("half way")
 
-    half = replace(made, images=ImageStream((StreamPart("x", N, broken),)))
+    half = replace(result, images=ImageStream((StreamPart("x", N, broken),)))
     with pytest.raises(DataError, match="half way"):
         half.write(files(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 
-    made.write(files(tmp_path / "old"))
+    result.write(files(tmp_path / "old"))
     before = digests(files(tmp_path / "old"))
     with pytest.raises(DataError, match="half way"):
         half.write(files(tmp_path / "old"))
@@ -156,11 +156,11 @@ def test_a_split_that_is_filled_is_the_one_that_is_written(dtype: Any, tmp_path:
 
 
 def test_a_stand_in_takes_no_memory_and_stays_one() -> None:
-    made = grouped(placeholder_images((12, 3, 2000, 2000), np.uint8))
+    result = grouped(placeholder_images((12, 3, 2000, 2000), np.uint8))
 
-    assert made.take(np.arange(5)).images.shape == (5, 3, 2000, 2000)
-    assert not any(made.take(np.arange(5)).images.strides)
-    assert not any(made.of_known_groups().images.strides)
+    assert result.take(np.arange(5)).images.shape == (5, 3, 2000, 2000)
+    assert not any(result.take(np.arange(5)).images.strides)
+    assert not any(result.of_known_groups().images.strides)
 
 
 def test_clusters_ids_and_weights_go_with_their_examples(tmp_path: Path) -> None:
@@ -175,22 +175,22 @@ def test_clusters_ids_and_weights_go_with_their_examples(tmp_path: Path) -> None
 
     planned(tmp_path, {"name": "table", "path": "all.parquet", "columns": columns}).write(files(tmp_path))
 
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for path in files(tmp_path).values():
         split = read_split(path)
         assert split.ids is not None
         assert split.weights is not None
         names = split.ids.to_pylist()
         rows = np.array([int(name.split()[1]) for name in names])
-        assert not seen & set(names)
-        seen |= set(names)
+        assert not seen_ids & set(names)
+        seen_ids |= set(names)
         assert np.array_equal(split.images, images()[rows])
         assert np.array_equal(split.clusters, rows % 7)
         assert np.array_equal(split.weights, (rows / 4).astype(np.float32))
         some = split.take(np.array([2, 0]))
         assert some.ids is not None
         assert set(some.ids.to_pylist()) == {names[0], names[2]}
-    assert seen == {f"example {i}" for i in range(N)}
+    assert seen_ids == {f"example {i}" for i in range(N)}
 
 
 def test_without_clusters_pairs_are_the_clusters_and_the_file_has_no_more_columns(tmp_path: Path) -> None:
@@ -204,13 +204,15 @@ def test_without_clusters_pairs_are_the_clusters_and_the_file_has_no_more_column
     assert columns == ["image", "label", "group", "pair"]
 
 
-@pytest.mark.parametrize(("weight", "says"), [(-1.0, "-1.0 in row 3"), (float("nan"), "nan in row 3"), (None, "None")])
-def test_a_weight_is_a_finite_number_from_0(weight: float | None, says: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("weight", "message"), [(-1.0, "-1.0 in row 3"), (float("nan"), "nan in row 3"), (None, "None")]
+)
+def test_a_weight_is_a_finite_number_from_0(weight: float | None, message: str, tmp_path: Path) -> None:
     weights = [1.0, 0.0, weight, *[2.0] * (N - 3)]
     table = pa.table(facts() | {"x": pa.FixedShapeTensorArray.from_numpy_ndarray(images()), "w": weights})
     pa.parquet.write_table(table, tmp_path / "all.parquet")
 
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         planned(tmp_path, {"name": "table", "path": "all.parquet", "columns": COLUMNS | {"image": "x", "weight": "w"}})
 
 

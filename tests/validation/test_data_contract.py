@@ -1,4 +1,4 @@
-"""The contract: one sound set of splits that lies on every limit, and one with every fault planted in it.
+"""The contract: valid splits exactly on every limit, and splits with every planted fault in it.
 
 Each is validated once for the whole file; a fault is planted by pair number, so it survives any order of rows.
 """
@@ -37,7 +37,7 @@ ABSENT = "ExpectColumnValuesToBeNull"
 
 
 def grey(pairs: Array) -> Array:
-    """A shape of its own for each pair number."""
+    """A different shape for each pair number."""
     return np.stack([np.random.default_rng(int(pair)).integers(0, 256, (16, 16), dtype=np.uint8) for pair in pairs])
 
 

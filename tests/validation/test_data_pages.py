@@ -1,4 +1,4 @@
-"""The pages: what stands on them, that they need no host, and that they replace nothing but themselves."""
+"""The pages: their content, that they make no external requests, and that they replace only earlier pages."""
 
 import socket
 from pathlib import Path

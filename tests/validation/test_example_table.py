@@ -135,7 +135,7 @@ def test_examples_of_unknown_group_are_counted_apart():
     classes = class_table(cell_table({"train": train}))
 
     assert classes["unknown"].tolist()[:2] == [0.25, 0]
-    assert classes["unknown"].isna().tolist() == [False, False, True]  # of no examples there is no share
+    assert classes["unknown"].isna().tolist() == [False, False, True]  # the share is undefined without examples
     assert classes["imbalance"].tolist()[:2] == [2, 1]
 
 

@@ -1,4 +1,4 @@
-"""Features that leak the label: closed forms, and what a column of names tells of examples it was not fitted to."""
+"""Features that leak the label: closed forms, and columns of unique names on held-out examples."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def leak(train: Array, other: Array, train_class: Array, other_class: Array, *, 
 
 
 def test_half_of_the_errors_undone_is_half_of_what_there_is_to_know() -> None:
-    # The usual class is right in 6 of 10; "b" tells 2 of the other 4.
+    # The most frequent class is correct for 6 of 10; "b" predicts 2 of the other 4.
     values = np.array(["a"] * 6 + ["a"] * 2 + ["b"] * 2, dtype=object)
     classes = np.array(["no"] * 6 + ["yes"] * 4, dtype=object)
 
@@ -59,14 +59,14 @@ def rows(n: int, *, seed: int, noise: int) -> tuple[dict[str, Array], Array, Arr
     """A column that is the class, but for `noise` rows of it; and one that is neither."""
     rng = np.random.default_rng(seed)
     label, group = np.arange(n) % 2, np.arange(n) // 2 % 2
-    told = label.copy()
-    told[:noise] = 1 - told[:noise]
-    return {"told": told, "other": rng.normal(size=n).astype(np.float32)}, label, group
+    leaky = label.copy()
+    leaky[:noise] = 1 - leaky[:noise]
+    return {"leaky": leaky, "other": rng.normal(size=n).astype(np.float32)}, label, group
 
 
 def outcome(noise: int, **rules: object) -> Validation:
     table, label, group = rows(100, seed=0, noise=0)
-    train = GroupedDataset.from_rows(table, label, group, numeric=("told", "other"))
+    train = GroupedDataset.from_rows(table, label, group, numeric=("leaky", "other"))
     table, label, group = rows(100, seed=1, noise=noise)
     gate = GroupedDataset.from_rows(table, label, group, schema=train.schema, pairs=np.arange(100, 200))
     given = {"minimum_per_cell": 1, "maximum_imbalance": 10.0, "severity": {"range_elsewhere": "off"}} | rules
@@ -78,11 +78,11 @@ def test_without_a_limit_a_column_that_tells_all_is_refused_and_one_that_errs_on
 
     assert [(it.check, it.severity, it.split) for it in found.failures] == [("leak", "error", "train")]
     assert (
-        "column 'told', fitted in train, predicts the label of the other splits with Goodman–Kruskal lambda 1 ("
+        "column 'leaky', fitted in train, predicts the label of the other splits with Goodman–Kruskal lambda 1 ("
         in found.failures[0].sentence
     )
     assert erring.failures == ()
-    assert erring.leak["told"] == pytest.approx(0.98)
+    assert erring.leak["leaky"] == pytest.approx(0.98)
 
 
 @pytest.mark.parametrize(("maximum", "refused"), [(0.98, False), (0.97, True)])

@@ -1,4 +1,4 @@
-"""Hypothesis plants faults in clean splits; each is found under its check's name and nothing else is said."""
+"""Hypothesis plants faults in clean splits; each is found by its check, and nothing else is found."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ RULES = {
 
 
 def clean() -> Splits:
-    """Six images in each of the four cells of every split, each with an id and a cluster of its own."""
+    """Six images in each of the four cells of every split, each with a unique id and cluster."""
     splits = {}
     for i, name in enumerate(("train", "tune", "gate")):
         rng = np.random.default_rng(i)
@@ -105,7 +105,7 @@ def test_every_fault_of_one_example_is_found_and_named(data: st.DataObject, spli
 
     found = told(splits, severity={"support": "off", "imbalance": "off"})
 
-    # Pixels of NaN are in no range: that is told once, by `finite`.
+    # NaN is outside every range, but only `finite` reports it.
     assert found == {(check, split): ("error", 1, (name,)) for check, name in named.items()}
 
 

@@ -24,10 +24,10 @@ RESTRICTED = {"minimum_per_cell": 1, "maximum_imbalance": 100.0, "privacy": "res
 
 
 def test_a_salted_id_is_the_keyed_hash_of_it() -> None:
-    wanted = hmac.new(SALT.encode(), b"person 7", hashlib.sha256).hexdigest()[:12]
+    expected = hmac.new(SALT.encode(), b"person 7", hashlib.sha256).hexdigest()[:12]
 
-    assert IdFormatter("example", SALT.encode()).sample(["person 7"]) == (wanted,)
-    assert IdFormatter("example", b"another salt, as long").sample(["person 7"]) != (wanted,)
+    assert IdFormatter("example", SALT.encode()).sample(["person 7"]) == (expected,)
+    assert IdFormatter("example", b"another salt, as long").sample(["person 7"]) != (expected,)
     assert IdFormatter("pair").sample([10, 9, 9]) == (9, 10)
 
 
@@ -64,19 +64,19 @@ def test_no_id_and_no_value_of_a_row_is_told() -> None:
 
 
 def test_no_value_that_a_teams_own_expectation_saw_is_told() -> None:
-    own = {"name": "ExpectColumnMaxToBeBetween", "table": "train", "column": "maximum", "max_value": 3}
-    rules = RESTRICTED | {"own": [own], "severity": {"near": "off"}}
+    entry = {"name": "ExpectColumnMaxToBeBetween", "table": "train", "column": "maximum", "max_value": 3}
+    rules = RESTRICTED | {"own": [entry], "severity": {"near": "off"}}
     splits = {"train": grouped([[3, 3], [3, 3]])}
     salted = validate(splits, checked(Validate, rules, name="test"), salt=SALT.encode())
-    told = validate(splits, checked(Validate, rules | {"privacy": "open"}, name="test"))
+    open_outcome = validate(splits, checked(Validate, rules | {"privacy": "open"}, name="test"))
 
-    assert "observed" in told.failures[0].sentence
+    assert "observed" in open_outcome.failures[0].sentence
     assert "observed" not in salted.failures[0].sentence
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose data are restricted, up to the set that is to be published."""
+    """A workspace whose data are restricted, up to an evaluated set."""
     root = tmp_path_factory.mktemp("restricted")
     params = small_params()
     params["validate"] |= {"privacy": "restricted", "minimum_per_cell": 20, "severity": {"support": "warn"}}
@@ -114,9 +114,9 @@ def test_the_set_is_not_shown_and_beside_it_stands_no_sentence(workspace: Path) 
 
     with Image.open(Workspace(workspace).grid("barycentric")) as picture:
         assert len(picture.getcolors() or ()) == 1
-    beside = json.loads((Workspace(workspace).set("barycentric") / "provenance.json").read_bytes())
-    assert list(beside["data"]) == ["warnings"]
-    assert all(len(warning.split()) == 4 for warning in beside["data"]["warnings"])  # support in train: 9
+    provenance = json.loads((Workspace(workspace).set("barycentric") / "provenance.json").read_bytes())
+    assert list(provenance["data"]) == ["warnings"]
+    assert all(len(warning.split()) == 4 for warning in provenance["data"]["warnings"])  # support in train: 9
 
 
 def test_predictions_are_published_apart_or_not_at_all(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The contract of a table's rows: ranges, declared values, finite numbers; equal rows are no leak."""
+"""The contract of a table's rows: ranges, declared values, finite numbers; equal rows are only a warning."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.validation.contract import Validation, validate
 
 TRAIN = dataset(80)
-# The age of these rows tells their class, and is meant to.
+# The age of these rows predicts their class on purpose.
 RULES = Validate(minimum_per_cell=5, maximum_imbalance=4.0, severity={"leak": "off"})
 
 
@@ -63,7 +63,7 @@ def test_every_fault_of_a_row_is_found() -> None:
         ("gate", "row.work"),
     }
     age, work = said["gate", "row.age"], said["gate", "row.work"]
-    assert (age.severity, age.count) == ("warn", 1)  # of real data, a range in another split is no fault
+    assert (age.severity, age.count) == ("warn", 1)  # rows of another split may be outside the range
     assert "gate has 1 example whose age is outside" in age.sentence
     assert "the range of the training data, 20 to 69: 200" in age.sentence
     assert "whose work is not exactly one of its 3 values" in work.sentence
