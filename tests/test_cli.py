@@ -164,7 +164,7 @@ def test_no_params_is_said_whatever_the_command(tmp_path: Path, command: list[st
         ),
         ("distill.matcher", "dn", ["distill", "pooled"], "distill.matcher is 'dn'; choose one of dm"),
         ("distill.network", "convent", ["distill", "pooled"], "network.name is 'convent'; choose one of convnet"),
-        ("distill.network.depth", 4, ["distill", "pooled"], "8×8 pixels allow at most 3"),
+        ("distill.network.depth", 4, ["distill", "pooled"], "8×8 pixels allow a depth of at most 3"),
         ("distill.network.width", -1, ["distill", "pooled"], "network 'convnet': width is -1"),
         ("distill.augment", ["spin"], ["distill", "pooled"], "augment names 'spin'"),
         ("distill.ipc", 150, ["distill", "pooled"], "ipc is 150. Lower distill.ipc"),
