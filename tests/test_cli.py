@@ -160,7 +160,7 @@ def test_no_params_is_said_whatever_the_command(tmp_path: Path, command: list[st
             "data.splits",
             {"train": 0.9998, "tune": 0.0001, "gate": 0.0001},
             ["prepare"],
-            "at least one example is needed",
+            "it needs at least one. Correct params.yaml: data.splits",
         ),
         ("distill.matcher", "dn", ["distill", "pooled"], "distill.matcher is 'dn'; choose one of dm"),
         ("distill.network", "convent", ["distill", "pooled"], "network.name is 'convent'; choose one of convnet"),
