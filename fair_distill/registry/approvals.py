@@ -27,7 +27,7 @@ def approve(store: RegistryStore, name: str, version: str, *, policy: str, sign:
     Raises
     ------
     ConfigError
-        If there is no such version.
+        If the version does not exist.
     IntegrityError
         If the version was revoked.
     """

@@ -50,7 +50,7 @@ def last_in_force(entries: Sequence[Entry], channel: str) -> Entry | None:
 
 
 def current(entries: Sequence[Entry], channel: str) -> str | None:
-    """Return the version in force in a channel, even if it was revoked; None if there is none."""
+    """Return the version in force in a channel, even if it was revoked; None if the channel is empty."""
     entry = in_force(entries, channel)
     return entry.version if entry else None
 
@@ -85,7 +85,7 @@ def revocation(entries: Sequence[Entry], version: str) -> Entry | None:
 
 
 def last_about(entries: Sequence[Entry], channel: str) -> int:
-    """Return the number of the last entry about a channel; 0 if there is none."""
+    """Return the number of the last entry about a channel; 0 if the channel was never used."""
     return max((entry.number for entry in entries if entry.channel == channel), default=0)
 
 
@@ -130,9 +130,9 @@ def resolve(entries: Sequence[Entry], selector: str) -> str:
     Raises
     ------
     ConfigError
-        If there is no such version or channel, or several versions start with the digits.
+        If the version or channel does not exist, or several versions start with the digits.
     Withdrawn
-        If the channel's version was demoted and no other version followed it.
+        If the channel's version was demoted and the channel is empty.
     """
     if not entries:
         raise ConfigError("nothing is published under this name")
@@ -140,7 +140,7 @@ def resolve(entries: Sequence[Entry], selector: str) -> str:
     number, digest = _NUMBER.fullmatch(selector), _DIGEST.fullmatch(selector)
     if number:
         if int(number[1]) > len(versions):
-            raise ConfigError(f"there is no {reference}; the newest version is v{len(versions)}")
+            raise ConfigError(f"{reference} does not exist; the newest version is v{len(versions)}")
         return versions[int(number[1]) - 1]
     if digest:
         matches = [version for version in versions if version.startswith(digest[1])]
@@ -151,7 +151,7 @@ def resolve(entries: Sequence[Entry], selector: str) -> str:
         return matches[0]
     if selector not in channels(entries):
         raise ConfigError(
-            f"there is no {reference}; use a channel ({', '.join(channels(entries)) or 'none has a version yet'}), "
+            f"{reference} does not exist; use a channel ({', '.join(channels(entries)) or 'none has a version yet'}), "
             f"v1 to v{len(versions)}, or sha256: and 12 or more digits"
         )
     entry = in_force(entries, selector)

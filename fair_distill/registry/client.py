@@ -95,7 +95,7 @@ def look_up(
     - The manifest has the digest that names the version, and each file has the digests in the manifest.
     - Each verdict that the ledger gives for a promotion of the version exists, is about this version, and passed.
 
-    A version that is named by its number or digest may never have been promoted. Then there is no verdict to check.
+    A version that is named by its number or digest may never have been promoted. Then its verdict is not checked.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def look_up(
     Raises
     ------
     ConfigError
-        If there is no such registry, dataset, channel or version.
+        If the registry, dataset, channel or version does not exist.
     Unanswered
         If the registry's server did not answer, after several attempts.
     IntegrityError

@@ -111,7 +111,7 @@ def _check_continues(head: Head, name: str, entries: Sequence[Entry], *, url: st
 
 
 def _heads(folder: Path, name: str, identity: str) -> list[Head]:
-    """Return the remembered entry of a ledger. If this release has none yet, add those of earlier releases.
+    """Return the remembered entry of a ledger. Before this release has written one, add those of earlier releases.
 
     Release 0 remembered an entry for each spelling of a URL.
     """
@@ -216,7 +216,7 @@ class CachedStore:
         return visible[:at_most]
 
     def _copy(self, key: str) -> bytes | None:
-        """Return the cached copy of a content; None if there is none or it is damaged."""
+        """Return the cached copy of a content; None if it is missing or damaged."""
         with suppress(OSError):
             copy = (self.folder / key).read_bytes()
             if matches_key(key, copy):

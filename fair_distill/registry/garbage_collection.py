@@ -36,7 +36,7 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Head:
-    """The newest entry of a ledger: its number and the first digits of its SHA-256; 0 if there is none."""
+    """The newest entry of a ledger: its number and the first digits of its SHA-256. An empty ledger has 0."""
 
     number: int
     digest: str
@@ -93,7 +93,7 @@ class KnownHeads:
     Attributes
     ----------
     url : the registry
-    cache : the cache folder, with the entries that this machine remembers; None if there is none
+    cache : the cache folder, with the entries that this machine remembers; None without a cache
     anchors : files with heads, as `fair-distill registry head` writes them
     confirmed : heads by dataset, which the operator passes
     trust : public keys, one of which must have signed the anchors; empty accepts unsigned anchors
@@ -115,7 +115,7 @@ def check_ledgers(store: RegistryStore, known_heads: KnownHeads, *, now: datetim
     Raises
     ------
     ConfigError
-        If there is no ledger at all, or a ledger has no known head.
+        If the registry has no ledger at all, or a ledger has no known head.
     IntegrityError
         If a ledger is shorter than a known head, or has another entry under its number.
     """
@@ -127,8 +127,8 @@ def check_ledgers(store: RegistryStore, known_heads: KnownHeads, *, now: datetim
             f"{known_heads.url or 'this location'} has no ledger: it is not a registry, or its ledgers are lost. "
             "Nothing was removed. Change --registry"
         )
-    known = {*datasets, *remembered, *known_heads.confirmed, *(anchor.name for _, anchor in anchored)}
-    ledgers = {name: read_ledger(store, name) for name in sorted(known)}
+    all_names = {*datasets, *remembered, *known_heads.confirmed, *(anchor.name for _, anchor in anchored)}
+    ledgers = {name: read_ledger(store, name) for name in sorted(all_names)}
     for name in _without_ledger(store, ledgers, now=now):
         ledgers[name] = ()
     for name, entries in ledgers.items():
@@ -179,7 +179,7 @@ def _unknown_head(name: str, entries: Sequence[Entry]) -> str:
             f"was removed. Restore the ledger; if nothing was published as {name}, pass --confirm-head {name}=0"
         )
     return (
-        f"the ledger of {name} has {len(entries)} entries, and this machine cannot tell whether it is complete. "
+        f"the ledger of {name} has {len(entries)} entries, and this machine does not know whether it is complete. "
         f"Nothing was removed. Pass --anchor FILE with a head that was kept elsewhere, or check the ledger and pass "
         f"--confirm-head {name}={len(entries)}:{entries[-1].digest[:12]}"
     )

@@ -54,13 +54,13 @@ def names(store: RegistryStore) -> tuple[str, ...]:
 
 
 def read_ledger(
-    store: RegistryStore, name: str, *, known: tuple[Entry, ...] = (), snapshots: bool = True
+    store: RegistryStore, name: str, *, previous: tuple[Entry, ...] = (), snapshots: bool = True
 ) -> tuple[Entry, ...]:
     """Return the entries of a dataset, oldest first. A name under which nothing was published has none.
 
     Parameters
     ----------
-    known : entries that were read before. They are not read again, and the later entries must continue their chain
+    previous : entries that were read before. They are not read again, and the later entries must continue their chain
     snapshots : False to read every entry from its own file
 
     Raises
@@ -70,17 +70,17 @@ def read_ledger(
     """
     prefix = f"ledger/{check_name(name)}/"
     checked: dict[str, tuple[Entry, ...]] | None = getattr(store, "checked_entries", None) if snapshots else None
-    known = known or (checked or {}).get(name, ())
-    after = entry_key(name, len(known)) if known else ""
+    previous = previous or (checked or {}).get(name, ())
+    after = entry_key(name, len(previous)) if previous else ""
     listed = store.list(prefix, after=after, at_most=SMALLEST if snapshots else None)
-    last = max(len(known), _last_number(name, prefix, listed))
+    last = max(len(previous), _last_number(name, prefix, listed))
     usable: tuple[Snapshot, ...] = ()
     newest = 0
-    if snapshots and (len(listed) == SMALLEST or last - len(known) >= SMALLEST):
+    if snapshots and (len(listed) == SMALLEST or last - len(previous) >= SMALLEST):
         # The newest snapshot shows a minimum length of the ledger, so only the end of a long ledger is listed.
         usable = list_snapshots(store, name)
         newest = max((snapshot.last for snapshot in usable), default=0)
-        after = entry_key(name, newest - 1) if newest > len(known) + 1 else after
+        after = entry_key(name, newest - 1) if newest > len(previous) + 1 else after
         listed = sorted({*listed, *store.list(prefix, after=after)})
         last = max(last, _last_number(name, prefix, listed))
     if newest > last:
@@ -90,11 +90,11 @@ def read_ledger(
         )
     listing = Listing(frozenset(listed), before=newest)
     try:
-        entries = _read_entries(store, name, known, last, listing, usable)
+        entries = _read_entries(store, name, previous, last, listing, usable)
     except (ConfigError, IntegrityError):
         if not usable:
             raise
-        entries = _read_entries(store, name, known, last, listing, ())
+        entries = _read_entries(store, name, previous, last, listing, ())
     if checked is not None:
         checked[name] = entries
     return entries
@@ -124,7 +124,7 @@ class Listing:
 def _read_entries(
     store: RegistryStore,
     name: str,
-    known: tuple[Entry, ...],
+    previous: tuple[Entry, ...],
     last: int,
     listing: Listing,
     snapshots: Sequence[Snapshot],
@@ -142,8 +142,8 @@ def _read_entries(
             pass
         raise IntegrityError(f"entry {step} of {name}'s ledger is missing, and later entries exist")
 
-    entries = list(known)
-    steps = plan(snapshots, len(known) + 1, last)
+    entries = list(previous)
+    steps = plan(snapshots, len(previous) + 1, last)
     # Entries are read by number: while others append, a listing may have the newest entry but not the one before it.
     # Some are read in parallel, because S3 needs tens of milliseconds for each. Not all, because an attacker may have
     # created an entry with a very large number.
@@ -162,9 +162,9 @@ class Witness(ABC):
         """Raise IntegrityError unless the ledger continues the remembered entry; remember its newest entry."""
 
 
-def read_to_write(store: RegistryStore, name: str, *, known: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
+def read_to_write(store: RegistryStore, name: str, *, previous: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
     """Return the ledger for a command that writes, after checking it against what this machine remembers."""
-    entries = read_ledger(store, name, known=known)
+    entries = read_ledger(store, name, previous=previous)
     if not isinstance(store, Witness):
         return entries
     while True:
@@ -173,7 +173,7 @@ def read_to_write(store: RegistryStore, name: str, *, known: tuple[Entry, ...] =
             return entries
         except IntegrityError:
             # Another process on this machine may have appended and remembered an entry after this one read the ledger.
-            shorter, entries = len(entries), read_ledger(store, name, known=entries)
+            shorter, entries = len(entries), read_ledger(store, name, previous=entries)
             if len(entries) == shorter:
                 raise
 
@@ -207,7 +207,7 @@ def append(
     check_name(name)
     entries: tuple[Entry, ...] = ()
     for _ in range(_TRIES):
-        entries = read_to_write(store, name, known=entries)
+        entries = read_to_write(store, name, previous=entries)
         draft = make(entries)
         if draft is None:
             return None

@@ -171,9 +171,9 @@ def promote(
     entries = read_to_write(store, name)
     number = version_number(entries, version)
     refuse_revoked(entries, version)
-    done = written_by(entries, actor.nonce, event="promote", channel=channel, version=version)
-    if done is not None:
-        return Promotion(version, number, channel, (done,))
+    earlier = written_by(entries, actor.nonce, event="promote", channel=channel, version=version)
+    if earlier is not None:
+        return Promotion(version, number, channel, (earlier,))
     subject = f"v{number} of {name} is not promoted to {channel}"
     _check_verdict(store, version, verdict, verdict_bytes, today=actor.now.date(), subject=subject)
     faults: dict[int, str | None] = {}

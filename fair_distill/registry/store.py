@@ -39,7 +39,7 @@ class RegistryStore(Protocol):
         """
 
     def read(self, key: str, *, at_most: int | None = None) -> bytes:
-        """Return the content of a key. Raises Absent if there is none, ConfigError if it cannot be read.
+        """Return the content of a key. Raises Absent if the key is free, ConfigError if it cannot be read.
 
         Raises TooLarge, before it reads, if the content has more than `at_most` bytes or more than
         `layout.size_limit(key)`. This verb and the next two raise Unanswered if the store does not answer.

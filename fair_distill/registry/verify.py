@@ -38,7 +38,7 @@ class CheckedFile:
     Attributes
     ----------
     kind : what the file is, such as "manifest" or "ledger entry"
-    remark : information about it, such as why it is ignored; empty if there is none
+    remark : information about it, such as why it is ignored; usually empty
     """
 
     kind: str

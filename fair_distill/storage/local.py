@@ -55,7 +55,7 @@ class LocalStore(Store):
     @classmethod
     def open(cls, url: StoreUrl, options: Options) -> "LocalStore":
         if url.host not in ("", "localhost"):
-            raise ConfigError(f"{url.source} is {url.shown}; a file URL has no host. Write file:///path")
+            raise ConfigError(f"{url.source} is {url.safe_text}; a file URL has no host. Write file:///path")
         root = Path(url.path)
         if options.must_exist and not root.is_dir():
             raise ConfigError(
@@ -79,8 +79,8 @@ class LocalStore(Store):
             try:
                 _write(temporary, content)
                 if max_clock_skew is not None:
-                    here, there = _utc(self.clock()), _utc(temporary.stat().st_mtime)
-                    check_clock(here, there, store=f"the folder {self.root}", max_skew=max_clock_skew)
+                    local, remote = _utc(self.clock()), _utc(temporary.stat().st_mtime)
+                    check_clock(local, remote, store=f"the folder {self.root}", max_skew=max_clock_skew)
                 created = _link(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 # What S3's error codes mean. Other codes are shown as S3 returned them.
 _MEANINGS = {
-    "NoSuchBucket": "there is no such bucket",
+    "NoSuchBucket": "the bucket does not exist",
     "NoSuchKey": "the key does not exist",
     "AccessDenied": "the credentials do not allow it",
     "InvalidAccessKeyId": "the credentials are wrong",
@@ -53,7 +53,7 @@ _MEANINGS = {
 _TRANSIENT_CODES = {"SlowDown", "RequestTimeout"}
 _ABSENT_CODES = {"NoSuchKey", "404"}  # HEAD returns 404 without a name
 _TAKEN_CODES = {"PreconditionFailed", "412"}
-_MOST_KEYS_PER_PAGE = 1000
+_MAX_KEYS_PER_PAGE = 1000
 # The name starts with "." so that listings of a registry leave it out. It is written once per registry.
 _PROBE = ".create-only"
 _PROBE_CONTENT = b"This store writes no key twice. It is asked so before the first write of a command.\n"
@@ -140,7 +140,7 @@ class S3Store(Store):
     @classmethod
     def open(cls, url: StoreUrl, options: Options) -> "S3Store":
         if not url.host:
-            raise ConfigError(f"{url.source} is {url.shown}; write s3://bucket/prefix")
+            raise ConfigError(f"{url.source} is {url.safe_text}; write s3://bucket/prefix")
         endpoint = url.parameters.get("endpoint") or options.settings.get("endpoint") or _endpoint()
         if endpoint:
             read_endpoint(endpoint, source=f"{url.source}: the endpoint of {url.host}")
@@ -206,20 +206,20 @@ class S3Store(Store):
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._full(prefix)}
         if after:
             request["StartAfter"] = self._full(after)
-        left = limit
-        while left is None or left > 0:
-            if left is not None:
-                request["MaxKeys"] = min(left, _MOST_KEYS_PER_PAGE)
+        remaining = limit
+        while remaining is None or remaining > 0:
+            if remaining is not None:
+                request["MaxKeys"] = min(remaining, _MAX_KEYS_PER_PAGE)
             answer = self._retried(lambda: self._list(prefix, request))
             objects = [
-                StoredObject(found["Key"].removeprefix(self._full("")), found["ETag"], found["Size"])
-                for found in answer.get("Contents", ())
+                StoredObject(row["Key"].removeprefix(self._full("")), row["ETag"], row["Size"])
+                for row in answer.get("Contents", ())
             ]
             yield objects
             if not answer.get("IsTruncated"):
                 return
             request["ContinuationToken"] = answer["NextContinuationToken"]
-            left = left if left is None else left - len(objects)
+            remaining = remaining if remaining is None else remaining - len(objects)
 
     def remove(self, key: str) -> None:
         def request() -> None:
@@ -233,8 +233,8 @@ class S3Store(Store):
     def _create(self, key: str, content: bytes) -> bool:
         """Create a key, even if answers are lost.
 
-        After a lost answer, this call itself may have taken the key. The content under the key then tells whether it
-        did. If two writers write the same content, both may return True, and nothing is lost.
+        After a lost answer, this call itself may have taken the key. The content under the key shows whether it did.
+        If two writers write the same content, both may return True, and nothing is lost.
         """
         checksum = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         lost = False
@@ -390,7 +390,7 @@ class _Response:
 
 
 def _environment_credentials(source: str) -> dict[str, str | None]:
-    """Return the credentials in environment variables. Raises ConfigError if there are none.
+    """Return the credentials in environment variables. Raises ConfigError if they are not set.
 
     boto3 also reads files in the home directory, and these can name a program to run for credentials.
     """
@@ -451,7 +451,7 @@ def _client(endpoint: str | None, source: str, environment_only: bool, arguments
     settings = Config(
         connect_timeout=10,
         read_timeout=60,
-        # The store retries by itself, because it must know whether a write may have taken place.
+        # The store makes the retries, because it must know whether a write may have taken place.
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=16,
         # Only Amazon resolves BUCKET.HOST, and not all servers of other makers know the newer checksums.

@@ -51,6 +51,6 @@ def _parse(url: str, source: str, options: Options) -> StoreUrl:
     if backend is None:
         examples = " or ".join(store.example for store in SCHEMES.values())
         raise ConfigError(
-            f"{source} is {parsed.shown}; the supported locations are a folder, {examples}. Use one of these"
+            f"{source} is {parsed.safe_text}; the supported locations are a folder, {examples}. Use one of these"
         )
     return parsed

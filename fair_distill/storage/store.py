@@ -159,7 +159,7 @@ class Store(ABC):
 
     def list(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> builtins.list[str]:
         """Return the keys that start with `prefix`, sorted; see `pages`."""
-        return sorted(found.key for page in self.pages(prefix, after=after, limit=limit) for found in page)
+        return sorted(entry.key for page in self.pages(prefix, after=after, limit=limit) for entry in page)
 
     def clear(self, folder: str) -> None:
         """Remove everything in a folder."""
@@ -173,11 +173,11 @@ def check_size(size: int, limit: int | None, address: str) -> None:
         raise TooLarge(f"{address} has {size:,} bytes; at most {limit:,} are allowed. It was damaged or replaced")
 
 
-def check_clock(here: datetime, there: datetime, *, store: str, max_skew: timedelta) -> None:
+def check_clock(local: datetime, remote: datetime, *, store: str, max_skew: timedelta) -> None:
     """Raise ConfigError if the clock of this machine and the clock of a store differ by more than `max_skew`."""
-    if abs(here - there) > max_skew:
+    if abs(local - remote) > max_skew:
         raise ConfigError(
-            f"this machine's clock says {_utc(here)} and the clock of {store} says {_utc(there)}; they may differ by "
+            f"this machine's clock says {_utc(local)} and the clock of {store} says {_utc(remote)}; they may differ by "
             f"{max_skew.seconds // 60} minutes, because ledger entries carry the time of their writer. Nothing was "
             "written. Set the wrong clock (NTP), then repeat the command"
         )

@@ -41,7 +41,7 @@ class StoreUrl:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def shown(self) -> str:
+    def safe_text(self) -> str:
         """The URL for messages, without secrets."""
         return repr(address_without_secrets(self.text))
 
@@ -83,7 +83,7 @@ def parse_store_url(url: str, *, source: str, parameters: Collection[str] = ()) 
 
 def read_address(url: str, *, source: str, parameters: Collection[str] = ()) -> tuple[SplitResult, dict[str, str]]:
     """Return the parts of scheme://host/path and the values of its parameters; see `parse_store_url`."""
-    shown = f"{source} is {address_without_secrets(url)!r}"
+    prefix = f"{source} is {address_without_secrets(url)!r}"
     try:
         parts = urlsplit(_ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", url))
         values = parse_qs(parts.query, keep_blank_values=True)
@@ -93,13 +93,13 @@ def read_address(url: str, *, source: str, parameters: Collection[str] = ()) -> 
     with_port = parts.scheme in ("s3", "file") and (has_port or ":" in parts.netloc)
     if "@" in parts.netloc + parts.path or with_port:
         raise ConfigError(
-            f"{shown}; credentials are not allowed in a URL. Remove them and {_CREDENTIALS_HINT} "
+            f"{prefix}; credentials are not allowed in a URL. Remove them and {_CREDENTIALS_HINT} "
             "(in a name, write %40 for '@')"
         )
     if not values.keys() <= set(parameters) or (parts.query and not values):
         known = " and ".join(f"?{name}=" for name in parameters)
         allowed = f"only {known} is allowed after the path" if known else "nothing is allowed after the path"
-        raise ConfigError(f"{shown}; {allowed}. Remove the rest and {_CREDENTIALS_HINT}")
+        raise ConfigError(f"{prefix}; {allowed}. Remove the rest and {_CREDENTIALS_HINT}")
     return parts, {name: items[-1] for name, items in values.items()}
 
 

@@ -92,7 +92,7 @@ def test_a_bucket_that_answers_and_one_that_is_not_there(bucket: str, tmp_path: 
     )
 
     assert absent.state == "fail"
-    assert "there is no such bucket" in absent.result
+    assert "the bucket does not exist" in absent.result
     assert "AWS_ACCESS_KEY_ID" in absent.fix
 
 

@@ -294,7 +294,7 @@ def no_table(bucket: str, source: dict[str, Any]) -> str:
 
 def no_bucket(bucket: str, source: dict[str, Any]) -> str:
     source["path"] = "s3://nobody-has-this-one/pictures"
-    return "there is no such bucket"
+    return "the bucket does not exist"
 
 
 def no_folder(bucket: str, source: dict[str, Any]) -> str:

@@ -152,7 +152,7 @@ def test_a_checkpoint_is_a_safetensors_file_that_names_its_run(tmp_path: Path) -
 def test_a_missing_bucket_is_reported_before_the_first_step(bucket: str) -> None:
     steps: list[int] = []
 
-    with pytest.raises(ConfigError, match="there is no such bucket"):
+    with pytest.raises(ConfigError, match="the bucket does not exist"):
         ran(
             progress=lambda step, of, loss: steps.append(step),
             checkpoints=CheckpointFolder("s3://nobodys", KEY, every=5),

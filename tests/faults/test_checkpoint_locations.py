@@ -102,7 +102,7 @@ def test_missing_custom_code_is_one_line(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("checkpoints", "message"),
     [
-        ("s3://nobodys/runs", "there is no such bucket"),
+        ("s3://nobodys/runs", "the bucket does not exist"),
         ("gs://runs", "--checkpoints is 'gs://runs'; the supported locations are a folder"),
         ("params.yaml", "Not a directory"),
     ],

@@ -149,7 +149,7 @@ def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspa
     context = read_context(found.context)
     assert context.promoted is not None
     assert context.promoted.version == sha256(place.set("pooled") / "manifest.json")
-    # the stage judges by the file that was laid beside the context
+    # the stage judges by the file that was written next to the context
     assert run(workspace, "enforce", SET).code == 0
     assert compute_verdict(place, config, SET).digest == verdict.digest
 

@@ -93,7 +93,7 @@ def _table(scene: Scene) -> Answer:
 
 def _report(scene: Scene) -> Answer:
     config = load_config(scene.workspace.params)
-    config = config.model_copy(update={"sets": [SET]})  # the others have rows of their own
+    config = config.model_copy(update={"sets": [SET]})  # other sets have separate rows
     shown = read_report_data(scene.workspace, config, SET, registry=str(scene.registry))
     return Answer(shown.verdict.outcome in PASSES)
 

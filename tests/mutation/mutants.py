@@ -448,7 +448,7 @@ def _predictions(path: Path, content: bytes, rng: np.random.Generator, count: in
 
 
 def steps(scene: Scene, files: Files) -> Iterator[Mutant]:
-    """Generate consistent changes of two or more files: digests agree, and something else must tell."""
+    """Generate consistent changes of two or more files: the digests agree, so another check must notice."""
     w = scene.workspace
     yield from _consistent_manifests(scene, files)
     table = Predictions.from_parquet(files.honest[files.predictions[SET]])
@@ -487,7 +487,7 @@ def steps(scene: Scene, files: Files) -> Iterator[Mutant]:
         for what, files_of in (("dropped", easier), ("dropped and others renumbered", renumbered)):
             text = f"two steps: the hardest {len(dropped)} examples {what}"
             yield Mutant(text, files_of, everyone)
-            # Without the split's file the policy's exam or the evaluator's signature tells.
+            # Without the file of the split, the policy's exam or the evaluator's signature must notice.
             yield Mutant(f"{text}, no gate split", files_of | {files.gate: None}, tuple(set(everyone) - {"api"}))
     for example in hard[:20]:
         kept = both(lambda t, e=example: rows(t, t.columns["example"] != e))

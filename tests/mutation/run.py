@@ -95,7 +95,7 @@ def change(files: Mapping[Path, bytes | None]) -> None:
 
 
 def part(number: int, of: int, density: int) -> Table:
-    """Apply every `of`-th mutant in a scene of its own."""
+    """Apply every `of`-th mutant in a separate scene."""
     os.environ["FAIR_DISTILL_CACHE"] = tempfile.mkdtemp()
     with tempfile.TemporaryDirectory() as folder, quick():
         scene = Scene(Path(folder))

@@ -123,11 +123,11 @@ def test_a_selector_names_one_version(selector: str, version: str):
 @pytest.mark.parametrize(
     ("selector", "message"),
     [
-        ("v4", "no digits@v4; the newest version is v3"),
-        ("v0", "no digits@v0; use a channel"),
-        ("v01", "no digits@v01"),
-        (f"v{'9' * 5000}", "no digits@v999"),
-        ("staging", r"no digits@staging; use a channel \(prod\), v1 to v3"),
+        ("v4", "digits@v4 does not exist; the newest version is v3"),
+        ("v0", "digits@v0 does not exist; use a channel"),
+        ("v01", "digits@v01 does not exist"),
+        (f"v{'9' * 5000}", "digits@v999"),
+        ("staging", r"digits@staging does not exist; use a channel \(prod\), v1 to v3"),
         (f"sha256:{'a' * 12}", "2 of 3 versions start with"),
         (f"sha256:{'e' * 12}", "0 of 3 versions start with"),
         (f"sha256:{'c' * 11}", "use a channel"),

@@ -432,7 +432,7 @@ def test_a_flipped_bit_in_any_byte_of_the_newest_entry_is_seen():
     for i in range(len(content)):
         store.content[key] = content[:i] + bytes([content[i] ^ (1 << i % 8)]) + content[i + 1 :]
         with pytest.raises(IntegrityError, match="entry 2"):
-            read_ledger(store, NAME, known=first)
+            read_ledger(store, NAME, previous=first)
 
 
 def test_the_chain_alone_cannot_show_that_the_newest_entry_was_taken_away(root: Path):

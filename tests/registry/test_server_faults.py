@@ -190,7 +190,7 @@ def test_an_endpoint_with_a_password_in_it_is_refused_without_showing_it(monkeyp
 
 
 def test_a_bucket_that_is_gone_is_one_line(server: Bucket):
-    with pytest.raises(ConfigError, match="there is no such bucket"):
+    with pytest.raises(ConfigError, match="the bucket does not exist"):
         load(f"{NAME}@production", registry="s3://nobodys-bucket/x")
 
 

@@ -69,7 +69,7 @@ def one_line(url: str, *, wanted: str, error: type[FairDistillError] = ConfigErr
 
 
 def test_a_bucket_that_is_not_there_is_one_line(bucket: str, s3: str) -> None:
-    one_line("s3://nobodys/x", wanted=rf"cannot list s3://nobodys/x/runs/: there is no such bucket \(at {s3}\)")
+    one_line("s3://nobodys/x", wanted=rf"cannot list s3://nobodys/x/runs/: the bucket does not exist \(at {s3}\)")
 
 
 def test_a_server_that_does_not_answer_is_one_line(bucket: str) -> None:

@@ -35,7 +35,7 @@ def dataset_card(version: RegisteredVersion) -> str:
 
 
 def latest_verdict(version: RegisteredVersion) -> Verdict | None:
-    """Return the verdict that a version is in force by, else that of its last promotion; None if there is none."""
+    """Return the verdict in force for a version, else that of its last promotion; None if it was never judged."""
     return version.verdict or (version.verdicts[-1] if version.verdicts else None)
 
 
@@ -56,7 +56,7 @@ def description(version: RegisteredVersion, *, escape: Escape = str) -> str:
 
 def _accuracies(verdict: Verdict | None) -> list[str]:
     if verdict is None:
-        return ["This version was never judged, so there are no measurements."]
+        return ["This version was never judged, so it has no measurements."]
     rows = [
         [
             row.group,
@@ -115,7 +115,7 @@ def untested(version: RegisteredVersion, verdict: Verdict | None, *, escape: Esc
     lines = ["Examples from another source, time or camera than the training examples."]
     lines.append("Groups that the data do not name, and intersections of groups that are not listed above.")
     if verdict is None:
-        lines.append("Everything: there is no verdict.")
+        lines.append("Everything, because the version was never judged.")
     else:
         networks = sorted({escape(row.network) for row in verdict.groups})
         lines.append(f"Networks other than {', '.join(networks)}.")
