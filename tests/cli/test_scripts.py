@@ -54,7 +54,7 @@ def test_an_example_parses(line: str) -> None:
     build_parser().parse_args(words[1:])
 
 
-@pytest.mark.parametrize("name", ["", *{name.partition(" ")[0] for name in COMMANDS}, *COMMANDS])
+@pytest.mark.parametrize("name", ["", *sorted({name.partition(" ")[0] for name in COMMANDS} | set(COMMANDS))])
 def test_help_fits_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
