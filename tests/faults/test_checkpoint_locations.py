@@ -70,7 +70,7 @@ def test_a_damaged_checkpoint_is_an_error_of_integrity(workspace: Path, bucket: 
 
     line = one_line(run(workspace, "distill", "barycentric", "--checkpoints", bucket), 5)
 
-    assert f"s3://{name}/{stored['Key']} is damaged, or not a checkpoint; remove it" in line
+    assert f"s3://{name}/{stored['Key']} is damaged or is not a checkpoint; remove it" in line
 
 
 def test_a_run_does_not_resume_after_custom_code_changed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
