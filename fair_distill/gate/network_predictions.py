@@ -137,7 +137,7 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
     Raises
     ------
     MeasurementError
-        If its seeds do not predict the same examples, or if rows contradict each reference.
+        If its seeds do not predict the same examples, or if rows contradict each other.
     """
     name = predictions.networks[network]
     columns = {key: column[predictions.columns["network"] == network] for key, column in predictions.columns.items()}
@@ -184,7 +184,7 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
 def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:
     """Return the predictions with the coarser groups that some attributes define, see `coarser`.
 
-    A pair needs one example of each group, so a split may be paired for one grouping and not for anreference.
+    A pair needs one example of each group, so a split may be paired for one grouping and not for another.
     """
     coarse_indices, names = coarser(predictions.attributes, predictions.attribute_names, attributes, location=location)
     groups = coarse_indices[predictions.group_indices]

@@ -115,14 +115,18 @@ class LocalStore(Store):
     def pages(
         self, prefix: str = "", *, after: str = "", limit: int | None = None
     ) -> Iterator[builtins.list[StoredObject]]:
-        keys = self.list(prefix, after=after, limit=limit)
-        with self._translated(f"read {self.root}"):
-            yield [_stored(key, (self.root / key).stat()) for key in keys]
+        objects = []
+        for key in self.list(prefix, after=after, limit=limit):
+            # A link without a target has no content, and a file may be removed after it was listed.
+            with self._translated(f"read {self.root / key}"), suppress(FileNotFoundError):
+                objects.append(_stored(key, (self.root / key).stat()))
+        yield objects
 
     def list(self, prefix: str = "", *, after: str = "", limit: int | None = None) -> builtins.list[str]:
-        start = self._folder(prefix.rpartition("/")[0])
+        folder, _, name_start = prefix.rpartition("/")
+        start = self._folder(folder)
         with self._translated(f"read {start}"):
-            keys = [path.relative_to(self.root).as_posix() for path in _files(start)]
+            keys = [path.relative_to(self.root).as_posix() for path in _files(start, name_start)]
         return sorted(key for key in keys if key.startswith(prefix) and key > after)[:limit]
 
     def remove(self, key: str) -> None:
@@ -188,14 +192,18 @@ def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files below `folder` whose names, and whose folders' names, do not start with "."."""
+def _files(folder: Path, name_start: str = "") -> Iterator[Path]:
+    """Yield all files below `folder` whose names, and whose folders' names, do not start with ".".
+
+    Files and folders directly in `folder` are skipped if their names do not start with `name_start`. So a listing of
+    one key does not walk through the folders next to it.
+    """
     try:
         entries = builtins.list(os.scandir(folder))
     except FileNotFoundError:
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or not entry.name.startswith(name_start):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))

@@ -1,5 +1,6 @@
 """What one backend alone can do wrong: every failure is a message of one line that says what to change."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,25 @@ def test_a_folder_needs_no_boto3() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_listing_of_one_key_does_not_walk_through_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = open_store(str(tmp_path), source=SOURCE)
+    for key in ("faces.csv", "faces.d/a", "other/faces.csv"):
+        objects.put(key, b"1")
+    walked: list[object] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: walked.append(folder) or scandir(folder))
+
+    assert [entry.key for page in objects.pages("faces.") for entry in page] == ["faces.csv", "faces.d/a"]
+    assert walked == [tmp_path, tmp_path / "faces.d"]
+
+
+def test_a_link_without_a_target_is_not_listed_with_its_size(tmp_path: Path) -> None:
+    objects = open_store(str(tmp_path), source=SOURCE)
+    objects.put("faces/1.png", b"1")
+    (tmp_path / "faces" / "2.png").symlink_to(tmp_path / "missing")
+
+    assert [entry.key for page in objects.pages("faces/") for entry in page] == ["faces/1.png"]
