@@ -192,14 +192,17 @@ def _reachable(title: str, url: str, *, base: Path, shown_url: str, created_by: 
     """
     from fair_distill.storage.schemes import is_supported, open_store
 
-    if "://" in url and is_supported(url):
+    if "://" in url and not is_supported(url):
+        return Check(title, "note", f"{shown_url} is not checked, because its scheme is not supported")
+    if "://" in url:
         try:
-            open_store(url, source=title).list("files/", limit=1)
+            store = open_store(url, source=title)
+            if store.remote:
+                store.list("files/", limit=1)
+                return Check(title, "ok", f"{shown_url} can be listed")
         except FairDistillError as error:
             return Check(title, "fail", str(error), _S3_FIX)
-        return Check(title, "ok", f"{shown_url} can be listed")
-    if "://" in url:
-        return Check(title, "note", f"{shown_url} is not checked, because its scheme is not supported")
+        url = store.address()  # the folder of a file:// URL
     folder = _nearest_existing(base / url)
     if not os.access(folder, os.W_OK):
         return Check(title, "fail", f"{folder} is not writable", "make it writable, or change the URL of the remote")

@@ -103,6 +103,14 @@ def test_a_folder_that_may_be_made_is_no_fault(tmp_path: Path) -> None:
     )
 
 
+def test_a_remote_with_a_file_url_is_checked_as_a_folder(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/missing"
+
+    check = doctor._reachable("remote", url, base=Path("elsewhere"), shown_url=url, created_by="dvc push")
+
+    assert (check.state, check.result) == ("ok", f"{tmp_path}/missing (`dvc push` will create it)")
+
+
 def test_a_folder_is_made_by_whoever_writes_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new workspace: `published` is a remote that `dvc push` leaves alone."""
     assert run(tmp_path, "init", str(tmp_path / "w")).code == 0

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,14 @@ def test_a_listing_of_one_key_does_not_walk_through_other_folders(
     objects = open_store(str(tmp_path), source=SOURCE)
     for key in ("faces.csv", "faces.d/a", "other/faces.csv"):
         objects.put(key, b"1")
-    walked: list[object] = []
+    walked: list[Path] = []
     scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda folder: walked.append(folder) or scandir(folder))
+
+    def record(folder: Path) -> Iterator[os.DirEntry[str]]:
+        walked.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", record)
 
     assert [entry.key for page in objects.pages("faces.") for entry in page] == ["faces.csv", "faces.d/a"]
     assert walked == [tmp_path, tmp_path / "faces.d"]
