@@ -130,6 +130,8 @@ NAN, INFINITE = float("nan"), float("inf")
     [
         ("seed", -1, "is -1; it must be greater than or equal to 0"),
         ("seed", True, "is True; it must be a valid integer"),  # a boolean is not a number
+        ("seed", 2**63, "seed does not fit in 64 bits"),
+        ("distill.matcher", {"name": "dm", "deep": [{"option": -(2**63) - 1}]}, "distill.matcher.deep.option does not"),
         ("engine", 1.0, "is 1.0; it must be a valid integer"),
         ("threads", "2", "is '2'; it must be a valid integer"),
         ("dataset", "di/gi/ts", "is 'di/gi/ts'; write `dataset` or `team/dataset`"),

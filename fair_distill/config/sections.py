@@ -62,7 +62,21 @@ S = TypeVar("S", bound=BaseModel)
 
 def checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
     """Return the section that a mapping describes. Raises ConfigError, which names the file and the key at fault."""
+    key = _key_of_large_integer(raw)
+    if key is not None:
+        raise ConfigError(f"{name}: {key} does not fit in 64 bits; use a smaller number")
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{name}: {validation_sentence(error)}") from None
+
+
+def _key_of_large_integer(value: object, key: str = "") -> str | None:
+    """Return the dotted key of the first integer above 64 bits, which a manifest with these params could not contain."""
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else key
+    if isinstance(value, dict):
+        items = [(f"{key}.{name}" if key else str(name), item) for name, item in value.items()]
+    else:
+        items = [(key, item) for item in value] if isinstance(value, list | tuple) else []
+    return next((large for name, item in items if (large := _key_of_large_integer(item, name)) is not None), None)
