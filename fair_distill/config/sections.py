@@ -72,7 +72,7 @@ def checked(kind: type[S], raw: dict[Any, Any], *, name: str) -> S:
 
 
 def _key_of_large_integer(value: object, key: str = "") -> str | None:
-    """Return the dotted key of the first integer above 64 bits, which a manifest with these params could not contain."""
+    """Return the key of the first integer above 64 bits; manifests contain the params, and readers refuse these."""
     if isinstance(value, int):
         return None if -(2**63) <= value < 2**63 else key
     if isinstance(value, dict):
