@@ -58,8 +58,8 @@ class Options:
 class Store(ABC):
     """Byte strings under keys. A key is a relative path: names with "/" between them.
 
-    To add a backend, write a subclass and add it to `storage.schemes.SCHEMES`. `tests/storage/contract.py` tests it.
-    Every failure is an error with a message of one line. A backend retries transient failures a bounded number of
+    To add a backend, write a subclass and add it to `storage.schemes.SCHEMES`; `tests/storage/test_contract.py` tests
+    it. Every failure is an error with a message of one line. A backend retries transient failures a bounded number of
     times; then it raises Unanswered.
 
     Attributes

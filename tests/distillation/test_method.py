@@ -9,6 +9,7 @@ from small_workspace import candidate, grouped
 
 import fair_distill
 from fair_distill.config import Distill
+from fair_distill.distillation.barycenter import BARYCENTERS
 from fair_distill.distillation.method import Method, build_method
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.errors import ConfigError
@@ -52,7 +53,7 @@ def test_matchers_of_embeddings_support_clouds() -> None:
                 "barycentric",
                 "sinkhorn",
                 f"matcher '{matcher}' does not support alignment 'barycentric' with barycenter 'sinkhorn'. Use "
-                "barycenter 'mean', 'l1', 'l2', 'l_inf', 'cosine', 'huber', 'minimax', or matcher 'dm' or 'cafe'.",
+                f"barycenter {', '.join(map(repr, BARYCENTERS))}, or matcher 'dm' or 'cafe'.",
             )
             for matcher in ("dc", "idc", "mtt")
         ),
