@@ -40,6 +40,7 @@ from fair_distill.evaluation.references import subset
 from fair_distill.files import write_bytes
 from fair_distill.gate.confusion import mean_confusion
 from fair_distill.gate.metrics import PREDICTION_METRICS
+from fair_distill.seeds import plain_torch_generator
 from fair_distill.text import ABSENT, decimal, markdown_table, percent
 
 # Training images per class that are held out as tune.
@@ -96,7 +97,7 @@ def measure_row(name: str, seed: int, plan: AblationPlan) -> dict[str, Any]:
     formation = row.formation if row.settings is None else row.settings["formation"]
     try:
         if row.settings is None:
-            images, labels = subset(row.select, train, 10, formation, torch.Generator().manual_seed(seed))
+            images, labels = subset(row.select, train, 10, formation, plain_torch_generator(seed))
         else:
             result = optimise(
                 train,
@@ -120,7 +121,7 @@ def measure_row(name: str, seed: int, plan: AblationPlan) -> dict[str, Any]:
             split="",
             seeds=plan.seeds,
             networks={recipe.network["name"]: recipe.network["options"]},
-            generator=lambda number: torch.Generator().manual_seed(1000 * seed + number),
+            generator=lambda number: plain_torch_generator(1000 * seed + number),
             device=device,
             together=device.type == "cuda",
         )

@@ -24,6 +24,7 @@ from fair_distill.distillation.matchers.base import Step
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic
+from fair_distill.seeds import plain_torch_generator
 
 CLASSES, GROUPS, IPC = 10, 10, 10
 WIDTH, SIZE, REAL_PER_CLASS = 32, 32, 100
@@ -98,7 +99,7 @@ def targets(
 def main() -> None:
     options = arguments(__doc__, rounds=5)
     device = torch.device(options.device)
-    generator = torch.Generator().manual_seed(0)
+    generator = plain_torch_generator(0)
     dataset = data(np.random.default_rng(0))
     images = torch.randn(CLASSES * IPC, 3, SIZE, SIZE, generator=generator).to(device).requires_grad_()
     read = reader(dataset.images, Normalisation((0.5,) * 3, (0.25,) * 3), device)

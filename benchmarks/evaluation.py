@@ -15,6 +15,7 @@ from benchmarks.measure import arguments, ratios, report
 from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.evaluation.train import train, train_together
+from fair_distill.seeds import plain_torch_generator
 
 SEEDS, IMAGES = 10, 100
 
@@ -43,7 +44,7 @@ def main() -> None:
     steps = 30 if device.type == "cuda" else 10
 
     def generators() -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(seed) for seed in range(SEEDS)]
+        return [plain_torch_generator(seed) for seed in range(SEEDS)]
 
     def apart(width: int, workers: int) -> Callable[[], None]:
         def train_one(generator: torch.Generator) -> None:

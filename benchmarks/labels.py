@@ -27,7 +27,7 @@ from fair_distill.distillation.sampling import Normalisation, normalisation
 from fair_distill.distillation.unknown_groups import ResolvedGroups, resolve_unknown_groups
 from fair_distill.evaluation.evaluate import train_and_predict
 from fair_distill.gate.metrics import PREDICTION_METRICS
-from fair_distill.seeds import torch_generator
+from fair_distill.seeds import plain_torch_generator, torch_generator
 
 CPU = torch.device("cpu")
 CONVNET = {"name": "convnet", "width": 32, "depth": 3}
@@ -158,7 +158,7 @@ def measured(images: Array, labels: Array, pixels: Normalisation, test: GroupedD
         split="",
         seeds=seeds,
         networks={recipe.network["name"]: recipe.network["options"]},
-        generator=lambda number: torch.Generator().manual_seed(number),
+        generator=plain_torch_generator,
         device=CPU,
     )
     tables = [predictions.confusion(0, number) for number in range(seeds)]

@@ -33,6 +33,7 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.distillation.api import distill
 from fair_distill.distillation.sampling import GroupSampler, normalisation, reader
+from fair_distill.seeds import plain_torch_generator
 
 SHAPE = (3, 32, 32)
 CLASSES = GROUPS = 10
@@ -149,7 +150,7 @@ def drawing(path: Path) -> Callable[[], object]:
     device = torch.device("cpu")
     read = reader(dataset.images, normalisation(dataset), device)
     sampler = GroupSampler(dataset, per_class=BATCH, allocation="equal", read=read, device=device)
-    generator = torch.Generator().manual_seed(0)
+    generator = plain_torch_generator(0)
     return lambda: sampler.draw(generator)
 
 
@@ -158,7 +159,7 @@ def choosing(path: Path) -> Callable[[], object]:
     dataset = read_split(path, verify=False)
     device = torch.device("cpu")
     sampler = GroupSampler(dataset, per_class=BATCH, allocation="equal", read=lambda rows: rows, device=device)
-    generator = torch.Generator().manual_seed(0)
+    generator = plain_torch_generator(0)
     return lambda: sampler.draw(generator)
 
 

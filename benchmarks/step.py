@@ -30,6 +30,7 @@ from fair_distill.distillation.loop import Streams, optimise
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.presets import PRESETS
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
+from fair_distill.seeds import plain_torch_generator
 
 PLAIN = Normalisation((0.5,) * 3, (0.25,) * 3)
 SIZE, IPC, BATCH, RATE = 32, 10, 600, 0.1
@@ -62,7 +63,7 @@ def plain_loop(
     embeddings : how often each real batch is embedded
     warmup_epochs : of training a new network on the synthetic set, batches of 256, before it is matched under
     """
-    generator = torch.Generator().manual_seed(1)
+    generator = plain_torch_generator(1)
     everything = PLAIN.apply(torch.from_numpy(dataset.images).to(device).float() / 255)
     groups = torch.from_numpy(dataset.group_indices).to(device)
     images = torch.randn(10 * IPC, 3, SIZE, SIZE, generator=generator).to(device).requires_grad_()
@@ -164,7 +165,7 @@ def error_of_target(
 
     As in the released code, a group that a natural batch does not hold drops out of its mean.
     """
-    generator = torch.Generator().manual_seed(2)
+    generator = plain_torch_generator(2)
     read = reader(dataset.images, PLAIN, device)
     network = fresh(generator, device).requires_grad_(False)
     embedded = torch.cat([network.embed(read(rows)) for rows in torch.arange(len(dataset)).split(1000)]).double()
