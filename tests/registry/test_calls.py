@@ -21,7 +21,7 @@ from fair_distill.registry.layout import object_key
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
-from fair_distill.storage import s3
+from fair_distill.storage import s3_client
 
 ONE, TWO = package(1), package(2)
 POLICIES = Path(__file__).parents[2] / "examples" / "registry"
@@ -39,7 +39,7 @@ NEEDS = {
 def calls(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Every call that a client of the package makes from here on, with its parameters."""
     made: list[tuple[str, dict[str, Any]]] = []
-    client_of = s3._client
+    client_of = s3_client._client
 
     def watched(*arguments: Any) -> Any:
         client = client_of(*arguments)
@@ -48,7 +48,7 @@ def calls(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, di
         )
         return client
 
-    monkeypatch.setattr(s3, "_client", watched)
+    monkeypatch.setattr(s3_client, "_client", watched)
     monkeypatch.setenv("FAIR_DISTILL_CACHE", "")
     return made
 

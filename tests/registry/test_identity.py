@@ -22,7 +22,7 @@ from fair_distill.registry.layout import manifest_key
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.pins import pin, read_pins
 from fair_distill.registry.store import identity_of, open_registry
-from fair_distill.storage.s3 import _server
+from fair_distill.storage.s3_client import server_name
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -135,7 +135,7 @@ def test_an_endpoint_in_a_configuration_file_is_the_endpoint(
     ],
 )
 def test_a_server_has_one_name(endpoint: str, name: str):
-    assert _server(endpoint) == name
+    assert server_name(endpoint) == name
 
 
 def test_a_ledger_that_was_cut_is_refused_by_every_spelling(place: Folder | Bucket, cache: Path):

@@ -25,7 +25,7 @@ from fair_distill.registry.ledger import append, read_ledger
 from fair_distill.registry.snapshots import SIZES, Snapshot, blocks, list_snapshots, make_snapshot, plan
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
-from fair_distill.storage import s3
+from fair_distill.storage import s3_client
 
 ONE, TWO = package(1), package(2)
 PRODUCTION = f"{NAME}@production"
@@ -415,14 +415,14 @@ def test_a_long_ledger_is_read_from_a_bucket_in_few_requests_and_again_from_the_
     lengthen(server, 449)
     attempt(server.store(), "last")
     made: list[str] = []
-    client_of = s3._client
+    client_of = s3_client._client
 
     def watched(*arguments: Any) -> Any:
         client = client_of(*arguments)
         client.meta.events.register("provide-client-params.s3", lambda model, **_: made.append(model.name))
         return client
 
-    monkeypatch.setattr(s3, "_client", watched)
+    monkeypatch.setattr(s3_client, "_client", watched)
     monkeypatch.setenv("FAIR_DISTILL_CACHE", str(tmp_path / "cache"))
 
     load(PRODUCTION, registry=server.url)
