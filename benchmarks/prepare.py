@@ -146,7 +146,7 @@ def _prepare(source: dict[str, Any], root: Path, out: Any) -> None:
     began, spent = time.perf_counter(), time.process_time()
     data = Data.model_validate({"source": source, "splits": SPLITS})
     read = read_source(data.source.name, data.source.options, root=root)
-    planned = plan_splits(read, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+    planned = plan_splits(read, data, dealing=0, colouring=np.random.default_rng(1))
     keys = time.perf_counter() - began
     paths = {name: root / "prepared" / f"{name}.arrow" for name in NAMES}
     planned.write(paths)

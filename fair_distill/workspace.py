@@ -29,6 +29,11 @@ class Workspace:
         return self.artifacts / "prepared" / f"{name}.arrow"
 
     @property
+    def assignments(self) -> Path:
+        """Return the split of every unit that was dealt, which `prepare` reads and extends."""
+        return self.artifacts / "assignments.arrow"
+
+    @property
     def validation(self) -> Path:
         """Return the result of the data contract."""
         return self.artifacts / "validation.json"

@@ -19,7 +19,7 @@ from fair_distill.data.sources import read_source
 from fair_distill.data.split_file import read_split
 from fair_distill.files import sha256
 from fair_distill.formats.row_schema import Categorical, Numeric
-from fair_distill.seeds import numpy_generator
+from fair_distill.seeds import derive_seed, numpy_generator
 
 EXAMPLE = REPOSITORY / "examples/adult"
 VALUES = {
@@ -155,7 +155,7 @@ def test_the_example_reads_the_original_adult_files(real_data: Path, tmp_path: P
     os.symlink(real_data / "adult", tmp_path / "data")
     config = load_config(EXAMPLE / "params.yaml")
     source = read_source(config.data.source.name, config.data.source.options, root=tmp_path)
-    dealing, colouring = numpy_generator(config.seed, "prepare.split"), numpy_generator(config.seed, "prepare.colours")
+    dealing, colouring = derive_seed(config.seed, "prepare.split"), numpy_generator(config.seed, "prepare.colours")
     splits = make_splits(source, config.data, dealing=dealing, colouring=colouring)
     schema = splits["train"].schema
     assert schema is not None

@@ -15,7 +15,6 @@ from fair_distill.data.columns import Columns, SourceData
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources import idx, npz
-from fair_distill.data.splits import split_by_share
 from fair_distill.errors import ConfigError
 from fair_distill.seeds import numpy_generator
 
@@ -198,10 +197,18 @@ FILES = {
 
 def _rows(source: SourceData) -> tuple[Array, Array]:
     if source.splits is None:
-        shares = {"train": 1 - _TEST_SHARE, "test": _TEST_SHARE}
-        dealt = split_by_share(source.labels, np.arange(len(source)), shares, numpy_generator(_SEED, "reproduce.split"))
-        return dealt["train"], dealt["test"]
+        return _stratified(source.labels, numpy_generator(_SEED, "reproduce.split"))
     return source.splits.rows("train"), source.splits.rows("test")
+
+
+def _stratified(labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the rows of the training and test images, with the same share of each class."""
+    parts = []
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        parts.append(np.split(rows, [round((1 - _TEST_SHARE) * len(rows))]))
+    train, test = (np.sort(np.concatenate(rows)) for rows in zip(*parts, strict=True))
+    return train, test
 
 
 def _sample(labels: Array, rows: Array, per_class: int, rng: np.random.Generator) -> Array:

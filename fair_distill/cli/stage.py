@@ -26,6 +26,7 @@ from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
+    from fair_distill.data.assignments import Changes
     from fair_distill.registry.manifest import Manifest
     from fair_distill.stages.estimate import Estimate
 
@@ -59,7 +60,17 @@ def _add_data_stages(stage: Parser) -> None:
         "prepare",
         _prepare,
         "read the source and write the train, tune and gate splits",
-        examples=[("fair-distill --workspace faces stage prepare", "prepare the splits of another workspace")],
+        details="An example that was in a split stays there, also if the source grows or shrinks: the file "
+        "artifacts/assignments.arrow remembers the splits. It prints how many examples or clusters moved.",
+        examples=[
+            ("fair-distill --workspace faces stage prepare", "prepare the splits of another workspace"),
+            ("fair-distill stage prepare --deal-again", "forget the earlier splits, before the first publication"),
+        ],
+    )
+    command.add_argument(
+        "--deal-again",
+        action="store_true",
+        help="ignore the earlier splits in artifacts/assignments.arrow, so that examples can move",
     )
     add_quiet(command)
     command = stage.add_command(
@@ -183,14 +194,24 @@ def _prepare(arguments: Arguments) -> None:
 
     workspace, config = open_workspace(arguments)
     with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
-        splits = prepare_splits(workspace, config, progress=progress)
-    for name, dataset in splits.items():
+        prepared = prepare_splits(workspace, config, deal_again=arguments.deal_again, progress=progress)
+    for name, dataset in prepared.splits.items():
         examples = "images" if dataset.schema is None else "rows"
         print_line(
             f"{name}: {len(dataset):,} {examples}, {len(dataset.classes)} classes × {len(dataset.groups)} groups, "
             f"{dataset.counts.min():,} to {dataset.counts.max():,} per cell"
         )
-    _print_missing_cells(splits["train"].missing_cells)
+    _print_missing_cells(prepared.splits["train"].missing_cells)
+    _print_changes(prepared.changes)
+
+
+def _print_changes(changes: "Changes") -> None:
+    if changes.is_first:
+        print_line(f"units: {changes.units:,}, all of them new")
+        return
+    print_line(f"units: {changes.units:,}; {changes.moved:,} moved, {changes.new:,} new, {changes.gone:,} gone")
+    if changes.dealt_again and changes.moved:
+        print_line("units moved because the seed, the shares or --deal-again dealt all of them again")
 
 
 def _print_missing_cells(actions: Mapping[str, Any]) -> None:

@@ -66,6 +66,11 @@ class SplitShares(Section):
                 raise ValueError(f"two splits have the name {name!r}; use each split of the source once")
         return self
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The splits that get a share of the examples, without those that the source names."""
+        return {name: share for name, share in self.model_dump().items() if not isinstance(share, str)}
+
 
 class Merge(Section):
     """Groups that are merged before the data are split.

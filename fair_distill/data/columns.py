@@ -118,6 +118,8 @@ class SourceData:
     attributes : for each group its attribute values; None is an unknown value
     attribute_names : the names of the attributes
     pairs, clusters : int32 arrays (N,); members of a pair or cluster share a number
+    pair_names, cluster_names : the name of each number. Without names, the numbers must stay the same if examples are
+        added or removed, because they name the pairs and clusters then
     splits : the source's own split of each example
     ids, weights : see `GroupedDataset`
     """
@@ -131,6 +133,8 @@ class SourceData:
     attribute_names: tuple[str, ...] = ()
     pairs: Array | None = None
     clusters: Array | None = None
+    pair_names: pa.Array | None = None
+    cluster_names: pa.Array | None = None
     splits: CategoryColumn | None = None
     schema: Callable[[Iterable[Array]], RowSchema] | None = None
     ids: pa.Array | None = None
@@ -175,6 +179,8 @@ def build_source_data(
             "×".join(str(columns.unknown) if value is None else value for value in values) for values in attributes
         )
         _check_names(groups, "groups", _GROUPS_KEY)
+    pairs, pair_names = _ranks(metadata[columns.pair]) if columns.pair else (None, None)
+    clusters, cluster_names = _ranks(metadata[columns.cluster]) if columns.cluster else (None, None)
     return SourceData(
         images=images,
         labels=class_indices,
@@ -183,8 +189,10 @@ def build_source_data(
         groups=groups,
         attributes=attributes,
         attribute_names=columns.attributes,
-        pairs=_ranks(metadata[columns.pair]) if columns.pair else None,
-        clusters=_ranks(metadata[columns.cluster]) if columns.cluster else None,
+        pairs=pairs,
+        clusters=clusters,
+        pair_names=pair_names,
+        cluster_names=cluster_names,
         splits=metadata[columns.split] if columns.split else splits,
         schema=schema,
         ids=_text(metadata[columns.example_id]) if columns.example_id else None,
@@ -338,10 +346,13 @@ def _check_count(count: int, noun: str, key: str) -> None:
         )
 
 
-def _ranks(column: Any) -> Array:
-    """Return the rank of each value: equal for equal values, in the order of the values."""
+def _ranks(column: Any) -> tuple[Array, pa.Array]:
+    """Return the rank of each value, equal for equal values and in the order of the values, and the value of each rank."""
     if isinstance(column, CategoryColumn):
-        return np.argsort(np.argsort(column.values)).astype(np.int32)[column.codes]
-    ranks: Array = pa.compute.rank(column, tiebreaker="dense").to_numpy().astype(np.int32)
+        ranks = np.argsort(np.argsort(column.values)).astype(np.int32)[column.codes]
+        return ranks, pa.array(sorted(column.values), pa.large_string())
+    ranks = pa.compute.rank(column, tiebreaker="dense").to_numpy().astype(np.int32)
     ranks -= 1
-    return ranks
+    rows = np.empty(int(ranks.max()) + 1, np.int64)
+    rows[ranks] = np.arange(len(ranks))
+    return ranks, column.take(pa.array(rows))

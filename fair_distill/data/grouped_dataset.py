@@ -54,6 +54,7 @@ class GroupedDataset:
     ids : large_string Arrow array (N,), the names of the examples in the source; None if it has none
     weights : float32 array (N,), as in the source; None if it has none. No stage uses them
     missing_cells : how `data.prepare` handled classes without examples of a group; empty if there were none
+    units : uint64 array (N, K), names of the unit of each example, see `units.Units`; None if `prepare` did not set them
     """
 
     images: Array
@@ -70,6 +71,7 @@ class GroupedDataset:
     ids: pa.Array | None = None
     weights: Array | None = None
     missing_cells: Mapping[str, Any] = field(default_factory=dict)
+    units: Array | None = None
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -88,6 +90,8 @@ class GroupedDataset:
             raise ShapeError(
                 f"offsets do not match {n} rows in {len(self.classes)} classes × {len(self.groups)} groups"
             )
+        if self.units is not None and (self.units.ndim != 2 or len(self.units) != n):
+            raise ShapeError(f"units must have the shape ({n}, names); got {self.units.shape}")
         self._check_attributes()
         if self.schema is not None and (self.shape != self.schema.shape or self.images.dtype != np.float32):
             raise ShapeError(
@@ -127,6 +131,7 @@ class GroupedDataset:
         ids: pa.Array | None = None,
         weights: Array | None = None,
         missing_cells: Mapping[str, Any] = MappingProxyType({}),
+        units: Array | None = None,
     ) -> "GroupedDataset":
         """Sort the rows by cell, keeping the order within each cell, and return the dataset.
 
@@ -136,7 +141,7 @@ class GroupedDataset:
         labels, group_indices : integer arrays (N,), indices into `classes` and `groups`
         classes, groups : the names; by default the numbers "0", "1", and so on
         pairs, clusters, ids, weights : optional columns (N,); see the attributes of the class
-        attributes, attribute_names, schema, missing_cells : see the attributes of the class
+        attributes, attribute_names, schema, missing_cells, units : see the attributes of the class
 
         Raises
         ------
@@ -180,6 +185,7 @@ class GroupedDataset:
             ids=None if ids is None else ids.take(pa.array(order)),
             weights=None if weights is None else np.asarray(weights)[order].astype(np.float32),
             missing_cells=dict(missing_cells),
+            units=None if units is None else units[order],
         )
 
     @classmethod
@@ -291,6 +297,7 @@ class GroupedDataset:
             "ids": None if self.ids is None else self.ids.take(pa.array(rows)),
             "weights": None if self.weights is None else self.weights[rows],
             "missing_cells": self.missing_cells,
+            "units": None if self.units is None else self.units[rows],
         }
 
     def rows(self, cell: Cell) -> range:

@@ -16,14 +16,16 @@ import numpy as np
 import pyarrow as pa
 
 from fair_distill.config import Data
-from fair_distill.config.data import Merge
+from fair_distill.data.assignments import Assignments, Changes, dealing_rule
 from fair_distill.data.colour_skew import assign_groups, default_owners, paint_groups
 from fair_distill.data.column_builders import TextBuilder
 from fair_distill.data.columns import SourceData
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
+from fair_distill.data.group_merging import merge_groups
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows
+from fair_distill.data.units import name_units
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.formats.row_schema import RowSchema
 from fair_distill.workspace import SPLITS
@@ -34,7 +36,6 @@ ImageTransform = Callable[[Array, Array], Array]
 Progress = Callable[[int, int], None]
 
 _ID_BATCH = 2**18
-_MERGE_KEY = "params.yaml: data.missing_cells.merge"
 
 
 def no_progress(done: int, total: int) -> None:
@@ -64,11 +65,15 @@ class Preparation:
     Attributes
     ----------
     transform : turns source images into the images of a split
+    assignments : the earlier assignments with the units of this source
+    changes : how the splits differ from the earlier assignments
     """
 
     images: Array | ImageStream
     plans: Mapping[str, SplitPlan]
     transform: ImageTransform
+    assignments: Assignments
+    changes: Changes
 
     def write(self, paths: Mapping[str, Path], *, size: int = BATCH_BYTES, progress: Progress = no_progress) -> None:
         """Write all splits in one pass over the images. If it fails, no file is written.
@@ -117,20 +122,27 @@ def _with_images(split: GroupedDataset, images: Array) -> GroupedDataset:
 
 
 def make_splits(
-    source: SourceData, data: Data, *, dealing: np.random.Generator, colouring: np.random.Generator
+    source: SourceData, data: Data, *, dealing: int, colouring: np.random.Generator
 ) -> dict[str, GroupedDataset]:
     """Return train, tune and gate in memory; see `plan_splits`."""
     return plan_splits(source, data, dealing=dealing, colouring=colouring).in_memory()
 
 
 def plan_splits(
-    source: SourceData, data: Data, *, dealing: np.random.Generator, colouring: np.random.Generator
+    source: SourceData,
+    data: Data,
+    *,
+    dealing: int,
+    colouring: np.random.Generator,
+    assignments: Assignments | None = None,
 ) -> Preparation:
     """Plan train, tune and gate by the section `data` of params.yaml.
 
     Parameters
     ----------
-    dealing, colouring : the generators that assign examples to splits, and colours to training images
+    dealing : the key that determines the split of each unit; see `dealing.deal`
+    colouring : the generator that assigns colours to training images
+    assignments : the earlier assignments, which units keep unless the key or a share differs; None if there are none
 
     Raises
     ------
@@ -139,15 +151,28 @@ def plan_splits(
     """
     _check_groups(source, data)
     source, missing_cells = merge_groups(source, data.missing_cells)
-    rows = split_rows(source, data.splits.model_dump(), dealing)
+    units = name_units(source)
+    rule = dealing_rule(dealing, data.splits.shares)
+    earlier = assignments or Assignments.empty(rule)
+    known = earlier.known(units) if earlier.rule == rule else None
+    rows = split_rows(source, data.splits.model_dump(), units, key=dealing, known=known)
+    split_of_row = np.empty(len(source), np.int8)
+    for index, name in enumerate(SPLITS):
+        split_of_row[rows[name]] = index
+    joined, changes = earlier.updated(units, split_of_row, rule)
     layout = _layout_of(source, rows, data, colouring)
     if data.missing_cells == "drop_class":
         layout, missing_cells = _drop_classes(layout)
     content = _content_of(source, layout.parts[SPLITS[0]].rows, data)
     return Preparation(
         images=content.images,
-        plans={name: _plan_split(source, part, layout, content, missing_cells) for name, part in layout.parts.items()},
+        plans={
+            name: _plan_split(source, part, layout, content, missing_cells, units.names)
+            for name, part in layout.parts.items()
+        },
         transform=content.transform,
+        assignments=joined,
+        changes=changes,
     )
 
 
@@ -237,49 +262,6 @@ def _owners(source: SourceData, data: Data) -> list[int]:
     return [list(data.colours).index(name) for name in data.owners]
 
 
-def merge_groups(source: SourceData, missing_cells: str | Merge | None) -> tuple[SourceData, dict[str, Any]]:
-    """Merge the groups that params.yaml: data.missing_cells.merge names.
-
-    Returns
-    -------
-    source : with the merged groups
-    missing_cells : the record of the merge for the prepared files; empty if nothing is merged
-    """
-    if not isinstance(missing_cells, Merge):
-        return source, {}
-    new_name = missing_cells.becomes
-    _check_merge(source, missing_cells)
-    assert source.group_indices is not None
-    renamed = [new_name.get(group, group) for group in source.groups]
-    groups = tuple(dict.fromkeys(renamed))
-    if len(groups) < 2:
-        raise ConfigError(f"{_MERGE_KEY} leaves one group, {groups[0]!r}; at least two are needed. Merge fewer groups")
-    members = [[source.attributes[i] for i, name in enumerate(renamed) if name == group] for group in groups]
-    # A merged group keeps the attribute values that its members share. Its name replaces the others.
-    attributes = tuple(
-        tuple(value if all(row[i] == value for row in rows) else group for i, value in enumerate(rows[0]))
-        for group, rows in zip(groups, members, strict=True)
-    )
-    group_indices = np.array([groups.index(name) for name in renamed])[source.group_indices]
-    return (
-        replace(source, group_indices=group_indices, groups=groups, attributes=attributes),
-        {"merge": {name: list(merged) for name, merged in missing_cells.merge.items()}},
-    )
-
-
-def _check_merge(source: SourceData, missing_cells: Merge) -> None:
-    if source.group_indices is None:
-        raise ConfigError(f"{_MERGE_KEY} needs data.source.columns.groups, but here the groups are colours. Remove it")
-    for group in missing_cells.becomes:
-        if group not in source.groups or None in source.attributes[source.groups.index(group)]:
-            raise ConfigError(f"{_MERGE_KEY}: {group!r} is not a known group. Use some of {', '.join(source.groups)}")
-    for name in missing_cells.merge:
-        if name in source.groups and name not in missing_cells.becomes:
-            raise ConfigError(
-                f"{_MERGE_KEY}: {name!r} is already a group. Add it to the groups that are merged, or use another name"
-            )
-
-
 def _drop_classes(layout: _Layout) -> tuple[_Layout, dict[str, Any]]:
     """Drop each class that has no examples of a known group in a split, from all splits.
 
@@ -342,7 +324,12 @@ def _unchanged(images: Array, group_indices: Array) -> Array:
 
 
 def _plan_split(
-    source: SourceData, part: _SplitRows, layout: _Layout, content: _Content, missing_cells: Mapping[str, Any]
+    source: SourceData,
+    part: _SplitRows,
+    layout: _Layout,
+    content: _Content,
+    missing_cells: Mapping[str, Any],
+    unit_names: Array,
 ) -> SplitPlan:
     # An unknown group without examples in this split is removed: the split does not lack examples of it.
     present = [a for a, values in enumerate(layout.attributes) if None not in values or (part.group_indices == a).any()]
@@ -369,6 +356,7 @@ def _plan_split(
             ids=None if source.ids is None else _take_text(source.ids, rows),
             weights=None if source.weights is None else source.weights[rows],
             missing_cells=missing_cells,
+            units=unit_names[rows],
         )
 
     return SplitPlan(rows, group_indices, build)

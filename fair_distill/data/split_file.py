@@ -10,7 +10,7 @@ in the file that can be filled in any order. The file gets the same bytes as fro
 import json
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,8 @@ from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import RowSchema
 
 _KEY = b"fair_distill"
+# The names of the unit of each example. There are two if the source has clusters and pairs.
+_UNIT_COLUMNS = ("unit", "pair_unit")
 # A batch may have more than 2³¹ pixels, such as 700,000 images of 3 × 32 × 32.
 _LARGE = pa.ipc.IpcWriteOptions(allow_64bit=True)
 
@@ -118,6 +120,9 @@ def _write(dataset: GroupedDataset, images: Array, sink: pa.NativeFile) -> None:
         columns["example_id"] = dataset.ids
     if dataset.weights is not None:
         columns["weight"] = pa.array(dataset.weights, pa.float32())
+    if dataset.units is not None:
+        for name, names in zip(_UNIT_COLUMNS, dataset.units.T, strict=False):
+            columns[name] = pa.array(np.ascontiguousarray(names), pa.uint64())
     schema = pa.schema(
         [(name, column.type) for name, column in columns.items()],
         metadata={_KEY: json.dumps(header, sort_keys=True)},
@@ -145,7 +150,7 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
         header = json.loads((table.schema.metadata or {})[_KEY])
         if any(column.null_count for column in table.columns):
             raise ValueError("a value is null")
-        optional = [name for name in ("cluster", "weight") if name in table.column_names]
+        optional = [name for name in ("cluster", "weight", *_UNIT_COLUMNS) if name in table.column_names]
         columns = {name: _view(table.column(name)) for name in ("label", "group", "pair", *optional)}
         image = table.column("image")
         index_type = np.int64 if verify else np.int32
@@ -164,6 +169,7 @@ def read_split(path: Path, *, verify: bool = True) -> GroupedDataset:
             ids=table.column("example_id").chunk(0) if "example_id" in table.column_names else None,
             weights=columns.get("weight"),
             missing_cells=header.get("missing_cells", {}),
+            units=_units([columns[name] for name in _UNIT_COLUMNS if name in columns]),
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run `fair-distill stage prepare`, which writes it") from None
@@ -180,6 +186,13 @@ def _view(column: pa.ChunkedArray) -> Array:
     if column.num_chunks != 1:
         raise ValueError(f"it has {column.num_chunks} record batches; expected one")
     return arrow.view(column.chunk(0))
+
+
+def _units(names: Sequence[Array]) -> Array | None:
+    """Return the names of units as one array (N, K). A single column stays a view of the file."""
+    if len(names) == 1:
+        return names[0].reshape(-1, 1)
+    return np.stack(names, axis=1) if names else None
 
 
 def _is_ascending(offsets: Array) -> bool:

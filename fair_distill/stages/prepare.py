@@ -2,30 +2,50 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fair_distill.config import Config
-from fair_distill.seeds import numpy_generator
+from fair_distill.errors import ConfigError
+from fair_distill.seeds import derive_seed, numpy_generator
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
+from fair_distill.versioning.lock_file import read_lock
 from fair_distill.workspace import SPLITS, Workspace
 
 if TYPE_CHECKING:
+    from fair_distill.data.assignments import Changes
     from fair_distill.data.grouped_dataset import GroupedDataset
+    from fair_distill.data.prepare import Preparation
 
 # Smaller sources are read so fast that a progress bar would only flicker.
 _FEWEST_EXAMPLES_WITH_PROGRESS = 10_000
 
 
 def prepare_splits(
-    workspace: Workspace, config: Config, *, progress: ProgressCallback = ignore_progress
-) -> dict[str, "GroupedDataset"]:
-    """Read the source in params.yaml, divide it, and write and return the splits train, tune and gate."""
+    workspace: Workspace, config: Config, *, deal_again: bool = False, progress: ProgressCallback = ignore_progress
+) -> "PreparedSplits":
+    """Read the source in params.yaml, divide it, and write and return the splits train, tune and gate.
+
+    Units keep the splits in artifacts/assignments.arrow, and new units are added to this file.
+
+    Parameters
+    ----------
+    deal_again : deal all units as if they were new. Only the report of changes uses the earlier assignments
+
+    Raises
+    ------
+    ConfigError
+        If dvc.lock has assignments that the workspace lacks, so that units could move.
+    """
     from fair_distill.data.split_file import read_split
 
+    if not deal_again:
+        _check_assignments(workspace)
     paths = {name: workspace.split(name) for name in SPLITS}
-    _write_splits(config, paths, root=workspace.root, progress=progress)
-    return {name: read_split(path, verify=False) for name, path in paths.items()}
+    planned = _write_splits(workspace, config, paths, deal_again=deal_again, progress=progress)
+    planned.assignments.write(workspace.assignments)
+    return PreparedSplits({name: read_split(path, verify=False) for name, path in paths.items()}, planned.changes)
 
 
 def read_source_splits(
@@ -36,22 +56,50 @@ def read_source_splits(
 
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
         paths = {name: Path(folder) / f"{name}.arrow" for name in SPLITS}
-        _write_splits(config, paths, root=workspace.root, progress=progress)
+        _write_splits(workspace, config, paths, deal_again=False, progress=progress)
         # The files are memory-mapped, so the splits stay readable after the folder is removed.
         return {name: read_split(path) for name, path in paths.items()}
 
 
-def _write_splits(config: Config, paths: Mapping[str, Path], *, root: Path, progress: ProgressCallback) -> None:
+@dataclass(frozen=True)
+class PreparedSplits:
+    """The splits, and how they differ from the previous ones."""
+
+    splits: Mapping[str, "GroupedDataset"]
+    changes: "Changes"
+
+
+def _write_splits(
+    workspace: Workspace, config: Config, paths: Mapping[str, Path], *, deal_again: bool, progress: ProgressCallback
+) -> "Preparation":
+    from fair_distill.data.assignments import Assignments
     from fair_distill.data.prepare import plan_splits
     from fair_distill.data.sources import prune_source_cache, read_source
 
-    source = read_source(config.data.source.name, config.data.source.options, root=root)
+    assignments = Assignments.read(workspace.assignments) if workspace.assignments.exists() else None
+    if assignments is not None and deal_again:
+        assignments = replace(assignments, rule="")
+    source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
     planned = plan_splits(
         source,
         config.data,
-        dealing=numpy_generator(config.seed, "prepare.split"),
+        dealing=derive_seed(config.seed, "prepare.split"),
         colouring=numpy_generator(config.seed, "prepare.colours"),
+        assignments=assignments,
     )
     report = progress if len(source) >= _FEWEST_EXAMPLES_WITH_PROGRESS else ignore_progress
     planned.write(paths, progress=lambda step, steps: report(StageProgress(step, steps, images=1)))
-    prune_source_cache(root)
+    prune_source_cache(workspace.root)
+    return planned
+
+
+def _check_assignments(workspace: Workspace) -> None:
+    lock, path = workspace.root / "dvc.lock", workspace.assignments
+    if path.exists() or not lock.exists():
+        return
+    name = path.relative_to(workspace.root).as_posix()
+    if any(name in record.outs for record in read_lock(lock).values()):
+        raise ConfigError(
+            f"{name} is in dvc.lock, but not in the workspace; without it, examples could move between train and gate. "
+            f"Run `dvc pull {name}`; if it is lost, run `fair-distill stage prepare --deal-again`"
+        )

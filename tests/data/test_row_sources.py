@@ -27,7 +27,7 @@ ROWS = table(80)
 def splits(root: Path, source: dict[str, Any], shares: dict[str, Any] = SHARES) -> dict[str, GroupedDataset]:
     data = checked(Data, {"source": source, "splits": shares}, name="params.yaml")
     labelled = read_source(data.source.name, data.source.options, root=root)
-    return make_splits(labelled, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+    return make_splits(labelled, data, dealing=0, colouring=np.random.default_rng(1))
 
 
 def plain(root: Path) -> dict[str, Any]:
@@ -198,4 +198,4 @@ def test_rows_take_no_colour(tmp_path: Path) -> None:
     labelled = read_source("table", data.source.options, root=tmp_path)
 
     with pytest.raises(ConfigError, match=r"data\.colours needs images"):
-        make_splits(labelled, data, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+        make_splits(labelled, data, dealing=0, colouring=np.random.default_rng(1))

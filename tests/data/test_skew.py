@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from fair_distill.data.colour_skew import PAINTS, behind, colour, paint_groups, paired_dataset, skewed_dataset
 from fair_distill.data.grouped_dataset import Array, Cell, GroupedDataset
 from fair_distill.data.sources import SourceData
-from fair_distill.data.splits import split_by_share
+from fair_distill.data.splits import split_rows
+from fair_distill.data.units import name_units
 from fair_distill.errors import DataError
 
 RED_CYAN = {"red": [255, 0, 0], "cyan": [0, 255, 255]}
 THREE = {"red": [255, 0, 0], "green": [0, 255, 0], "blue": [0, 0, 255]}
-SHARES = {"train": 0.5, "tune": 0.1, "gate": 0.4}
 
 
 def source(*sizes: int) -> SourceData:
@@ -28,10 +28,6 @@ def source(*sizes: int) -> SourceData:
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def split(labels: Array, shares: dict[str, float], rng: np.random.Generator) -> dict[str, Array]:
-    return split_by_share(labels, np.arange(len(labels)), shares, rng)
 
 
 def everything(data: SourceData) -> Array:
@@ -65,26 +61,6 @@ def test_each_image_is_painted_in_its_own_colour() -> None:
 
     assert painted.shape == (2, 3, 2, 3)
     assert painted[:, :, 0, 0].tolist() == [[100, 0, 0], [0, 100, 100]]
-
-
-def test_a_split_deals_every_example_of_every_class_out_once_by_share() -> None:
-    data = source(100, 50, 7)
-
-    parts = split(data.labels, SHARES, rng())
-
-    assert sorted(np.concatenate(list(parts.values()))) == list(range(157))
-    counts = {name: np.bincount(data.labels[rows], minlength=3).tolist() for name, rows in parts.items()}
-    # of 7: cuts at 3.5 and 4.2, rounded half to even
-    assert counts == {"train": [50, 25, 4], "tune": [10, 5, 0], "gate": [40, 20, 3]}
-    assert all((np.diff(rows) > 0).all() for rows in parts.values())
-
-
-def test_a_split_follows_its_generator_and_nothing_else() -> None:
-    data = source(40, 40)
-    once, again, other = (split(data.labels, SHARES, rng(seed))["train"] for seed in (1, 1, 2))
-
-    assert np.array_equal(once, again)
-    assert not np.array_equal(once, other)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +177,7 @@ def test_a_paired_split_holds_every_image_in_every_colour() -> None:
 
 def test_splits_share_no_image() -> None:
     data = source(60, 61)
-    rows = split(data.labels, SHARES, rng())
+    rows = split_rows(data, {"train": 0.5, "tune": 0.1, "gate": 0.4}, name_units(data), key=0)
 
     pairs = [
         set(skewed_dataset(data, rows["train"], RED_CYAN, 0.9, rng(), paint="foreground").pairs),

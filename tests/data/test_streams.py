@@ -35,7 +35,7 @@ PAINTED = {
 def planned(root: Path, source: dict[str, Any], **data: Any) -> Preparation:
     config = Data.model_validate({"source": source, "splits": SPLITS} | data)
     read = read_source(config.source.name, config.source.options, root=root)
-    return plan_splits(read, config, dealing=np.random.default_rng(0), colouring=np.random.default_rng(1))
+    return plan_splits(read, config, dealing=0, colouring=np.random.default_rng(1))
 
 
 def files(root: Path) -> dict[str, Path]:

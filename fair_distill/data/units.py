@@ -1,0 +1,127 @@
+"""Units: examples that are dealt together, and names by which later data contain the same unit again.
+
+A unit is a cluster or a pair, or all examples that are linked through both. Without them it is an example id, and
+without ids all examples with the same content. Numbers of clusters change when the source grows, so a unit is named by
+a digest of the value in the source: the first 64 bits of a SHA-256.
+
+N examples, K names for each, U units.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fair_distill.data.column_builders import dense_ranks
+from fair_distill.data.columns import SourceData
+from fair_distill.data.grouped_dataset import Array
+from fair_distill.data.image_stream import iterate_batches
+
+# The number of names that are Python values at a time.
+_BLOCK = 2**16
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of a source.
+
+    Attributes
+    ----------
+    of_row : int32 array (N,); the unit of each example, from 0
+    names : uint64 array (N, K); the digests of the cluster and of the pair of each example if the source has both,
+        otherwise of one name
+    digests : uint64 array (U,); the smallest name in each unit
+    """
+
+    of_row: Array
+    names: Array
+    digests: Array
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def split_of_unit(self, split_of_row: Array) -> Array:
+        """Return the split of each unit, from those of its rows."""
+        split_of_unit = np.empty(len(self), split_of_row.dtype)
+        split_of_unit[self.of_row] = split_of_row
+        return split_of_unit
+
+
+def name_units(source: SourceData) -> Units:
+    """Return the units of a source. Without clusters, pairs and ids, this reads all images or rows."""
+    links = [column for column in (_clusters(source), _pairs(source)) if column is not None]
+    if not links:
+        return _single(_content_digests(source) if source.ids is None else name_digests("example", source.ids))
+    if len(links) == 1:
+        return _single(links[0])
+    names = np.stack(links, axis=1)
+    assert source.pairs is not None and source.clusters is not None  # noqa: PT018 (two links are both)
+    of_row, counts = dense_ranks(connected(source.pairs, source.clusters))
+    digests = np.full(len(counts), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(digests, of_row, names.min(axis=1))
+    return Units(of_row, names, digests)
+
+
+def connected(pairs: Array, clusters: Array) -> Array:
+    """Return a number for each example that is shared by all examples linked by pairs or clusters, also indirectly."""
+    units = clusters
+    while True:
+        previous = units
+        for links in (pairs, clusters):
+            lowest = np.full(links.max() + 1, len(units))
+            np.minimum.at(lowest, links, units)
+            units = lowest[links]
+        if np.array_equal(units, previous):
+            return units
+
+
+def name_digests(kind: str, names: pa.Array) -> Array:
+    """Return a digest for each name, uint64 (N,). Equal names of different kinds have different digests."""
+    blocks = (names[start : start + _BLOCK].to_pylist() for start in range(0, len(names), _BLOCK))
+    return _digests((f"{kind}\0{name}".encode() for block in blocks for name in block), len(names))
+
+
+def _single(names: Array) -> Units:
+    digests, of_row = np.unique(names, return_inverse=True)
+    return Units(of_row.astype(np.int32), names[:, None], digests)
+
+
+def _clusters(source: SourceData) -> Array | None:
+    return None if source.clusters is None else _linked("cluster", source.clusters, source.cluster_names)
+
+
+def _pairs(source: SourceData) -> Array | None:
+    return None if source.pairs is None else _linked("pair", source.pairs, source.pair_names)
+
+
+def _linked(kind: str, numbers: Array, names: pa.Array | None) -> Array:
+    """Return the digest of the cluster or pair of each example. A source without their names has stable numbers."""
+    if names is None:
+        names = pa.array(map(str, range(int(numbers.max()) + 1)), pa.large_string())
+    return name_digests(kind, names)[numbers]
+
+
+def _content_digests(source: SourceData) -> Array:
+    """Return the digest of the pixels of each image, or of the values of each row, without label and group."""
+    batches = iterate_batches(source.images)
+    return _digests((content for batch in batches for content in _contents(batch)), len(source))
+
+
+def _contents(batch: Array) -> Iterator[bytes]:
+    if batch.dtype.names is None:
+        header = f"{batch.dtype} {batch.shape[1:]}\0".encode()
+        yield from (header + image.tobytes() for image in batch)
+        return
+    # Numbers are float32, of which 0.0 and -0.0 are equal; text has another width in each batch.
+    names = sorted(batch.dtype.names)
+    columns = [batch[name] + 0 if batch[name].dtype.kind == "f" else batch[name] for name in names]
+    for values in zip(*(column.tolist() for column in columns), strict=True):
+        yield repr(list(zip(names, values, strict=True))).encode()
+
+
+def _digests(contents: Iterable[bytes], count: int) -> Array:
+    # Big-endian, so that the numbers are in the order of the hexadecimal digests.
+    first = b"".join(hashlib.sha256(content).digest()[:8] for content in contents)
+    return np.frombuffer(first, ">u8", count).astype(np.uint64)
