@@ -168,4 +168,3 @@ class Assignments:
 def dealing_rule(key: int, shares: Mapping[str, float]) -> str:
     """Return the digest of everything that determines the split of a new unit."""
     return sha256(to_json({"key": key, "shares": dict(shares)}))
-

@@ -347,7 +347,7 @@ def _check_count(count: int, noun: str, key: str) -> None:
 
 
 def _ranks(column: Any) -> tuple[Array, pa.Array]:
-    """Return the rank of each value, equal for equal values and in the order of the values, and the value of each rank."""
+    """Return the rank of each value among the different values, and the value of each rank."""
     if isinstance(column, CategoryColumn):
         ranks = np.argsort(np.argsort(column.values)).astype(np.int32)[column.codes]
         return ranks, pa.array(sorted(column.values), pa.large_string())

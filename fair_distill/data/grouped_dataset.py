@@ -54,7 +54,7 @@ class GroupedDataset:
     ids : large_string Arrow array (N,), the names of the examples in the source; None if it has none
     weights : float32 array (N,), as in the source; None if it has none. No stage uses them
     missing_cells : how `data.prepare` handled classes without examples of a group; empty if there were none
-    units : uint64 array (N, K), names of the unit of each example, see `units.Units`; None if `prepare` did not set them
+    units : uint64 array (N, K), names of the unit of each example, see `units.Units`; None if they have no names
     """
 
     images: Array

@@ -20,8 +20,8 @@ from fair_distill.data.assignments import Assignments, Changes, dealing_rule
 from fair_distill.data.colour_skew import assign_groups, default_owners, paint_groups
 from fair_distill.data.column_builders import TextBuilder
 from fair_distill.data.columns import SourceData
-from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.group_merging import merge_groups
+from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows

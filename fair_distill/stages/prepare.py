@@ -10,7 +10,7 @@ from fair_distill.config import Config
 from fair_distill.errors import ConfigError
 from fair_distill.seeds import derive_seed, numpy_generator
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
-from fair_distill.versioning.lock_file import read_lock
+from fair_distill.versioning.lock_file import ASSIGNMENTS, read_lock
 from fair_distill.workspace import SPLITS, Workspace
 
 if TYPE_CHECKING:
@@ -94,12 +94,11 @@ def _write_splits(
 
 
 def _check_assignments(workspace: Workspace) -> None:
-    lock, path = workspace.root / "dvc.lock", workspace.assignments
-    if path.exists() or not lock.exists():
+    lock = workspace.root / "dvc.lock"
+    if workspace.assignments.exists() or not lock.exists():
         return
-    name = path.relative_to(workspace.root).as_posix()
-    if any(name in record.outs for record in read_lock(lock).values()):
+    if any(ASSIGNMENTS in record.outs for record in read_lock(lock).values()):
         raise ConfigError(
-            f"{name} is in dvc.lock, but not in the workspace; without it, examples could move between train and gate. "
-            f"Run `dvc pull {name}`; if it is lost, run `fair-distill stage prepare --deal-again`"
+            f"{ASSIGNMENTS} is in dvc.lock, but not in the workspace; without it, examples could move between train "
+            f"and gate. Run `dvc pull {ASSIGNMENTS}`; if it is lost, run `fair-distill stage prepare --deal-again`"
         )

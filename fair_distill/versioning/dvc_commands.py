@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.versioning.lock_file import ASSIGNMENTS
 
 # With "lines", stages report progress as JSON lines for a program that reads their output.
 PROGRESS = "FAIR_DISTILL_PROGRESS"
@@ -83,6 +84,7 @@ class Dvc:
             if ended := _STAGE_EXIT.match(line):
                 exit_code = int(ended[1])
 
+        self._restore_assignments(say)
         flags = [*(["--pull"] if pull and self._has_remote else []), *(["--force"] if force else [])]
         code = self._run("repro", *flags, stage, read=read)
         if code != 0:
@@ -92,6 +94,15 @@ class Dvc:
             kind = Stopped if killed or locked else FairDistillError
             raise kind(f"stage {stage!r} failed: {stage_message or dvc_message or 'see the log above for the error'}")
         return tuple(ran)
+
+    def _restore_assignments(self, say: Callable[[str], None]) -> None:
+        """Get the file of assignments if dvc.lock has it and the workspace, such as a new clone, does not.
+
+        DVC does so for dependencies only. Without this file, `prepare` would refuse to deal the examples.
+        """
+        lock = self.workspace / "dvc.lock"
+        if not (self.workspace / ASSIGNMENTS).exists() and lock.exists() and ASSIGNMENTS in lock.read_text():
+            self._run("pull" if self._has_remote else "checkout", ASSIGNMENTS, read=say)
 
     def would_run(self, stage: str) -> tuple[str, ...]:
         """Return the names of the stages that `repro` would run now, without running them.

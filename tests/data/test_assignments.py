@@ -1,5 +1,6 @@
 """Later data move no unit: rows are added, removed and reordered, groups are renamed, and columns are appended."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,10 @@ from fair_distill.data.columns import SourceData
 from fair_distill.data.prepare import plan_splits
 from fair_distill.errors import DataError
 from fair_distill.versioning.dvc_graph import read_graph
+from fair_distill.versioning.lock_file import ASSIGNMENTS
 from fair_distill.workspace import SPLITS, Workspace
 
-DATA = Data.model_validate(
-    {"source": {"name": "npz", "path": "x"}, "splits": {"train": 0.5, "tune": 0.1, "gate": 0.4}}
-)
-NAMED = {"cluster_names": "clusters", "pair_names": "pairs"}
+DATA = Data.model_validate({"source": {"name": "npz", "path": "x"}, "splits": {"train": 0.5, "tune": 0.1, "gate": 0.4}})
 
 
 def people(numbers: list[int], *, links: str, seed: int = 0, swap: bool = False) -> SourceData:
@@ -44,15 +43,20 @@ def people(numbers: list[int], *, links: str, seed: int = 0, swap: bool = False)
         "content": {},
     }[links]
     groups = ("b", "a") if swap else ("a", "b")
-    group_indices = (rows // 2 + swap) % 2
-    return SourceData(images, rows % 2, ("x", "y"), group_indices=group_indices, groups=groups, **columns)
+    return SourceData(
+        images,
+        rows % 2,
+        ("x", "y"),
+        group_indices=(rows // 2 + swap) % 2,
+        groups=groups,
+        attributes=tuple((group,) for group in groups),
+        **columns,
+    )
 
 
 def split_of_person(source: SourceData, assignments: Assignments | None) -> tuple[dict[int, str], Any]:
     """Return the split of each person, and the preparation."""
-    planned = plan_splits(
-        source, DATA, dealing=5, colouring=np.random.default_rng(0), assignments=assignments
-    )
+    planned = plan_splits(source, DATA, dealing=5, colouring=np.random.default_rng(0), assignments=assignments)
     found: dict[int, str] = {}
     images = np.asarray(source.images)
     for name, plan in planned.plans.items():
@@ -115,16 +119,7 @@ def test_a_link_between_two_splits_moves_the_examples_of_the_gate_to_train() -> 
     pairs = np.arange(len(base)) + 2
     for number, person in enumerate((trained, gated)):
         pairs[np.flatnonzero(base.clusters == person)[0]] = number // 2
-    linked = SourceData(
-        base.images,
-        base.labels,
-        base.classes,
-        group_indices=base.group_indices,
-        groups=base.groups,
-        clusters=base.clusters,
-        cluster_names=base.cluster_names,
-        pairs=np.unique(pairs, return_inverse=True)[1],
-    )
+    linked = replace(base, pairs=np.unique(pairs, return_inverse=True)[1])
 
     after, second = split_of_person(linked, first.assignments)
 
@@ -214,9 +209,10 @@ def test_every_graph_keeps_the_assignments_between_runs() -> None:
     repository = Path(__file__).parents[2]
     for folder in (repository, repository / "examples/adult", repository / "examples/mtt"):
         outs = read_graph(folder / "dvc.yaml", {"candidates": {}, "references": {}, "sets": []})[0]["prepare"].outs
-        assert "artifacts/assignments.arrow" in outs
+        assert ASSIGNMENTS in outs
         assert "artifacts/assignments.arrow: {persist: true}" in (folder / "dvc.yaml").read_text()
 
 
-def test_splits_are_indices_into_the_same_names() -> None:
+def test_splits_and_paths_have_the_same_names_everywhere() -> None:
     assert list(DATA.splits.model_dump()) == list(SPLITS)
+    assert Workspace(Path()).assignments == Path(ASSIGNMENTS)
