@@ -18,6 +18,7 @@ from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import machine_provenance, torch_device
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
 from fair_distill.stages.set_record import check_set_name, set_command
+from fair_distill.stages.training_units import check_no_overlap, read_training_units, unit_digests
 from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
 
@@ -127,7 +128,8 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     ConfigError
         If the set or the device does not exist.
     IntegrityError
-        If files do not match the manifest, or the gate split is also the train or tune split.
+        If files do not match the manifest, or the gate split is also the train or tune split, or shares units with the
+        training units of the set.
     """
     from fair_distill.data.split_file import read_split
     from fair_distill.plugins import custom_source_digests
@@ -140,7 +142,10 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     manifest, files = read_version(workspace.set(name), made_by=command)
     gate = require_file(workspace.split("gate"), made_by="fair-distill stage prepare")
     gate_digest = sha256(gate)
+    gate_split = read_split(gate)
     _check_unseen(workspace, gate_digest, manifest.source)
+    training = read_training_units(workspace, name, manifest, made_by=command)
+    check_no_overlap(training, unit_digests(gate_split), set_name=f"the set {name!r}")
     if manifest.card.kind == "full":
         train_path = workspace.split("train")
         if sha256(train_path) != manifest.source:
@@ -154,7 +159,7 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     else:
         distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
         images, labels = distilled.images, distilled.labels
-    return _Inputs(manifest, images, labels, read_split(gate), gate_digest, custom_digests)
+    return _Inputs(manifest, images, labels, gate_split, gate_digest, custom_digests)
 
 
 def _check_unseen(workspace: Workspace, gate_digest: str, source: str) -> None:

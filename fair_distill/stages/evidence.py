@@ -21,6 +21,7 @@ from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
 from fair_distill.stages.set_record import CANDIDATE_KEYS, COMMON_SECTIONS, check_set_name, set_command
+from fair_distill.stages.training_units import TRAINING_UNITS
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.workspace import Workspace
 
@@ -287,6 +288,7 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
     settings["reference"] = current["references"].get(name)
     recorded = manifest.params | {"engine": manifest.engine}
     recorded.pop("own", None)  # to compare the digests of custom code, this would have to import it
+    recorded.pop(TRAINING_UNITS, None)  # `source` binds the training split
     if name in config.references and config.references[name].select == "all":
         recorded.pop("ipc", None)  # the size of synthetic sets does not change the reference of all examples
     made_with = [*COMMON_SECTIONS, *(("reference",) if name in config.references else CANDIDATE_KEYS)]

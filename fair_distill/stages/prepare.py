@@ -10,7 +10,8 @@ from fair_distill.config import Config
 from fair_distill.errors import ConfigError
 from fair_distill.seeds import derive_seed, numpy_generator
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
-from fair_distill.versioning.lock_file import ASSIGNMENTS, read_lock
+from fair_distill.versioning.dvc_commands import ASSIGNMENTS
+from fair_distill.versioning.lock_file import read_lock
 from fair_distill.workspace import SPLITS, Workspace
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from fair_distill.registry.manifest import SET_FILE, Manifest, write_version
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import torch_device
 from fair_distill.stages.set_record import make_card, make_manifest, set_params, training_recipe
+from fair_distill.stages.training_units import training_unit_files
 from fair_distill.stages.validate import read_validation
 from fair_distill.workspace import Workspace
 
@@ -29,11 +30,12 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
     reference = config.reference(name)
     read_validation(workspace)
     train, source = read_split(workspace.split("train")), sha256(workspace.split("train"))
+    units, unit_files = training_unit_files(train)
     selection = {"reference": reference.model_dump(), "ipc": config.distill.ipc}
     if reference.select == "all":
         card = make_card(config, train, name=name, kind="full", examples=len(train))
-        manifest = make_manifest(config, card, {}, params=set_params(config, **selection), source=source)
-        write_version(workspace.set(name), manifest, {})
+        manifest = make_manifest(config, card, {}, params=set_params(config, **selection, **units), source=source)
+        write_version(workspace.set(name), manifest, {}, others=unit_files)
         return manifest
     tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     device = torch_device("cpu", threads=config.threads)
@@ -43,11 +45,11 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
     measured = measure_set(images, labels, train, tune, config, formation=formation, device=device)
     card = make_card(config, train, name=name, kind="subset", examples=len(labels), formation=formation, **measured)
     network = {"network": config.distill.network.model_dump()}
-    params = set_params(config, "diagnostics", "nearness", **selection, **network)
+    params = set_params(config, "diagnostics", "nearness", **selection, **network, **units)
     files = {SET_FILE: DistilledSet(images, labels, card).to_parquet()}
     manifest = make_manifest(config, card, files, params=params, source=source)
 
-    write_version(workspace.set(name), manifest, files)
+    write_version(workspace.set(name), manifest, files, others=unit_files)
     return manifest
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
-from fair_distill.versioning.lock_file import ASSIGNMENTS
 
 # With "lines", stages report progress as JSON lines for a program that reads their output.
 PROGRESS = "FAIR_DISTILL_PROGRESS"
+# The output of `prepare` that it also reads, relative to the workspace.
+ASSIGNMENTS = "artifacts/assignments.arrow"
 _DVC = (sys.executable, "-m", "dvc")
 # DVC's exit code says only that a stage failed. The exit code of the stage itself is in this line.
 _STAGE_EXIT = re.compile(r".*exited with (-?\d+)")

@@ -18,8 +18,6 @@ from fair_distill.errors import ConfigError
 # Splits above this size are compared by size only, because hashing them takes seconds.
 HASHED_SPLIT_BYTES = 16_000_000
 _SPLITS = "artifacts/prepared/"
-# The output of `prepare` that it also reads.
-ASSIGNMENTS = "artifacts/assignments.arrow"
 
 
 @dataclass(frozen=True)

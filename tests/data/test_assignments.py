@@ -16,8 +16,8 @@ from fair_distill.data.assignments import Assignments
 from fair_distill.data.columns import SourceData
 from fair_distill.data.prepare import plan_splits
 from fair_distill.errors import DataError
+from fair_distill.versioning.dvc_commands import ASSIGNMENTS
 from fair_distill.versioning.dvc_graph import read_graph
-from fair_distill.versioning.lock_file import ASSIGNMENTS
 from fair_distill.workspace import SPLITS, Workspace
 
 DATA = Data.model_validate({"source": {"name": "npz", "path": "x"}, "splits": {"train": 0.5, "tune": 0.1, "gate": 0.4}})
