@@ -22,6 +22,8 @@ def run_dvc_stage(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -> t
         The names of the stages that ran.
     """
     say, force = ProgressArtifacts(get_run_logger().info), reads_bucket(dvc.workspace, stage)
+    for tracker in dvc.fetch_data(stage, say=say):
+        say(f"fetched the data that {tracker} tracks")
     return dvc.repro(stage, say=say, pull=pull, force=force)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.versioning.git_commands import dvc_root
+from fair_distill.versioning.tracked_data import missing_trackers
 
 # With "lines", stages report progress as JSON lines for a program that reads their output.
 PROGRESS = "FAIR_DISTILL_PROGRESS"
@@ -112,6 +114,36 @@ class Dvc:
         started = [match[1] for line in lines if (match := _STARTED.fullmatch(line))]
         return tuple(name for name in started if name not in cached)
 
+    def fetch_data(self, stage: str, *, say: Callable[[str], None]) -> tuple[str, ...]:
+        """Fetch the data that a stage reads and `dvc add` tracks, where they are missing, as in a new clone.
+
+        They come from the DVC cache, or else from the DVC remote.
+
+        Returns
+        -------
+        tuple
+            The `.dvc` files whose data were missing, relative to the workspace.
+
+        Raises
+        ------
+        FairDistillError
+            If neither the cache nor the remote has the data.
+        """
+        trackers = missing_trackers(self.workspace, stage)
+        if not trackers:
+            return ()
+        code = self._run("checkout", *trackers, read=lambda line: None)
+        if code != 0 and self._has_remote:
+            self._run("pull", *trackers, read=say)
+        missing = missing_trackers(self.workspace, stage)
+        if missing:
+            place = "the DVC remote" if self._has_remote else "a DVC remote (none is configured)"
+            raise FairDistillError(
+                f"stage {stage!r} reads {missing[0].removesuffix('.dvc')}, and neither the DVC cache nor {place} has "
+                f"it; run `dvc push {missing[0]}` on the machine that has it"
+            )
+        return trackers
+
     def push(self, *, say: Callable[[str], None]) -> None:
         """Push outputs and the run cache to the default DVC remote, if the workspace has one.
 
@@ -135,7 +167,8 @@ class Dvc:
     def _has_remote(self) -> bool:
         """Whether the workspace has a default remote. A remote such as `published` does not count."""
         settings = configparser.ConfigParser(interpolation=None)
-        settings.read([self.workspace / ".dvc" / name for name in ("config", "config.local")])
+        root = dvc_root(self.workspace)
+        settings.read([root / ".dvc" / name for name in ("config", "config.local")])
         return settings.has_option("core", "remote")
 
     def _run(self, *command: str, read: Callable[[str], None]) -> int:
