@@ -13,7 +13,6 @@ from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.versioning.git_commands import dvc_root
-from fair_distill.versioning.tracked_data import missing_trackers
 
 # With "lines", stages report progress as JSON lines for a program that reads their output.
 PROGRESS = "FAIR_DISTILL_PROGRESS"
@@ -85,7 +84,7 @@ class Dvc:
             if ended := _STAGE_EXIT.match(line):
                 exit_code = int(ended[1])
 
-        flags = [*(["--pull"] if pull and self._has_remote else []), *(["--force"] if force else [])]
+        flags = [*(["--pull"] if pull and self.has_remote else []), *(["--force"] if force else [])]
         code = self._run("repro", *flags, stage, read=read)
         if code != 0:
             # A shell returns 128 plus the signal number for a command that was killed.
@@ -114,35 +113,14 @@ class Dvc:
         started = [match[1] for line in lines if (match := _STARTED.fullmatch(line))]
         return tuple(name for name in started if name not in cached)
 
-    def fetch_data(self, stage: str, *, say: Callable[[str], None]) -> tuple[str, ...]:
-        """Fetch the data that a stage reads and `dvc add` tracks, where they are missing, as in a new clone.
+    def fetch(self, trackers: Sequence[str], *, say: Callable[[str], None]) -> None:
+        """Check out the data of some `.dvc` files from the DVC cache, or else pull them from the default DVC remote.
 
-        They come from the DVC cache, or else from the DVC remote.
-
-        Returns
-        -------
-        tuple
-            The `.dvc` files whose data were missing, relative to the workspace.
-
-        Raises
-        ------
-        FairDistillError
-            If neither the cache nor the remote has the data.
+        It does not report data that neither has.
         """
-        trackers = missing_trackers(self.workspace, stage)
-        if not trackers:
-            return ()
         code = self._run("checkout", *trackers, read=lambda line: None)
-        if code != 0 and self._has_remote:
+        if code != 0 and self.has_remote:
             self._run("pull", *trackers, read=say)
-        missing = missing_trackers(self.workspace, stage)
-        if missing:
-            place = "the DVC remote" if self._has_remote else "a DVC remote (none is configured)"
-            raise FairDistillError(
-                f"stage {stage!r} reads {missing[0].removesuffix('.dvc')}, and neither the DVC cache nor {place} has "
-                f"it; run `dvc push {missing[0]}` on the machine that has it"
-            )
-        return trackers
 
     def push(self, *, say: Callable[[str], None]) -> None:
         """Push outputs and the run cache to the default DVC remote, if the workspace has one.
@@ -152,7 +130,7 @@ class Dvc:
         Stopped
             If the command fails.
         """
-        if not self._has_remote:
+        if not self.has_remote:
             return
         lines = ["it printed nothing"]
 
@@ -164,7 +142,7 @@ class Dvc:
             raise Stopped(f"`dvc push` failed: {lines[-1]}")
 
     @property
-    def _has_remote(self) -> bool:
+    def has_remote(self) -> bool:
         """Whether the workspace has a default remote. A remote such as `published` does not count."""
         settings = configparser.ConfigParser(interpolation=None)
         root = dvc_root(self.workspace)

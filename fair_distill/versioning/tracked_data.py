@@ -1,14 +1,45 @@
 """The data of a workspace that `dvc add` tracks: a file `NAME.dvc` in git stands for the file or folder NAME."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from fair_distill.config.loading import read_mapping
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.versioning.dvc_commands import Dvc
 from fair_distill.versioning.dvc_graph import read_graph
 from fair_distill.versioning.git_commands import git_output
 
 _SUFFIX = ".dvc"
+
+
+def fetch_data(dvc: Dvc, stage: str, *, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Fetch the data that a stage reads and `dvc add` tracks, where they are missing, as in a new clone.
+
+    They come from the DVC cache, or else from the DVC remote.
+
+    Returns
+    -------
+    tuple
+        The `.dvc` files whose data were missing, relative to the workspace.
+
+    Raises
+    ------
+    FairDistillError
+        If neither the cache nor the remote has the data.
+    """
+    trackers = missing_trackers(dvc.workspace, stage)
+    if not trackers:
+        return ()
+    dvc.fetch(trackers, say=say)
+    missing = missing_trackers(dvc.workspace, stage)
+    if missing:
+        place = "the DVC remote" if dvc.has_remote else "a DVC remote (none is configured)"
+        raise FairDistillError(
+            f"stage {stage!r} reads {missing[0].removesuffix(_SUFFIX)}, and neither the DVC cache nor {place} has it; "
+            f"run `dvc push {missing[0]}` on the machine that has it"
+        )
+    return trackers
 
 
 def missing_trackers(workspace: Path, stage: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from small_repository import commit, git
 from fair_distill.errors import ConfigError, FairDistillError, Refused
 from fair_distill.storage.store import Unanswered
 from fair_distill.versioning import dvc_commands, git_commands, lock_commit
+from fair_distill.versioning.tracked_data import fetch_data
 from tasks.task_options import store_unreachable, was_killed
 
 
@@ -262,7 +263,7 @@ def test_a_run_in_a_larger_repository_fetches_the_data_that_its_stages_read(
         config = tmp_path / "clone" / ".dvc" / "config"
         config.write_text(config.read_text().replace("../../store", str(tmp_path / "store")))
     dvc = dvc_commands.Dvc(workspace)
-    fetched = dvc.fetch_data("prepare", say=lambda line: None)
+    fetched = fetch_data(dvc, "prepare", say=lambda line: None)
     ran = dvc.repro("distill", say=lambda line: None)
 
     assert workspace == tmp_path / "clone" / "ml" / "faces"
@@ -270,7 +271,7 @@ def test_a_run_in_a_larger_repository_fetches_the_data_that_its_stages_read(
     assert ran == ("prepare", "distill")
     assert (workspace / "set").read_text() == "pictures"
     assert not (tmp_path / "clone" / "data" / "other").exists()
-    assert dvc.fetch_data("prepare", say=lambda line: None) == ()
+    assert fetch_data(dvc, "prepare", say=lambda line: None) == ()
 
 
 def test_data_that_nobody_pushed_are_named(large_repository: Path, tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_data_that_nobody_pushed_are_named(large_repository: Path, tmp_path: Pat
     with pytest.raises(
         FairDistillError, match=r"reads \.\./\.\./data/faces, .*run `dvc push \.\./\.\./data/faces\.dvc`"
     ):
-        dvc_commands.Dvc(workspace).fetch_data("prepare", say=lambda line: None)
+        fetch_data(dvc_commands.Dvc(workspace), "prepare", say=lambda line: None)
 
 
 def test_a_folder_that_the_repository_does_not_have_is_named(large_repository: Path, tmp_path: Path) -> None:
