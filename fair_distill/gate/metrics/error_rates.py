@@ -5,29 +5,18 @@ it, every class is compared with the rest, and the largest gap counts. Equal opp
 is a false negative gap of the favourable class.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fair_distill.config import Limit
 from fair_distill.gate.comparisons import Comparison
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Measurement
 from fair_distill.gate.metrics.largest_gap import LARGEST_RISE, LargestGap
 from fair_distill.gate.network_predictions import NetworkPredictions
-from fair_distill.gate.sentences import event_sentence, groups_phrase
+from fair_distill.gate.sentences import event_sentence
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ErrorGap(LargestGap):
-    """A largest gap of rates of errors, so that the group with the larger rate needs a better set."""
-
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        worse = groups_phrase(comparison.sides[rates.index(max(rates))], groups)
-        return f"give {worse} more weight (group_weights) or more images (ipc), or align to a barycenter"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FalseNegativeGap(_ErrorGap):
+class _FalseNegativeGap(LargestGap):
     """A gap in the false negative rate of a class is the gap in its recall, because the two rates add up to 1."""
 
     def describe(self, comparison: Comparison, predictions: NetworkPredictions) -> Measurement:
@@ -38,7 +27,7 @@ class _FalseNegativeGap(_ErrorGap):
         return replace(recalled, rates=missed, sentence=sentence)
 
 
-FALSE_POSITIVE_GAP = _ErrorGap(
+FALSE_POSITIVE_GAP = LargestGap(
     name="false_positive_gap",
     title="Largest gap in false positives",
     short="false positive gap",

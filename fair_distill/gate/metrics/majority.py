@@ -1,6 +1,5 @@
 """Accuracy over the majority class: what the networks add to a classifier that always predicts the largest class."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,9 +59,6 @@ class _AccuracyOverMajority(SmallestRate):
             sentence=f"{rates_sentence(everything, (accuracy,), (count,), predictions)}, and class "
             f"{table.classes[majority]!r} is {100 * share:.1f} % of them",
         )
-
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        return "distil longer (distill.steps), more images (distill.ipc), or with more weight on the smaller classes"
 
 
 ACCURACY_OVER_MAJORITY = _AccuracyOverMajority(
