@@ -19,9 +19,14 @@ from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
-from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
+from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, UNITS_FILE, Manifest, check_file
 from fair_distill.stages.set_record import CANDIDATE_KEYS, COMMON_SECTIONS, check_set_name, set_command
-from fair_distill.stages.training_units import TRAINING_UNITS
+from fair_distill.stages.training_units import (
+    TRAINING_UNITS,
+    check_no_overlap,
+    read_training_units,
+    unit_digests,
+)
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.workspace import Workspace
 
@@ -68,6 +73,7 @@ def read_evidence(
     manifest = _read_manifest(workspace, config, name, locked=locked)
     if manifest is None:
         raise _missing_error(workspace.set(name) / MANIFEST_FILE, set_command(config, name))
+    _check_units(workspace, name, manifest)
     predictions = _read_predictions(workspace, config, name, manifest, index)
     _check_complete(workspace, config, index, locked=locked)
     references, manifests = _read_references(workspace, config, compared, index=index, locked=locked)
@@ -139,6 +145,7 @@ def _read_references(
         manifest = _read_manifest(workspace, config, reference, locked=locked)
         references[reference] = _read_predictions(workspace, config, reference, manifest, index)
         if manifest is not None:
+            _check_units(workspace, reference, manifest)
             manifests[reference] = manifest.to_json()
         elif not locked:
             raise _missing_error(workspace.set(reference) / MANIFEST_FILE, set_command(config, reference))
@@ -201,6 +208,20 @@ def _read_manifest(workspace: Workspace, config: Config, name: str, *, locked: b
             _check_source(workspace, manifest, path=path, command=command)
         _check_params(config, name, manifest, path=path)
     return manifest
+
+
+def _check_units(workspace: Workspace, name: str, manifest: Manifest) -> None:
+    """Raise IntegrityError if the gate split shares units with the training units of a set.
+
+    A CI job can lack the gate split or the units. The stage `evaluate` has compared them before it predicted anything.
+    """
+    if not (workspace.split("gate").exists() and (workspace.set(name) / UNITS_FILE).exists()):
+        return
+    from fair_distill.data.split_file import read_split
+
+    training = read_training_units(workspace, name, manifest, made_by="dvc repro")
+    gate = unit_digests(read_split(workspace.split("gate"), verify=False))
+    check_no_overlap(training, gate, set_name=f"the set {name!r}")
 
 
 def _check_set_file(file: Path, manifest: Manifest, *, command: str) -> None:
