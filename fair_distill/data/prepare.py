@@ -160,6 +160,8 @@ def plan_splits(
     for index, name in enumerate(SPLITS):
         split_of_row[rows[name]] = index
     joined, changes = earlier.updated(units, split_of_row, rule)
+    # Equal rows of a table can be of two people, so where the source names splits, they do not identify a person.
+    identify = not (units.are_contents and source.schema is not None and source.splits is not None)
     layout = _layout_of(source, rows, data, colouring)
     if data.missing_cells == "drop_class":
         layout, missing_cells = _drop_classes(layout)
@@ -167,7 +169,7 @@ def plan_splits(
     return Preparation(
         images=content.images,
         plans={
-            name: _plan_split(source, part, layout, content, missing_cells, units.names)
+            name: _plan_split(source, part, layout, content, missing_cells, units.names if identify else None)
             for name, part in layout.parts.items()
         },
         transform=content.transform,
@@ -329,7 +331,7 @@ def _plan_split(
     layout: _Layout,
     content: _Content,
     missing_cells: Mapping[str, Any],
-    unit_names: Array,
+    unit_names: Array | None,
 ) -> SplitPlan:
     # An unknown group without examples in this split is removed: the split does not lack examples of it.
     present = [a for a, values in enumerate(layout.attributes) if None not in values or (part.group_indices == a).any()]
@@ -356,7 +358,7 @@ def _plan_split(
             ids=None if source.ids is None else _take_text(source.ids, rows),
             weights=None if source.weights is None else source.weights[rows],
             missing_cells=missing_cells,
-            units=unit_names[rows],
+            units=None if unit_names is None else unit_names[rows],
         )
 
     return SplitPlan(rows, group_indices, build)

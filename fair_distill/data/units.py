@@ -9,7 +9,7 @@ N examples, K names for each, U units.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +33,13 @@ class Units:
     names : uint64 array (N, K); the digests of the cluster and of the pair of each example if the source has both,
         otherwise of one name
     digests : uint64 array (U,); the smallest name in each unit
+    are_contents : whether the names are those of contents
     """
 
     of_row: Array
     names: Array
     digests: Array
+    are_contents: bool = False
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -52,8 +54,10 @@ class Units:
 def name_units(source: SourceData) -> Units:
     """Return the units of a source. Without clusters, pairs and ids, this reads all images or rows."""
     links = [column for column in (_clusters(source), _pairs(source)) if column is not None]
+    if not links and source.ids is None:
+        return replace(_single(_content_digests(source)), are_contents=True)
     if not links:
-        return _single(_content_digests(source) if source.ids is None else name_digests("example", source.ids))
+        return _single(name_digests("example", source.ids))
     if len(links) == 1:
         return _single(links[0])
     names = np.stack(links, axis=1)

@@ -5,10 +5,8 @@ It contains the files, the card, the digest of the source data, the params secti
 it again gives no new one.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from fair_distill.card import DatasetCard
@@ -20,7 +18,6 @@ from fair_distill.registry.layout import key_fault
 SET_FILE = "set.parquet"
 MANIFEST_FILE = "manifest.json"
 PROVENANCE_FILE = "provenance.json"
-UNITS_FILE = "units.bin"
 _FORMAT = 1
 
 
@@ -142,18 +139,10 @@ def check_file(entry: FileEntry, content: bytes, *, name: str) -> None:
         )
 
 
-def write_version(
-    folder: Path, manifest: Manifest, files: Mapping[str, bytes], *, others: Mapping[str, bytes] = MappingProxyType({})
-) -> None:
-    """Write the folder of a set. The manifest is written last, so a folder with a manifest is complete.
-
-    Parameters
-    ----------
-    files : the files that the manifest lists
-    others : further files, by path
-    """
+def write_version(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
+    """Write the folder of a set. The manifest is written last, so a folder with a manifest is complete."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    for path, content in [*files.items(), *others.items()]:
+    for path, content in files.items():
         write_bytes(folder / path, content)
     write_bytes(folder / MANIFEST_FILE, manifest.to_json())
 

@@ -12,7 +12,7 @@ from fair_distill.stages.experts import expert_folder
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
 from fair_distill.stages.set_record import group_label_record, make_card, make_manifest, set_params, training_recipe
 from fair_distill.stages.training_data import read_training_data
-from fair_distill.stages.training_units import training_unit_files
+from fair_distill.stages.training_units import training_units_entry
 from fair_distill.stages.validate import data_provenance, read_validation
 from fair_distill.workspace import Workspace
 
@@ -52,7 +52,7 @@ def distill_candidate(
     train = resolved.dataset
     tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     source = sha256(workspace.split("train"))
-    units, unit_files = training_unit_files(read_split(workspace.split("train"), verify=False))
+    units = training_units_entry(read_split(workspace.split("train"), verify=False))
     # Recorded before the run: the files of custom components may change while it lasts.
     params = set_params(config, "distill", "diagnostics", "nearness", candidate=candidate.model_dump(), **units)
     machine = machine_provenance(config, device)
@@ -105,7 +105,7 @@ def distill_candidate(
     write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
     write_bytes(workspace.grid(name), picture)
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
-    write_version(workspace.set(name), manifest, files, others=unit_files)
+    write_version(workspace.set(name), manifest, files)
     checkpoint.delete_all()
     return manifest
 

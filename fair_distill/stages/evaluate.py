@@ -144,8 +144,7 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     gate_digest = sha256(gate)
     gate_split = read_split(gate)
     _check_unseen(workspace, gate_digest, manifest.source)
-    training = read_training_units(workspace, name, manifest, made_by=command)
-    check_no_overlap(training, unit_digests(gate_split), set_name=f"the set {name!r}")
+    check_no_overlap(read_training_units(workspace, manifest), unit_digests(gate_split), set_name=f"the set {name!r}")
     if manifest.card.kind == "full":
         train_path = workspace.split("train")
         if sha256(train_path) != manifest.source:

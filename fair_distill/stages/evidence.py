@@ -19,13 +19,13 @@ from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
-from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, UNITS_FILE, Manifest, check_file
+from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
 from fair_distill.stages.set_record import CANDIDATE_KEYS, COMMON_SECTIONS, check_set_name, set_command
 from fair_distill.stages.training_units import (
     TRAINING_UNITS,
     check_no_overlap,
     read_training_units,
-    unit_digests,
+    split_units,
 )
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.workspace import Workspace
@@ -213,15 +213,10 @@ def _read_manifest(workspace: Workspace, config: Config, name: str, *, locked: b
 def _check_units(workspace: Workspace, name: str, manifest: Manifest) -> None:
     """Raise IntegrityError if the gate split shares units with the training units of a set.
 
-    A CI job can lack the gate split or the units. The stage `evaluate` has compared them before it predicted anything.
+    A CI job can lack the splits. The stage `evaluate` has compared them before it predicted anything.
     """
-    if not (workspace.split("gate").exists() and (workspace.set(name) / UNITS_FILE).exists()):
-        return
-    from fair_distill.data.split_file import read_split
-
-    training = read_training_units(workspace, name, manifest, made_by="dvc repro")
-    gate = unit_digests(read_split(workspace.split("gate"), verify=False))
-    check_no_overlap(training, gate, set_name=f"the set {name!r}")
+    training = read_training_units(workspace, manifest)
+    check_no_overlap(training, split_units(workspace, "gate"), set_name=f"the set {name!r}")
 
 
 def _check_set_file(file: Path, manifest: Manifest, *, command: str) -> None:

@@ -9,7 +9,7 @@ from fair_distill.registry.manifest import SET_FILE, Manifest, write_version
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import torch_device
 from fair_distill.stages.set_record import make_card, make_manifest, set_params, training_recipe
-from fair_distill.stages.training_units import training_unit_files
+from fair_distill.stages.training_units import training_units_entry
 from fair_distill.stages.validate import read_validation
 from fair_distill.workspace import Workspace
 
@@ -30,12 +30,12 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
     reference = config.reference(name)
     read_validation(workspace)
     train, source = read_split(workspace.split("train")), sha256(workspace.split("train"))
-    units, unit_files = training_unit_files(train)
+    units = training_units_entry(train)
     selection = {"reference": reference.model_dump(), "ipc": config.distill.ipc}
     if reference.select == "all":
         card = make_card(config, train, name=name, kind="full", examples=len(train))
         manifest = make_manifest(config, card, {}, params=set_params(config, **selection, **units), source=source)
-        write_version(workspace.set(name), manifest, {}, others=unit_files)
+        write_version(workspace.set(name), manifest, {})
         return manifest
     tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     device = torch_device("cpu", threads=config.threads)
@@ -49,7 +49,7 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
     files = {SET_FILE: DistilledSet(images, labels, card).to_parquet()}
     manifest = make_manifest(config, card, files, params=params, source=source)
 
-    write_version(workspace.set(name), manifest, files, others=unit_files)
+    write_version(workspace.set(name), manifest, files)
     return manifest
 
 

@@ -117,9 +117,13 @@ class Dvc:
         return tuple(name for name in started if name not in cached)
 
     def fetch(self, trackers: Sequence[str], *, say: Callable[[str], None]) -> None:
-        """Check out the data of some `.dvc` files, or outputs in dvc.lock, from the DVC cache, or else pull them from the default DVC remote.
+        """Check out data from the DVC cache, or else pull them from the default DVC remote.
 
         It does not report data that neither has.
+
+        Parameters
+        ----------
+        trackers : `.dvc` files, or paths of outputs in dvc.lock
         """
         code = self._run("checkout", *trackers, read=lambda line: None)
         if code != 0 and self.has_remote:
