@@ -47,9 +47,9 @@ def test_describe_shows_every_cell_and_writes_nothing(tmp_path: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert tree(tmp_path) == before
     assert params["data"]["splits"] == SPLITS
-    # 5 images in each of the 8 cells: shares of a half and two quarters are 2, 2 and 1 of them.
-    assert "train: 16 examples, 2 classes × 4 groups" in ended.out
-    assert numbers(ended.out)[0] == ["cat", "2", "2", "2", "2", "1.0"]
+    # 5 images in each of the 8 cells: shares of a half and two quarters are 3, 1 and 1 of them.
+    assert "train: 24 examples, 2 classes × 4 groups" in ended.out
+    assert numbers(ended.out)[0] == ["cat", "3", "3", "3", "3", "1.0"]
 
 
 def test_describe_tells_the_counts_that_prepare_writes_and_the_outcome_that_validate_has(tmp_path: Path) -> None:

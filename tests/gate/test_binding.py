@@ -136,7 +136,7 @@ CHANGES: list[tuple[Callable[[Workspace, Config], None], int, str]] = [
     (distil_again, 4, "and the set has changed since; run `fair-distill stage evaluate pooled`"),
     (remove_the_set, 4, "manifest.json is missing; run `fair-distill stage distill pooled`"),
     (change_a_parameter, 4, "was made with distill.steps: 5; params.yaml has distill.steps: 6. Run"),
-    (raise_the_engine, 4, "was made with engine: 2; params.yaml has engine: 3. Run"),
+    (raise_the_engine, 4, "was made with engine: 3; params.yaml has engine: 4. Run"),
     (exchange_the_gate_split, 4, "and the gate split has changed to"),
     (brighten_an_image_of_the_split, 4, "and the gate split has changed to"),
     (evaluate_on_tune, 5, "was evaluated on the tune split, not on the gate split"),
