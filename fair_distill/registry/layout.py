@@ -9,6 +9,7 @@
     versions/<version>/predictions/<sha256>.parquet  the predictions that the verdicts were computed from
     versions/<version>/provenance/<sha256>.json      image, commit, device and libraries that made the version
     versions/<version>/statements/<sha256>.json      signed envelopes: who vouches for a verdict or a provenance
+    units/<sha256>.bin                               digests of the training units of versions, see `training_units`
     ledger/<name>/<number, 12 digits>.json           the events of the versions of `dataset` or `team/dataset`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
@@ -75,13 +76,18 @@ def evidence_key(version: str, kind: str, digest: str) -> str:
     return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
 
 
+def units_key(digest: str) -> str:
+    """Return the key of a file of training units, from its SHA-256."""
+    return f"units/{digest}.bin"
+
+
 def matches_key(key: str, content: bytes) -> bool:
     """Return whether a content has the digest in its key. A ledger key has a number instead, so it always matches."""
     kind, *rest = key.split("/")
     name = rest[-1].partition(".")[0]
     if kind == "objects":
         return rest[-2] + name == md5(content)
-    if kind == "snapshots":
+    if kind in ("snapshots", "units"):
         return sha256(content) == name
     if kind == "versions":
         return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)

@@ -35,6 +35,7 @@ from fair_distill.registry.layout import evidence_key, manifest_key, object_key
 from fair_distill.registry.ledger import append, read_ledger, read_to_write
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.store import RegistryStore, ensure_stored
+from fair_distill.registry.training_units import units_to_store
 from fair_distill.statements import PREDICATES, Statement
 
 
@@ -72,6 +73,7 @@ def publish(
     verdicts: Sequence[bytes] = (),
     provenance: bytes | None = None,
     attestation: bytes | None = None,
+    units: bytes | None = None,
     reason: str = "",
     actor: Actor,
 ) -> Publication:
@@ -86,6 +88,7 @@ def publish(
     files : the files of the manifest, by path
     predictions, verdicts, provenance : evidence that is stored with the version
     attestation : an evaluator's signed statement about the predictions
+    units : the file of training units that the manifest names; None if the registry has it or the manifest names none
     reason : the reason that the ledger records with the publication
     actor : who publishes. Its `sign` signs a statement about the predictions, the provenance and each verdict
 
@@ -111,6 +114,7 @@ def publish(
     refuse_revoked(entries, version)
 
     objects = {object_key(entry.md5): files[entry.path] for entry in manifest.files}
+    objects |= units_to_store(store, manifest, units)
     if provenance is not None:
         objects |= dvc_files(manifest, provenance)
     evidence_contents = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}

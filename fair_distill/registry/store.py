@@ -25,7 +25,8 @@ from fair_distill.storage.store import Options, Store, TooLarge
 
 REGISTRY_VARIABLE = "FAIR_DISTILL_REGISTRY"
 DEFAULT_FOLDER = "registry"
-# A separate location for predictions. They name the group of each example, so fewer people may read them.
+# A separate location for predictions, which name the group of each example, and for digests of the names of people.
+# Fewer people may read it.
 PREDICTIONS_VARIABLE = "FAIR_DISTILL_PREDICTIONS"
 
 
@@ -101,7 +102,7 @@ class CheckedStore:
 
 @dataclass(frozen=True)
 class SeparatePredictions:
-    """A registry whose predictions are in another store, which fewer people may read."""
+    """A registry whose predictions and training units are in another store, which fewer people may read."""
 
     public: CheckedStore
     private: CheckedStore
@@ -134,7 +135,7 @@ class SeparatePredictions:
                 store.remove(key)
 
     def _store(self, key: str) -> CheckedStore:
-        return self.private if "/predictions/" in key else self.public
+        return self.private if "/predictions/" in key or key.startswith("units/") else self.public
 
 
 Registry = CheckedStore | SeparatePredictions

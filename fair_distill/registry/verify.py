@@ -24,10 +24,11 @@ from fair_distill.registry.integrity import (
     set_of,
     statement_fault,
 )
-from fair_distill.registry.layout import evidence_key, manifest_key, object_key
+from fair_distill.registry.layout import evidence_key, manifest_key, object_key, units_key
 from fair_distill.registry.lookup import open_ledger, parse_reference, select_version, trusted_keys
 from fair_distill.registry.snapshots import check_snapshots
 from fair_distill.registry.store import RegistryStore
+from fair_distill.registry.training_units import units_of
 from fair_distill.statements import Statement, read_envelope, signed_by
 
 
@@ -109,6 +110,9 @@ def verify(
         set_of(manifest, files, name=subject)
         checked.append(_checked("manifest", manifest_key(version), manifest.to_json()))
         checked += [_checked(entry.path, object_key(entry.md5), files[entry.path]) for entry in manifest.files]
+        units = units_of(store, manifest)
+        if units is not None:
+            checked.append(_checked("training units", units_key(units.sha256), units.to_bytes()))
         for key in store.list(f"versions/{version}/"):
             if key == manifest_key(version):
                 continue

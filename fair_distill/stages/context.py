@@ -13,7 +13,6 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.channels import in_force, previous
 from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import evidence_key
@@ -22,6 +21,7 @@ from fair_distill.registry.manifest import read_version
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.set_record import check_set_name, set_command
+from fair_distill.stages.training_units import check_registry_overlap, promoted_entry
 from fair_distill.workspace import Workspace
 
 
@@ -77,10 +77,12 @@ def registry_context(
     """Reserve the attempt and return the registry's context; its content is context.json itself if that is current."""
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     current = read_context(content)
+    # Checked first: an attempt at a gate split that the set was made from would be wasted.
+    check_registry_overlap(workspace, config, name, channel, store=store)
     version, split, number = reserve_attempt(workspace, config, name, store=store, actor=actor, fresh=fresh)
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
-        entry = _promoted_entry(read_ledger(store, config.dataset), channel, version)
+        entry = promoted_entry(read_ledger(store, config.dataset), channel, version)
         if entry is not None:
             predictions = _judged_predictions(store, entry)
             promoted = Promoted(version=entry.version, predictions=sha256(predictions))
@@ -124,12 +126,6 @@ def _gate_digest(workspace: Workspace, name: str) -> str:
         return sha256(workspace.split("gate"))
     content = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
     return Predictions.from_parquet(content).split
-
-
-def _promoted_entry(entries: tuple[Entry, ...], channel: str, version: str) -> Entry | None:
-    """Return the entry of the version that a set is compared with; for the promoted version itself, the one before."""
-    entry = in_force(entries, channel)
-    return previous(entries, channel) if entry is not None and entry.version == version else entry
 
 
 def _judged_predictions(store: RegistryStore, entry: Entry) -> bytes:

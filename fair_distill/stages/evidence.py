@@ -20,13 +20,9 @@ from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions, named_attributes, read_header
 from fair_distill.registry.manifest import MANIFEST_FILE, SET_FILE, Manifest, check_file
+from fair_distill.registry.training_units import TRAINING_UNITS
 from fair_distill.stages.set_record import CANDIDATE_KEYS, COMMON_SECTIONS, check_set_name, set_command
-from fair_distill.stages.training_units import (
-    TRAINING_UNITS,
-    check_no_overlap,
-    read_training_units,
-    split_units,
-)
+from fair_distill.stages.training_units import check_no_overlap, read_training_units, split_units
 from fair_distill.versioning.dvc_lock import check_lock
 from fair_distill.workspace import Workspace
 

@@ -14,6 +14,7 @@ from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attest import attested_by
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.set_record import set_command
+from fair_distill.stages.training_units import read_training_units
 from fair_distill.workspace import Workspace
 
 
@@ -30,6 +31,7 @@ def publish_set(workspace: Workspace, config: Config, *, registry: str, actor: A
     provenance = require_file(workspace.set(name) / PROVENANCE_FILE, made_by=command).read_bytes()
     evaluator = attested_by(workspace, config, name, evidence.predictions, keys=config.gate.evaluators)
     attestation = workspace.attestation(name).read_bytes() if evaluator else None
+    units = read_training_units(workspace, manifest)
 
     return release.publish(
         open_to_write(registry),
@@ -39,6 +41,7 @@ def publish_set(workspace: Workspace, config: Config, *, registry: str, actor: A
         predictions=evidence.predictions,
         provenance=provenance,
         attestation=attestation,
+        units=None if units is None else units.to_bytes(),
         reason=f"predictions attested by {evaluator}" if evaluator else "predictions not attested",
         actor=actor,
     )

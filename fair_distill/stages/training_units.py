@@ -4,19 +4,26 @@ A set was made from its training units: the people, pairs or examples of its tra
 one of them cannot judge the set. The manifest has the SHA-256 of the file of their digests.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fair_distill.config import Config
 from fair_distill.errors import IntegrityError
-from fair_distill.files import is_sha256, sha256
 from fair_distill.formats.unit_digests import UnitDigests
-from fair_distill.registry.manifest import Manifest
+from fair_distill.gate.policy import PROMOTED
+from fair_distill.registry.channels import in_force, previous
+from fair_distill.registry.entry import Entry
+from fair_distill.registry.integrity import manifest_of
+from fair_distill.registry.layout import manifest_key
+from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.manifest import Manifest, read_version
+from fair_distill.registry.store import RegistryStore
+from fair_distill.registry.training_units import TRAINING_UNITS, training_units_digest, units_of
+from fair_distill.stages.set_record import set_command
 from fair_distill.workspace import Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
-
-# The entry in the params of a manifest.
-TRAINING_UNITS = "training_units"
 
 
 def unit_digests(split: "GroupedDataset") -> UnitDigests | None:
@@ -42,16 +49,47 @@ def split_units(workspace: Workspace, name: str) -> UnitDigests | None:
 
 def read_training_units(workspace: Workspace, manifest: Manifest) -> UnitDigests | None:
     """Return the training units of a set, if its training split is the one in the workspace."""
-    units = split_units(workspace, "train") if TRAINING_UNITS in manifest.params else None
-    return units if units is not None and units.sha256 == manifest.params[TRAINING_UNITS] else None
+    digest = training_units_digest(manifest)
+    units = split_units(workspace, "train") if digest else None
+    return units if units is not None and units.sha256 == digest else None
 
 
-def parse_training_units(content: bytes, manifest: Manifest, *, name: str) -> UnitDigests:
-    """Read a file of training units. Raises IntegrityError unless it has the SHA-256 that the manifest names."""
-    expected = manifest.params.get(TRAINING_UNITS)
-    if not is_sha256(expected) or sha256(content) != expected:
-        raise IntegrityError(f"{name} is not the file of training units that the manifest names: {str(expected)[:12]}…")
-    return UnitDigests.from_bytes(content, name=name)
+def check_registry_overlap(
+    workspace: Workspace, config: Config, name: str, channel: str, *, store: RegistryStore
+) -> None:
+    """Raise IntegrityError if the gate split shares units with a set, or with the promoted version it is compared with.
+
+    Manifests of releases before engine 3 name no training units, and neither do those of sets whose examples cannot be
+    recognised. They cannot be compared.
+
+    Parameters
+    ----------
+    name : the set, which can be a version of the registry
+    channel : the channel whose version counts as promoted
+    """
+    gate = split_units(workspace, "gate")
+    if gate is None:
+        return
+    manifest, _ = read_version(workspace.set(name), made_by=set_command(config, name))
+    check_no_overlap(_units_of(workspace, store, manifest), gate, set_name=f"the set {name!r}")
+    if any(limit.over == PROMOTED for limit in config.gate.limits):
+        entry = promoted_entry(read_ledger(store, config.dataset), channel, manifest.version)
+        if entry is not None:
+            promoted = manifest_of(store, entry.version)
+            subject = f"{config.dataset}@{channel}, which the set {name!r} is compared with"
+            check_no_overlap(_units_of(workspace, store, promoted), gate, set_name=subject)
+
+
+def promoted_entry(entries: Sequence[Entry], channel: str, version: str) -> Entry | None:
+    """Return the entry of the version that a set is compared with; for the promoted version itself, the one before."""
+    entry = in_force(entries, channel)
+    return previous(entries, channel) if entry is not None and entry.version == version else entry
+
+
+def _units_of(workspace: Workspace, store: RegistryStore, manifest: Manifest) -> UnitDigests | None:
+    """Return the training units of a version from the workspace, or else from the registry if it is published."""
+    units = read_training_units(workspace, manifest)
+    return units_of(store, manifest) if units is None and store.exists(manifest_key(manifest.version)) else units
 
 
 def check_no_overlap(training: UnitDigests | None, gate: UnitDigests | None, *, set_name: str) -> None:
