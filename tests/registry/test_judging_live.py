@@ -5,16 +5,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_workspace import run, small_params, write_params
 
 from fair_distill.config import load_config
-from fair_distill.errors import ConfigError
+from fair_distill.data.split_file import read_split, write_split
+from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_registry
 from fair_distill.stages.regate import RegateResult, live_versions, regate_version
+from fair_distill.stages.training_units import split_units
 from fair_distill.statements import new_key
 from fair_distill.workspace import Workspace
 
@@ -107,10 +110,57 @@ def test_judging_on_a_split_that_was_not_asked_before_is_an_attempt(promoted: Wo
 
     assert judged(promoted).verdict.attempt == 1
     assert len(attempts()) == 1
-    write_params(promoted.root, params() | {"seed": 7})  # deals the splits anew
-    assert run(promoted.root, "prepare").code == 0
+    split = read_split(promoted.split("gate"))
+    fewer = split.take(np.flatnonzero(split.pairs != split.pairs[0]))
+    promoted.split("gate").unlink()  # the split in memory is a view of this file
+    write_split(fewer, promoted.split("gate"))
     assert judged(promoted).verdict.attempt == 2
     assert attempts()[1:] == [sha256(promoted.split("gate"))]
+
+
+def deal_again(workspace: Workspace, **changed: Any) -> None:
+    """Deal the examples with another seed, so that half of the gate split are training examples of before."""
+    write_params(workspace.root, params() | {"seed": 7} | changed)
+    assert run(workspace.root, "prepare").code == 0
+
+
+def test_a_live_version_is_not_judged_on_examples_that_it_was_made_from(promoted: Workspace) -> None:
+    deal_again(promoted)
+    entries = read_ledger(open_registry(str(promoted.root / "registry")), "digits")
+
+    with pytest.raises(IntegrityError, match=r"the gate split shares \d+ of its \d+ units with the training units of"):
+        judged(promoted)
+
+    assert read_ledger(open_registry(str(promoted.root / "registry")), "digits") == entries
+
+
+@pytest.mark.parametrize("command", [("gate", "reserve", "barycentric"), ("promote", "--to", "production")])
+def test_a_set_is_not_compared_with_a_promoted_version_that_saw_the_gate_split(
+    promoted: Workspace, command: tuple[str, ...]
+) -> None:
+    clause = {"metric": "accuracy", "over": "promoted", "at_least": 0.0, "first_release": "refuse", "why": "a test"}
+    gate = params()["gate"]
+    deal_again(promoted, gate=gate | {"limits": [*gate["limits"], clause]})
+    for stage in (("validate",), ("distill", "barycentric"), ("evaluate", "barycentric"), ("publish",)):
+        ended = run(promoted.root, *stage)
+        assert ended.code == 0, ended.err
+
+    refused = run(promoted.root, *command)
+
+    assert refused.code == 5, refused.out + refused.err
+    assert "units with the training units of digits@production, which the set 'barycentric' is compared" in refused.err
+
+
+def test_the_registry_has_the_training_units_of_a_version(promoted: Workspace) -> None:
+    units = split_units(promoted, "train")
+    assert units is not None
+    key = f"units/{units.sha256}.bin"
+    store = open_registry(str(promoted.root / "registry"))
+
+    assert store.read(key) == units.to_bytes()
+    assert "training units" in run(promoted.root, "registry", "verify", "digits", "--json").out
+    (promoted.root / "registry" / key).write_bytes(units.to_bytes()[:-8])
+    assert run(promoted.root, "registry", "verify", "digits").code == 5
 
 
 def test_restricted_predictions_do_not_go_where_the_set_goes(promoted: Workspace) -> None:
