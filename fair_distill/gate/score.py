@@ -53,9 +53,7 @@ class Score:
 
     def __getitem__(self, index: Any) -> "Score":
         negative = None if self.negative is None else self.negative[index]
-        return Score(
-            self.positive[index], negative, self.effective[index], self.freedom[index], self.variance[index]
-        )
+        return Score(self.positive[index], negative, self.effective[index], self.freedom[index], self.variance[index])
 
 
 def score(values: Floats, clusters: Clusters | Ints | None = None, *, lowest: int = 0) -> Score:
