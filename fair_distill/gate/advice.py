@@ -25,7 +25,7 @@ from fair_distill.gate.confusion import Floats
 from fair_distill.gate.findings import ROUNDING
 from fair_distill.gate.influence import HALVES, ClauseInfluence, clause_influence, random_halves
 from fair_distill.gate.metrics import PREDICTION_METRICS
-from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions
+from fair_distill.gate.network_predictions import grouped_by, network_predictions
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.quantiles import t_quantile
 from fair_distill.seeds import plain_numpy_generator
@@ -199,6 +199,8 @@ def _passes(
     rng: np.random.Generator,
 ) -> Any:
     """Return in which simulated evaluations a clause passes, (R,)."""
+    if not np.isfinite(clause.widths).all():
+        return np.zeros(_DRAWS, dtype=bool)  # one network of many shows nothing about the others
     now, added = clause.seeds, seeds - clause.seeds
     examples_squared, networks_squared = np.square(clause.widths)
     of_networks = networks_squared / np.maximum(examples_squared + networks_squared, 1e-300)

@@ -85,7 +85,7 @@ def clause_influence(
     distances = sign * (evidence.upper if sign > 0 else evidence.lower)(alpha) - all_centres
     widths = np.stack(evidence.half_widths(alpha))
     folded = metric.is_gap and sign > 0
-    errors = np.sqrt(np.square(widths).sum(axis=0)) / normal_quantile(alpha)
+    errors = np.nan_to_num(np.sqrt(np.square(widths).sum(axis=0)) / normal_quantile(alpha), posinf=0.0)
     decisive = np.argsort(-(all_centres + distances), kind="stable")[:_MOST_COMPARISONS]
 
     blocks = np.array_split(np.arange(predictions.seeds), min(predictions.seeds, _MOST_BLOCKS))
