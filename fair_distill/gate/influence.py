@@ -8,6 +8,7 @@ Axes: J comparisons, S networks (seeds), H halves of the examples, N examples.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,14 +92,14 @@ def clause_influence(
     blocks = np.array_split(np.arange(predictions.seeds), min(predictions.seeds, _MOST_BLOCKS))
     networks = np.zeros((1, len(all_centres)))
     if len(blocks) > 1:
-        without = [centres(lambda each, b=block: without_networks(each, b)) for block in blocks]
+        without = [centres(partial(without_networks, omitted=block)) for block in blocks]
         networks = np.stack(
             [
                 (predictions.seeds - len(block)) / len(block) * (all_centres - rest) * np.sqrt(len(block))
                 for block, rest in zip(blocks, without, strict=True)
             ]
         )
-    of_halves = np.stack([centres(lambda each, h=half: only_examples(each, h)) for half in halves]) - all_centres
+    of_halves = np.stack([centres(partial(only_examples, kept=half)) for half in halves]) - all_centres
     return ClauseInfluence(
         clause=limit.name,
         architecture=architecture,
@@ -166,7 +167,7 @@ def random_halves(predictions: NetworkPredictions, rng: np.random.Generator, cou
     clusters = int(predictions.clusters.max()) + 1
     cells = np.zeros(clusters, dtype=np.int64)
     cells[predictions.clusters] = predictions.labels * len(predictions.groups) + predictions.group_indices
-    halves = []
+    halves: list[NDArray[np.bool_]] = []
     while len(halves) < count:
         order = np.lexsort((rng.random(clusters), cells))
         chosen = np.zeros(clusters, dtype=bool)
