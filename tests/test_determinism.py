@@ -133,7 +133,7 @@ def test_a_manifest_contains_exactly_the_params_that_affect_the_set(
 ) -> None:
     held = json.loads((finished / "artifacts/sets" / name / "manifest.json").read_bytes())["params"]
 
-    assert held.keys() == {"seed", "threads", "dataset", "data", "recipe"} | params_of_set
+    assert held.keys() == {"seed", "threads", "dataset", "data", "recipe", "training_units"} | params_of_set
     given = small_params()
     assert all(held[key] == given[key] for key in ("seed", "threads", "dataset", "data", "recipe"))
 

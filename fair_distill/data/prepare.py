@@ -160,7 +160,7 @@ def plan_splits(
     for index, name in enumerate(SPLITS):
         split_of_row[rows[name]] = index
     joined, changes = earlier.updated(units, split_of_row, rule)
-    # Equal rows of a table can be of two people, so where the source names splits, they do not identify a person.
+    # Equal rows of a table can be of two people, so rows that only have a content are not recognised in named splits.
     identify = not (units.are_contents and source.schema is not None and source.splits is not None)
     layout = _layout_of(source, rows, data, colouring)
     if data.missing_cells == "drop_class":

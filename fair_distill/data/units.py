@@ -1,8 +1,11 @@
 """Units: examples that are dealt together, and names by which later data contain the same unit again.
 
 A unit is a cluster or a pair, or all examples that are linked through both. Without them it is an example id, and
-without ids all examples with the same content. Numbers of clusters change when the source grows, so a unit is named by
-a digest of the value in the source: the first 64 bits of a SHA-256.
+without ids all images with the same pixels. Rows of tables without ids are units of their own, because two people can
+have equal rows: such a name is the values and the number of equal rows before them.
+
+Numbers of clusters change when the source grows, so a unit is named by a digest of the value in the source: the first
+64 bits of a SHA-256.
 
 N examples, K names for each, U units.
 """
@@ -55,7 +58,8 @@ def name_units(source: SourceData) -> Units:
     """Return the units of a source. Without clusters, pairs and ids, this reads all images or rows."""
     links = [column for column in (_clusters(source), _pairs(source)) if column is not None]
     if not links and source.ids is None:
-        return replace(_single(_content_digests(source)), are_contents=True)
+        contents = _content_digests(source)
+        return replace(_single(contents if source.schema is None else _numbered(contents)), are_contents=True)
     if not links:
         return _single(name_digests("example", source.ids))
     if len(links) == 1:
@@ -111,6 +115,17 @@ def _content_digests(source: SourceData) -> Array:
     """Return the digest of the pixels of each image, or of the values of each row, without label and group."""
     batches = iterate_batches(source.images)
     return _digests((content for batch in batches for content in _contents(batch)), len(source))
+
+
+def _numbered(digests: Array) -> Array:
+    """Return another digest for each of several equal ones, (N,): it depends on the number of equal ones before it."""
+    order = np.argsort(digests, kind="stable")
+    ordered = digests[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    numbers = np.arange(len(digests)) - np.repeat(starts, np.diff([*starts, len(digests)]))
+    numbered = np.empty_like(digests)
+    numbered[order] = ordered + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return numbered
 
 
 def _contents(batch: Array) -> Iterator[bytes]:

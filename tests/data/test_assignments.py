@@ -15,6 +15,7 @@ from fair_distill.config import Data
 from fair_distill.data.assignments import Assignments
 from fair_distill.data.columns import SourceData
 from fair_distill.data.prepare import plan_splits
+from fair_distill.data.units import name_units
 from fair_distill.errors import DataError
 from fair_distill.versioning.dvc_commands import ASSIGNMENTS
 from fair_distill.versioning.dvc_graph import read_graph
@@ -125,6 +126,20 @@ def test_a_link_between_two_splits_moves_the_examples_of_the_gate_to_train() -> 
 
     assert after == before | {gated: "train"}
     assert (second.changes.moved, second.changes.new) == (1, 0)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.randoms())
+def test_equal_rows_of_a_table_are_units_of_their_own(values: list[int], random: Any) -> None:
+    def names(values: list[int]) -> list[int]:
+        rows = np.array([(float(value),) for value in values], dtype=[("a", np.float32)])
+        source = SourceData(rows, np.zeros(len(rows), np.int32), ("x", "y"), schema=lambda batches: None)  # type: ignore[arg-type, return-value]
+        return name_units(source).digests.tolist()
+
+    shuffled = random.sample(values, len(values))
+
+    assert len(names(values)) == len(values)
+    assert names(shuffled) == names(values)
+    assert set(names(values[:-1] or values)) <= set(names(values))
 
 
 def table_workspace(root: Path, rows: list[str], header: str, **columns: Any) -> Path:
