@@ -18,6 +18,7 @@ from fair_distill.formats.parquet_pages import pages_of
 _ALWAYS_ALLOWED_BYTES, _MAX_RATIO = 64 * 2**20, 64
 _FOOTER_BYTES, _FOOTER_VALUES = 32 * 2**20, 100_000
 _TEXTS = (pa.string(), pa.large_string())
+_FOREIGN_TEXTS = (*_TEXTS, pa.string_view())
 
 
 def array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -87,15 +88,43 @@ def read_parquet_bounded(
     metadata, schema = file.metadata, file.schema_arrow
     if rows is not None and metadata.num_rows != rows:
         raise ValueError(f"it has {metadata.num_rows:,} rows; expected {rows:,}")
-    widths = []
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if field.name not in columns or kind != columns[field.name]:
             expected = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             raise ValueError(f"it has a column {field.name[:80]!r} of {str(kind)[:80]}; expected {expected[:400]}")
-        widths.append(_width(field.type))
+    _check_decoded_size(file, content, max_bytes)
+    return _without_dictionaries(file.read(columns=only), max_bytes)
+
+
+def read_foreign_parquet(content: bytes, *, max_bytes: int) -> pa.Table:
+    """Read the columns of a Parquet file from any writer, after checking that it decodes to at most `max_bytes`.
+
+    Texts of every Arrow type are returned as dictionaries with indices, because most of them are repeated names.
+
+    Raises
+    ------
+    ValueError, pyarrow.ArrowException, OSError
+        If the file is not Parquet, has a column that is neither a number nor a text, or is too large.
+    """
+    file = _open(content, _FOREIGN_TEXTS)
+    for field in file.schema_arrow:
+        texts = pa.types.is_dictionary(field.type) and field.type.value_type in _FOREIGN_TEXTS
+        if not (texts or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+            raise ValueError(
+                f"column {field.name[:80]!r} has the type {str(field.type)[:80]}; write text, integers or floating "
+                "point numbers, or remove the column"
+            )
+    _check_decoded_size(file, content, max_bytes)
+    return file.read()
+
+
+def _check_decoded_size(file: pq.ParquetFile, content: bytes, max_bytes: int) -> None:
+    """Raise ValueError if a file decodes to more than `max_bytes`, or if its page headers contradict its footer."""
+    metadata, schema = file.metadata, file.schema_arrow
     if len(set(schema.names)) != len(schema.names) or metadata.num_columns != len(schema.names):
         raise ValueError("it has two columns with the same name, or a nested column")
+    widths = [_width(field.type) for field in schema]
     decoded = metadata.num_rows * sum(values * size for values, size in widths)
     _check_bytes(decoded, max_bytes)
     counted_rows = decoded_pages = 0
@@ -117,16 +146,15 @@ def read_parquet_bounded(
             _check_bytes(decoded_pages, max_bytes)
     if counted_rows != metadata.num_rows:
         raise ValueError(f"its row groups have {counted_rows:,} rows, but its footer says {metadata.num_rows:,}")
-    return _without_dictionaries(file.read(columns=only), max_bytes)
 
 
-def _open(content: bytes) -> pq.ParquetFile:
+def _open(content: bytes, text_types: Sequence[pa.DataType] = _TEXTS) -> pq.ParquetFile:
     if int.from_bytes(content[-8:-4], "little") > _FOOTER_BYTES:
         raise ValueError(f"its footer has more than {_FOOTER_BYTES:,} bytes")
     # Texts are read as a dictionary with indices, because one long text may be the value of every row.
     limits = {"thrift_string_size_limit": _FOOTER_BYTES, "thrift_container_size_limit": _FOOTER_VALUES}
     schema = pq.ParquetFile(pa.BufferReader(content), **limits).schema_arrow
-    texts = [field.name for field in schema if field.type in _TEXTS]
+    texts = [field.name for field in schema if field.type in text_types]
     return pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts, **limits)
 
 
