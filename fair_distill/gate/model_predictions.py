@@ -6,15 +6,17 @@ procedure: the verdict is about the mean over all networks that it could train, 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from fair_distill.card import DatasetCard
 from fair_distill.errors import IntegrityError, MeasurementError
 from fair_distill.files import sha256
 from fair_distill.gate.confusion import Ints
 from fair_distill.gate.judged_examples import JudgedExamples, partition
-from fair_distill.gate.model_rows import Rows, check_size
+from fair_distill.gate.model_rows import Rows, check_size, read_predictions
 from fair_distill.gate.predictions import Predictions
 
 Networks = Literal["given", "sampled"]
@@ -180,3 +182,28 @@ def _check_complete(rows: Rows, run: Ints, example: Ints, examples: JudgedExampl
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelEvaluation:
+    """What `judge` needs to read the predictions of a model instead of those of a set.
+
+    Attributes
+    ----------
+    file : the name of the file of predictions in messages
+    examples : the examples that every file of predictions must cover
+    networks : whether the networks are the ones that are judged, or a sample; see the module
+    attributes : the columns whose combinations are the groups; empty for the column `group`
+    card : the card of the set that the model was trained on; None if there is none
+    """
+
+    file: str
+    examples: JudgedExamples
+    networks: Networks
+    attributes: tuple[str, ...] = ()
+    card: DatasetCard | None = None
+
+    def read(self, content: bytes, *, name: str) -> Predictions:
+        """Return the predictions in a file, called `name` in messages. Raises what `match` raises."""
+        rows = read_predictions(content, file=name, attributes=self.attributes)
+        return match(rows, self.examples, self.networks, content=content)

@@ -82,9 +82,7 @@ def _read_texts(values: pa.ChunkedArray, column: str, *, file: str) -> NameColum
         except UnicodeDecodeError:
             raise MeasurementError(f"{file}: column {column!r} has a text that is not UTF-8. Write it again") from None
         if len(used) and not 0 <= used[0] <= used[-1] < len(texts):
-            raise MeasurementError(
-                f"{file}: column {column!r} refers to a text that it does not have. Write it again"
-            )
+            raise MeasurementError(f"{file}: column {column!r} refers to a text that it does not have. Write it again")
         code_of_entry = np.zeros(len(texts), dtype=np.int64)
         for i in used.tolist():
             text = texts[i]
