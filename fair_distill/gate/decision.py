@@ -58,14 +58,16 @@ def decide(
         for j in order
         if culpable[worst][j]
     )[:MOST_CULPRITS]
-    bound = None if alpha is None else _clipped(limit, sign * float(bounds[worst].max()))
+    bound = None if alpha is None else _clipped(limit, metric, sign * float(bounds[worst].max()))
     sentence = outcome_sentence(
         limit,
         outcome,
         value=decisive.value,
         network=decisive.network,
         bound=bound,
-        violating_bound=None if simultaneous is None else _clipped(limit, sign * float(simultaneous[worst].max())),
+        violating_bound=(
+            None if simultaneous is None else _clipped(limit, metric, sign * float(simultaneous[worst].max()))
+        ),
         alpha=alpha,
     )
     if culprits:
@@ -93,9 +95,9 @@ def _bound(evidence: Evidence, sign: float, alpha: float | None) -> Floats:
     return sign * (evidence.upper if sign > 0 else evidence.lower)(alpha)
 
 
-def _clipped(limit: Limit, bound: float) -> float:
-    """Return a bound within the range of rates and gaps, or of their rises."""
-    return min(max(bound, -1.0 if limit.over else 0.0), 1.0)
+def _clipped(limit: Limit, metric: PredictionMetric, bound: float) -> float:
+    """Return a bound within the range of the metric, or of its rises."""
+    return min(max(bound, -1.0 if limit.over else metric.lowest), 1.0)
 
 
 def _holm(evidence: Sequence[Evidence], sign: float, number: float, alpha: float) -> tuple[list[Floats], list[Floats]]:
@@ -131,7 +133,7 @@ def _culprit(
     measurement = metric.describe(comparison, predictions)
     value, bound = float(evidence.values[j]), None
     if alpha is not None:
-        bound = _clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]))
+        bound = _clipped(limit, metric, sign * float(_bound(evidence, sign, alpha)[j]))
     remedy = value_remedy(kind, is_gap=metric.is_gap)
     if outcome == "inconclusive" and alpha is not None:
         examples, networks = evidence.half_widths(alpha)
