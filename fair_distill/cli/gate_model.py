@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from fair_distill.cli.arguments import add_floor, add_now, today_or_later
-from fair_distill.cli.output import print_line, print_sentence
+from fair_distill.cli.output import print_sentence
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import add_summaries, print_verdict, write_summaries
 
@@ -117,8 +117,8 @@ def _model(arguments: Arguments) -> int:
     arguments.set = name  # the subject of the output, as for the commands that judge a set
     print_verdict(arguments, verdict)
     if not arguments.json:
-        for note in (verdict.model or {})["notes"]:
+        for note in verdict.notes:
             print_sentence("  note: ", note)
-        print_line("  attempt not recorded: the confidence holds for the first use of these examples")
+        print_sentence("  note: ", "attempt not recorded; the confidence holds for the first use of these examples")
     write_summaries(arguments, verdict)
     return int(verdict.exit_code)

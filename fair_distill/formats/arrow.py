@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fair_distill.formats.parquet_footer import row_groups
 from fair_distill.formats.parquet_pages import pages_of
 
 # The decoded size that is allowed for any foreign file, and otherwise the largest ratio to the size of the file. Pixels
@@ -105,9 +106,11 @@ def read_foreign_parquet(content: bytes, *, max_bytes: int) -> pa.Table:
     Raises
     ------
     ValueError, pyarrow.ArrowException, OSError
-        If the file is not Parquet, has a column that is neither a number nor a text, or is too large.
+        If the file is not Parquet, has no rows or a column that is neither a number nor a text, or is too large.
     """
     file = _open(content, _FOREIGN_TEXTS)
+    if not file.metadata.num_rows:
+        raise ValueError("it has no rows")
     for field in file.schema_arrow:
         texts = pa.types.is_dictionary(field.type) and field.type.value_type in _FOREIGN_TEXTS
         if not (texts or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
@@ -128,19 +131,16 @@ def _check_decoded_size(file: pq.ParquetFile, content: bytes, max_bytes: int) ->
     decoded = metadata.num_rows * sum(values * size for values, size in widths)
     _check_bytes(decoded, max_bytes)
     counted_rows = decoded_pages = 0
-    for i in range(metadata.num_row_groups):
-        group = metadata.row_group(i)
-        counted_rows += group.num_rows
-        for j, (values, _) in enumerate(widths):
-            column = group.column(j)
-            start = column.data_page_offset
-            if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
-                start = column.dictionary_page_offset
-            pages = pages_of(content, start, column.total_compressed_size)
-            if not pages.values == column.num_values == group.num_rows * values:
+    for group in row_groups(content):
+        counted_rows += group.rows
+        if len(group.columns) != len(widths):
+            raise ValueError(f"a row group has {len(group.columns)} columns; the schema has {len(widths)}")
+        for name, (values, _), column in zip(schema.names, widths, group.columns, strict=True):
+            pages = pages_of(content, column.start, column.size)
+            if not pages.values == column.values == group.rows * values:
                 raise ValueError(
-                    f"column {schema.names[j][:80]!r} has {pages.values:,} values in {group.num_rows:,} rows; expected "
-                    f"{group.num_rows * values:,}"
+                    f"column {name[:80]!r} has {pages.values:,} values in {group.rows:,} rows; expected "
+                    f"{group.rows * values:,}"
                 )
             decoded_pages += pages.size
             _check_bytes(decoded_pages, max_bytes)

@@ -21,6 +21,7 @@ from fair_distill.gate.confusion import Confusion
 from fair_distill.gate.decision import decide
 from fair_distill.gate.findings import undecided
 from fair_distill.gate.metrics import CARD_METRICS, PREDICTION_METRICS, PredictionMetric
+from fair_distill.gate.model_predictions import ModelEvaluation
 from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
 from fair_distill.gate.noise_floor import Floor, noise_floor
 from fair_distill.gate.policy import (
@@ -79,6 +80,7 @@ def judge(
     reference_manifests: Mapping[str, bytes] | None = None,
     floor: Gate | None = None,
     now: date | None = None,
+    model: ModelEvaluation | None = None,
 ) -> Verdict:
     """Judge the set that these predictions belong to, and return the verdict with its reasons.
 
@@ -96,6 +98,7 @@ def judge(
     reference_manifests : content of the manifests of reference sets, by name, if available
     floor : an organisation's policy. `policy` must be at least as strict
     now : today's date, for waivers; without it no waiver counts
+    model : how to read the predictions of a model of any framework, which is judged instead of a set
 
     Raises
     ------
@@ -114,11 +117,20 @@ def judge(
         tighten(policy, floor)
         policies = (policy, floor)
     registry_context = read_context(context)
-    table = Predictions.from_parquet(predictions)
+    read = Predictions.from_parquet if model is None else model.read
+    table = read(predictions, name="predictions" if model is None else model.file)
     if not len(table):
         raise MeasurementError("the predictions file has no rows; evaluate the set again")
-    bound = bind(table, manifest=manifest, index=index, policies=policies, name="the predictions")
-    if bound.card is None and asks_the_card(policy):
+    bound = bind(
+        table,
+        manifest=manifest,
+        index=index,
+        policies=policies,
+        name="the predictions",
+        split_only=model is not None,
+    )
+    card = bound.card if model is None else model.card
+    if card is None and asks_the_card(policy):
         raise ConfigError(
             f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
             "pass the manifest"
@@ -127,7 +139,9 @@ def judge(
     check_waivers(registry_context, policy, set=table.set)
     contents = dict(sorted((references or {}).items()))
     reference_predictions = {
-        name: _reference(name, content, table, registry_context, policies, (reference_manifests or {}).get(name), index)
+        name: _reference(
+            name, content, table, registry_context, policies, (reference_manifests or {}).get(name), index, model
+        )
         for name, content in contents.items()
     }
     networks = [network_predictions(table, number) for number in range(len(table.networks))]
@@ -147,7 +161,7 @@ def judge(
     kind = set_kind(manifest)
     findings = tuple(
         _waived(
-            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, kind, alpha=alpha),
+            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, card, kind, alpha=alpha),
             registry_context,
             table.set,
             now,
@@ -218,10 +232,11 @@ def _reference(
     policies: tuple[Gate, ...],
     manifest: bytes | None,
     index: GateIndex | None,
+    model: ModelEvaluation | None,
 ) -> dict[str, NetworkPredictions]:
     """Return the predictions of a reference by network, after checks that they are comparable with the set's."""
     title = f"the predictions of {name!r}"
-    reference = Predictions.from_parquet(content, name=title)
+    reference = (Predictions.from_parquet if model is None else model.read)(content, name=title)
     if not len(reference):
         raise MeasurementError(f"{title} have no rows; evaluate {name!r} again")
     # Predictions of an earlier release may lack attributes, so index and exam do not apply to the promoted version.
@@ -233,6 +248,7 @@ def _reference(
         index=None if promoted else index,
         policies=() if promoted else policies,
         name=title,
+        split_only=model is not None,
     )
     if reference.split != table.split:
         raise IntegrityError(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fair_distill.errors import IntegrityError, MeasurementError
 from fair_distill.files import sha256
@@ -124,7 +125,7 @@ def examples_of(rows: Rows, *, classes: Sequence[str] = ()) -> JudgedExamples:
     return JudgedExamples(names, index, rows.file)
 
 
-def partition(codes: Ints) -> Ints:
+def partition(codes: NDArray[np.integer]) -> Ints:
     """Return for each example the first example with the same code, so that equal partitions are equal arrays."""
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.int64)

@@ -7,9 +7,10 @@ procedure: the verdict is about the mean over all networks that it could train, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fair_distill.card import DatasetCard
 from fair_distill.errors import IntegrityError, MeasurementError
@@ -84,7 +85,7 @@ def match(rows: Rows, examples: JudgedExamples, networks: Networks, *, content: 
         network, seed = run, np.zeros_like(run)
     else:
         names, network, seed = list(rows.network.names), rows.network.codes, rows.seed
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "example": example,
         "pair": index.pairs[example],
         "cluster": index.clusters[example],

@@ -119,8 +119,6 @@ def _read(
         if name not in columns:
             hint = "; pandas writes no column for a default index, so use reset_index()" if name == "example" else ""
             raise MeasurementError(f"{file} has no column {name!r}; it has {', '.join(columns)}{hint}. Add it")
-    if not len(table):
-        raise MeasurementError(f"{file} has no rows; write one row for each example and network")
     names = {name: read_names(table, name, file=file) for name in columns if name not in ("probability", "seed")}
     _check_count(names, file=file)
     group, values = _groups(names, groups, file=file)
@@ -153,8 +151,8 @@ def _table(content: bytes, *, file: str) -> pa.Table:
         return arrow.read_foreign_parquet(content, max_bytes=arrow.decoded_limit(content))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MeasurementError(
-            f"{file} is not a readable Parquet file: {' '.join(str(error).split())}. Write it again, for example with "
-            "pandas, polars or pyarrow in their default format"
+            f"{file} is not a readable Parquet file: {' '.join(str(error).split())}. Write it again, with the defaults of "
+            "pandas, polars or pyarrow"
         ) from None
 
 

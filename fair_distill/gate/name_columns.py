@@ -34,7 +34,7 @@ class NameColumn:
     names: tuple[str, ...]
 
     def __getitem__(self, row: int) -> str:
-        return self.names[self.codes[row]]
+        return self.names[int(self.codes[row])]
 
     def take(self, rows: Ints) -> "NameColumn":
         """Return some rows, with the same names."""
@@ -121,7 +121,7 @@ def read_probabilities(table: pa.Table, column: str, *, file: str) -> Floats:
             f"{file}: column {column!r} has the type {_type_name(values.type)}; write the probability of the predicted "
             "class, a floating point number from 0 to 1"
         )
-    numbers = _numbers(values).astype(np.float64)
+    numbers: Floats = _numbers(values).astype(np.float64)
     outside = np.flatnonzero(~((numbers >= 0) & (numbers <= 1)))
     if outside.size:
         row = int(outside[0])
@@ -135,14 +135,12 @@ def read_probabilities(table: pa.Table, column: str, *, file: str) -> Floats:
 def _refuse_nulls(values: pa.ChunkedArray, column: str, *, file: str) -> None:
     start = 0
     for chunk in values.chunks:
-        in_dictionary = pa.types.is_dictionary(chunk.type) and chunk.dictionary.null_count
-        if chunk.null_count or in_dictionary:  # an index can also lead to a null in the dictionary
-            missing = [i for i, value in enumerate(chunk.to_pylist()) if value is None]
-            if missing:
-                raise MeasurementError(
-                    f"{file}: column {column!r} has no value in row {start + missing[0] + 1}; every row needs one. "
-                    "Write a name such as 'unknown', or remove the column if it is optional"
-                )
+        if chunk.null_count:
+            row = start + next(i for i, value in enumerate(chunk) if not value.is_valid) + 1
+            raise MeasurementError(
+                f"{file}: column {column!r} has no value in row {row}; every row needs one. Write a name such as "
+                "'unknown', or remove the column if it is optional"
+            )
         start += len(chunk)
 
 

@@ -41,7 +41,7 @@ class NetworkPredictions:
     Attributes
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
-    predicted, probability : arrays (S, N)
+    predicted, probability : arrays (S, N); probabilities are NaN if they are unknown
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
     """
@@ -99,6 +99,11 @@ class NetworkPredictions:
         """The number of seeds, S."""
         return len(self.predicted)
 
+    @property
+    def has_probability(self) -> bool:
+        """Whether the predictions have probabilities. Those of a model may have none."""
+        return not bool(np.isnan(self.probability.flat[0]))
+
     def tables(self) -> list[Confusion]:
         """Return the counts of each seed."""
         return [
@@ -108,7 +113,7 @@ class NetworkPredictions:
                 self.predicted[seed],
                 classes=self.classes,
                 groups=self.groups,
-                probability=self.probability[seed],
+                probability=self.probability[seed] if self.has_probability else None,
             )
             for seed in range(self.seeds)
         ]
@@ -125,10 +130,10 @@ class NetworkPredictions:
             self.predicted.ravel(),
             classes=self.classes,
             groups=self.groups,
-            probability=self.probability.ravel(),
+            probability=self.probability.ravel() if self.has_probability else None,
         )
-        assert total.confidence is not None
-        return Confusion(total.counts / self.seeds, total.groups, total.classes, total.confidence / self.seeds)
+        confidence = None if total.confidence is None else total.confidence / self.seeds
+        return Confusion(total.counts / self.seeds, total.groups, total.classes, confidence)
 
 
 def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:
@@ -158,9 +163,11 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
     for key, size in (("label", len(predictions.classes)), ("group", len(predictions.groups))):
         _check_range(of_examples[key], size, key)
     _check_range(rows["predicted"], len(predictions.classes), "prediction")
-    probability = rows["probability"].astype(float)
-    if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
-        raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
+    probability = np.full(rows["predicted"].shape, np.nan)
+    if "probability" in rows:
+        probability = rows["probability"].astype(float)
+        if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
+            raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
     _check_pairs(of_examples["pair"], of_examples["cluster"])
     return NetworkPredictions(
         network=name,

@@ -17,7 +17,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "model")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,9 @@ class Verdict:
         card's training recipe. Null, like `examples` and `gate`, in verdicts of releases that did not record it
     gate : the complete policy; `policy` is its digest
     warnings : clauses of the policy that every set satisfies
+    model : of a verdict on a model instead of a set: its `name`; `networks`, which are given or sampled; the file that
+        states the `labels`; the version that it was `trained_on`; and `notes` on what was not checked. `set` is then
+        the SHA-256 of the model's predictions
     alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
     findings : one per clause, in the order of the policy
     groups : every group; if groups have several attributes, also the groups of each attribute (`sex: f`)
@@ -131,11 +134,17 @@ class Verdict:
     evaluation: dict[str, Any] | None = None
     gate: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    model: dict[str, Any] | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The sentences of the clauses that are not satisfied, with or without a waiver."""
         return tuple(finding.sentence for finding in self.findings if not finding.satisfied)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For a model: what the verdict is about, and what was not checked."""
+        return tuple((self.model or {}).get("notes", ()))
 
     @property
     def lets_pass(self) -> bool:

@@ -48,8 +48,8 @@ def judge_model(
 ) -> Verdict:
     """Judge the predictions of a model of any framework, and return the verdict.
 
-    docs/judging-models.md describes the columns of the files. The exam of a policy requires networks, seeds and a recipe
-    of sets, so it does not apply to a model, and the verdict says so. A gate split that the exam requires does apply.
+    docs/judging-models.md describes the columns of the files. The exam of a policy requires networks, seeds and a
+    recipe of sets, so it does not apply to a model, and the verdict says so. A gate split that it requires applies.
 
     Parameters
     ----------

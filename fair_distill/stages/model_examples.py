@@ -1,4 +1,4 @@
-"""The examples that a model must predict: those of a gate split, of separate labels, or of the predictions themselves."""
+"""The examples that a model must predict: of a gate split, of separate labels, or those that it predicted."""
 
 from collections.abc import Sequence
 from pathlib import Path
