@@ -151,7 +151,7 @@ def _table(content: bytes, *, file: str) -> pa.Table:
         return arrow.read_foreign_parquet(content, max_bytes=arrow.decoded_limit(content))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MeasurementError(
-            f"{file} is not a readable Parquet file: {' '.join(str(error).split())}. Write it again, with the defaults of "
+            f"{file} is not a readable Parquet file: {' '.join(str(error).split())}. Write it with the defaults of "
             "pandas, polars or pyarrow"
         ) from None
 
