@@ -8,7 +8,7 @@ import numpy as np
 from fair_distill.config import Limit
 from fair_distill.gate.confusion import Floats
 from fair_distill.gate.evidence import Evidence
-from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, signed_limit
+from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, clipped, signed_limit
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.noise_floor import Floor
@@ -54,14 +54,14 @@ def decide(
         for j in order
         if culpable[worst][j]
     )[:MOST_CULPRITS]
-    bound = None if alpha is None else _clipped(limit, sign * float(bounds[worst].max()))
+    bound = None if alpha is None else clipped(limit, sign * float(bounds[worst].max()))
     sentence = outcome_sentence(
         limit,
         outcome,
         value=decisive.value,
         network=decisive.network,
         bound=bound,
-        violating_bound=None if simultaneous is None else _clipped(limit, sign * float(simultaneous[worst].max())),
+        violating_bound=None if simultaneous is None else clipped(limit, sign * float(simultaneous[worst].max())),
         alpha=alpha,
     )
     if culprits:
@@ -87,11 +87,6 @@ def _bound(evidence: Evidence, sign: float, alpha: float | None) -> Floats:
     if alpha is None:
         return sign * evidence.values
     return sign * (evidence.upper if sign > 0 else evidence.lower)(alpha)
-
-
-def _clipped(limit: Limit, bound: float) -> float:
-    """Return a bound within the range of rates and gaps, or of their rises."""
-    return min(max(bound, -1.0 if limit.over else 0.0), 1.0)
 
 
 def _holm(evidence: Sequence[Evidence], sign: float, number: float, alpha: float) -> tuple[list[Floats], list[Floats]]:
@@ -126,7 +121,7 @@ def _culprit(
     measurement = metric.describe(comparison, predictions)
     value, bound = float(evidence.values[j]), None
     if alpha is not None:
-        bound = _clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]))
+        bound = clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]))
     if outcome == "inconclusive" and alpha is not None:
         examples, seeds = evidence.half_widths(alpha)
         centre = value if evidence.centre is None else float(evidence.centre(alpha)[j])

@@ -19,10 +19,13 @@ from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.confusion import Confusion
 from fair_distill.gate.decision import decide
+from fair_distill.gate.each_network import decide_each_network
 from fair_distill.gate.findings import undecided
 from fair_distill.gate.metrics import CARD_METRICS, PREDICTION_METRICS, PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
+from fair_distill.gate.network_assumptions import assumes_normal, assumption
 from fair_distill.gate.noise_floor import Floor, noise_floor
+from fair_distill.gate.outliers import outlying_networks, outlying_sentences
 from fair_distill.gate.policy import (
     PROMOTED,
     Context,
@@ -143,6 +146,20 @@ def judge(
         _check_reference(limit, reference_predictions, registry_context, policy)
 
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
+    outlying = tuple(
+        network
+        for limit in policy.limits
+        if limit.metric in PREDICTION_METRICS and not _is_first_release(limit, registry_context)
+        for network in outlying_networks(
+            limit,
+            PREDICTION_METRICS[limit.metric],
+            groupings[limit.by or ()].networks,
+            [
+                _matching_reference(limit, predictions, reference_predictions)
+                for predictions in groupings[limit.by or ()].networks
+            ],
+        )
+    )
     findings = tuple(
         _waived(
             _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, alpha=alpha),
@@ -189,7 +206,9 @@ def judge(
         examples=bound.examples,
         evaluation=bound.evaluation,
         gate=plain_policy(policy),
-        warnings=vacuous(policy),
+        warnings=(*vacuous(policy), *outlying_sentences(outlying, doubts=assumes_normal(policy))),
+        assumption=assumption(policy),
+        outlying=outlying,
     )
 
 
@@ -262,12 +281,15 @@ def _check_promoted(content: bytes, reference: Predictions, context: Context) ->
 
 
 def _check_reference(limit: Limit, references: References, context: Context, policy: Gate) -> None:
-    is_first_release = limit.over == PROMOTED and context.promoted is None
-    if limit.over and limit.over not in references and not is_first_release:
+    if limit.over and limit.over not in references and not _is_first_release(limit, context):
         raise ConfigError(
             f"{policy.location}.limits: {limit.name}: the predictions of {limit.over!r} were not given; `over` must "
             "name a reference that is evaluated on the gate split, or `promoted`"
         )
+
+
+def _is_first_release(limit: Limit, context: Context) -> bool:
+    return limit.over == PROMOTED and context.promoted is None
 
 
 def _finding(
@@ -291,9 +313,12 @@ def _finding(
         reason = _lack_of_evidence(limit, metric, policy, predictions)
         if reason:
             return undecided(limit, predictions.network, reason)
+    matching = [_matching_reference(limit, predictions, references) for predictions in grouping.networks]
+    if limit.each_network is not None:
+        return decide_each_network(limit, metric, grouping.networks, matching, alpha=alpha)
     evidence = [
-        metric.gather(limit, predictions, _matching_reference(limit, predictions, references))
-        for predictions in grouping.networks
+        metric.gather(limit, predictions, reference)
+        for predictions, reference in zip(grouping.networks, matching, strict=True)
     ]
     return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha)
 

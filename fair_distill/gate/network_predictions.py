@@ -42,6 +42,7 @@ class NetworkPredictions:
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
     predicted, probability : arrays (S, N)
+    seed_numbers : the number of each seed in the predictions, (S,)
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
     """
@@ -59,6 +60,7 @@ class NetworkPredictions:
     examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
+    seed_numbers: tuple[int, ...]
     _rows: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
 
     def rows(self, classes: tuple[int, ...], groups: tuple[int, ...]) -> "Rows":
@@ -99,9 +101,13 @@ class NetworkPredictions:
         """The number of seeds, S."""
         return len(self.predicted)
 
-    def tables(self) -> list[Confusion]:
+    def tables(self) -> tuple[Confusion, ...]:
         """Return the counts of each seed."""
-        return [
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> tuple[Confusion, ...]:
+        return tuple(
             confusion(
                 self.labels,
                 self.group_indices,
@@ -111,7 +117,7 @@ class NetworkPredictions:
                 probability=self.probability[seed],
             )
             for seed in range(self.seeds)
-        ]
+        )
 
     def table(self) -> Confusion:
         """Return the counts, averaged over seeds."""
@@ -178,7 +184,20 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
         ),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
+        seed_numbers=tuple(seeds.tolist()),
     )
+
+
+def of_seed(predictions: NetworkPredictions, s: int) -> NetworkPredictions:
+    """Return the predictions of the network with the s-th seed."""
+    one = replace(
+        predictions,
+        predicted=predictions.predicted[s : s + 1],
+        probability=predictions.probability[s : s + 1],
+        seed_numbers=predictions.seed_numbers[s : s + 1],
+    )
+    one._rows.update(predictions._rows)  # the examples are the same
+    return one
 
 
 def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:
