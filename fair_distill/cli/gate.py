@@ -228,7 +228,8 @@ def _explain(arguments: Arguments) -> None:
 
     verdict = verdict_today(arguments)
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
-    for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
+    assumption = [f"assumption: {verdict.assumption}"] if verdict.assumption else []
+    for line in (*explain(verdict), *assumption, *(f"warning: {warning}" for warning in verdict.warnings)):
         print_sentence("  ", line)
 
 

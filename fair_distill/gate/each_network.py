@@ -21,6 +21,8 @@ from fair_distill.gate.evidence import Evidence
 from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, clipped, signed_limit, undecided
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions, of_seed
+from fair_distill.gate.remedies import BEYOND, value_remedy
+from fair_distill.gate.set_kind import SetKind
 from fair_distill.gate.tolerance import Tolerance, networks_needed, tolerance, violations_needed
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
 
@@ -67,6 +69,7 @@ def decide_each_network(
     references: Sequence[NetworkPredictions | None],
     *,
     alpha: float | None,
+    kind: SetKind = "unknown",
 ) -> Finding:
     """Decide a clause with `each_network`.
 
@@ -79,6 +82,7 @@ def decide_each_network(
     ----------
     predictions, references : one entry per architecture; references are None without `over`
     alpha : None decides by the values, so by the share of the measured networks that satisfy the limit
+    kind : how the set was made, for remedies
     """
     assert limit.each_network is not None
     share, (sign, number) = limit.each_network, signed_limit(limit)
@@ -98,7 +102,7 @@ def decide_each_network(
         return undecided(limit, network, _too_few(share, each.predictions, alpha))
     value = sign * each.value(share)
     bound = None if each.rule is None else clipped(limit, sign * each.bound())
-    culprits = () if outcome == "pass" else _culprits(limit, metric, each, outcome, alpha)
+    culprits = () if outcome == "pass" else _culprits(limit, metric, each, outcome, kind)
     sentence = f"{limit.name}: {value:.3f} ({network}) {_sentence(limit, each, outcome, alpha)}"
     if culprits:
         sentence += f"; {culprits[0].sentence}; {culprits[0].remedy}"
@@ -206,16 +210,18 @@ def _too_few(share: float, predictions: NetworkPredictions, alpha: float) -> str
 
 
 def _culprits(
-    limit: Limit, metric: PredictionMetric, counts: Counts, outcome: Outcome, alpha: float | None
+    limit: Limit, metric: PredictionMetric, counts: Counts, outcome: Outcome, kind: SetKind
 ) -> tuple[Culprit, ...]:
     """Return the networks that do not satisfy the limit, the worst first, each with its worst comparison."""
-    sign, number = signed_limit(limit)
+    _, number = signed_limit(limit)
     culpable = counts.violates if outcome == "fail" else ~(counts.bounds <= number + ROUNDING)
     order = [int(s) for s in np.lexsort((-counts.bounds, -counts.values)) if culpable[s]]
-    return tuple(_culprit(limit, metric, counts, s, outcome) for s in order[:MOST_CULPRITS])
+    return tuple(_culprit(limit, metric, counts, s, outcome, kind) for s in order[:MOST_CULPRITS])
 
 
-def _culprit(limit: Limit, metric: PredictionMetric, counts: Counts, s: int, outcome: Outcome) -> Culprit:
+def _culprit(
+    limit: Limit, metric: PredictionMetric, counts: Counts, s: int, outcome: Outcome, kind: SetKind
+) -> Culprit:
     sign, number = signed_limit(limit)
     evidence, predictions = counts.evidence[s], of_seed(counts.predictions, s)
     signed = sign * evidence.values
@@ -224,10 +230,11 @@ def _culprit(limit: Limit, metric: PredictionMetric, counts: Counts, s: int, out
     j = int(signed.argmax())
     comparison = evidence.comparisons[j]
     measurement = metric.describe(comparison, predictions)
-    if outcome == "fail" or counts.values[s] > number + ROUNDING:
-        remedy = metric.remedy(limit, comparison, measurement.rates, predictions.groups)
-    else:
-        remedy = "this network satisfies the limit on these examples; only more examples per cell could show that it does"
+    remedy = value_remedy(kind, is_gap=metric.is_gap)
+    if outcome == "inconclusive" and counts.values[s] <= number + ROUNDING:
+        remedy = "the number of examples limits the bound: this network satisfies the limit on these examples"
+    elif outcome == "inconclusive":
+        remedy = f"{BEYOND}: {remedy}"
     return Culprit(
         classes=measurement.classes,
         groups=tuple(tuple(predictions.groups[g] for g in side) for side in comparison.sides),

@@ -4,8 +4,9 @@ from fair_distill.config import Gate
 from fair_distill.gate.metrics import PREDICTION_METRICS
 
 ASSUMPTIONS = {
-    "normal": "the bounds are valid if a difference is normally distributed over networks; outlying networks are listed",
-    "bounded": "the bounds are valid for every distribution of rates over independently trained networks",
+    "normal": "bounds are valid if a difference is normally distributed over networks; outlying networks are listed",
+    "bounded": "the part of the networks in each bound is valid for every distribution of rates over networks that are "
+    "trained independently",
 }
 
 

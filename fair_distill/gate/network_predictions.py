@@ -101,13 +101,13 @@ class NetworkPredictions:
         """The number of seeds, S."""
         return len(self.predicted)
 
-    def tables(self) -> tuple[Confusion, ...]:
+    def tables(self) -> list[Confusion]:
         """Return the counts of each seed."""
         return self._tables
 
     @cached_property
-    def _tables(self) -> tuple[Confusion, ...]:
-        return tuple(
+    def _tables(self) -> list[Confusion]:
+        return [
             confusion(
                 self.labels,
                 self.group_indices,
@@ -117,7 +117,7 @@ class NetworkPredictions:
                 probability=self.probability[seed],
             )
             for seed in range(self.seeds)
-        )
+        ]
 
     def table(self) -> Confusion:
         """Return the counts, averaged over seeds."""

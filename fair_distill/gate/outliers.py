@@ -50,9 +50,7 @@ def outlying_networks(
             values = values - _values(limit, metric, reference)
         far = outlying(values)
         others = float(np.delete(values, far).mean()) if far else 0.0
-        listed += [
-            OutlyingNetwork(limit.name, own.network, own.seed_numbers[s], float(values[s]), others) for s in far
-        ]
+        listed += [OutlyingNetwork(limit.name, own.network, own.seed_numbers[s], float(values[s]), others) for s in far]
     return listed
 
 

@@ -179,7 +179,7 @@ def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
 
 def _as_strict(limit: Limit, floor: Limit) -> bool:
     same = ("metric", "over")
-    if any(getattr(limit, key) != getattr(floor, key) for key in same):
+    if any(getattr(limit, key) != getattr(floor, key) for key in same) or not _as_many_networks(limit, floor):
         return False
     if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
@@ -191,17 +191,22 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
         covered = selected is None or (required is not None and set(required) <= set(selected))
         if set(selected or ()) != set(required or ()) and not (covers_parts and covered and limit.against != "rest"):
             return False
-    # That most networks satisfy a limit does not imply that their mean does, nor the reverse.
-    if (limit.each_network is None) != (floor.each_network is None):
-        return False
-    if limit.each_network is not None and floor.each_network is not None and limit.each_network < floor.each_network:
-        return False
     if floor.first_release == "refuse" and limit.first_release != "refuse":
         return False
     if floor.at_most is not None:
         return limit.at_most is not None and limit.at_most <= floor.at_most
     assert floor.at_least is not None
     return limit.at_least is not None and limit.at_least >= floor.at_least
+
+
+def _as_many_networks(limit: Limit, floor: Limit) -> bool:
+    """Return whether a clause is about as large a share of networks as another one, or both about the mean.
+
+    That most networks satisfy a limit does not imply that their mean does, nor the reverse.
+    """
+    if limit.each_network is None or floor.each_network is None:
+        return limit.each_network is floor.each_network
+    return limit.each_network >= floor.each_network
 
 
 def _day(value: object) -> object:

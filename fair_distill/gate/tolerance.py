@@ -118,6 +118,7 @@ def _steepest(networks: int, allowed: int, share: float, at_share: float) -> flo
     f is convex up to one point and concave from there, so the slope has one maximum. It is where the line touches f.
     f(share) is below alpha, hence below one half, so f is still convex at `share`.
     """
+
     def slope(p: float) -> float:
         return (_tail(networks, allowed, p) - at_share) / (p - share)
 

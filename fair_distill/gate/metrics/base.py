@@ -117,10 +117,6 @@ class PredictionMetric(Metric):
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
         """Return the metric of one network with its bounds."""
 
-    @abstractmethod
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        """Return a change of the set that would improve the value of a comparison."""
-
     def comparisons(
         self,
         limit: Limit | None,
