@@ -27,6 +27,7 @@ Axes: J means, S networks. Leading axes are free.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -47,15 +48,49 @@ def mean_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -
 
 def mean_lower(values: Floats, alpha: float, *, lowest: float, highest: float) -> Floats:
     """Return the one-sided lower bound of the mean of values (..., S) in [lowest, highest], (...)."""
-    scaled = np.clip((values - lowest) / (highest - lowest), 0.0, 1.0)
-    needed = math.log(1 / alpha)
-    # By Jensen's inequality the wealth at the mean itself is at most 1, so the bound is below the mean.
-    low, high = np.zeros(scaled.shape[:-1]), scaled.mean(axis=-1)
+    scaled = _scaled(values, lowest, highest)
+    bound = _largest_refuted(lambda mean: _log_wealths(scaled, mean), scaled.mean(axis=-1), alpha)
+    return np.asarray(lowest + (highest - lowest) * bound)
+
+
+def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -> float:
+    """Return a bound above the upper bounds of all choices of one value per class, averaged over C classes.
+
+    The logarithm is concave, so the wealth of a bet on the average over classes is at least exp(average over classes of
+    the log wealths of the same bet). The smallest of these over all choices is the average of the smallest in each
+    class, so no choice has to be enumerated.
+
+    Parameters
+    ----------
+    values : (C, M, S) in [lowest, highest], for M options in each class
+    """
+    scaled = _scaled(-values, -highest, -lowest)
+    bound = _largest_refuted(
+        lambda mean: _log_wealths(scaled, np.broadcast_to(mean, scaled.shape[:-1])).min(axis=-1).mean(axis=-1),
+        scaled.mean(axis=-1).min(axis=-1).mean(axis=-1),
+        alpha,
+    )
+    return float(highest - (highest - lowest) * bound)
+
+
+def _scaled(values: Floats, lowest: float, highest: float) -> Floats:
+    return np.asarray(np.clip((values - lowest) / (highest - lowest), 0.0, 1.0))
+
+
+def _largest_refuted(log_wealths: Callable[[Floats], Floats], measured: Floats, alpha: float) -> Floats:
+    """Return the largest mean (...) against which the mixture of bets has reached 1 / alpha.
+
+    Parameters
+    ----------
+    log_wealths : from means (...) to the logarithms of the wealths of the bets, (bets, ...)
+    measured : the measured means, (...). By Jensen's inequality no bet has gained against them
+    """
+    low, high = np.zeros_like(measured), measured
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        reached = _log_wealth(scaled, middle) >= needed
+        reached = _mixed(log_wealths(middle)) >= math.log(1 / alpha)
         low, high = np.where(reached, middle, low), np.where(reached, high, middle)
-    return np.asarray(lowest + (highest - lowest) * low)
+    return low
 
 
 def networks_needed(value: float, limit: float, alpha: float, *, lowest: float, highest: float) -> int | None:
@@ -79,16 +114,19 @@ def networks_needed(value: float, limit: float, alpha: float, *, lowest: float, 
 
 
 def _reached(scaled: float, mean: float, networks: int, alpha: float) -> bool:
-    return float(_log_wealth(np.full(networks, scaled), np.asarray(mean))) >= math.log(1 / alpha)
+    wealths = _log_wealths(np.full(networks, scaled), np.asarray(mean))
+    return float(_mixed(wealths)) >= math.log(1 / alpha)
 
 
-def _log_wealth(scaled: Floats, mean: Floats) -> Floats:
-    """Return the logarithm of the wealth of the mixture against each mean (...), for scaled values (..., S)."""
+def _mixed(log_wealths: Floats) -> Floats:
+    """Return the logarithm of the wealth of the mixture of bets (bets, ...)."""
+    weights = np.log(WEIGHTS).reshape(-1, *[1] * (log_wealths.ndim - 1))
+    return np.asarray(np.logaddexp.reduce(log_wealths + weights, axis=0))
+
+
+def _log_wealths(scaled: Floats, mean: Floats) -> Floats:
+    """Return the logarithm of the wealth of each bet against each mean (...), for scaled values (..., S)."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # A mean of 0 is refuted by every value above 0, and by nothing else.
         odds = np.where(mean[..., None] > 0, scaled / mean[..., None], np.where(scaled > 0, np.inf, 1.0))
-        logs = [
-            math.log(weight) + np.log1p(stake * (odds - 1)).sum(axis=-1)
-            for stake, weight in zip(STAKES, WEIGHTS, strict=True)
-        ]
-    return np.asarray(np.logaddexp.reduce(np.stack(logs), axis=0))
+        return np.stack([np.log1p(stake * (odds - 1)).sum(axis=-1) for stake in STAKES])

@@ -6,7 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from fair_distill.gate.betting import STAKES, WEIGHTS, mean_lower, mean_upper, networks_needed
+from fair_distill.gate.betting import (
+    STAKES,
+    WEIGHTS,
+    largest_choice_upper,
+    mean_lower,
+    mean_upper,
+    networks_needed,
+)
 
 ALPHA = 0.05
 
@@ -50,11 +57,11 @@ def test_of_all_samples_of_coins_those_whose_bound_is_above_the_mean_have_a_prob
 
 def test_the_first_bound_above_the_mean_has_a_probability_of_at_most_alpha_over_all_numbers_of_networks():
     rng = np.random.default_rng(1)
-    replicates = 2000
-    values = rng.choice([0.1, 0.4, 0.75], p=[0.3, 0.25, 0.45], size=(replicates, 60))
+    replicates = 800
+    values = rng.choice([0.1, 0.4, 0.75], p=[0.3, 0.25, 0.45], size=(replicates, 40))
     mean = 0.3 * 0.1 + 0.25 * 0.4 + 0.45 * 0.75
     ever = np.zeros(replicates, dtype=bool)
-    for networks in range(1, 61):
+    for networks in range(1, 41):
         ever |= mean_lower(values[:, :networks], ALPHA, lowest=0, highest=1) > mean
 
     assert 0 < ever.mean() <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / replicates)
@@ -91,3 +98,17 @@ def test_the_number_of_networks_without_scatter_is_slightly_above_that_of_one_fu
 def test_no_number_of_networks_shows_a_limit_that_their_value_does_not_satisfy():
     assert networks_needed(0.7, 0.7, ALPHA, lowest=0, highest=1) is None
     assert networks_needed(0.7, 0.0, ALPHA, lowest=0, highest=1) == 1
+
+
+def test_the_bound_over_all_choices_is_above_the_bound_of_every_choice_and_not_far_above():
+    rng = np.random.default_rng(3)
+    for classes, options in ((1, 4), (3, 2), (5, 3)):
+        values = rng.normal(0, 0.1, (classes, options, 1)) + rng.normal(0, 0.08, (classes, options, 30))
+        bound = largest_choice_upper(values, ALPHA, lowest=-1, highest=1)
+        each = [
+            float(mean_upper(values[range(classes), choice].mean(axis=0), ALPHA, lowest=-1, highest=1))
+            for choice in itertools.product(range(options), repeat=classes)
+        ]
+
+        assert bound >= max(each) - 1e-10
+        assert bound == pytest.approx(max(each), abs=1e-10 if classes == 1 else 0.02)
