@@ -58,14 +58,17 @@ def decide(
         for j in order
         if culpable[worst][j]
     )[:MOST_CULPRITS]
-    bound = None if alpha is None else clipped(limit, sign * float(bounds[worst].max()))
+    bound = violating_bound = None
+    if simultaneous is not None:
+        bound = clipped(limit, sign * float(bounds[worst].max()), lowest=metric.lowest)
+        violating_bound = clipped(limit, sign * float(simultaneous[worst].max()), lowest=metric.lowest)
     sentence = outcome_sentence(
         limit,
         outcome,
         value=decisive.value,
         network=decisive.network,
         bound=bound,
-        violating_bound=None if simultaneous is None else clipped(limit, sign * float(simultaneous[worst].max())),
+        violating_bound=violating_bound,
         alpha=alpha,
     )
     if culprits:
@@ -126,7 +129,7 @@ def _culprit(
     measurement = metric.describe(comparison, predictions)
     value, bound = float(evidence.values[j]), None
     if alpha is not None:
-        bound = clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]))
+        bound = clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]), lowest=metric.lowest)
     remedy = value_remedy(kind, is_gap=metric.is_gap)
     if outcome == "inconclusive" and alpha is not None:
         examples, networks = evidence.half_widths(alpha)

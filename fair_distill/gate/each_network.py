@@ -101,7 +101,7 @@ def decide_each_network(
         assert alpha is not None
         return undecided(limit, network, _too_few(share, each.predictions, alpha))
     value = sign * each.value(share)
-    bound = None if each.rule is None else clipped(limit, sign * each.bound())
+    bound = None if each.rule is None else clipped(limit, sign * each.bound(), lowest=metric.lowest)
     culprits = () if outcome == "pass" else _culprits(limit, metric, each, outcome, kind)
     sentence = f"{limit.name}: {value:.3f} ({network}) {_sentence(limit, each, outcome, alpha)}"
     if culprits:
@@ -241,7 +241,7 @@ def _culprit(
         rates=measurement.rates,
         examples=measurement.examples,
         value=float(evidence.values[j]),
-        bound=None if counts.rule is None else clipped(limit, sign * float(signed[j])),
+        bound=None if counts.rule is None else clipped(limit, sign * float(signed[j]), lowest=metric.lowest),
         sentence=f"the network of seed {counts.predictions.seed_numbers[s]}: {measurement.sentence}",
         remedy=remedy,
     )

@@ -51,11 +51,18 @@ def rates_sentence(
     comparison: Comparison, rates: Sequence[float], sizes: Sequence[int], predictions: NetworkPredictions
 ) -> str:
     """Return the rate and the number of examples of each side of a comparison."""
+    return event_sentence(comparison.rate.sentence(predictions.classes), comparison, rates, sizes, predictions)
+
+
+def event_sentence(
+    event: str, comparison: Comparison, rates: Sequence[float], sizes: Sequence[int], predictions: NetworkPredictions
+) -> str:
+    """Return how often an event happens on each side of a comparison, and the number of examples there."""
     each = [
         f"{100 * rate:.1f} % of {size:,} examples of {groups_phrase(side, predictions.groups)}"
         for rate, size, side in zip(rates, sizes, comparison.sides, strict=True)
     ]
-    return f"{comparison.rate.sentence(predictions.classes)} in {' and in '.join(each)}"
+    return f"{event} in {' and in '.join(each)}"
 
 
 def groups_phrase(side: Side, names: tuple[str, ...]) -> str:
