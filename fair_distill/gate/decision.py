@@ -8,6 +8,7 @@ import numpy as np
 from fair_distill.config import Limit
 from fair_distill.gate.confusion import Floats
 from fair_distill.gate.evidence import Evidence
+from fair_distill.gate.fewest_networks import lack_of_networks
 from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, clipped, signed_limit
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions
@@ -48,6 +49,10 @@ def decide(
     if any(comparisons.any() for comparisons in not_satisfied):
         outcome = "fail" if any(comparisons.any() for comparisons in violated) else "inconclusive"
     culpable = violated if outcome == "fail" else not_satisfied
+    if outcome == "inconclusive":
+        lacking = lack_of_networks(limit, metric, predictions, alpha)
+        if lacking is not None:
+            return lacking
 
     worst = max(range(len(evidence)), key=lambda i: (bool(culpable[i].any()), float(bounds[i].max()), -i))
     decisive = evidence[worst]

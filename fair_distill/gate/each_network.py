@@ -26,6 +26,8 @@ from fair_distill.gate.set_kind import SetKind
 from fair_distill.gate.tolerance import Tolerance, networks_needed, tolerance, violations_needed
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
 
+# Smallest number of sets and largest number of networks that `gate plan` simulates for one bound.
+_FEWEST_PLANNED, _MOST_PLANNED = 100, 10_000
 # The worst outcome of an architecture decides.
 _ORDER: tuple[Outcome, ...] = ("fail", "insufficient", "inconclusive", "pass")
 
@@ -252,17 +254,19 @@ def planned_bounds(
 ) -> Floats:
     """Return the bound of a clause for each of R simulated sets, for `gate plan`, (R,).
 
-    Networks are simulated with their own examples, although real networks share them. Errors that are shared make it
-    more likely that all networks pass, so the plan is careful.
+    Networks are simulated with their own examples, although real networks share them. Errors that come together make it
+    more likely that all networks pass, so the plan is careful. R is smaller than `draws` if there are many networks.
 
     Parameters
     ----------
-    bounds_of_networks : from a number of single networks and a level to their own bounds, (networks,)
+    bounds_of_networks : from a number of single networks and a level to their own bounds, or to one bound if networks
+        do not vary
     """
     assert limit.each_network is not None
     sign, _ = signed_limit(limit)
     rule = tolerance(networks, limit.each_network, alpha)
     if rule is None:
-        return np.full(draws, sign)  # no number of networks that satisfy the limit suffices
-    own = sign * bounds_of_networks(draws * networks, rule.alpha).reshape(draws, networks)
+        return np.full(1, sign)  # no number of networks that satisfy the limit suffices
+    sets = min(draws, max(_FEWEST_PLANNED, _MOST_PLANNED // networks))
+    own = np.resize(sign * bounds_of_networks(sets * networks, rule.alpha), (sets, networks))
     return np.asarray(sign * np.sort(own, axis=1)[:, rule.needed - 1])
