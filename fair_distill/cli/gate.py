@@ -227,10 +227,19 @@ def _print_plan(plan: "PowerPlan", *, title: str) -> None:
 
 def _explain(arguments: Arguments) -> None:
     from fair_distill.gate.explain import explain
+    from fair_distill.stages.explain import recommendation
 
     verdict = verdict_today(arguments)
+    workspace, config = open_gate(arguments)
+    assumption = [f"assumption: {verdict.assumption}"] if verdict.assumption else []
+    warnings = [f"warning: {warning}" for warning in verdict.warnings]
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
-    for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
+    for line in (
+        *explain(verdict),
+        *recommendation(workspace, config, arguments.set, verdict),
+        *assumption,
+        *warnings,
+    ):
         print_sentence("  ", line)
 
 
