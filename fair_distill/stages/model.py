@@ -130,6 +130,8 @@ def judge_model(
         notes.append(
             "whether the model was trained on these examples is not checked without the file of the gate split"
         )
+    if version is not None and version.splits and verdict.split not in version.splits:
+        notes.append(f"{version.name} itself was promoted on other examples, the gate split {version.splits[-1][:12]}…")
     if first_release and any(limit.over == PROMOTED for limit in policy.limits):
         notes.append("declared as a first release, so nothing was compared with a model in use")
     about = {

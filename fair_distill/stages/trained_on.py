@@ -10,11 +10,11 @@ from datetime import date
 
 from fair_distill.card import DatasetCard
 from fair_distill.errors import ConfigError
+from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import channels, holds, revocation, version_number
 from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import check_signatures, grounds_of, manifest_of, waived_until
 from fair_distill.registry.lookup import open_ledger, parse_reference, select_version, trusted_keys
-from fair_distill.registry.store import RegistryStore
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class TrainedOn:
     ----------
     name : the version for people, as in `faces@v3`
     source : SHA-256 of the training split that the version was distilled from
+    splits : SHA-256 of the gate splits on which the version was promoted
     revoked : why, when and by whom the version was revoked; empty if it was not
     notes : sentences about its promotions: none, demoted, or with a waiver that has expired
     """
@@ -34,6 +35,7 @@ class TrainedOn:
     version: str
     card: DatasetCard
     source: str
+    splits: tuple[str, ...]
     engine: int
     revoked: str
     notes: tuple[str, ...]
@@ -59,6 +61,7 @@ def look_up_trained_on(reference: str, *, registry: str | None, today: date) -> 
         check_signatures(store, dataset, version, [], keys, subject=reference)
     manifest = manifest_of(store, version)
     name = f"{dataset}@v{version_number(entries, version)}"
+    grounds = grounds_of(store, entries, version)
     tombstone = revocation(entries, version)
     revoked = ""
     if tombstone is not None:
@@ -69,14 +72,16 @@ def look_up_trained_on(reference: str, *, registry: str | None, today: date) -> 
         version=version,
         card=manifest.card,
         source=manifest.source,
+        splits=tuple(dict.fromkeys(verdict.split for _, verdict in grounds)),
         engine=manifest.engine,
         revoked=revoked,
-        notes=tuple(_notes(store, entries, version, name, today)),
+        notes=tuple(_notes(entries, grounds, version, name, today)),
     )
 
 
-def _notes(store: RegistryStore, entries: Sequence[Entry], version: str, name: str, today: date) -> list[str]:
-    grounds = grounds_of(store, entries, version)
+def _notes(
+    entries: Sequence[Entry], grounds: Sequence[tuple[Entry, Verdict]], version: str, name: str, today: date
+) -> list[str]:
     if not grounds:
         return [f"{name} was never promoted: no verdict on the set itself allowed it"]
     notes = []
