@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
+from fair_distill.gate.betting import EXAMPLES_SHARE, largest_choice_upper, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.quantiles import t_quantile, t_quantiles
@@ -92,13 +92,13 @@ class Contrasts:
 
     def upper(self, alpha: float) -> Floats:
         """Return the one-sided upper bound at level alpha, (J,)."""
-        return np.asarray(self.value + self._together(self.examples_above(alpha), self.seeds_above(alpha)))
+        return np.asarray(self.value + self.together(self.examples_above(alpha), self.seeds_above(alpha)))
 
     def lower(self, alpha: float) -> Floats:
         """Return the one-sided lower bound at level alpha, (J,)."""
-        return np.asarray(self.value - self._together(self.examples_below(alpha), self.seeds_below(alpha)))
+        return np.asarray(self.value - self.together(self.examples_below(alpha), self.seeds_below(alpha)))
 
-    def _together(self, examples: Floats, seeds: Floats) -> Floats:
+    def together(self, examples: Floats, seeds: Floats) -> Floats:
         """Return the half-width of both parts. Without a distribution of networks, their levels and widths add."""
         return examples + seeds if self.treatment == "bounded" else np.hypot(examples, seeds)
 
@@ -213,6 +213,22 @@ class Contrasts:
             bend=selected(self.bend),
             correlation=selected(self.correlation),
         )
+
+
+def largest_mean(contrasts: Contrasts, shape: tuple[int, int], alpha: float) -> Floats:
+    """Return the upper bound of the mean over classes of the largest absolute difference in each class, (...).
+
+    Without a distribution of networks, and for the part of the networks alone: any signs and pairs of groups may be the
+    largest ones, and every choice of them is bounded.
+
+    Parameters
+    ----------
+    shape : numbers of classes C and of pairs of groups P; the contrasts are (..., C * P)
+    """
+    signed = contrasts.seeds.reshape(*contrasts.seeds.shape[:-2], *shape, -1)
+    low, high = contrasts.range
+    of_seeds = (1 - EXAMPLES_SHARE) * alpha
+    return largest_choice_upper(np.concatenate([signed, -signed], axis=-2), of_seeds, lowest=low, highest=high)
 
 
 def _spread(variance: Floats, freedom: Floats) -> Floats:

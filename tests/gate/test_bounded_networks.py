@@ -155,3 +155,33 @@ def test_the_verdict_says_that_nothing_is_assumed_about_the_distribution():
 
     assert "for every distribution of rates over networks" in done.assumption
     assert "doubtful" not in done.warnings[0]
+
+
+def test_the_mean_gap_of_one_class_is_bounded_as_its_largest_gap():
+    table = drawn([[0.9, 0.7]], 200, np.random.default_rng(5), seeds=40, classes=2)
+    upper = [
+        float(PREDICTION_METRICS[name].gather(limit, network_predictions(table, 0, "bounded"), None).upper(ALPHA)[0])
+        for name in ("eo_diag_mean", "eo_diag_max")
+        for limit in [bounded({"metric": name, "at_most": 0.5, "classes": ["class0"], "why": "a test"}).limits[0]]
+    ]
+
+    assert upper[0] == pytest.approx(upper[1], abs=1e-6)
+
+
+def test_the_mean_gap_is_bounded_above_the_bound_of_every_choice_of_signs():
+    rates = [[0.9, 0.8], [0.7, 0.75], [0.85, 0.8]]
+    own = network_predictions(drawn(rates, 100, np.random.default_rng(6), seeds=30), 0, "bounded")
+    metric = PREDICTION_METRICS["eo_diag_mean"]
+    limit = bounded({"metric": "eo_diag_mean", "at_most": 0.5, "why": "a test"}).limits[0]
+    evidence = metric.gather(limit, own, None)
+    gaps = np.array([table.rates_of_groups(metric.rates(range(3), 3)) for table in own.tables()])  # (S, C, G)
+    signed = (gaps[..., 0] - gaps[..., 1]).T
+    choices = np.array([[1, 1, 1], [1, -1, 1], [-1, 1, 1], [1, 1, -1]]) @ signed / 3
+
+    bets = mean_upper(choices, (1 - EXAMPLES_SHARE) * ALPHA, lowest=-1, highest=1)
+    networks = evidence.value + float(evidence.half_widths(ALPHA)[1][0])
+    assert networks >= bets.max() - 1e-9
+    assert networks == pytest.approx(bets.max(), abs=0.01)
+    assert float(evidence.upper(ALPHA)[0]) == pytest.approx(
+        networks + float(evidence.half_widths(ALPHA)[0][0]), abs=1e-9
+    )
