@@ -53,8 +53,8 @@ def mean_lower(values: Floats, alpha: float, *, lowest: float, highest: float) -
     return np.asarray(lowest + (highest - lowest) * bound)
 
 
-def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -> float:
-    """Return a bound above the upper bounds of all choices of one value per class, averaged over C classes.
+def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -> Floats:
+    """Return a bound above the upper bounds of all choices of one value per class, averaged over C classes, (...).
 
     The logarithm is concave, so the wealth of a bet on the average over classes is at least exp(average over classes of
     the log wealths of the same bet). The smallest of these over all choices is the average of the smallest in each
@@ -62,15 +62,16 @@ def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest
 
     Parameters
     ----------
-    values : (C, M, S) in [lowest, highest], for M options in each class
+    values : (..., C, M, S) in [lowest, highest], for M options in each class
     """
     scaled = _scaled(-values, -highest, -lowest)
-    bound = _largest_refuted(
-        lambda mean: _log_wealths(scaled, np.broadcast_to(mean, scaled.shape[:-1])).min(axis=-1).mean(axis=-1),
-        scaled.mean(axis=-1).min(axis=-1).mean(axis=-1),
-        alpha,
-    )
-    return float(highest - (highest - lowest) * bound)
+
+    def log_wealths(mean: Floats) -> Floats:
+        means = np.broadcast_to(mean[..., None, None], scaled.shape[:-1])
+        return np.asarray(_log_wealths(scaled, means).min(axis=-1).mean(axis=-1))
+
+    bound = _largest_refuted(log_wealths, scaled.mean(axis=-1).min(axis=-1).mean(axis=-1), alpha)
+    return np.asarray(highest - (highest - lowest) * bound)
 
 
 def _scaled(values: Floats, lowest: float, highest: float) -> Floats:

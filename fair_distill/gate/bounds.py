@@ -18,8 +18,8 @@ examples(q): Wilson's score bound at an effective sample size. For a difference 
     them are combined (Newcombe's hybrid score interval). For a difference on the same examples, the score bounds of its
     positive and negative parts are combined. The width is never 0.
 seeds(q): q sqrt(max(N - I, 0)), widened on the side to which networks scatter further (`bend`).
-q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q large only
-    as far as they contribute to the variance.
+q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q
+    large only as far as they contribute to the variance.
 
 The method was chosen by simulation (tests/gate/simulation.py).
 
@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
+from fair_distill.gate.betting import EXAMPLES_SHARE, largest_choice_upper, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.quantiles import t_quantile, t_quantiles
@@ -92,13 +92,13 @@ class Contrasts:
 
     def upper(self, alpha: float) -> Floats:
         """Return the one-sided upper bound at level alpha, (J,)."""
-        return np.asarray(self.value + self._together(self.examples_above(alpha), self.seeds_above(alpha)))
+        return np.asarray(self.value + self.together(self.examples_above(alpha), self.seeds_above(alpha)))
 
     def lower(self, alpha: float) -> Floats:
         """Return the one-sided lower bound at level alpha, (J,)."""
-        return np.asarray(self.value - self._together(self.examples_below(alpha), self.seeds_below(alpha)))
+        return np.asarray(self.value - self.together(self.examples_below(alpha), self.seeds_below(alpha)))
 
-    def _together(self, examples: Floats, seeds: Floats) -> Floats:
+    def together(self, examples: Floats, seeds: Floats) -> Floats:
         """Return the half-width of both parts. Without a distribution of networks, their levels and widths add."""
         return examples + seeds if self.treatment == "bounded" else np.hypot(examples, seeds)
 
@@ -150,7 +150,8 @@ class Contrasts:
             return np.zeros(self.seeds.shape[:-1])
         if count < 2:
             return np.full(self.seeds.shape[:-1], np.inf)
-        half_width = q * np.sqrt(self.variance_of_seeds)
+        scatter = np.sqrt(self.variance_of_seeds)
+        half_width = np.where(scatter > 0, q, 0.0) * scatter
         if self.bend is None:
             return np.asarray(half_width)
         # Johnson's correction of t for a skewed mean (1978), applied only where it widens the bound.
@@ -214,9 +215,25 @@ class Contrasts:
         )
 
 
+def largest_mean(contrasts: Contrasts, shape: tuple[int, int], alpha: float) -> Floats:
+    """Return the upper bound of the mean over classes of the largest absolute difference in each class, (...).
+
+    Without a distribution of networks, and for the part of the networks alone: any signs and pairs of groups may be the
+    largest ones, and every choice of them is bounded.
+
+    Parameters
+    ----------
+    shape : numbers of classes C and of pairs of groups P; the contrasts are (..., C * P)
+    """
+    signed = contrasts.seeds.reshape(*contrasts.seeds.shape[:-2], *shape, -1)
+    low, high = contrasts.range
+    of_seeds = (1 - EXAMPLES_SHARE) * alpha
+    return largest_choice_upper(np.concatenate([signed, -signed], axis=-2), of_seeds, lowest=low, highest=high)
+
+
 def _spread(variance: Floats, freedom: Floats) -> Floats:
     """Return variance² / freedom; infinite without degrees of freedom."""
-    return np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0)
+    return np.asarray(np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0))
 
 
 def level(
@@ -280,7 +297,7 @@ def combined_bend(first: Contrasts, second: Contrasts, sign: int) -> Floats | No
         centred = _centred(seeds)
         product = scatter * np.square(centred).sum(axis=-1)
         squared = np.square((combined * centred).sum(axis=-1))
-        return np.divide(squared, product, out=np.zeros_like(squared), where=product > 0)
+        return np.asarray(np.divide(squared, product, out=np.zeros_like(squared), where=product > 0))
 
     return np.asarray(first.bend * share(first.seeds) + sign * second.bend * share(second.seeds))
 

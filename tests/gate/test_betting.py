@@ -104,7 +104,7 @@ def test_the_bound_over_all_choices_is_above_the_bound_of_every_choice_and_not_f
     rng = np.random.default_rng(3)
     for classes, options in ((1, 4), (3, 2), (5, 3)):
         values = rng.normal(0, 0.1, (classes, options, 1)) + rng.normal(0, 0.08, (classes, options, 30))
-        bound = largest_choice_upper(values, ALPHA, lowest=-1, highest=1)
+        bound = float(largest_choice_upper(values, ALPHA, lowest=-1, highest=1))
         each = [
             float(mean_upper(values[range(classes), choice].mean(axis=0), ALPHA, lowest=-1, highest=1))
             for choice in itertools.product(range(options), repeat=classes)

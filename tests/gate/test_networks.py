@@ -35,10 +35,10 @@ def test_networks_that_collapse_break_the_normal_assumption_and_not_the_bounded_
 
 
 def test_networks_are_added_until_a_bounded_set_passes_also_in_the_worst_case_of_one_bet():
-    passes = false_passes(extremes, range(5, 61, 5), examples=400, replicates=1000)
+    passes = false_passes(extremes, range(30, 46, 5), examples=400, replicates=500)
 
     assert passes["bounded", 0] > 0
-    assert not row("bounded", passes["bounded", 0], 1000).is_broken
+    assert not row("bounded", passes["bounded", 0], 500).is_broken
 
 
 def test_networks_that_are_added_until_a_set_passes_break_the_normal_bound():
