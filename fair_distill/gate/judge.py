@@ -38,6 +38,7 @@ from fair_distill.gate.policy import (
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.set_kind import SetKind, set_kind
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
 from fair_distill.seeds import plain_numpy_generator
 
@@ -142,9 +143,10 @@ def judge(
         _check_reference(limit, reference_predictions, registry_context, policy)
 
     alpha = None if policy.alpha is None else policy.alpha * attempt.fraction
+    kind = set_kind(manifest)
     findings = tuple(
         _waived(
-            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, alpha=alpha),
+            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, kind, alpha=alpha),
             registry_context,
             table.set,
             now,
@@ -276,6 +278,7 @@ def _finding(
     grouping: Grouping,
     references: References,
     card: DatasetCard | None,
+    kind: SetKind,
     *,
     alpha: float | None,
 ) -> Finding:
@@ -295,7 +298,7 @@ def _finding(
         metric.gather(limit, predictions, _matching_reference(limit, predictions, references))
         for predictions in grouping.networks
     ]
-    return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha)
+    return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha, kind=kind)
 
 
 def _matching_reference(

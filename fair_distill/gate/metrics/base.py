@@ -38,6 +38,7 @@ class Metric(ABC):
     pools_groups : whether the metric pools all groups, so that `by` has no effect without `groups`
     selects_classes : whether `classes` applies
     covers_parts : whether a limit on all classes and groups implies the same limit on some of them
+    lowest : the smallest possible value
     """
 
     name: str
@@ -54,11 +55,12 @@ class Metric(ABC):
     pools_groups: bool = False
     selects_classes: bool = True
     covers_parts: bool = False
+    lowest: float = 0.0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric's value in [0, 1], or None with the reason why it is undefined."""
+    """A metric's value, at most 1, or None with the reason why it is undefined."""
 
     value: float | None
     reason: str | None = None
@@ -116,10 +118,6 @@ class PredictionMetric(Metric):
     @abstractmethod
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
         """Return the metric of one network with its bounds."""
-
-    @abstractmethod
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        """Return a change of the set that would improve the value of a comparison."""
 
     def comparisons(
         self,

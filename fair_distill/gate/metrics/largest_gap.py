@@ -9,7 +9,7 @@ import numpy as np
 
 from fair_distill.config import Limit
 from fair_distill.gate.bounds import Contrasts
-from fair_distill.gate.comparisons import Comparison, Comparisons, Sides, pairs_of_groups, rates_of_sides
+from fair_distill.gate.comparisons import Comparisons, Sides, pairs_of_groups, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats
 from fair_distill.gate.evidence import (
     Evidence,
@@ -22,7 +22,6 @@ from fair_distill.gate.evidence import (
 from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.metrics.base import Planner, PredictionMetric, Rise
 from fair_distill.gate.network_predictions import NetworkPredictions
-from fair_distill.gate.sentences import groups_phrase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +33,6 @@ class Gap(PredictionMetric):
 
     def sides(self, groups: Sequence[int], *, against_rest: bool = False) -> Sides:
         return pairs_of_groups(groups, against_rest=against_rest)
-
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        lower = groups_phrase(comparison.sides[rates.index(min(rates))], groups)
-        return f"give {lower} more weight (group_weights) or more images (ipc) there, or align to a barycenter"
 
 
 @dataclass(frozen=True, kw_only=True)
