@@ -24,7 +24,7 @@ from fair_distill.registry.attempt_entry import RECORD, AttemptEntry
 from fair_distill.registry.entry import GENESIS, Entry, timestamp
 from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import examples_key
-from fair_distill.registry.ledger import append_to, entry_time, read_chain, read_chain_to_write, read_to_write
+from fair_distill.registry.ledger import append_to, entry_time, read_chain_to_write, read_to_write
 from fair_distill.registry.legacy_attempts import attempt_number, attempts_in_family
 from fair_distill.registry.split_examples import SplitExamples, evaluated, shares
 from fair_distill.registry.store import RegistryStore, ensure_stored
@@ -78,7 +78,7 @@ class Attempt:
 
 def read_record(store: RegistryStore) -> tuple[AttemptEntry, ...]:
     """Return the record of attempts of a store, oldest entry first, after checking its chain."""
-    return read_chain(store, RECORD)
+    return read_chain_to_write(store, RECORD)
 
 
 def attempts_of(entries: Sequence[AttemptEntry]) -> list[Attempt]:
@@ -159,7 +159,7 @@ def reserve(
         return replace(entry, reservation=entry.number)
 
     append_to(store, RECORD, make)
-    attempt, _ = _existing(attempts_of(read_chain_to_write(store, RECORD)), request)
+    attempt, _ = _existing(attempts_of(read_record(store)), request)
     assert attempt is not None
     if refuse_exhausted:
         check_fraction(attempt.entry.fraction, split=attempt.entry.split)

@@ -275,7 +275,7 @@ def test_a_bound_within_the_limit_passes_and_says_with_what_confidence() -> None
     assert finding.culprits == ()
     assert finding.noise is not None
     assert finding.per_seed is not None
-    assert verdict.alpha == pytest.approx(0.05 * 6 / np.pi**2)
+    assert verdict.alpha == pytest.approx(0.9 * 0.05)
 
 
 def test_a_number_within_the_limit_whose_bound_is_not_is_inconclusive_and_names_what_limits_the_bound() -> None:

@@ -210,9 +210,7 @@ def test_a_policy_without_attempts_keeps_its_digest_and_plans_one() -> None:
     planned = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)], "attempts": 14})
 
     assert "attempts" not in plain_policy(plain)
-    assert policy_digest(plain) == (
-        "09819fc98b3e79d5c996c00cfe3da74521ad205b7f91fc46123d0a962bd7d3d3"
-    )
+    assert policy_digest(plain) == ("09819fc98b3e79d5c996c00cfe3da74521ad205b7f91fc46123d0a962bd7d3d3")
     assert (plain.planned_attempts, planned.planned_attempts) == (1, 14)
     assert policy_digest(planned) != policy_digest(plain)
 
