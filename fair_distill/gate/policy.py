@@ -18,7 +18,13 @@ from fair_distill.config import Gate, Limit, Section, checked, shortfall
 from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.metrics import CARD_METRICS, METRICS, PREDICTION_METRICS, Metric
-from fair_distill.gate.spending import PLANNED_SHARE, check_fraction, fraction_of, legacy_fraction
+from fair_distill.gate.spending import (
+    PLANNED_SHARE,
+    SMALLEST_FRACTION,
+    check_fraction,
+    fraction_of,
+    legacy_fraction,
+)
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
 from fair_distill.text import validation_sentence
@@ -322,6 +328,17 @@ def reserved_fraction(attempt: Attempt, policy: Gate) -> float:
     if attempt.fraction is None:
         return legacy_fraction(attempt.number)
     return min(attempt.fraction, fraction_of(1.0, policy.planned_attempts))
+
+
+def fraction_after(context: Context, policy: Gate, *, set: str) -> float:
+    """Return the fraction of alpha that the attempt after the one of this set takes, on the same split."""
+    reserved, planned = context.attempt, policy.planned_attempts
+    if reserved is not None and reserved.left is None:
+        return legacy_fraction(reserved.number + (1 if reserved.set == set else 2))
+    left = 1.0 if reserved is None or reserved.left is None else reserved.left
+    if reserved is None or reserved.set != set:
+        left -= fraction_of(left, planned)
+    return max(fraction_of(left, planned), SMALLEST_FRACTION)
 
 
 def attempt_for(context: Context, policy: Gate, *, set: str, split: str) -> AttemptShare:

@@ -243,7 +243,7 @@ def spent_by(attempts: Sequence[Attempt], overlaps: Overlaps) -> float:
 def _largest_sum(earlier: Sequence[tuple[np.ndarray, float]]) -> float:
     if not earlier:
         return 0.0
-    return float(sum(fraction * cell_shares for cell_shares, fraction in earlier).max())
+    return float(np.sum([fraction * cell_shares for cell_shares, fraction in earlier], axis=0).max())
 
 
 def _existing(attempts: Sequence[Attempt], request: Request) -> tuple[Attempt | None, bool]:
