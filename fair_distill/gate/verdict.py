@@ -17,7 +17,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings", "assumption", "outlying")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying")
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class Verdict:
         verdicts of releases that did not record it
     outlying : networks that are far from the others, by clause
     alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
+    fraction : the fraction of the policy's alpha that the attempt takes
     findings : one per clause, in the order of the policy
     groups : every group; if groups have several attributes, also the groups of each attribute (`sex: f`)
     numbers : per network and metric: value, per_seed, and for gaps noise; null if undefined
@@ -154,6 +155,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     assumption: str = ""
     outlying: tuple[OutlyingNetwork, ...] = ()
+    fraction: float | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
