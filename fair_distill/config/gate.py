@@ -109,6 +109,8 @@ class Gate(Section):
     networks : what bounds assume about rates over trained networks: `normal` (the default) that differences are
         normally distributed; `bounded` nothing, which needs more networks
     minimum_per_cell : smallest number of independent examples (clusters) in every rate of a clause
+    attempts : number of attempts at the same examples that are planned; they take equal fractions of alpha. 1 if
+        omitted
     limits : the clauses; a set passes if it satisfies all of them
     exam : the required evaluation. Without it, a policy in a complete params.yaml requires the `evaluate` and `recipe`
         sections of that file
@@ -122,6 +124,7 @@ class Gate(Section):
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
     networks: Literal["normal", "bounded"] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]
     exam: Exam | None = None
     evaluators: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
@@ -134,6 +137,11 @@ class Gate(Section):
     def location(self) -> str:
         """The file and key that messages about this policy name."""
         return f"{self._file}: gate"
+
+    @property
+    def planned_attempts(self) -> int:
+        """The number of attempts at the same examples that the policy plans."""
+        return self.attempts or 1
 
     @property
     def required_exam(self) -> Exam | None:
@@ -154,6 +162,8 @@ class Gate(Section):
                 raise ValueError(f"`mode: {self.mode}` {rule}")
         if self.networks is not None and self.mode == "point":
             raise ValueError("`mode: point` does not use networks; remove it")
+        if self.attempts is not None and self.mode == "point":
+            raise ValueError("`mode: point` does not use attempts; remove it")
         names = [limit.name for limit in self.limits]
         for name in names:
             if names.count(name) > 1:

@@ -31,7 +31,6 @@ from fair_distill.gate.outliers import outlying_networks, outlying_sentences
 from fair_distill.gate.policy import (
     PROMOTED,
     Context,
-    alpha_at,
     asks_the_card,
     attempt_for,
     check,
@@ -137,7 +136,7 @@ def judge(
             f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
             "pass the manifest"
         )
-    attempt = attempt_for(registry_context, set=table.set, split=table.split)
+    attempt = attempt_for(registry_context, policy, set=table.set, split=table.split)
     check_waivers(registry_context, policy, set=table.set)
     contents = dict(sorted((references or {}).items()))
     manifests = reference_manifests or {}
@@ -159,7 +158,7 @@ def judge(
             PREDICTION_METRICS[limit.metric].comparisons(limit, table.classes, groups, location=policy.location)
         check_reference(limit, reference_predictions, registry_context, policy)
 
-    alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
+    alpha = None if policy.alpha is None else policy.alpha * attempt.fraction
     outlying = _outlying(policy, groupings, reference_predictions)
     kind = set_kind(manifest)
     findings = tuple(
@@ -183,7 +182,8 @@ def judge(
         references={name: sha256(content) for name, content in contents.items()},
         engine=engine,
         mode=policy.mode,
-        attempt=attempt,
+        attempt=attempt.number,
+        fraction=attempt.fraction,
         alpha=alpha,
         findings=findings,
         groups=tuple(

@@ -17,7 +17,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings", "assumption", "outlying", "model")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying", "model")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class Verdict:
         states the `labels`; the version that it was `trained_on`; and `notes` on what was not checked. `set` is then
         the SHA-256 of the model's predictions
     alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
+    fraction : the fraction of the policy's alpha that the attempt takes
     findings : one per clause, in the order of the policy
     groups : every group; if groups have several attributes, also the groups of each attribute (`sex: f`)
     numbers : per network and metric: value, per_seed, and for gaps noise; null if undefined
@@ -157,6 +158,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     assumption: str = ""
     outlying: tuple[OutlyingNetwork, ...] = ()
+    fraction: float | None = None
     model: dict[str, Any] | None = None
 
     @property
