@@ -160,12 +160,11 @@ def confusion(
         sums = np.bincount(cells, probability.astype(np.float64), minlength=n_groups * n_classes)
         confidence = sums.astype(np.float64).reshape(n_groups, n_classes)
         if binned:
-            sums = np.bincount(
-                group_indices * BINS + bins_of(probability), probability - (predicted == labels), n_groups * BINS
-            )
-            excess = sums.reshape(n_groups, BINS)
-    counts = counts.reshape(n_groups, n_classes, n_classes)
-    return Confusion(counts, tuple(groups), tuple(classes), confidence, excess)
+            bins = group_indices * BINS + bins_of(probability)
+            in_bins = np.bincount(bins, probability - (predicted == labels), minlength=n_groups * BINS)
+            excess = np.asarray(in_bins, dtype=np.float64).reshape(n_groups, BINS)
+    cube = counts.reshape(n_groups, n_classes, n_classes)
+    return Confusion(cube, tuple(groups), tuple(classes), confidence, excess)
 
 
 def bins_of(probability: NDArray[np.floating]) -> Ints:

@@ -74,7 +74,7 @@ def _mean_recall(predictions: NetworkPredictions, classes: Sequence[int], side: 
     labels = predictions.labels[rows.indices]
     right = (predictions.predicted[:, rows.indices] == labels).astype(float)
     weights = 1 / np.bincount(labels)[labels]
-    return level(right[None], rows.clusters, weights=weights)
+    return level(right[None], rows.clusters, weights=weights, treatment=predictions.treatment)
 
 
 BALANCED_ACCURACY = _MeanRecall(

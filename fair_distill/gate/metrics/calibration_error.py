@@ -6,13 +6,12 @@ is 15 points too sure of one half of the examples and 15 points too unsure of th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 
 import numpy as np
 
 from fair_distill.gate.bounds import Contrasts
-from fair_distill.gate.combinations import signed_sums
+from fair_distill.gate.combinations import Combinations
 from fair_distill.gate.comparisons import Comparison, Comparisons, Side, Sides
 from fair_distill.gate.confusion import BINS, Confusion, Floats, bins_of
 from fair_distill.gate.evidence import Evidence
@@ -111,8 +110,9 @@ class _BinnedError:
         bins = bins_of(probability)
         used = np.unique(bins)
         values = np.where(bins == used[:, None, None], excess, 0.0)
-        combined = partial(signed_sums, values, rows.clusters)
-        return cls(combined(np.eye(len(used))), combined(np.array(list(product((1.0, -1.0), repeat=len(used))))))
+        combinations = Combinations.of(values, rows.clusters, predictions.treatment)
+        signs = np.array(list(product((1.0, -1.0), repeat=len(used))))
+        return cls(combinations.sums(np.eye(len(used))), combinations.sums(signs))
 
     def widest(self, alpha: float) -> Contrasts:
         """Return the choice of signs that has the largest upper bound, (1,)."""

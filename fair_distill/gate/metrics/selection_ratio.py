@@ -1,20 +1,22 @@
 """Selection-rate ratio: the four-fifths rule of the US Uniform Guidelines on Employee Selection Procedures (1978)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from fair_distill.config import Limit
 from fair_distill.gate.bounds import Contrasts, minus
+from fair_distill.gate.combinations import Combinations
 from fair_distill.gate.comparisons import Comparisons, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats
-from fair_distill.gate.evidence import Evidence, levels, matches
+from fair_distill.gate.evidence import Evidence, influences_of, levels, matches
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Planner
 from fair_distill.gate.metrics.largest_gap import Gap
 from fair_distill.gate.network_predictions import NetworkPredictions
+from fair_distill.gate.shared_clusters import correlation
 
 # The distance between two bounds of a ratio that the search does not distinguish.
 _PRECISION = 1e-7
@@ -74,21 +76,30 @@ class _Ratio:
 
     Attributes
     ----------
+    pairs : the rates of both sides within pairs, (J, 2 kinds), if every pair of the split has an example of each group
     correlation : of the two rates over the choice of clusters, (J,); None if no cluster is on both sides
     """
 
     first: Contrasts
     second: Contrasts
-    correlation: Floats | None
+    pairs: Combinations | None = None
+    correlation: Floats | None = None
 
     @classmethod
     def of(cls, predictions: NetworkPredictions, comparisons: Comparisons) -> "_Ratio":
-        each = levels(predictions, comparisons, partial(matches, predictions))
+        events = partial(matches, predictions)
+        each = levels(predictions, comparisons, events)
         index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
         starts = np.arange(len(comparisons.rates))[:, None] * len(index)
-        first = each[(starts + [index[a] for a, _ in comparisons.sides]).ravel()]
-        second = each[(starts + [index[b] for _, b in comparisons.sides if b]).ravel()]
-        return cls(first, second, _correlations(predictions, comparisons, first, second))
+        first = (starts + [index[a] for a, _ in comparisons.sides]).ravel()
+        second = (starts + [index[b] for _, b in comparisons.sides if b]).ravel()
+        levels_of_sides = each[first], each[second]
+        if predictions.examples_by_pair is not None:
+            return cls(*levels_of_sides, pairs=_within_pairs(predictions, comparisons))
+        if not predictions.clusters_span_groups:
+            return cls(*levels_of_sides)
+        moves = influences_of(predictions, comparisons, events)
+        return cls(*levels_of_sides, correlation=correlation(moves[first], moves[second]))
 
     @property
     def values(self) -> Floats:
@@ -123,28 +134,27 @@ class _Ratio:
     def _contrasts(self, ratio: Floats, swapped: bool) -> Contrasts:
         """Return p - r p', with the sides exchanged if `swapped`."""
         first, second = (self.second, self.first) if swapped else (self.first, self.second)
-        return minus(first, second, self.correlation, weight=ratio)
+        contrasts = minus(first, second, self.correlation, weight=ratio)
+        if self.pairs is None:
+            return contrasts
+        one = np.ones_like(ratio)
+        weights = np.stack([-ratio, one] if swapped else [one, -ratio], axis=-1)
+        return replace(self.pairs.sums(weights[:, None])[:, 0], bend=contrasts.bend)
 
 
-def _correlations(
-    predictions: NetworkPredictions, comparisons: Comparisons, first: Contrasts, second: Contrasts
-) -> Floats | None:
-    """Return the correlation of the rates of two sides over the choice of clusters, (J,); None if no cluster is in both."""
-    classes = comparisons.rates[0].true_classes
-    sides = {side: predictions.rows(classes, side) for side in comparisons.distinct_sides}
-    members = {side: np.unique(predictions.clusters[rows.indices]) for side, rows in sides.items()}
-    if all(len(np.intersect1d(members[a], members[b or ()])) == 0 for a, b in comparisons.sides):
-        return None
-    covariances = []
+def _within_pairs(predictions: NetworkPredictions, comparisons: Comparisons) -> Combinations:
+    """Return for every comparison whether the prediction is the class, on the first and on the second side of a pair."""
+    assert predictions.examples_by_pair is not None
+    pairs = predictions.examples_by_pair
+    clusters = predictions.clusters[pairs[:, 0]]
+    all_distinct = len(np.unique(clusters)) == len(clusters)
+    values = []
     for rate in comparisons.rates:
-        event = matches(predictions, rate).mean(axis=0)
-        sums = {}
-        for side, rows in sides.items():
-            values = event[rows.indices]
-            weights = (values - values.mean()) / len(values)
-            sums[side] = np.bincount(predictions.clusters[rows.indices], weights, minlength=predictions.clusters.max() + 1)
-        covariances += [float(sums[a] @ sums[b or ()]) for a, b in comparisons.sides]
-    return np.array(covariances) / np.sqrt(first.first.variance * second.first.variance)
+        event = matches(predictions, rate)[:, pairs]
+        values += [
+            np.stack([event[..., list(side)].mean(axis=-1) for side in (a, b or ())]) for a, b in comparisons.sides
+        ]
+    return Combinations.of(np.stack(values), None if all_distinct else clusters, predictions.treatment)
 
 
 def _crossing(bound: Callable[[Floats], Floats], count: int) -> tuple[Floats, Floats]:
@@ -178,7 +188,7 @@ def _crossing(bound: Callable[[Floats], Floats], count: int) -> tuple[Floats, Fl
 def _ratios(first: Floats, second: Floats) -> Floats:
     """Return the smaller rate divided by the larger, elementwise; NaN for 0 / 0."""
     low, high = np.minimum(first, second), np.maximum(first, second)
-    return np.divide(low, high, out=np.full(low.shape, np.nan), where=high > 0)
+    return np.asarray(np.divide(low, high, out=np.full(low.shape, np.nan), where=high > 0))
 
 
 def _smallest(ratios: Floats, rates: int) -> Floats:
@@ -187,8 +197,8 @@ def _smallest(ratios: Floats, rates: int) -> Floats:
     If a class is predicted in one of three groups only, the ratio of the two others is 0 / 0, and the smallest is 0.
     """
     by_rate = ratios.reshape(rates, -1, *ratios.shape[1:])
-    smallest = np.where(np.isnan(by_rate).all(axis=1), np.nan, np.nanmin(np.nan_to_num(by_rate, nan=np.inf), axis=1))
-    return np.asarray(smallest.min(axis=0))
+    smallest = np.nan_to_num(by_rate, nan=np.inf).min(axis=1)
+    return np.asarray(np.where(np.isinf(smallest), np.nan, smallest).min(axis=0))
 
 
 def _never_predicted(table: Confusion, comparisons: Comparisons) -> str | None:
