@@ -18,8 +18,8 @@ examples(q): Wilson's score bound at an effective sample size. For a difference 
     them are combined (Newcombe's hybrid score interval). For a difference on the same examples, the score bounds of its
     positive and negative parts are combined. The width is never 0.
 seeds(q): q sqrt(max(N - I, 0)), widened on the side to which networks scatter further (`bend`).
-q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q large only
-    as far as they contribute to the variance.
+q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q
+    large only as far as they contribute to the variance.
 
 The method was chosen by simulation (tests/gate/simulation.py).
 
@@ -126,7 +126,8 @@ class Contrasts:
             return np.zeros(self.seeds.shape[:-1])
         if count < 2:
             return np.full(self.seeds.shape[:-1], np.inf)
-        half_width = q * np.sqrt(self.variance_of_seeds)
+        scatter = np.sqrt(self.variance_of_seeds)
+        half_width = np.where(scatter > 0, q, 0.0) * scatter
         if self.bend is None:
             return np.asarray(half_width)
         # Johnson's correction of t for a skewed mean (1978), applied only where it widens the bound.
@@ -195,7 +196,7 @@ class Contrasts:
 
 def _spread(variance: Floats, freedom: Floats) -> Floats:
     """Return variance² / freedom; infinite without degrees of freedom."""
-    return np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0)
+    return np.asarray(np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0))
 
 
 def level(
@@ -265,7 +266,7 @@ def combined_bend(first: Contrasts, second: Contrasts, sign: int) -> Floats | No
         centred = _centred(seeds)
         product = scatter * np.square(centred).sum(axis=-1)
         squared = np.square((combined * centred).sum(axis=-1))
-        return np.divide(squared, product, out=np.zeros_like(squared), where=product > 0)
+        return np.asarray(np.divide(squared, product, out=np.zeros_like(squared), where=product > 0))
 
     return np.asarray(first.bend * share(first.seeds) + sign * second.bend * share(second.seeds))
 

@@ -89,7 +89,7 @@ def whole(effective: float) -> int:
 def unbiased(weights: Floats) -> Floats:
     """Return the factors κ that make the variance of a weighted mean unbiased; infinite for a single cluster."""
     denominators = 1 - 2 * weights + np.square(weights).sum()
-    return np.divide(1.0, denominators, out=np.full(weights.shape, np.inf), where=denominators > 1e-12)
+    return np.asarray(np.divide(1.0, denominators, out=np.full(weights.shape, np.inf), where=denominators > 1e-12))
 
 
 def effective_number(sizes: Floats) -> float:

@@ -129,10 +129,8 @@ class FairSets:
     def _score(self, positive: Floats, negative: Floats | None, sizes: Ints) -> Score:
         effective = np.broadcast_to(sizes, positive.shape).astype(float)
         # As `score` adds two clusters, one of values 1 and one of the lowest value.
-        up, down = (
-            (positive * sizes + 1) / (sizes + 2),
-            0.0 if negative is None else (negative * sizes + 1) / (sizes + 2),
-        )
+        up = (positive * sizes + 1) / (sizes + 2)
+        down = np.zeros_like(up) if negative is None else (negative * sizes + 1) / (sizes + 2)
         variance = (up + down - (up - down) ** 2) / (sizes + 1)
         return Score(positive, negative, effective, np.maximum(effective - 1, 0), variance)
 

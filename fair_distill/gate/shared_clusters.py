@@ -32,4 +32,4 @@ def correlation(first: Floats, second: Floats) -> Floats:
     covariances = (first * second).sum(axis=-1)
     norms = np.sqrt(np.square(first).sum(axis=-1) * np.square(second).sum(axis=-1))
     found = np.divide(covariances, norms, out=np.zeros_like(covariances), where=norms > 0)
-    return np.clip(found, -1.0, 0.0)
+    return np.asarray(np.clip(found, -1.0, 0.0))

@@ -48,8 +48,8 @@ def _uplift(predictions: NetworkPredictions, reference: NetworkPredictions, comp
         matches(network, comparison.rate)[None][..., rows.indices] for network in (predictions, reference)
     )
     difference = on_the_same(right - right_by_reference, rows.clusters, treatment=predictions.treatment)
-    both = [level(outcomes, rows.clusters) for outcomes in (right, right_by_reference)]
-    return smallest(predictions.network, comparisons, replace(difference, bend=combined_bend(*both, -1)))
+    bend = combined_bend(level(right, rows.clusters), level(right_by_reference, rows.clusters), -1)
+    return smallest(predictions.network, comparisons, replace(difference, bend=bend))
 
 
 def _planned_uplift(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:

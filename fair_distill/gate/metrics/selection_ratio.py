@@ -143,7 +143,7 @@ class _Ratio:
 
 
 def _within_pairs(predictions: NetworkPredictions, comparisons: Comparisons) -> Combinations:
-    """Return for every comparison whether the prediction is the class, on the first and on the second side of a pair."""
+    """Return for every comparison whether the prediction is the class, on the first and the second side of a pair."""
     assert predictions.examples_by_pair is not None
     pairs = predictions.examples_by_pair
     clusters = predictions.clusters[pairs[:, 0]]
