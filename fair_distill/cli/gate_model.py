@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fair_distill.cli.arguments import add_floor, add_now, today_or_later
+from fair_distill.cli.arguments import add_floor, add_now, add_who, today_or_later
 from fair_distill.cli.output import print_sentence
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import add_summaries, print_verdict, write_summaries
@@ -45,8 +45,15 @@ def add_command(gate: Parser) -> None:
         "--registry",
         dest="model_registry",
         metavar="URL",
-        help="the registry of this version (default: FAIR_DISTILL_REGISTRY, else the folder registry in the workspace)",
+        help="the registry of this version, and of the record of attempts (default: FAIR_DISTILL_REGISTRY)",
     )
+    command.add_argument(
+        "--dataset", metavar="NAME", help="the data set of the examples, for the record (default: that of --set)"
+    )
+    command.add_argument(
+        "--audit", action="store_true", help="do not record the attempt: the verdict is for information only"
+    )
+    add_who(command, "your name in the record of attempts")
     command.add_argument(
         "--split", type=Path, metavar="FILE", help="the gate split, which the predictions must cover exactly"
     )
@@ -88,14 +95,28 @@ def _reference(text: str) -> tuple[str, str]:
 
 
 def _model(arguments: Arguments) -> int:
+    import os
+    from datetime import UTC, datetime
+    from uuid import uuid4
+
     from fair_distill.errors import ConfigError
-    from fair_distill.registry.store import locate
+    from fair_distill.registry.actor import Actor
+    from fair_distill.registry.store import REGISTRY_VARIABLE, locate
     from fair_distill.stages.model import judge_model
+    from fair_distill.stages.model_attempt import AttemptRecord
 
     references = dict(arguments.reference)
     if len(references) < len(arguments.reference):
         raise ConfigError("--reference names a reference twice; pass each name once")
     name = arguments.name or arguments.predictions.partition("?")[0].rpartition("/")[2].removesuffix(".parquet")
+    url = arguments.model_registry or os.environ.get(REGISTRY_VARIABLE)
+    record = None
+    if url:
+        dataset = arguments.dataset or (arguments.trained_on or "").partition("@")[0]
+        if not dataset:
+            raise ConfigError("the record of attempts needs a data set; pass --dataset NAME, or --set")
+        actor = None if arguments.audit else Actor(arguments.who, datetime.now(UTC), uuid4().hex)
+        record = AttemptRecord(locate(url, folder=arguments.workspace), dataset, actor)
     verdict = judge_model(
         arguments.predictions,
         arguments.policy,
@@ -113,12 +134,12 @@ def _model(arguments: Arguments) -> int:
         policy_floor=arguments.policy_floor,
         now=today_or_later(arguments),
         workspace=arguments.workspace,
+        record=record,
     )
     arguments.set = name  # the subject of the output, as for the commands that judge a set
     print_verdict(arguments, verdict)
     if not arguments.json:
         for note in verdict.notes:
             print_sentence("  note: ", note)
-        print_sentence("  note: ", "attempt not recorded; the confidence holds for the first use of these examples")
     write_summaries(arguments, verdict)
     return int(verdict.exit_code)

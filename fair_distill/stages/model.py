@@ -19,8 +19,9 @@ from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.model_predictions import ModelEvaluation, Networks, networks_of
 from fair_distill.gate.model_rows import Rows, read_predictions
-from fair_distill.gate.policy import PROMOTED, Promoted, read_context
+from fair_distill.gate.policy import PROMOTED, Context, Promoted, read_context
 from fair_distill.gate.verdict import Finding, Verdict
+from fair_distill.stages.model_attempt import AttemptRecord, model_attempt
 from fair_distill.stages.model_examples import read_address, read_examples
 from fair_distill.stages.policy import load_policy_floor
 from fair_distill.stages.trained_on import TrainedOn, look_up_trained_on
@@ -45,6 +46,7 @@ def judge_model(
     policy_floor: str | None = None,
     now: date | None = None,
     workspace: str | Path | None = None,
+    record: AttemptRecord | None = None,
 ) -> Verdict:
     """Judge the predictions of a model of any framework, and return the verdict.
 
@@ -69,6 +71,7 @@ def judge_model(
     policy_floor : the policy of an organisation; else FAIR_DISTILL_POLICY_FLOOR
     now : the day on which waivers must be valid; by default today
     workspace : a workspace, whose train and tune splits are refused
+    record : where the attempt is recorded; without it, the verdict is that of a first attempt
 
     Raises
     ------
@@ -79,7 +82,7 @@ def judge_model(
     IntegrityError
         If the predictions contradict the split, the labels or the set.
     Undecided
-        If the policy accepts attested predictions only.
+        If the policy accepts attested predictions only, or earlier attempts have used up alpha.
     """
     policy = policy if isinstance(policy, Gate) else load_gate(Path(policy))
     floor = load_policy_floor(policy_floor)
@@ -104,10 +107,14 @@ def judge_model(
         reference: read_address(address, source=f"--reference {reference}")
         for reference, address in (references or {}).items()
     }
+    judged_context = _context(context, policy, compared, first_release=first_release)
+    if record is not None:
+        attempt = model_attempt(record, content, examples, policy, split=None if split is None else Path(split))
+        judged_context = judged_context.model_copy(update={"attempt": attempt})
     verdict = judge(
         content,
         policy,
-        context=_context(context, policy, compared, first_release=first_release),
+        context=to_json(judged_context.model_dump(mode="json", exclude_none=True)),
         engine=0 if version is None else version.engine,
         index=examples.index,
         references=compared,
@@ -130,6 +137,7 @@ def judge_model(
         notes.append(
             "whether the model was trained on these examples is not checked without the file of the gate split"
         )
+    notes.append(_attempt_note(record))
     if version is not None and version.splits and verdict.split not in version.splits:
         notes.append(f"{version.name} itself was promoted on other examples, the gate split {version.splits[-1][:12]}…")
     if first_release and any(limit.over == PROMOTED for limit in policy.limits):
@@ -158,6 +166,14 @@ def _subject(verdict: Verdict, networks: Networks) -> str:
     return f"the verdict is about each of these {count} models; the worst one decides"
 
 
+def _attempt_note(record: AttemptRecord | None) -> str:
+    if record is None:
+        return "attempt not recorded; the confidence holds for the first use of these examples only"
+    if record.actor is None:
+        return "an audit: the attempt was looked up and not recorded"
+    return f"the attempt is recorded for the data set {record.dataset}"
+
+
 def _check_probabilities(rows: Rows, policy: Gate) -> None:
     """Raise ConfigError if a clause uses probabilities and the predictions have none."""
     if rows.probability is not None:
@@ -181,8 +197,8 @@ def _refuse_evaluators(policy: Gate, floor: Gate | None) -> None:
             )
 
 
-def _context(path: str | Path | None, policy: Gate, references: Mapping[str, bytes], *, first_release: bool) -> bytes:
-    """Return the content of the context, with the predictions of the model that is in use, if they are given."""
+def _context(path: str | Path | None, policy: Gate, references: Mapping[str, bytes], *, first_release: bool) -> Context:
+    """Return the context, with the predictions of the model that is in use, if they are given."""
     content = b""
     if path is not None:
         try:
@@ -194,15 +210,14 @@ def _context(path: str | Path | None, policy: Gate, references: Mapping[str, byt
         raise ConfigError(f"--context: {path} names a promoted set or an attempt; for a model it may have waivers only")
     if PROMOTED in references:
         digest = sha256(references[PROMOTED])
-        context = context.model_copy(update={"promoted": Promoted(version=digest, predictions=digest)})
-        return to_json(context.model_dump(mode="json", exclude_none=True))
+        return context.model_copy(update={"promoted": Promoted(version=digest, predictions=digest)})
     compared = [limit.name for limit in policy.limits if limit.over == PROMOTED]
     if compared and not first_release:
         raise ConfigError(
             f"{policy.location}.limits: {compared[0]} compares with the model in use; pass its predictions with "
             "--reference promoted=FILE, or --first-release if there is none"
         )
-    return content
+    return context
 
 
 def _refused(verdict: Verdict, version: TrainedOn) -> Verdict:
