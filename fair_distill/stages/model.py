@@ -107,27 +107,33 @@ def judge_model(
         reference: read_address(address, source=f"--reference {reference}")
         for reference, address in (references or {}).items()
     }
+    evaluation = ModelEvaluation(
+        file=file,
+        examples=examples,
+        networks=networks,
+        attributes=tuple(groups),
+        card=None if version is None else version.card,
+    )
+
+    def judged(judged_context: Context) -> Verdict:
+        return judge(
+            content,
+            policy,
+            context=to_json(judged_context.model_dump(mode="json", exclude_none=True)),
+            engine=0 if version is None else version.engine,
+            index=examples.index,
+            references=compared,
+            floor=floor,
+            now=today,
+            model=evaluation,
+        )
+
     judged_context = _context(context, policy, compared, first_release=first_release)
+    # Files with an error must not use up an attempt, so they are judged once before it is recorded.
+    verdict = judged(judged_context)
     if record is not None:
         attempt = model_attempt(record, content, examples, policy, split=None if split is None else Path(split))
-        judged_context = judged_context.model_copy(update={"attempt": attempt})
-    verdict = judge(
-        content,
-        policy,
-        context=to_json(judged_context.model_dump(mode="json", exclude_none=True)),
-        engine=0 if version is None else version.engine,
-        index=examples.index,
-        references=compared,
-        floor=floor,
-        now=today,
-        model=ModelEvaluation(
-            file=file,
-            examples=examples,
-            networks=networks,
-            attributes=tuple(groups),
-            card=None if version is None else version.card,
-        ),
-    )
+        verdict = judged(judged_context.model_copy(update={"attempt": attempt}))
     notes = [_subject(verdict, networks)]
     if any(rules is not None and rules.required_exam is not None for rules in (policy, floor)):
         notes.append(

@@ -75,15 +75,11 @@ def _digests(examples: JudgedExamples, dataset: str, split: Path | None) -> Spli
 
     index = examples.index
     names = digests_of_names(examples.names, dataset=dataset)
-    contents = names
-    if split is not None:
-        stored = read_split(split)
-        contents = content_digests(stored)
-        names = names if stored.ids is not None else None
+    stored = None if split is None else read_split(split)
     return SplitExamples(
         split=index.digest,
         cells=index.labels.astype(np.int64) * len(index.groups) + index.group_indices,
-        contents=contents,
+        contents=names if stored is None else content_digests(stored),
         clusters=index.clusters.astype(np.int64),
-        names=names,
+        names=None if stored is not None and stored.ids is None else names,
     ).kept()

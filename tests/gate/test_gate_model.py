@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from fair_distill.gate.policy import policy_digest
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.attempts import read_record
 
 GAP = {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"}
 FLOOR_OF_ACCURACY = {"metric": "accuracy", "at_least": 0.7, "why": "a test"}
@@ -88,7 +89,7 @@ def test_a_fair_model_passes_and_an_unfair_one_fails() -> None:
 
 
 def test_a_model_with_few_examples_is_not_passed() -> None:
-    policy()
+    policy({**GAP, "at_most": 0.1})
     write(equal_groups(18, 20))
     inconclusive = judged()
     write(equal_groups(18, 19))
@@ -603,6 +604,88 @@ def test_a_clause_on_the_card_needs_the_set(registry: Path) -> None:
 
     assert "has a clause on the card of the set" in refused(2)
     assert "NO  near_copies: " in judged(*ON_SET).out
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------------
+
+IN_RECORD = ("--registry", "store", "--dataset", "incomes", "--who", "ada")
+
+
+def test_every_model_at_the_same_examples_is_an_attempt(registry: Path) -> None:
+    policy()
+    verdicts = []
+    for right in (901, 902, 903, 902):
+        write(equal_groups(right, 1000))
+        verdicts.append(verdict_of(*IN_RECORD))
+
+    assert [verdict.attempt for verdict in verdicts] == [1, 2, 3, 2]  # the same predictions keep their attempt
+    fractions = [verdict.fraction for verdict in verdicts]
+    assert fractions == pytest.approx([0.9, 0.05, 0.025, 0.05])
+    assert [verdict.alpha for verdict in verdicts] == pytest.approx([0.05 * (fraction or 0) for fraction in fractions])
+    record = read_record(local_registry(Path("store")))
+    assert [(entry.dataset, entry.who, entry.predictions == entry.version) for entry in record] == [
+        ("incomes", "ada", True)
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda columns: {name: values[1:] for name, values in columns.items()},
+        lambda columns: {name: values[::-1] for name, values in columns.items()},
+        lambda columns: columns | {"label": ["yes", *columns["label"][1:]]},
+        lambda columns: columns | {"network": ["another"] * len(columns["label"])},
+        lambda columns: (
+            {name: values + values[:1] for name, values in columns.items()} | {"example": [*columns["example"], "new"]}
+        ),
+    ],
+    ids=["a row dropped", "reordered", "relabelled", "renamed network", "a row added"],
+)
+def test_no_change_of_the_file_resets_the_attempts(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    policy()
+    columns = equal_groups(900, 1000)
+    write(columns)
+    assert verdict_of(*IN_RECORD).attempt == 1
+    write(change(columns))
+    second = verdict_of(*IN_RECORD, "--name", "another name")
+
+    assert second.attempt == 2
+    assert second.fraction is not None
+    assert second.fraction < 0.06
+
+
+def test_attempts_of_models_and_of_sets_share_the_budget_of_a_split() -> None:
+    policy()
+    columns = split()
+    write(columns)
+    by_split = verdict_of("--registry", "store", "--dataset", "incomes", *AT_SPLIT)
+    write(columns | {"network": ["other"] * 400})
+    by_names = verdict_of("--registry", "store", "--dataset", "incomes")
+    under_another_name = verdict_of("--registry", "store", "--dataset", "other", *AT_SPLIT)
+
+    assert (by_split.attempt, by_names.attempt) == (1, 2)  # recognised by the ids of the examples
+    assert under_another_name.attempt == 2  # recognised by the content of the examples
+
+
+def test_an_audit_and_a_wrong_file_record_nothing() -> None:
+    policy()
+    write(equal_groups(900, 1000))
+    audited = judged(*IN_RECORD, "--audit")
+    write(equal_groups(900, 1000) | {"predicted": ["maybe"] * 4000})
+    refused(4, *IN_RECORD)
+
+    assert (audited.code, "an audit: the attempt was looked up and not recorded" in audited.out) == (0, True)
+    assert not Path("store").exists()
+    assert "needs a data set" in refused(2, "--registry", "store")
+
+
+def test_a_registry_in_the_environment_records_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIR_DISTILL_REGISTRY", "store")
+    policy()
+    write(equal_groups(900, 1000))
+
+    assert "the attempt is recorded for the data set incomes" in judged("--dataset", "incomes").out
+    assert len(read_record(local_registry(Path("store")))) == 1
 
 
 def test_errors_of_the_python_interface_are_those_of_the_command() -> None:
