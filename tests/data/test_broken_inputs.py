@@ -430,11 +430,17 @@ BROKEN: dict[str, tuple[str, Break]] = {
     # CSV
     "csv: empty": ("folder", replaced("about.csv", lambda _: b"", "is empty; it must have a row")),
     "csv: a header alone": ("folder", replaced("about.csv", lambda it: it.split(b"\n")[0] + b"\n", "has no rows")),
-    "csv: ragged": ("folder", replaced("about.csv", lambda it: it + b'"x.png","cat"\n', "Expected 4 columns, got 2")),
-    "csv: latin-1": ("folder", replaced("about.csv", lambda it: it.replace(b"cat", NOT_UTF8, 1), "invalid UTF8")),
+    "csv: ragged": (
+        "folder",
+        replaced("about.csv", lambda it: it + b'"x.png","cat"\n', "line 42 has 2 values, but the header has 4"),
+    ),
+    "csv: latin-1": (
+        "folder",
+        replaced("about.csv", lambda it: it.replace(b"cat", NOT_UTF8, 1), "line 2 is not UTF-8. Save it"),
+    ),
     "csv: utf-16": (
         "folder",
-        replaced("about.csv", lambda it: it.decode().encode("utf-16"), "not a readable csv file"),
+        replaced("about.csv", lambda it: it.decode().encode("utf-16"), "its text is UTF-16. Save it as CSV UTF-8"),
     ),
     "csv: binary": ("folder", replaced("about.csv", lambda _: bytes(range(256)), "about.csv")),
     "csv: a column twice": ("folder", replaced("about.csv", two_headers, "has two columns 'sex'. Rename")),

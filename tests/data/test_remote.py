@@ -343,7 +343,7 @@ def test_a_folder_without_tables_is_refused(bucket: str, tmp_path: Path) -> None
     put(bucket, "data/notes.txt", b"-")
 
     with pytest.raises(DataError, match=r"data/ has no files of \.parquet"):
-        RemoteFiles.from_url(f"{bucket}/data", cache=tmp_path).tables([".parquet"])
+        RemoteFiles.from_url(f"{bucket}/data", cache=tmp_path).tables()
 
 
 def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:
