@@ -44,7 +44,7 @@ class Columns(Section):
 
     Attributes
     ----------
-    image : the pixels; a PNG or JPEG, or its path; `name*` takes the columns name0, name1, ... with one pixel each
+    image : the pixels; a PNG, JPEG or WebP, or its path; `name*` takes the columns name0, name1, ... with a pixel each
     numeric, categorical : the columns of a row, instead of an image
     label : the class
     groups : one attribute, or several whose combinations are the groups

@@ -36,7 +36,7 @@ _CONCURRENT_REQUESTS = 16
 _PACK_IMAGES, _PACK_BYTES = 1024, 32 * 2**20
 # The most keys that S3 lists in one answer.
 _PAGE_KEYS = 1000
-# The largest PNG or JPEG that is read.
+# The largest PNG, JPEG or WebP that is read.
 _MAX_IMAGE_BYTES = 64 * 2**20
 _ID_BYTES = 16
 

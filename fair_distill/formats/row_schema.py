@@ -351,6 +351,8 @@ def column_of(table: Table, name: str) -> Column:
         ) from None
     if hasattr(column, "to_arrow"):  # of polars; NumPy would make floats of integers with gaps
         column = column.to_arrow()
+    if type(column).__module__.split(".")[0] == "pandas":  # NumPy would make floats of these too
+        column = _from_pandas(column, name)
     return column if isinstance(column, pa.Array | pa.ChunkedArray) else np.asarray(column)
 
 
@@ -450,9 +452,14 @@ def _arrow(values: Column, name: str) -> pa.Array:
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
             raise ShapeError(f"column {name!r} must have one value per row; got an array of the shape {values.shape}")
-        try:
-            return pa.array(values, from_pandas=True)
-        except pa.ArrowException:
-            raise DataError(f"column {name!r} has values of several types. Use only numbers or only text") from None
+        return _from_pandas(values, name)
     column = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
+def _from_pandas(values: Any, name: str) -> Any:
+    """Return an array of NumPy or a column of pandas in Arrow, with null for NaN."""
+    try:
+        return pa.array(values, from_pandas=True)
+    except pa.ArrowException:
+        raise DataError(f"column {name!r} has values of several types. Use only numbers or only text") from None

@@ -309,12 +309,12 @@ def another_scheme(bucket: str, source: dict[str, Any]) -> str:
 
 def a_broken_image(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/pictures/0.png", b"GIF89a")
-    return "data/pictures/0.png is not a readable PNG or JPEG image"
+    return "data/pictures/0.png is not a readable PNG, JPEG or WebP image"
 
 
 def an_empty_image(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/pictures/0.png", b"")
-    return "data/pictures/0.png is not a readable PNG or JPEG image"
+    return "data/pictures/0.png is not a readable PNG, JPEG or WebP image"
 
 
 BROKEN = [

@@ -1,4 +1,4 @@
-"""A folder of PNG and JPEG files, local or in a bucket, and a table that lists them."""
+"""A folder of PNG, JPEG and WebP files, local or in a bucket, and a table that lists them."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def image_folder(
     csv: Csv | None = None,
     classes: Classes | None = None,
 ) -> SourceData:
-    """Return the PNG and JPEG files of a folder that a table lists in its column `columns.image`."""
+    """Return the PNG, JPEG and WebP files of a folder that a table lists in its column `columns.image`."""
     columns.require("image", "label", source="image_folder")
     tables = resolve_tables(root, metadata)
     return read_images(tables, columns, pixels or Pixels(), csv, classes, folder=resolve_folder(root, path))

@@ -1,4 +1,4 @@
-"""Streams of images that tables contain, as numbers or as PNG and JPEG bytes, or whose paths they list."""
+"""Streams of images that tables contain, as numbers or as PNG, JPEG and WebP bytes, or whose paths they list."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -157,7 +157,8 @@ def _pixels_of(column: pa.ChunkedArray, where: str, first: int) -> Array:
     if any(accepts(column_type) for accepts in is_list):
         return _flatten_lists(column, where)
     raise DataError(
-        f"{where} has the type {column_type}; images must be tensors, lists of numbers, PNG or JPEG bytes, or paths"
+        f"{where} has the type {column_type}; images must be tensors, lists of numbers, paths, or PNG, JPEG or WebP "
+        "bytes"
     )
 
 

@@ -28,8 +28,8 @@ def table(
 ) -> SourceData:
     """Return the examples of Parquet, Arrow or CSV files, or of folders of them.
 
-    An image is a column of tensors, lists of numbers, PNG or JPEG bytes, or paths relative to the table's folder; or
-    one column for each pixel, `pixel*`. Instead of images, numeric and categorical columns make rows.
+    An image is a column of tensors, lists of numbers, PNG, JPEG or WebP bytes, or paths relative to the table's folder;
+    or one column for each pixel, `pixel*`. Instead of images, numeric and categorical columns make rows.
     """
     columns.require("label", source="table")
     tables = resolve_tables(root, path)
