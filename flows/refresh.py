@@ -31,8 +31,8 @@ def refresh(
     If the gate refuses the candidate, nothing is promoted and the run ends in the state `Blocked`.
 
     Args:
-        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Put
-            credentials into git's credential helper, never here.
+        repository: The workspace, with params.yaml and dvc.yaml: a folder in a git repository, or a URL. In a larger
+            repository, URL//folder names the folder. Put credentials into git's credential helper, never here.
         registry: Address of the registry: a folder, file:// or s3://bucket/prefix. Default: FAIR_DISTILL_REGISTRY, or
             the folder `registry` in the repository.
         channel: The channel to promote to, one of release.channels in params.yaml.

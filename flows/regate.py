@@ -19,8 +19,8 @@ def regate(repository: Repository = ".", registry: Registry = None) -> State[str
     `Undecided`. If a version cannot be judged, the run fails with the first such error, after all others were judged.
 
     Args:
-        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Put
-            credentials into git's credential helper, never here.
+        repository: The workspace, with params.yaml and dvc.yaml: a folder in a git repository, or a URL. In a larger
+            repository, URL//folder names the folder. Put credentials into git's credential helper, never here.
         registry: Address of the registry: a folder, file:// or s3://bucket/prefix. Default: FAIR_DISTILL_REGISTRY, or
             the folder `registry` in the repository.
 

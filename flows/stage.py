@@ -22,8 +22,8 @@ def run_stage(
 
     Args:
         stage: The stage.
-        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Put
-            credentials into git's credential helper, never here.
+        repository: The workspace, with params.yaml and dvc.yaml: a folder in a git repository, or a URL. In a larger
+            repository, URL//folder names the folder. Put credentials into git's credential helper, never here.
         revision: A commit, tag or branch. Default: the newest commit.
         lock: The text of dvc.lock to continue from, sent by the flow run that started this one. Default: the committed
             file.

@@ -32,8 +32,8 @@ def sweep(
     the run ends in the state `NoneFits`. If the gate refuses the chosen candidate, it ends in the state `Blocked`.
 
     Args:
-        repository: The git repository of the workspace, with params.yaml and dvc.yaml: a folder or a URL. Put
-            credentials into git's credential helper, never here.
+        repository: The workspace, with params.yaml and dvc.yaml: a folder in a git repository, or a URL. In a larger
+            repository, URL//folder names the folder. Put credentials into git's credential helper, never here.
         ipc: Images per class.
         matchers: Values of distill.matcher in params.yaml: names, or mappings with options.
         candidates: Names under candidates in params.yaml, which select the alignment.

@@ -27,7 +27,7 @@ class Clone:
 
     Attributes
     ----------
-    repository : path or URL that was cloned, so that other runs can clone it too
+    repository : path or URL of the workspace, so that other runs can clone it too
     registry : address of the registry
     reports : address of the folder for reports
     dvc : DVC in the clone

@@ -225,10 +225,13 @@ def _print_plan(plan: "PowerPlan", *, title: str) -> None:
 
 def _explain(arguments: Arguments) -> None:
     from fair_distill.gate.explain import explain
+    from fair_distill.stages.explain import recommendation
 
     verdict = verdict_today(arguments)
+    workspace, config = open_gate(arguments)
+    warnings = [f"warning: {warning}" for warning in verdict.warnings]
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
-    for line in (*explain(verdict), *(f"warning: {warning}" for warning in verdict.warnings)):
+    for line in (*explain(verdict), *recommendation(workspace, config, arguments.set, verdict), *warnings):
         print_sentence("  ", line)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fair_distill.formats.parquet_footer import row_groups
 from fair_distill.formats.parquet_pages import pages_of
 
 # The decoded size that is allowed for any foreign file, and otherwise the largest ratio to the size of the file. Pixels
@@ -18,6 +19,7 @@ from fair_distill.formats.parquet_pages import pages_of
 _ALWAYS_ALLOWED_BYTES, _MAX_RATIO = 64 * 2**20, 64
 _FOOTER_BYTES, _FOOTER_VALUES = 32 * 2**20, 100_000
 _TEXTS = (pa.string(), pa.large_string())
+_FOREIGN_TEXTS = (*_TEXTS, pa.string_view())
 
 
 def array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -87,46 +89,72 @@ def read_parquet_bounded(
     metadata, schema = file.metadata, file.schema_arrow
     if rows is not None and metadata.num_rows != rows:
         raise ValueError(f"it has {metadata.num_rows:,} rows; expected {rows:,}")
-    widths = []
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if field.name not in columns or kind != columns[field.name]:
             expected = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             raise ValueError(f"it has a column {field.name[:80]!r} of {str(kind)[:80]}; expected {expected[:400]}")
-        widths.append(_width(field.type))
+    _check_decoded_size(file, content, max_bytes)
+    return _without_dictionaries(file.read(columns=only), max_bytes)
+
+
+def read_foreign_parquet(content: bytes, *, max_bytes: int) -> pa.Table:
+    """Read the columns of a Parquet file from any writer, after checking that it decodes to at most `max_bytes`.
+
+    Texts of every Arrow type are returned as dictionaries with indices, because most of them are repeated names.
+
+    Raises
+    ------
+    ValueError, pyarrow.ArrowException, OSError
+        If the file is not Parquet, has no rows or a column that is neither a number nor a text, or is too large.
+    """
+    file = _open(content, _FOREIGN_TEXTS)
+    if not file.metadata.num_rows:
+        raise ValueError("it has no rows")
+    for field in file.schema_arrow:
+        texts = pa.types.is_dictionary(field.type) and field.type.value_type in _FOREIGN_TEXTS
+        if not (texts or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+            raise ValueError(
+                f"column {field.name[:80]!r} has the type {str(field.type)[:80]}; write text, integers or floating "
+                "point numbers, or remove the column"
+            )
+    _check_decoded_size(file, content, max_bytes)
+    return file.read()
+
+
+def _check_decoded_size(file: pq.ParquetFile, content: bytes, max_bytes: int) -> None:
+    """Raise ValueError if a file decodes to more than `max_bytes`, or if its page headers contradict its footer."""
+    metadata, schema = file.metadata, file.schema_arrow
     if len(set(schema.names)) != len(schema.names) or metadata.num_columns != len(schema.names):
         raise ValueError("it has two columns with the same name, or a nested column")
+    widths = [_width(field.type) for field in schema]
     decoded = metadata.num_rows * sum(values * size for values, size in widths)
     _check_bytes(decoded, max_bytes)
     counted_rows = decoded_pages = 0
-    for i in range(metadata.num_row_groups):
-        group = metadata.row_group(i)
-        counted_rows += group.num_rows
-        for j, (values, _) in enumerate(widths):
-            column = group.column(j)
-            start = column.data_page_offset
-            if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
-                start = column.dictionary_page_offset
-            pages = pages_of(content, start, column.total_compressed_size)
-            if not pages.values == column.num_values == group.num_rows * values:
+    for group in row_groups(content):
+        counted_rows += group.rows
+        if len(group.columns) != len(widths):
+            raise ValueError(f"a row group has {len(group.columns)} columns; the schema has {len(widths)}")
+        for name, (values, _), column in zip(schema.names, widths, group.columns, strict=True):
+            pages = pages_of(content, column.start, column.size)
+            if not pages.values == column.values == group.rows * values:
                 raise ValueError(
-                    f"column {schema.names[j][:80]!r} has {pages.values:,} values in {group.num_rows:,} rows; expected "
-                    f"{group.num_rows * values:,}"
+                    f"column {name[:80]!r} has {pages.values:,} values in {group.rows:,} rows; expected "
+                    f"{group.rows * values:,}"
                 )
             decoded_pages += pages.size
             _check_bytes(decoded_pages, max_bytes)
     if counted_rows != metadata.num_rows:
         raise ValueError(f"its row groups have {counted_rows:,} rows, but its footer says {metadata.num_rows:,}")
-    return _without_dictionaries(file.read(columns=only), max_bytes)
 
 
-def _open(content: bytes) -> pq.ParquetFile:
+def _open(content: bytes, text_types: Sequence[pa.DataType] = _TEXTS) -> pq.ParquetFile:
     if int.from_bytes(content[-8:-4], "little") > _FOOTER_BYTES:
         raise ValueError(f"its footer has more than {_FOOTER_BYTES:,} bytes")
     # Texts are read as a dictionary with indices, because one long text may be the value of every row.
     limits = {"thrift_string_size_limit": _FOOTER_BYTES, "thrift_container_size_limit": _FOOTER_VALUES}
     schema = pq.ParquetFile(pa.BufferReader(content), **limits).schema_arrow
-    texts = [field.name for field in schema if field.type in _TEXTS]
+    texts = [field.name for field in schema if field.type in text_types]
     return pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts, **limits)
 
 

@@ -20,6 +20,8 @@ _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 # PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY: the decoded size of a value depends only on its type. In
 # DELTA_BYTE_ARRAY, a value of two bytes can repeat a megabyte of the previous value.
 _ENCODINGS = {0, 2, 3, 8}
+# The bytes of booleans, whose type contains their value, of bytes and of floating point numbers.
+_FIXED_SIZES = {1: 0, 2: 0, 3: 1, 7: 8}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _headers(content: bytes, start: int, length: int) -> Iterator[dict[int, Any]
     for _ in range(_MAX_PAGES):
         if position >= end:
             return
-        header, position = _struct(content, position, 0)
+        header, position = read_struct(content, position)
         position += _number(header, 3)
         if position > end:
             raise ValueError("a page ends outside of its column")
@@ -79,8 +81,13 @@ def _number(fields: dict[int, Any], key: int) -> int:
     return value
 
 
-def _struct(content: bytes, position: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Return the integers and structs of a struct in Thrift's compact protocol, by field, and where it ends."""
+def read_struct(content: bytes, position: int, depth: int = 0, *, lists: bool = False) -> tuple[dict[int, Any], int]:
+    """Return the integers and structs of a struct in Thrift's compact protocol, by field, and where it ends.
+
+    Parameters
+    ----------
+    lists : also return lists. Page headers have none
+    """
     fields: dict[int, Any] = {}
     key = 0
     while True:
@@ -91,29 +98,46 @@ def _struct(content: bytes, position: int, depth: int) -> tuple[dict[int, Any], 
             key += head >> 4
         else:
             key, position = _integer(content, position)
-        fields[key], position = _value(content, position, head & 15, depth)
+        if key in fields:  # readers differ in which of two values they use
+            raise ValueError("a header has the same field twice")
+        fields[key], position = _value(content, position, head & 15, depth, lists=lists)
 
 
-def _value(content: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
+def _value(content: bytes, position: int, kind: int, depth: int, *, lists: bool) -> tuple[Any, int]:
     if depth > _MAX_DEPTH:
         raise ValueError("a page header is nested too deep")
-    if kind in (1, 2):  # the type contains the value of a boolean
-        return None, position
-    if kind == 3:
-        return None, position + 1
+    if kind in _FIXED_SIZES:
+        return None, position + _FIXED_SIZES[kind]
     if kind in (4, 5, 6):
-        return _integer(content, position)
-    if kind == 7:
-        return None, position + 8
+        value, position = _integer(content, position)
+        # The numbers of a footer have 64 bits. The C++ library ignores a field of another type.
+        return (None if lists and kind != 6 else value), position
     if kind == 8:
         length, position = _varint(content, position)
         if length > len(content) - position:
             raise ValueError("a page header ends outside of the file")
         return None, position + length
     if kind == 12:
-        return _struct(content, position, depth + 1)
-    # The other types are lists, sets and maps, which page headers do not have.
+        return read_struct(content, position, depth + 1, lists=lists)
+    if kind == 9 and lists:
+        return _list(content, position, depth + 1)
+    # The other types are sets and maps, which no header has, and lists, which page headers do not have.
     raise ValueError("a page header has a field of an unknown type")
+
+
+def _list(content: bytes, position: int, depth: int) -> tuple[list[Any], int]:
+    head, position = _byte(content, position)
+    count, kind = head >> 4, head & 15
+    if count == 15:
+        count, position = _varint(content, position)
+    if count > len(content) - position:
+        raise ValueError("a list ends outside of the file")
+    values = []
+    for _ in range(count):
+        # In a list, a boolean is a byte.
+        value, position = (None, position + 1) if kind in (1, 2) else _value(content, position, kind, depth, lists=True)
+        values.append(value)
+    return values, position
 
 
 def _integer(content: bytes, position: int) -> tuple[int, int]:

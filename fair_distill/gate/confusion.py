@@ -6,6 +6,7 @@ neither 0 nor 1. This module needs numpy only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Confusion:
     classes: tuple[str, ...]
     confidence: Floats | None = None
 
-    @property
+    @cached_property
     def support(self) -> Floats:
         """The number of examples per group and true class, (G, C)."""
         return np.asarray(self.counts.sum(axis=2))
@@ -83,16 +84,11 @@ class Confusion:
             true = [rate.true_classes[0] for rate in rates]
             predicted = [c if rate.predicted is None else rate.predicted for c, rate in zip(true, rates, strict=True)]
             return self.counts[:, true, predicted].T, support[:, true].T
-        return (
-            np.stack([self._matching(rate) for rate in rates]),
-            np.stack([support[:, list(rate.true_classes)].sum(axis=1) for rate in rates]),
-        )
-
-    def _matching(self, rate: Rate) -> Floats:
-        true = list(rate.true_classes)
-        if rate.predicted is None:
-            return np.asarray(self.counts[:, true, true].sum(axis=1))
-        return np.asarray(self.counts[:, true, rate.predicted].sum(axis=1))
+        members_CR, predicted_R = _indices(tuple(rates), len(self.classes))
+        # The last column has the correct predictions, for rates without a predicted class.
+        right = np.diagonal(self.counts, axis1=1, axis2=2)[..., None]
+        events = np.concatenate([self.counts, right], axis=2)[:, :, predicted_R]
+        return np.einsum("gcr,cr->rg", events, members_CR), (support @ members_CR).T
 
     def empty_cell(self) -> str | None:
         """Return a sentence that names the first empty cell, or None."""
@@ -106,6 +102,15 @@ class Confusion:
         """Return a sentence that names the first group without examples, or None."""
         empty = np.flatnonzero(self.support.sum(axis=1) == 0)
         return f"group {self.groups[empty[0]]!r} has no examples to measure on" if len(empty) else None
+
+
+@lru_cache(maxsize=256)
+def _indices(rates: tuple[Rate, ...], classes: int) -> tuple[Floats, Ints]:
+    """Return which true classes each rate counts, as 0 and 1 in (C, R), and its predicted class or -1, (R,)."""
+    members = np.zeros((classes, len(rates)))
+    for r, rate in enumerate(rates):
+        members[list(rate.true_classes), r] = 1
+    return members, np.array([-1 if rate.predicted is None else rate.predicted for rate in rates])
 
 
 def _quotients(numerator: Floats, denominator: Floats) -> Floats:

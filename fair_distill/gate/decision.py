@@ -12,7 +12,9 @@ from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, signed_limit
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.noise_floor import Floor
-from fair_distill.gate.sentences import evidence_remedy, outcome_sentence
+from fair_distill.gate.remedies import BEYOND, evidence_remedy, value_remedy
+from fair_distill.gate.sentences import outcome_sentence
+from fair_distill.gate.set_kind import SetKind
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
 
 
@@ -24,6 +26,7 @@ def decide(
     floors: Sequence[Floor],
     *,
     alpha: float | None,
+    kind: SetKind = "unknown",
 ) -> Finding:
     """Compare the evidence of every network with the limit of a clause.
 
@@ -35,6 +38,7 @@ def decide(
     ----------
     evidence, predictions, floors : one entry per network
     alpha : None decides by the values themselves
+    kind : how the set was made, for remedies
     """
     sign, number = signed_limit(limit)
     bounds = [_bound(each, sign, alpha) for each in evidence]
@@ -50,18 +54,20 @@ def decide(
     # Values come before bounds: where a value itself is over the limit, more examples do not help.
     order = np.lexsort((-bounds[worst], -sign * decisive.values))
     culprits = tuple(
-        _culprit(limit, metric, outcome, decisive, int(j), predictions[worst], alpha=alpha)
+        _culprit(limit, metric, outcome, decisive, int(j), predictions[worst], alpha=alpha, kind=kind)
         for j in order
         if culpable[worst][j]
     )[:MOST_CULPRITS]
-    bound = None if alpha is None else _clipped(limit, sign * float(bounds[worst].max()))
+    bound = None if alpha is None else _clipped(limit, metric, sign * float(bounds[worst].max()))
     sentence = outcome_sentence(
         limit,
         outcome,
         value=decisive.value,
         network=decisive.network,
         bound=bound,
-        violating_bound=None if simultaneous is None else _clipped(limit, sign * float(simultaneous[worst].max())),
+        violating_bound=(
+            None if simultaneous is None else _clipped(limit, metric, sign * float(simultaneous[worst].max()))
+        ),
         alpha=alpha,
     )
     if culprits:
@@ -89,9 +95,9 @@ def _bound(evidence: Evidence, sign: float, alpha: float | None) -> Floats:
     return sign * (evidence.upper if sign > 0 else evidence.lower)(alpha)
 
 
-def _clipped(limit: Limit, bound: float) -> float:
-    """Return a bound within the range of rates and gaps, or of their rises."""
-    return min(max(bound, -1.0 if limit.over else 0.0), 1.0)
+def _clipped(limit: Limit, metric: PredictionMetric, bound: float) -> float:
+    """Return a bound within the range of the metric, or of its rises."""
+    return min(max(bound, -1.0 if limit.over else metric.lowest), 1.0)
 
 
 def _holm(evidence: Sequence[Evidence], sign: float, number: float, alpha: float) -> tuple[list[Floats], list[Floats]]:
@@ -120,25 +126,21 @@ def _culprit(
     predictions: NetworkPredictions,
     *,
     alpha: float | None,
+    kind: SetKind,
 ) -> Culprit:
     sign, number = signed_limit(limit)
     comparison = evidence.comparisons[j]
     measurement = metric.describe(comparison, predictions)
     value, bound = float(evidence.values[j]), None
     if alpha is not None:
-        bound = _clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]))
+        bound = _clipped(limit, metric, sign * float(_bound(evidence, sign, alpha)[j]))
+    remedy = value_remedy(kind, is_gap=metric.is_gap)
     if outcome == "inconclusive" and alpha is not None:
-        examples, seeds = evidence.half_widths(alpha)
+        examples, networks = evidence.half_widths(alpha)
         centre = value if evidence.centre is None else float(evidence.centre(alpha)[j])
-        remedy = evidence_remedy(
-            number - sign * centre,
-            (float(examples[j]), float(seeds[j])),
-            alpha,
-            examples=min(measurement.examples),
-            seeds=predictions.seeds,
-        )
-    else:
-        remedy = metric.remedy(limit, comparison, measurement.rates, predictions.groups)
+        margin = number - sign * centre
+        of_evidence = evidence_remedy(margin, (float(examples[j]), float(networks[j])))
+        remedy = of_evidence if margin > 0 else f"{BEYOND}: {remedy}"
     return Culprit(
         classes=measurement.classes,
         groups=tuple(tuple(predictions.groups[g] for g in side) for side in comparison.sides),

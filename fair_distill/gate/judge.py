@@ -17,6 +17,7 @@ from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
+from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Confusion
 from fair_distill.gate.decision import decide
 from fair_distill.gate.findings import undecided
@@ -39,6 +40,7 @@ from fair_distill.gate.policy import (
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.set_kind import SetKind, set_kind
 from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
 from fair_distill.seeds import plain_numpy_generator
 
@@ -143,9 +145,10 @@ def judge(
         _check_reference(limit, reference_predictions, registry_context, policy)
 
     alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
+    kind = set_kind(manifest)
     findings = tuple(
         _waived(
-            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, alpha=alpha),
+            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, kind, alpha=alpha),
             registry_context,
             table.set,
             now,
@@ -276,6 +279,7 @@ def _finding(
     grouping: Grouping,
     references: References,
     card: DatasetCard | None,
+    kind: SetKind,
     *,
     alpha: float | None,
 ) -> Finding:
@@ -295,7 +299,7 @@ def _finding(
         metric.gather(limit, predictions, _matching_reference(limit, predictions, references))
         for predictions in grouping.networks
     ]
-    return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha)
+    return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha, kind=kind)
 
 
 def _matching_reference(
@@ -356,11 +360,11 @@ def _outcome(
 
 def _group(predictions: NetworkPredictions, g: int, attributes: str, alpha: float | None) -> Group:
     rows = np.flatnonzero(predictions.group_indices == g)
-    clusters = len(np.unique(predictions.clusters[rows]))
+    clusters = Clusters.of(predictions.clusters[rows], len(rows)).independent
     right = (predictions.predicted[:, rows] == predictions.labels[rows]).astype(float)
     low = high = None
     if alpha is not None and predictions.seeds > 1 and clusters > 1:
-        rate = level(right[None], predictions.clusters[rows])
+        rate = level(right[None], predictions.clusters[rows], treatment=predictions.treatment)
         low, high = max(float(rate.lower(alpha / 2)[0]), 0.0), min(float(rate.upper(alpha / 2)[0]), 1.0)
     accuracy = float(right.mean()) if len(rows) else None
     name = f"{attributes}: {predictions.groups[g]}" if attributes else predictions.groups[g]

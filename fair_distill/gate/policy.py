@@ -64,7 +64,7 @@ def vacuous(policy: Gate) -> tuple[str, ...]:
         f"{limit.name}: every set satisfies {_limit_text(limit)}; choose a limit that can be violated"
         for limit in policy.limits
         if (limit.at_most is not None and limit.at_most >= 1)
-        or (limit.at_least is not None and limit.at_least <= (-1 if limit.over else 0))
+        or (limit.at_least is not None and limit.at_least <= (-1 if limit.over else METRICS[limit.metric].lowest))
     )
 
 
@@ -93,7 +93,7 @@ def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
     if limit.groups and metric.is_gap and len(set(limit.groups)) < 2:
         raise ConfigError(f"{location}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and not metric.selects_classes:
-        raise ConfigError(f"{location}: {metric.name} compares groups over all classes; remove classes")
+        raise ConfigError(f"{location}: {metric.name} covers all classes; remove classes")
 
 
 def asks_the_card(policy: Gate) -> bool:

@@ -132,7 +132,7 @@ def _references(verdict: Verdict) -> list[str]:
     rows = []
     for network in sorted(verdict.numbers):
         for metric in PREDICTION_METRICS:
-            value = verdict.numbers[network][metric]["value"]
+            value = verdict.numbers[network].get(metric, {}).get("value")  # older verdicts have fewer metrics
             row = [metric, _text(network), decimal(value)]
             for name in references:
                 reference = verdict.compared[name].get(network, {}).get(metric)

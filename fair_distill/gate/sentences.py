@@ -1,20 +1,15 @@
-"""The sentences in a verdict: how a clause ended, what was measured, and what would change the outcome.
+"""The sentences in a verdict: how a clause ended, and what was measured. `gate.remedies` has the remedies.
 
 They are part of verdict.json, so a change of one character here changes the digest of every verdict. `explain` and
 `render` show them, and may add to them freely.
 """
 
-import math
 from collections.abc import Sequence
 
 from fair_distill.config import Limit
 from fair_distill.gate.comparisons import Comparison, Side
 from fair_distill.gate.network_predictions import NetworkPredictions
-from fair_distill.gate.quantiles import t_quantile
 from fair_distill.gate.verdict import Outcome
-
-# Nobody trains more seeds than this, so more are not proposed.
-_MOST_SEEDS = 100
 
 
 def outcome_sentence(
@@ -56,11 +51,18 @@ def rates_sentence(
     comparison: Comparison, rates: Sequence[float], sizes: Sequence[int], predictions: NetworkPredictions
 ) -> str:
     """Return the rate and the number of examples of each side of a comparison."""
+    return event_sentence(comparison.rate.sentence(predictions.classes), comparison, rates, sizes, predictions)
+
+
+def event_sentence(
+    event: str, comparison: Comparison, rates: Sequence[float], sizes: Sequence[int], predictions: NetworkPredictions
+) -> str:
+    """Return how often an event happens on each side of a comparison, and the number of examples there."""
     each = [
         f"{100 * rate:.1f} % of {size:,} examples of {groups_phrase(side, predictions.groups)}"
         for rate, size, side in zip(rates, sizes, comparison.sides, strict=True)
     ]
-    return f"{comparison.rate.sentence(predictions.classes)} in {' and in '.join(each)}"
+    return f"{event} in {' and in '.join(each)}"
 
 
 def groups_phrase(side: Side, names: tuple[str, ...]) -> str:
@@ -80,25 +82,3 @@ def too_few(predictions: NetworkPredictions, comparison: Comparison, count: int,
         return f"{subject} {nothing} of {groups} to measure on" if subject else f"{groups} has {nothing} to measure on"
     number, need = f"{count} independent examples", f"{minimum} are needed"
     return f"{subject} {number} of {groups}, {need}" if subject else f"{groups} has {number}, {need}"
-
-
-def evidence_remedy(margin: float, half_widths: tuple[float, float], alpha: float, *, examples: int, seeds: int) -> str:
-    """Return what would turn an inconclusive outcome into a pass: more examples, more seeds, or neither.
-
-    Parameters
-    ----------
-    margin : distance of the value from the limit; negative on the wrong side
-    half_widths : contributions of examples and of seeds to the distance of the bound from the value
-    examples : on the smaller side
-    """
-    if not margin > 0:
-        return "the number itself is on the wrong side, so more examples would more likely show a breach than a pass"
-    from_examples, from_seeds = half_widths
-    if from_seeds < 0.9 * margin:
-        needed = math.ceil(examples * (from_examples / math.sqrt(margin**2 - from_seeds**2)) ** 2)
-        return f"about {needed:,} examples a cell (now {examples:,}) would show it, if the rates stay as they are"
-    scatter = from_seeds / t_quantile(alpha, seeds - 1) * math.sqrt(seeds)
-    for count in range(seeds + 1, _MOST_SEEDS + 1):
-        if t_quantile(alpha, count - 1) * scatter / math.sqrt(count) < 0.7 * margin:
-            return f"networks differ too much for {seeds} seeds: about {count} (evaluate.seeds) would show it"
-    return "networks trained on it differ too much for any number of seeds to show it; distil longer or more images"

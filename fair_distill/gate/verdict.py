@@ -29,7 +29,7 @@ class Culprit:
     groups, rates, examples : one entry for each of the one or two sides that are compared
     value, bound : the number that is compared with the limit, and its bound on that side
     sentence : the measured rates
-    remedy : the smallest change that would change the outcome
+    remedy : what limits the bound, or what could change a value that violates the limit; see `gate.remedies`
     """
 
     classes: tuple[str, ...]

@@ -122,8 +122,11 @@ class ReportData:
 
 def choose_gap_metric(policy: Gate) -> str:
     """Return the first gap between groups that the policy limits by itself, without a reference or a selection."""
-    gaps = [limit.metric for limit in policy.limits if METRICS[limit.metric].is_gap and limit.name == limit.metric]
-    return gaps[0] if gaps else EO_DIAG_MAX.name
+    for limit in policy.limits:
+        metric = METRICS[limit.metric]
+        if metric.is_gap and metric.direction == "at_most" and limit.name == limit.metric:
+            return limit.metric
+    return EO_DIAG_MAX.name
 
 
 def limit_on(policy: Gate, clause: str) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.errors import ConfigError, FairDistillError
+from fair_distill.versioning.git_commands import dvc_root
 
 # With "lines", stages report progress as JSON lines for a program that reads their output.
 PROGRESS = "FAIR_DISTILL_PROGRESS"
@@ -83,7 +84,7 @@ class Dvc:
             if ended := _STAGE_EXIT.match(line):
                 exit_code = int(ended[1])
 
-        flags = [*(["--pull"] if pull and self._has_remote else []), *(["--force"] if force else [])]
+        flags = [*(["--pull"] if pull and self.has_remote else []), *(["--force"] if force else [])]
         code = self._run("repro", *flags, stage, read=read)
         if code != 0:
             # A shell returns 128 plus the signal number for a command that was killed.
@@ -112,6 +113,15 @@ class Dvc:
         started = [match[1] for line in lines if (match := _STARTED.fullmatch(line))]
         return tuple(name for name in started if name not in cached)
 
+    def fetch(self, trackers: Sequence[str], *, say: Callable[[str], None]) -> None:
+        """Check out the data of some `.dvc` files from the DVC cache, or else pull them from the default DVC remote.
+
+        It does not report data that neither has.
+        """
+        code = self._run("checkout", *trackers, read=lambda line: None)
+        if code != 0 and self.has_remote:
+            self._run("pull", *trackers, read=say)
+
     def push(self, *, say: Callable[[str], None]) -> None:
         """Push outputs and the run cache to the default DVC remote, if the workspace has one.
 
@@ -120,7 +130,7 @@ class Dvc:
         Stopped
             If the command fails.
         """
-        if not self._has_remote:
+        if not self.has_remote:
             return
         lines = ["it printed nothing"]
 
@@ -132,10 +142,11 @@ class Dvc:
             raise Stopped(f"`dvc push` failed: {lines[-1]}")
 
     @property
-    def _has_remote(self) -> bool:
+    def has_remote(self) -> bool:
         """Whether the workspace has a default remote. A remote such as `published` does not count."""
         settings = configparser.ConfigParser(interpolation=None)
-        settings.read([self.workspace / ".dvc" / name for name in ("config", "config.local")])
+        root = dvc_root(self.workspace)
+        settings.read([root / ".dvc" / name for name in ("config", "config.local")])
         return settings.has_option("core", "remote")
 
     def _run(self, *command: str, read: Callable[[str], None]) -> int:

@@ -7,7 +7,9 @@ import configparser
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.text import without_secrets
@@ -16,7 +18,9 @@ CACHE = "FAIR_DISTILL_DVC_CACHE"
 
 
 def clone_workspace(repository: str, folder: Path, *, revision: str | None = None) -> Path:
-    """Clone the repository of a workspace into `folder`, configure DVC for a run there, and return the folder.
+    """Clone the repository of a workspace into `folder`, configure DVC for a run there, and return the workspace.
+
+    The workspace is the root of the repository, or a folder in it.
 
     All clones on one machine share a DVC cache, so that no run repeats a stage that another run has finished: the
     folder in FAIR_DISTILL_DVC_CACHE, or else the cache of the repository if it is a local folder. Relative paths of
@@ -24,34 +28,64 @@ def clone_workspace(repository: str, folder: Path, *, revision: str | None = Non
 
     Parameters
     ----------
-    repository : a path or URL that git can clone
+    repository : the path of a workspace in a repository, or a URL that git can clone. After a URL, `//` and a path name
+        a folder in the repository, as in https://example.com/team/data.git//faces
     revision : a commit, tag or branch; without it, the default branch
 
     Raises
     ------
     ConfigError
-        If git cannot clone it. The message quotes git, without passwords in URLs.
+        If git cannot clone it, or it has no such folder. The message quotes git, without passwords in URLs.
     """
-    run_git(Path(), "clone", "--quiet", repository, str(folder), fault=f"cannot clone {without_secrets(repository)}")
-    if revision:
-        run_git(folder, "checkout", "--quiet", revision, fault=f"{without_secrets(repository)} has no {revision}")
+    shown = without_secrets(repository)
     local = Path(repository).absolute()
+    if local.is_dir():
+        # git clones whole repositories. A bare repository has no top level.
+        top = Path(git_output(local, "rev-parse", "--show-toplevel") or local)
+        address, subfolder = str(top), str(local.resolve().relative_to(top.resolve()))
+        local = top
+    else:
+        address, subfolder = _divided(repository)
+    run_git(Path(), "clone", "--quiet", address, str(folder), fault=f"cannot clone {shown}")
+    if revision:
+        run_git(folder, "checkout", "--quiet", revision, fault=f"{shown} has no {revision}")
+    workspace = folder / subfolder
+    if not workspace.is_dir() or not workspace.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{shown}: the commit has no folder {subfolder!r}; commit the folder, or correct its name")
     if local.is_dir():
         upstream = git_output(local, "remote", "get-url", "origin")
         if upstream:
             run_git(folder, "remote", "set-url", "origin", upstream, fault="cannot set the remote of the clone")
         elif git_output(local, "rev-parse", "--is-bare-repository") != "true":
             run_git(folder, "remote", "remove", "origin", fault="cannot remove the remote of the clone")
-    cache = os.environ.get(CACHE) or (local / ".dvc" / "cache" if local.is_dir() else None)
-    _configure_dvc(folder, cache, local if local.is_dir() else None)
+    root = dvc_root(workspace)
+    origin = local / root.resolve().relative_to(folder.resolve()) if local.is_dir() else None
+    cache = os.environ.get(CACHE) or (origin / ".dvc" / "cache" if origin is not None else None)
+    _configure_dvc(root, cache, origin)
     if local.is_dir():
         # The next run has another clone, and continues with the checkpoints and the downloaded data of this one.
         for name in (".checkpoints", ".cache/prepare"):
-            shared = local / name
+            shared = local / subfolder / name
             shared.mkdir(parents=True, exist_ok=True)
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).symlink_to(shared)
-    return folder
+            (workspace / name).parent.mkdir(exist_ok=True)
+            (workspace / name).symlink_to(shared)
+    return workspace
+
+
+def _divided(repository: str) -> tuple[str, str]:
+    """Return the address that git clones, and the folder that `//` names in it."""
+    scheme, separator, rest = repository.rpartition("://")
+    address, _, subfolder = rest.partition("//")
+    return f"{scheme}{separator}{address}", subfolder
+
+
+def dvc_root(workspace: Path) -> Path:
+    """Return the nearest folder with a `.dvc` folder, from the workspace upwards; the workspace if there is none.
+
+    In a repository with several workspaces, `.dvc` is in the root of the repository or in each workspace.
+    """
+    resolved = workspace.resolve()
+    return next((folder for folder in (resolved, *resolved.parents) if (folder / ".dvc").is_dir()), workspace)
 
 
 def ensure_repository(folder: Path) -> bool:
@@ -88,6 +122,37 @@ def run_git(workspace: Path, *arguments: str, fault: str, kind: type[FairDistill
         raise ConfigError(f"{fault}: git is not installed; install git")
     if result.returncode != 0:
         raise kind(f"{fault}: {without_secrets(' '.join(result.stderr.split()))[:300]}")
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """The answer of a git server to a push.
+
+    Attributes
+    ----------
+    outcome : `behind` if the branch has commits that the clone does not have; `refused` if the server does not allow
+        the push, for example because the branch is protected; `failed` if there was no such answer
+    said : the server's answer in one line, without passwords
+    """
+
+    outcome: Literal["pushed", "behind", "refused", "failed"]
+    said: str
+
+
+def push(workspace: Path, branch: str, *, to: str | None = None) -> PushResult:
+    """Push HEAD to a branch of `origin`: to the one of the same name, or to another one."""
+    result = _git(workspace, "push", "--porcelain", "origin", f"HEAD:refs/heads/{to or branch}")
+    if result is None:
+        return PushResult("failed", "git is not installed")
+    # Lines of the server begin with "remote:"; the result of each branch is a line of stdout: flag, names, summary.
+    remote = [line.removeprefix("remote:").strip() for line in result.stderr.splitlines() if line.startswith("remote:")]
+    status = [line.split("\t")[2] for line in result.stdout.splitlines() if line.count("\t") >= 2]
+    said = without_secrets("; ".join(filter(None, [*status, *remote])) or " ".join(result.stderr.split()))[:500]
+    if result.returncode == 0:
+        return PushResult("pushed", said)
+    if any(line.startswith("[rejected]") for line in status):
+        return PushResult("behind", said)
+    return PushResult("refused" if any("rejected" in line for line in status) else "failed", said)
 
 
 def _git(workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
+import sys
 from errno import ENOSPC
 from pathlib import Path
 
 import pytest
+import yaml
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 from small_repository import commit, git
@@ -14,6 +17,7 @@ from small_repository import commit, git
 from fair_distill.errors import ConfigError, FairDistillError, Refused
 from fair_distill.storage.store import Unanswered
 from fair_distill.versioning import dvc_commands, git_commands, lock_commit
+from fair_distill.versioning.tracked_data import fetch_data
 from tasks.task_options import store_unreachable, was_killed
 
 
@@ -125,7 +129,7 @@ def test_a_lock_whose_push_failed_is_pushed_by_a_retry(tmp_path: Path) -> None:
     git(place, "push", "--quiet", "--set-upstream", "origin", "main")
     (place / "dvc.lock").write_text("schema: '2.0'\n")
     upstream.rename(tmp_path / "away")
-    with pytest.raises(dvc_commands.Stopped, match="cannot push or fetch"):
+    with pytest.raises(dvc_commands.Stopped, match=r"cannot push dvc\.lock to origin/main: "):
         lock_commit.commit_lock(dvc_commands.Dvc(place), message="lock")
     (tmp_path / "away").rename(upstream)
 
@@ -175,3 +179,111 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
 
     assert "hunter2" not in str(refused.value)
     assert "://...@127.0.0.1:1/x.git" in str(refused.value)
+
+
+def test_a_protected_branch_gets_the_lock_on_a_branch_for_review(tmp_path: Path) -> None:
+    home = stage(tmp_path / "home", "true")
+    commit(home, "first")
+    upstream = tmp_path / "up.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
+    hook = upstream / "hooks" / "update"
+    hook.write_text('#!/bin/sh\nif [ "$1" = refs/heads/main ]; then echo "main is protected"; exit 1; fi\n')
+    hook.chmod(0o755)
+    clone = git_commands.clone_workspace(str(upstream), tmp_path / "clone")
+    git(clone, "remote", "set-url", "origin", str(upstream))
+    (clone / "dvc.lock").write_text("of: one\n")
+
+    result = lock_commit.commit_lock(dvc_commands.Dvc(clone), message="lock")
+
+    assert result is not None
+    branch = f"fair-distill/{result.commit[:12]}"
+    assert git(upstream, "show", f"{branch}:dvc.lock") == "of: one"
+    assert git(upstream, "log", "--format=%s", "main") == "first"
+    assert result.unpushed is not None
+    assert result.unpushed.startswith("origin does not allow pushes to main ([remote rejected] (hook declined)")
+    assert "main is protected" in result.unpushed
+    assert f"Merge its branch {branch}" in result.unpushed
+
+
+def test_a_server_that_refuses_every_branch_is_quoted(tmp_path: Path) -> None:
+    home = stage(tmp_path / "home", "true")
+    commit(home, "first")
+    upstream = tmp_path / "up.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
+    hook = upstream / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho read only until Monday\nexit 1\n")
+    hook.chmod(0o755)
+    clone = git_commands.clone_workspace(str(upstream), tmp_path / "clone")
+    git(clone, "remote", "set-url", "origin", str(upstream))
+    (clone / "dvc.lock").write_text("of: one\n")
+
+    result = lock_commit.commit_lock(dvc_commands.Dvc(clone), message="lock")
+
+    assert result is not None
+    assert result.unpushed is not None
+    assert result.unpushed.count("read only until Monday") == 2
+
+
+@pytest.fixture
+def large_repository(tmp_path: Path) -> Path:
+    """A repository with a workspace in `ml/faces`, whose data are outside it and tracked by DVC."""
+    top = tmp_path / "mono"
+    workspace = top / "ml" / "faces"
+    workspace.mkdir(parents=True)
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", str(top))
+    (top / ".dvc").mkdir()
+    (top / ".dvc" / "config").write_text(
+        "[core]\n    remote = r\n    analytics = false\n['remote \"r\"']\n    url = ../../store\n"
+    )
+    (top / ".gitignore").write_text("/.dvc/cache\n/.dvc/tmp\n/.dvc/config.local\n")
+    (top / "data").mkdir()
+    (top / "data" / "faces").write_text("pictures")
+    (top / "data" / "other").write_text("a file that no stage reads")
+    stages = {
+        "prepare": {"cmd": "cat ../../data/faces > prepared", "deps": ["../../data/faces"], "outs": ["prepared"]},
+        "distill": {"cmd": "cp prepared set", "deps": ["prepared"], "outs": ["set"]},
+    }
+    (workspace / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (workspace / "params.yaml").write_text("seed: 0\n")
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "add", "--quiet", "data/faces", "data/other"], cwd=top, check=True)
+    subprocess.run([*dvc, "push", "--quiet"], cwd=top, check=True)
+    commit(top, "first")
+    return top
+
+
+@pytest.mark.parametrize("source", ["folder", "url"])
+def test_a_run_in_a_larger_repository_fetches_the_data_that_its_stages_read(
+    large_repository: Path, source: str, tmp_path: Path
+) -> None:
+    place = str(large_repository / "ml" / "faces") if source == "folder" else f"file://{large_repository}//ml/faces"
+
+    workspace = git_commands.clone_workspace(place, tmp_path / "clone")
+    if source == "url":  # a clone of a URL has no shared cache, so the data come from the remote
+        config = tmp_path / "clone" / ".dvc" / "config"
+        config.write_text(config.read_text().replace("../../store", str(tmp_path / "store")))
+    dvc = dvc_commands.Dvc(workspace)
+    fetched = fetch_data(dvc, "prepare", say=lambda line: None)
+    ran = dvc.repro("distill", say=lambda line: None)
+
+    assert workspace == tmp_path / "clone" / "ml" / "faces"
+    assert fetched == ("../../data/faces.dvc",)
+    assert ran == ("prepare", "distill")
+    assert (workspace / "set").read_text() == "pictures"
+    assert not (tmp_path / "clone" / "data" / "other").exists()
+    assert fetch_data(dvc, "prepare", say=lambda line: None) == ()
+
+
+def test_data_that_nobody_pushed_are_named(large_repository: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "store")
+    workspace = git_commands.clone_workspace(f"file://{large_repository}//ml/faces", tmp_path / "clone")
+
+    with pytest.raises(
+        FairDistillError, match=r"reads \.\./\.\./data/faces, .*run `dvc push \.\./\.\./data/faces\.dvc`"
+    ):
+        fetch_data(dvc_commands.Dvc(workspace), "prepare", say=lambda line: None)
+
+
+def test_a_folder_that_the_repository_does_not_have_is_named(large_repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the commit has no folder 'ml/face'"):
+        git_commands.clone_workspace(f"file://{large_repository}//ml/face", tmp_path / "clone")

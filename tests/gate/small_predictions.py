@@ -13,7 +13,7 @@ from fair_distill.gate.metrics import PREDICTION_METRICS, Measured
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.predictions import Predictions
 
-GAPS = tuple(name for name, metric in PREDICTION_METRICS.items() if metric.is_gap)
+GAPS = tuple(name for name, metric in PREDICTION_METRICS.items() if metric.is_gap and metric.direction == "at_most")
 
 # G groups, C true classes, K predicted classes
 

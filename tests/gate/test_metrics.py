@@ -55,6 +55,7 @@ def test_equal_rates_have_no_gap_whatever_the_sizes() -> None:
             "accuracy": 45 / 60,
             "worst_group_accuracy": 0.75,
             "worst_cell_accuracy": 0.7,
+            "accuracy_over_majority": 45 / 60 - 30 / 60,
             **dict.fromkeys(GAPS, 0.0),
             "calibration_gap": 0.0,
         },
@@ -68,6 +69,7 @@ def test_gaps_are_largest_minus_smallest_recall_per_class() -> None:
             "accuracy": 30 / 40,
             "worst_group_accuracy": 0.75,
             "worst_cell_accuracy": 0.5,
+            "accuracy_over_majority": 30 / 40 - 20 / 40,
             **dict.fromkeys(GAPS, 0.4),
             "dpd_max": 15 / 20 - 7 / 20,  # so often each group is called class 0
             "calibration_gap": 0.0,
@@ -87,7 +89,8 @@ def test_which_wrong_class_was_predicted_does_not_matter_on_the_diagonal() -> No
     one = table([[[5, 5, 0], [0, 9, 1], [0, 0, 10]], [[7, 0, 3], [1, 9, 0], [5, 5, 0]]])
     other = table([[[5, 0, 5], [1, 9, 0], [0, 0, 10]], [[7, 3, 0], [0, 9, 1], [0, 10, 0]]])
 
-    blind = [name for name in PREDICTION_METRICS if name not in ("eo_full_max", "eo_ovr_max", "dpd_max")]
+    sighted = ("eo_full_max", "eo_ovr_max", "dpd_max", "false_positive_gap")
+    blind = [name for name in PREDICTION_METRICS if name not in sighted]
     assert values(one, blind) == values(other, blind)
     assert values(one)["eo_diag_max"] == 1.0
 
@@ -107,6 +110,7 @@ def test_a_group_that_is_never_right_has_accuracy_0_and_the_gap_is_the_others_re
         "accuracy": 0.5,
         "worst_group_accuracy": 0.0,
         "worst_cell_accuracy": 0.0,
+        "accuracy_over_majority": 0.0,
         **dict.fromkeys(GAPS, 1.0),
         "dpd_max": 0.0,  # both groups are called either class equally often
         "calibration_gap": 0.0,  # one is 0.5 too unsure, the other 0.5 too sure
@@ -216,6 +220,9 @@ def by_hand(labels: Any, groups: Any, predicted: Any) -> dict[str, float]:
         "eo_diag_mean": sum(diagonal) / len(diagonal),
         "eo_full_max": max(gap(predicted == k, labels == c) for c in classes for k in classes),
         "eo_ovr_max": max(diagonal + false),
+        "false_positive_gap": max(false),
+        "false_negative_gap": max(gap(~right, labels == c) for c in classes),
+        "accuracy_over_majority": right.mean() - max((labels == c).mean() for c in classes),
         "dpd_max": max(gap(predicted == k, labels >= 0) for k in classes),
         "calibration_gap": max(errors) - min(errors),
     }
@@ -259,9 +266,10 @@ def test_an_empty_cell_is_no_rate_and_says_which_cell_it_is(name: str) -> None:
 
     measured = measure(name, table(counts))
 
-    if name == "accuracy":  # it does not look into cells
-        assert (measured.value, measured.reason) == ((10 + 5 + 9) / 30, None)
-    elif name in ("dpd_max", "calibration_gap"):  # nor do these, but into groups
+    if PREDICTION_METRICS[name].needs == "examples":  # it does not look into cells
+        wanted = {"accuracy": (10 + 5 + 9) / 30, "accuracy_over_majority": (10 + 5 + 9) / 30 - 20 / 30}
+        assert (measured.value, measured.reason) == (pytest.approx(wanted[name]), None)
+    elif PREDICTION_METRICS[name].needs == "groups":  # nor does this one, but into groups
         assert measured.value is not None
         counts[1] = 0
         assert measure(name, table(counts)).reason == "group 'group1' has no examples to measure on"
@@ -312,10 +320,12 @@ def test_indices_outside_the_names_are_refused(which: int, bad: int, says: str) 
 
 
 @pytest.mark.parametrize("name", PREDICTION_METRICS)
-def test_every_metric_lies_between_0_and_1(name: str) -> None:
+def test_every_metric_lies_in_its_range(name: str) -> None:
     rng = np.random.default_rng(4)
+    metric = PREDICTION_METRICS[name]
 
-    assert all(0 <= PREDICTION_METRICS[name].value(named(*random_rows(rng, 3, 2, 30), 3, 2)) <= 1 for _ in range(100))
+    drawn = [metric.value(named(*random_rows(rng, 3, 2, 30), 3, 2)) for _ in range(100)]
+    assert metric.lowest <= min(drawn) <= max(drawn) <= 1
 
 
 def test_without_probabilities_calibration_is_not_measured() -> None:

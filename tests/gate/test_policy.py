@@ -75,7 +75,7 @@ def test_a_mode_has_all_of_its_numbers_and_no_others(more: dict[str, Any]) -> No
         ),
         (limit("accuracy", 0.1, against="rest"), "does not compare groups; remove against"),
         (limit("dpd_max", 0.1, groups=["red"]), "a gap needs two groups"),
-        (limit("calibration_gap", 0.1, classes=["1"]), "compares groups over all classes; remove classes"),
+        (limit("calibration_gap", 0.1, classes=["1"]), "covers all classes; remove classes"),
     ],
 )
 def test_a_clause_that_cannot_be_decided_is_a_configuration_error(clause: dict[str, Any], says: str) -> None:

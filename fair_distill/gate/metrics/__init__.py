@@ -9,6 +9,8 @@ from fair_distill.gate.metrics.accuracy import ACCURACY, WORST_CELL_ACCURACY, WO
 from fair_distill.gate.metrics.base import CardMetric, Measured, Metric, PredictionMetric
 from fair_distill.gate.metrics.calibration import CALIBRATION_GAP
 from fair_distill.gate.metrics.equalized_odds import EO_DIAG_MAX, EO_DIAG_MEAN, EO_FULL_MAX, EO_OVR_MAX
+from fair_distill.gate.metrics.error_rates import FALSE_NEGATIVE_GAP, FALSE_POSITIVE_GAP
+from fair_distill.gate.metrics.majority import ACCURACY_OVER_MAJORITY
 from fair_distill.gate.metrics.near_copies import NEAR_COPIES
 from fair_distill.gate.metrics.parity import DPD_MAX
 
@@ -16,10 +18,13 @@ METRICS: dict[str, Metric] = {
     "accuracy": ACCURACY,
     "worst_group_accuracy": WORST_GROUP_ACCURACY,
     "worst_cell_accuracy": WORST_CELL_ACCURACY,
+    "accuracy_over_majority": ACCURACY_OVER_MAJORITY,
     "eo_diag_max": EO_DIAG_MAX,
     "eo_diag_mean": EO_DIAG_MEAN,
     "eo_full_max": EO_FULL_MAX,
     "eo_ovr_max": EO_OVR_MAX,
+    "false_positive_gap": FALSE_POSITIVE_GAP,
+    "false_negative_gap": FALSE_NEGATIVE_GAP,
     "dpd_max": DPD_MAX,
     "calibration_gap": CALIBRATION_GAP,
     "near_copies": NEAR_COPIES,

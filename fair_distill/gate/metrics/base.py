@@ -38,6 +38,7 @@ class Metric(ABC):
     pools_groups : whether the metric pools all groups, so that `by` has no effect without `groups`
     selects_classes : whether `classes` applies
     covers_parts : whether a limit on all classes and groups implies the same limit on some of them
+    lowest : the smallest possible value
     """
 
     name: str
@@ -54,11 +55,12 @@ class Metric(ABC):
     pools_groups: bool = False
     selects_classes: bool = True
     covers_parts: bool = False
+    lowest: float = 0.0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric's value in [0, 1], or None with the reason why it is undefined."""
+    """A metric's value, at most 1, or None with the reason why it is undefined."""
 
     value: float | None
     reason: str | None = None
@@ -117,10 +119,6 @@ class PredictionMetric(Metric):
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
         """Return the metric of one network with its bounds."""
 
-    @abstractmethod
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        """Return a change of the set that would improve the value of a comparison."""
-
     def comparisons(
         self,
         limit: Limit | None,
@@ -173,7 +171,7 @@ class PredictionMetric(Metric):
         lacking = []
         for rate in comparisons.rates:
             for side in comparisons.distinct_sides:
-                count = predictions.rows(rate.true_classes, side).distinct
+                count = predictions.rows(rate.true_classes, side).independent
                 if count < minimum:
                     lacking.append((count, too_few(predictions, Comparison(rate, side, None), count, minimum)))
         return min(lacking)[1] if lacking else None

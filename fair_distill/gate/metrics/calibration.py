@@ -1,12 +1,10 @@
 """Calibration: how much the distance between confidence and accuracy differs between groups."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from fair_distill.config import Limit
 from fair_distill.gate.comparisons import Comparison, Comparisons, Side, pooled
 from fair_distill.gate.confusion import Confusion, Floats, Rate
 from fair_distill.gate.evidence import (
@@ -89,9 +87,6 @@ class _CalibrationGap(Gap):
             for error, size, side in zip(errors, examples, comparison.sides, strict=True)
         ]
         return Measurement((), errors, examples, f"confidence minus accuracy is {' and '.join(each)}")
-
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        return "networks trained on it are surer of one group than they may be; give that group more weight or images"
 
 
 def _signed_sums(table: Confusion) -> Floats:

@@ -14,6 +14,7 @@ from fair_distill.config import Limit
 from fair_distill.errors import MeasurementError
 from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, undecided
 from fair_distill.gate.metrics.base import CardMetric
+from fair_distill.gate.remedies import near_copies_remedy
 from fair_distill.gate.verdict import Culprit, Finding
 
 # The value of `network` in findings that no network contributes to.
@@ -83,7 +84,7 @@ def _culprits(card: DatasetCard) -> tuple[Culprit, ...]:
             value=share,
             bound=None,
             sentence=f"class {name!r} has {count:,} of {images:,}",
-            remedy="distil longer (distill.steps), or start from other than real images (distill.start)",
+            remedy=near_copies_remedy(card.kind),
         )
         for share, name, count, images in sorted(rows, key=lambda row: (-row[0], row[1]))[:MOST_CULPRITS]
     )

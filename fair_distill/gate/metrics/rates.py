@@ -20,10 +20,14 @@ def confusions(selected: Sequence[int], classes: int) -> list[Rate]:
     return [Rate((c,), k) for c in selected for k in range(classes)]
 
 
+def false_positives(selected: Sequence[int], classes: int) -> list[Rate]:
+    """Return P(k | not k): how often examples of all other classes are taken for each selected class."""
+    return [Rate(tuple(c for c in range(classes) if c != k), k) for k in selected]
+
+
 def one_against_rest(selected: Sequence[int], classes: int) -> list[Rate]:
     """Return the true and then the false positive rates of each selected class against the others."""
-    false_positives = [Rate(tuple(c for c in range(classes) if c != k), k) for k in selected]
-    return [*recalls(selected, classes), *false_positives]
+    return [*recalls(selected, classes), *false_positives(selected, classes)]
 
 
 def selections(selected: Sequence[int], classes: int) -> list[Rate]:

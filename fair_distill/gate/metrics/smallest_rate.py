@@ -9,7 +9,7 @@ import numpy as np
 
 from fair_distill.config import Limit
 from fair_distill.gate.bounds import Contrasts
-from fair_distill.gate.comparisons import Comparison, Comparisons, Sides, rates_of_sides
+from fair_distill.gate.comparisons import Comparisons, Sides, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats
 from fair_distill.gate.evidence import Evidence, levels, matches, smallest
 from fair_distill.gate.fair_sets import FairSets
@@ -48,11 +48,6 @@ class SmallestRate(PredictionMetric):
         if limit.over:
             return None if self.rise is None else self.rise.planned
         return _planned
-
-    def remedy(self, limit: Limit, comparison: Comparison, rates: Sequence[float], groups: tuple[str, ...]) -> str:
-        if limit.over:
-            return "the set adds less than that one; distil longer (distill.steps) or more images (distill.ipc)"
-        return "distil longer (distill.steps), more images (distill.ipc), or with more weight on what is served worst"
 
 
 def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:

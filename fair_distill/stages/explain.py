@@ -1,0 +1,29 @@
+"""The recommendation of `gate explain`, from the files in the workspace."""
+
+from fair_distill.config import Config
+from fair_distill.gate.advice import advise
+from fair_distill.gate.policy import alpha_at, read_context
+from fair_distill.gate.recommendation import needs_simulation, recommend
+from fair_distill.gate.set_kind import set_kind
+from fair_distill.gate.verdict import Verdict
+from fair_distill.stages.evidence import read_context_file, read_evidence
+from fair_distill.workspace import Workspace
+
+
+def recommendation(workspace: Workspace, config: Config, name: str, verdict: Verdict) -> list[str]:
+    """Return the lines that recommend what to do about a verdict, after simulating other evaluations if needed.
+
+    Clauses with a waiver are ignored, because the set may be promoted without them.
+    """
+    context = read_context(read_context_file(workspace))
+    evidence = read_evidence(workspace, config, name, context=context)
+    kind = set_kind(evidence.manifest)
+    if not needs_simulation(verdict):
+        return recommend(verdict, kind)
+    waived = {finding.clause for finding in verdict.findings if finding.waiver}
+    policy = config.gate.model_copy(
+        update={"limits": tuple(limit for limit in config.gate.limits if limit.name not in waived)}
+    )
+    assert policy.alpha is not None  # `needs_simulation`
+    alpha = alpha_at(policy.alpha, verdict.attempt + 1)
+    return recommend(verdict, kind, advise(evidence.predictions, policy, alpha=alpha, references=evidence.references))
