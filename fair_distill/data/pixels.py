@@ -85,9 +85,10 @@ def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
                     f"at most {_MAX_PIXELS:,} are decoded. Shrink the image, or remove it"
                 )
             # A JPEG may contain a preview or a depth map as a second picture.
-            if image.format in {"PNG", "WEBP"} and getattr(image, "n_frames", 1) > 1:
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format in {"PNG", "WEBP"}:
                 raise DataError(
-                    f"{where}: the image is an animation with {image.n_frames} pictures. Store one picture in each file"
+                    f"{where}: the image is an animation with {frames} pictures. Store one picture in each file"
                 )
             values = _samples(image, pixels, where)
     except DataError:
