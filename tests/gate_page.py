@@ -12,9 +12,9 @@ import yaml
 from small_workspace import REPOSITORY, run, small_params, write_params
 
 from fair_distill.gate.metrics import METRICS
-from fair_distill.gate.policy import alpha_at
+from fair_distill.gate.spending import SMALLEST_FRACTION, fraction_of
 from fair_distill.registry.store import open_registry
-from fair_distill.text import markdown_table
+from fair_distill.text import ABSENT, markdown_table
 
 PAGE = REPOSITORY / "docs" / "gate.md"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
@@ -87,8 +87,17 @@ def decisions() -> str:
 
 
 def spending() -> str:
-    ks = (1, 2, 3, 5, 10, 20)
-    return _table(("attempt", *ks), [["risk at α = 0.05", *(f"{alpha_at(0.05, k):.4f}" for k in ks)]])
+    """Return the risk of attempts at one split that does not change, by the number of planned attempts."""
+    ks = (1, 2, 5, 14, 20, 52, 104)
+    rows = []
+    for planned in (1, 5, 14, 104):
+        left, risks = 1.0, {}
+        for k in range(1, ks[-1] + 1):
+            fraction = fraction_of(left, planned)
+            left -= fraction
+            risks[k] = 0.05 * fraction if fraction >= SMALLEST_FRACTION else None
+        rows.append([planned, *(ABSENT if risks[k] is None else f"{risks[k]:.2g}" for k in ks)])
+    return _table(("`attempts`", *(f"attempt {k}" for k in ks)), rows)
 
 
 def metrics() -> str:

@@ -102,6 +102,8 @@ class Gate(Section):
     alpha : risk of passing a set that violates a limit, over all attempts at one split
     minimum_seeds : smallest number of networks per architecture; their scatter requires two
     minimum_per_cell : smallest number of independent examples (clusters) in every rate of a clause
+    attempts : number of attempts at the same examples that are planned; they take equal fractions of alpha. 1 if
+        omitted
     limits : the clauses; a set passes if it satisfies all of them
     exam : the required evaluation. Without it, a policy in a complete params.yaml requires the `evaluate` and `recipe`
         sections of that file
@@ -114,6 +116,7 @@ class Gate(Section):
     alpha: Annotated[float, Field(ge=1e-12, lt=0.5)] | None = None
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]
     exam: Exam | None = None
     evaluators: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
@@ -126,6 +129,11 @@ class Gate(Section):
     def location(self) -> str:
         """The file and key that messages about this policy name."""
         return f"{self._file}: gate"
+
+    @property
+    def planned_attempts(self) -> int:
+        """The number of attempts at the same examples that the policy plans."""
+        return self.attempts or 1
 
     @property
     def required_exam(self) -> Exam | None:
@@ -144,6 +152,8 @@ class Gate(Section):
             if (getattr(self, key) is None) == (self.mode == "bounds"):
                 rule = f"requires {key}; add it" if self.mode == "bounds" else f"does not use {key}; remove it"
                 raise ValueError(f"`mode: {self.mode}` {rule}")
+        if self.attempts is not None and self.mode == "point":
+            raise ValueError("`mode: point` does not use attempts; remove it")
         names = [limit.name for limit in self.limits]
         for name in names:
             if names.count(name) > 1:

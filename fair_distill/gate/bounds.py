@@ -56,6 +56,7 @@ class Contrasts:
     bend : asymmetry of the scatter over seeds, (J,), see `bend`; None if it is assumed to be symmetrical
     scale : the difference that a value of 1 in `first` and `second` represents
     correlation : of the means of `first` and `second` over the choice of clusters, (J,); None if no cluster is in both
+    weight : the factor of `second`, (J,); None if it is 1
     treatment : how the networks are treated
     """
 
@@ -67,6 +68,7 @@ class Contrasts:
     scale: float = 1.0
     correlation: Floats | None = None
     treatment: Treatment = "normal"
+    weight: Floats | None = None
 
     @property
     def value(self) -> Floats:
@@ -107,6 +109,8 @@ class Contrasts:
         if self.second is None:
             return self.scale * first
         second = self.second.below(q) if side > 0 else self.second.above(q)
+        if self.weight is not None:
+            second = self.weight * second
         if self.correlation is None:
             return self.scale * np.hypot(first, second)
         squares = first**2 + second**2 - 2 * self.correlation * first * second
@@ -144,10 +148,12 @@ class Contrasts:
         spread = _spread(variance, self.first.freedom)
         if self.second is not None:
             second = square * self.second.variance
+            if self.weight is not None:
+                second = self.weight**2 * second
             spread = spread + _spread(second, self.second.freedom)
             variance = variance + second
             if self.correlation is not None:
-                covariance = self.correlation * square * np.sqrt(self.first.variance * self.second.variance)
+                covariance = self.correlation * np.sqrt(square * self.first.variance * second)
                 variance = np.maximum(variance - 2 * covariance, 0)
         return variance, spread
 
@@ -171,6 +177,7 @@ class Contrasts:
             interaction=self.interaction[index],
             bend=selected(self.bend),
             correlation=selected(self.correlation),
+            weight=selected(self.weight),
         )
 
 
@@ -214,10 +221,16 @@ def level(
     *,
     lowest: int = 0,
     treatment: Treatment = "normal",
+    weights: Floats | None = None,
 ) -> Contrasts:
-    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
-    groups = Clusters.of(clusters, outcomes.shape[-1])
-    seeds = np.asarray(outcomes.mean(axis=-1))
+    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed.
+
+    Parameters
+    ----------
+    weights : the weight of each example, (n,); equal weights if omitted
+    """
+    groups = Clusters.of(clusters, outcomes.shape[-1], weights)
+    seeds = groups.mean(outcomes)
     examples = score(outcomes.mean(axis=-2), groups, lowest=lowest)
     interaction = _interaction(outcomes, seeds, groups)
     lean = None if lowest < 0 else bend(seeds, interaction)
@@ -278,13 +291,20 @@ def _centred(seeds: Floats) -> Floats:
     return np.asarray(seeds - seeds.mean(axis=-1, keepdims=True))
 
 
-def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None) -> Contrasts:
+def minus(
+    first: Contrasts, second: Contrasts, correlation: Floats | None = None, *, weight: Floats | None = None
+) -> Contrasts:
     """Return the difference of two levels on different examples that the same networks predict.
 
     Parameters
     ----------
     correlation : of the two means over the choice of clusters, if some clusters have examples in both levels
+    weight : the factor of the second level, (J,); 1 if omitted
     """
+    if weight is not None:
+        bends = None if second.bend is None else weight * second.bend
+        interaction = weight**2 * second.interaction
+        second = replace(second, seeds=weight[:, None] * second.seeds, interaction=interaction, bend=bends)
     interaction = first.interaction + second.interaction
     if correlation is not None:
         # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.
@@ -298,6 +318,7 @@ def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None
         first.scale,
         correlation,
         first.treatment,
+        weight,
     )
 
 

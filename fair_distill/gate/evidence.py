@@ -29,7 +29,8 @@ class Evidence:
     Attributes
     ----------
     value : the metric of the mean rates over seeds
-    per_seed : the mean over seeds of each seed's metric; for a largest gap it is never smaller than `value`
+    per_seed : the mean over seeds of each seed's metric; for a largest gap it is never smaller than `value`.
+        None if the metric of some seed is undefined
     values : the number of each comparison that is compared with the limit, (J,)
     comparisons : the comparison of each number, (J,)
     upper, lower : one-sided bounds of `values` at a level
@@ -40,7 +41,7 @@ class Evidence:
 
     network: str
     value: float
-    per_seed: float
+    per_seed: float | None
     values: Floats
     comparisons: tuple[Comparison, ...]
     upper: Bound
@@ -102,7 +103,7 @@ def differences(
         )
     each = levels(predictions, comparisons, lambda rate: values(rate) / scale, lowest=lowest)
     first, second = _sides(comparisons)
-    moves = _level_influences(predictions, comparisons, values) if predictions.clusters_span_groups else None
+    moves = influences_of(predictions, comparisons, values) if predictions.clusters_span_groups else None
     correlations = None if moves is None else correlation(moves[first], moves[second])
     return rescaled(minus(each[first], each[second], correlations), scale)
 
@@ -111,7 +112,7 @@ def cluster_influences(predictions: NetworkPredictions, comparisons: Comparisons
     """Return how far each cluster moves every difference of `differences`, (J, K)."""
     count = int(predictions.clusters.max()) + 1
     if predictions.examples_by_pair is None:
-        moves = _level_influences(predictions, comparisons, values)
+        moves = influences_of(predictions, comparisons, values)
         first, second = _sides(comparisons)
         return np.asarray(moves[first] - moves[second])
     moves_of_pairs = []
@@ -133,7 +134,7 @@ def _sides(comparisons: Comparisons) -> tuple[Ints, Ints]:
     return first.ravel(), second.ravel()
 
 
-def _level_influences(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
+def influences_of(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
     """Return how far each cluster moves every rate on every distinct side, rate by rate, (rates × sides, K)."""
     count = int(predictions.clusters.max()) + 1
     moves = []

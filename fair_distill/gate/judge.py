@@ -27,7 +27,6 @@ from fair_distill.gate.noise_floor import Floor, noise_floor
 from fair_distill.gate.policy import (
     PROMOTED,
     Context,
-    alpha_at,
     asks_the_card,
     attempt_for,
     check,
@@ -124,7 +123,7 @@ def judge(
             f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
             "pass the manifest"
         )
-    attempt = attempt_for(registry_context, set=table.set, split=table.split)
+    attempt = attempt_for(registry_context, policy, set=table.set, split=table.split)
     check_waivers(registry_context, policy, set=table.set)
     contents = dict(sorted((references or {}).items()))
     reference_predictions = {
@@ -144,7 +143,7 @@ def judge(
             PREDICTION_METRICS[limit.metric].comparisons(limit, table.classes, groups, location=policy.location)
         _check_reference(limit, reference_predictions, registry_context, policy)
 
-    alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
+    alpha = None if policy.alpha is None else policy.alpha * attempt.fraction
     kind = set_kind(manifest)
     findings = tuple(
         _waived(
@@ -167,7 +166,8 @@ def judge(
         references={name: sha256(content) for name, content in contents.items()},
         engine=engine,
         mode=policy.mode,
-        attempt=attempt,
+        attempt=attempt.number,
+        fraction=attempt.fraction,
         alpha=alpha,
         findings=findings,
         groups=tuple(

@@ -127,10 +127,15 @@ class NetworkPredictions:
 
     def table(self) -> Confusion:
         """Return the counts, averaged over seeds."""
-        return self.regrouped(self.group_indices)
+        return self.regrouped(self.group_indices, binned=True)
 
-    def regrouped(self, group_indices: Ints) -> Confusion:
-        """Return the counts, averaged over seeds, with other groups (N,) of the examples."""
+    def regrouped(self, group_indices: Ints, *, binned: bool = False) -> Confusion:
+        """Return the counts, averaged over seeds, with other groups (N,) of the examples.
+
+        Parameters
+        ----------
+        binned : also sum probability minus correctness per bin of confidence
+        """
         total = confusion(
             np.tile(self.labels, self.seeds),
             np.tile(group_indices, self.seeds),
@@ -138,9 +143,16 @@ class NetworkPredictions:
             classes=self.classes,
             groups=self.groups,
             probability=self.probability.ravel(),
+            binned=binned,
         )
         assert total.confidence is not None
-        return Confusion(total.counts / self.seeds, total.groups, total.classes, total.confidence / self.seeds)
+        return Confusion(
+            total.counts / self.seeds,
+            total.groups,
+            total.classes,
+            total.confidence / self.seeds,
+            None if total.excess is None else total.excess / self.seeds,
+        )
 
 
 def independent_examples(labels: Ints, group_indices: Ints, clusters: Ints, shape: tuple[int, int]) -> Ints:

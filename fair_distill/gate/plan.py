@@ -17,7 +17,8 @@ from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
 from fair_distill.gate.network_predictions import coarser
-from fair_distill.gate.policy import alpha_at, check
+from fair_distill.gate.policy import check
+from fair_distill.gate.spending import fraction_of
 from fair_distill.seeds import plain_numpy_generator
 
 _MOST_EXAMPLES = 1_000_000
@@ -88,14 +89,14 @@ def plan(
     assumptions: Sequence[Assumptions],
     *,
     rng: np.random.Generator,
-    attempt: int = 1,
+    fraction: float | None = None,
     draws: int = 1000,
 ) -> PowerPlan:
     """Return for each clause and assumption the limits that the split can demonstrate, and advice.
 
     Parameters
     ----------
-    attempt : number of the attempt at the split, from 1; later attempts may take less risk
+    fraction : the fraction of alpha that the attempt takes; by default that of a first attempt
     draws : number of simulated sets
 
     Raises
@@ -108,7 +109,7 @@ def plan(
         raise ConfigError(
             "params.yaml: gate.mode is 'point', which needs no confidence; `gate plan` requires `mode: bounds`"
         )
-    alpha = alpha_at(policy.alpha, attempt)
+    alpha = policy.alpha * (fraction_of(1.0, policy.planned_attempts) if fraction is None else fraction)
     rows = []
     for limit in policy.limits:
         if not _is_planned(limit):

@@ -8,6 +8,7 @@ floor and context by digest.
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
@@ -17,13 +18,20 @@ from fair_distill.config import Gate, Limit, Section, checked, shortfall
 from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.metrics import CARD_METRICS, METRICS, PREDICTION_METRICS, Metric
+from fair_distill.gate.spending import (
+    PLANNED_SHARE,
+    SMALLEST_FRACTION,
+    check_fraction,
+    fraction_of,
+    legacy_fraction,
+)
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
 from fair_distill.text import validation_sentence
 
 PROMOTED = "promoted"
 # Keys that older policies do not have. They enter the digest only with a value, so digests of old policies are stable.
-_NEWER = ("exam", "evaluators", "approvers")
+_NEWER = ("exam", "evaluators", "approvers", "attempts")
 MOST_ATTEMPTS = 1_000_000
 
 
@@ -35,16 +43,6 @@ def plain_policy(policy: Gate) -> dict[str, Any]:
 
 def policy_digest(policy: Gate) -> str:
     return sha256(to_json(plain_policy(policy)))
-
-
-def alpha_at(alpha: float, attempt: int) -> float:
-    """Return the risk of the k-th attempt: alpha · 6 / (π² k²). Over all attempts these risks sum to alpha.
-
-    An attempt is a distinct pair of set and split. Trying sets on one split until one passes is a search that benefits
-    from chance. Each attempt therefore takes less risk than the one before, and the total risk stays below alpha.
-    Judging the same set again is not a new attempt.
-    """
-    return alpha * 6 / (9.869604401089358 * attempt**2)
 
 
 def check(policy: Gate) -> None:
@@ -156,6 +154,9 @@ def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
         required, actual = getattr(than, key), getattr(policy, key)
         if required is not None and sign * actual < sign * required:
             return f"{key} of {'at most' if sign < 0 else 'at least'} {required:g}", f"{actual:g}"
+    # With fewer planned attempts, each may take more of alpha.
+    if policy.planned_attempts < than.planned_attempts:
+        return f"attempts of at least {than.planned_attempts}", f"{policy.planned_attempts}"
     for key in ("evaluators", "approvers"):
         required, actual = set(getattr(than, key)), set(getattr(policy, key))
         if required and not (actual and actual <= required):
@@ -260,11 +261,27 @@ class Waiver(Section):
 
 
 class Attempt(Section):
-    """The reserved attempt: its set, its gate split, and its number, from 1."""
+    """The reserved attempt of a set at a gate split.
+
+    Attributes
+    ----------
+    number : the number of the attempt at these examples, from 1
+    fraction : the fraction of alpha that the attempt takes
+    left : the fraction of alpha that this attempt and earlier ones leave. Contexts of earlier releases have neither
+        `fraction` nor `left`; they are read by the rule of these releases, `spending.legacy_fraction`
+    """
 
     set: Sha256
     split: Sha256
     number: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)]
+    fraction: Annotated[float, Field(gt=0, le=PLANNED_SHARE)] | None = None
+    left: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Attempt":
+        if (self.fraction is None) != (self.left is None):
+            raise ValueError("an attempt has both `fraction` and `left`, or neither; run `fair-distill gate reserve`")
+        return self
 
 
 class Context(Section):
@@ -284,28 +301,70 @@ def read_context(content: bytes) -> Context:
         raise ConfigError(f"context.json: {validation_sentence(error)}") from None
 
 
-def attempt_for(context: Context, *, set: str, split: str) -> int:
-    """Return the number of the attempt that judging this set on this split is.
+@dataclass(frozen=True)
+class AttemptShare:
+    """The number of an attempt, and the fraction of alpha that it takes."""
 
-    A set without a reserved attempt gets the number after the reserved one, which it would get from the registry. It
-    never uses the number that was reserved for another set.
+    number: int
+    fraction: float
+
+
+def next_attempt(context: Context, policy: Gate) -> AttemptShare:
+    """Return the attempt of a set that has not reserved one: the first, or the one after the reserved one."""
+    reserved = context.attempt
+    if reserved is None:
+        return AttemptShare(1, fraction_of(1.0, policy.planned_attempts))
+    number = min(reserved.number + 1, MOST_ATTEMPTS)
+    if reserved.left is None:
+        return AttemptShare(number, legacy_fraction(number))
+    return AttemptShare(number, fraction_of(reserved.left, policy.planned_attempts))
+
+
+def reserved_fraction(attempt: Attempt, policy: Gate) -> float:
+    """Return the fraction of alpha that a reserved attempt may take under a policy.
+
+    The policy may plan more attempts than the policy of the reservation did. The fraction is then smaller.
+    """
+    if attempt.fraction is None:
+        return legacy_fraction(attempt.number)
+    return min(attempt.fraction, fraction_of(1.0, policy.planned_attempts))
+
+
+def fraction_after(context: Context, policy: Gate, *, set: str) -> float:
+    """Return the fraction of alpha that the attempt after the one of this set takes, on the same split."""
+    reserved, planned = context.attempt, policy.planned_attempts
+    if reserved is not None and reserved.left is None:
+        return legacy_fraction(reserved.number + (1 if reserved.set == set else 2))
+    left = 1.0 if reserved is None or reserved.left is None else reserved.left
+    if reserved is None or reserved.set != set:
+        left -= fraction_of(left, planned)
+    return max(fraction_of(left, planned), SMALLEST_FRACTION)
+
+
+def attempt_for(context: Context, policy: Gate, *, set: str, split: str) -> AttemptShare:
+    """Return the attempt that judging this set on this split is.
+
+    A set without a reserved attempt gets the next number and fraction, as from the registry. It never uses the
+    attempt that was reserved for another set.
 
     Raises
     ------
     MeasurementError
         If the attempt was reserved for another split: the predictions or the context are out of date.
+    Undecided
+        If earlier attempts have used up the error budget.
     """
     reserved = context.attempt
-    if reserved is None:
-        return 1
-    if reserved.set != set:
-        return min(reserved.number + 1, MOST_ATTEMPTS)
+    if reserved is None or reserved.set != set:
+        share = next_attempt(context, policy)
+        check_fraction(share.fraction, split=split)
+        return share
     if reserved.split != split:
         raise MeasurementError(
             f"context.json reserves attempt {reserved.number} on the gate split {reserved.split[:12]}…; the "
             f"predictions are for {split[:12]}…. Run `fair-distill gate reserve`, then evaluate again"
         )
-    return reserved.number
+    return AttemptShare(reserved.number, reserved_fraction(reserved, policy))
 
 
 def waiver_for(

@@ -17,7 +17,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Verdict:
     gate : the complete policy; `policy` is its digest
     warnings : clauses of the policy that every set satisfies
     alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
+    fraction : the fraction of the policy's alpha that the attempt takes
     findings : one per clause, in the order of the policy
     groups : every group; if groups have several attributes, also the groups of each attribute (`sex: f`)
     numbers : per network and metric: value, per_seed, and for gaps noise; null if undefined
@@ -131,6 +132,7 @@ class Verdict:
     evaluation: dict[str, Any] | None = None
     gate: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    fraction: float | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ UNFAIR = verdict_on([[0.95, 0.2], [0.9, 0.9]])
 def test_a_summary_shows_clauses_groups_with_n_and_intervals_and_the_difference_to_references() -> None:
     shown = markdown("barycentric", FAIR)
 
-    assert shown.startswith("## barycentric: PASS\n\n97.0 % confidence (attempt 1 at this split)\n")
+    assert shown.startswith("## barycentric: PASS\n\n95.5 % confidence (attempt 1 at this split)\n")
     assert "| eo_diag_max | pass | " in shown
     assert "| group1 | convnet | 400 | 400 | " in shown
     assert " to " in shown.split("| group1 | convnet")[1].splitlines()[0]
