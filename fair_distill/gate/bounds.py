@@ -32,9 +32,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
-from fair_distill.gate.quantiles import t_quantile, t_quantiles
+from fair_distill.gate.degrees_of_freedom import johnson, satterthwaite, spread_of
+from fair_distill.gate.quantiles import t_quantiles
 from fair_distill.gate.score import Score, score
 
 # How the networks of an evaluation are treated.
@@ -77,27 +79,54 @@ class Contrasts:
 
     def examples_above(self, alpha: float) -> Floats:
         """Return the half-width of the examples above the value, (J,)."""
-        return self.examples(self.quantile(alpha), 1)
+        return self._examples_at(alpha, 1)
 
     def examples_below(self, alpha: float) -> Floats:
         """Return the half-width of the examples below the value, (J,)."""
-        return self.examples(self.quantile(alpha), -1)
+        return self._examples_at(alpha, -1)
 
     def seeds_above(self, alpha: float) -> Floats:
         """Return the half-width of the seeds above the value, (J,)."""
-        return self.scatter(self.quantile(alpha), 1, alpha)
+        return self._seeds_at(alpha, 1)
 
     def seeds_below(self, alpha: float) -> Floats:
         """Return the half-width of the seeds below the value, (J,)."""
-        return self.scatter(self.quantile(alpha), -1, alpha)
+        return self._seeds_at(alpha, -1)
 
     def upper(self, alpha: float) -> Floats:
         """Return the one-sided upper bound at level alpha, (J,)."""
-        return np.asarray(self.value + np.hypot(self.examples_above(alpha), self.seeds_above(alpha)))
+        return np.asarray(self.value + self.together(self.examples_above(alpha), self.seeds_above(alpha)))
 
     def lower(self, alpha: float) -> Floats:
         """Return the one-sided lower bound at level alpha, (J,)."""
-        return np.asarray(self.value - np.hypot(self.examples_below(alpha), self.seeds_below(alpha)))
+        return np.asarray(self.value - self.together(self.examples_below(alpha), self.seeds_below(alpha)))
+
+    def together(self, examples: Floats, seeds: Floats) -> Floats:
+        """Return the half-width of both parts. Without a distribution of networks, their levels and widths add."""
+        return examples + seeds if self.treatment == "bounded" else np.hypot(examples, seeds)
+
+    def _examples_at(self, alpha: float, side: int) -> Floats:
+        if self.treatment == "bounded":
+            given = replace(self, treatment="given")
+            return given.examples(given.quantile(EXAMPLES_SHARE * alpha), side)
+        return self.examples(self.quantile(alpha), side)
+
+    def _seeds_at(self, alpha: float, side: int) -> Floats:
+        if self.treatment == "bounded":
+            of_seeds, (low, high) = (1 - EXAMPLES_SHARE) * alpha, self.range
+            if side > 0:
+                return np.asarray(mean_upper(self.seeds, of_seeds, lowest=low, highest=high) - self.value)
+            return np.asarray(self.value - mean_lower(self.seeds, of_seeds, lowest=low, highest=high))
+        return self.scatter(self.quantile(alpha), side, alpha)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest value that a network can have."""
+        low, high = self.first.range
+        if self.second is not None:
+            least, most = self.second.range
+            low, high = low - most, high - least
+        return self.scale * low, self.scale * high
 
     def quantile(self, alpha: float) -> Floats:
         """Return the quantile of the whole uncertainty, (J,)."""
@@ -145,12 +174,12 @@ class Contrasts:
         """The variance of the mean that the examples cause, and its square over its degrees of freedom, both (J,)."""
         square = self.scale**2
         variance = square * self.first.variance
-        spread = _spread(variance, self.first.freedom)
+        spread = spread_of(variance, self.first.freedom)
         if self.second is not None:
             second = square * self.second.variance
             if self.weight is not None:
                 second = self.weight**2 * second
-            spread = spread + _spread(second, self.second.freedom)
+            spread = spread + spread_of(second, self.second.freedom)
             variance = variance + second
             if self.correlation is not None:
                 covariance = self.correlation * np.sqrt(square * self.first.variance * second)
@@ -179,40 +208,6 @@ class Contrasts:
             correlation=selected(self.correlation),
             weight=selected(self.weight),
         )
-
-
-def satterthwaite(examples: Floats, spread: Floats, seeds: Floats, of_seeds: Floats, count: int) -> Floats:
-    """Return the degrees of freedom of a variance that is the sum of the parts of the examples and of the seeds.
-
-    Few seeds may scatter less than they usually do, which makes both the variance too small and the degrees of freedom
-    too many. Therefore the whole variance of the means of seeds (N, not N - I) counts here, and its square is enlarged
-    by (S + 1) / (S - 1), the expected square of its estimate. Without this, bounds from 3 seeds are violated by up to
-    6.7 % of normal data instead of 5 %.
-
-    Parameters
-    ----------
-    examples, spread : variance of the mean that the examples cause, and its square over its degrees of freedom
-    seeds, of_seeds : max(N - I, 0) and N
-    count : S; 1 if the seeds contribute nothing
-    """
-    alone = np.divide(examples**2, spread, out=np.zeros_like(spread), where=spread > 0)
-    if count < 2:
-        return np.asarray(alone)
-    whole = spread + of_seeds**2 * (count + 1) / (count - 1) ** 2
-    return np.asarray(np.maximum((examples + seeds) ** 2 / whole, np.minimum(alone, count - 1)))
-
-
-def johnson(alpha: float, count: int) -> float:
-    """Return the factor of the asymmetry in Johnson's correction of t for a skewed mean of `count` values (1978).
-
-    It is applied only on the side where it widens the bound.
-    """
-    return float((1 + 2 * t_quantile(alpha, count - 1) ** 2) / count)
-
-
-def _spread(variance: Floats, freedom: Floats) -> Floats:
-    """Return variance² / freedom; infinite without degrees of freedom."""
-    return np.asarray(np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0))
 
 
 def level(

@@ -16,14 +16,16 @@ Few choices are enumerated here. Many choices are bounded by `gate.many_choices`
 Axes: R leading axes, B blocks, K options (signed contrasts) of a block, M choices, S seeds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
-from fair_distill.gate.bounds import Contrasts, johnson, satterthwaite
+from fair_distill.gate.betting import EXAMPLES_SHARE, largest_choice_upper
+from fair_distill.gate.bounds import Contrasts
 from fair_distill.gate.confusion import Floats, Ints
+from fair_distill.gate.degrees_of_freedom import johnson, satterthwaite
 from fair_distill.gate.many_choices import Parts, bounded
 from fair_distill.gate.quantiles import t_quantiles
 from fair_distill.gate.signed_contrasts import SignedContrasts
@@ -60,6 +62,8 @@ class MeanOfLargest:
 
     def parts(self, alpha: float) -> Parts:
         """Return the parts of the upper bound at level alpha, each (R,)."""
+        if self.contrasts.treatment == "bounded":
+            return self._of_bounded_networks(alpha)
         size = 2 * self.contrasts.seeds.shape[-2] // self.blocks
         few = size**self.blocks <= MOST_CHOICES
         choices = _all_choices(size, self.blocks) if few else np.zeros((0, self.blocks), int)
@@ -72,6 +76,23 @@ class MeanOfLargest:
             for start in range(0, leading[0], at_once)
         ]
         return Parts(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _of_bounded_networks(self, alpha: float) -> Parts:
+        """Return the bound without a distribution of networks, see `gate.betting`; levels and widths of the parts add.
+
+        Any choice may be the largest one, so the part of the networks covers every choice, and the part of the examples
+        is the largest of each block.
+        """
+        given = SignedContrasts(replace(self.contrasts, treatment="given"), self.blocks, self.influences)
+        of_examples = given.examples(t_quantiles(EXAMPLES_SHARE * alpha, given.least_freedom)).max(axis=-1)
+        total = np.sqrt(np.square(of_examples).sum(axis=-1)) if self.influences is None else of_examples.sum(axis=-1)
+        examples = np.asarray(total / self.blocks)
+        seeds = self.contrasts.seeds
+        by_block = seeds.reshape(*seeds.shape[:-2], self.blocks, -1, seeds.shape[-1])
+        low, high = self.contrasts.range
+        signed = np.concatenate([by_block, -by_block], axis=-2)
+        of_networks = largest_choice_upper(signed, (1 - EXAMPLES_SHARE) * alpha, lowest=low, highest=high)
+        return Parts(of_networks + examples, self.value, examples, of_networks - self.value)
 
 
 @lru_cache(maxsize=16)
@@ -131,9 +152,10 @@ def _largest(options: SignedContrasts, choices: Ints, alpha: float) -> Parts:
         least = np.where(can_decide, centre + np.hypot(*half_widths(most)), -np.inf).max(axis=-1)
         can_decide &= centre + np.hypot(*half_widths(fewest)) >= least[..., None]
     q = t_quantiles(alpha, np.asarray(np.where(can_decide, freedom, np.inf).min(axis=-1)))
-    parts = np.broadcast_arrays(centre, *half_widths(q))
-    upper = np.where(can_decide, parts[0] + np.hypot(parts[1], parts[2]), -np.inf)
+    from_examples, from_seeds = half_widths(q)
+    upper = np.where(can_decide, centre + np.hypot(from_examples, from_seeds), -np.inf)
     best = upper.argmax(axis=-1)[..., None]
+    parts = np.broadcast_arrays(upper, centre, from_examples, from_seeds)
     return Parts(*(np.take_along_axis(part, best, axis=-1)[..., 0] for part in parts))
 
 

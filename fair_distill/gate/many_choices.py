@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fair_distill.gate.bounds import johnson
 from fair_distill.gate.confusion import Floats
+from fair_distill.gate.degrees_of_freedom import johnson
 from fair_distill.gate.quantiles import t_quantiles
 from fair_distill.gate.signed_contrasts import SignedContrasts
 
@@ -37,15 +37,12 @@ _CELLS = 64
 
 
 class Parts(NamedTuple):
-    """The bound of the choice that decides: its mean, and the half-widths of examples and of seeds, each (R,)."""
+    """The bound of the choice that decides, its mean, and the half-widths of examples and of seeds, each (R,)."""
 
+    upper: Floats
     centre: Floats
     examples: Floats
     seeds: Floats
-
-    @property
-    def upper(self) -> Floats:
-        return np.asarray(self.centre + np.hypot(self.examples, self.seeds))
 
 
 class _Chunk(NamedTuple):
@@ -63,7 +60,8 @@ def bounded(options: SignedContrasts, alpha: float) -> Parts:
     best = options.values.argmax(axis=-1)[..., None]
     centre = np.take_along_axis(options.values, best, axis=-1)[..., 0].mean(axis=-1)
     if options.seeds_are_sampled and count < 2:
-        return Parts(centre, np.zeros_like(centre), np.full_like(centre, np.inf))
+        infinite = np.full_like(centre, np.inf)
+        return Parts(infinite, centre, np.zeros_like(centre), infinite)
     scale = np.sqrt(count * max(count - 1, 1))
     vectors = options.deviations / scale * options.seeds_are_sampled
     q = t_quantiles(alpha, _fewest_freedom(options, vectors))
@@ -90,7 +88,7 @@ def bounded(options: SignedContrasts, alpha: float) -> Parts:
     upper = upper / blocks
     examples = np.sqrt(np.square(np.take_along_axis(widths, best, axis=-1)[..., 0]).sum(axis=-1)) / blocks
     examples = np.minimum(examples, upper - centre)
-    return Parts(centre, examples, np.sqrt(np.maximum((upper - centre) ** 2 - examples**2, 0)))
+    return Parts(upper, centre, examples, np.sqrt(np.maximum((upper - centre) ** 2 - examples**2, 0)))
 
 
 def _fewest_freedom(options: SignedContrasts, vectors: Floats) -> Floats:

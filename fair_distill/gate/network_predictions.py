@@ -44,6 +44,7 @@ class NetworkPredictions:
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
     predicted, probability : arrays (S, N)
+    seed_numbers : the number of each seed in the predictions, (S,)
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
     treatment : how bounds treat the networks of the seeds
@@ -62,6 +63,7 @@ class NetworkPredictions:
     examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
+    seed_numbers: tuple[int, ...]
     treatment: Treatment = "normal"
     _rows: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
 
@@ -113,6 +115,10 @@ class NetworkPredictions:
 
     def tables(self) -> list[Confusion]:
         """Return the counts of each seed."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> list[Confusion]:
         return [
             confusion(
                 self.labels,
@@ -175,7 +181,7 @@ def _is_divided(clusters: Ints, values: Ints) -> bool:
     return bool((lowest < highest).any())
 
 
-def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:
+def network_predictions(predictions: Predictions, network: int, treatment: Treatment = "normal") -> NetworkPredictions:
     """Return the predictions of one network, by its index.
 
     Raises
@@ -222,7 +228,22 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
         ),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
+        seed_numbers=tuple(seeds.tolist()),
+        treatment=treatment,
     )
+
+
+def of_seed(predictions: NetworkPredictions, s: int) -> NetworkPredictions:
+    """Return the predictions of the network with the s-th seed, as the one that is judged."""
+    one = replace(
+        predictions,
+        predicted=predictions.predicted[s : s + 1],
+        probability=predictions.probability[s : s + 1],
+        seed_numbers=predictions.seed_numbers[s : s + 1],
+        treatment="given",
+    )
+    one._rows.update(predictions._rows)  # the examples are the same
+    return one
 
 
 def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:

@@ -52,6 +52,11 @@ class Score:
         odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
         return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest possible value."""
+        return (0.0 if self.negative is None else -1.0), 1.0
+
     def __getitem__(self, index: Any) -> "Score":
         negative = None if self.negative is None else self.negative[index]
         return Score(self.positive[index], negative, self.effective[index], self.freedom[index], self.variance[index])
