@@ -193,8 +193,13 @@ def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
     workspace, config = open_workspace(arguments)
+    notices: list[str] = []
     with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
-        prepared = prepare_splits(workspace, config, deal_again=arguments.deal_again, progress=progress)
+        prepared = prepare_splits(
+            workspace, config, deal_again=arguments.deal_again, progress=progress, notice=notices.append
+        )
+    for sentence in notices:
+        print_line(sentence)
     for name, dataset in prepared.splits.items():
         examples = "images" if dataset.schema is None else "rows"
         print_line(

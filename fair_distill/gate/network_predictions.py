@@ -43,7 +43,8 @@ class NetworkPredictions:
     Attributes
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
-    predicted, probability : arrays (S, N)
+    predicted, probability : arrays (S, N); probabilities are NaN if they are unknown
+    seed_numbers : the number of each seed in the predictions, (S,)
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
     treatment : how bounds treat the networks of the seeds
@@ -62,6 +63,7 @@ class NetworkPredictions:
     examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
+    seed_numbers: tuple[int, ...]
     treatment: Treatment = "normal"
     _rows: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
 
@@ -111,8 +113,17 @@ class NetworkPredictions:
         """The number of seeds, S."""
         return len(self.predicted)
 
+    @property
+    def has_probability(self) -> bool:
+        """Whether the predictions have probabilities. Those of a model may have none."""
+        return not bool(np.isnan(self.probability.flat[0]))
+
     def tables(self) -> list[Confusion]:
         """Return the counts of each seed."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> list[Confusion]:
         return [
             confusion(
                 self.labels,
@@ -120,27 +131,38 @@ class NetworkPredictions:
                 self.predicted[seed],
                 classes=self.classes,
                 groups=self.groups,
-                probability=self.probability[seed],
+                probability=self.probability[seed] if self.has_probability else None,
             )
             for seed in range(self.seeds)
         ]
 
     def table(self) -> Confusion:
         """Return the counts, averaged over seeds."""
-        return self.regrouped(self.group_indices)
+        return self.regrouped(self.group_indices, binned=True)
 
-    def regrouped(self, group_indices: Ints) -> Confusion:
-        """Return the counts, averaged over seeds, with other groups (N,) of the examples."""
+    def regrouped(self, group_indices: Ints, *, binned: bool = False) -> Confusion:
+        """Return the counts, averaged over seeds, with other groups (N,) of the examples.
+
+        Parameters
+        ----------
+        binned : also sum probability minus correctness per bin of confidence
+        """
         total = confusion(
             np.tile(self.labels, self.seeds),
             np.tile(group_indices, self.seeds),
             self.predicted.ravel(),
             classes=self.classes,
             groups=self.groups,
-            probability=self.probability.ravel(),
+            probability=self.probability.ravel() if self.has_probability else None,
+            binned=binned,
         )
-        assert total.confidence is not None
-        return Confusion(total.counts / self.seeds, total.groups, total.classes, total.confidence / self.seeds)
+        return Confusion(
+            total.counts / self.seeds,
+            total.groups,
+            total.classes,
+            None if total.confidence is None else total.confidence / self.seeds,
+            None if total.excess is None else total.excess / self.seeds,
+        )
 
 
 def independent_examples(labels: Ints, group_indices: Ints, clusters: Ints, shape: tuple[int, int]) -> Ints:
@@ -163,7 +185,7 @@ def _is_divided(clusters: Ints, values: Ints) -> bool:
     return bool((lowest < highest).any())
 
 
-def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:
+def network_predictions(predictions: Predictions, network: int, treatment: Treatment = "normal") -> NetworkPredictions:
     """Return the predictions of one network, by its index.
 
     Raises
@@ -190,9 +212,11 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
     for key, size in (("label", len(predictions.classes)), ("group", len(predictions.groups))):
         _check_range(of_examples[key], size, key)
     _check_range(rows["predicted"], len(predictions.classes), "prediction")
-    probability = rows["probability"].astype(float)
-    if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
-        raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
+    probability = np.full(rows["predicted"].shape, np.nan)
+    if "probability" in rows:
+        probability = rows["probability"].astype(float)
+        if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
+            raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
     _check_pairs(of_examples["pair"], of_examples["cluster"])
     return NetworkPredictions(
         network=name,
@@ -210,7 +234,22 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
         ),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
+        seed_numbers=tuple(seeds.tolist()),
+        treatment=treatment,
     )
+
+
+def of_seed(predictions: NetworkPredictions, s: int) -> NetworkPredictions:
+    """Return the predictions of the network with the s-th seed, as the one that is judged."""
+    one = replace(
+        predictions,
+        predicted=predictions.predicted[s : s + 1],
+        probability=predictions.probability[s : s + 1],
+        seed_numbers=predictions.seed_numbers[s : s + 1],
+        treatment="given",
+    )
+    one._rows.update(predictions._rows)  # the examples are the same
+    return one
 
 
 def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:

@@ -1,7 +1,7 @@
 """Stage `prepare`: read the source and write the train, tune and gate splits."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +16,31 @@ from fair_distill.workspace import SPLITS, Workspace
 
 if TYPE_CHECKING:
     from fair_distill.data.assignments import Changes
+    from fair_distill.data.columns import SourceData
     from fair_distill.data.grouped_dataset import GroupedDataset
     from fair_distill.data.prepare import Preparation
+
+# Receives a sentence for the user.
+Notice = Callable[[str], object]
+# The number of files, or of things that are not read, that a sentence names.
+_SHOWN = 5
+
+
+def ignore_notice(sentence: str) -> None:
+    """Ignore a sentence."""
+
 
 # Smaller sources are read so fast that a progress bar would only flicker.
 _FEWEST_EXAMPLES_WITH_PROGRESS = 10_000
 
 
 def prepare_splits(
-    workspace: Workspace, config: Config, *, deal_again: bool = False, progress: ProgressCallback = ignore_progress
+    workspace: Workspace,
+    config: Config,
+    *,
+    deal_again: bool = False,
+    progress: ProgressCallback = ignore_progress,
+    notice: Notice = ignore_notice,
 ) -> "PreparedSplits":
     """Read the source in params.yaml, divide it, and write and return the splits train, tune and gate.
 
@@ -33,6 +49,7 @@ def prepare_splits(
     Parameters
     ----------
     deal_again : deal all units as if they were new. Only the report of changes uses the earlier assignments
+    notice : receives a sentence about what was read, and one about what was not
 
     Raises
     ------
@@ -44,20 +61,24 @@ def prepare_splits(
     if not deal_again:
         _check_assignments(workspace)
     paths = {name: workspace.split(name) for name in SPLITS}
-    planned = _write_splits(workspace, config, paths, deal_again=deal_again, progress=progress)
+    planned = _write_splits(workspace, config, paths, deal_again=deal_again, progress=progress, notice=notice)
     planned.assignments.write(workspace.assignments)
     return PreparedSplits({name: read_split(path, verify=False) for name, path in paths.items()}, planned.changes)
 
 
 def read_source_splits(
-    workspace: Workspace, config: Config, *, progress: ProgressCallback = ignore_progress
+    workspace: Workspace,
+    config: Config,
+    *,
+    progress: ProgressCallback = ignore_progress,
+    notice: Notice = ignore_notice,
 ) -> dict[str, "GroupedDataset"]:
     """Return the splits that `prepare_splits` would write, without writing to the workspace."""
     from fair_distill.data.split_file import read_split
 
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
         paths = {name: Path(folder) / f"{name}.arrow" for name in SPLITS}
-        _write_splits(workspace, config, paths, deal_again=False, progress=progress)
+        _write_splits(workspace, config, paths, deal_again=False, progress=progress, notice=notice)
         # The files are memory-mapped, so the splits stay readable after the folder is removed.
         return {name: read_split(path) for name, path in paths.items()}
 
@@ -71,7 +92,13 @@ class PreparedSplits:
 
 
 def _write_splits(
-    workspace: Workspace, config: Config, paths: Mapping[str, Path], *, deal_again: bool, progress: ProgressCallback
+    workspace: Workspace,
+    config: Config,
+    paths: Mapping[str, Path],
+    *,
+    deal_again: bool,
+    progress: ProgressCallback,
+    notice: Notice,
 ) -> "Preparation":
     from fair_distill.data.assignments import Assignments
     from fair_distill.data.prepare import plan_splits
@@ -81,6 +108,8 @@ def _write_splits(
     if assignments is not None and deal_again:
         assignments = replace(assignments, rule="")
     source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
+    for sentence in _reading_notices(source):
+        notice(sentence)
     planned = plan_splits(
         source,
         config.data,
@@ -103,3 +132,19 @@ def _check_assignments(workspace: Workspace) -> None:
             f"{ASSIGNMENTS} is in dvc.lock, but not in the workspace; without it, examples could move between train "
             f"and gate. Run `dvc pull {ASSIGNMENTS}`; if it is lost, run `fair-distill stage prepare --deal-again`"
         )
+
+
+def _reading_notices(source: "SourceData") -> list[str]:
+    """Return sentences on the files that were read and on what was not; none for a source without files."""
+    notices = []
+    if source.files:
+        names = _listed([f"{name} ({count:,})" for name, count in source.files])
+        notices.append(f"read {len(source):,} examples: {names}")
+    if source.not_read:
+        notices.append(f"not read: {_listed(source.not_read)}")
+    return notices
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
