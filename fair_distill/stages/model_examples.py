@@ -12,6 +12,7 @@ from fair_distill.gate.judged_examples import JudgedExamples, examples_of
 from fair_distill.gate.model_rows import Rows, read_labels
 from fair_distill.gate.predictions import named_attributes
 from fair_distill.stages.trained_on import TrainedOn
+from fair_distill.stages.training_units import check_no_overlap, unit_digests
 from fair_distill.storage.schemes import open_object
 from fair_distill.storage.store import Absent
 from fair_distill.workspace import Workspace
@@ -84,6 +85,8 @@ def _examples_of_split(path: Path, version: TrainedOn | None, workspace: Workspa
             f"{path} has examples of the shape {_shape(split.shape)}, and {version.name} was distilled from examples "
             f"of the shape {_shape(version.card.shape)}; pass the gate split of the same data"
         )
+    if version is not None:
+        check_no_overlap(version.training, unit_digests(split), set_name=version.name)
     names = tuple(map(str, range(len(split)))) if split.ids is None else tuple(split.ids.to_pylist())
     if len(set(names)) < len(names):
         raise IntegrityError(f"{path} has two examples with the same id, so predictions cannot be matched with them")

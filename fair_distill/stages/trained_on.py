@@ -10,11 +10,14 @@ from datetime import date
 
 from fair_distill.card import DatasetCard
 from fair_distill.errors import ConfigError
+from fair_distill.formats.unit_digests import UnitDigests
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import channels, holds, revocation, version_number
 from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import check_signatures, grounds_of, manifest_of, waived_until
+from fair_distill.registry.layout import units_key
 from fair_distill.registry.lookup import open_ledger, parse_reference, select_version, trusted_keys
+from fair_distill.registry.training_units import training_units_digest, units_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class TrainedOn:
     ----------
     name : the version for people, as in `faces@v3`
     source : SHA-256 of the training split that the version was distilled from
+    training : the training units of the version; None if they are not known
     splits : SHA-256 of the gate splits on which the version was promoted
     revoked : why, when and by whom the version was revoked; empty if it was not
     notes : sentences about its promotions: none, demoted, or with a waiver that has expired
@@ -35,6 +39,7 @@ class TrainedOn:
     version: str
     card: DatasetCard
     source: str
+    training: UnitDigests | None
     splits: tuple[str, ...]
     engine: int
     revoked: str
@@ -61,6 +66,9 @@ def look_up_trained_on(reference: str, *, registry: str | None, today: date) -> 
         check_signatures(store, dataset, version, [], keys, subject=reference)
     manifest = manifest_of(store, version)
     name = f"{dataset}@v{version_number(entries, version)}"
+    # They can be in a location for few people; then the verdict says that they were not compared.
+    digest = training_units_digest(manifest)
+    training = units_of(store, manifest) if digest is not None and store.exists(units_key(digest)) else None
     grounds = grounds_of(store, entries, version)
     tombstone = revocation(entries, version)
     revoked = ""
@@ -72,10 +80,14 @@ def look_up_trained_on(reference: str, *, registry: str | None, today: date) -> 
         version=version,
         card=manifest.card,
         source=manifest.source,
+        training=training,
         splits=tuple(dict.fromkeys(verdict.split for _, verdict in grounds)),
         engine=manifest.engine,
         revoked=revoked,
-        notes=tuple(_notes(entries, grounds, version, name, today)),
+        notes=(
+            *_notes(entries, grounds, version, name, today),
+            *([f"the training units of {name} are not in this registry"] if digest and training is None else ()),
+        ),
     )
 
 

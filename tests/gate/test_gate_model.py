@@ -24,11 +24,13 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError, MeasurementError, Undecided
 from fair_distill.files import sha256, to_json
+from fair_distill.formats.unit_digests import UnitDigests
 from fair_distill.gate.policy import policy_digest
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import read_record
+from fair_distill.registry.store import ensure_stored
 
 GAP = {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"}
 FLOOR_OF_ACCURACY = {"metric": "accuracy", "at_least": 0.7, "why": "a test"}
@@ -581,6 +583,31 @@ def test_the_split_that_the_set_was_distilled_from_is_refused(registry: Path) ->
 
     assert ended.code == 5
     assert f"is the split that {NAME}@v3 was distilled from" in ended.err
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_split_with_training_units_of_the_set_is_refused(registry: Path, stored: bool) -> None:
+    policy()
+    units = np.arange(400, dtype=np.uint64)[:, None]
+    write(split(units=units))
+    training = UnitDigests(np.arange(390, 500, dtype=np.uint64))
+    made = package(4)
+    named = replace(made.manifest, params=made.manifest.params | {"training_units": training.sha256})
+    predictions = made.predictions.replace(made.version.encode(), named.version.encode())
+    store = local_registry(registry)
+    ensure_stored(store, f"units/{training.sha256}.bin", training.to_bytes())
+    publish(store, replace(made, manifest=named, predictions=predictions))
+    if not stored:
+        store.remove(f"units/{training.sha256}.bin")
+
+    ended = judged("--set", f"{NAME}@v3", "--registry", "registry", *AT_SPLIT)
+
+    if stored:
+        assert ended.code == 5
+        assert f"the gate split shares 10 of its 400 units with the training units of {NAME}@v3" in ended.err
+    else:
+        assert ended.code == 0
+        assert f"the training units of {NAME}@v3 are not in this registry" in ended.out
 
 
 @pytest.mark.parametrize(
