@@ -5,7 +5,7 @@ name or the position. N examples.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _BLOCK = 2**12
 def content_digests(split: GroupedDataset) -> NDArray[np.uint64]:
     """Return the first 64 bits of the SHA-256 of each example's content, uint64 (N,)."""
     contents = _pixels(split) if split.schema is None else _rows(split, split.schema)
-    return _digests(contents, len(split))
+    return short_digests(contents, len(split))
 
 
 def name_digests(split: GroupedDataset, *, dataset: str) -> NDArray[np.uint64] | None:
@@ -36,7 +36,7 @@ def name_digests(split: GroupedDataset, *, dataset: str) -> NDArray[np.uint64] |
 
 def digests_of_names(names: Sequence[str], *, dataset: str) -> NDArray[np.uint64]:
     """Return digests of the names of examples in a data set, uint64 (N,)."""
-    return _digests((f"{dataset}\0{name}".encode() for name in names), len(names))
+    return short_digests((f"{dataset}\0{name}".encode() for name in names), len(names))
 
 
 def _pixels(split: GroupedDataset) -> Iterator[bytes]:
@@ -56,7 +56,8 @@ def _rows(split: GroupedDataset, schema: RowSchema) -> Iterator[bytes]:
             yield to_json(dict(zip(names, values, strict=True)))
 
 
-def _digests(contents: Iterator[bytes], count: int) -> NDArray[np.uint64]:
+def short_digests(contents: Iterable[bytes], count: int) -> NDArray[np.uint64]:
+    """Return the first 64 bits of the SHA-256 of each content, uint64 (N,)."""
     # The first 64 bits, big-endian, so that numbers sort like the hexadecimal digests.
     first = b"".join(hashlib.sha256(content).digest()[:8] for content in contents)
     return np.frombuffer(first, ">u8", count).astype(np.uint64)

@@ -10,8 +10,7 @@ Numbers of clusters change when the source grows, so a unit is named by a digest
 N examples, K names for each, U units.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from fair_distill.data.column_builders import dense_ranks
 from fair_distill.data.columns import SourceData
+from fair_distill.data.example_digests import short_digests
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.image_stream import iterate_batches
 
@@ -61,7 +61,7 @@ def name_units(source: SourceData) -> Units:
         contents = _content_digests(source)
         return replace(_single(contents if source.schema is None else _numbered(contents)), are_contents=True)
     if not links:
-        return _single(name_digests("example", source.ids))
+        return _single(unit_name_digests("example", source.ids))
     if len(links) == 1:
         return _single(links[0])
     names = np.stack(links, axis=1)
@@ -85,10 +85,10 @@ def connected(pairs: Array, clusters: Array) -> Array:
             return units
 
 
-def name_digests(kind: str, names: pa.Array) -> Array:
+def unit_name_digests(kind: str, names: pa.Array) -> Array:
     """Return a digest for each name, uint64 (N,). Equal names of different kinds have different digests."""
     blocks = (names[start : start + _BLOCK].to_pylist() for start in range(0, len(names), _BLOCK))
-    return _digests((f"{kind}\0{name}".encode() for block in blocks for name in block), len(names))
+    return short_digests((f"{kind}\0{name}".encode() for block in blocks for name in block), len(names))
 
 
 def _single(names: Array) -> Units:
@@ -108,13 +108,13 @@ def _linked(kind: str, numbers: Array, names: pa.Array | None) -> Array:
     """Return the digest of the cluster or pair of each example. A source without their names has stable numbers."""
     if names is None:
         names = pa.array(map(str, range(int(numbers.max()) + 1)), pa.large_string())
-    return name_digests(kind, names)[numbers]
+    return unit_name_digests(kind, names)[numbers]
 
 
 def _content_digests(source: SourceData) -> Array:
     """Return the digest of the pixels of each image, or of the values of each row, without label and group."""
     batches = iterate_batches(source.images)
-    return _digests((content for batch in batches for content in _contents(batch)), len(source))
+    return short_digests((content for batch in batches for content in _contents(batch)), len(source))
 
 
 def _numbered(digests: Array) -> Array:
@@ -138,9 +138,3 @@ def _contents(batch: Array) -> Iterator[bytes]:
     columns = [batch[name] + 0 if batch[name].dtype.kind == "f" else batch[name] for name in names]
     for values in zip(*(column.tolist() for column in columns), strict=True):
         yield repr(list(zip(names, values, strict=True))).encode()
-
-
-def _digests(contents: Iterable[bytes], count: int) -> Array:
-    # Big-endian, so that the numbers are in the order of the hexadecimal digests.
-    first = b"".join(hashlib.sha256(content).digest()[:8] for content in contents)
-    return np.frombuffer(first, ">u8", count).astype(np.uint64)
