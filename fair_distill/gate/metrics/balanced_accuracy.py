@@ -30,6 +30,8 @@ class _MeanRecall(SmallestRate):
     """
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
+        if comparisons is None and self.measured_in == "each":
+            return float(table.all_rates(self.rates).mean(axis=0).min())
         recalls, _ = rates_of_sides(table, comparisons or self.comparisons(None, table.classes, table.groups))
         return float(recalls.mean(axis=0).min())
 

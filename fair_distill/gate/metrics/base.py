@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from fair_distill.card import DatasetCard
 from fair_distill.config import Limit
 from fair_distill.gate.comparisons import Comparison, Comparisons, Sides, select
-from fair_distill.gate.confusion import Confusion, Floats, Rate
+from fair_distill.gate.confusion import Confusion, Floats, RatesOfClasses
 from fair_distill.gate.evidence import Evidence
 from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.network_predictions import NetworkPredictions
@@ -17,8 +17,6 @@ from fair_distill.gate.verdict import Finding
 
 # From simulated sets, a clause's comparisons and a level to each set's bound that is compared with the limit, (R,).
 Planner = Callable[[FairSets, Comparisons, float], Floats]
-# From the selected classes and the number of classes to the rates that a metric reads.
-Rates = Callable[[Sequence[int], int], list[Rate]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +99,7 @@ class PredictionMetric(Metric):
     needs : what must have examples for the metric to be defined: anything, every group, or every class-group cell
     """
 
-    rates: Rates
+    rates: RatesOfClasses
     rise: Rise | None = None
     needs: Literal["examples", "groups", "cells"] = "cells"
 

@@ -1,6 +1,6 @@
 """Selection-rate ratio: the four-fifths rule of the US Uniform Guidelines on Employee Selection Procedures (1978)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,18 +38,21 @@ class _SelectionRatio(Gap):
     direction = "at_least"
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
-        comparisons = comparisons or self.comparisons(None, table.classes, table.groups)
+        if comparisons is None:  # the smallest ratio of any two groups is that of the smallest and the largest rate
+            of_groups = table.all_rates(self.rates)
+            return float(_ratios(of_groups.min(axis=1), of_groups.max(axis=1)).min())
         first, second = rates_of_sides(table, comparisons)
         assert second is not None
         return float(_smallest(_ratios(first, second).ravel(), len(comparisons.rates)))
 
     def undefined(self, table: Confusion) -> str | None:
-        whole = self.comparisons(None, table.classes, table.groups)
-        return super().undefined(table) or _never_predicted(table, whole)
+        return super().undefined(table) or _never_predicted(table, range(len(table.classes)), range(len(table.groups)))
 
     def lack_of_examples(self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int) -> str | None:
         few = super().lack_of_examples(predictions, comparisons, minimum)
-        return few or _never_predicted(predictions.table(), comparisons)
+        classes = [rate.predicted for rate in comparisons.rates if rate.predicted is not None]
+        groups = sorted({g for side in comparisons.distinct_sides for g in side})
+        return few or _never_predicted(predictions.table(), classes, groups)
 
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
         ratio = _Ratio.of(predictions, comparisons)
@@ -201,14 +204,14 @@ def _smallest(ratios: Floats, rates: int) -> Floats:
     return np.asarray(np.where(np.isinf(smallest), np.nan, smallest).min(axis=0))
 
 
-def _never_predicted(table: Confusion, comparisons: Comparisons) -> str | None:
-    """Return which class is predicted in none of the groups, or None."""
-    groups = sorted({g for side in comparisons.distinct_sides for g in side})
-    for rate in comparisons.rates:
-        if rate.predicted is not None and table.counts[groups, :, rate.predicted].sum() == 0:
+def _never_predicted(table: Confusion, classes: Sequence[int], groups: Sequence[int]) -> str | None:
+    """Return which of some classes is predicted in none of some groups, or None."""
+    predicted = table.counts[list(groups)].sum(axis=(0, 1))
+    for c in classes:
+        if predicted[c] == 0:
             return (
-                f"class {table.classes[rate.predicted]!r} is never predicted, so the ratio of its rates is 0 / 0; "
-                "name the favourable class with `classes`"
+                f"class {table.classes[c]!r} is never predicted, so the ratio of its rates is 0 / 0; name the "
+                "favourable class with `classes`"
             )
     return None
 
