@@ -96,11 +96,13 @@ class PredictionMetric(Metric):
     ----------
     rates : the rates that the metric reads
     rise : how a clause limits the rise `over` another set; None if the metric cannot be limited so
+    perfect_is_best : whether no predictions have better bounds than those of perfect networks
     needs : what must have examples for the metric to be defined: anything, every group, or every class-group cell
     """
 
     rates: RatesOfClasses
     rise: Rise | None = None
+    perfect_is_best: bool = True
     needs: Literal["examples", "groups", "cells"] = "cells"
 
     computed_from = "predictions"
