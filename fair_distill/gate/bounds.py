@@ -119,13 +119,14 @@ class Contrasts:
         return self.scatter(self.quantile(alpha), side, alpha)
 
     @property
-    def range(self) -> tuple[float, float]:
-        """The smallest and the largest value that a network can have."""
-        low, high = self.first.range
+    def range(self) -> tuple[Floats, Floats]:
+        """The smallest and the largest value that a network can have, each one number or (J,)."""
+        low, high = (np.asarray(end) for end in self.first.range)
         if self.second is not None:
+            weight = 1.0 if self.weight is None else self.weight
             least, most = self.second.range
-            low, high = low - most, high - least
-        return self.scale * low, self.scale * high
+            low, high = low - weight * most, high - weight * least
+        return np.asarray(self.scale * low), np.asarray(self.scale * high)
 
     def quantile(self, alpha: float) -> Floats:
         """Return the quantile of the whole uncertainty, (J,)."""
@@ -233,8 +234,8 @@ def largest_mean(contrasts: Contrasts, shape: tuple[int, int], alpha: float) -> 
     shape : numbers of classes C and of pairs of groups P; the contrasts are (..., C * P)
     """
     signed = contrasts.seeds.reshape(*contrasts.seeds.shape[:-2], *shape, -1)
-    low, high = contrasts.range
     of_seeds = (1 - EXAMPLES_SHARE) * alpha
+    low, high = (float(end) for end in contrasts.range)
     return largest_choice_upper(np.concatenate([signed, -signed], axis=-2), of_seeds, lowest=low, highest=high)
 
 
