@@ -57,7 +57,7 @@ def mean_lower(values: Floats, alpha: float, *, lowest: End, highest: End) -> Fl
     return np.asarray(lowest + (highest - lowest) * bound)
 
 
-def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -> Floats:
+def largest_choice_upper(values: Floats, alpha: float, *, lowest: End, highest: End) -> Floats:
     """Return a bound above the upper bounds of all choices of one value per class, averaged over C classes, (...).
 
     The logarithm is concave, so the wealth of a bet on the average over classes is at least exp(average over classes of
@@ -66,7 +66,7 @@ def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest
 
     Parameters
     ----------
-    values : (..., C, M, S) in [lowest, highest], for M options in each class
+    values : (..., C, M, S) in [lowest, highest], for M options in each class; the range is the same for all of them
     """
     scaled = _scaled(-values, -highest, -lowest)
 
