@@ -19,6 +19,7 @@ from fair_distill.text import ABSENT, markdown_table
 PAGE = REPOSITORY / "docs" / "gate.md"
 ATTEMPTS = REPOSITORY / "benchmarks" / "results" / "attempts.json"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
+NETWORKS = REPOSITORY / "benchmarks" / "results" / "gate_networks.json"
 # The folders with the small test data that this script uses.
 sys.path += [str(REPOSITORY / folder) for folder in ("", "tests/gate", "tests/registry")]
 # A selection that fits a table: two and ten groups, few and many examples.
@@ -85,6 +86,30 @@ def decisions() -> str:
         shares = [f"{100 * share:.1f}" for kind in ("at", "fair") for share in of[kind]]
         rows.append([f"{groups} × {classes}", split, f"{n:,}", seeds, *shares])
     return _table(header, rows)
+
+
+def networks() -> str:
+    """Return how often a set at the limit passes, by the process that makes networks vary and by the assumption."""
+    rows = json.loads(NETWORKS.read_text())["rows"]
+    shares = {(row["mode"], row["process"], row["networks"]): f"{100 * row['passes']:.1f}" for row in rows}
+    numbers = sorted({row["networks"] for row in rows if row["mode"] == "normal"} - {0})
+    lines = [
+        [process, f"`{mode}`", *(shares[mode, process, number] for number in (*numbers, 0))]
+        for process in dict.fromkeys(row["process"] for row in rows if row["mode"] == "normal")
+        for mode in ("normal", "bounded")
+    ]
+    return _table(("networks", "assumption", *numbers, "added until it passes"), lines)
+
+
+def each_network() -> str:
+    """Return how often sets pass a clause about single networks."""
+    rows = [row for row in json.loads(NETWORKS.read_text())["rows"] if row["mode"] == "each_network"]
+    numbers = sorted({row["networks"] for row in rows})
+    lines = [
+        [process, *(f"{100 * row['passes']:.1f}" for row in rows if row["process"] == process)]
+        for process in dict.fromkeys(row["process"] for row in rows)
+    ]
+    return _table(("sets", *(f"{number} networks" for number in numbers)), lines)
 
 
 def spending() -> str:
@@ -186,6 +211,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "coverage": coverage,
     "decisions": decisions,
+    "networks": networks,
+    "each_network": each_network,
     "spending": spending,
     "weekly": weekly,
     "repeated": repeated,

@@ -229,9 +229,15 @@ def _explain(arguments: Arguments) -> None:
 
     verdict = verdict_today(arguments)
     workspace, config = open_gate(arguments)
+    assumption = [f"assumption: {verdict.assumption}"] if verdict.assumption else []
     warnings = [f"warning: {warning}" for warning in verdict.warnings]
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
-    for line in (*explain(verdict), *recommendation(workspace, config, arguments.set, verdict), *warnings):
+    for line in (
+        *explain(verdict),
+        *recommendation(workspace, config, arguments.set, verdict),
+        *assumption,
+        *warnings,
+    ):
         print_sentence("  ", line)
 
 

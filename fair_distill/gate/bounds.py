@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fair_distill.gate.betting import EXAMPLES_SHARE, largest_choice_upper, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.quantiles import t_quantile, t_quantiles
@@ -56,6 +57,7 @@ class Contrasts:
     bend : asymmetry of the scatter over seeds, (J,), see `bend`; None if it is assumed to be symmetrical
     scale : the difference that a value of 1 in `first` and `second` represents
     correlation : of the means of `first` and `second` over the choice of clusters, (J,); None if no cluster is in both
+    weight : the factor of `second`, (J,); None if it is 1
     treatment : how the networks are treated
     """
 
@@ -67,6 +69,7 @@ class Contrasts:
     scale: float = 1.0
     correlation: Floats | None = None
     treatment: Treatment = "normal"
+    weight: Floats | None = None
 
     @property
     def value(self) -> Floats:
@@ -75,27 +78,54 @@ class Contrasts:
 
     def examples_above(self, alpha: float) -> Floats:
         """Return the half-width of the examples above the value, (J,)."""
-        return self.examples(self.quantile(alpha), 1)
+        return self._examples_at(alpha, 1)
 
     def examples_below(self, alpha: float) -> Floats:
         """Return the half-width of the examples below the value, (J,)."""
-        return self.examples(self.quantile(alpha), -1)
+        return self._examples_at(alpha, -1)
 
     def seeds_above(self, alpha: float) -> Floats:
         """Return the half-width of the seeds above the value, (J,)."""
-        return self.scatter(self.quantile(alpha), 1, alpha)
+        return self._seeds_at(alpha, 1)
 
     def seeds_below(self, alpha: float) -> Floats:
         """Return the half-width of the seeds below the value, (J,)."""
-        return self.scatter(self.quantile(alpha), -1, alpha)
+        return self._seeds_at(alpha, -1)
 
     def upper(self, alpha: float) -> Floats:
         """Return the one-sided upper bound at level alpha, (J,)."""
-        return np.asarray(self.value + np.hypot(self.examples_above(alpha), self.seeds_above(alpha)))
+        return np.asarray(self.value + self.together(self.examples_above(alpha), self.seeds_above(alpha)))
 
     def lower(self, alpha: float) -> Floats:
         """Return the one-sided lower bound at level alpha, (J,)."""
-        return np.asarray(self.value - np.hypot(self.examples_below(alpha), self.seeds_below(alpha)))
+        return np.asarray(self.value - self.together(self.examples_below(alpha), self.seeds_below(alpha)))
+
+    def together(self, examples: Floats, seeds: Floats) -> Floats:
+        """Return the half-width of both parts. Without a distribution of networks, their levels and widths add."""
+        return examples + seeds if self.treatment == "bounded" else np.hypot(examples, seeds)
+
+    def _examples_at(self, alpha: float, side: int) -> Floats:
+        if self.treatment == "bounded":
+            given = replace(self, treatment="given")
+            return given.examples(given.quantile(EXAMPLES_SHARE * alpha), side)
+        return self.examples(self.quantile(alpha), side)
+
+    def _seeds_at(self, alpha: float, side: int) -> Floats:
+        if self.treatment == "bounded":
+            of_seeds, (low, high) = (1 - EXAMPLES_SHARE) * alpha, self.range
+            if side > 0:
+                return np.asarray(mean_upper(self.seeds, of_seeds, lowest=low, highest=high) - self.value)
+            return np.asarray(self.value - mean_lower(self.seeds, of_seeds, lowest=low, highest=high))
+        return self.scatter(self.quantile(alpha), side, alpha)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest value that a network can have."""
+        low, high = self.first.range
+        if self.second is not None:
+            least, most = self.second.range
+            low, high = low - most, high - least
+        return self.scale * low, self.scale * high
 
     def quantile(self, alpha: float) -> Floats:
         """Return the quantile of the whole uncertainty, (J,)."""
@@ -107,6 +137,8 @@ class Contrasts:
         if self.second is None:
             return self.scale * first
         second = self.second.below(q) if side > 0 else self.second.above(q)
+        if self.weight is not None:
+            second = self.weight * second
         if self.correlation is None:
             return self.scale * np.hypot(first, second)
         squares = first**2 + second**2 - 2 * self.correlation * first * second
@@ -146,10 +178,12 @@ class Contrasts:
         spread = _spread(variance, self.first.freedom)
         if self.second is not None:
             second = square * self.second.variance
+            if self.weight is not None:
+                second = self.weight**2 * second
             spread = spread + _spread(second, self.second.freedom)
             variance = variance + second
             if self.correlation is not None:
-                covariance = self.correlation * square * np.sqrt(self.first.variance * self.second.variance)
+                covariance = self.correlation * np.sqrt(square * self.first.variance * second)
                 variance = np.maximum(variance - 2 * covariance, 0)
         return variance, spread
 
@@ -184,7 +218,24 @@ class Contrasts:
             interaction=self.interaction[index],
             bend=selected(self.bend),
             correlation=selected(self.correlation),
+            weight=selected(self.weight),
         )
+
+
+def largest_mean(contrasts: Contrasts, shape: tuple[int, int], alpha: float) -> Floats:
+    """Return the upper bound of the mean over classes of the largest absolute difference in each class, (...).
+
+    Without a distribution of networks, and for the part of the networks alone: any signs and pairs of groups may be the
+    largest ones, and every choice of them is bounded.
+
+    Parameters
+    ----------
+    shape : numbers of classes C and of pairs of groups P; the contrasts are (..., C * P)
+    """
+    signed = contrasts.seeds.reshape(*contrasts.seeds.shape[:-2], *shape, -1)
+    low, high = contrasts.range
+    of_seeds = (1 - EXAMPLES_SHARE) * alpha
+    return largest_choice_upper(np.concatenate([signed, -signed], axis=-2), of_seeds, lowest=low, highest=high)
 
 
 def _spread(variance: Floats, freedom: Floats) -> Floats:
@@ -198,10 +249,16 @@ def level(
     *,
     lowest: int = 0,
     treatment: Treatment = "normal",
+    weights: Floats | None = None,
 ) -> Contrasts:
-    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
-    groups = Clusters.of(clusters, outcomes.shape[-1])
-    seeds = np.asarray(outcomes.mean(axis=-1))
+    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed.
+
+    Parameters
+    ----------
+    weights : the weight of each example, (n,); equal weights if omitted
+    """
+    groups = Clusters.of(clusters, outcomes.shape[-1], weights)
+    seeds = groups.mean(outcomes)
     examples = score(outcomes.mean(axis=-2), groups, lowest=lowest)
     interaction = _interaction(outcomes, seeds, groups)
     lean = None if lowest < 0 else bend(seeds, interaction)
@@ -262,13 +319,20 @@ def _centred(seeds: Floats) -> Floats:
     return np.asarray(seeds - seeds.mean(axis=-1, keepdims=True))
 
 
-def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None) -> Contrasts:
+def minus(
+    first: Contrasts, second: Contrasts, correlation: Floats | None = None, *, weight: Floats | None = None
+) -> Contrasts:
     """Return the difference of two levels on different examples that the same networks predict.
 
     Parameters
     ----------
     correlation : of the two means over the choice of clusters, if some clusters have examples in both levels
+    weight : the factor of the second level, (J,); 1 if omitted
     """
+    if weight is not None:
+        bends = None if second.bend is None else weight * second.bend
+        interaction = weight**2 * second.interaction
+        second = replace(second, seeds=weight[:, None] * second.seeds, interaction=interaction, bend=bends)
     interaction = first.interaction + second.interaction
     if correlation is not None:
         # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.
@@ -282,6 +346,7 @@ def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None
         first.scale,
         correlation,
         first.treatment,
+        weight,
     )
 
 

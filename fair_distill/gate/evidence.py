@@ -29,7 +29,8 @@ class Evidence:
     Attributes
     ----------
     value : the metric of the mean rates over seeds
-    per_seed : the mean over seeds of each seed's metric; for a largest gap it is never smaller than `value`
+    per_seed : the mean over seeds of each seed's metric; for a largest gap it is never smaller than `value`.
+        None if the metric of some seed is undefined
     values : the number of each comparison that is compared with the limit, (J,)
     comparisons : the comparison of each number, (J,)
     upper, lower : one-sided bounds of `values` at a level
@@ -40,7 +41,7 @@ class Evidence:
 
     network: str
     value: float
-    per_seed: float
+    per_seed: float | None
     values: Floats
     comparisons: tuple[Comparison, ...]
     upper: Bound
@@ -105,12 +106,12 @@ def differences(
     starts = np.arange(len(comparisons.rates))[:, None] * len(index)
     first = (starts + [index[a] for a, _ in comparisons.sides]).ravel()
     second = (starts + [index[b] for _, b in comparisons.sides if b]).ravel()
-    moves = _influences(predictions, comparisons, values) if predictions.clusters_span_groups else None
+    moves = influences_of(predictions, comparisons, values) if predictions.clusters_span_groups else None
     correlations = None if moves is None else correlation(moves[first], moves[second])
     return rescaled(minus(each[first], each[second], correlations), scale)
 
 
-def _influences(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
+def influences_of(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
     """Return how far each cluster moves every rate on every distinct side, rate by rate, (rates × sides, K)."""
     count = int(predictions.clusters.max()) + 1
     moves = []

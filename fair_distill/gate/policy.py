@@ -31,13 +31,18 @@ from fair_distill.text import validation_sentence
 
 PROMOTED = "promoted"
 # Keys that older policies do not have. They enter the digest only with a value, so digests of old policies are stable.
-_NEWER = ("exam", "evaluators", "approvers", "attempts")
+_NEWER = ("exam", "evaluators", "approvers", "attempts", "networks")
+_NEWER_OF_LIMITS = ("each_network",)
 MOST_ATTEMPTS = 1_000_000
 
 
 def plain_policy(policy: Gate) -> dict[str, Any]:
     """Return a policy as the plain values that its digest covers."""
     plain = policy.model_dump(mode="json")
+    plain["limits"] = [
+        {key: value for key, value in limit.items() if key not in _NEWER_OF_LIMITS or value}
+        for limit in plain["limits"]
+    ]
     return {key: value for key, value in plain.items() if key not in _NEWER or value}
 
 
@@ -74,9 +79,10 @@ def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
     if getattr(limit, metric.direction) is None:
         raise ConfigError(f"{location}: {metric.name} is limited by {metric.direction}; move the number there")
     if limit.metric in CARD_METRICS:
-        if limit.over or limit.by or limit.classes or limit.groups or limit.against:
+        if limit.over or limit.by or limit.classes or limit.groups or limit.against or limit.each_network:
             raise ConfigError(
-                f"{location}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
+                f"{location}: {metric.name} is a number of the whole set; remove over, by, classes, groups, against "
+                "and each_network"
             )
         return
     rising = [name for name, rising_metric in PREDICTION_METRICS.items() if rising_metric.rise is not None]
@@ -147,9 +153,10 @@ def laxer_than(policy: Gate, verdict: Verdict) -> str | None:
 
 def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
     """Return the first term that is laxer, as the other policy requires it and as this one has it."""
-    order = {"point": 0, "bounds": 1}
-    if order[policy.mode] < order[than.mode]:
-        return f"`mode: {than.mode}`", f"`mode: {policy.mode}`"
+    for key, by_strictness in (("mode", ("point", "bounds")), ("networks", ("normal", "bounded"))):
+        required, actual = (getattr(each, key) or by_strictness[0] for each in (than, policy))
+        if by_strictness.index(actual) < by_strictness.index(required):
+            return f"`{key}: {required}`", f"`{key}: {actual}`"
     for key, sign in (("alpha", -1), ("minimum_seeds", 1), ("minimum_per_cell", 1)):
         required, actual = getattr(than, key), getattr(policy, key)
         if required is not None and sign * actual < sign * required:
@@ -172,7 +179,7 @@ def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
 
 def _as_strict(limit: Limit, floor: Limit) -> bool:
     same = ("metric", "over")
-    if any(getattr(limit, key) != getattr(floor, key) for key in same):
+    if any(getattr(limit, key) != getattr(floor, key) for key in same) or not _as_many_networks(limit, floor):
         return False
     if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
@@ -190,6 +197,16 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
         return limit.at_most is not None and limit.at_most <= floor.at_most
     assert floor.at_least is not None
     return limit.at_least is not None and limit.at_least >= floor.at_least
+
+
+def _as_many_networks(limit: Limit, floor: Limit) -> bool:
+    """Return whether a clause is about as large a share of networks as another one, or both about the mean.
+
+    That most networks satisfy a limit does not imply that their mean does, nor the reverse.
+    """
+    if limit.each_network is None or floor.each_network is None:
+        return limit.each_network is floor.each_network
+    return limit.each_network >= floor.each_network
 
 
 def _day(value: object) -> object:

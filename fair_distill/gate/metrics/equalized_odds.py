@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from fair_distill.config import Limit
+from fair_distill.gate.bounds import largest_mean
 from fair_distill.gate.comparisons import Comparisons
 from fair_distill.gate.confusion import Confusion, Floats
 from fair_distill.gate.evidence import Evidence, absolute_lower, differences, matches
@@ -50,8 +51,12 @@ class _MeanGap(LargestGap):
             each = np.maximum(contrasts.examples_above(alpha), contrasts.examples_below(alpha))
             widest = each.reshape(shape).max(axis=1)
             examples = np.sqrt(np.square(widest).sum()) if one_class_per_cluster else widest.sum()
-            seeds = np.maximum(contrasts.seeds_above(alpha), contrasts.seeds_below(alpha)).reshape(shape).max(axis=1)
-            return np.array([examples / shape[0]]), np.array([seeds.mean()])
+            if contrasts.treatment == "bounded":
+                networks = largest_mean(contrasts, shape, alpha) - value
+            else:
+                seeds = np.maximum(contrasts.seeds_above(alpha), contrasts.seeds_below(alpha))
+                networks = seeds.reshape(shape).max(axis=1).mean()
+            return np.array([examples / shape[0]]), np.array([networks])
 
         def lower(alpha: float) -> Floats:
             each = absolute_lower(contrasts)(alpha / (2 * shape[0] * shape[1]))
@@ -63,7 +68,7 @@ class _MeanGap(LargestGap):
             per_seed=float(np.abs(contrasts.seeds).reshape(*shape, -1).max(axis=1).mean()),
             values=np.array([value]),
             comparisons=(comparisons.each[int(np.abs(contrasts.value).argmax())],),
-            upper=lambda alpha: np.asarray(value + np.hypot(*half_widths(alpha))),
+            upper=lambda alpha: np.asarray(value + contrasts.together(*half_widths(alpha))),
             lower=lower,
             half_widths=half_widths,
         )
@@ -78,8 +83,11 @@ def _planned_mean(sets: FairSets, comparisons: Comparisons, alpha: float) -> Flo
     value = np.abs(contrasts.value).reshape(shape).max(axis=2).mean(axis=1)
     each = np.maximum(contrasts.examples_above(alpha), contrasts.examples_below(alpha))
     examples = np.sqrt(np.square(each.reshape(shape).max(axis=2)).sum(axis=1)) / len(comparisons.rates)
-    seeds = contrasts.seeds_above(alpha).reshape(shape).max(axis=2).mean(axis=1)
-    return np.asarray(value + np.hypot(examples, seeds))
+    if contrasts.treatment == "bounded":
+        seeds = largest_mean(contrasts, shape[1:], alpha) - value
+    else:
+        seeds = contrasts.seeds_above(alpha).reshape(shape).max(axis=2).mean(axis=1)
+    return np.asarray(value + contrasts.together(examples, seeds))
 
 
 EO_DIAG_MAX = LargestGap(
