@@ -72,8 +72,12 @@ CASES = (
         {f"attempts: {count}": planned(count) for count in (1, 5, 14, 104)},
         "by number",
     ),
-    Case("20 retrainings of one set", [1.0] * 20, {"attempts: 1": planned(1), "attempts: 20": planned(20)}, "first"),
-    Case("20 sets", [1.0] * 20, {"attempts: 1": planned(1), "attempts: 20": planned(20)}, "first"),
+    Case(
+        "20 sets, or 20 retrainings of one set",
+        [1.0] * 20,
+        {"attempts: 1": planned(1), "attempts: 20": planned(20)},
+        "first",
+    ),
 )
 BEFORE = {"by number": by_number, "first": always_first}
 
