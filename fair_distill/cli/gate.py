@@ -19,6 +19,7 @@ from fair_distill.cli.arguments import (
     signer_of,
     today_or_later,
 )
+from fair_distill.cli.gate_model import add_command as add_model
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 def add_commands(parser: Parser) -> None:
     """Add the group and its commands."""
-    gate = parser.add_command("gate", None, "plan, explain and apply the policy: plan, explain, waive, …")
+    gate = parser.add_command("gate", None, "plan, explain and apply the policy: plan, explain, waive, model, …")
     _add_plan(gate)
     _add_explain(gate)
     _add_reserve(gate)
@@ -47,6 +48,7 @@ def add_commands(parser: Parser) -> None:
     _add_waive(gate)
     _add_pull_request(gate)
     _add_replay(gate)
+    add_model(gate)
 
 
 def _add_plan(gate: Parser) -> None:
