@@ -99,16 +99,16 @@ def test_files_of_other_writers_are_read(writer: str) -> None:
 
 
 def test_an_encoding_that_can_hide_its_size_is_refused() -> None:
-    content = parquet(SMALL, use_dictionary=False, column_encoding={name: "DELTA_BYTE_ARRAY" for name in SMALL})
+    content = parquet(SMALL, use_dictionary=False, column_encoding=dict.fromkeys(SMALL, "DELTA_BYTE_ARRAY"))
 
-    with pytest.raises(MeasurementError, match="a page has encoding 7.*Write it with the defaults"):
+    with pytest.raises(MeasurementError, match=r"a page has encoding 7.*Write it with the defaults"):
         read_predictions(content, file="p")
 
 
 def test_a_small_file_of_many_rows_is_refused_before_it_is_decoded() -> None:
     n = 4_000_000
     zeros = pa.array(np.zeros(n, np.int64))
-    content = parquet({name: zeros for name in ("example", "label", "predicted", "group")}, compression="zstd")
+    content = parquet(dict.fromkeys(("example", "label", "predicted", "group"), zeros), compression="zstd")
 
     assert len(content) < 100_000
     with pytest.raises(MeasurementError, match="it decodes to 128,000,000 bytes; at most 67,108,864 are allowed"):
