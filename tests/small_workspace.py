@@ -44,6 +44,7 @@ def small_params() -> dict[str, Any]:
     params["threads"] = 1  # with two threads, one waits for the other on a busy machine
     params["data"]["source"] = {"name": "digits", "size": 8}
     params["data"]["splits"] = {"train": 0.8, "tune": 0.1, "gate": 0.1}
+    params["data"]["own_share"] = 0.9
     network = {"name": "convnet", "width": 8, "depth": 2}
     params["recipe"] |= {"network": dict(network), "steps": 20, "batch_size": 32}
     params["distill"] |= {"network": dict(network), "steps": 5, "ipc": 2, "real_per_class": 8}
