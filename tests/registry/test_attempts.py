@@ -343,21 +343,37 @@ def test_two_files_of_predictions_that_race_for_one_reservation_are_two_attempts
     assert sorted(attempt.predictions or "" for attempt in made) == sorted(predictions)
 
 
-def test_a_killed_reservation_is_completed_by_repeating_it() -> None:
-    class Dying(MemoryStore):
-        left = 1
+class Dying(MemoryStore):
+    """A store whose process dies before or after one of its writes."""
 
-        def create(self, key: str, content: bytes) -> bool:
-            if key.startswith("attempts/record/") and self.left:
-                self.left -= 1
-                raise KeyboardInterrupt
-            return super().create(key, content)
+    def __init__(self, step: int, *, after: bool) -> None:
+        super().__init__()
+        self.left, self.after = step, after
 
-    store = Dying()
-    with pytest.raises(KeyboardInterrupt):
+    def create(self, key: str, content: bytes) -> bool:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise KeyboardInterrupt
+        created = super().create(key, content)
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return created
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_attempt_whose_process_is_killed_is_completed_by_repeating_it(step: int, after: bool) -> None:
+    def commands(store: RegistryStore) -> None:
         take(store, OLD)
-    assert read_record(store) == ()
-    assert take(store, OLD).entry.attempt == 1
+        take(store, OLD, predictions=FIRST)
+
+    undisturbed, store = MemoryStore(), Dying(step, after=after)
+    commands(undisturbed)
+    with pytest.raises(KeyboardInterrupt):  # the examples, the reservation, and the entry that binds it
+        commands(store)
+    commands(store)
+
+    assert store.content == undisturbed.content
     assert check_record(store)
 
 
