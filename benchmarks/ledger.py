@@ -45,7 +45,7 @@ ACTS = {
     "rollback": (
         "retraction.rollback(open_registry(url), NAME, 'production', reason='worse', actor=Actor('ada', NOW, 'back'))"
     ),
-    "reserve": "take(open_registry(url), numbered(range(1000)), version='new')",
+    "reserve": "take(open_registry(url), numbered(range(1000)), version='new', dataset='other')",
 }
 CHILD = """
 import json, sys, time
@@ -95,7 +95,7 @@ def fill(url: str, prefix: str, client: Any, entries: int) -> None:
             name=NAME,
         )
         contents[f"{prefix}/{entry_key(NAME, number)}"] = last.to_json()
-    attempt = take(store, numbered(range(1000)), version="first").entry
+    attempt = take(store, numbered(range(1000)), version="first", dataset="other").entry
     for number in range(2, entries):
         # A small fraction, so that something is left for the attempt that is measured.
         attempt = replace(attempt, number=number, reservation=number, prev=attempt.digest, fraction=1e-6)
@@ -103,7 +103,7 @@ def fill(url: str, prefix: str, client: Any, entries: int) -> None:
         contents[f"{prefix}/{RECORD.key(number)}"] = attempt.to_json()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1]), contents.items()))
-    take(open_registry(url), numbered(range(1000)), version="last")
+    take(open_registry(url), numbered(range(1000)), version="last", dataset="other")
     split = sha256(b"the last split")
     draft = Actor("ada", NOW, "last").draft("attempt", package_version(0), split=split)
     append(open_registry(url), NAME, lambda _: draft)

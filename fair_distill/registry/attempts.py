@@ -171,14 +171,18 @@ def reserve(
 
 
 def look_up(store: RegistryStore, request: Request) -> Attempt:
-    """Return the attempt that is recorded for a request, or the one that it would get, without recording anything."""
+    """Return the attempt that is recorded for a request, or the one that it would get, without recording anything.
+
+    Raises Undecided if earlier attempts have used up alpha.
+    """
     attempts = attempts_of(read_record(store))
     existing, is_bound = _existing(attempts, request)
-    if existing is not None:
-        return replace(existing, recorded=is_bound)
-    ledger = read_to_write(store, request.dataset)
-    entry = _reservation(attempts, ledger, request, Overlaps(store, request.examples), fresh="")
-    return Attempt(entry, request.predictions, recorded=False)
+    if existing is None:
+        ledger = read_to_write(store, request.dataset)
+        entry = _reservation(attempts, ledger, request, Overlaps(store, request.examples), fresh="")
+        existing = Attempt(entry, request.predictions)
+    check_fraction(existing.entry.fraction, split=request.examples.split)
+    return replace(existing, recorded=is_bound)
 
 
 def record_publication(store: RegistryStore, request: Request, *, actor: Actor) -> None:

@@ -227,8 +227,10 @@ def test_a_budget_that_is_used_up_is_refused_and_recorded_nowhere() -> None:
         store, request(OLD, version=0, predictions=FIRST, evaluation=sha256(b"x")), actor=Actor("ada", NOW, "n")
     )
     assert read_record(store)[-1].fraction < SMALLEST_FRACTION  # a publication is recorded all the same
-    with pytest.raises(Undecided):
-        take(store, OLD, version=0, predictions=FIRST)
+    for act in (lambda it: reserve(store, it, actor=Actor("ada", NOW, "n")), lambda it: look_up(store, it)):
+        for version in (0, "one more"):
+            with pytest.raises(Undecided):
+                act(request(OLD, version=version, predictions=FIRST))
     check_record(store)
 
 
