@@ -12,6 +12,7 @@ from fair_distill.registry.attempts import Attempt, Overlaps, attempts_of, find_
 from fair_distill.registry.layout import examples_key
 from fair_distill.registry.ledger import read_chain, read_ledger
 from fair_distill.registry.legacy_attempts import attempt_number
+from fair_distill.registry.snapshots import check_snapshots
 from fair_distill.registry.store import RegistryStore
 
 # Sums of fractions are rounded.
@@ -76,7 +77,7 @@ def check_record(store: RegistryStore) -> list[tuple[str, bytes]]:
             if attempt.entry.examples == digest:
                 _check_fraction(store, attempt.entry, float(spent.max(initial=0.0)))
             spent += attempt.entry.fraction * overlaps.shares(attempt.entry.examples)
-    return checked
+    return [*checked, *check_snapshots(store, RECORD.name, entries)]
 
 
 def _check_fraction(store: RegistryStore, entry: AttemptEntry, spent: float) -> None:

@@ -497,6 +497,11 @@ def test_long_records_are_read_from_snapshots() -> None:
     assert len(store.list("snapshots/all.attempts/")) == 1
     assert len(read_record(store)) == 100
     assert isinstance(read_record(store)[50], AttemptEntry)
+    (snapshot,) = store.list("snapshots/all.attempts/")
+    assert snapshot in dict(check_record(store))
+    store.content[snapshot] = b"{}"
+    with pytest.raises(IntegrityError, match=r"snapshots/all\.attempts/.* was damaged"):
+        check_record(store)
 
 
 @pytest.mark.parametrize(
