@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fair_distill.config import Limit
+from fair_distill.gate.comparisons import Comparisons
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.findings import signed_limit, undecided
 from fair_distill.gate.metrics import PredictionMetric
@@ -34,7 +35,8 @@ def fewest_networks(
     if planner is None or limit.over is not None:
         return None
     sign, number = signed_limit(limit)
-    comparisons = metric.comparisons(limit, classes, groups)
+    every = metric.comparisons(limit, classes, groups)
+    comparisons = Comparisons(every.rates[:1], every.sides[:1])  # of perfect networks, all have the same bound
     cells = Cells(np.full((len(classes), len(groups)), _UNLIMITED), False, classes, groups)
 
     def suffices(networks: int) -> bool:

@@ -244,6 +244,13 @@ def test_networks_with_different_numbers_of_seeds_are_refused() -> None:
     assert table_of(columns, given=True).networks == ("m", "n seed 0", "n seed 1")
 
 
+def test_given_networks_have_different_names() -> None:
+    columns = {name: values * 3 for name, values in SMALL.items()}
+    columns |= {"network": ["m"] * 8 + ["m seed 1"] * 4, "seed": [0] * 4 + [1] * 4 + [0] * 4}
+
+    assert "give the same name twice" in refusal(columns, given=True)
+
+
 def test_a_seed_that_leaves_out_an_example_is_refused() -> None:
     columns = {name: values * 2 for name, values in SMALL.items()} | {"seed": [7] * 4 + [9] * 4}
     short = {name: values[:-1] for name, values in columns.items()}
