@@ -88,7 +88,7 @@ def _row_by_row(first: Floats, second: Floats) -> Floats:
     return np.asarray(first.mean(axis=(-1, -2)) - second.mean(axis=(-1, -2)) + np.hypot(*distances))
 
 
-def decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: float) -> Row:
+def decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: float, alpha: float = ALPHA) -> Row:
     """Return how often sets pass and fail `eo_diag_max <= limit`, decided as the gate does."""
     passed = failed = passed_row_by_row = 0
     tests = case.classes * len(case.rates) * (len(case.rates) - 1)
@@ -98,8 +98,8 @@ def decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: f
         for c in range(case.classes):
             right = outcomes(case, case.rates if c == 0 else mean, rng, count)
             for (a, b), difference in differences(case, right).items():
-                within &= np.maximum(difference.upper(ALPHA), -difference.lower(ALPHA)) <= limit + _ROUNDING
-                strict = ALPHA / tests
+                within &= np.maximum(difference.upper(alpha), -difference.lower(alpha)) <= limit + _ROUNDING
+                strict = alpha / tests
                 beyond |= np.maximum(difference.lower(strict), -difference.upper(strict)) > limit + _ROUNDING
                 both = np.maximum(_row_by_row(right[a], right[b]), _row_by_row(right[b], right[a]))
                 within_row_by_row &= both <= limit + _ROUNDING
@@ -111,7 +111,9 @@ def decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: f
     return Row("decision", what, case, replicates, shares, ("fail",) if case.is_fair else ("pass", "fail"))
 
 
-def mean_decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: float, gapped: int) -> Row:
+def mean_decisions(
+    case: Case, rng: np.random.Generator, replicates: int, *, limit: float, gapped: int, alpha: float = ALPHA
+) -> Row:
     """Return how often `eo_diag_mean <= limit` passes, if `gapped` classes have the gap of the case.
 
     The classes with a gap all favour the same group, so one choice of signs decides. This is the worst case: only then
@@ -123,7 +125,7 @@ def mean_decisions(case: Case, rng: np.random.Generator, replicates: int, *, lim
         parts = []
         for c in range(case.classes):
             parts += differences(case, outcomes(case, case.rates if c < gapped else fair, rng, count)).values()
-        passed += int((MeanOfLargest(side_by_side(parts), case.classes).upper(ALPHA) <= limit + _ROUNDING).sum())
+        passed += int((MeanOfLargest(side_by_side(parts), case.classes).upper(alpha) <= limit + _ROUNDING).sum())
     is_at_limit = gapped > 0 and not case.is_fair
     what = f"{gapped} of {case.classes} classes at the limit {limit:g}" if is_at_limit else f"fair, limit {limit:g}"
     return Row("mean", what, case, replicates, {"pass": passed / replicates}, ("pass",) if is_at_limit else ())
