@@ -4,9 +4,9 @@ Bounds under `networks: normal` assume that differences are normally distributed
 is the usual reason why they are not. The test is Rosner's generalised extreme studentised deviate test for up to a
 quarter of the networks: the network that is furthest from the mean is set aside, again and again, and each is compared
 with the largest deviation that normal values would show. The level is 1 %, and 0.2 % from ten networks on: a largest
-gap is skewed to the right even if differences are normal, and at 1 % many networks without a fault would be listed. Unlike a test of one network against all others, it
-still finds one of two networks that collapsed together. With three or four networks, only an extreme one can be told
-from chance.
+gap is skewed to the right even if differences are normal, and at 1 % many networks without a fault would be listed.
+Unlike a test of one network against all others, it still finds two networks that collapsed together. With three or
+four networks, only an extreme one can be told from chance.
 
 A network is listed only if it also differs by at least 5 points from the mean of the others. If all others agree to the
 last example, a difference of one example would otherwise count.
