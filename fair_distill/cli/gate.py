@@ -173,6 +173,11 @@ def _add_pull_request(gate: Parser) -> None:
     command.add_argument(
         "--evaluate", action="store_true", help="train and predict here instead of requiring attested predictions"
     )
+    command.add_argument(
+        "--registry",
+        metavar="URL",
+        help="read the record of attempts of this registry; nothing is recorded (default: the base branch's context)",
+    )
     add_device(command)
     add_floor(command)
     add_now(command)
@@ -319,6 +324,7 @@ def _pull_request(arguments: Arguments) -> int:
     workspace, config = open_workspace(arguments)
     pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)
     change = describe_changes(pull_request)
+    notes: list[str] = []
     with TemporaryDirectory(prefix="fair-distill-gate-") as folder:
         try:
             verdict = judge_pull_request(
@@ -332,6 +338,8 @@ def _pull_request(arguments: Arguments) -> int:
                 now=today_or_later(arguments),
                 evaluate=arguments.evaluate,
                 device=arguments.device,
+                registry=arguments.registry,
+                note=notes.append,
             )
         except FairDistillError as error:
             # The temporary folder no longer exists when the message is read, so paths are given without it.
@@ -340,7 +348,10 @@ def _pull_request(arguments: Arguments) -> int:
                 write_bytes(arguments.markdown, without_verdict(arguments.set, message, change=change).encode())
             raise type(error)(message) from None
     print_verdict(arguments, verdict)
-    write_summaries(arguments, verdict, change)
+    if not arguments.json:
+        for note in notes:
+            print_sentence("  ", note)
+    write_summaries(arguments, verdict, "\n".join([*(f"# {note}" for note in notes), change]).rstrip("\n"))
     return int(verdict.exit_code)
 
 
