@@ -300,7 +300,7 @@ def minus(
     if weight is not None:
         bends = None if second.bend is None else weight * second.bend
         interaction = weight**2 * second.interaction
-        second = replace(second, seeds=weight[:, None] * second.seeds, interaction=interaction, bend=bends)
+        second = replace(second, seeds=weight[..., None] * second.seeds, interaction=interaction, bend=bends)
     interaction = first.interaction + second.interaction
     if correlation is not None:
         # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.

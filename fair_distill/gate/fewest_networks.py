@@ -27,12 +27,12 @@ def fewest_networks(
     """Return the smallest number of networks with which a clause can pass without any distribution of networks.
 
     Found for perfect networks without scatter and unlimited examples. None if over 4,096 or if it is unknown: with
-    `over` it depends on the reference.
+    `over` it depends on the reference, and a ratio of rates depends on the rates.
     """
     if limit.each_network is not None:
         return networks_needed(limit.each_network, alpha)
     planner = metric.planner(limit)
-    if planner is None or limit.over is not None:
+    if planner is None or limit.over is not None or not metric.perfect_is_best:
         return None
     sign, number = signed_limit(limit)
     every = metric.comparisons(limit, classes, groups)
