@@ -4,74 +4,44 @@ A measured rate is uncertain for two reasons: the choice of examples, and the ch
 
 Predictions of several networks for one example are one piece of evidence, and so are the examples of a cluster. The
 first part therefore comes from the means of examples over seeds, grouped by cluster. All groups are predicted by the
-same networks, so the second part comes from the scatter of the *difference* over seeds. Each part has its own bound,
-and the half-widths add in squares:
+same networks, so the second part comes from the scatter of the *difference* over seeds. The noise of single
+predictions (the interaction of networks and examples) is in the variance between examples and in the variance between
+seeds, so it is subtracted once:
 
-    upper - value = sqrt(examples² + seeds²)
+    variance = E + max(N - I, 0)
+    upper - value = sqrt(examples(q)² + seeds(q)²)
 
-examples: Wilson's score bound at an effective sample size, with a t quantile over clusters. For a difference between
-    different examples, two of them are combined (Newcombe's hybrid score interval). For a difference on the same
-    examples, the score bounds of its positive and negative parts are combined. The width is never 0: a cell whose
-    predictions are all right is bounded like binomial data of as many clusters.
-seeds: Student's t over seeds, widened on the side to which networks scatter further (`bend`). With three seeds the
-    quantile is large, and the bound is wide.
+E: variance of the mean, from the means of clusters over seeds.
+N: variance of the mean, from the means of seeds: their variance over S.
+I: variance of the mean that the interaction causes, from the residuals of clusters and seeds.
+examples(q): Wilson's score bound at an effective sample size. For a difference between different examples, two of
+    them are combined (Newcombe's hybrid score interval). For a difference on the same examples, the score bounds of its
+    positive and negative parts are combined. The width is never 0.
+seeds(q): q sqrt(max(N - I, 0)), widened on the side to which networks scatter further (`bend`).
+q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q
+    large only as far as they contribute to the variance.
 
-The method was chosen by simulation (tests/gate/simulation.py). The alternative, a single Satterthwaite quantile in the
-score bounds, is narrower for rates near one half and wider near 1, and covers up to two points less often if most of
-the uncertainty comes from few seeds. The interaction of networks and examples is counted in both parts, which makes
-bounds wider than necessary on small cells.
+The method was chosen by simulation (tests/gate/simulation.py).
 
 Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
+from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
-from fair_distill.gate.quantiles import t_quantile
+from fair_distill.gate.quantiles import t_quantile, t_quantiles
+from fair_distill.gate.score import Score, score
 
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """The means of values in [-1, 1], and the statistics that a score bound needs. All arrays have one shape.
-
-    Attributes
-    ----------
-    positive, negative : means of the positive and negative parts of the values; the mean is their difference.
-        `negative` is None for rates, whose values cannot be negative
-    effective : the number of independent values in {-1, 0, 1} that would be as informative
-    freedom : degrees of freedom, the number of clusters minus 1
-    """
-
-    positive: Floats
-    negative: Floats | None
-    effective: Floats
-    freedom: Floats
-
-    def above(self, alpha: float) -> Floats:
-        """Return the upper bound minus the mean."""
-        return self._distance(_t(alpha, self.freedom), 1)
-
-    def below(self, alpha: float) -> Floats:
-        """Return the mean minus the lower bound."""
-        return self._distance(_t(alpha, self.freedom), -1)
-
-    def _distance(self, q: Floats, side: int) -> Floats:
-        up = _wilson(self.positive, self.effective, q, side)
-        if self.negative is None:
-            return up
-        # A value cannot be positive and negative at the same time, so the parts are negatively correlated.
-        down = _wilson(self.negative, self.effective, q, -side)
-        odds = self.positive * self.negative
-        odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
-        return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
-
-    def __getitem__(self, index: Any) -> "Score":
-        negative = None if self.negative is None else self.negative[index]
-        return Score(self.positive[index], negative, self.effective[index], self.freedom[index])
+# How the networks of an evaluation are treated.
+#   normal : they are a sample of all networks that the set can train, with normal scatter
+#   given : they are the networks that are judged, so their choice adds no uncertainty
+#   bounded : they are a sample of all networks, and nothing is assumed about their scatter
+Treatment = Literal["normal", "given", "bounded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +52,21 @@ class Contrasts:
     ----------
     first, second : the part of the examples: of one sample, or of two that are subtracted
     seeds : the rate or difference of each seed, (J, S)
+    interaction : variance of the mean that the interaction of examples and networks causes, (J,)
     bend : asymmetry of the scatter over seeds, (J,), see `bend`; None if it is assumed to be symmetrical
     scale : the difference that a value of 1 in `first` and `second` represents
+    correlation : of the means of `first` and `second` over the choice of clusters, (J,); None if no cluster is in both
+    treatment : how the networks are treated
     """
 
     first: Score
     second: Score | None
     seeds: Floats
+    interaction: Floats
     bend: Floats | None = None
     scale: float = 1.0
+    correlation: Floats | None = None
+    treatment: Treatment = "normal"
 
     @property
     def value(self) -> Floats:
@@ -99,21 +75,19 @@ class Contrasts:
 
     def examples_above(self, alpha: float) -> Floats:
         """Return the half-width of the examples above the value, (J,)."""
-        first = self.first.above(alpha)
-        return self.scale * (first if self.second is None else np.hypot(first, self.second.below(alpha)))
+        return self.examples(self.quantile(alpha), 1)
 
     def examples_below(self, alpha: float) -> Floats:
         """Return the half-width of the examples below the value, (J,)."""
-        first = self.first.below(alpha)
-        return self.scale * (first if self.second is None else np.hypot(first, self.second.above(alpha)))
+        return self.examples(self.quantile(alpha), -1)
 
     def seeds_above(self, alpha: float) -> Floats:
         """Return the half-width of the seeds above the value, (J,)."""
-        return self._seeds(alpha, 1)
+        return self.scatter(self.quantile(alpha), 1, alpha)
 
     def seeds_below(self, alpha: float) -> Floats:
         """Return the half-width of the seeds below the value, (J,)."""
-        return self._seeds(alpha, -1)
+        return self.scatter(self.quantile(alpha), -1, alpha)
 
     def upper(self, alpha: float) -> Floats:
         """Return the one-sided upper bound at level alpha, (J,)."""
@@ -123,85 +97,192 @@ class Contrasts:
         """Return the one-sided lower bound at level alpha, (J,)."""
         return np.asarray(self.value - np.hypot(self.examples_below(alpha), self.seeds_below(alpha)))
 
-    def _seeds(self, alpha: float, side: int) -> Floats:
-        """Return the half-width of the seeds. It is infinite for one seed, which shows no scatter."""
+    def quantile(self, alpha: float) -> Floats:
+        """Return the quantile of the whole uncertainty, (J,)."""
+        return t_quantiles(alpha, self.freedom)
+
+    def examples(self, q: Floats, side: int) -> Floats:
+        """Return the half-width of the examples above (side 1) or below (side -1) with the quantile q."""
+        first = self.first.above(q) if side > 0 else self.first.below(q)
+        if self.second is None:
+            return self.scale * first
+        second = self.second.below(q) if side > 0 else self.second.above(q)
+        if self.correlation is None:
+            return self.scale * np.hypot(first, second)
+        squares = first**2 + second**2 - 2 * self.correlation * first * second
+        return np.asarray(self.scale * np.sqrt(np.maximum(squares, 0)))
+
+    def scatter(self, q: Floats, side: int, alpha: float) -> Floats:
+        """Return the half-width of the seeds with the quantile q. It is infinite for one seed, which shows no scatter.
+
+        The asymmetry is that of the seeds alone, so its correction has the quantile of the seeds alone at level alpha.
+        """
         count = self.seeds.shape[-1]
+        if self.treatment == "given":
+            return np.zeros(self.seeds.shape[:-1])
         if count < 2:
             return np.full(self.seeds.shape[:-1], np.inf)
-        q = t_quantile(alpha, count - 1)
-        half_width = q * self.seeds.std(axis=-1, ddof=1) / np.sqrt(count)
+        scatter = np.sqrt(self.variance_of_seeds)
+        half_width = np.where(scatter > 0, q, 0.0) * scatter
         if self.bend is None:
             return np.asarray(half_width)
         # Johnson's correction of t for a skewed mean (1978), applied only where it widens the bound.
-        return np.asarray(half_width + np.maximum(side * self.bend, 0) * (1 + 2 * q * q) / count)
+        correction = (1 + 2 * t_quantile(alpha, count - 1) ** 2) / count
+        return np.asarray(half_width + np.maximum(side * self.bend, 0) * correction)
+
+    @property
+    def variance_of_seeds(self) -> Floats:
+        """The variance of the mean that the choice of networks adds to that of the examples, (J,)."""
+        count = self.seeds.shape[-1]
+        if self.treatment == "given" or count < 2:
+            return np.zeros(self.seeds.shape[:-1])
+        return np.asarray(np.maximum(self.seeds.var(axis=-1, ddof=1) / count - self.interaction, 0))
+
+    @property
+    def variances_of_examples(self) -> tuple[Floats, Floats]:
+        """The variance of the mean that the examples cause, and its square over its degrees of freedom, both (J,)."""
+        square = self.scale**2
+        variance = square * self.first.variance
+        spread = _spread(variance, self.first.freedom)
+        if self.second is not None:
+            second = square * self.second.variance
+            spread = spread + _spread(second, self.second.freedom)
+            variance = variance + second
+            if self.correlation is not None:
+                covariance = self.correlation * square * np.sqrt(self.first.variance * self.second.variance)
+                variance = np.maximum(variance - 2 * covariance, 0)
+        return variance, spread
+
+    @property
+    def freedom(self) -> Floats:
+        """Satterthwaite's degrees of freedom of the variance of the mean, (J,).
+
+        Few seeds may scatter less than they usually do, which makes both the variance too small and the degrees of
+        freedom too many. Therefore the whole variance of the means of seeds (N, not N - I) counts here, and its square
+        is enlarged by (S + 1) / (S - 1), the expected square of its estimate. Without this, bounds from 3 to 5 seeds
+        are violated by up to 6.7 instead of 5 % of normal data.
+        """
+        examples, spread = self.variances_of_examples
+        whole = examples + self.variance_of_seeds
+        alone = np.divide(examples**2, spread, out=np.zeros_like(spread), where=spread > 0)
+        count = self.seeds.shape[-1]
+        if self.treatment == "given" or count < 2:
+            return np.asarray(alone)
+        of_seeds = self.seeds.var(axis=-1, ddof=1) / count
+        spread = spread + of_seeds**2 * (count + 1) / (count - 1) ** 2
+        return np.asarray(np.maximum(whole**2 / spread, np.minimum(alone, count - 1)))
 
     def __getitem__(self, index: Any) -> "Contrasts":
-        second = None if self.second is None else self.second[index]
-        bend = None if self.bend is None else self.bend[index]
-        return Contrasts(self.first[index], second, self.seeds[index], bend, self.scale)
+        def selected(values: Floats | None) -> Floats | None:
+            return None if values is None else values[index]
+
+        return replace(
+            self,
+            first=self.first[index],
+            second=None if self.second is None else self.second[index],
+            seeds=self.seeds[index],
+            interaction=self.interaction[index],
+            bend=selected(self.bend),
+            correlation=selected(self.correlation),
+        )
 
 
-def score(values: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> Score:
-    """Summarise values (..., n) in [lowest, 1], where lowest is 0 or -1.
-
-    The effective size is the variance of independent values in {lowest, 0, 1} with these means, divided by the
-    observed variance between clusters. Both are computed with two extra clusters, one of values 1 and one of values
-    `lowest`. If nothing varies, the effective size is then about the number of clusters; otherwise the extra clusters
-    change little.
-
-    Parameters
-    ----------
-    clusters : the cluster of each value, (n,); None if each value is a cluster
-    """
-    n = values.shape[-1]
-    positive, negative = np.maximum(values, 0).mean(axis=-1), np.maximum(-values, 0).mean(axis=-1)
-    totals, sizes = values, np.ones(n)
-    if clusters is not None:
-        order = np.argsort(clusters, kind="stable")
-        starts = np.flatnonzero(np.diff(clusters[order], prepend=clusters[order[:1]] - 1))
-        totals, sizes = np.add.reduceat(values[..., order], starts, axis=-1), np.diff(starts, append=n).astype(float)
-    count = len(sizes)
-    added = n / count
-    total = n + 2 * added
-    up, down = (n * positive + added) / total, (n * negative - added * lowest) / total
-    mean = up - down
-    squares = np.square(totals - mean[..., None] * sizes).sum(axis=-1)
-    squares = squares + added**2 * ((1 - mean) ** 2 + (lowest - mean) ** 2)
-    variance = squares * (count + 2) / (count + 1) / total**2
-    effective = (up + down - mean**2) / variance * count / (count + 2)
-    return Score(positive, negative if lowest else None, effective, np.full(positive.shape, count - 1.0))
+def _spread(variance: Floats, freedom: Floats) -> Floats:
+    """Return variance² / freedom; infinite without degrees of freedom."""
+    return np.asarray(np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0))
 
 
-def level(outcomes: Floats, clusters: Ints | None = None, *, lowest: int = 0) -> Contrasts:
+def level(
+    outcomes: Floats,
+    clusters: Ints | None = None,
+    *,
+    lowest: int = 0,
+    treatment: Treatment = "normal",
+) -> Contrasts:
     """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
+    groups = Clusters.of(clusters, outcomes.shape[-1])
     seeds = np.asarray(outcomes.mean(axis=-1))
-    examples = score(outcomes.mean(axis=-2), clusters, lowest=lowest)
-    if lowest < 0:
-        return Contrasts(examples, None, seeds)
-    return Contrasts(examples, None, seeds, bend(seeds, examples.freedom + 1))
+    examples = score(outcomes.mean(axis=-2), groups, lowest=lowest)
+    interaction = _interaction(outcomes, seeds, groups)
+    lean = None if lowest < 0 else bend(seeds, interaction)
+    return Contrasts(examples, None, seeds, interaction, lean, treatment=treatment)
 
 
-def bend(seeds: Floats, n: Floats) -> Floats:
+def _interaction(outcomes: Floats, seeds: Floats, clusters: Clusters) -> Floats:
+    """Return the variance of the mean that the interaction of clusters and seeds causes, (...).
+
+    Without interaction, each seed moves every cluster by the same amount. The residuals are what is left of the sums of
+    clusters after the means over seeds and over clusters. One cluster or one seed shows no interaction.
+    """
+    n, count = outcomes.shape[-1], outcomes.shape[-2]
+    if count < 2 or len(clusters.sizes) < 2:
+        return np.zeros(seeds.shape[:-1])
+    residuals = clusters.sums(outcomes) - seeds[..., None] * clusters.sizes
+    return np.asarray((residuals.var(axis=-2, ddof=1) * clusters.corrections).sum(axis=-1) / (n * n * count))
+
+
+def bend(seeds: Floats, interaction: Floats) -> Floats:
     """Return the asymmetry of the scatter of networks about a rate: third moment over six times the second.
 
     Three seeds are too few to estimate it, so it is derived from the rate: networks that differ by a threshold move a
     rate of 0.98 further down than up. The skewness is about 3 (1 - 2p) s / (p (1 - p)) at standard deviation s, like
-    that of a lognormal rate of errors. The binomial variance of n independent examples is subtracted from the variance
-    over seeds, because it does not come from the networks.
+    that of a lognormal rate of errors. The variance over seeds that single predictions cause is subtracted, because it
+    does not come from the networks.
     """
     rate = seeds.mean(axis=-1)
+    count = seeds.shape[-1]
     binomial = rate * (1 - rate)
-    excess = np.maximum(seeds.var(axis=-1, ddof=1) - binomial / n, 0) if seeds.shape[-1] > 1 else np.zeros_like(rate)
+    if count < 2:
+        return np.zeros_like(rate)
+    excess = np.maximum(seeds.var(axis=-1, ddof=1) - count * interaction, 0)
     return np.asarray((1 - 2 * rate) * np.divide(excess, 2 * binomial, out=np.zeros_like(rate), where=binomial > 0))
 
 
-def minus(first: Contrasts, second: Contrasts) -> Contrasts:
+def combined_bend(first: Contrasts, second: Contrasts, sign: int) -> Floats | None:
+    """Return the asymmetry of the scatter of networks about a sum (sign 1) or difference (sign -1).
+
+    Each term contributes its own asymmetry as far as it determines the result: by its squared correlation over seeds
+    with the result. For linear combinations of normal variables and their squares this is the third moment.
+    """
+    if first.bend is None or second.bend is None:
+        return None
+    combined = _centred(first.seeds + sign * second.seeds)
+    scatter = np.square(combined).sum(axis=-1)
+
+    def share(seeds: Floats) -> Floats:
+        centred = _centred(seeds)
+        product = scatter * np.square(centred).sum(axis=-1)
+        squared = np.square((combined * centred).sum(axis=-1))
+        return np.asarray(np.divide(squared, product, out=np.zeros_like(squared), where=product > 0))
+
+    return np.asarray(first.bend * share(first.seeds) + sign * second.bend * share(second.seeds))
+
+
+def _centred(seeds: Floats) -> Floats:
+    return np.asarray(seeds - seeds.mean(axis=-1, keepdims=True))
+
+
+def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None) -> Contrasts:
     """Return the difference of two levels on different examples that the same networks predict.
 
-    A cluster with examples in both levels would make the difference more certain; this is ignored.
+    Parameters
+    ----------
+    correlation : of the two means over the choice of clusters, if some clusters have examples in both levels
     """
-    bends = None if first.bend is None or second.bend is None else first.bend - second.bend
-    return Contrasts(first.first, second.first, first.seeds - second.seeds, bends, first.scale)
+    interaction = first.interaction + second.interaction
+    if correlation is not None:
+        # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.
+        interaction = np.zeros_like(interaction)
+    return Contrasts(
+        first.first,
+        second.first,
+        first.seeds - second.seeds,
+        interaction,
+        combined_bend(first, second, -1),
+        first.scale,
+        correlation,
+        first.treatment,
+    )
 
 
 def on_the_same(
@@ -209,53 +290,46 @@ def on_the_same(
     clusters: Ints | None = None,
     *,
     scale: float = 1.0,
+    treatment: Treatment = "normal",
 ) -> Contrasts:
     """Return the mean of differences (..., S, n) in [-scale, scale], each within one example or one pair."""
-    unit = level(differences / scale, clusters, lowest=-1)
-    return Contrasts(unit.first, None, unit.seeds * scale, None, scale)
+    unit = level(differences / scale, clusters, lowest=-1, treatment=treatment)
+    return rescaled(unit, scale)
+
+
+def rescaled(contrasts: Contrasts, scale: float) -> Contrasts:
+    """Return contrasts of values that are `scale` times as large."""
+    return replace(
+        contrasts,
+        seeds=contrasts.seeds * scale,
+        interaction=contrasts.interaction * scale**2,
+        scale=contrasts.scale * scale,
+    )
 
 
 def stacked(parts: Sequence[Contrasts]) -> Contrasts:
     """Concatenate contrasts of one kind."""
-    second = None
-    if parts[0].second is not None:
-        second = _stacked([part.second for part in parts if part.second is not None])
+    seconds = [part.second for part in parts if part.second is not None]
     bends = [part.bend for part in parts if part.bend is not None]
+    correlations = [part.correlation for part in parts if part.correlation is not None]
     return Contrasts(
-        _stacked([part.first for part in parts]),
-        second,
-        np.concatenate([part.seeds for part in parts]),
-        np.concatenate(bends) if bends else None,
-        parts[0].scale,
+        first=_stacked([part.first for part in parts]),
+        second=_stacked(seconds) if seconds else None,
+        seeds=np.concatenate([part.seeds for part in parts]),
+        interaction=np.concatenate([part.interaction for part in parts]),
+        bend=np.concatenate(bends) if bends else None,
+        scale=parts[0].scale,
+        correlation=np.concatenate(correlations) if correlations else None,
+        treatment=parts[0].treatment,
     )
 
 
 def _stacked(scores: Sequence[Score]) -> Score:
-    negatives = [score.negative for score in scores if score.negative is not None]
+    negatives = [each.negative for each in scores if each.negative is not None]
     return Score(
-        np.concatenate([score.positive for score in scores]),
+        np.concatenate([each.positive for each in scores]),
         np.concatenate(negatives) if negatives else None,
-        np.concatenate([score.effective for score in scores]),
-        np.concatenate([score.freedom for score in scores]),
+        np.concatenate([each.effective for each in scores]),
+        np.concatenate([each.freedom for each in scores]),
+        np.concatenate([each.variance for each in scores]),
     )
-
-
-def _t(alpha: float, freedom: Floats) -> Floats:
-    if freedom.size and (freedom == freedom.flat[0]).all():
-        return np.asarray(_quantile(alpha, float(freedom.flat[0])))
-    distinct, indices = np.unique(freedom, return_inverse=True)
-    return np.array([_quantile(alpha, df) for df in distinct.tolist()])[indices].reshape(freedom.shape)
-
-
-def _quantile(alpha: float, freedom: float) -> float:
-    return t_quantile(alpha, freedom) if freedom > 0 else np.inf
-
-
-def _wilson(p: Floats, n: Floats, q: Floats, side: int) -> Floats:
-    """Return the distance from p to its Wilson bound above (side 1) or below (side -1)."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        square = q * q / n
-        root = np.sqrt(square * (np.maximum(p * (1 - p), 0) + square / 4))
-        distance = (side * square * (0.5 - p) + root) / (1 + square)
-    # Without degrees of freedom, any rate is possible.
-    return np.where(np.isfinite(q), distance, 1.0)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fair_distill.gate.bounds import Contrasts, bend, level, minus, on_the_same, stacked
+from fair_distill.gate.bounds import Contrasts, combined_bend, level, minus, on_the_same, rescaled, stacked
 from fair_distill.gate.comparisons import Comparison, Comparisons
 from fair_distill.gate.confusion import Floats, Ints, Rate
 from fair_distill.gate.network_predictions import NetworkPredictions, Rows
+from fair_distill.gate.shared_clusters import correlation, influences
 
 # From a significance level to one bound per comparison, (J,).
 Bound = Callable[[float], Floats]
@@ -71,7 +72,12 @@ def levels(
     for i, cell in enumerate(rows):
         batches.setdefault(len(cell.indices) if cell.clusters is None else -1 - i, []).append(i)
     parts = [
-        level(np.stack([selected[i] for i in batch]), rows[batch[0]].clusters, lowest=lowest)
+        level(
+            np.stack([selected[i] for i in batch]),
+            rows[batch[0]].clusters,
+            lowest=lowest,
+            treatment=predictions.treatment,
+        )
         for batch in batches.values()
     ]
     return stacked(parts)[np.argsort([i for batch in batches.values() for i in batch])]
@@ -97,10 +103,23 @@ def differences(
     each = levels(predictions, comparisons, lambda rate: values(rate) / scale, lowest=lowest)
     index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
     starts = np.arange(len(comparisons.rates))[:, None] * len(index)
-    first = each[(starts + [index[a] for a, _ in comparisons.sides]).ravel()]
-    second = each[(starts + [index[b] for _, b in comparisons.sides if b]).ravel()]
-    difference = minus(first, second)
-    return replace(difference, seeds=difference.seeds * scale, scale=scale)
+    first = (starts + [index[a] for a, _ in comparisons.sides]).ravel()
+    second = (starts + [index[b] for _, b in comparisons.sides if b]).ravel()
+    moves = _influences(predictions, comparisons, values) if predictions.clusters_span_groups else None
+    correlations = None if moves is None else correlation(moves[first], moves[second])
+    return rescaled(minus(each[first], each[second], correlations), scale)
+
+
+def _influences(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
+    """Return how far each cluster moves every rate on every distinct side, rate by rate, (rates × sides, K)."""
+    count = int(predictions.clusters.max()) + 1
+    moves = []
+    for rate in comparisons.rates:
+        value = values(rate).mean(axis=0)
+        for side in comparisons.distinct_sides:
+            indices = predictions.rows(rate.true_classes, side).indices
+            moves.append(influences(value[indices], predictions.clusters[indices], count))
+    return np.stack(moves)
 
 
 def _paired(
@@ -114,12 +133,13 @@ def _paired(
     by_pair = value[:, pairs]
     sides = {side: by_pair[..., list(side)].mean(axis=-1) for side in comparisons.distinct_sides}
     difference = np.stack([sides[a] - sides[b or ()] for a, b in comparisons.sides])
-    contrasts = on_the_same(difference, None if all_distinct else clusters, scale=scale)
+    clusters_of_pairs = None if all_distinct else clusters
+    contrasts = on_the_same(difference, clusters_of_pairs, scale=scale, treatment=predictions.treatment)
     if scale != 1:  # `bend` describes the scatter of a rate; these are differences of rates
         return contrasts
-    count = np.asarray(contrasts.first.freedom[0] + 1)
-    bends = {side: bend(mean.mean(axis=-1), count) for side, mean in sides.items()}
-    return replace(contrasts, bend=np.stack([bends[a] - bends[b or ()] for a, b in comparisons.sides]))
+    each = {side: level(mean, clusters_of_pairs) for side, mean in sides.items()}
+    bends = [combined_bend(each[a], each[b or ()], -1) for a, b in comparisons.sides]
+    return replace(contrasts, bend=np.stack([bend for bend in bends if bend is not None]))
 
 
 def _is_any_of(values: Ints, candidates: tuple[int, ...]) -> NDArray[np.bool_]:

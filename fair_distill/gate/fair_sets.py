@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fair_distill.gate.bounds import Contrasts, Score, bend
+from fair_distill.gate.bounds import Contrasts, bend
 from fair_distill.gate.comparisons import Side, Sides
 from fair_distill.gate.confusion import Floats, Ints, Rate
-
-# A cell that never limits a bound: the scatter of seeds about a rate is known exactly in the simulation.
-_UNLIMITED = 1_000_000
+from fair_distill.gate.score import Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +86,8 @@ class FairSets:
         ).ravel()
         shares = self._shares(sizes, np.repeat(self.true_rates(rates), len(sides)))
         seeds = self._seeds(shares, 1 / np.sqrt(2))
-        return Contrasts(self._score(shares, None, sizes), None, seeds, bend(seeds, np.array(_UNLIMITED)))
+        none = np.zeros(shares.shape)
+        return Contrasts(self._score(shares, None, sizes), None, seeds, none, bend(seeds, none))
 
     def uplift(self) -> Contrasts:
         """Return the difference in accuracy between two sets on the same examples, J = 1."""
@@ -108,6 +107,7 @@ class FairSets:
             self._score(shares[0], None, first),
             self._score(shares[1], None, second),
             self._seeds(shares[0] - shares[1], 1.0),
+            np.zeros(shares[0].shape),
         )
 
     def _of_pairs(self, sizes: Ints, true: Floats) -> Contrasts:
@@ -119,7 +119,7 @@ class FairSets:
             differ = self.rng.binomial(sizes, 2 * discordant, (self.draws, len(true)))
             up = self.rng.binomial(differ, 0.5) / sizes
             down = differ / sizes - up
-        return Contrasts(self._score(up, down, sizes), None, self._seeds(up - down, 1.0))
+        return Contrasts(self._score(up, down, sizes), None, self._seeds(up - down, 1.0), np.zeros(up.shape))
 
     def _shares(self, sizes: Ints, true: Floats) -> Floats:
         if self.rng is None:
@@ -128,7 +128,11 @@ class FairSets:
 
     def _score(self, positive: Floats, negative: Floats | None, sizes: Ints) -> Score:
         effective = np.broadcast_to(sizes, positive.shape).astype(float)
-        return Score(positive, negative, effective, np.maximum(effective - 1, 0))
+        # As `score` adds two clusters, one of values 1 and one of the lowest value.
+        up = (positive * sizes + 1) / (sizes + 2)
+        down = np.zeros_like(up) if negative is None else (negative * sizes + 1) / (sizes + 2)
+        variance = (up + down - (up - down) ** 2) / (sizes + 1)
+        return Score(positive, negative, effective, np.maximum(effective - 1, 0), variance)
 
     def _seeds(self, value: Floats, scatter: float) -> Floats:
         shape = (*value.shape, self.assumed.seeds)

@@ -17,6 +17,7 @@ from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
+from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Confusion
 from fair_distill.gate.decision import decide
 from fair_distill.gate.findings import undecided
@@ -359,11 +360,11 @@ def _outcome(
 
 def _group(predictions: NetworkPredictions, g: int, attributes: str, alpha: float | None) -> Group:
     rows = np.flatnonzero(predictions.group_indices == g)
-    clusters = len(np.unique(predictions.clusters[rows]))
+    clusters = Clusters.of(predictions.clusters[rows], len(rows)).independent
     right = (predictions.predicted[:, rows] == predictions.labels[rows]).astype(float)
     low = high = None
     if alpha is not None and predictions.seeds > 1 and clusters > 1:
-        rate = level(right[None], predictions.clusters[rows])
+        rate = level(right[None], predictions.clusters[rows], treatment=predictions.treatment)
         low, high = max(float(rate.lower(alpha / 2)[0]), 0.0), min(float(rate.upper(alpha / 2)[0]), 1.0)
     accuracy = float(right.mean()) if len(rows) else None
     name = f"{attributes}: {predictions.groups[g]}" if attributes else predictions.groups[g]

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.errors import ConfigError, MeasurementError
+from fair_distill.gate.bounds import Treatment
+from fair_distill.gate.clusters import Clusters, effective_number, whole
 from fair_distill.gate.confusion import Confusion, Floats, Ints, confusion
 from fair_distill.gate.predictions import Predictions
 
@@ -26,12 +28,12 @@ class Rows:
     ----------
     indices : in increasing order if there are several cells
     clusters : the cluster of each example; None if every example is a cluster
-    distinct : number of clusters
+    independent : the effective number of clusters, rounded down
     """
 
     indices: Ints
     clusters: Ints | None
-    distinct: int
+    independent: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class NetworkPredictions:
     predicted, probability : arrays (S, N)
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
+    treatment : how bounds treat the networks of the seeds
     """
 
     network: str
@@ -59,6 +62,7 @@ class NetworkPredictions:
     examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
+    treatment: Treatment = "normal"
     _rows: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
 
     def rows(self, classes: tuple[int, ...], groups: tuple[int, ...]) -> "Rows":
@@ -71,8 +75,9 @@ class NetworkPredictions:
             if len(cells) > 1:
                 indices.sort()
             clusters = self.clusters[indices]
-            distinct = len(np.unique(clusters)) if len(cells) > 1 else int(self.evidence[classes[0], groups[0]])
-            self._rows[key] = Rows(indices, None if distinct == len(indices) else clusters, distinct)
+            grouped = Clusters.of(clusters, len(indices))
+            is_clustered = len(grouped.sizes) < len(indices)
+            self._rows[key] = Rows(indices, clusters if is_clustered else None, grouped.independent)
         return self._rows[key]
 
     @cached_property
@@ -88,11 +93,18 @@ class NetworkPredictions:
 
     @cached_property
     def evidence(self) -> Ints:
-        """The number of independent examples (clusters) per class and group, (C, G)."""
-        shape = (len(self.classes), len(self.groups))
-        cells = self.labels * shape[1] + self.group_indices
-        distinct = np.unique(self.clusters * (shape[0] * shape[1]) + cells)
-        return np.bincount(distinct % (shape[0] * shape[1]), minlength=shape[0] * shape[1]).reshape(shape)
+        """The number of independent examples (effective clusters) per class and group, (C, G)."""
+        return independent_examples(self.labels, self.group_indices, self.clusters, self.counts.shape)
+
+    @cached_property
+    def clusters_span_groups(self) -> bool:
+        """Whether some cluster has examples of several groups."""
+        return _is_divided(self.clusters, self.group_indices)
+
+    @cached_property
+    def clusters_span_classes(self) -> bool:
+        """Whether some cluster has examples of several classes."""
+        return _is_divided(self.clusters, self.labels)
 
     @property
     def seeds(self) -> int:
@@ -129,6 +141,26 @@ class NetworkPredictions:
         )
         assert total.confidence is not None
         return Confusion(total.counts / self.seeds, total.groups, total.classes, total.confidence / self.seeds)
+
+
+def independent_examples(labels: Ints, group_indices: Ints, clusters: Ints, shape: tuple[int, int]) -> Ints:
+    """Return the effective number of clusters of every class and group, rounded down, (C, G)."""
+    n_cells = shape[0] * shape[1]
+    parts, sizes = np.unique(clusters * n_cells + labels * shape[1] + group_indices, return_counts=True)
+    cells = parts % n_cells
+    counts = np.bincount(cells, minlength=n_cells)
+    if sizes.max(initial=1) > 1:
+        counts = np.array([whole(effective_number(sizes[cells == cell].astype(float))) for cell in range(n_cells)])
+    return counts.reshape(shape)
+
+
+def _is_divided(clusters: Ints, values: Ints) -> bool:
+    """Return whether some cluster has examples of different values."""
+    count = int(clusters.max(initial=-1)) + 1
+    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    np.minimum.at(lowest, clusters, values)
+    np.maximum.at(highest, clusters, values)
+    return bool((lowest < highest).any())
 
 
 def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:

@@ -4,9 +4,16 @@ import math
 from functools import lru_cache
 from statistics import NormalDist
 
+import numpy as np
+from numpy.typing import NDArray
+
 _NORMAL = NormalDist()
 # With more degrees of freedom, t and the normal differ by less than the rounding error.
 _NORMAL_FROM = 1e9
+# Degrees of freedom whose quantiles are computed exactly. Between them `t_quantiles` interpolates.
+_NODES = np.concatenate(
+    [np.arange(1, 8) / 8, np.arange(16, 64) / 16, np.arange(16, 64) / 4, 16 * 2 ** (np.arange(513) / 32)]
+)
 
 
 def normal_tail(z: float) -> float:
@@ -44,6 +51,28 @@ def t_quantile(alpha: float, df: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if t_tail(middle, df) > alpha else (low, middle)
     return (low + high) / 2
+
+
+def t_quantiles(alpha: float, df: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the t with P(T > t) = alpha for each number of degrees of freedom, which may be fractions.
+
+    Quantiles are exact at the nodes and interpolated between them, linearly in 1 / df. The quantile is convex in
+    1 / df, so the result is not smaller than the exact quantile. At alpha = 0.01 it is at most 0.5 % larger below 2
+    degrees of freedom and 0.03 % above. Less than 1/8 degree of freedom gives infinity.
+    """
+    above = np.searchsorted(_NODES, df, side="left")
+    needed = np.unique(np.concatenate([above.ravel(), above.ravel() - 1]))
+    quantiles = np.full(len(_NODES) + 1, np.inf)
+    for node in needed[needed >= 0].tolist():
+        is_node = node < len(_NODES)
+        quantiles[node] = t_quantile(alpha, float(_NODES[node])) if is_node else normal_quantile(alpha)
+    inverse = np.append(1 / _NODES, 0.0)
+    below = np.maximum(above - 1, 0)
+    width = np.where(above > 0, inverse[below] - inverse[above], 1.0)
+    with np.errstate(divide="ignore"):
+        share = np.where(above > 0, (1 / df - inverse[above]) / width, 0.0)
+    interpolated = quantiles[above] + share * (quantiles[below] - quantiles[above])
+    return np.where(df < _NODES[0], np.inf, interpolated)
 
 
 def _beta_share(a: float, b: float, x: float, y: float) -> float:

@@ -62,7 +62,7 @@ def cell_rates(predictions: NetworkPredictions, alpha: float) -> list[CellRate]:
             correct = (predictions.predicted[:, rows] == c).astype(float)
             low = high = None
             if predictions.seeds > 1 and clusters > 1:
-                bounds = level(correct[None], predictions.clusters[rows])
+                bounds = level(correct[None], predictions.clusters[rows], treatment=predictions.treatment)
                 low, high = max(float(bounds.lower(alpha / 2)[0]), 0.0), min(float(bounds.upper(alpha / 2)[0]), 1.0)
             value = float(correct.mean()) if len(rows) else None
             rates.append(CellRate(label, group, len(rows), clusters, value, low, high))

@@ -59,8 +59,11 @@ def test_two_samples_are_combined_by_newcombes_hybrid_score_method() -> None:
     first, second = level(answers(90, 100)), level(answers(60, 80))
     apart = minus(first, second)
 
-    up = math.hypot(first.upper(ALPHA)[0] - 0.9, 0.75 - second.lower(ALPHA)[0])
-    down = math.hypot(0.9 - first.lower(ALPHA)[0], second.upper(ALPHA)[0] - 0.75)
+    (e1,), (e2,) = first.first.variance, second.first.variance
+    q = stats.t.isf(ALPHA, (e1 + e2) ** 2 / (e1**2 / 99 + e2**2 / 79))  # Welch
+    (n1,), (n2,) = first.first.effective, second.first.effective
+    up = math.hypot(wilson(0.9, n1, q, 1) - 0.9, 0.75 - wilson(0.75, n2, q, -1))
+    down = math.hypot(0.9 - wilson(0.9, n1, q, -1), wilson(0.75, n2, q, 1) - 0.75)
     assert apart.upper(ALPHA)[0] == pytest.approx(0.15 + up)
     assert apart.lower(ALPHA)[0] == pytest.approx(0.15 - down)
 
@@ -83,6 +86,33 @@ def test_where_nothing_varies_a_bound_is_still_no_point(right: int) -> None:
     assert apart.value == 0
     assert apart.upper(ALPHA)[0] > 0.02
     assert apart.lower(ALPHA)[0] < -0.02
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_the_variances_are_those_of_a_two_way_analysis_of_variance(clustered: bool) -> None:
+    # 12 clusters of 1 or 5 examples that are alike, 4 seeds; the classical mean squares of 12 x 4 cells
+    rng = np.random.default_rng(9)
+    cells = rng.random((4, 12))
+    copies = 5 if clustered else 1
+    found = level(np.repeat(cells, copies, axis=1)[None], np.repeat(np.arange(12), copies) if clustered else None)
+
+    seeds, examples, mean = cells.mean(axis=1), cells.mean(axis=0), cells.mean()
+    residual = ((cells - seeds[:, None] - examples + mean) ** 2).sum() / (11 * 3)
+    assert found.interaction[0] == pytest.approx(residual / 48)
+    assert found.variance_of_seeds[0] == pytest.approx(max(seeds.var(ddof=1) / 4 - residual / 48, 0))
+
+
+def test_the_choice_of_given_networks_adds_no_uncertainty() -> None:
+    values = (np.random.default_rng(10).random((1, 4, 300)) < [[[0.9], [0.8], [0.95], [0.7]]]).astype(float)
+    given = level(values, treatment="given")
+
+    assert given.seeds_above(ALPHA) == 0
+    assert given.quantile(ALPHA)[0] == pytest.approx(stats.t.isf(ALPHA, 299), rel=1e-6)
+    assert given.upper(ALPHA)[0] < level(values).upper(ALPHA)[0]
+    of_one = level(values[:, :1], treatment="given")
+    assert of_one.upper(ALPHA)[0] == pytest.approx(
+        wilson(of_one.value[0], of_one.first.effective[0], given.quantile(ALPHA)[0], 1)
+    )
 
 
 def test_two_of_two_right_is_hardly_known() -> None:
@@ -112,10 +142,11 @@ def test_with_very_many_examples_what_is_left_is_students_t_over_seeds() -> None
 @pytest.mark.parametrize("lean", [-0.01, 0.0, 0.01])
 def test_the_part_of_seeds_is_students_t_with_johnsons_correction_on_the_side_they_lean_to(lean: float) -> None:
     rates = np.array([[0.90, 0.93, 0.86]])
-    found = Contrasts(level(answers(45, 50)).first, None, rates, np.array([lean]))
+    found = Contrasts(level(answers(45, 50)).first, None, rates, np.zeros(1), np.array([lean]))
 
     q = stats.t.isf(ALPHA, 2)
-    half, correction = q * rates.std(ddof=1) / math.sqrt(3), abs(lean) * (1 + 2 * q * q) / 3
+    half = found.quantile(ALPHA)[0] * rates.std(ddof=1) / math.sqrt(3)
+    correction = abs(lean) * (1 + 2 * q * q) / 3
     assert found.seeds_above(ALPHA)[0] == pytest.approx(half + (correction if lean > 0 else 0))
     assert found.seeds_below(ALPHA)[0] == pytest.approx(half + (correction if lean < 0 else 0))
 
@@ -128,14 +159,14 @@ def test_of_one_seed_every_place_has_an_infinite_part() -> None:
 
 def test_seeds_scatter_evenly_about_one_half_and_lean_to_one_half_elsewhere() -> None:
     def leaning(rate: float) -> Any:
-        return bend(np.array([rate - 0.02, rate, rate + 0.02]), np.array(1e9))
+        return bend(np.array([rate - 0.02, rate, rate + 0.02]), np.array(0.0))
 
     assert leaning(0.5) == pytest.approx(0, abs=1e-12)
     assert leaning(0.9) < leaning(0.7) < 0 < leaning(0.3)
     assert leaning(0.3) == pytest.approx(-leaning(0.7))
-    assert bend(np.array([1.0, 1.0, 1.0]), np.array(50.0)) == 0
-    # binomial variance does not come from the networks
-    assert bend(np.array([0.86, 0.90, 0.94]), np.array(50.0)) == 0
+    assert bend(np.array([1.0, 1.0, 1.0]), np.array(0.0)) == 0
+    # the noise of single predictions does not come from the networks
+    assert bend(np.array([0.86, 0.90, 0.94]), np.array(0.0016 / 3)) == pytest.approx(0, abs=1e-12)
 
 
 def test_seeds_that_move_both_groups_alike_do_not_widen_the_difference() -> None:
@@ -151,7 +182,7 @@ def test_in_the_middle_the_examples_part_is_the_normal_bound_of_the_means_over_s
     values = rng.random((1, 4, 3000)) < 0.5
     found = level(values.astype(float))
 
-    wanted = stats.t.isf(ALPHA, 2999) * math.sqrt(variance(values[0].mean(axis=0)))
+    wanted = found.quantile(ALPHA)[0] * math.sqrt(variance(values[0].mean(axis=0)))
     assert found.examples_above(ALPHA)[0] == pytest.approx(wanted, rel=0.01)
 
 
@@ -160,7 +191,7 @@ def test_paired_differences_have_the_variance_of_paired_differences() -> None:
     values = rng.choice([-1.0, 0.0, 1.0], size=(1, 3, 2000), p=[0.1, 0.8, 0.1])
     found = on_the_same(values)
 
-    wanted = stats.t.isf(ALPHA, 1999) * math.sqrt(variance(values[0].mean(axis=0)))
+    wanted = found.quantile(ALPHA)[0] * math.sqrt(variance(values[0].mean(axis=0)))
     assert found.examples_above(ALPHA)[0] == pytest.approx(wanted, rel=0.03)
 
 

@@ -548,7 +548,7 @@ def test_a_constant_classifier_is_fair_and_does_not_pass() -> None:
 
 
 def test_the_same_rows_over_and_over_make_nothing_sure() -> None:
-    thin = drawn([[0.9, 0.9], [0.9, 0.9]], 40, np.random.default_rng(1))
+    thin = drawn([[0.9, 0.9], [0.9, 0.9]], 40, np.random.default_rng(1), alike=1.0)
     n = len(thin) // 3
     columns = {
         name: np.concatenate([column.reshape(3, n)] * 10, axis=1).ravel() for name, column in thin.columns.items()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fair_distill.gate.bounds import bend, on_the_same
+from fair_distill.gate.bounds import combined_bend, level, on_the_same
 from fair_distill.gate.comparisons import Comparisons
 from fair_distill.gate.confusion import Confusion, Floats
 from fair_distill.gate.evidence import Evidence, matches, smallest
@@ -47,9 +47,9 @@ def _uplift(predictions: NetworkPredictions, reference: NetworkPredictions, comp
     right, right_by_reference = (
         matches(network, comparison.rate)[None][..., rows.indices] for network in (predictions, reference)
     )
-    difference = on_the_same(right - right_by_reference, rows.clusters)
-    bends = [bend(each.mean(axis=-1), difference.first.freedom + 1) for each in (right, right_by_reference)]
-    return smallest(predictions.network, comparisons, replace(difference, bend=bends[0] - bends[1]))
+    difference = on_the_same(right - right_by_reference, rows.clusters, treatment=predictions.treatment)
+    bend = combined_bend(level(right, rows.clusters), level(right_by_reference, rows.clusters), -1)
+    return smallest(predictions.network, comparisons, replace(difference, bend=bend))
 
 
 def _planned_uplift(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:

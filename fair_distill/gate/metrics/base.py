@@ -171,7 +171,7 @@ class PredictionMetric(Metric):
         lacking = []
         for rate in comparisons.rates:
             for side in comparisons.distinct_sides:
-                count = predictions.rows(rate.true_classes, side).distinct
+                count = predictions.rows(rate.true_classes, side).independent
                 if count < minimum:
                     lacking.append((count, too_few(predictions, Comparison(rate, side, None), count, minimum)))
         return min(lacking)[1] if lacking else None

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.bounds import Contrasts
+from fair_distill.gate.bounds import Contrasts, combined_bend
 from fair_distill.gate.comparisons import Comparisons, Sides, pairs_of_groups, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats
 from fair_distill.gate.evidence import (
@@ -96,10 +96,9 @@ def _largest_rise(predictions: NetworkPredictions, reference: NetworkPredictions
     total = differences(
         predictions, comparisons, lambda rate: matches(predictions, rate) + matches(reference, rate), scale=2.0
     )
-    reference_bend = differences(reference, comparisons, partial(matches, reference)).bend
-    if gaps.bend is not None and reference_bend is not None:
-        fall = replace(fall, bend=gaps.bend - reference_bend)
-        total = replace(total, bend=gaps.bend + reference_bend)
+    reference_gaps = differences(reference, comparisons, partial(matches, reference))
+    fall = replace(fall, bend=combined_bend(gaps, reference_gaps, -1))
+    total = replace(total, bend=combined_bend(gaps, reference_gaps, 1))
     seeds, reference_seeds = (fall.seeds + total.seeds) / 2, (total.seeds - fall.seeds) / 2
     values = np.abs(seeds.mean(axis=-1)) - np.abs(reference_seeds.mean(axis=-1))
     candidates = (fall, total, gaps)
@@ -146,10 +145,9 @@ def _planned_rise(sets: FairSets, comparisons: Comparisons, alpha: float) -> Flo
     third = alpha / 3
     candidate: Contrasts = sets.differences(comparisons.rates, comparisons.sides)
     reference = sets.differences(comparisons.rates, comparisons.sides)
-    both = replace(candidate, seeds=candidate.seeds - reference.seeds)
-    examples = np.hypot(candidate.examples_above(third), reference.examples_above(third))
-    rise = np.abs(both.value) + np.hypot(examples, both.seeds_above(third))
-    return np.asarray(np.minimum(rise, absolute_upper(candidate)(third)).max(axis=-1))
+    # Both sets have the same cells and are simulated independently, so their examples contribute the same variance.
+    rise = replace(candidate, seeds=candidate.seeds - reference.seeds, scale=np.sqrt(2))
+    return np.asarray(np.minimum(absolute_upper(rise)(third), absolute_upper(candidate)(third)).max(axis=-1))
 
 
 LARGEST_RISE = Rise(_largest_rise, _planned_rise)

@@ -1,0 +1,96 @@
+"""The part of a bound that comes from the choice of examples: Wilson's score bound at an effective sample size.
+
+The width is never 0: a cell whose predictions are all right is bounded like binomial data of as many clusters.
+
+Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fair_distill.gate.clusters import Clusters, unbiased
+from fair_distill.gate.confusion import Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """The means of values in [-1, 1], and the statistics that a score bound needs. All arrays have one shape.
+
+    Attributes
+    ----------
+    positive, negative : means of the positive and negative parts of the values; the mean is their difference.
+        `negative` is None for rates, whose values cannot be negative
+    effective : the number of independent values in {-1, 0, 1} that would be as informative
+    freedom : degrees of freedom, the effective number of clusters minus 1
+    variance : of the mean; never 0
+    """
+
+    positive: Floats
+    negative: Floats | None
+    effective: Floats
+    freedom: Floats
+    variance: Floats
+
+    def above(self, q: Floats) -> Floats:
+        """Return the upper bound minus the mean, with q times the standard error."""
+        return self._distance(q, 1)
+
+    def below(self, q: Floats) -> Floats:
+        """Return the mean minus the lower bound, with q times the standard error."""
+        return self._distance(q, -1)
+
+    def _distance(self, q: Floats, side: int) -> Floats:
+        up = wilson(self.positive, self.effective, q, side)
+        if self.negative is None:
+            return up
+        # A value cannot be positive and negative at the same time, so the parts are negatively correlated.
+        down = wilson(self.negative, self.effective, q, -side)
+        odds = self.positive * self.negative
+        odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
+        return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
+
+    def __getitem__(self, index: Any) -> "Score":
+        negative = None if self.negative is None else self.negative[index]
+        return Score(self.positive[index], negative, self.effective[index], self.freedom[index], self.variance[index])
+
+
+def score(values: Floats, clusters: Clusters | Ints | None = None, *, lowest: int = 0) -> Score:
+    """Summarise values (..., n) in [lowest, 1], where lowest is 0 or -1.
+
+    The effective size is the variance of independent values in {lowest, 0, 1} with these means, divided by the
+    observed variance between clusters. Both are computed with two extra clusters, one of values 1 and one of values
+    `lowest`. If nothing varies, the effective size is then about the effective number of clusters; otherwise the extra
+    clusters change little.
+
+    Parameters
+    ----------
+    clusters : the cluster of each value, (n,); None if each value is a cluster
+    """
+    n = values.shape[-1]
+    if not isinstance(clusters, Clusters):
+        clusters = Clusters.of(clusters, n)
+    positive, negative = np.maximum(values, 0).mean(axis=-1), np.maximum(-values, 0).mean(axis=-1)
+    count = clusters.effective
+    added = n / count
+    total = n + 2 * added
+    up, down = (n * positive + added) / total, (n * negative - added * lowest) / total
+    mean = up - down
+    factors = unbiased(np.append(clusters.sizes, [added, added]) / total)
+    squares = factors[:-2] * np.square(clusters.sums(values) - mean[..., None] * clusters.sizes)
+    extremes = factors[-1] * added**2 * ((1 - mean) ** 2 + (lowest - mean) ** 2)
+    variance = (squares.sum(axis=-1) + extremes) / total**2
+    effective = (up + down - mean**2) / variance * count / (count + 2)
+    freedom = np.full(positive.shape, count - 1.0)
+    return Score(positive, negative if lowest else None, effective, freedom, variance)
+
+
+def wilson(p: Floats, n: Floats, q: Floats, side: int) -> Floats:
+    """Return the distance from p to its Wilson bound above (side 1) or below (side -1)."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        square = q * q / n
+        root = np.sqrt(square * (np.maximum(p * (1 - p), 0) + square / 4))
+        distance = (side * square * (0.5 - p) + root) / (1 + square)
+    # Without degrees of freedom, any rate is possible.
+    return np.where(np.isfinite(q), distance, 1.0)
