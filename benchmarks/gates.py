@@ -46,7 +46,8 @@ SCATTER = 0.03  # standard deviation of a rate over networks
 RESAMPLES = 1000
 # Correlation of the predictions of two networks for one example.
 ALIKE = 0.6
-_COMPARED = 10  # draws on which the simulated bootstraps are compared with the libraries
+# Draws, and resamples of each, on which the simulated bootstraps are compared with the libraries.
+_COMPARED, _COMPARED_RESAMPLES = 5, 400
 
 # C classes, 2 groups, S networks, n examples per cell, B resamples
 Right = np.ndarray[Any, np.dtype[np.bool_]]
@@ -239,7 +240,6 @@ def unrecognised(draws: int, seed: int) -> dict[str, int]:
     gates = {**GATES, "vfairness gate, labels as they are": vfairness_gate_as_it_is}
     passes = dict.fromkeys(gates, 0)
     for _ in range(draws):
-        # The first class of the second group is called the next one by mistake in no more cases than in the first.
         right = Case(classes=3, networks=1, examples=400, gap=0.0).draw(rng)
         right[-1, 1] = False
         for name, gate in gates.items():
@@ -259,7 +259,7 @@ def agreement(rng: np.random.Generator) -> dict[str, float]:
             y_true=rows.labels,
             y_pred=rows.predicted,
             sensitive_features=rows.groups,
-            n_boot=RESAMPLES,
+            n_boot=_COMPARED_RESAMPLES,
             ci_quantiles=[1 - ALPHA],
             random_state=int(rng.integers(2**31)),
         )
@@ -269,7 +269,7 @@ def agreement(rng: np.random.Generator) -> dict[str, float]:
             rows.labels,
             rows.predicted,
             rows.groups,
-            n_bootstrap=RESAMPLES,
+            n_bootstrap=_COMPARED_RESAMPLES,
             confidence_level=1 - 2 * ALPHA,
             random_state=int(rng.integers(2**31)),
         )

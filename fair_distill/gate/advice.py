@@ -33,6 +33,9 @@ from fair_distill.seeds import plain_numpy_generator
 # The chance that a proposed evaluation must have.
 CHANCE = 0.8
 _DRAWS = 1000
+# Few networks show the variance between networks only roughly. It is averaged with the mean over comparisons, which
+# counts as much as this number of further networks.
+_PRIOR = 4
 # Factors of the numbers of networks and of examples. More than this is a different project.
 _SEED_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _EXAMPLE_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
@@ -184,7 +187,7 @@ class _Networks:
     @classmethod
     def drawn(cls, blocks: int, rng: np.random.Generator) -> "_Networks":
         error, added = rng.standard_normal((2, _DRAWS, blocks)) / np.sqrt(max(blocks - 1, 1))
-        freedom = max(blocks - 1, 1)
+        freedom = _PRIOR + max(blocks - 1, 1)
         return cls(error, added, freedom / rng.chisquare(freedom, (_DRAWS, 1)))
 
 
@@ -205,20 +208,22 @@ def _passes(
     examples_squared, networks_squared = np.square(clause.widths)
     of_networks = networks_squared / np.maximum(examples_squared + networks_squared, 1e-300)
     q = _quantiles(alpha, _freedom(examples_squared, networks_squared, max(now - 1, 1)))
-    raw = np.square(clause.networks).sum(axis=0) / max(len(clause.networks) - 1, 1)  # variance of one network
+    measured = np.square(clause.networks).sum(axis=0) / max(len(clause.networks) - 1, 1)  # variance of one network
     # Predictions of one network scatter by themselves. This part of the variance is counted with the examples.
-    own = np.clip(raw - now * networks_squared / q**2, 0, None)
-    scale = 1 - np.divide(own, raw, out=np.zeros_like(raw), where=raw > 0) * (1 - 1 / factor)
+    own = np.clip(measured - now * networks_squared / q**2, 0, None)
+    scale = 1 - np.divide(own, measured, out=np.zeros_like(measured), where=measured > 0) * (1 - 1 / factor)
+    weight = _PRIOR / (_PRIOR + len(clause.networks) - 1)
+    true = networks.inflation * (weight * measured.mean() + (1 - weight) * measured)
 
     # The mean over all networks differs from the measured mean by `error`, the added ones scatter about it.
-    shift = np.zeros((_DRAWS, len(raw)))
-    squares = np.broadcast_to((now - 1) * raw * scale, shift.shape)
+    shift = np.zeros((_DRAWS, len(measured)))
+    squares = np.broadcast_to((now - 1) * measured * scale, shift.shape)
     if added:
-        deviation = np.sqrt(networks.inflation)
+        deviation = np.sqrt(np.divide(true, measured, out=np.ones_like(true), where=measured > 0))
         mean = deviation * ((networks.error / np.sqrt(now) + networks.added / np.sqrt(added)) @ clause.networks)
         shift = added / seeds * (mean - clause.regression * of_networks)
         within = rng.chisquare(added - 1, shift.shape) if added > 1 else 0.0
-        squares = squares + networks.inflation * raw * scale * within + now * added / seeds * mean**2
+        squares = squares + true * scale * within + now * added / seeds * mean**2
     variance = squares / max(seeds - 1, 1) / seeds
     between = np.clip(variance - own / (seeds * factor), 0, None)
 
@@ -229,7 +234,9 @@ def _passes(
         halves @ clause.halves * np.maximum(1, np.divide(least, spread, out=np.ones_like(spread), where=spread > 0))
     )
     shift = shift - (1 - 1 / factor) * clause.regression * (1 - of_networks)
-    within_examples = examples_squared / q**2 / factor
+    # The noise of single predictions averages out over the networks, too.
+    noise = np.minimum(own / now, examples_squared / q**2) * added / seeds
+    within_examples = (examples_squared / q**2 - noise) / factor
     total = within_examples + between
     freedom = _freedom(within_examples, between, max(seeds - 1, 1))
     distance = clause.distances * np.sqrt(total / np.maximum((examples_squared + networks_squared) / q**2, 1e-300))
