@@ -25,9 +25,8 @@ from benchmarks.load import BUCKET, bucket
 from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.attempts import reserve
 from fair_distill.registry.entry import Entry, entry_key
-from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.ledger import append, read_ledger
 from fair_distill.registry.store import open_registry
 
 TESTS = Path(__file__).parents[1] / "tests" / "registry"
@@ -90,7 +89,9 @@ def fill(url: str, prefix: str, client: Any, entries: int) -> None:
         contents[f"{prefix}/{entry_key(NAME, number)}"] = last.to_json()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1]), contents.items()))
-    reserve(open_registry(url), NAME, package_version(0), sha256(b"the last split"), actor=Actor("ada", NOW, "last"))
+    split = sha256(b"the last split")
+    draft = Actor("ada", NOW, "last").draft("attempt", package_version(0), split=split)
+    append(open_registry(url), NAME, lambda _: draft)
 
 
 def package_version(number: int) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+# The schemes of stores; see `fair_distill.storage.schemes`.
+_STORES = ("file", "s3")
 # Replaces a number that was not measured.
 ABSENT = "–"
 
@@ -130,7 +132,10 @@ def without_secrets(text: str) -> str:
 
 
 def address_without_secrets(address: str) -> str:
-    """Return an address without user, password, query and fragment, for a message; see `without_secrets`."""
+    """Return an address without user, password, query and fragment, for a message; see `without_secrets`.
+
+    In addresses of stores, `#` is an ordinary character of a key or of a file name.
+    """
     scheme, separator, rest = address.partition("://")
     if not separator:
         return address
@@ -138,7 +143,8 @@ def address_without_secrets(address: str) -> str:
     if re.search(r"[?#]", credentials):
         # The last @ can be part of a password with a question mark, or of a query, so no part is safe to show.
         return f"{scheme}://..."
-    path, *query = re.split(r"[?#]", location, maxsplit=1)
+    end = r"\?" if scheme.lower() in _STORES else "[?#]"
+    path, *query = re.split(end, location, maxsplit=1)
     return f"{scheme}://{'...@' if at_sign else ''}{path}{'?...' if query else ''}"
 
 

@@ -37,9 +37,9 @@ def reserve(clone: Clone) -> int:
     workspace, store = clone.workspace, open_to_write(clone.registry)
     config = load_config(workspace.params)
     actor = task_actor(datetime.now(UTC))
-    *_, number = reserve_attempt(workspace, config, config.release.candidate, store=store, actor=actor)
-    get_run_logger().info("reserved attempt %d at this gate split", number)
-    return number
+    attempt = reserve_attempt(workspace, config, config.release.candidate, store=store, actor=actor)
+    get_run_logger().info("reserved attempt %d at this gate split", attempt.entry.attempt)
+    return attempt.entry.attempt
 
 
 @pipeline_task(hours=1, retry_if=store_unreachable)

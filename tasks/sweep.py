@@ -100,8 +100,8 @@ def judge_choice(clone: Clone, point: SweepPoint) -> str:
         chosen.run_stage(f"distill@{point.candidate}")
         workspace, config = chosen.workspace, chosen.config
         store, actor = open_to_write(clone.registry), task_actor(datetime.now(UTC))
-        *_, number = reserve_attempt(workspace, config, point.candidate, store=store, actor=actor)
-        get_run_logger().info("reserved attempt %d at this gate split", number)
+        attempt = reserve_attempt(workspace, config, point.candidate, store=store, actor=actor)
+        get_run_logger().info("reserved attempt %d at this gate split", attempt.entry.attempt)
         chosen.run_stage(f"judge@{point.candidate}")
         show_set(workspace, point.candidate, pictures=config.validate_.privacy != "restricted")
         link_report(clone, workspace, config, point.candidate)

@@ -12,12 +12,13 @@ import yaml
 from small_workspace import REPOSITORY, run, small_params, write_params
 
 from fair_distill.gate.metrics import METRICS
-from fair_distill.gate.policy import alpha_at
+from fair_distill.gate.spending import SMALLEST_FRACTION, fraction_of
 from fair_distill.registry.store import open_registry
-from fair_distill.text import markdown_table
+from fair_distill.text import ABSENT, markdown_table
 
 PAGE = REPOSITORY / "docs" / "gate.md"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
+NETWORKS = REPOSITORY / "benchmarks" / "results" / "gate_networks.json"
 # The folders with the small test data that this script uses.
 sys.path += [str(REPOSITORY / "tests" / folder) for folder in ("gate", "registry")]
 # A selection that fits a table: two and ten groups, few and many examples.
@@ -86,9 +87,42 @@ def decisions() -> str:
     return _table(header, rows)
 
 
+def networks() -> str:
+    """Return how often a set at the limit passes, by the process that makes networks vary and by the assumption."""
+    rows = json.loads(NETWORKS.read_text())["rows"]
+    shares = {(row["mode"], row["process"], row["networks"]): f"{100 * row['passes']:.1f}" for row in rows}
+    numbers = sorted({row["networks"] for row in rows if row["mode"] == "normal"} - {0})
+    lines = [
+        [process, f"`{mode}`", *(shares[mode, process, number] for number in (*numbers, 0))]
+        for process in dict.fromkeys(row["process"] for row in rows if row["mode"] == "normal")
+        for mode in ("normal", "bounded")
+    ]
+    return _table(("networks", "assumption", *numbers, "added until it passes"), lines)
+
+
+def each_network() -> str:
+    """Return how often sets pass a clause about single networks."""
+    rows = [row for row in json.loads(NETWORKS.read_text())["rows"] if row["mode"] == "each_network"]
+    numbers = sorted({row["networks"] for row in rows})
+    lines = [
+        [process, *(f"{100 * row['passes']:.1f}" for row in rows if row["process"] == process)]
+        for process in dict.fromkeys(row["process"] for row in rows)
+    ]
+    return _table(("sets", *(f"{number} networks" for number in numbers)), lines)
+
+
 def spending() -> str:
-    ks = (1, 2, 3, 5, 10, 20)
-    return _table(("attempt", *ks), [["risk at α = 0.05", *(f"{alpha_at(0.05, k):.4f}" for k in ks)]])
+    """Return the risk of attempts at one split that does not change, by the number of planned attempts."""
+    ks = (1, 2, 5, 14, 20, 52, 104)
+    rows = []
+    for planned in (1, 5, 14, 104):
+        left, risks = 1.0, {}
+        for k in range(1, ks[-1] + 1):
+            fraction = fraction_of(left, planned)
+            left -= fraction
+            risks[k] = 0.05 * fraction if fraction >= SMALLEST_FRACTION else None
+        rows.append([planned, *(ABSENT if risks[k] is None else f"{risks[k]:.2g}" for k in ks)])
+    return _table(("`attempts`", *(f"attempt {k}" for k in ks)), rows)
 
 
 def metrics() -> str:
@@ -153,6 +187,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "coverage": coverage,
     "decisions": decisions,
+    "networks": networks,
+    "each_network": each_network,
     "spending": spending,
     "plan": plan,
     "explain": explain,

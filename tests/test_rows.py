@@ -79,7 +79,7 @@ def test_a_column_is_integer_if_all_its_training_values_are() -> None:
     assert (age.whole, height.whole) == (True, False)
     assert row_schema.decode(row_schema.encode(table(40)))["age"].dtype == np.int64
     too_large = schema_of({"n": np.array([0, 2**24 + 2])}, numeric=["n"], categorical=[])
-    assert too_large.columns == (Numeric("n", 0, 2**24 + 2, whole=False),)
+    assert too_large.columns == (Numeric("n", 0, 2**24 + 2, whole=True),)
 
 
 @pytest.mark.parametrize("kind", [dict, pd.DataFrame, pa.table, "structured"])

@@ -39,10 +39,13 @@ def add_commands(parser: Parser) -> None:
 def _describe(arguments: Arguments) -> None:
     from fair_distill.stages.validate import describe_data
 
-    outcome = describe_data(*open_workspace(arguments), os.environ)
+    notices: list[str] = []
+    outcome = describe_data(*open_workspace(arguments), os.environ, notice=notices.append)
     if arguments.json:
         print_json(outcome)
         return
+    for sentence in notices:
+        print_line(sentence)
     for split, cells in outcome["cells"].items():
         groups = list(next(iter(cells.values())))
         total = sum(sum(counts.values()) for counts in cells.values())

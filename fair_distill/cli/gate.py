@@ -229,9 +229,15 @@ def _explain(arguments: Arguments) -> None:
 
     verdict = verdict_today(arguments)
     workspace, config = open_gate(arguments)
+    assumption = [f"assumption: {verdict.assumption}"] if verdict.assumption else []
     warnings = [f"warning: {warning}" for warning in verdict.warnings]
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
-    for line in (*explain(verdict), *recommendation(workspace, config, arguments.set, verdict), *warnings):
+    for line in (
+        *explain(verdict),
+        *recommendation(workspace, config, arguments.set, verdict),
+        *assumption,
+        *warnings,
+    ):
         print_sentence("  ", line)
 
 
@@ -239,7 +245,6 @@ def _reserve(arguments: Arguments) -> None:
     from datetime import UTC, datetime
     from uuid import uuid4
 
-    from fair_distill.gate.policy import alpha_at
     from fair_distill.registry.actor import Actor
     from fair_distill.stages.context import write_context
 
@@ -254,9 +259,15 @@ def _reserve(arguments: Arguments) -> None:
         actor=Actor(arguments.who, datetime.now(UTC), uuid4().hex),
         fresh=arguments.fresh,
     )
-    line = f"{name}: attempt {reservation.attempt} at this gate split, written to context.json"
+    entry = reservation.attempt.entry
+    line = f"{name}: attempt {entry.attempt} at this gate split, written to context.json"
     alpha = config.gate.alpha
-    budget = "" if alpha is None else f"; the alpha of this attempt is {alpha_at(alpha, reservation.attempt):.4f}"
+    budget = (
+        ""
+        if alpha is None
+        else f"; the alpha of this attempt is {alpha * entry.fraction:.2g}, and {alpha * entry.left:.2g} of "
+        f"{alpha:g} is left on these examples"
+    )
     print_line(line + budget)
 
 

@@ -182,8 +182,11 @@ def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
     workspace, config = open_workspace(arguments)
+    notices: list[str] = []
     with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
-        splits = prepare_splits(workspace, config, progress=progress)
+        splits = prepare_splits(workspace, config, progress=progress, notice=notices.append)
+    for sentence in notices:
+        print_line(sentence)
     for name, dataset in splits.items():
         examples = "images" if dataset.schema is None else "rows"
         print_line(

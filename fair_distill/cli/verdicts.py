@@ -62,13 +62,15 @@ def verdict_today(arguments: Arguments, *, decides: bool = False) -> "Verdict":
 
 
 def print_verdict(arguments: Arguments, verdict: "Verdict") -> None:
-    """Print a verdict: the outcome, a line for each clause, the warnings and the digest; or JSON."""
+    """Print a verdict: the outcome, a line for each clause, the assumption, the warnings and the digest; or JSON."""
     if arguments.json:
         print_document(verdict.to_json())
         return
     print_line(f"{arguments.set}: {verdict.outcome.upper()}")
     for finding in verdict.findings:
         print_sentence(f"  {'ok' if finding.satisfied else 'NO'}  ", finding.sentence)
+    if verdict.assumption:
+        print_sentence("  assumption: ", verdict.assumption)
     for warning in verdict.warnings:
         print_sentence("  warning: ", warning)
     print_line(f"  verdict {verdict.digest}")

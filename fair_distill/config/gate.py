@@ -60,6 +60,8 @@ class Limit(Section):
     by : group the examples by these attributes only; by all attributes if omitted
     against : compare each group with `each` other group (the default), or with the `rest` of the groups together
     first_release : with `over: promoted`, whether the clause passes while nothing is promoted
+    each_network : the share of networks trained on the set that must satisfy the limit one by one, such as 0.9;
+        without it, the mean over networks must satisfy it
     why : reason for the limit, for readers of the policy
     """
 
@@ -72,6 +74,7 @@ class Limit(Section):
     groups: Names | None = None
     against: Literal["each", "rest"] | None = None
     first_release: Literal["accept", "refuse"] | None = None
+    each_network: Annotated[float, Field(ge=0.5, lt=1)] | None = None
     why: Annotated[str, Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -90,7 +93,9 @@ class Limit(Section):
         parts = [self.metric, f"over {self.over}" if self.over else "", f"by {', '.join(self.by)}" if self.by else ""]
         parts += [f"of classes {', '.join(self.classes)}" if self.classes else ""]
         parts += [f"of groups {', '.join(self.groups)}" if self.groups else ""]
-        return " ".join(part for part in [*parts, "against the rest" if self.against == "rest" else ""] if part)
+        parts += ["against the rest" if self.against == "rest" else ""]
+        parts += ["" if self.each_network is None else f"in {100 * self.each_network:g} % of networks"]
+        return " ".join(part for part in parts if part)
 
 
 class Gate(Section):
@@ -101,7 +106,11 @@ class Gate(Section):
     mode : decide by confidence bounds, or by the measured values without any confidence
     alpha : risk of passing a set that violates a limit, over all attempts at one split
     minimum_seeds : smallest number of networks per architecture; their scatter requires two
+    networks : what bounds assume about rates over trained networks: `normal` (the default) that differences are
+        normally distributed; `bounded` nothing, which needs more networks
     minimum_per_cell : smallest number of independent examples (clusters) in every rate of a clause
+    attempts : number of attempts at the same examples that are planned; they take equal fractions of alpha. 1 if
+        omitted
     limits : the clauses; a set passes if it satisfies all of them
     exam : the required evaluation. Without it, a policy in a complete params.yaml requires the `evaluate` and `recipe`
         sections of that file
@@ -113,7 +122,9 @@ class Gate(Section):
     # With a smaller alpha, the bounds of a late attempt would overflow.
     alpha: Annotated[float, Field(ge=1e-12, lt=0.5)] | None = None
     minimum_seeds: Annotated[int, Field(ge=2)] | None = None
+    networks: Literal["normal", "bounded"] | None = None
     minimum_per_cell: Annotated[int, Field(ge=2)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     limits: Annotated[tuple[Limit, ...], Field(min_length=1, strict=False)]
     exam: Exam | None = None
     evaluators: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
@@ -126,6 +137,11 @@ class Gate(Section):
     def location(self) -> str:
         """The file and key that messages about this policy name."""
         return f"{self._file}: gate"
+
+    @property
+    def planned_attempts(self) -> int:
+        """The number of attempts at the same examples that the policy plans."""
+        return self.attempts or 1
 
     @property
     def required_exam(self) -> Exam | None:
@@ -144,6 +160,10 @@ class Gate(Section):
             if (getattr(self, key) is None) == (self.mode == "bounds"):
                 rule = f"requires {key}; add it" if self.mode == "bounds" else f"does not use {key}; remove it"
                 raise ValueError(f"`mode: {self.mode}` {rule}")
+        if self.networks is not None and self.mode == "point":
+            raise ValueError("`mode: point` does not use networks; remove it")
+        if self.attempts is not None and self.mode == "point":
+            raise ValueError("`mode: point` does not use attempts; remove it")
         names = [limit.name for limit in self.limits]
         for name in names:
             if names.count(name) > 1:

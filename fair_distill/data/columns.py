@@ -18,7 +18,7 @@ from fair_distill.data.column_builders import CategoryColumn, dense_ranks
 from fair_distill.data.grouped_dataset import Array, Attributes
 from fair_distill.data.image_stream import ImageStream
 from fair_distill.errors import ConfigError, DataError, ShapeError
-from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.row_schema import RowSchema, integers_of_floats
 
 _MAX_NAMES = 1000
 _INTEGER = re.compile(r"-?[0-9]+")
@@ -28,13 +28,15 @@ _GROUPS_KEY = "data.source.columns.groups"
 Name = Annotated[str, Field(min_length=1)]
 
 
-def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+def unique_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names. Raises ValueError if one occurs twice."""
     if len(set(names)) < len(names):
         raise ValueError(f"each name may occur once; got {list(names)}")
     return names
 
 
-Classes = Annotated[tuple[Name, ...], Field(min_length=2, max_length=_MAX_NAMES, strict=False), AfterValidator(_unique)]
+_Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(unique_names)]
+Classes = Annotated[_Names, Field(min_length=2, max_length=_MAX_NAMES)]
 
 
 class Columns(Section):
@@ -42,7 +44,7 @@ class Columns(Section):
 
     Attributes
     ----------
-    image : the pixels; a PNG or JPEG, or its path; `name*` takes the columns name0, name1, ... with one pixel each
+    image : the pixels; a PNG, JPEG or WebP, or its path; `name*` takes the columns name0, name1, ... with a pixel each
     numeric, categorical : the columns of a row, instead of an image
     label : the class
     groups : one attribute, or several whose combinations are the groups
@@ -55,10 +57,12 @@ class Columns(Section):
     """
 
     image: Name | None = None
-    numeric: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_unique)] = ()
-    categorical: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_unique)] = ()
+    numeric: _Names = ()
+    categorical: _Names = ()
     label: Name | None = None
-    groups: Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False), AfterValidator(_unique)] | None = None
+    groups: (
+        Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False), AfterValidator(unique_names)] | None
+    ) = None
     unknown: Name | None = None
     split: Name | None = None
     pair: Name | None = None
@@ -120,6 +124,8 @@ class SourceData:
     pairs, clusters : int32 arrays (N,); members of a pair or cluster share a number
     splits : the source's own split of each example
     ids, weights : see `GroupedDataset`
+    files : the name of each file that was read, and the number of its examples; empty if the source has no files
+    not_read : files and columns that were found but are not read, each with the reason
     """
 
     images: Array | ImageStream
@@ -135,6 +141,8 @@ class SourceData:
     schema: Callable[[Iterable[Array]], RowSchema] | None = None
     ids: pa.Array | None = None
     weights: Array | None = None
+    files: tuple[tuple[str, int], ...] = ()
+    not_read: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -193,7 +201,7 @@ def build_source_data(
 
 
 def to_text(values: Any, *, where: str, missing_value: str | None = None, first: int = 0) -> pa.Array:
-    """Return a column as text. Only integers, booleans and text are accepted.
+    """Return a column as text. Only integers, also as floats, booleans and text are accepted.
 
     Parameters
     ----------
@@ -202,9 +210,12 @@ def to_text(values: Any, *, where: str, missing_value: str | None = None, first:
     first : the number of valid rows before these, for messages
     """
     column, value_type = _arrow_column(values, where)
-    if not any(accepts(value_type) for accepts in _NAME_TYPES):
+    if pa.types.is_floating(value_type):
+        column = integers_of_floats(column.cast(value_type).combine_chunks(), where, first=first)
+    if not any(accepts(value_type if pa.types.is_dictionary(column.type) else column.type) for accepts in _NAME_TYPES):
         raise DataError(f"{where} has the type {value_type}; expected integers or text. Convert the column")
-    text = column.cast(pa.large_string()).combine_chunks()
+    text = column.cast(pa.large_string())
+    text = text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
     missing = pa.compute.fill_null(pa.compute.equal(text, ""), True)
     count = pa.compute.sum(missing).as_py()
     if count and missing_value is None:

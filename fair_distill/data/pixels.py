@@ -5,18 +5,21 @@ Images have the shape (N, channels, height, width). Pixels outside the declared 
 
 import io
 import warnings
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from fair_distill.config import Positive, Section
+from fair_distill.data.files.deep_png import read_deep_samples
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import DataError, ShapeError
 
 SMALLEST, LARGEST = 8, 256
-# Of a PNG or JPEG; 48 MB in colour. The header has the size, so a decompression bomb is refused before it is decoded.
-_MAX_PIXELS = 2**24
+_FORMATS = ("PNG", "JPEG", "WEBP")
+# Of an encoded image; 300 MB in colour. The header has the size, so a decompression bomb is refused before it is
+# decoded.
+_MAX_PIXELS = 10**8
 _KEY = "params.yaml: data.source.pixels"
 _BATCH = 4096
 
@@ -27,7 +30,8 @@ class Pixels(Section):
     Attributes
     ----------
     shape : channels, height, width of images that are stored as rows of numbers
-    range : the values that become 0 and 255; required unless pixels are uint8. For PNG and JPEG, only of 16-bit images
+    range : the values that become 0 and 255; required unless pixels are uint8. Of encoded images, only PNG with 16 bits
+        use it
     channels : 1 (Rec. 601 luma of colour images) or 3 (grey images repeated)
     size, resize : the side length of every image. `pad` shrinks the image if necessary, and centres it on black; `crop`
         fills the square and cuts off the rest; `stretch` changes the proportions
@@ -68,41 +72,59 @@ def to_images(values: Array, pixels: Pixels, *, where: str, first: int = 0) -> A
 
 
 def decode(content: bytes, pixels: Pixels, *, where: str) -> Array:
-    """Return a PNG or JPEG as uint8 (channels, height, width), turned upright and without transparency."""
-    from PIL import Image, ImageOps
+    """Return a PNG, JPEG or WebP as uint8 (channels, height, width), turned upright and without transparency."""
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about sizes that are refused below
-            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
             if image.width * image.height > _MAX_PIXELS:
                 raise DataError(
                     f"{where}: the image has {image.width}×{image.height} pixels; "
                     f"at most {_MAX_PIXELS:,} are decoded. Shrink the image, or remove it"
                 )
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                values = _from_16_bits(np.asarray(upright), pixels, where)
-            else:
-                grey = upright.mode in {"1", "L", "LA"}
-                values = np.asarray(upright.convert("L" if grey else "RGB"))
+            # A JPEG may contain a preview or a depth map as a second picture.
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format in {"PNG", "WEBP"}:
+                raise DataError(
+                    f"{where}: the image is an animation with {frames} pictures. Store one picture in each file"
+                )
+            values = _samples(image, pixels, where)
     except DataError:
         raise
     except Exception as error:  # a decoder may raise any exception for bytes that were made to break it
         message = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{where} is not a readable PNG or JPEG image ({message}). Replace it, or remove it") from None
-    batch = values.astype(np.uint8).reshape(1, upright.height, upright.width, -1).transpose(0, 3, 1, 2)
+        raise DataError(
+            f"{where} is not a readable PNG, JPEG or WebP image ({message}). Replace it, or remove it"
+        ) from None
+    batch = values.reshape(1, *values.shape[:2], -1).transpose(0, 3, 1, 2)
     image_cHW: Array = _check_size(_resize(_convert_channels(batch, pixels.channels), pixels), where)[0]
     return image_cHW
+
+
+def _samples(image: Any, pixels: Pixels, where: str) -> Array:
+    """Return the pixels of an opened file as uint8 (height, width) or (height, width, 3)."""
+    from PIL import Image, ImageOps
+
+    deep = read_deep_samples(image)
+    if deep is None:
+        upright = ImageOps.exif_transpose(image)
+        grey = upright.mode in {"1", "L", "LA"}
+        return np.asarray(upright.convert("L" if grey else "RGB")).astype(np.uint8)
+    # A turn by a multiple of 90 degrees moves pixels and does not change them, so it can follow the conversion.
+    turned = Image.fromarray(_from_16_bits(deep, pixels, where))
+    turned.info["exif"] = image.getexif().tobytes()
+    return np.asarray(ImageOps.exif_transpose(turned))
 
 
 def _from_16_bits(values: Array, pixels: Pixels, where: str) -> Array:
     """Return 16-bit values as 8 bits, from their full range or from the declared one, such as that of 12 bits."""
     if pixels.range is None:
-        eight_bits: Array = (values.astype(np.uint32) + 128) // 257
+        eight_bits: Array = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
         return eight_bits
-    image: Array = _to_bytes(values[None, None], pixels, where, 0)[0, 0]
-    return image
+    image: Array = _to_bytes(values.reshape(1, 1, len(values), -1), pixels, where, 0)
+    return image.reshape(values.shape)
 
 
 def luma(images: Array) -> Array:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from fair_distill.data.files.input_file import InputFile
+from fair_distill.data.files.table_names import TABLES, TableNames, select_tables, table_suffix
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.errors import ConfigError, DataError
 from fair_distill.files import atomic_file, write_bytes
@@ -35,7 +36,7 @@ _CONCURRENT_REQUESTS = 16
 _PACK_IMAGES, _PACK_BYTES = 1024, 32 * 2**20
 # The most keys that S3 lists in one answer.
 _PAGE_KEYS = 1000
-# The largest PNG or JPEG that is read.
+# The largest PNG, JPEG or WebP that is read.
 _MAX_IMAGE_BYTES = 64 * 2**20
 _ID_BYTES = 16
 
@@ -72,21 +73,21 @@ class RemoteFiles:
             f"{self.store.address(self.key)} is missing. Correct params.yaml: data.source, or upload the object"
         )
 
-    def tables(self, suffixes: Sequence[str]) -> list[InputFile]:
-        """Return local copies: of the object if it is a table, or otherwise of the tables directly in the folder."""
-        if PurePosixPath(self.key).suffix in suffixes:
-            return [self.file()]
-        tables = [
-            entry
-            for entry in self._list(self._prefix)
-            if "/" not in entry.key.removeprefix(self._prefix) and PurePosixPath(entry.key).suffix in suffixes
-        ]
-        if not tables:
+    def is_table(self) -> bool:
+        """Whether the key is the name of a table, and not of a folder."""
+        return table_suffix(self.key) is not None
+
+    def tables(self) -> tuple[list[InputFile], TableNames]:
+        """Return local copies of the tables in the folder and its subfolders, and the names of all objects there."""
+        # A key that ends with "/" is an empty object that a console creates for a folder.
+        entries = {entry.key.removeprefix(self._prefix): entry for entry in self._list(self._prefix)}
+        names = select_tables(name for name in entries if name and not name.endswith("/"))
+        if not names.tables:
             raise DataError(
-                f"{self.store.address(self._prefix)} has no files of {', '.join(suffixes)}. "
+                f"{self.store.address(self._prefix)} has no files of {', '.join(TABLES)}. "
                 "Correct params.yaml: data.source.path"
             )
-        return [self._copy(entry) for entry in sorted(tables, key=lambda entry: entry.key)]
+        return [self._copy(entries[name]) for name in names.tables], names
 
     def images(self, names: pa.Array, *, where: str) -> ImageReader:
         """Return a reader of the images with these names, in this order.

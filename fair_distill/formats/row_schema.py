@@ -6,6 +6,7 @@ standardises the numbers, and stored rows decode without loss.
 N rows, D encoded numbers per row. Encoded rows are float32 (N, D, 1, 1), so functions for images accept them too.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,16 +15,23 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
 from fair_distill.formats.strict_json import check_fields
 
 Array = NDArray[Any]
+# A column in memory: an array of NumPy, or an Array or ChunkedArray of Arrow.
+Column = Any
 
+_INTEGER = re.compile(r"[-+]?[0-9]+")
 MAX_VALUES = 1000
-# The largest range of integers that float32 represents exactly.
-_MAX_INTEGER = 2**24
+# Below this, float32 has fractions of a half. Above it, a fraction could be rounded away.
+_MAX_ROUNDED = 2**22
+# Whole numbers up to these limits are exact in float32 and in float64; of larger ones, some are.
+_EXACT_SINGLE, _EXACT_DOUBLE = 2**24, 2**53
+_EXACT = {pa.float16(): 2**11, pa.float32(): _EXACT_SINGLE, pa.float64(): _EXACT_DOUBLE}
 
 
 class Table(Protocol):
@@ -51,14 +59,22 @@ class Numeric:
     def width(self) -> int:
         return 1
 
-    def encode(self, values: Array, *, first: int = 0) -> Array:
+    def encode(self, values: Column, *, first: int = 0) -> Array:
         numbers = numbers_of(values, self.name, first=first)
-        if self.whole and (fractional := np.flatnonzero(numbers != np.rint(numbers))).size:
-            raise DataError(
-                f"column {self.name!r} is {numbers[fractional[0]]:g} in row {first + fractional[0] + 1}, but the "
-                "training data have integers only. Round the value, or add fractional values to the training data"
-            )
-        return numbers[:, None]
+        single: Array = numbers.astype(np.float32)
+        if self.whole:
+            if (fractional := np.flatnonzero(~_is_whole(numbers))).size:
+                raise DataError(
+                    f"column {self.name!r} is {numbers[fractional[0]]:g} in row {first + fractional[0] + 1}, but the "
+                    "training data have integers only. Round the value, or add fractional values to the training data"
+                )
+            if (inexact := np.flatnonzero((np.abs(numbers) > _EXACT_SINGLE) & (single != numbers))).size:
+                raise DataError(
+                    f"column {self.name!r} is {numbers[inexact[0]]:.0f} in row {first + inexact[0] + 1}; rows are "
+                    f"stored as float32, which has not all integers above {_EXACT_SINGLE:,}. Subtract a constant from "
+                    "the column or divide it by a unit, or move it to categorical"
+                )
+        return single[:, None]
 
     def decode(self, encoded_N1: Array) -> Array:
         numbers = encoded_N1[:, 0]
@@ -95,7 +111,7 @@ class Categorical:
     def width(self) -> int:
         return len(self.values)
 
-    def encode(self, values: Array, *, first: int = 0) -> Array:
+    def encode(self, values: Column, *, first: int = 0) -> Array:
         text = text_of(values, self.name, missing=self.missing, first=first)
         index = {value: i for i, value in enumerate(self.values)}
         distinct, inverse = np.unique(text, return_inverse=True)
@@ -277,9 +293,9 @@ def schema_of(
     columns: list[Numeric | Categorical] = []
     for name in numeric:
         numbers = numbers_of(column_of(table, name), name)
-        whole = bool((numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) <= _MAX_INTEGER)
+        whole = bool(_is_whole(numbers).all() and np.abs(numbers).max(initial=0) <= _EXACT_DOUBLE)
         # Adding 0.0 turns -0.0 into 0.0. Which of the two is the minimum depends on the order of the rows.
-        low, high = float(numbers.min()) + 0.0, float(numbers.max()) + 0.0
+        low, high = (float(np.float32(number)) + 0.0 for number in (numbers.min(), numbers.max()))
         columns.append(Numeric(name, low, high, whole))
     for name in categorical:
         values = np.unique(text_of(column_of(table, name), name, missing=missing)).tolist()
@@ -325,17 +341,22 @@ def _checked_category(column: Categorical) -> Categorical:
     return column
 
 
-def column_of(table: Table, name: str) -> Array:
+def column_of(table: Table, name: str) -> Column:
     """Return a column. Raises DataError if it is missing."""
     try:
-        return np.asarray(table[name])
-    except (KeyError, ValueError, IndexError):
+        column = table[name]
+    except Exception:
         raise DataError(
             f"the table has no column {name!r}. Correct params.yaml: data.source.columns, or the table"
         ) from None
+    if hasattr(column, "to_arrow"):  # of polars; NumPy would make floats of integers with gaps
+        column = column.to_arrow()
+    if type(column).__module__.split(".")[0] == "pandas":  # NumPy would make floats of these too
+        column = _from_pandas(column, name)
+    return column if isinstance(column, pa.Array | pa.ChunkedArray) else np.asarray(column)
 
 
-def text_of(values: Array, name: str, *, missing: str | None, first: int = 0) -> Array:
+def text_of(values: Column, name: str, *, missing: str | None, first: int = 0) -> Array:
     """Return the values of a category as text.
 
     Parameters
@@ -343,12 +364,9 @@ def text_of(values: Array, name: str, *, missing: str | None, first: int = 0) ->
     missing : replaces null, NaN and empty values; None refuses them with a DataError
     first : the number of rows before these, for messages
     """
-    column = _arrow(values, name)
-    if pa.types.is_floating(column.type):  # pandas stores integers with gaps as floats; 1.0 means 1
-        with suppress(pa.ArrowInvalid):
-            column = column.cast(pa.int64())
+    column = integers_of_floats(_arrow(values, name), f"column {name!r}", first=first)
     try:
-        text = np.asarray(column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False), dtype=str)
+        text = np.asarray(column.cast(pa.large_string()).fill_null("").to_numpy(zero_copy_only=False), dtype=str)
     except pa.ArrowException:
         raise DataError(
             f"column {name!r} has the type {column.type}; a category must be text or an integer. Convert the column"
@@ -362,11 +380,45 @@ def text_of(values: Array, name: str, *, missing: str | None, first: int = 0) ->
     return np.where(empty, missing or "", text)
 
 
-def numbers_of(values: Array, name: str, *, first: int = 0) -> Array:
-    """Return a column as finite float32 numbers, or raise DataError; see `text_of` for `first`."""
+def integers_of_floats(column: pa.Array, where: str, *, first: int = 0) -> pa.Array:
+    """Return a column of floats as integers, with null for NaN, if it has integers only; other columns unchanged.
+
+    pandas stores integers with gaps as floats, so 1.0 means 1.
+
+    Parameters
+    ----------
+    where : the column, for messages
+    first : the number of rows before these, for messages
+
+    Raises
+    ------
+    DataError
+        If an integer is so large that digits may have been lost when it became a float.
+    """
+    if not pa.types.is_floating(column.type):
+        return column
+    numbers = pa.compute.if_else(pa.compute.is_nan(column), pa.scalar(None, column.type), column)
+    with suppress(pa.ArrowInvalid):
+        integers = numbers.cast(pa.int64())
+        limit = _EXACT[column.type]
+        large = pa.compute.fill_null(pa.compute.greater(pa.compute.abs(integers), limit), False)
+        if (row := pa.compute.index(large, True).as_py()) >= 0:
+            raise DataError(
+                f"{where} is {integers[row].as_py()} in row {first + row + 1}, a float of the type {column.type}, "
+                f"which has not all integers above {limit:,}. Store the column as integers or as text"
+            )
+        return integers
+    return numbers
+
+
+def numbers_of(values: Column, name: str, *, first: int = 0) -> Array:
+    """Return a column as float64 numbers that are finite in float32 too, or raise DataError; see `text_of` for `first`.
+
+    Integers that float64 cannot represent are refused.
+    """
     column = _arrow(values, name)
     try:
-        numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        numbers: Array = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except pa.ArrowException:
         raise DataError(
             f"column {name!r} has values that are not numbers. Correct the table, or move the column to categorical"
@@ -378,12 +430,35 @@ def numbers_of(values: Array, name: str, *, first: int = 0) -> Array:
             f"column {name!r} is missing or not finite in {len(invalid)} of {first + len(values)} rows, the first of "
             f"them row {first + invalid[0] + 1}; every row needs a number. Correct or remove the rows, or the column"
         )
-    return single
+    for row in np.flatnonzero(np.abs(numbers) >= _EXACT_DOUBLE):
+        value = str(column[row].as_py()).strip()
+        if _INTEGER.fullmatch(value):
+            raise DataError(
+                f"column {name!r} is {value[:40]} in row {first + row + 1}; integers above {_EXACT_DOUBLE:,} cannot be "
+                "stored as numbers. Move the column to categorical, or subtract a constant from it"
+            )
+    return numbers
 
 
-def _arrow(values: Array, name: str) -> pa.Array:
-    if values.ndim != 1:
-        raise ShapeError(f"column {name!r} must have one value per row; got an array of the shape {values.shape}")
+def _is_whole(numbers: Array) -> Array:
+    """Return which float64 numbers are integers, apart from rounding errors that float32 does not have."""
+    single: Array = numbers.astype(np.float32)
+    whole: Array = (single == np.rint(single)) & ((np.abs(numbers) <= _MAX_ROUNDED) | (numbers == np.rint(numbers)))
+    return whole
+
+
+def _arrow(values: Column, name: str) -> pa.Array:
+    """Return a column in Arrow, without a dictionary."""
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise ShapeError(f"column {name!r} must have one value per row; got an array of the shape {values.shape}")
+        return _from_pandas(values, name)
+    column = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
+def _from_pandas(values: Any, name: str) -> Any:
+    """Return an array of NumPy or a column of pandas in Arrow, with null for NaN."""
     try:
         return pa.array(values, from_pandas=True)
     except pa.ArrowException:

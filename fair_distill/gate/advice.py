@@ -91,8 +91,11 @@ def advise(
 
     Returns
     -------
-    Advice, or None if no clause of the policy depends on predictions
+    Advice, or None if no clause of the policy depends on predictions, or if one is not about the mean over normally
+    distributed networks, which the simulation draws
     """
+    if policy.networks == "bounded" or any(limit.each_network is not None for limit in policy.limits):
+        return None
     table = Predictions.from_parquet(predictions)
     tables = {name: Predictions.from_parquet(content) for name, content in (references or {}).items()}
     influences = _influences(table, policy, tables, alpha=alpha, rng=plain_numpy_generator(0))

@@ -32,9 +32,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
-from fair_distill.gate.quantiles import t_quantile, t_quantiles
+from fair_distill.gate.degrees_of_freedom import johnson, satterthwaite, spread_of
+from fair_distill.gate.quantiles import t_quantiles
 from fair_distill.gate.score import Score, score
 
 # How the networks of an evaluation are treated.
@@ -56,6 +58,7 @@ class Contrasts:
     bend : asymmetry of the scatter over seeds, (J,), see `bend`; None if it is assumed to be symmetrical
     scale : the difference that a value of 1 in `first` and `second` represents
     correlation : of the means of `first` and `second` over the choice of clusters, (J,); None if no cluster is in both
+    weight : the factor of `second`, (J,); None if it is 1
     treatment : how the networks are treated
     """
 
@@ -67,6 +70,7 @@ class Contrasts:
     scale: float = 1.0
     correlation: Floats | None = None
     treatment: Treatment = "normal"
+    weight: Floats | None = None
 
     @property
     def value(self) -> Floats:
@@ -75,27 +79,54 @@ class Contrasts:
 
     def examples_above(self, alpha: float) -> Floats:
         """Return the half-width of the examples above the value, (J,)."""
-        return self.examples(self.quantile(alpha), 1)
+        return self._examples_at(alpha, 1)
 
     def examples_below(self, alpha: float) -> Floats:
         """Return the half-width of the examples below the value, (J,)."""
-        return self.examples(self.quantile(alpha), -1)
+        return self._examples_at(alpha, -1)
 
     def seeds_above(self, alpha: float) -> Floats:
         """Return the half-width of the seeds above the value, (J,)."""
-        return self.scatter(self.quantile(alpha), 1, alpha)
+        return self._seeds_at(alpha, 1)
 
     def seeds_below(self, alpha: float) -> Floats:
         """Return the half-width of the seeds below the value, (J,)."""
-        return self.scatter(self.quantile(alpha), -1, alpha)
+        return self._seeds_at(alpha, -1)
 
     def upper(self, alpha: float) -> Floats:
         """Return the one-sided upper bound at level alpha, (J,)."""
-        return np.asarray(self.value + np.hypot(self.examples_above(alpha), self.seeds_above(alpha)))
+        return np.asarray(self.value + self.together(self.examples_above(alpha), self.seeds_above(alpha)))
 
     def lower(self, alpha: float) -> Floats:
         """Return the one-sided lower bound at level alpha, (J,)."""
-        return np.asarray(self.value - np.hypot(self.examples_below(alpha), self.seeds_below(alpha)))
+        return np.asarray(self.value - self.together(self.examples_below(alpha), self.seeds_below(alpha)))
+
+    def together(self, examples: Floats, seeds: Floats) -> Floats:
+        """Return the half-width of both parts. Without a distribution of networks, their levels and widths add."""
+        return examples + seeds if self.treatment == "bounded" else np.hypot(examples, seeds)
+
+    def _examples_at(self, alpha: float, side: int) -> Floats:
+        if self.treatment == "bounded":
+            given = replace(self, treatment="given")
+            return given.examples(given.quantile(EXAMPLES_SHARE * alpha), side)
+        return self.examples(self.quantile(alpha), side)
+
+    def _seeds_at(self, alpha: float, side: int) -> Floats:
+        if self.treatment == "bounded":
+            of_seeds, (low, high) = (1 - EXAMPLES_SHARE) * alpha, self.range
+            if side > 0:
+                return np.asarray(mean_upper(self.seeds, of_seeds, lowest=low, highest=high) - self.value)
+            return np.asarray(self.value - mean_lower(self.seeds, of_seeds, lowest=low, highest=high))
+        return self.scatter(self.quantile(alpha), side, alpha)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest value that a network can have."""
+        low, high = self.first.range
+        if self.second is not None:
+            least, most = self.second.range
+            low, high = low - most, high - least
+        return self.scale * low, self.scale * high
 
     def quantile(self, alpha: float) -> Floats:
         """Return the quantile of the whole uncertainty, (J,)."""
@@ -107,6 +138,8 @@ class Contrasts:
         if self.second is None:
             return self.scale * first
         second = self.second.below(q) if side > 0 else self.second.above(q)
+        if self.weight is not None:
+            second = self.weight * second
         if self.correlation is None:
             return self.scale * np.hypot(first, second)
         squares = first**2 + second**2 - 2 * self.correlation * first * second
@@ -126,9 +159,7 @@ class Contrasts:
         half_width = np.where(scatter > 0, q, 0.0) * scatter
         if self.bend is None:
             return np.asarray(half_width)
-        # Johnson's correction of t for a skewed mean (1978), applied only where it widens the bound.
-        correction = (1 + 2 * t_quantile(alpha, count - 1) ** 2) / count
-        return np.asarray(half_width + np.maximum(side * self.bend, 0) * correction)
+        return np.asarray(half_width + np.maximum(side * self.bend, 0) * johnson(alpha, count))
 
     @property
     def variance_of_seeds(self) -> Floats:
@@ -143,34 +174,25 @@ class Contrasts:
         """The variance of the mean that the examples cause, and its square over its degrees of freedom, both (J,)."""
         square = self.scale**2
         variance = square * self.first.variance
-        spread = _spread(variance, self.first.freedom)
+        spread = spread_of(variance, self.first.freedom)
         if self.second is not None:
             second = square * self.second.variance
-            spread = spread + _spread(second, self.second.freedom)
+            if self.weight is not None:
+                second = self.weight**2 * second
+            spread = spread + spread_of(second, self.second.freedom)
             variance = variance + second
             if self.correlation is not None:
-                covariance = self.correlation * square * np.sqrt(self.first.variance * self.second.variance)
+                covariance = self.correlation * np.sqrt(square * self.first.variance * second)
                 variance = np.maximum(variance - 2 * covariance, 0)
         return variance, spread
 
     @property
     def freedom(self) -> Floats:
-        """Satterthwaite's degrees of freedom of the variance of the mean, (J,).
-
-        Few seeds may scatter less than they usually do, which makes both the variance too small and the degrees of
-        freedom too many. Therefore the whole variance of the means of seeds (N, not N - I) counts here, and its square
-        is enlarged by (S + 1) / (S - 1), the expected square of its estimate. Without this, bounds from 3 to 5 seeds
-        are violated by up to 6.7 instead of 5 % of normal data.
-        """
+        """Satterthwaite's degrees of freedom of the variance of the mean, (J,)."""
         examples, spread = self.variances_of_examples
-        whole = examples + self.variance_of_seeds
-        alone = np.divide(examples**2, spread, out=np.zeros_like(spread), where=spread > 0)
-        count = self.seeds.shape[-1]
-        if self.treatment == "given" or count < 2:
-            return np.asarray(alone)
-        of_seeds = self.seeds.var(axis=-1, ddof=1) / count
-        spread = spread + of_seeds**2 * (count + 1) / (count - 1) ** 2
-        return np.asarray(np.maximum(whole**2 / spread, np.minimum(alone, count - 1)))
+        count = 1 if self.treatment == "given" else self.seeds.shape[-1]
+        of_seeds = self.seeds.var(axis=-1, ddof=1) / count if count > 1 else np.zeros_like(examples)
+        return satterthwaite(examples, spread, self.variance_of_seeds, of_seeds, count)
 
     def __getitem__(self, index: Any) -> "Contrasts":
         def selected(values: Floats | None) -> Floats | None:
@@ -184,12 +206,8 @@ class Contrasts:
             interaction=self.interaction[index],
             bend=selected(self.bend),
             correlation=selected(self.correlation),
+            weight=selected(self.weight),
         )
-
-
-def _spread(variance: Floats, freedom: Floats) -> Floats:
-    """Return variance² / freedom; infinite without degrees of freedom."""
-    return np.asarray(np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0))
 
 
 def level(
@@ -198,10 +216,16 @@ def level(
     *,
     lowest: int = 0,
     treatment: Treatment = "normal",
+    weights: Floats | None = None,
 ) -> Contrasts:
-    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
-    groups = Clusters.of(clusters, outcomes.shape[-1])
-    seeds = np.asarray(outcomes.mean(axis=-1))
+    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed.
+
+    Parameters
+    ----------
+    weights : the weight of each example, (n,); equal weights if omitted
+    """
+    groups = Clusters.of(clusters, outcomes.shape[-1], weights)
+    seeds = groups.mean(outcomes)
     examples = score(outcomes.mean(axis=-2), groups, lowest=lowest)
     interaction = _interaction(outcomes, seeds, groups)
     lean = None if lowest < 0 else bend(seeds, interaction)
@@ -262,13 +286,20 @@ def _centred(seeds: Floats) -> Floats:
     return np.asarray(seeds - seeds.mean(axis=-1, keepdims=True))
 
 
-def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None) -> Contrasts:
+def minus(
+    first: Contrasts, second: Contrasts, correlation: Floats | None = None, *, weight: Floats | None = None
+) -> Contrasts:
     """Return the difference of two levels on different examples that the same networks predict.
 
     Parameters
     ----------
     correlation : of the two means over the choice of clusters, if some clusters have examples in both levels
+    weight : the factor of the second level, (J,); 1 if omitted
     """
+    if weight is not None:
+        bends = None if second.bend is None else weight * second.bend
+        interaction = weight**2 * second.interaction
+        second = replace(second, seeds=weight[:, None] * second.seeds, interaction=interaction, bend=bends)
     interaction = first.interaction + second.interaction
     if correlation is not None:
         # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.
@@ -282,6 +313,7 @@ def minus(first: Contrasts, second: Contrasts, correlation: Floats | None = None
         first.scale,
         correlation,
         first.treatment,
+        weight,
     )
 
 

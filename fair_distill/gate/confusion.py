@@ -1,7 +1,7 @@
 """Counts of predictions per group, true class and predicted class, and the rates that are quotients of them.
 
-Axes: G groups, C true classes, K = C predicted classes, R rates. A rate without examples is NaN: it is undefined, and
-neither 0 nor 1. This module needs numpy only.
+Axes: G groups, C true classes, K = C predicted classes, B bins of confidence, R rates. A rate without examples is NaN:
+it is undefined, and neither 0 nor 1. This module needs numpy only.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from fair_distill.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+# Confidences are sorted into bins of equal width: [0, 0.1), [0.1, 0.2), ..., [0.9, 1].
+BINS = 10
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class Confusion:
     Attributes
     ----------
     confidence : sum of the probabilities of the predicted classes, (G, C); None if the probabilities are unknown
+    excess : sum of probability minus correctness over the predictions in each bin of confidence, (G, B), or None
     """
 
     counts: Floats
     groups: tuple[str, ...]
     classes: tuple[str, ...]
     confidence: Floats | None = None
+    excess: Floats | None = None
 
     @cached_property
     def support(self) -> Floats:
@@ -127,8 +131,13 @@ def confusion(
     classes: Sequence[str],
     groups: Sequence[str],
     probability: NDArray[np.floating] | None = None,
+    binned: bool = True,
 ) -> Confusion:
     """Count predictions per group and true class, and sum their probabilities if there are any.
+
+    Parameters
+    ----------
+    binned : also sum probability minus correctness per bin of confidence
 
     Raises
     ------
@@ -146,15 +155,35 @@ def confusion(
     cells = group_indices * n_classes + labels
     counts = np.bincount(cells * n_classes + predicted, minlength=n_groups * n_classes**2).astype(np.float64)
     confidence: Floats | None = None
+    excess: Floats | None = None
     if probability is not None:
         sums = np.bincount(cells, probability.astype(np.float64), minlength=n_groups * n_classes)
         confidence = sums.astype(np.float64).reshape(n_groups, n_classes)
-    return Confusion(counts.reshape(n_groups, n_classes, n_classes), tuple(groups), tuple(classes), confidence)
+        if binned:
+            bins = group_indices * BINS + bins_of(probability)
+            in_bins = np.bincount(bins, probability - (predicted == labels), minlength=n_groups * BINS)
+            excess = np.asarray(in_bins, dtype=np.float64).reshape(n_groups, BINS)
+    cube = counts.reshape(n_groups, n_classes, n_classes)
+    return Confusion(cube, tuple(groups), tuple(classes), confidence, excess)
+
+
+def bins_of(probability: NDArray[np.floating]) -> Ints:
+    """Return the bin of confidence of each probability."""
+    return np.minimum((np.asarray(probability, dtype=np.float64) * BINS).astype(np.int64), BINS - 1)
 
 
 def mean_confusion(confusions: Sequence[Confusion]) -> Confusion:
     """Return the mean counts of several seeds. On one test set this averages the rates."""
     first = confusions[0]
-    confidences = [c.confidence for c in confusions if c.confidence is not None]
-    confidence = np.mean(confidences, axis=0) if len(confidences) == len(confusions) else None
-    return Confusion(np.mean([c.counts for c in confusions], axis=0), first.groups, first.classes, confidence)
+
+    def mean(sums: Sequence[Floats | None]) -> Floats | None:
+        known = [each for each in sums if each is not None]
+        return np.mean(known, axis=0) if len(known) == len(confusions) else None
+
+    return Confusion(
+        np.mean([each.counts for each in confusions], axis=0),
+        first.groups,
+        first.classes,
+        mean([each.confidence for each in confusions]),
+        mean([each.excess for each in confusions]),
+    )

@@ -8,7 +8,8 @@ import numpy as np
 from fair_distill.config import Limit
 from fair_distill.gate.confusion import Floats
 from fair_distill.gate.evidence import Evidence
-from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, signed_limit
+from fair_distill.gate.fewest_networks import lack_of_networks
+from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, clipped, signed_limit
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.noise_floor import Floor
@@ -48,6 +49,10 @@ def decide(
     if any(comparisons.any() for comparisons in not_satisfied):
         outcome = "fail" if any(comparisons.any() for comparisons in violated) else "inconclusive"
     culpable = violated if outcome == "fail" else not_satisfied
+    if outcome == "inconclusive":
+        lacking = lack_of_networks(limit, metric, predictions, alpha)
+        if lacking is not None:
+            return lacking
 
     worst = max(range(len(evidence)), key=lambda i: (bool(culpable[i].any()), float(bounds[i].max()), -i))
     decisive = evidence[worst]
@@ -58,16 +63,17 @@ def decide(
         for j in order
         if culpable[worst][j]
     )[:MOST_CULPRITS]
-    bound = None if alpha is None else _clipped(limit, metric, sign * float(bounds[worst].max()))
+    bound = violating_bound = None
+    if simultaneous is not None:
+        bound = clipped(limit, sign * float(bounds[worst].max()), lowest=metric.lowest)
+        violating_bound = clipped(limit, sign * float(simultaneous[worst].max()), lowest=metric.lowest)
     sentence = outcome_sentence(
         limit,
         outcome,
         value=decisive.value,
         network=decisive.network,
         bound=bound,
-        violating_bound=(
-            None if simultaneous is None else _clipped(limit, metric, sign * float(simultaneous[worst].max()))
-        ),
+        violating_bound=violating_bound,
         alpha=alpha,
     )
     if culprits:
@@ -93,11 +99,6 @@ def _bound(evidence: Evidence, sign: float, alpha: float | None) -> Floats:
     if alpha is None:
         return sign * evidence.values
     return sign * (evidence.upper if sign > 0 else evidence.lower)(alpha)
-
-
-def _clipped(limit: Limit, metric: PredictionMetric, bound: float) -> float:
-    """Return a bound within the range of the metric, or of its rises."""
-    return min(max(bound, -1.0 if limit.over else metric.lowest), 1.0)
 
 
 def _holm(evidence: Sequence[Evidence], sign: float, number: float, alpha: float) -> tuple[list[Floats], list[Floats]]:
@@ -133,7 +134,7 @@ def _culprit(
     measurement = metric.describe(comparison, predictions)
     value, bound = float(evidence.values[j]), None
     if alpha is not None:
-        bound = _clipped(limit, metric, sign * float(_bound(evidence, sign, alpha)[j]))
+        bound = clipped(limit, sign * float(_bound(evidence, sign, alpha)[j]), lowest=metric.lowest)
     remedy = value_remedy(kind, is_gap=metric.is_gap)
     if outcome == "inconclusive" and alpha is not None:
         examples, networks = evidence.half_widths(alpha)

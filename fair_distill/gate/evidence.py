@@ -29,7 +29,8 @@ class Evidence:
     Attributes
     ----------
     value : the metric of the mean rates over seeds
-    per_seed : the mean over seeds of each seed's metric; for a largest gap it is never smaller than `value`
+    per_seed : the mean over seeds of each seed's metric; for a largest gap it is never smaller than `value`.
+        None if the metric of some seed is undefined
     values : the number of each comparison that is compared with the limit, (J,)
     comparisons : the comparison of each number, (J,)
     upper, lower : one-sided bounds of `values` at a level
@@ -40,7 +41,7 @@ class Evidence:
 
     network: str
     value: float
-    per_seed: float
+    per_seed: float | None
     values: Floats
     comparisons: tuple[Comparison, ...]
     upper: Bound
@@ -101,16 +102,39 @@ def differences(
             [_paired(predictions, rate, comparisons, values(rate), scale=width) for rate in comparisons.rates]
         )
     each = levels(predictions, comparisons, lambda rate: values(rate) / scale, lowest=lowest)
-    index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
-    starts = np.arange(len(comparisons.rates))[:, None] * len(index)
-    first = (starts + [index[a] for a, _ in comparisons.sides]).ravel()
-    second = (starts + [index[b] for _, b in comparisons.sides if b]).ravel()
-    moves = _influences(predictions, comparisons, values) if predictions.clusters_span_groups else None
+    first, second = _sides(comparisons)
+    moves = influences_of(predictions, comparisons, values) if predictions.clusters_span_groups else None
     correlations = None if moves is None else correlation(moves[first], moves[second])
     return rescaled(minus(each[first], each[second], correlations), scale)
 
 
-def _influences(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
+def cluster_influences(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
+    """Return how far each cluster moves every difference of `differences`, (J, K)."""
+    count = int(predictions.clusters.max()) + 1
+    if predictions.examples_by_pair is None:
+        moves = influences_of(predictions, comparisons, values)
+        first, second = _sides(comparisons)
+        return np.asarray(moves[first] - moves[second])
+    moves_of_pairs = []
+    for rate in comparisons.rates:
+        pairs = _pairs(predictions, rate)
+        by_pair = values(rate).mean(axis=0)[pairs]
+        for a, b in comparisons.sides:
+            difference = by_pair[:, list(a)].mean(axis=-1) - by_pair[:, list(b or ())].mean(axis=-1)
+            moves_of_pairs.append(influences(difference, predictions.clusters[pairs[:, 0]], count))
+    return np.stack(moves_of_pairs)
+
+
+def _sides(comparisons: Comparisons) -> tuple[Ints, Ints]:
+    """Return the indices of the first and second side of each difference among all rates × distinct sides."""
+    index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
+    starts = np.arange(len(comparisons.rates))[:, None] * len(index)
+    first = starts + np.array([index[a] for a, _ in comparisons.sides])
+    second = starts + np.array([index[b] for _, b in comparisons.sides if b])
+    return first.ravel(), second.ravel()
+
+
+def influences_of(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
     """Return how far each cluster moves every rate on every distinct side, rate by rate, (rates × sides, K)."""
     count = int(predictions.clusters.max()) + 1
     moves = []
@@ -125,9 +149,7 @@ def _influences(predictions: NetworkPredictions, comparisons: Comparisons, value
 def _paired(
     predictions: NetworkPredictions, rate: Rate, comparisons: Comparisons, value: Floats, *, scale: float
 ) -> Contrasts:
-    assert predictions.examples_by_pair is not None
-    labels = predictions.labels[predictions.examples_by_pair[:, 0]]
-    pairs = predictions.examples_by_pair[_is_any_of(labels, rate.true_classes)]
+    pairs = _pairs(predictions, rate)
     clusters = predictions.clusters[pairs[:, 0]]
     all_distinct = len(np.unique(clusters)) == len(clusters)
     by_pair = value[:, pairs]
@@ -140,6 +162,13 @@ def _paired(
     each = {side: level(mean, clusters_of_pairs) for side, mean in sides.items()}
     bends = [combined_bend(each[a], each[b or ()], -1) for a, b in comparisons.sides]
     return replace(contrasts, bend=np.stack([bend for bend in bends if bend is not None]))
+
+
+def _pairs(predictions: NetworkPredictions, rate: Rate) -> Ints:
+    """Return the pairs of a rate's classes, (pairs, G)."""
+    assert predictions.examples_by_pair is not None
+    labels = predictions.labels[predictions.examples_by_pair[:, 0]]
+    return predictions.examples_by_pair[_is_any_of(labels, rate.true_classes)]
 
 
 def _is_any_of(values: Ints, candidates: tuple[int, ...]) -> NDArray[np.bool_]:

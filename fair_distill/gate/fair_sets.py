@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fair_distill.gate.bounds import Contrasts, bend
+from fair_distill.gate.bounds import Contrasts, Treatment, bend
 from fair_distill.gate.comparisons import Side, Sides
 from fair_distill.gate.confusion import Floats, Ints, Rate
 from fair_distill.gate.score import Score
@@ -40,12 +40,14 @@ class Assumptions:
     accuracy : of every cell; wrong predictions are spread evenly over the other classes
     seed_sd : standard deviation over seeds of a difference between two groups
     agreement : correlation of two predictions for one pair, or of two sets for one example
+    treatment : how bounds treat the networks
     """
 
     accuracy: float
     seeds: int
     seed_sd: float
     agreement: float = 0.5
+    treatment: Treatment = "normal"
 
 
 class FairSets:
@@ -87,7 +89,9 @@ class FairSets:
         shares = self._shares(sizes, np.repeat(self.true_rates(rates), len(sides)))
         seeds = self._seeds(shares, 1 / np.sqrt(2))
         none = np.zeros(shares.shape)
-        return Contrasts(self._score(shares, None, sizes), None, seeds, none, bend(seeds, none))
+        return Contrasts(
+            self._score(shares, None, sizes), None, seeds, none, bend(seeds, none), treatment=self.assumed.treatment
+        )
 
     def uplift(self) -> Contrasts:
         """Return the difference in accuracy between two sets on the same examples, J = 1."""
@@ -108,6 +112,7 @@ class FairSets:
             self._score(shares[1], None, second),
             self._seeds(shares[0] - shares[1], 1.0),
             np.zeros(shares[0].shape),
+            treatment=self.assumed.treatment,
         )
 
     def _of_pairs(self, sizes: Ints, true: Floats) -> Contrasts:
@@ -119,7 +124,13 @@ class FairSets:
             differ = self.rng.binomial(sizes, 2 * discordant, (self.draws, len(true)))
             up = self.rng.binomial(differ, 0.5) / sizes
             down = differ / sizes - up
-        return Contrasts(self._score(up, down, sizes), None, self._seeds(up - down, 1.0), np.zeros(up.shape))
+        return Contrasts(
+            self._score(up, down, sizes),
+            None,
+            self._seeds(up - down, 1.0),
+            np.zeros(up.shape),
+            treatment=self.assumed.treatment,
+        )
 
     def _shares(self, sizes: Ints, true: Floats) -> Floats:
         if self.rng is None:

@@ -16,6 +16,11 @@ def signed_limit(limit: Limit) -> tuple[float, float]:
     return -1.0, -limit.at_least
 
 
+def clipped(limit: Limit, bound: float, *, lowest: float) -> float:
+    """Return a bound within the range of the metric, from `lowest`, or of its rises."""
+    return min(max(bound, -1.0 if limit.over else lowest), 1.0)
+
+
 def undecided(limit: Limit, network: str, reason: str, *, outcome: Outcome = "insufficient") -> Finding:
     """Return the finding of a clause that has no number, with the reason."""
     sign, number = signed_limit(limit)

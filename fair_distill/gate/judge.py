@@ -13,21 +13,23 @@ import numpy as np
 
 from fair_distill.card import DatasetCard
 from fair_distill.config import Gate, Limit
-from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
+from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Confusion
 from fair_distill.gate.decision import decide
+from fair_distill.gate.each_network import decide_each_network
 from fair_distill.gate.findings import undecided
 from fair_distill.gate.metrics import CARD_METRICS, PREDICTION_METRICS, PredictionMetric
+from fair_distill.gate.network_assumptions import assumes_normal, assumption
 from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
 from fair_distill.gate.noise_floor import Floor, noise_floor
+from fair_distill.gate.outliers import outlying_networks, outlying_sentences
 from fair_distill.gate.policy import (
     PROMOTED,
     Context,
-    alpha_at,
     asks_the_card,
     attempt_for,
     check,
@@ -40,14 +42,12 @@ from fair_distill.gate.policy import (
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.references import References, check_reference, matching_reference, read_reference
 from fair_distill.gate.set_kind import SetKind, set_kind
-from fair_distill.gate.verdict import Finding, Group, Numbers, Verdict
+from fair_distill.gate.verdict import Finding, Group, Numbers, OutlyingNetwork, Verdict
 from fair_distill.seeds import plain_numpy_generator
 
 __all__ = ["Verdict", "judge", "policy_digest"]
-
-# The predictions of each reference, by its name and then by network.
-References = Mapping[str, Mapping[str, NetworkPredictions]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +124,16 @@ def judge(
             f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
             "pass the manifest"
         )
-    attempt = attempt_for(registry_context, set=table.set, split=table.split)
+    attempt = attempt_for(registry_context, policy, set=table.set, split=table.split)
     check_waivers(registry_context, policy, set=table.set)
     contents = dict(sorted((references or {}).items()))
+    manifests = reference_manifests or {}
     reference_predictions = {
-        name: _reference(name, content, table, registry_context, policies, (reference_manifests or {}).get(name), index)
+        name: read_reference(name, content, table, registry_context, policies, manifests.get(name), index)
         for name, content in contents.items()
     }
-    networks = [network_predictions(table, number) for number in range(len(table.networks))]
+    treatment = policy.networks or "normal"
+    networks = [network_predictions(table, number, treatment) for number in range(len(table.networks))]
     for network in networks[1:]:
         same_examples(networks[0], network, name=network.network, seeds=False)
     groupings = {
@@ -142,9 +144,10 @@ def judge(
         if limit.metric in PREDICTION_METRICS:
             groups = groupings[limit.by or ()].networks[0].groups
             PREDICTION_METRICS[limit.metric].comparisons(limit, table.classes, groups, location=policy.location)
-        _check_reference(limit, reference_predictions, registry_context, policy)
+        check_reference(limit, reference_predictions, registry_context, policy)
 
-    alpha = None if policy.alpha is None else alpha_at(policy.alpha, attempt)
+    alpha = None if policy.alpha is None else policy.alpha * attempt.fraction
+    outlying = _outlying(policy, groupings, reference_predictions)
     kind = set_kind(manifest)
     findings = tuple(
         _waived(
@@ -167,7 +170,8 @@ def judge(
         references={name: sha256(content) for name, content in contents.items()},
         engine=engine,
         mode=policy.mode,
-        attempt=attempt,
+        attempt=attempt.number,
+        fraction=attempt.fraction,
         alpha=alpha,
         findings=findings,
         groups=tuple(
@@ -192,7 +196,9 @@ def judge(
         examples=bound.examples,
         evaluation=bound.evaluation,
         gate=plain_policy(policy),
-        warnings=vacuous(policy),
+        warnings=(*vacuous(policy), *outlying_sentences(outlying, doubts=assumes_normal(policy))),
+        assumption=assumption(policy),
+        outlying=outlying,
     )
 
 
@@ -211,66 +217,17 @@ def _grouping(networks: Sequence[NetworkPredictions], attributes: tuple[str, ...
     return Grouping(tuple(networks), tuple(floors))
 
 
-def _reference(
-    name: str,
-    content: bytes,
-    table: Predictions,
-    context: Context,
-    policies: tuple[Gate, ...],
-    manifest: bytes | None,
-    index: GateIndex | None,
-) -> dict[str, NetworkPredictions]:
-    """Return the predictions of a reference by network, after checks that they are comparable with the set's."""
-    title = f"the predictions of {name!r}"
-    reference = Predictions.from_parquet(content, name=title)
-    if not len(reference):
-        raise MeasurementError(f"{title} have no rows; evaluate {name!r} again")
-    # Predictions of an earlier release may lack attributes, so index and exam do not apply to the promoted version.
-    # context.json names these predictions by digest instead.
-    promoted = name == PROMOTED
-    bind(
-        reference,
-        manifest=manifest,
-        index=None if promoted else index,
-        policies=() if promoted else policies,
-        name=title,
-    )
-    if reference.split != table.split:
-        raise IntegrityError(
-            f"{name!r} was evaluated on the split {reference.split[:12]}…, the set on {table.split[:12]}…; "
-            "evaluate both on the same split"
-        )
-    if promoted:
-        _check_promoted(content, reference, context)
-    for network in set(table.networks) & set(reference.networks):
-        if table.options.get(network) != reference.options.get(network):
-            raise MeasurementError(
-                f"{name!r} was evaluated with the options {reference.options.get(network)} of {network}, the set with "
-                f"{table.options.get(network)}; evaluate both with the same networks"
-            )
-    return {network: network_predictions(reference, number) for number, network in enumerate(reference.networks)}
-
-
-def _check_promoted(content: bytes, reference: Predictions, context: Context) -> None:
-    if context.promoted is None:
-        raise IntegrityError(
-            "predictions of a promoted version were given, but context.json names no promoted version; "
-            "run `fair-distill gate reserve`"
-        )
-    if sha256(content) != context.promoted.predictions or reference.set != context.promoted.version:
-        raise IntegrityError(
-            f"the predictions given for the promoted version are {sha256(content)[:12]}… of {reference.set[:12]}…; "
-            f"context.json names {context.promoted.predictions[:12]}… of {context.promoted.version[:12]}…"
-        )
-
-
-def _check_reference(limit: Limit, references: References, context: Context, policy: Gate) -> None:
-    is_first_release = limit.over == PROMOTED and context.promoted is None
-    if limit.over and limit.over not in references and not is_first_release:
-        raise ConfigError(
-            f"{policy.location}.limits: {limit.name}: the predictions of {limit.over!r} were not given; `over` must "
-            "name a reference that is evaluated on the gate split, or `promoted`"
-        )
+def _outlying(
+    policy: Gate, groupings: Mapping[tuple[str, ...], Grouping], references: References
+) -> tuple[OutlyingNetwork, ...]:
+    """Return the networks that are far from the others, for each clause on predictions."""
+    listed: list[OutlyingNetwork] = []
+    for limit in policy.limits:
+        if limit.metric in PREDICTION_METRICS and (limit.over is None or limit.over in references):
+            networks = groupings[limit.by or ()].networks
+            matching = [matching_reference(limit, predictions, references) for predictions in networks]
+            listed += outlying_networks(limit, PREDICTION_METRICS[limit.metric], networks, matching)
+    return tuple(listed)
 
 
 def _finding(
@@ -295,29 +252,14 @@ def _finding(
         reason = _lack_of_evidence(limit, metric, policy, predictions)
         if reason:
             return undecided(limit, predictions.network, reason)
+    matching = [matching_reference(limit, predictions, references) for predictions in grouping.networks]
+    if limit.each_network is not None:
+        return decide_each_network(limit, metric, grouping.networks, matching, alpha=alpha, kind=kind)
     evidence = [
-        metric.gather(limit, predictions, _matching_reference(limit, predictions, references))
-        for predictions in grouping.networks
+        metric.gather(limit, predictions, reference)
+        for predictions, reference in zip(grouping.networks, matching, strict=True)
     ]
     return decide(limit, metric, evidence, grouping.networks, grouping.floors, alpha=alpha, kind=kind)
-
-
-def _matching_reference(
-    limit: Limit, predictions: NetworkPredictions, references: References
-) -> NetworkPredictions | None:
-    """Return the predictions of the same network that was trained on the set that `over` names."""
-    if limit.over is None:
-        return None
-    networks = references[limit.over]
-    if predictions.network not in networks:
-        raise MeasurementError(
-            f"{limit.over!r} was not evaluated with the network {predictions.network}; evaluate it again"
-        )
-    reference = networks[predictions.network]
-    if limit.by:
-        reference = grouped_by(reference, limit.by, location=f"the predictions of {limit.over!r}")
-    same_examples(predictions, reference, name=limit.over)
-    return reference
 
 
 def _lack_of_evidence(limit: Limit, metric: PredictionMetric, policy: Gate, predictions: NetworkPredictions) -> str:

@@ -44,6 +44,7 @@ class NetworkPredictions:
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
     predicted, probability : arrays (S, N)
+    seed_numbers : the number of each seed in the predictions, (S,)
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
     treatment : how bounds treat the networks of the seeds
@@ -62,6 +63,7 @@ class NetworkPredictions:
     examples_by_pair: Ints | None
     attributes: tuple[tuple[str | None, ...], ...]
     attribute_names: tuple[str, ...]
+    seed_numbers: tuple[int, ...]
     treatment: Treatment = "normal"
     _rows: dict[tuple[tuple[int, ...], tuple[int, ...]], "Rows"] = field(default_factory=dict, init=False, repr=False)
 
@@ -113,6 +115,10 @@ class NetworkPredictions:
 
     def tables(self) -> list[Confusion]:
         """Return the counts of each seed."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> list[Confusion]:
         return [
             confusion(
                 self.labels,
@@ -127,10 +133,15 @@ class NetworkPredictions:
 
     def table(self) -> Confusion:
         """Return the counts, averaged over seeds."""
-        return self.regrouped(self.group_indices)
+        return self.regrouped(self.group_indices, binned=True)
 
-    def regrouped(self, group_indices: Ints) -> Confusion:
-        """Return the counts, averaged over seeds, with other groups (N,) of the examples."""
+    def regrouped(self, group_indices: Ints, *, binned: bool = False) -> Confusion:
+        """Return the counts, averaged over seeds, with other groups (N,) of the examples.
+
+        Parameters
+        ----------
+        binned : also sum probability minus correctness per bin of confidence
+        """
         total = confusion(
             np.tile(self.labels, self.seeds),
             np.tile(group_indices, self.seeds),
@@ -138,9 +149,16 @@ class NetworkPredictions:
             classes=self.classes,
             groups=self.groups,
             probability=self.probability.ravel(),
+            binned=binned,
         )
         assert total.confidence is not None
-        return Confusion(total.counts / self.seeds, total.groups, total.classes, total.confidence / self.seeds)
+        return Confusion(
+            total.counts / self.seeds,
+            total.groups,
+            total.classes,
+            total.confidence / self.seeds,
+            None if total.excess is None else total.excess / self.seeds,
+        )
 
 
 def independent_examples(labels: Ints, group_indices: Ints, clusters: Ints, shape: tuple[int, int]) -> Ints:
@@ -163,7 +181,7 @@ def _is_divided(clusters: Ints, values: Ints) -> bool:
     return bool((lowest < highest).any())
 
 
-def network_predictions(predictions: Predictions, network: int) -> NetworkPredictions:
+def network_predictions(predictions: Predictions, network: int, treatment: Treatment = "normal") -> NetworkPredictions:
     """Return the predictions of one network, by its index.
 
     Raises
@@ -210,7 +228,22 @@ def network_predictions(predictions: Predictions, network: int) -> NetworkPredic
         ),
         attributes=predictions.attributes,
         attribute_names=predictions.attribute_names,
+        seed_numbers=tuple(seeds.tolist()),
+        treatment=treatment,
     )
+
+
+def of_seed(predictions: NetworkPredictions, s: int) -> NetworkPredictions:
+    """Return the predictions of the network with the s-th seed, as the one that is judged."""
+    one = replace(
+        predictions,
+        predicted=predictions.predicted[s : s + 1],
+        probability=predictions.probability[s : s + 1],
+        seed_numbers=predictions.seed_numbers[s : s + 1],
+        treatment="given",
+    )
+    one._rows.update(predictions._rows)  # the examples are the same
+    return one
 
 
 def grouped_by(predictions: NetworkPredictions, attributes: Sequence[str], *, location: str) -> NetworkPredictions:

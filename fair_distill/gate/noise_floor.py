@@ -32,7 +32,7 @@ def noise_floor(predictions: NetworkPredictions, rng: np.random.Generator, *, dr
 
     @cache
     def floor(metric: Callable[[Confusion], float | None]) -> float | None:
-        values = [value for value in map(metric, tables) if value is not None]
+        values = [value for value in map(metric, tables) if value is not None and not np.isnan(value)]
         return float(np.mean(values)) if len(values) == draws else None
 
     return floor

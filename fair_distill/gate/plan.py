@@ -14,10 +14,13 @@ from fair_distill.config import Gate, Limit
 from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
 from fair_distill.gate.confusion import Floats, Ints
+from fair_distill.gate.each_network import planned_bounds
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
+from fair_distill.gate.fewest_networks import fewest_networks
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
 from fair_distill.gate.network_predictions import coarser
-from fair_distill.gate.policy import alpha_at, check
+from fair_distill.gate.policy import check
+from fair_distill.gate.spending import fraction_of
 from fair_distill.seeds import plain_numpy_generator
 
 _MOST_EXAMPLES = 1_000_000
@@ -88,14 +91,14 @@ def plan(
     assumptions: Sequence[Assumptions],
     *,
     rng: np.random.Generator,
-    attempt: int = 1,
+    fraction: float | None = None,
     draws: int = 1000,
 ) -> PowerPlan:
     """Return for each clause and assumption the limits that the split can demonstrate, and advice.
 
     Parameters
     ----------
-    attempt : number of the attempt at the split, from 1; later attempts may take less risk
+    fraction : the fraction of alpha that the attempt takes; by default that of a first attempt
     draws : number of simulated sets
 
     Raises
@@ -108,7 +111,8 @@ def plan(
         raise ConfigError(
             "params.yaml: gate.mode is 'point', which needs no confidence; `gate plan` requires `mode: bounds`"
         )
-    alpha = alpha_at(policy.alpha, attempt)
+    alpha = policy.alpha * (fraction_of(1.0, policy.planned_attempts) if fraction is None else fraction)
+    assumptions = [replace(assumed, treatment=policy.networks or "normal") for assumed in assumptions]
     rows = []
     for limit in policy.limits:
         if not _is_planned(limit):
@@ -176,7 +180,14 @@ def _bounds(
     planner = metric.planner(limit)
     assert planner is not None  # `_is_planned`
     comparisons = metric.comparisons(limit, cells.classes, cells.groups)
-    return planner(FairSets(cells, assumed, rng, draws), comparisons, alpha)
+    if limit.each_network is None:
+        return planner(FairSets(cells, assumed, rng, draws), comparisons, alpha)
+    one = replace(assumed, seeds=1, treatment="given")
+
+    def of_networks(count: int, level: float) -> Floats:
+        return planner(FairSets(cells, one, rng, count), comparisons, level)
+
+    return planned_bounds(of_networks, limit, networks=assumed.seeds, alpha=alpha, draws=draws)
 
 
 def _advice(
@@ -198,6 +209,13 @@ def _advice(
             f"class {cells.classes[c]!r} has {smallest} independent examples of group {cells.groups[g]!r}, but "
             f"gate.minimum_per_cell is {policy.minimum_per_cell}: every verdict will be insufficient"
         )
+    for limit in filter(_is_planned, policy.limits):
+        needed, seeds = _seeds_needed(limit, policy, cells, alpha), assumptions[0].seeds
+        if needed is not None and needed > seeds:
+            advice.append(
+                f"{limit.name}: {seeds} seeds cannot show the limit, whatever they predict; it needs at least "
+                f"{needed:,} seeds"
+            )
     # Sets with the assumed accuracy should not pass a floor above it.
     floors = {limit.name for limit in policy.limits if limit.at_least is not None and not limit.over}
     unlikely = [row for row in rows if row.chance < 0.8 and not (row.clause in floors and row.accuracy <= row.limit)]
@@ -210,6 +228,15 @@ def _advice(
     if len(cells.groups) > 2 and (too_small or unlikely):
         advice.append(_coarser_groups(cells, policy, assumptions[0], alpha=alpha, rng=rng))
     return advice
+
+
+def _seeds_needed(limit: Limit, policy: Gate, cells: Cells, alpha: float) -> int | None:
+    """Return the smallest number of seeds with which a clause can pass, if no distribution of networks is assumed."""
+    if policy.networks != "bounded" and limit.each_network is None:
+        return None
+    clause_cells = cells.marginals[limit.by] if limit.by else cells
+    metric = PREDICTION_METRICS[limit.metric]
+    return fewest_networks(limit, metric, clause_cells.classes, clause_cells.groups, alpha=alpha)
 
 
 def _coarser_groups(cells: Cells, policy: Gate, assumed: Assumptions, *, alpha: float, rng: np.random.Generator) -> str:

@@ -8,6 +8,7 @@ floor and context by digest.
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
@@ -17,34 +18,36 @@ from fair_distill.config import Gate, Limit, Section, checked, shortfall
 from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.gate.metrics import CARD_METRICS, METRICS, PREDICTION_METRICS, Metric
+from fair_distill.gate.spending import (
+    PLANNED_SHARE,
+    SMALLEST_FRACTION,
+    check_fraction,
+    fraction_of,
+    legacy_fraction,
+)
 from fair_distill.gate.verdict import Verdict
 from fair_distill.statements import Statement, read_envelope, signed_by
 from fair_distill.text import validation_sentence
 
 PROMOTED = "promoted"
 # Keys that older policies do not have. They enter the digest only with a value, so digests of old policies are stable.
-_NEWER = ("exam", "evaluators", "approvers")
+_NEWER = ("exam", "evaluators", "approvers", "attempts", "networks")
+_NEWER_OF_LIMITS = ("each_network",)
 MOST_ATTEMPTS = 1_000_000
 
 
 def plain_policy(policy: Gate) -> dict[str, Any]:
     """Return a policy as the plain values that its digest covers."""
     plain = policy.model_dump(mode="json")
+    plain["limits"] = [
+        {key: value for key, value in limit.items() if key not in _NEWER_OF_LIMITS or value}
+        for limit in plain["limits"]
+    ]
     return {key: value for key, value in plain.items() if key not in _NEWER or value}
 
 
 def policy_digest(policy: Gate) -> str:
     return sha256(to_json(plain_policy(policy)))
-
-
-def alpha_at(alpha: float, attempt: int) -> float:
-    """Return the risk of the k-th attempt: alpha · 6 / (π² k²). Over all attempts these risks sum to alpha.
-
-    An attempt is a distinct pair of set and split. Trying sets on one split until one passes is a search that benefits
-    from chance. Each attempt therefore takes less risk than the one before, and the total risk stays below alpha.
-    Judging the same set again is not a new attempt.
-    """
-    return alpha * 6 / (9.869604401089358 * attempt**2)
 
 
 def check(policy: Gate) -> None:
@@ -76,9 +79,10 @@ def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
     if getattr(limit, metric.direction) is None:
         raise ConfigError(f"{location}: {metric.name} is limited by {metric.direction}; move the number there")
     if limit.metric in CARD_METRICS:
-        if limit.over or limit.by or limit.classes or limit.groups or limit.against:
+        if limit.over or limit.by or limit.classes or limit.groups or limit.against or limit.each_network:
             raise ConfigError(
-                f"{location}: {metric.name} is a number of the whole set; remove over, by, classes, groups and against"
+                f"{location}: {metric.name} is a number of the whole set; remove over, by, classes, groups, against "
+                "and each_network"
             )
         return
     rising = [name for name, rising_metric in PREDICTION_METRICS.items() if rising_metric.rise is not None]
@@ -149,13 +153,17 @@ def laxer_than(policy: Gate, verdict: Verdict) -> str | None:
 
 def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
     """Return the first term that is laxer, as the other policy requires it and as this one has it."""
-    order = {"point": 0, "bounds": 1}
-    if order[policy.mode] < order[than.mode]:
-        return f"`mode: {than.mode}`", f"`mode: {policy.mode}`"
+    for key, by_strictness in (("mode", ("point", "bounds")), ("networks", ("normal", "bounded"))):
+        required, actual = (getattr(each, key) or by_strictness[0] for each in (than, policy))
+        if by_strictness.index(actual) < by_strictness.index(required):
+            return f"`{key}: {required}`", f"`{key}: {actual}`"
     for key, sign in (("alpha", -1), ("minimum_seeds", 1), ("minimum_per_cell", 1)):
         required, actual = getattr(than, key), getattr(policy, key)
         if required is not None and sign * actual < sign * required:
             return f"{key} of {'at most' if sign < 0 else 'at least'} {required:g}", f"{actual:g}"
+    # With fewer planned attempts, each may take more of alpha.
+    if policy.planned_attempts < than.planned_attempts:
+        return f"attempts of at least {than.planned_attempts}", f"{policy.planned_attempts}"
     for key in ("evaluators", "approvers"):
         required, actual = set(getattr(than, key)), set(getattr(policy, key))
         if required and not (actual and actual <= required):
@@ -171,7 +179,7 @@ def _laxer(policy: Gate, than: Gate) -> tuple[str, str] | None:
 
 def _as_strict(limit: Limit, floor: Limit) -> bool:
     same = ("metric", "over")
-    if any(getattr(limit, key) != getattr(floor, key) for key in same):
+    if any(getattr(limit, key) != getattr(floor, key) for key in same) or not _as_many_networks(limit, floor):
         return False
     if (limit.against or "each") != (floor.against or "each") or set(limit.by or ()) != set(floor.by or ()):
         return False
@@ -189,6 +197,16 @@ def _as_strict(limit: Limit, floor: Limit) -> bool:
         return limit.at_most is not None and limit.at_most <= floor.at_most
     assert floor.at_least is not None
     return limit.at_least is not None and limit.at_least >= floor.at_least
+
+
+def _as_many_networks(limit: Limit, floor: Limit) -> bool:
+    """Return whether a clause is about as large a share of networks as another one, or both about the mean.
+
+    That most networks satisfy a limit does not imply that their mean does, nor the reverse.
+    """
+    if limit.each_network is None or floor.each_network is None:
+        return limit.each_network is floor.each_network
+    return limit.each_network >= floor.each_network
 
 
 def _day(value: object) -> object:
@@ -260,11 +278,27 @@ class Waiver(Section):
 
 
 class Attempt(Section):
-    """The reserved attempt: its set, its gate split, and its number, from 1."""
+    """The reserved attempt of a set at a gate split.
+
+    Attributes
+    ----------
+    number : the number of the attempt at these examples, from 1
+    fraction : the fraction of alpha that the attempt takes
+    left : the fraction of alpha that this attempt and earlier ones leave. Contexts of earlier releases have neither
+        `fraction` nor `left`; they are read by the rule of these releases, `spending.legacy_fraction`
+    """
 
     set: Sha256
     split: Sha256
     number: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)]
+    fraction: Annotated[float, Field(gt=0, le=PLANNED_SHARE)] | None = None
+    left: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Attempt":
+        if (self.fraction is None) != (self.left is None):
+            raise ValueError("an attempt has both `fraction` and `left`, or neither; run `fair-distill gate reserve`")
+        return self
 
 
 class Context(Section):
@@ -284,28 +318,70 @@ def read_context(content: bytes) -> Context:
         raise ConfigError(f"context.json: {validation_sentence(error)}") from None
 
 
-def attempt_for(context: Context, *, set: str, split: str) -> int:
-    """Return the number of the attempt that judging this set on this split is.
+@dataclass(frozen=True)
+class AttemptShare:
+    """The number of an attempt, and the fraction of alpha that it takes."""
 
-    A set without a reserved attempt gets the number after the reserved one, which it would get from the registry. It
-    never uses the number that was reserved for another set.
+    number: int
+    fraction: float
+
+
+def next_attempt(context: Context, policy: Gate) -> AttemptShare:
+    """Return the attempt of a set that has not reserved one: the first, or the one after the reserved one."""
+    reserved = context.attempt
+    if reserved is None:
+        return AttemptShare(1, fraction_of(1.0, policy.planned_attempts))
+    number = min(reserved.number + 1, MOST_ATTEMPTS)
+    if reserved.left is None:
+        return AttemptShare(number, legacy_fraction(number))
+    return AttemptShare(number, fraction_of(reserved.left, policy.planned_attempts))
+
+
+def reserved_fraction(attempt: Attempt, policy: Gate) -> float:
+    """Return the fraction of alpha that a reserved attempt may take under a policy.
+
+    The policy may plan more attempts than the policy of the reservation did. The fraction is then smaller.
+    """
+    if attempt.fraction is None:
+        return legacy_fraction(attempt.number)
+    return min(attempt.fraction, fraction_of(1.0, policy.planned_attempts))
+
+
+def fraction_after(context: Context, policy: Gate, *, set: str) -> float:
+    """Return the fraction of alpha that the attempt after the one of this set takes, on the same split."""
+    reserved, planned = context.attempt, policy.planned_attempts
+    if reserved is not None and reserved.left is None:
+        return legacy_fraction(reserved.number + (1 if reserved.set == set else 2))
+    left = 1.0 if reserved is None or reserved.left is None else reserved.left
+    if reserved is None or reserved.set != set:
+        left -= fraction_of(left, planned)
+    return max(fraction_of(left, planned), SMALLEST_FRACTION)
+
+
+def attempt_for(context: Context, policy: Gate, *, set: str, split: str) -> AttemptShare:
+    """Return the attempt that judging this set on this split is.
+
+    A set without a reserved attempt gets the next number and fraction, as from the registry. It never uses the
+    attempt that was reserved for another set.
 
     Raises
     ------
     MeasurementError
         If the attempt was reserved for another split: the predictions or the context are out of date.
+    Undecided
+        If earlier attempts have used up the error budget.
     """
     reserved = context.attempt
-    if reserved is None:
-        return 1
-    if reserved.set != set:
-        return min(reserved.number + 1, MOST_ATTEMPTS)
+    if reserved is None or reserved.set != set:
+        share = next_attempt(context, policy)
+        check_fraction(share.fraction, split=split)
+        return share
     if reserved.split != split:
         raise MeasurementError(
             f"context.json reserves attempt {reserved.number} on the gate split {reserved.split[:12]}…; the "
             f"predictions are for {split[:12]}…. Run `fair-distill gate reserve`, then evaluate again"
         )
-    return reserved.number
+    return AttemptShare(reserved.number, reserved_fraction(reserved, policy))
 
 
 def waiver_for(

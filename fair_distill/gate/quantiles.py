@@ -33,7 +33,7 @@ def t_tail(t: float, df: float) -> float:
         return normal_tail(t)
     square = t * t
     # Both arguments need full precision; 1 - x loses it if t is very large or small.
-    half = _beta_share(df / 2, 0.5, df / (df + square), square / (df + square)) / 2
+    half = beta_share(df / 2, 0.5, df / (df + square), square / (df + square)) / 2
     return half if t >= 0 else 1 - half
 
 
@@ -75,12 +75,12 @@ def t_quantiles(alpha: float, df: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(df < _NODES[0], np.inf, interpolated)
 
 
-def _beta_share(a: float, b: float, x: float, y: float) -> float:
+def beta_share(a: float, b: float, x: float, y: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b), where y = 1 - x."""
     if x <= 0 or y <= 0:
         return 0.0 if x <= 0 else 1.0
     if x > (a + 1) / (a + b + 2):
-        return 1 - _beta_share(b, a, y, x)
+        return 1 - beta_share(b, a, y, x)
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(y)) / a
     return front * _fraction(a, b, x)
 

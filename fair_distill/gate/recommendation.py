@@ -31,13 +31,24 @@ def recommend(verdict: Verdict, kind: SetKind, advice: Advice | None = None) -> 
     if insufficient:
         return [f"recommendation: first provide the evidence that is missing for {insufficient[0].clause}, see above"]
     if advice is None:
-        return []
+        return _plan(verdict)
     if advice.proposed is None:
         return _no_evaluation(unmet, kind, advice)
     return [
         f"recommendation: evaluate with {_size(advice.proposed, advice)}; in {100 * advice.proposed.chance:.0f} % of "
         "simulated evaluations all clauses pass then",
         *_cost(verdict, advice),
+    ]
+
+
+def _plan(verdict: Verdict) -> list[str]:
+    """Return where to look if evaluations are not simulated: a clause assumes nothing about the networks."""
+    gate = verdict.gate or {}
+    if gate.get("networks") != "bounded" and not any(limit.get("each_network") for limit in gate.get("limits", ())):
+        return []
+    return [
+        "recommendation: evaluations are simulated only for clauses about the mean over normal networks; "
+        "`fair-distill gate plan --seeds NUMBER` shows how many seeds and examples these clauses need"
     ]
 
 

@@ -54,6 +54,7 @@ def _heading(name: str, verdict: Verdict) -> str:
     )
     waived = [finding for finding in verdict.findings if finding.waiver]
     notes = [f"- **waived**: {_text(finding.clause)}: {_text(finding.waiver or '')}" for finding in waived]
+    notes += [f"- **assumption**: {_text(verdict.assumption)}"] if verdict.assumption else []
     notes += [f"- **warning**: {_text(warning)}" for warning in verdict.warnings]
     lines = [f"## {_text(name)}: {verdict.outcome.upper()}", "", confidence, "", *notes]
     return "\n".join([*lines, ""] if notes else lines)
@@ -196,8 +197,10 @@ def junit(name: str, verdict: Verdict) -> str:
 
 
 def _group_lines(verdict: Verdict) -> list[str]:
-    """Return the table of groups as plain text."""
+    """Return the outcome, the assumption, the warnings and the table of groups as plain text."""
     lines = [f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"]
+    lines += [f"assumption: {verdict.assumption}"] if verdict.assumption else []
+    lines += [f"warning: {warning}" for warning in verdict.warnings]
     for group in _worst_first(verdict)[:_MOST_GROUPS]:
         interval = "" if group.low is None else f" ({decimal(group.low)} to {decimal(group.high)})"
         lines.append(

@@ -5,6 +5,7 @@ The width is never 0: a cell whose predictions are all right is bounded like bin
 Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,11 @@ class Score:
         odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
         return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest possible value."""
+        return (0.0 if self.negative is None else -1.0), 1.0
+
     def __getitem__(self, index: Any) -> "Score":
         negative = None if self.negative is None else self.negative[index]
         return Score(self.positive[index], negative, self.effective[index], self.freedom[index], self.variance[index])
@@ -68,19 +74,42 @@ def score(values: Floats, clusters: Clusters | Ints | None = None, *, lowest: in
     ----------
     clusters : the cluster of each value, (n,); None if each value is a cluster
     """
-    n = values.shape[-1]
     if not isinstance(clusters, Clusters):
-        clusters = Clusters.of(clusters, n)
-    positive, negative = np.maximum(values, 0).mean(axis=-1), np.maximum(-values, 0).mean(axis=-1)
+        clusters = Clusters.of(clusters, values.shape[-1])
+    sums = clusters.sums(values)
+
+    def squares(factors: Floats, mean: Floats) -> Floats:
+        return np.asarray((factors * np.square(sums - mean[..., None] * clusters.sizes)).sum(axis=-1))
+
+    positive, negative = clusters.mean(np.maximum(values, 0)), clusters.mean(np.maximum(-values, 0))
+    return score_of_squares(positive, negative, clusters, squares, lowest=lowest)
+
+
+def score_of_squares(
+    positive: Floats,
+    negative: Floats,
+    clusters: Clusters,
+    squares: Callable[[Floats, Floats], Floats],
+    *,
+    lowest: int,
+) -> Score:
+    """Summarise values as `score` does, from statistics of them.
+
+    Parameters
+    ----------
+    positive, negative : means of the positive and negative parts of the values
+    squares : from a factor per cluster, (m,), and a mean per sum of values to the weighted sum over clusters of the
+        squared deviations of the sums of values from the mean
+    """
+    n = clusters.sizes.sum()
     count = clusters.effective
     added = n / count
     total = n + 2 * added
     up, down = (n * positive + added) / total, (n * negative - added * lowest) / total
     mean = up - down
     factors = unbiased(np.append(clusters.sizes, [added, added]) / total)
-    squares = factors[:-2] * np.square(clusters.sums(values) - mean[..., None] * clusters.sizes)
     extremes = factors[-1] * added**2 * ((1 - mean) ** 2 + (lowest - mean) ** 2)
-    variance = (squares.sum(axis=-1) + extremes) / total**2
+    variance = (squares(factors[:-2], mean) + extremes) / total**2
     effective = (up + down - mean**2) / variance * count / (count + 2)
     freedom = np.full(positive.shape, count - 1.0)
     return Score(positive, negative if lowest else None, effective, freedom, variance)

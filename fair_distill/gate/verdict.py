@@ -17,7 +17,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,24 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class OutlyingNetwork:
+    """A network that is far from the others of its architecture in the metric of a clause.
+
+    Attributes
+    ----------
+    network, seed : the architecture, and the seed of the network
+    value : the metric of this network; with `over`, minus that of the reference's network with the same seed
+    others : the mean over the networks that are not outlying
+    """
+
+    clause: str
+    network: str
+    seed: int
+    value: float
+    others: float
+
+
+@dataclass(frozen=True)
 class Group:
     """The accuracy of one group in one network, with an interval at the confidence of the verdict."""
 
@@ -99,8 +117,12 @@ class Verdict:
     evaluation : how the set was evaluated: `networks` with their options, `seeds`, and `recipe`, the SHA-256 of the
         card's training recipe. Null, like `examples` and `gate`, in verdicts of releases that did not record it
     gate : the complete policy; `policy` is its digest
-    warnings : clauses of the policy that every set satisfies
+    warnings : clauses of the policy that every set satisfies, and networks that are far from the others
+    assumption : what the bounds assume about how rates vary over trained networks; empty without bounds, and in
+        verdicts of releases that did not record it
+    outlying : networks that are far from the others, by clause
     alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
+    fraction : the fraction of the policy's alpha that the attempt takes
     findings : one per clause, in the order of the policy
     groups : every group; if groups have several attributes, also the groups of each attribute (`sex: f`)
     numbers : per network and metric: value, per_seed, and for gaps noise; null if undefined
@@ -131,6 +153,9 @@ class Verdict:
     evaluation: dict[str, Any] | None = None
     gate: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    assumption: str = ""
+    outlying: tuple[OutlyingNetwork, ...] = ()
+    fraction: float | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -162,7 +187,9 @@ class Verdict:
             check_fields(value, cls, name=name, error=IntegrityError)
             findings = tuple(_finding(row) for row in value["findings"])
             groups, warnings = tuple(Group(**row) for row in value["groups"]), tuple(value.get("warnings", ()))
-            verdict = cls(**{**value, "findings": findings, "groups": groups, "warnings": warnings})
+            outlying = tuple(OutlyingNetwork(**row) for row in value.get("outlying", ()))
+            lists = {"findings": findings, "groups": groups, "warnings": warnings, "outlying": outlying}
+            verdict = cls(**{**value, **lists})
             is_valid = verdict.outcome in EXIT_CODES
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{name} is not a verdict: {error!r}") from None

@@ -1,93 +1,360 @@
-"""Attempts: how often a gate split was used, and with which share of alpha.
+"""Attempts: how often the examples of a gate split were used, and which fraction of alpha each use takes.
 
-An attempt is a distinct pair of a version and a gate split. It is reserved in the ledger before anyone sees the
-predictions. The k-th attempt may use a share of alpha that decreases with k (`gate.policy.alpha_at`), so that all
-attempts together use at most alpha. Judging the same pair again is not a new attempt.
+An attempt is one file of predictions of a version on a gate split. It is reserved before the predictions exist, in one
+record for all datasets of the store, and the first predictions are bound to it. Other predictions of the same version,
+for example of networks that were trained again, are another attempt. Judging the same predictions again is not.
 
-Splits form families, and each family has one alpha. A split that was not used before has most likely grown out of the
-previous one and shares examples with it. So it joins the family of the previous split, and its attempts count there. A
-new family begins only if the user states in the ledger that no example of the split was evaluated before.
+An attempt takes a fraction of alpha from the examples that it evaluates (`gate.spending`). The registry has a digest
+of each example, so any later split that shares examples inherits what was taken from them, in every dataset: the
+fraction of an earlier attempt counts in proportion to the share of the split's examples that it evaluated. The cell
+with the largest sum decides, so new examples of one group renew nothing for another group.
+
+A registry cannot know attempts that were never recorded in it, for example in another registry.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from fair_distill.errors import ConfigError, IntegrityError
-from fair_distill.gate.verdict import Verdict
+from fair_distill.gate.spending import check_fraction, fraction_of, legacy_fraction
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.entry import Draft, Entry
-from fair_distill.registry.ledger import append, read_ledger
-from fair_distill.registry.store import RegistryStore
+from fair_distill.registry.attempt_entry import RECORD, AttemptEntry
+from fair_distill.registry.entry import GENESIS, Entry, timestamp
+from fair_distill.registry.integrity import fetch
+from fair_distill.registry.layout import examples_key
+from fair_distill.registry.ledger import append_to, entry_time, read_chain_to_write, read_to_write
+from fair_distill.registry.legacy_attempts import attempt_number, attempts_in_family
+from fair_distill.registry.split_examples import SplitExamples, evaluated, shares
+from fair_distill.registry.store import RegistryStore, ensure_stored
+
+# The fields that an entry which binds predictions repeats.
+_BOUND = ("dataset", "version", "split", "examples", "evaluation", "attempt", "planned", "fraction", "left")
 
 
-def attempt_number(entries: Sequence[Entry], version: str, split: str) -> int | None:
-    """Return the number of an attempt within the family of its split, from 1; None if it is not reserved."""
-    counts: dict[int, int] = {}
-    for entry, family in _families(entries):
-        counts[family] = counts.get(family, 0) + 1
-        if (entry.version, entry.split) == (version, split):
-            return counts[family]
+@dataclass(frozen=True)
+class Request:
+    """The attempt that somebody wants to reserve.
+
+    Attributes
+    ----------
+    dataset, version : the version that is evaluated
+    examples : the examples of the gate split
+    evaluation : SHA-256 of the declared evaluation
+    planned : number of attempts that the policy plans at the same examples
+    predictions : SHA-256 of the predictions; None before they exist
+    """
+
+    dataset: str
+    version: str
+    examples: SplitExamples
+    evaluation: str
+    planned: int = 1
+    predictions: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt in the record.
+
+    Attributes
+    ----------
+    entry : the entry that reserved it
+    predictions : SHA-256 of the predictions that are bound to it; None if none are
+    recorded : False for an attempt that was only computed, not recorded
+    """
+
+    entry: AttemptEntry
+    predictions: str | None
+    recorded: bool = True
+
+    @property
+    def is_plain_first(self) -> bool:
+        """Whether it is the attempt that an empty context.json means: nothing was taken from the examples before."""
+        first = fraction_of(1.0, self.entry.planned)
+        return self.entry.attempt == 1 and self.entry.fraction == first
+
+
+def read_record(store: RegistryStore) -> tuple[AttemptEntry, ...]:
+    """Return the record of attempts of a store, oldest entry first, after checking its chain."""
+    return read_chain_to_write(store, RECORD)
+
+
+def attempts_of(entries: Sequence[AttemptEntry]) -> list[Attempt]:
+    """Return the attempts in a record, oldest first, each with the predictions that are bound to it."""
+    attempts: dict[int, Attempt] = {}
+    for entry in entries:
+        if entry.event == "reserve":
+            attempts[entry.number] = Attempt(entry, entry.predictions)
+            continue
+        reserved = attempts.get(entry.reservation)
+        if reserved is None or reserved.predictions is not None:
+            raise IntegrityError(
+                f"entry {entry.number} of the record of attempts binds predictions to entry {entry.reservation}, which "
+                f"{'reserves no attempt' if reserved is None else 'has predictions already'}"
+            )
+        if any(getattr(entry, key) != getattr(reserved.entry, key) for key in _BOUND):
+            raise IntegrityError(
+                f"entry {entry.number} of the record of attempts differs from entry {entry.reservation}, which it binds"
+            )
+        attempts[entry.reservation] = replace(reserved, predictions=entry.predictions)
+    return list(attempts.values())
+
+
+def find_attempt(attempts: Sequence[Attempt], version: str, split: str, predictions: str) -> Attempt | None:
+    """Return the attempt that predictions are bound to, under whatever name of a dataset; None if there is none."""
+    for attempt in attempts:
+        if (attempt.entry.version, attempt.entry.split, attempt.predictions) == (version, split, predictions):
+            return attempt
     return None
 
 
-def check_attempt(entries: Sequence[Entry], verdict: Verdict) -> None:
-    """Raise IntegrityError unless the ledger has the attempt that a verdict names.
+def reserve(
+    store: RegistryStore, request: Request, *, fresh: str = "", refuse_exhausted: bool = True, actor: Actor
+) -> Attempt:
+    """Reserve an attempt, or return the one that is reserved for the same predictions.
 
-    A version without any attempt in the ledger is accepted: older releases did not record attempts.
-    """
-    attempts = [entry for entry in entries if (entry.event, entry.version) == ("attempt", verdict.set)]
-    if not attempts:
-        return
-    number = attempt_number(entries, verdict.set, verdict.split)
-    if number is None:
-        raise IntegrityError(
-            f"the verdict on {verdict.set[:12]}… is about the gate split {verdict.split[:12]}…; the ledger of "
-            f"{attempts[0].name} has attempts of this version on other splits only"
-        )
-    if number != verdict.attempt:
-        raise IntegrityError(
-            f"the verdict on {verdict.set[:12]}… is attempt {verdict.attempt}; in the ledger of {attempts[0].name} it "
-            f"is attempt {number}"
-        )
-
-
-def reserve(store: RegistryStore, name: str, version: str, split: str, *, fresh: str = "", actor: Actor) -> int:
-    """Reserve an attempt in the ledger and return its number. A reserved attempt keeps its number.
+    Without predictions, the newest attempt of the same version, split and evaluation is returned. With predictions,
+    an attempt of the same evaluation that has none yet is bound to them.
 
     Parameters
     ----------
-    split : SHA-256 of the gate split
-    fresh : the reason why no example of the split was evaluated before. It begins a new family with its own alpha
+    fresh : why the attempts in the ledger, which have no list of examples, did not evaluate these examples
+    refuse_exhausted : whether to raise Undecided if earlier attempts have used up alpha. Otherwise an attempt with the
+        fraction 0 is recorded
 
     Raises
     ------
     ConfigError
-        If `fresh` is given and the split was used before.
+        If `fresh` is given and the examples are not.
+    Undecided
+        If earlier attempts have used up alpha.
     """
+    overlaps = Overlaps(store, request.examples)
+    ledger = read_to_write(store, request.dataset)
+    digest = request.examples.digest
+    stored = False
 
-    def make(entries: tuple[Entry, ...]) -> Draft | None:
-        earlier = [entry for entry, _ in _families(entries) if entry.split == split]
-        if fresh and earlier and not (earlier[0].version == version and earlier[0].reason):
-            raise ConfigError(f"the split {split[:12]}… is not fresh: {earlier[0].who} used it at {earlier[0].time}")
-        if attempt_number(entries, version, split) is not None:
+    def make(entries: tuple[AttemptEntry, ...]) -> AttemptEntry | None:
+        nonlocal stored
+        attempts = attempts_of(entries)
+        if fresh:
+            _check_fresh(attempts, ledger, request, overlaps)
+        existing, is_bound = _existing(attempts, request)
+        if existing is not None and is_bound:
             return None
-        return actor.draft("attempt", version, split=split, reason=fresh)
+        if existing is not None:
+            assert request.predictions is not None
+            return _following(
+                replace(existing.entry, event="bind", predictions=request.predictions, reason=""), entries, actor
+            )
+        entry = _reservation(attempts, ledger, request, overlaps, fresh=fresh)
+        if refuse_exhausted:
+            check_fraction(entry.fraction, split=entry.split)
+        if not stored:
+            ensure_stored(store, examples_key(digest), request.examples.content)
+            stored = True
+        entry = _following(entry, entries, actor)
+        return replace(entry, reservation=entry.number)
 
-    append(store, name, make)
-    number = attempt_number(read_ledger(store, name), version, split)
-    assert number is not None
-    return number
+    append_to(store, RECORD, make)
+    attempt, _ = _existing(attempts_of(read_record(store)), request)
+    assert attempt is not None
+    if refuse_exhausted:
+        check_fraction(attempt.entry.fraction, split=attempt.entry.split)
+    return attempt
 
 
-def _families(entries: Sequence[Entry]) -> list[tuple[Entry, int]]:
-    """Return every attempt with the number of its split's family."""
-    attempts: list[tuple[Entry, int]] = []
-    families: dict[str, int] = {}
-    for entry in entries:
-        if entry.event != "attempt":
-            continue
-        assert entry.split is not None
-        if entry.split not in families:
-            grown = bool(attempts) and not entry.reason
-            families[entry.split] = attempts[-1][1] if grown else len(attempts)
-        attempts.append((entry, families[entry.split]))
-    return attempts
+def look_up(store: RegistryStore, request: Request) -> Attempt:
+    """Return the attempt that is recorded for a request, or the one that it would get, without recording anything."""
+    attempts = attempts_of(read_record(store))
+    existing, is_bound = _existing(attempts, request)
+    if existing is not None:
+        return replace(existing, recorded=is_bound)
+    ledger = read_to_write(store, request.dataset)
+    entry = _reservation(attempts, ledger, request, Overlaps(store, request.examples), fresh="")
+    return Attempt(entry, request.predictions, recorded=False)
+
+
+def record_publication(store: RegistryStore, request: Request, *, actor: Actor) -> None:
+    """Record predictions that are published, if the record or the registry has the version on this split already.
+
+    A first publication without a reserved attempt is recorded by promotion. A publication is never refused because
+    alpha is used up: the attempt then has the fraction 0, and no verdict can be based on it.
+    """
+    assert request.predictions is not None
+    keys = store.list(f"versions/{request.version}/predictions/")
+    others = [key for key in keys if not key.endswith(f"/{request.predictions}.parquet")]
+    known = any(
+        (attempt.entry.version, attempt.entry.split) == (request.version, request.examples.split)
+        for attempt in attempts_of(read_record(store))
+    )
+    if known or others:
+        reserve(store, request, refuse_exhausted=False, actor=actor)
+
+
+def stored_examples(store: RegistryStore, split: str) -> SplitExamples | None:
+    """Return the examples of a split that an earlier attempt recorded; None if no attempt did."""
+    for entry in read_record(store):
+        if entry.split == split:
+            return read_examples(store, entry.examples)
+    return None
+
+
+@dataclass
+class Overlaps:
+    """The shares of a split's examples that earlier attempts evaluated. Each file of examples is read once."""
+
+    store: RegistryStore
+    current: SplitExamples
+    _examples: dict[str, SplitExamples] = field(default_factory=dict)
+    _shares: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def shares(self, examples: str) -> np.ndarray:
+        """Return the share of each cell that an attempt at the examples with this digest evaluated."""
+        if examples not in self._shares:
+            self._shares[examples] = shares(self.current, self._read(examples))
+        return self._shares[examples]
+
+    def count(self, examples: str) -> int:
+        """Return the number of kept examples of the split that an attempt evaluated."""
+        return int(evaluated(self.current, self._read(examples)).sum())
+
+    def _read(self, digest: str) -> SplitExamples:
+        if digest == self.current.digest:
+            return self.current
+        if digest not in self._examples:
+            self._examples[digest] = read_examples(self.store, digest)
+        return self._examples[digest]
+
+
+def read_examples(store: RegistryStore, digest: str) -> SplitExamples:
+    """Return the examples with a digest, after checking it."""
+    key = examples_key(digest)
+    return SplitExamples.from_bytes(fetch(store, key, digest), name=key)
+
+
+def spent_by(attempts: Sequence[Attempt], overlaps: Overlaps) -> float:
+    """Return the fraction of alpha that attempts took from the examples of a split, in the cell with the most."""
+    return _largest_sum([(overlaps.shares(attempt.entry.examples), attempt.entry.fraction) for attempt in attempts])
+
+
+def _largest_sum(earlier: Sequence[tuple[np.ndarray, float]]) -> float:
+    if not earlier:
+        return 0.0
+    return float(np.sum([fraction * cell_shares for cell_shares, fraction in earlier], axis=0).max())
+
+
+def _existing(attempts: Sequence[Attempt], request: Request) -> tuple[Attempt | None, bool]:
+    """Return the attempt of a request, and whether its predictions are bound; (None, False) if it has none."""
+    same = [
+        attempt
+        for attempt in attempts
+        if (attempt.entry.version, attempt.entry.split) == (request.version, request.examples.split)
+    ]
+    declared = [attempt for attempt in same if attempt.entry.evaluation == request.evaluation]
+    if request.predictions is None:
+        return (declared[-1], True) if declared else (None, False)
+    bound = next((attempt for attempt in same if attempt.predictions == request.predictions), None)
+    if bound is not None:
+        return bound, True
+    return next((attempt for attempt in declared if attempt.predictions is None), None), False
+
+
+def _reservation(
+    attempts: Sequence[Attempt], ledger: Sequence[Entry], request: Request, overlaps: Overlaps, *, fresh: str
+) -> AttemptEntry:
+    """Return the entry that reserves an attempt, without its place in the chain."""
+    earlier = [(overlaps.shares(attempt.entry.examples), attempt.entry.fraction) for attempt in attempts]
+    legacy = () if fresh else _legacy(attempts, ledger, request)
+    cells = len(np.unique(request.examples.cells))
+    for entry in legacy:
+        number = attempt_number(ledger, entry.version, str(entry.split))
+        assert number is not None
+        earlier.append((_legacy_shares(attempts, entry, overlaps, cells), legacy_fraction(number)))
+    left = max(0.0, 1.0 - _largest_sum(earlier))
+    number = 1 + sum(bool(share.any()) for share, _ in earlier)
+    fraction = fraction_of(left, request.planned)
+    own = attempt_number(ledger, request.version, request.examples.split)
+    if own is not None and not any(_is_of(attempt, request.version, request.examples.split) for attempt in attempts):
+        # An earlier release reserved this attempt in the ledger. It keeps its number and its fraction.
+        number, fraction = own, legacy_fraction(own)
+        left = max(left, fraction)
+    return AttemptEntry(
+        number=1,
+        prev=GENESIS,
+        event="reserve",
+        reservation=1,
+        dataset=request.dataset,
+        version=request.version,
+        split=request.examples.split,
+        examples=request.examples.digest,
+        evaluation=request.evaluation,
+        predictions=request.predictions,
+        attempt=number,
+        planned=request.planned,
+        fraction=fraction,
+        left=max(0.0, left - fraction),
+        reason=fresh,
+        who="-",
+        time="2000-01-01T00:00:00Z",
+        nonce="-",
+    )
+
+
+def _legacy(attempts: Sequence[Attempt], ledger: Sequence[Entry], request: Request) -> list[Entry]:
+    """Return the attempts in the dataset's ledger that count for a split.
+
+    Their examples are unknown, so they count in full until a reservation states that its examples are fresh. An
+    attempt that the record has too is counted there.
+    """
+    split = request.examples.split
+    began = any(attempt.entry.dataset == request.dataset and attempt.entry.reason for attempt in attempts)
+    if began and all(entry.split != split for entry in ledger):
+        return []
+    return [
+        entry
+        for entry in attempts_in_family(ledger, split)
+        if (entry.version, entry.split) != (request.version, split)
+        and not any(_is_of(attempt, entry.version, str(entry.split)) for attempt in attempts)
+    ]
+
+
+def _legacy_shares(attempts: Sequence[Attempt], entry: Entry, overlaps: Overlaps, cells: int) -> np.ndarray:
+    """Return the shares of an attempt in the ledger: those of its split if the record has its examples, else 1."""
+    known = next((attempt.entry.examples for attempt in attempts if attempt.entry.split == entry.split), None)
+    return overlaps.shares(known) if known else np.ones(cells)
+
+
+def _is_of(attempt: Attempt, version: str, split: str) -> bool:
+    return (attempt.entry.version, attempt.entry.split) == (version, split)
+
+
+def _check_fresh(attempts: Sequence[Attempt], ledger: Sequence[Entry], request: Request, overlaps: Overlaps) -> None:
+    """Raise ConfigError if an attempt has evaluated examples of the split, unless it is the request's own attempt."""
+    for attempt in attempts:
+        if _is_of(attempt, request.version, request.examples.split) and attempt.entry.reason:
+            return
+    for attempt in attempts:
+        entry, count = attempt.entry, overlaps.count(attempt.entry.examples)
+        if count:
+            raise ConfigError(
+                f"the split {request.examples.split[:12]}… is not fresh: {count:,} of its {len(request.examples):,} "
+                f"examples were evaluated by {entry.who} for {entry.dataset} at {entry.time}. Remove --fresh: examples "
+                "that are new renew the error budget without it"
+            )
+    for old in ledger:
+        if old.event == "attempt" and old.split and old.split == request.examples.split:
+            raise ConfigError(
+                f"the split {old.split[:12]}… is not fresh: {old.who} used it at {old.time}. Remove --fresh"
+            )
+
+
+def _following(entry: AttemptEntry, entries: Sequence[AttemptEntry], actor: Actor) -> AttemptEntry:
+    """Return an entry as the next one of the chain, written by an actor."""
+    time = timestamp(actor.now)
+    number, prev = 1, GENESIS
+    if entries:
+        number, prev, time = len(entries) + 1, entries[-1].digest, entry_time(time, entries[-1].time)
+    return replace(entry, number=number, prev=prev, who=actor.who, time=time, nonce=actor.nonce)

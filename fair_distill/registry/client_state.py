@@ -16,8 +16,8 @@ from pathlib import Path
 
 from fair_distill.errors import ConfigError, DataError, FairDistillError, FairDistillWarning, IntegrityError
 from fair_distill.files import parse_json, sha256, to_json, write_bytes
-from fair_distill.registry.entry import Entry, entry_key
-from fair_distill.registry.layout import check_folder, check_key, matches_key
+from fair_distill.registry.entry import ChainEntry, entry_key
+from fair_distill.registry.layout import RECORD_NAME, check_folder, check_key, matches_key
 from fair_distill.registry.store import RegistryStore, identity_of, same_location
 from fair_distill.storage.store import Absent
 
@@ -71,7 +71,13 @@ def known_names(folder: Path, *, url: str) -> tuple[str, ...]:
 
 
 def remember(
-    folder: Path, name: str, entries: Sequence[Entry], *, url: str, identity: str | None = None, required: bool = False
+    folder: Path,
+    name: str,
+    entries: Sequence[ChainEntry],
+    *,
+    url: str,
+    identity: str | None = None,
+    required: bool = False,
 ) -> None:
     """Check a ledger against the remembered entry, and remember its newest entry.
 
@@ -96,7 +102,7 @@ def remember(
     _write(folder, heads[0].path, to_json(head), required=required)
 
 
-def _check_continues(head: Head, name: str, entries: Sequence[Entry], *, url: str) -> None:
+def _check_continues(head: Head, name: str, entries: Sequence[ChainEntry], *, url: str) -> None:
     remedy = f"If it was rebuilt on purpose, remove {head.path}"
     if head.number > len(entries):
         raise IntegrityError(
@@ -115,7 +121,9 @@ def _heads(folder: Path, name: str, identity: str) -> list[Head]:
 
     Release 0 remembered an entry for each spelling of a URL.
     """
-    path = registry_cache(folder, identity) / "heads" / f"{name}.json"
+    # Every file in `heads` is about a dataset, also for earlier releases that use the same cache.
+    place = "." if name == RECORD_NAME else "heads"
+    path = registry_cache(folder, identity) / place / f"{name}.json"
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
@@ -29,6 +29,22 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 # A command line can contain a lone surrogate, which has no UTF-8 encoding.
 _TEXT = re.compile(r"[^\ud800-\udfff]+")
 _ABOUT_VERSIONS = ("publish", "revoke", "attempt")
+
+
+class ChainEntry(Protocol):
+    """An entry of a chain: its number, and the digests of its own bytes and of the entry before it."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def prev(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def time(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    def to_json(self) -> bytes: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,10 +162,14 @@ def clock_faults(entries: Sequence[Entry], now: datetime) -> tuple[str, ...]:
     return tuple(reversed(faults))
 
 
+def is_name(name: object) -> bool:
+    """Return whether a value is a valid name of a dataset."""
+    return isinstance(name, str) and name.count("/") < 2 and all(_SLUG.fullmatch(part) for part in name.split("/"))
+
+
 def check_name(name: str) -> str:
     """Return the name of a dataset. Raises ConfigError if it is not valid."""
-    parts = name.split("/")
-    if len(parts) > 2 or not all(_SLUG.fullmatch(part) for part in parts):
+    if not is_name(name):
         raise ConfigError(
             f"the dataset name {name!r} is not valid; use `dataset` or `team/dataset` with letters, digits, '-' and '_'"
         )
@@ -183,7 +203,7 @@ def entry_fault(entry: Entry) -> str | None:
         ),
         "reason": (entry.reason == "" or _matches(_TEXT, entry.reason), "a text, which may be empty"),
         "who": (_matches(_TEXT, entry.who), "a text"),
-        "time": (_is_time(entry.time), "UTC as in 2026-03-03T12:00:00Z"),
+        "time": (is_time(entry.time), "UTC as in 2026-03-03T12:00:00Z"),
         "nonce": (_matches(_TEXT, entry.nonce), "a text"),
     }
     for field, (valid, expected) in rules.items():
@@ -192,7 +212,13 @@ def entry_fault(entry: Entry) -> str | None:
     return None
 
 
-def _is_time(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Return whether a value is a text that is not empty and has a UTF-8 encoding."""
+    return _matches(_TEXT, value)
+
+
+def is_time(value: object) -> bool:
+    """Return whether a value is a time in the form of the ledger."""
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         return False
     try:

@@ -12,11 +12,11 @@ from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry.attempts import check_attempt
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.dvc_layout import dvc_files
 from fair_distill.registry.entry import BETWEEN_WRITERS, ON_GROUNDS, Entry, parse_time
 from fair_distill.registry.layout import EVIDENCE, evidence_key, key_fault, manifest_key, object_key
+from fair_distill.registry.legacy_attempts import check_attempt
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
 from fair_distill.registry.store import RegistryStore
 from fair_distill.statements import Statement, read_envelope, require

@@ -10,6 +10,8 @@
     versions/<version>/provenance/<sha256>.json      image, commit, device and libraries that made the version
     versions/<version>/statements/<sha256>.json      signed envelopes: who vouches for a verdict or a provenance
     ledger/<name>/<number, 12 digits>.json           the events of the versions of `dataset` or `team/dataset`
+    attempts/record/<number, 12 digits>.json         the attempts at gate splits of all datasets, see `attempts`
+    attempts/examples/<sha256>.bin                   digests of the examples of a gate split, see `split_examples`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many ledger entries together, see `snapshots`
@@ -21,15 +23,18 @@ from datetime import timedelta
 from fair_distill.errors import ConfigError
 from fair_distill.files import md5, sha256
 
+# The name of the record of attempts among the chains of a registry. The name of a dataset has no dot.
+RECORD_NAME = "all.attempts"
 # The kinds of evidence that are stored with a version, and the extensions of their files.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 # How much the clock of a writer and the clock of the store may differ. Contents under these prefixes carry a time.
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-_TIMED = ("ledger/", "publishing/")
+_TIMED = ("ledger/", "publishing/", "attempts/record/")
 # Far above what is written. The files of a set are bounded by its manifest as well.
 MAX_ENTRY_BYTES = MAX_STATEMENT_BYTES = 64 * 2**10
 MAX_JSON_BYTES = 16 * 2**20
 MAX_FILE_BYTES = 4 * 2**30
+MAX_EXAMPLES_BYTES = 8 * 2**20
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -75,13 +80,18 @@ def evidence_key(version: str, kind: str, digest: str) -> str:
     return f"versions/{version}/{kind}/{digest}.{EVIDENCE[kind]}"
 
 
+def examples_key(digest: str) -> str:
+    """Return the key of the examples of a gate split, from the SHA-256 of their file."""
+    return f"attempts/examples/{digest}.bin"
+
+
 def matches_key(key: str, content: bytes) -> bool:
     """Return whether a content has the digest in its key. A ledger key has a number instead, so it always matches."""
     kind, *rest = key.split("/")
     name = rest[-1].partition(".")[0]
     if kind == "objects":
         return rest[-2] + name == md5(content)
-    if kind == "snapshots":
+    if kind == "snapshots" or key.startswith("attempts/examples/"):
         return sha256(content) == name
     if kind == "versions":
         return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)
@@ -91,8 +101,10 @@ def matches_key(key: str, content: bytes) -> bool:
 def size_limit(key: str) -> int:
     """Return the largest size in bytes of a content under a key. Readers read no more than this."""
     kind, _, rest = key.partition("/")
-    if kind == "ledger":
+    if kind == "ledger" or key.startswith("attempts/record/"):
         return MAX_ENTRY_BYTES
+    if kind == "attempts":
+        return MAX_EXAMPLES_BYTES
     if kind == "versions" and "/statements/" in rest:
         return MAX_STATEMENT_BYTES
     return MAX_JSON_BYTES if key.endswith((".json", ".dir")) else MAX_FILE_BYTES

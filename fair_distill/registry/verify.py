@@ -11,6 +11,8 @@ from fair_distill.config import Approvals
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256
 from fair_distill.registry.admission import admit
+from fair_distill.registry.attempt_checks import check_record, promotion_fault
+from fair_distill.registry.attempts import attempts_of, read_record
 from fair_distill.registry.channels import published
 from fair_distill.registry.entry import Entry, check_name, entry_key
 from fair_distill.registry.integrity import (
@@ -70,11 +72,13 @@ def verify(
     """Check a version, or all versions of a dataset, and return the files that were checked.
 
     It checks what `load` checks, in the registry and not in a cache. It also checks every verdict, prediction file,
-    provenance and statement that is stored with the version, used or not. For a dataset it checks revoked versions too.
+    provenance and statement that is stored with the version, used or not. It compares the attempt of each promotion
+    with the record of attempts. For a dataset it checks revoked versions and the whole record too.
 
     Some faults are remarks and not errors, because no later entry can remove them: a promotion whose waiver had
-    expired, a promotion that no declared key signed, and files among the statements that are not statements about the
-    version. If the reference names a channel with such a promotion in force, it is refused, as by `load`.
+    expired, a promotion that no declared key signed, a promotion of a version without any recorded attempt, and files
+    among the statements that are not statements about the version. If the reference names a channel whose promotion in
+    force has one of the first two, it is refused, as by `load`.
 
     Parameters
     ----------
@@ -95,12 +99,15 @@ def verify(
         check_head(remembered, entries, source=str(anchor))
     checked: list[CheckedFile] = []
     remarks: dict[int, str] = {}
+    attempts = attempts_of(read_record(store))
     for version in published(entries) if selector is None else (select_version(entries, selector, revoked=revoked),):
         subject = f"{name}@sha256:{version[:12]}"
         admission = admit(store, entries, version, selector or "", keys=keys, approvals=approvals, subject=subject)
         signed = {entry.number for entry, _ in admission.grounds}
         for entry, verdict in grounds_of(store, entries, version):
-            remarks[entry.number] = late(entry, verdict) or ("" if entry.number in signed else "ignored: not signed")
+            fault = promotion_fault(attempts, verdict)
+            unsigned = "" if entry.number in signed else "ignored: not signed"
+            remarks[entry.number] = late(entry, verdict) or unsigned or fault
             key = evidence_key(version, "predictions", verdict.predictions)
             if not store.exists(key):
                 raise IntegrityError(f"{key} is missing from the registry, although a promotion is based on it")
@@ -123,6 +130,8 @@ def verify(
         _checked("ledger entry", entry_key(name, entry.number), entry.to_json(), remarks.get(entry.number, ""))
         for entry in entries
     ]
+    if selector is None:
+        ledger += [_checked("attempt", key, content) for key, content in check_record(store)]
     ledger += [_checked("snapshot", key, content) for key, content in check_snapshots(store, name, entries)]
     # A file that several versions share is listed once.
     return list({file.key: file for file in [*ledger, *checked]}.values())

@@ -1,4 +1,4 @@
-"""The registry's part of a verdict: the number of the attempt, and the predictions of the promoted version.
+"""The registry's part of a verdict: the attempt, and the predictions of the promoted version.
 
 The registry is not an input of the DVC graph. `gate reserve` writes context.json, which is a declared input of the
 stage `judge`, and promotion computes the same context itself.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fair_distill.config import Config
 from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
-from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
 from fair_distill.registry.actor import Actor
@@ -18,10 +17,9 @@ from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import evidence_key
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.manifest import read_version
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.set_record import check_set_name, set_command
+from fair_distill.stages.attempts import attempt_request
 from fair_distill.workspace import Workspace
 
 
@@ -31,16 +29,14 @@ class RegistryContext:
 
     Attributes
     ----------
-    attempt : number of the reserved attempt
+    attempt : the attempt
     context : content of context.json
     promoted : predictions of the promoted version; None if no version is promoted or no clause uses it
-    split : SHA-256 of the gate split that the attempt was reserved for
     """
 
-    attempt: int
+    attempt: attempts.Attempt
     context: bytes
     promoted: bytes | None
-    split: str
 
 
 def write_context(
@@ -53,7 +49,7 @@ def write_context(
     Parameters
     ----------
     channel : the channel whose version counts as promoted
-    fresh : the reason why no example of the gate split has been used before; see `registry.attempts`
+    fresh : why the attempts in the ledger did not evaluate these examples; see `registry.attempts`
     """
     store = open_to_write(registry)
     reserved = registry_context(workspace, config, name, channel, store=store, actor=actor, fresh=fresh)
@@ -73,57 +69,54 @@ def registry_context(
     store: RegistryStore,
     actor: Actor,
     fresh: str = "",
+    predictions: bytes | None = None,
 ) -> RegistryContext:
-    """Reserve the attempt and return the registry's context; its content is context.json itself if that is current."""
+    """Reserve the attempt and return the registry's context; its content is context.json itself if that is current.
+
+    Parameters
+    ----------
+    predictions : the predictions that the attempt is bound to; None before they exist
+    """
+    # Read first: a context that is not valid must not use up an attempt.
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
+    read_context(content)
+    request = attempt_request(workspace, config, name, store=store, predictions=predictions)
+    attempt = attempts.reserve(store, request, fresh=fresh, actor=actor)
+    return context_of(store, config, attempt, channel, content=content)
+
+
+def context_of(
+    store: RegistryStore, config: Config, attempt: attempts.Attempt, channel: str, *, content: bytes
+) -> RegistryContext:
+    """Return the context of an attempt. `content` is that of context.json, whose waivers are kept."""
     current = read_context(content)
-    version, split, number = reserve_attempt(workspace, config, name, store=store, actor=actor, fresh=fresh)
+    entry = attempt.entry
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
-        entry = _promoted_entry(read_ledger(store, config.dataset), channel, version)
-        if entry is not None:
-            predictions = _judged_predictions(store, entry)
-            promoted = Promoted(version=entry.version, predictions=sha256(predictions))
+        promotion = _promoted_entry(read_ledger(store, config.dataset), channel, entry.version)
+        if promotion is not None:
+            predictions = _judged_predictions(store, promotion)
+            promoted = Promoted(version=promotion.version, predictions=sha256(predictions))
     # An empty context means a first attempt, so the graph's verdict on a first attempt is the one that promotion uses.
-    attempt = None if number == 1 else Attempt(set=version, split=split, number=number)
-    updated = current.model_copy(update={"attempt": attempt, "promoted": promoted})
+    plain = attempt.is_plain_first and config.gate.planned_attempts >= entry.planned
+    described = Attempt(
+        set=entry.version, split=entry.split, number=entry.attempt, fraction=entry.fraction, left=entry.left
+    )
+    updated = current.model_copy(update={"attempt": None if plain else described, "promoted": promoted})
     if updated != current:
         content = to_json(updated.model_dump(mode="json", exclude_none=True))
-    return RegistryContext(number, content, predictions, split)
+    return RegistryContext(attempt, content, predictions)
 
 
 def reserve_attempt(
     workspace: Workspace, config: Config, name: str, *, store: RegistryStore, actor: Actor, fresh: str = ""
-) -> tuple[str, str, int]:
-    """Record the attempt at the gate split; a second call for the same set records nothing.
+) -> attempts.Attempt:
+    """Record the attempt at the gate split; a second call for the same set and evaluation records nothing.
 
     Call it when the set exists and before anybody sees its predictions.
-
-    Returns
-    -------
-    tuple
-        The version, the SHA-256 of the gate split, and the number of the attempt.
     """
-    check_set_name(config, name)
-    manifest, _ = read_version(workspace.set(name), made_by=set_command(config, name))
-    split = _gate_digest(workspace, name)
-    number = attempts.reserve(
-        store,
-        config.dataset,
-        manifest.version,
-        split,
-        fresh=fresh,
-        actor=actor,
-    )
-    return manifest.version, split, number
-
-
-def _gate_digest(workspace: Workspace, name: str) -> str:
-    """Return the digest of the gate split, or the one in the predictions if the split's file is missing."""
-    if workspace.split("gate").exists():
-        return sha256(workspace.split("gate"))
-    content = require_file(workspace.predictions(name), made_by=f"fair-distill stage evaluate {name}").read_bytes()
-    return Predictions.from_parquet(content).split
+    request = attempt_request(workspace, config, name, store=store)
+    return attempts.reserve(store, request, fresh=fresh, actor=actor)
 
 
 def _promoted_entry(entries: tuple[Entry, ...], channel: str, version: str) -> Entry | None:

@@ -2,7 +2,7 @@
 
 from fair_distill.config import Config
 from fair_distill.gate.advice import advise
-from fair_distill.gate.policy import alpha_at, read_context
+from fair_distill.gate.policy import fraction_after, read_context
 from fair_distill.gate.recommendation import needs_simulation, recommend
 from fair_distill.gate.set_kind import set_kind
 from fair_distill.gate.verdict import Verdict
@@ -25,5 +25,6 @@ def recommendation(workspace: Workspace, config: Config, name: str, verdict: Ver
         update={"limits": tuple(limit for limit in config.gate.limits if limit.name not in waived)}
     )
     assert policy.alpha is not None  # `needs_simulation`
-    alpha = alpha_at(policy.alpha, verdict.attempt + 1)
+    # Other predictions of the set are another attempt.
+    alpha = policy.alpha * fraction_after(context, policy, set=verdict.set)
     return recommend(verdict, kind, advise(evidence.predictions, policy, alpha=alpha, references=evidence.references))

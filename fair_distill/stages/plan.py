@@ -6,7 +6,7 @@ from fair_distill.config import Config
 from fair_distill.files import require_file
 from fair_distill.gate.fair_sets import Assumptions
 from fair_distill.gate.plan import PowerPlan, cells_of, plan
-from fair_distill.gate.policy import read_context
+from fair_distill.gate.policy import next_attempt, read_context, reserved_fraction
 from fair_distill.seeds import numpy_generator
 from fair_distill.stages.evidence import read_context_file
 from fair_distill.workspace import Workspace
@@ -26,11 +26,14 @@ def plan_gate(
     from fair_distill.data.split_file import read_split
 
     split = read_split(require_file(workspace.split("gate"), made_by="fair-distill stage prepare"))
-    attempt = read_context(read_context_file(workspace)).attempt
+    context = read_context(read_context_file(workspace))
+    reserved = context.attempt
     return plan(
         cells_of(split, config.gate),
         config.gate,
         [Assumptions(accuracy=accuracy, seeds=seeds, seed_sd=seed_sd) for accuracy in accuracies],
         rng=numpy_generator(config.seed, "gate.plan"),
-        attempt=attempt.number if attempt else 1,
+        fraction=(
+            reserved_fraction(reserved, config.gate) if reserved else next_attempt(context, config.gate).fraction
+        ),
     )

@@ -65,9 +65,9 @@ def promote_version(
     version_number(entries, manifest.version)  # raises for a version that is not published: it cannot be an attempt
     _refuse_laxer_policy(store, entries, config, channel, manifest.version, reason=reason)
     # Checked before the attempt is recorded: files that do not belong together must not use one up.
-    read_checked_evidence(workspace, config, name)
+    predictions = read_checked_evidence(workspace, config, name).predictions
 
-    reserved = registry_context(workspace, config, name, channel, store=store, actor=actor)
+    reserved = registry_context(workspace, config, name, channel, store=store, actor=actor, predictions=predictions)
     verdict = compute_verdict(
         workspace,
         config,
@@ -78,10 +78,12 @@ def promote_version(
         promoted=reserved.promoted,
         attested=bool(config.gate.evaluators),
     )
-    if (verdict.set, verdict.split, verdict.attempt) != (manifest.version, reserved.split, reserved.attempt):
+    attempt = reserved.attempt.entry
+    expected = (attempt.version, attempt.split, reserved.attempt.predictions, attempt.attempt)
+    if (verdict.set, verdict.split, verdict.predictions, verdict.attempt) != expected:
         raise IntegrityError(
-            f"attempt {reserved.attempt} is reserved for {manifest.version[:12]}… on the gate split "
-            f"{reserved.split[:12]}…; the verdict is attempt {verdict.attempt} of {verdict.set[:12]}… on "
+            f"attempt {attempt.attempt} is reserved for {attempt.version[:12]}… on the gate split "
+            f"{attempt.split[:12]}…; the verdict is attempt {verdict.attempt} of {verdict.set[:12]}… on "
             f"{verdict.split[:12]}…. Evaluate {name} again"
         )
 

@@ -7,10 +7,12 @@ from fair_distill.errors import ConfigError
 from fair_distill.files import require_file
 from fair_distill.registry import release
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.attempts import record_publication
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Publication
-from fair_distill.registry.store import PREDICTIONS_VARIABLE
+from fair_distill.registry.store import PREDICTIONS_VARIABLE, RegistryStore
 from fair_distill.registry.writer import open_to_write
+from fair_distill.stages.attempts import attempt_request
 from fair_distill.stages.attest import attested_by
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.set_record import set_command
@@ -31,8 +33,10 @@ def publish_set(workspace: Workspace, config: Config, *, registry: str, actor: A
     evaluator = attested_by(workspace, config, name, evidence.predictions, keys=config.gate.evaluators)
     attestation = workspace.attestation(name).read_bytes() if evaluator else None
 
+    store = open_to_write(registry)
+    record_predictions(workspace, config, name, evidence.predictions, store=store, actor=actor)
     return release.publish(
-        open_to_write(registry),
+        store,
         config.dataset,
         manifest,
         files,
@@ -42,6 +46,14 @@ def publish_set(workspace: Workspace, config: Config, *, registry: str, actor: A
         reason=f"predictions attested by {evaluator}" if evaluator else "predictions not attested",
         actor=actor,
     )
+
+
+def record_predictions(
+    workspace: Workspace, config: Config, name: str, predictions: bytes, *, store: RegistryStore, actor: Actor
+) -> None:
+    """Bind the predictions to the attempt that was reserved for them; see `registry.attempts.record_publication`."""
+    request = attempt_request(workspace, config, name, store=store, predictions=predictions)
+    record_publication(store, request, actor=actor)
 
 
 def check_private_predictions(config: Config) -> None:

@@ -19,7 +19,7 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.context import registry_context
+from fair_distill.stages.context import registry_context, reserve_attempt
 from fair_distill.stages.evaluate import evaluate_set
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor, without_promoted
@@ -104,9 +104,9 @@ def regate_version(
 ) -> RegateResult:
     """Judge a live version by the workspace's policy on its gate split, and demote it if it fails.
 
-    If the version has not been evaluated on this split before, an attempt is recorded first. The organisation's policy
-    floor applies, and waivers count. Published predictions are reused if they are for this split and for the networks
-    in params.yaml; otherwise networks are trained on the published set. A version that neither passes nor fails is
+    Published predictions are reused if they are for this split and for the networks in params.yaml. Otherwise an
+    attempt is recorded, and networks are trained on the published set. The organisation's policy floor applies, and
+    waivers count. A version that neither passes nor fails is
     reported and stays in its channels. Predictions and verdict are published with the version in every case.
     """
     check_private_predictions(config)
@@ -116,13 +116,16 @@ def regate_version(
     files = files_of(store, manifest)
     config = with_live_version(config, live)
     write_version(workspace.set(live.name), manifest, files)
-    reserved = registry_context(workspace, config, live.name, live.channels[0], store=store, actor=actor)
-
     published = _published_predictions(store, workspace, config, live.version)
     if published is None:
+        reserve_attempt(workspace, config, live.name, store=store, actor=actor)
         evaluate_set(workspace, config, live.name, device=device, progress=progress)
     else:
         write_bytes(workspace.predictions(live.name), published)
+    predictions = workspace.predictions(live.name).read_bytes()
+    reserved = registry_context(
+        workspace, config, live.name, live.channels[0], store=store, actor=actor, predictions=predictions
+    )
     verdict = compute_verdict(workspace, config, live.name, floor=floor, now=now, context=reserved.context)
 
     write_bytes(workspace.verdict(live.name), verdict.to_json())
@@ -131,7 +134,7 @@ def regate_version(
         config.dataset,
         manifest,
         files,
-        predictions=workspace.predictions(live.name).read_bytes(),
+        predictions=predictions,
         verdicts=[verdict.to_json()],
         actor=actor,
     )

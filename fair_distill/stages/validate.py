@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.config import Config
 from fair_distill.errors import DataError
 from fair_distill.files import parse_json, require_file, to_json, write_bytes
-from fair_distill.stages.prepare import read_source_splits
+from fair_distill.stages.prepare import Notice, ignore_notice, read_source_splits
 from fair_distill.stages.progress import ProgressCallback, ignore_progress
 from fair_distill.workspace import SPLITS, Workspace
 
@@ -39,9 +39,10 @@ def describe_data(
     environment: Mapping[str, str],
     *,
     progress: ProgressCallback = ignore_progress,
+    notice: Notice = ignore_notice,
 ) -> dict[str, Any]:
     """Return the outcome that `validate_splits` would write for the source in params.yaml, without writing a file."""
-    splits = read_source_splits(workspace, config, progress=progress)
+    splits = read_source_splits(workspace, config, progress=progress, notice=notice)
     return _check_contract(config, splits, environment, root=workspace.root)
 
 

@@ -32,7 +32,7 @@ from fair_distill.storage.store import (
     check_clock,
     check_size,
 )
-from fair_distill.storage.urls import StoreUrl
+from fair_distill.storage.urls import StoreUrl, write_address
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class S3Store(Store):
         if not url.host:
             raise ConfigError(f"{url.source} is {url.safe_text}; write s3://bucket/prefix")
         client = open_client(url, options)
-        return cls(url.host, url.path.strip("/"), client, source=url.source)
+        return cls(url.host, url.key, client, source=url.source)
 
     @property
     def identity(self) -> str:
@@ -149,7 +149,7 @@ class S3Store(Store):
         return f"s3://{self.bucket}/{self.prefix}?server={server_name(self.client.meta.endpoint_url)}"
 
     def address(self, key: str = "") -> str:
-        return f"s3://{self.bucket}/{self._full(key)}"
+        return write_address("s3", self.bucket, self._full(key))
 
     def create(self, key: str, content: bytes, *, max_clock_skew: timedelta | None = None) -> bool:
         self._probe()

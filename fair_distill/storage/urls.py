@@ -16,6 +16,8 @@ from fair_distill.text import address_without_secrets
 
 # These characters are legal in file names and in S3 keys. `urlsplit` ends the path at '#' and silently drops the rest.
 _ESCAPED = re.compile(r"[#\t\r\n]")
+# These have a meaning in an address, or cannot be printed.
+_RESERVED = re.compile(r"[%?@\x00-\x1f\x7f]")
 _CREDENTIALS_HINT = "pass credentials in AWS_PROFILE, or in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -45,13 +47,20 @@ class StoreUrl:
         """The URL for messages, without secrets."""
         return repr(address_without_secrets(self.text))
 
+    @property
+    def key(self) -> str:
+        """The path as a key of a bucket: without the "/" that ends the host, and without one "/" at the end.
+
+        The other slashes are part of the key. S3 allows keys such as `/a` and `a//b`.
+        """
+        return self.path.removeprefix("/").removesuffix("/")
+
     def split(self) -> tuple["StoreUrl", str]:
         """Return the URL of the folder that contains the last part of the path, and the key of that part in it."""
-        folder, _, name = self.path.strip("/").rpartition("/")
-        # An S3 key may have an empty part, as in `a//b`. It belongs to the key, because a prefix has no final "/".
-        stripped = folder.rstrip("/")
-        root = "/" if self.path.startswith("/") else ""
-        return replace(self, path=root + stripped), folder[len(stripped) :] + name
+        key, root = self.key, "/" if self.path.startswith("/") else ""
+        # An empty part, as in `a//b`, belongs to the key, because a prefix has no final "/".
+        folder = key.rpartition("/")[0].rstrip("/")
+        return replace(self, path=root + folder), key[len(folder) + 1 :] if folder else key
 
 
 def scheme_of(url: str) -> str:
@@ -76,6 +85,8 @@ def parse_store_url(url: str, *, source: str, parameters: Collection[str] = ()) 
         return StoreUrl(url, source, "file", path=str(Path(url)))
     parts, values = read_address(url, source=source, parameters=parameters)
     path = path_of(parts)
+    if parts.scheme != "file" and any("\ud800" <= character <= "\udfff" for character in path):
+        raise ConfigError(f"{source} is {address_without_secrets(url)!r}, which is not UTF-8. Correct the address")
     return StoreUrl(
         url, source, parts.scheme, parts.netloc, str(Path(path)) if parts.scheme == "file" else path, values
     )
@@ -94,13 +105,18 @@ def read_address(url: str, *, source: str, parameters: Collection[str] = ()) -> 
     if "@" in parts.netloc + parts.path or with_port:
         raise ConfigError(
             f"{prefix}; credentials are not allowed in a URL. Remove them and {_CREDENTIALS_HINT} "
-            "(in a name, write %40 for '@')"
+            "(in a name, write %40 for '@', %3F for '?' and %25 for '%')"
         )
     if not values.keys() <= set(parameters) or (parts.query and not values):
         known = " and ".join(f"?{name}=" for name in parameters)
         allowed = f"only {known} is allowed after the path" if known else "nothing is allowed after the path"
         raise ConfigError(f"{prefix}; {allowed}. Remove the rest and {_CREDENTIALS_HINT}")
     return parts, {name: items[-1] for name, items in values.items()}
+
+
+def write_address(scheme: str, host: str, path: str) -> str:
+    """Return the address of a key. `parse_store_url` returns the same key."""
+    return f"{scheme}://{host}/{_RESERVED.sub(lambda match: f'%{ord(match[0]):02X}', path)}"
 
 
 def read_endpoint(url: str, *, source: str) -> str:

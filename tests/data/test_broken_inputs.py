@@ -193,7 +193,7 @@ def fine_until_the_last(root: Path, _: dict[str, Any]) -> str:
     """Most images were read, and written, when the fault is met."""
     (root / "pictures/39.png").write_bytes(b"")
     (root / "pictures/deep/38.png").write_bytes(b"")
-    return "is not a readable PNG or JPEG image"
+    return "is not a readable PNG, JPEG or WebP image"
 
 
 def twelve_bits(value: int, message: str) -> Break:
@@ -393,7 +393,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "tensors in Parquet",
         images_of(
             pa.array([0] * N, pa.timestamp("s")),
-            "images must be tensors, lists of numbers, PNG or JPEG bytes, or paths",
+            "images must be tensors, lists of numbers, paths, or PNG, JPEG or WebP bytes",
         ),
     ),
     "parquet: ragged lists": (
@@ -430,11 +430,17 @@ BROKEN: dict[str, tuple[str, Break]] = {
     # CSV
     "csv: empty": ("folder", replaced("about.csv", lambda _: b"", "is empty; it must have a row")),
     "csv: a header alone": ("folder", replaced("about.csv", lambda it: it.split(b"\n")[0] + b"\n", "has no rows")),
-    "csv: ragged": ("folder", replaced("about.csv", lambda it: it + b'"x.png","cat"\n', "Expected 4 columns, got 2")),
-    "csv: latin-1": ("folder", replaced("about.csv", lambda it: it.replace(b"cat", NOT_UTF8, 1), "invalid UTF8")),
+    "csv: ragged": (
+        "folder",
+        replaced("about.csv", lambda it: it + b'"x.png","cat"\n', "line 42 has 2 values, but the header has 4"),
+    ),
+    "csv: latin-1": (
+        "folder",
+        replaced("about.csv", lambda it: it.replace(b"cat", NOT_UTF8, 1), "line 2 is not UTF-8. Save it"),
+    ),
     "csv: utf-16": (
         "folder",
-        replaced("about.csv", lambda it: it.decode().encode("utf-16"), "not a readable csv file"),
+        replaced("about.csv", lambda it: it.decode().encode("utf-16"), "its text is UTF-16. Save it as CSV UTF-8"),
     ),
     "csv: binary": ("folder", replaced("about.csv", lambda _: bytes(range(256)), "about.csv")),
     "csv: a column twice": ("folder", replaced("about.csv", two_headers, "has two columns 'sex'. Rename")),
@@ -492,18 +498,21 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     # images
     "image: missing": ("folder", cell("file_name", 2, "none.png", "row 3: 'none.png' is not a file in")),
-    "image: empty": ("folder", replaced("pictures/0.png", lambda _: b"", "0.png is not a readable PNG or JPEG image")),
+    "image: empty": (
+        "folder",
+        replaced("pictures/0.png", lambda _: b"", "0.png is not a readable PNG, JPEG or WebP image"),
+    ),
     "image: truncated": (
         "folder",
-        replaced("pictures/0.png", lambda it: it[:50], "is not a readable PNG or JPEG image"),
+        replaced("pictures/0.png", lambda it: it[:50], "is not a readable PNG, JPEG or WebP image"),
     ),
     "image: wrong magic": (
         "folder",
-        replaced("pictures/0.png", lambda it: b"X" + it[1:], "is not a readable PNG or JPEG"),
+        replaced("pictures/0.png", lambda it: b"X" + it[1:], "is not a readable PNG, JPEG or WebP"),
     ),
     "image: a GIF": (
         "folder",
-        replaced("pictures/0.png", lambda _: gif(), "0.png is not a readable PNG or JPEG image"),
+        replaced("pictures/0.png", lambda _: gif(), "0.png is not a readable PNG, JPEG or WebP image"),
     ),
     "image: PNG bomb": (
         "folder",
@@ -511,15 +520,15 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "image: large PNG bomb": (
         "folder",
-        replaced("pictures/0.png", lambda _: png_that_says(2**17, 2**17), "is not a readable PNG or JPEG image"),
+        replaced("pictures/0.png", lambda _: png_that_says(2**17, 2**17), "is not a readable PNG, JPEG or WebP image"),
     ),
     "image: PNG with less than it says": (
         "folder",
-        replaced("pictures/0.png", lambda _: png_that_says(2000, 2000), "is not a readable PNG or JPEG image"),
+        replaced("pictures/0.png", lambda _: png_that_says(2000, 2000), "is not a readable PNG, JPEG or WebP image"),
     ),
     "image: bytes that are none": (
         "tensors in Parquet",
-        images_of(pa.array([b"none"] * N), "x of row 1 is not a readable PNG or JPEG image"),
+        images_of(pa.array([b"none"] * N), "x of row 1 is not a readable PNG, JPEG or WebP image"),
     ),
     "image: another size": (
         "folder",

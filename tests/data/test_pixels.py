@@ -1,6 +1,7 @@
 """Numbers become bytes, and sizes become one size, by rules with known answers."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from raw_png import raw_png
 from small_files import png
 
 from fair_distill.data.grouped_dataset import Array
@@ -144,3 +146,77 @@ def test_an_image_that_lies_on_its_side_is_set_upright() -> None:
     Image.fromarray(noise(8, 12)).save(sink, "PNG", exif=exif)
 
     assert np.array_equal(decode(sink.getvalue(), Pixels(), where="here")[0], np.rot90(noise(8, 12), -1))
+
+
+DEEP = np.random.default_rng(0).integers(0, 2**16, (9, 11, 4)).astype(np.uint16)
+UPRIGHT: dict[int, Callable[[Array], Array]] = {
+    1: lambda it: it,
+    3: lambda it: np.rot90(it, 2),
+    6: lambda it: np.rot90(it, -1),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("turn", UPRIGHT)
+def test_a_png_of_16_bits_keeps_all_bits_in_every_colour_type(channels: int, interlaced: bool, turn: int) -> None:
+    samples = DEEP[:, :, :channels]
+    tags = Image.Exif()
+    tags[0x0112] = turn
+    content = raw_png(samples, interlaced=interlaced, exif=tags.tobytes().removeprefix(b"Exif\0\0"))
+    colours = np.moveaxis(UPRIGHT[turn](samples[:, :, : 3 if channels > 2 else 1]), 2, 0).astype(np.float64)
+
+    assert np.array_equal(decode(content, Pixels(), where="here"), np.round(colours / 257))
+    low, high = 0.0, 131070.0  # half the scale
+    ranged = decode(content, Pixels(range=(low, high)), where="here")
+    assert np.array_equal(ranged, np.round(colours * (255 / high)))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_sample_of_16_bits_outside_the_range_is_refused_in_every_colour_type(channels: int) -> None:
+    samples = np.full((8, 8, channels), 4095, np.uint16)
+    if channels in {2, 4}:
+        samples[..., -1] = 65535  # the transparency is not a colour
+    pixels = Pixels(range=(0, 4095))
+
+    assert (decode(raw_png(samples), pixels, where="here") == 255).all()
+    samples[3, 4, 0] = 5000
+    with pytest.raises(DataError, match="a pixel of 5000, outside 0 to 4095"):
+        decode(raw_png(samples), pixels, where="here")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_of_8_bits_is_read_unchanged(channels: int) -> None:
+    samples = (DEEP[:, :, :channels] // 256).astype(np.uint8)
+    colours = np.moveaxis(samples[:, :, : 3 if channels > 2 else 1], 2, 0)
+
+    assert np.array_equal(decode(raw_png(samples), Pixels(), where="here"), colours)
+
+
+def test_a_lossless_webp_is_read_unchanged() -> None:
+    image = noise(3, 9, 11)
+    sink = io.BytesIO()
+    Image.fromarray(np.moveaxis(image, 0, 2)).save(sink, "WEBP", lossless=True)
+
+    assert np.array_equal(decode(sink.getvalue(), Pixels(), where="here"), image)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_an_animation_is_refused(form: str) -> None:
+    frames = [Image.fromarray(np.moveaxis(noise(3, 9, 11) // (i + 1), 0, 2)) for i in range(3)]
+    sink = io.BytesIO()
+    frames[0].save(sink, form, save_all=True, append_images=frames[1:])
+
+    with pytest.raises(DataError, match="the image is an animation with 3 pictures"):
+        decode(sink.getvalue(), Pixels(), where="here")
+
+
+def test_a_photo_of_24_megapixels_is_read() -> None:
+    sink = io.BytesIO()
+    Image.new("RGB", (6000, 4000), (90, 90, 90)).save(sink, "JPEG")
+
+    image = decode(sink.getvalue(), Pixels(size=32, resize="crop"), where="here")
+
+    assert image.shape == (3, 32, 32)
+    assert (image == 90).all()

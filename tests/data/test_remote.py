@@ -309,12 +309,12 @@ def another_scheme(bucket: str, source: dict[str, Any]) -> str:
 
 def a_broken_image(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/pictures/0.png", b"GIF89a")
-    return "data/pictures/0.png is not a readable PNG or JPEG image"
+    return "data/pictures/0.png is not a readable PNG, JPEG or WebP image"
 
 
 def an_empty_image(bucket: str, source: dict[str, Any]) -> str:
     put(bucket, "data/pictures/0.png", b"")
-    return "data/pictures/0.png is not a readable PNG or JPEG image"
+    return "data/pictures/0.png is not a readable PNG, JPEG or WebP image"
 
 
 BROKEN = [
@@ -343,7 +343,7 @@ def test_a_folder_without_tables_is_refused(bucket: str, tmp_path: Path) -> None
     put(bucket, "data/notes.txt", b"-")
 
     with pytest.raises(DataError, match=r"data/ has no files of \.parquet"):
-        RemoteFiles.from_url(f"{bucket}/data", cache=tmp_path).tables([".parquet"])
+        RemoteFiles.from_url(f"{bucket}/data", cache=tmp_path).tables()
 
 
 def test_a_table_that_vanishes_is_one_line(bucket: str, tmp_path: Path) -> None:

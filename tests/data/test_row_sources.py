@@ -177,7 +177,7 @@ def test_a_table_with_a_hole_is_refused_by_file_column_and_row(
         ),
         ({"rows": {"missing": ""}}, r"rows\.missing"),
         ({"csv": {"header": "no"}}, r"csv\.header is not a known key"),
-        ({"csv": {"names": ["age", "age"]}}, "has two columns 'age'"),
+        ({"csv": {"names": ["age", "age"]}}, r"csv\.names: each name may occur once"),
         ({"csv": {"names": ["age", "height"]}}, "not a readable csv file|has no column 'kind'"),
         ({"name": "npz"}, "has numeric or categorical columns, but the source 'npz' reads images"),
     ],

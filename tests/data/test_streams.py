@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from small_files import COLUMNS, FORMS, SPLITS, N, facts, images, written
 
 from fair_distill.config import Data
+from fair_distill.data.files.csv_text import Csv
 from fair_distill.data.files.input_file import InputFile
-from fair_distill.data.files.tables import Csv, table_batches
+from fair_distill.data.files.tables import table_batches
 from fair_distill.data.grouped_dataset import Array, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import ImageStream, StreamPart
 from fair_distill.data.prepare import Preparation, plan_splits

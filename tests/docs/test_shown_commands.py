@@ -44,7 +44,6 @@ RUN_ELSEWHERE = {
     "fair-distill stage distill trimmed": "tests/docs/test_own_barycenter.py: it needs a file of the page",
     "fair-distill registry approve": "tests/registry/test_package_alone.py: it needs a key",
     "fair-distill stage estimate": "tests/cli/test_estimate.py: it times real steps in new processes",
-    "fair-distill gate reserve --fresh": "tests/registry/test_attempts.py: a split that was used is not fresh",
     "fair-distill gate pull-request": "tests/gate/test_pull_requests.py: it needs a pull request",
     "fair-distill gate attest": "tests/gate/test_pull_requests.py: it needs a key",
     "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: the bucket does not exist",

@@ -17,6 +17,7 @@ from small_repository import command, commit, fewest_stages, git, repository
 from small_workspace import write_params
 
 from fair_distill.files import sha256
+from fair_distill.registry.attempts import read_record
 from fair_distill.registry.channels import current
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import open_registry
@@ -79,11 +80,13 @@ def test_two_simultaneous_runs_succeed_with_the_same_version(refreshed: Any) -> 
     workspace, _, states = refreshed
 
     versions = {state.result() for state in states}
-    entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
+    store = open_registry(str(workspace.root / "registry"))
+    entries = read_ledger(store, "digits")
 
     assert [state.name for state in states] == ["Completed", "Completed"]
     assert versions == {current(entries, "production")}
-    assert [entry.event for entry in entries] == ["attempt", "publish", "promote"]
+    assert [entry.event for entry in entries] == ["publish", "promote"]
+    assert [entry.event for entry in read_record(store)] == ["reserve", "bind"]
 
 
 def test_the_lock_is_pushed_once_and_the_workspace_does_not_change(refreshed: Any) -> None:
@@ -206,8 +209,8 @@ def test_a_sweep_judges_only_the_smallest_set_that_should_pass(refreshed: Any, t
     assert sum(name.startswith("full ") for name in task_runs_of(state)) == 1
     assert len(json.loads(artifacts_of(state)["sweep"].data)) == 2
     assert {"report-sweep", "report-barycentric"} <= artifacts_of(state).keys()
-    entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
-    assert [entry.event for entry in entries] == ["attempt"]
+    entries = read_record(open_registry(str(workspace.root / "registry")))
+    assert [entry.event for entry in entries] == ["reserve"]
 
 
 def test_a_sweep_without_a_passing_set_does_not_use_the_gate_split(tmp_path: Path) -> None:

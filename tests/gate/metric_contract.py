@@ -7,7 +7,7 @@ import pytest
 from small_predictions import drawn
 
 from fair_distill.config import Limit
-from fair_distill.gate.confusion import Confusion
+from fair_distill.gate.confusion import BINS, Confusion
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS, PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
@@ -122,5 +122,7 @@ def expected(rates: Any, of: int) -> Confusion:
     for c in range(classes):
         counts[:, c, c] += right[:, c]
         counts[:, c, (c + 1) % classes] += of - right[:, c]
+    excess = np.zeros((groups, BINS))
+    excess[:, 9] = 0.9 * of * classes - right.sum(axis=1)
     names = [tuple(f"{noun}{i}" for i in range(size)) for noun, size in (("group", groups), ("class", classes))]
-    return Confusion(counts, names[0], names[1], np.full((groups, classes), 0.9 * of))
+    return Confusion(counts, names[0], names[1], np.full((groups, classes), 0.9 * of), excess)

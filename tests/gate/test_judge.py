@@ -271,11 +271,11 @@ def test_a_bound_within_the_limit_passes_and_says_with_what_confidence() -> None
     assert finding.value is not None
     assert finding.bound is not None
     assert finding.value < finding.bound <= 0.2
-    assert finding.sentence.endswith(f"is within the limit 0.200: at most {finding.bound:.3f} with 97.0 % confidence")
+    assert finding.sentence.endswith(f"is within the limit 0.200: at most {finding.bound:.3f} with 95.5 % confidence")
     assert finding.culprits == ()
     assert finding.noise is not None
     assert finding.per_seed is not None
-    assert verdict.alpha == pytest.approx(0.05 * 6 / np.pi**2)
+    assert verdict.alpha == pytest.approx(0.9 * 0.05)
 
 
 def test_a_number_within_the_limit_whose_bound_is_not_is_inconclusive_and_names_what_limits_the_bound() -> None:

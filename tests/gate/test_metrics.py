@@ -8,7 +8,7 @@ import pytest
 from small_predictions import GAPS, measure
 
 from fair_distill.errors import DataError
-from fair_distill.gate.confusion import Confusion, Rate, confusion, mean_confusion
+from fair_distill.gate.confusion import BINS, Confusion, Rate, confusion, mean_confusion
 from fair_distill.gate.metrics import PREDICTION_METRICS
 
 # Against fairlearn; `make test-gate` takes thousands, at 25 ms each.
@@ -22,8 +22,10 @@ def table(counts: Any, sure: float = 0.5) -> Confusion:
     """Counts, each prediction with the probability `sure`."""
     counts = np.asarray(counts, dtype=float)
     groups, classes = counts.shape[:2]
+    excess = np.zeros((groups, BINS))
+    excess[:, int(sure * BINS)] = counts.sum(axis=(1, 2)) * sure - np.trace(counts, axis1=1, axis2=2)
     names = (tuple(f"group{i}" for i in range(groups)), tuple(f"class{i}" for i in range(classes)))
-    return Confusion(counts, *names, counts.sum(axis=2) * sure)
+    return Confusion(counts, *names, counts.sum(axis=2) * sure, excess)
 
 
 def values(of: Confusion, names: Any = PREDICTION_METRICS) -> dict[str, float | None]:
@@ -56,6 +58,10 @@ def test_equal_rates_have_no_gap_whatever_the_sizes() -> None:
             "worst_group_accuracy": 0.75,
             "worst_cell_accuracy": 0.7,
             "accuracy_over_majority": 45 / 60 - 30 / 60,
+            "balanced_accuracy": 0.75,
+            "worst_group_balanced_accuracy": 0.75,
+            "selection_rate_ratio": 1.0,
+            "calibration_error": 0.25,
             **dict.fromkeys(GAPS, 0.0),
             "calibration_gap": 0.0,
         },
@@ -70,6 +76,10 @@ def test_gaps_are_largest_minus_smallest_recall_per_class() -> None:
             "worst_group_accuracy": 0.75,
             "worst_cell_accuracy": 0.5,
             "accuracy_over_majority": 30 / 40 - 20 / 40,
+            "balanced_accuracy": 0.75,
+            "worst_group_balanced_accuracy": 0.75,
+            "selection_rate_ratio": 5 / 13,
+            "calibration_error": 0.25,
             **dict.fromkeys(GAPS, 0.4),
             "dpd_max": 15 / 20 - 7 / 20,  # so often each group is called class 0
             "calibration_gap": 0.0,
@@ -89,7 +99,7 @@ def test_which_wrong_class_was_predicted_does_not_matter_on_the_diagonal() -> No
     one = table([[[5, 5, 0], [0, 9, 1], [0, 0, 10]], [[7, 0, 3], [1, 9, 0], [5, 5, 0]]])
     other = table([[[5, 0, 5], [1, 9, 0], [0, 0, 10]], [[7, 3, 0], [0, 9, 1], [0, 10, 0]]])
 
-    sighted = ("eo_full_max", "eo_ovr_max", "dpd_max", "false_positive_gap")
+    sighted = ("eo_full_max", "eo_ovr_max", "dpd_max", "false_positive_gap", "selection_rate_ratio")
     blind = [name for name in PREDICTION_METRICS if name not in sighted]
     assert values(one, blind) == values(other, blind)
     assert values(one)["eo_diag_max"] == 1.0
@@ -111,6 +121,10 @@ def test_a_group_that_is_never_right_has_accuracy_0_and_the_gap_is_the_others_re
         "worst_group_accuracy": 0.0,
         "worst_cell_accuracy": 0.0,
         "accuracy_over_majority": 0.0,
+        "balanced_accuracy": 0.5,
+        "worst_group_balanced_accuracy": 0.0,
+        "selection_rate_ratio": 1.0,
+        "calibration_error": 0.5,
         **dict.fromkeys(GAPS, 1.0),
         "dpd_max": 0.0,  # both groups are called either class equally often
         "calibration_gap": 0.0,  # one is 0.5 too unsure, the other 0.5 too sure
@@ -209,6 +223,15 @@ def by_hand(labels: Any, groups: Any, predicted: Any) -> dict[str, float]:
         shares = [event[where & (groups == group)].mean() for group in kinds]
         return float(max(shares) - min(shares))
 
+    def ratio(event: Any) -> float:
+        shares = [event[groups == group].mean() for group in kinds]
+        return float(min(shares) / max(shares)) if max(shares) else float("nan")
+
+    def binned(where: Any) -> float:
+        bins = np.minimum(np.floor(sure[where] * 10), 9)
+        excess = (sure - right)[where]
+        return float(sum(abs(excess[bins == b].sum()) for b in range(10)) / where.sum())
+
     diagonal = [gap(right, labels == c) for c in classes]
     false = [gap(predicted == k, labels != k) for k in classes]
     errors = [abs(sure[groups == group].mean() - right[groups == group].mean()) for group in kinds]
@@ -222,6 +245,12 @@ def by_hand(labels: Any, groups: Any, predicted: Any) -> dict[str, float]:
         "eo_ovr_max": max(diagonal + false),
         "false_positive_gap": max(false),
         "false_negative_gap": max(gap(~right, labels == c) for c in classes),
+        "balanced_accuracy": np.mean([right[labels == c].mean() for c in classes]),
+        "worst_group_balanced_accuracy": min(
+            np.mean([right[(labels == c) & (groups == group)].mean() for c in classes]) for group in kinds
+        ),
+        "selection_rate_ratio": min(ratio(predicted == k) for k in classes),
+        "calibration_error": max(binned(groups == group) for group in kinds),
         "accuracy_over_majority": right.mean() - max((labels == c).mean() for c in classes),
         "dpd_max": max(gap(predicted == k, labels >= 0) for k in classes),
         "calibration_gap": max(errors) - min(errors),
@@ -234,7 +263,8 @@ def test_every_metric_is_what_a_plain_loop_over_rows_gives() -> None:
         classes, groups = (int(n) for n in rng.integers(2, 6, 2))
         rows = random_rows(rng, classes, groups, int(rng.integers(0, 200)))
 
-        assert values(named(*rows, classes, groups)) == pytest.approx(by_hand(*rows))
+        wanted = {name: None if np.isnan(value) else value for name, value in by_hand(*rows).items()}
+        assert values(named(*rows, classes, groups)) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("name", PREDICTION_METRICS)
@@ -247,7 +277,7 @@ def test_the_order_of_rows_and_the_names_of_groups_and_classes_change_nothing(na
         order = rng.permutation(len(labels))
         shuffled = measure(name, named(labels[order], groups[order], predicted[order], 4, 3))
         assert shuffled.value == pytest.approx(straight.value, abs=1e-12)
-        if name == "calibration_gap":  # `probabilities` are made of the names
+        if name.startswith("calibration"):  # `probabilities` are made of the names
             continue
         of_groups, of_classes = rng.permutation(3), rng.permutation(4)
         relabelled = measure(name, named(of_classes[labels], of_groups[groups], of_classes[predicted], 4, 3))

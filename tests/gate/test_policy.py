@@ -4,17 +4,19 @@ import json
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from fair_distill.config import Gate, load_gate
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, Undecided
 from fair_distill.gate.metrics import METRICS
 from fair_distill.gate.policy import (
-    alpha_at,
+    attempt_for,
     check,
     check_waivers,
     laxer,
+    plain_policy,
     policy_digest,
     read_context,
     tighten,
@@ -22,7 +24,7 @@ from fair_distill.gate.policy import (
     waiver_for,
 )
 
-VERSION, OTHER = "a" * 64, "b" * 64
+VERSION, OTHER, SPLIT = "a" * 64, "b" * 64, "c" * 64
 BOUNDS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell": 50}
 
 
@@ -203,13 +205,77 @@ def test_a_floor_is_checked_itself() -> None:
 # ---- attempts -------------------------------------------------------------------------------------------------------
 
 
-def test_all_attempts_together_take_no_more_risk_than_alpha() -> None:
-    spent = [alpha_at(0.05, attempt) for attempt in range(1, 20_000)]
+def test_a_policy_without_attempts_keeps_its_digest_and_plans_one() -> None:
+    plain = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)]})
+    planned = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)], "attempts": 14})
 
-    assert sum(spent) < 0.05
-    assert sum(spent) == pytest.approx(0.05, rel=1e-4)
-    assert spent == sorted(spent, reverse=True)
-    assert spent[0] == pytest.approx(0.0304, abs=1e-4)
+    assert "attempts" not in plain_policy(plain)
+    assert policy_digest(plain) == ("09819fc98b3e79d5c996c00cfe3da74521ad205b7f91fc46123d0a962bd7d3d3")
+    assert (plain.planned_attempts, planned.planned_attempts) == (1, 14)
+    assert policy_digest(planned) != policy_digest(plain)
+
+
+def test_fewer_planned_attempts_are_laxer() -> None:
+    def planning(attempts: int | None) -> Gate:
+        return Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)], "attempts": attempts})
+
+    tighten(planning(14), planning(None))
+    tighten(planning(14), planning(14))
+    for attempts, actual in ((13, "13"), (None, "1")):
+        with pytest.raises(ConfigError, match=rf"requires attempts of at least 14; params\.yaml: gate has {actual}\."):
+            tighten(planning(attempts), planning(14))
+    with pytest.raises(ValidationError, match="`mode: point` does not use attempts"):
+        Gate.model_validate({"mode": "point", "limits": [limit("accuracy", 0.5)], "attempts": 2})
+
+
+def test_the_attempt_of_a_context_takes_its_fraction_and_another_set_the_next_one() -> None:
+    context = read_context(
+        json.dumps({"attempt": {"set": VERSION, "split": SPLIT, "number": 3, "fraction": 0.2, "left": 0.3}}).encode()
+    )
+
+    def attempt(version: str, planned: int) -> tuple[int, float]:
+        policy = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)], "attempts": planned})
+        share = attempt_for(context, policy, set=version, split=SPLIT)
+        return share.number, pytest.approx(share.fraction)
+
+    assert attempt(VERSION, 1) == (3, 0.2)
+    assert attempt(VERSION, 9) == (3, 0.1)  # this policy plans more attempts than the reservation did
+    assert attempt(OTHER, 1) == (4, 0.2)
+    assert attempt(OTHER, 9) == (4, 0.1)
+
+
+def test_the_attempt_of_an_earlier_context_takes_the_fraction_of_its_release() -> None:
+    policy = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)]})
+    context = read_context(json.dumps({"attempt": {"set": VERSION, "split": SPLIT, "number": 3}}).encode())
+
+    for version, number in ((VERSION, 3), (OTHER, 4)):
+        share = attempt_for(context, policy, set=version, split=SPLIT)
+        assert (share.number, share.fraction) == (number, pytest.approx(6 / (np.pi * number) ** 2))
+    assert attempt_for(read_context(b"{}"), policy, set=VERSION, split=SPLIT).fraction == 0.9
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        {"fraction": 1.0, "left": 0.0},
+        {"fraction": 0.95, "left": 0.0},
+        {"fraction": 0.0, "left": 0.5},
+        {"fraction": 0.5, "left": 1.0},
+        {"fraction": 0.5, "left": -0.1},
+        {"fraction": 0.5},
+        {"left": 0.5},
+    ],
+)
+def test_a_context_with_an_impossible_fraction_is_refused(share: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"context\.json: attempt"):
+        read_context(json.dumps({"attempt": {"set": VERSION, "split": SPLIT, "number": 3} | share}).encode())
+
+
+def test_a_context_that_leaves_nothing_decides_nothing_about_another_set() -> None:
+    policy = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)]})
+    attempt = {"set": VERSION, "split": SPLIT, "number": 3, "fraction": 1e-9, "left": 0.0}
+    with pytest.raises(Undecided, match="used up the error budget"):
+        attempt_for(read_context(json.dumps({"attempt": attempt}).encode()), policy, set=OTHER, split=SPLIT)
 
 
 # ---- context.json ---------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ UNFAIR = verdict_on([[0.95, 0.2], [0.9, 0.9]])
 def test_a_summary_shows_clauses_groups_with_n_and_intervals_and_the_difference_to_references() -> None:
     shown = markdown("barycentric", FAIR)
 
-    assert shown.startswith("## barycentric: PASS\n\n97.0 % confidence (attempt 1 at this split)\n")
+    assert shown.startswith("## barycentric: PASS\n\n95.5 % confidence (attempt 1 at this split)\n")
     assert "| eo_diag_max | pass | " in shown
     assert "| group1 | convnet | 400 | 400 | " in shown
     assert " to " in shown.split("| group1 | convnet")[1].splitlines()[0]
@@ -119,7 +119,8 @@ def test_junit_has_a_case_per_clause_and_a_failure_per_clause_that_was_not_met()
         told = suite.find("system-out")
         assert told is not None
         assert told.text is not None
-        outcome, *groups = told.text.splitlines()
+        outcome, assumption, *groups = told.text.splitlines()
+        assert assumption == f"assumption: {verdict.assumption}"
         assert outcome == f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"
         worst = min(verdict.groups, key=lambda row: row.accuracy or 0)
         assert groups[0] == (
@@ -173,7 +174,7 @@ def test_a_waiver_is_shown_wherever_the_verdict_is() -> None:
 def test_one_empty_line_is_above_the_table_of_clauses_and_the_list_of_waivers_and_warnings(
     waivers: bool, warnings: tuple[str, ...]
 ) -> None:
-    verdict = replace(waived() if waivers else UNFAIR, warnings=warnings)
+    verdict = replace(waived() if waivers else UNFAIR, warnings=warnings, assumption="")
     head, table = markdown("x", verdict).split("| clause |")
     items = [line for line in head.splitlines() if line.startswith("- ")]
 
@@ -256,7 +257,7 @@ def test_sixty_groups_are_shown_and_the_others_are_counted() -> None:
     assert "more groups" not in markdown("pooled", replace(UNFAIR, groups=UNFAIR.groups * 30))
     told = ElementTree.fromstring(junit("pooled", many).encode())[0].find("system-out")
     assert told is not None
-    assert len((told.text or "").splitlines()) == 1 + 60
+    assert len((told.text or "").splitlines()) == 2 + 60
 
 
 @pytest.mark.parametrize(("size", "whole"), [(MOST_BYTES // 3, True), (MOST_BYTES // 3 + 1, False)])

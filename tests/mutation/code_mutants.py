@@ -61,7 +61,12 @@ TESTS = {
     "registry/admission": ("registry/approvals", "registry/waivers", "registry/release", "registry/attempts"),
     "registry/announcements": ("registry/garbage",),
     "registry/approvals": ("registry/approvals", "registry/statements", "registry/operations"),
+    "gate/spending": ("gate/spending", "gate/policy"),
+    "registry/attempt_checks": ("registry/attempts",),
+    "registry/attempt_entry": ("registry/attempts",),
     "registry/attempts": ("registry/attempts",),
+    "registry/legacy_attempts": ("registry/attempts",),
+    "registry/split_examples": ("registry/attempts",),
     "registry/channels": ("registry/channels", "registry/approvals", "registry/waivers", "registry/release"),
     "registry/checks": (
         "registry/waivers",

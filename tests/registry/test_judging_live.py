@@ -12,7 +12,7 @@ from fair_distill.config import load_config
 from fair_distill.errors import ConfigError
 from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.attempts import attempts_of, read_record
 from fair_distill.registry.store import open_registry
 from fair_distill.stages.regate import RegateResult, live_versions, regate_version
 from fair_distill.statements import new_key
@@ -99,11 +99,9 @@ def test_the_organisations_policy_holds_for_what_is_live(promoted: Workspace, mo
 
 
 def test_judging_on_a_split_that_was_not_asked_before_is_an_attempt(promoted: Workspace) -> None:
-    dataset = load_config(promoted.params).dataset
-
-    def attempts() -> list[str | None]:
-        entries = read_ledger(open_registry(str(promoted.root / "registry")), dataset)
-        return [entry.split for entry in entries if entry.event == "attempt"]
+    def attempts() -> list[str]:
+        made = attempts_of(read_record(open_registry(str(promoted.root / "registry"))))
+        return [attempt.entry.split for attempt in made]
 
     assert judged(promoted).verdict.attempt == 1
     assert len(attempts()) == 1

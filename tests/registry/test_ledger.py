@@ -395,8 +395,8 @@ TAMPERING = {
     "it is spelled otherwise": ("entry 4 .* edited", lambda f: spell(f, 4, lambda b: b.replace(b"\n", b"\n\n"))),
     "it is a list": ("entry 4 .* JSON object", lambda f: spell(f, 4, lambda b: b"[]")),
     "it nests without end": ("are allowed|levels", lambda f: spell(f, 4, lambda b: b'{"a":' * 10**5)),
-    "a stranger lies in the folder": ("not an entry of the ledger", lambda f: put_in_place(f / "notes.txt", b"")),
-    "there is an entry 0": ("not an entry of the ledger", lambda f: put_in_place(f / f"{0:012d}.json", b"")),
+    "a stranger lies in the folder": ("not an entry of", lambda f: put_in_place(f / "notes.txt", b"")),
+    "there is an entry 0": ("not an entry of", lambda f: put_in_place(f / f"{0:012d}.json", b"")),
     "a number is far ahead": ("entry 5 .* missing", lambda f: put_in_place(f / f"{10**11:012d}.json", b"")),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from faulty import Plan, proxy
 from places import Bucket
+from small_attempts import numbered, take
 from small_registry import NAME, NOW, MemoryStore, events, package, promote, ship
 
 from fair_distill.cli import main
@@ -17,7 +18,7 @@ from fair_distill.errors import Refused
 from fair_distill.registry import release, retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
-from fair_distill.registry.attempts import reserve
+from fair_distill.registry.attempts import read_record
 from fair_distill.registry.channels import current, version_number
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.operations import operation
@@ -71,7 +72,6 @@ VERBS: dict[str, Callable[[RegistryStore], object]] = {
     "rollback": lambda store: retraction.rollback(store, NAME, "production", reason="worse", actor=ADA),
     "demote": lambda store: retraction.demote(store, NAME, THREE.version, "production", reason="worse", actor=ADA),
     "revoke": lambda store: retraction.revoke(store, NAME, THREE.version, reason="labels", actor=ADA),
-    "reserve": lambda store: reserve(store, NAME, THREE.version, "0" * 64, actor=ADA),
 }
 
 
@@ -87,6 +87,17 @@ def test_an_operation_whose_answer_was_lost_is_done_once_when_it_is_repeated(shi
         VERBS[verb](shipped)
 
     assert read_ledger(shipped, NAME) == after
+
+
+def test_a_reservation_whose_answer_was_lost_is_made_once(shipped: MemoryStore):
+    for predictions in (None, "c" * 64):  # the reservation, and the entry that binds it
+        with pytest.raises(Unanswered):
+            take(Deaf(shipped, lasting="attempts/record/"), numbered(range(8)), predictions=predictions)
+        after = read_record(shipped)
+        take(shipped, numbered(range(8)), predictions=predictions)
+
+        assert read_record(shipped) == after
+    assert [entry.event for entry in after] == ["reserve", "bind"]
 
 
 def test_an_approval_whose_answer_was_lost_is_given_once(shipped: MemoryStore, tmp_path: Path):

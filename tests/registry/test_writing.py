@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from places import Folder, Place
-from small_registry import NAME, NOW, package, promote, publish, ship
+from small_attempts import numbered, take
+from small_registry import NAME, NOW, package, promote, publish, put_in_place, ship
 from small_workspace import run
 
 from fair_distill.cli import main
@@ -14,7 +15,6 @@ from fair_distill.errors import IntegrityError
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
-from fair_distill.registry.attempts import reserve
 from fair_distill.registry.client_state import remember
 from fair_distill.registry.entry import Draft, entry_key
 from fair_distill.registry.ledger import append, read_ledger
@@ -54,7 +54,7 @@ VERBS: dict[str, Callable[[Writer, Path], object]] = {
     "rollback": lambda store, _: retraction.rollback(store, NAME, "candidate", reason="worse", actor=ADA),
     "demote": lambda store, _: retraction.demote(store, NAME, ONE.version, "production", reason="worse", actor=ADA),
     "revoke": lambda store, _: retraction.revoke(store, NAME, ONE.version, reason="labels", actor=ADA),
-    "reserve": lambda store, _: reserve(store, NAME, ONE.version, "0" * 64, actor=ADA),
+    "reserve": lambda store, _: take(store, numbered(range(8)), version=ONE.version),
 }
 
 
@@ -96,17 +96,20 @@ def test_no_command_of_a_workspace_adds_to_such_a_ledger(workspace: Path):
 
     assert run(workspace, "publish").code == 0
     assert run(workspace, "gate", "reserve").code == 0
-    for number in (1, 2):
-        Folder(workspace / "registry").remove(sorted(key for key in registry() if key.startswith("ledger/"))[-1])
+    for chain in ("ledger/", "attempts/record/"):
+        removed = sorted(key for key in registry() if key.startswith(chain))[-1]
+        content = registry()[removed]
+        Folder(workspace / "registry").remove(removed)
         before = registry()
         for command in (["publish"], ["promote", "--to", "production"], ["gate", "reserve"]):
             ended = run(workspace, *command)
             assert (ended.code, "its newest entries were removed" in ended.err) == (5, True), (
-                number,
+                chain,
                 command,
                 ended.err,
             )
         assert registry() == before
+        put_in_place(workspace / "registry" / removed, content)
 
 
 def test_a_ledger_that_was_rewritten_takes_no_entry(place: Place):

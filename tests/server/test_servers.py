@@ -203,7 +203,7 @@ def test_a_run_survives_failures_and_gives_the_same_digest(
 
     until(lambda: in_state(prefect, "Completed"), what="the run's end", seconds=1200)
     entries = read_ledger(open_registry(str(workspace.root / "registry")), "digits")
-    events = ("attempt", "publish", "promote")
+    events = ("publish", "promote")
     assert [(entry.event, entry.version) for entry in entries] == [(event, undisturbed) for event in events]
     assert not checkpoints(workspace)
     assert (

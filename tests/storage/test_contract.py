@@ -157,6 +157,6 @@ def test_data_are_read_from_there(url: str, store: Store, tmp_path: Path) -> Non
     store.put("data/a.csv", b"one")
     store.put("data/b.csv", b"two")
 
-    files = RemoteFiles.from_url(f"{url.rstrip('/')}/data", cache=tmp_path / "cache").tables([".csv"])
+    files = RemoteFiles.from_url(f"{url.rstrip('/')}/data", cache=tmp_path / "cache").tables()[0]
 
     assert [file.path.read_bytes() for file in files] == [b"one", b"two"]

@@ -1,7 +1,7 @@
 """The metadata of all examples of a source: read in batches from its files, and kept in little memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 from fair_distill.data.column_builders import CategoryBuilder, CategoryColumn, NumberBuilder, TextBuilder
 from fair_distill.data.columns import Classes, Columns, SourceData, build_source_data, to_text, to_weights
 from fair_distill.data.files.arrays import open_npz
+from fair_distill.data.files.csv_text import Csv, clean_text
 from fair_distill.data.files.input_file import InputFile
-from fair_distill.data.files.tables import Csv, clean_text, table_batches
+from fair_distill.data.files.tables import checked_rows, is_csv, table_batches
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream
 from fair_distill.errors import ConfigError, DataError, ShapeError
@@ -60,16 +61,26 @@ def _builder(name: str, columns: Columns) -> CategoryBuilder | NumberBuilder | T
 
 
 def table_metadata(file: InputFile, columns: Columns, csv: Csv | None) -> Iterator[dict[str, pa.Array]]:
-    """Yield batches of the metadata columns of a table."""
-    first = 0
+    """Yield batches of the metadata columns of a table.
+
+    Raises
+    ------
+    DataError
+        If the table is malformed or has no rows, or if a value is missing.
+    """
+    first, expected = 0, checked_rows(file, csv)
     for rows in table_batches(file, columns.metadata, BATCH_BYTES, csv=csv):
         batch = {name: rows.column(name) for name in columns.metadata}
-        if csv is not None:
-            batch = {name: clean_text(column, csv, numeric=False) for name, column in batch.items()}
+        if is_csv(file, csv):
+            batch = {name: clean_text(column, csv or Csv(), numeric=False) for name, column in batch.items()}
         yield {name: _convert(column, columns, name, file, first) for name, column in batch.items()}
         first += len(rows)
     if first == 0:
         raise DataError(f"{file} has no rows; it must have a row for each example. Replace the file")
+    if expected is not None and first != expected:
+        raise DataError(
+            f"{file} has {expected} rows, but {first} were read. Convert it to Parquet, and report the file"
+        )
 
 
 def array_metadata(file: InputFile, columns: Columns) -> Iterator[dict[str, pa.Array]]:
@@ -98,6 +109,7 @@ def join_images(
     split_of_file: Sequence[str] | None,
     labels: CategoryColumn | None = None,
     schema: Callable[[Iterable[Array]], RowSchema] | None = None,
+    not_read: Sequence[str] = (),
 ) -> SourceData:
     """Join the images and the metadata of the same files.
 
@@ -106,6 +118,7 @@ def join_images(
     images : a part for each file of the index
     split_of_file : the split of each file; None if files have no splits
     labels, schema : see `build_source_data`
+    not_read : see `SourceData`
 
     Raises
     ------
@@ -123,4 +136,5 @@ def join_images(
     splits = None
     if split_of_file is not None:
         splits = CategoryColumn.repeated(split_of_file, [part.count for part in images.parts])
-    return build_source_data(images, index.columns, columns, classes, splits=splits, labels=labels, schema=schema)
+    source = build_source_data(images, index.columns, columns, classes, splits=splits, labels=labels, schema=schema)
+    return replace(source, files=tuple((part.name, part.count) for part in images.parts), not_read=tuple(not_read))

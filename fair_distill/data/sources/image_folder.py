@@ -1,11 +1,12 @@
-"""A folder of PNG and JPEG files, local or in a bucket, and a table that lists them."""
+"""A folder of PNG, JPEG and WebP files, local or in a bucket, and a table that lists them."""
 
 from pathlib import Path
 
 from fair_distill.data.columns import Classes, Columns, Name, SourceData
+from fair_distill.data.files.csv_text import Csv
 from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources.images import read_images
-from fair_distill.data.sources.locations import Files, flatten_tables, resolve_folder, resolve_tables
+from fair_distill.data.sources.locations import Files, resolve_folder, resolve_tables
 
 
 def image_folder(
@@ -16,10 +17,10 @@ def image_folder(
     metadata: Files,
     columns: Columns,
     pixels: Pixels | None = None,
+    csv: Csv | None = None,
     classes: Classes | None = None,
 ) -> SourceData:
-    """Return the PNG and JPEG files of a folder that a table lists in its column `columns.image`."""
+    """Return the PNG, JPEG and WebP files of a folder that a table lists in its column `columns.image`."""
     columns.require("image", "label", source="image_folder")
-    files, split_of_file = flatten_tables(resolve_tables(root, metadata))
-    folder = resolve_folder(root, path)
-    return read_images(files, columns, pixels or Pixels(), None, classes, split_of_file=split_of_file, folder=folder)
+    tables = resolve_tables(root, metadata)
+    return read_images(tables, columns, pixels or Pixels(), csv, classes, folder=resolve_folder(root, path))

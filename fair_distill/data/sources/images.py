@@ -1,6 +1,6 @@
-"""Streams of images that tables contain, as numbers or as PNG and JPEG bytes, or whose paths they list."""
+"""Streams of images that tables contain, as numbers or as PNG, JPEG and WebP bytes, or whose paths they list."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,41 +10,48 @@ import pyarrow.compute
 
 from fair_distill.data.column_builders import TextBuilder
 from fair_distill.data.columns import Classes, Columns, SourceData
+from fair_distill.data.files.csv_text import Csv
 from fair_distill.data.files.input_file import InputFile, resolve_inside
-from fair_distill.data.files.tables import Csv, column_type, table_batches
+from fair_distill.data.files.tables import column_type, table_batches, unread_columns
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, StreamPart
 from fair_distill.data.pixels import Pixels, decode, to_images
 from fair_distill.data.remote_files import RemoteFiles
 from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
+from fair_distill.data.sources.locations import TableFiles
 from fair_distill.errors import DataError, ShapeError
 
 
 def read_images(
-    files: Sequence[InputFile],
+    tables: TableFiles,
     columns: Columns,
     pixels: Pixels,
     csv: Csv | None,
     classes: Classes | None,
     *,
-    split_of_file: Sequence[str] | None,
     folder: Path | RemoteFiles | None = None,
 ) -> SourceData:
     """Return the images of tables, or those whose paths the tables list.
 
     Parameters
     ----------
-    split_of_file : the split of each table; None if tables have no splits
     folder : the folder that paths are relative to; None uses the folder of each table
     """
     image, label = str(columns.image), str(columns.label)
-    types = [column_type(file, image, csv) for file in files]
-    index = read_index((table_metadata(file, columns, csv) for file in files), columns)
+    types = [column_type(file, image, csv) for file in tables.files]
+    index = read_index((table_metadata(file, columns, csv) for file in tables.files), columns)
     parts = [
         _part(file, image, image_type, counts[label], pixels, csv, folder or file.path.parent)
-        for file, image_type, counts in zip(files, types, index.counts, strict=True)
+        for file, image_type, counts in zip(tables.files, types, index.counts, strict=True)
     ]
-    return join_images(ImageStream(tuple(parts)), index, columns, classes, split_of_file=split_of_file)
+    return join_images(
+        ImageStream(tuple(parts)),
+        index,
+        columns,
+        classes,
+        split_of_file=tables.split_of_file,
+        not_read=[*tables.not_read, *unread_columns(tables.files, [*columns.metadata, image], csv)],
+    )
 
 
 def convert_batches(batches: Iterable[Array], pixels: Pixels, where: str) -> Iterator[Array]:
@@ -65,6 +72,8 @@ def _part(
     folder: Path | RemoteFiles,
 ) -> StreamPart:
     name, where = str(file), f"{file}: {image}"
+    if pa.types.is_dictionary(image_type):
+        image_type = image_type.value_type
     if pa.types.is_string(image_type) or pa.types.is_large_string(image_type):
         names = _read_names(file, image, where, csv)
         if isinstance(folder, RemoteFiles):
@@ -148,7 +157,8 @@ def _pixels_of(column: pa.ChunkedArray, where: str, first: int) -> Array:
     if any(accepts(column_type) for accepts in is_list):
         return _flatten_lists(column, where)
     raise DataError(
-        f"{where} has the type {column_type}; images must be tensors, lists of numbers, PNG or JPEG bytes, or paths"
+        f"{where} has the type {column_type}; images must be tensors, lists of numbers, paths, or PNG, JPEG or WebP "
+        "bytes"
     )
 
 

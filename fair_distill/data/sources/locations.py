@@ -1,7 +1,8 @@
 """Finds the files of a source, in the workspace or in a bucket: one file, or one for each split."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from fair_distill.data.columns import Name
 from fair_distill.data.files.input_file import InputFile
-from fair_distill.data.files.tables import TABLES
+from fair_distill.data.files.table_names import TABLES, TableNames, select_tables
 from fair_distill.data.remote_files import RemoteFiles, prune_cache
 from fair_distill.errors import ConfigError, DataError
 
@@ -18,6 +19,8 @@ from fair_distill.errors import ConfigError, DataError
 CACHE = Path(".cache") / "prepare"
 _CACHE_VARIABLE, _CACHE_GB_VARIABLE = "FAIR_DISTILL_SOURCE_CACHE", "FAIR_DISTILL_SOURCE_CACHE_GB"
 _DEFAULT_CACHE_GB = "100"
+# What fair-distill, DVC and git write into a workspace.
+_WORKSPACE_FOLDERS = ("artifacts", ".cache", ".checkpoints", ".dvc", ".git")
 
 # One file, or a file for each of the source's splits.
 Files = Name | Annotated[dict[Name, Name], Field(min_length=1)]
@@ -28,15 +31,33 @@ def resolve_files(root: Path, files: Files) -> dict[str, InputFile]:
     return {split: _resolve_file(root, name) for split, name in _by_split(files).items()}
 
 
-def resolve_tables(root: Path, files: Files) -> dict[str, list[InputFile]]:
-    """Return the tables of each split: a file, or the tables in a folder."""
-    return {split: _resolve_table(root, name) for split, name in _by_split(files).items()}
+@dataclass(frozen=True)
+class TableFiles:
+    """The tables of a source.
+
+    Attributes
+    ----------
+    files : the tables of all splits
+    split_of_file : the split of each table; None if there are no splits
+    not_read : the other files in the folders of the tables, each with the reason why it is not read
+    """
+
+    files: tuple[InputFile, ...]
+    split_of_file: tuple[str, ...] | None
+    not_read: tuple[str, ...]
 
 
-def flatten_tables(tables: Mapping[str, Sequence[InputFile]]) -> tuple[list[InputFile], list[str] | None]:
-    """Return the tables of all splits in one list, and the split of each; None if there are no splits."""
-    files = [file for group in tables.values() for file in group]
-    return files, None if "" in tables else [split for split, group in tables.items() for _ in group]
+def resolve_tables(root: Path, files: Files) -> TableFiles:
+    """Return the tables of all splits. The tables of a split are a file, or those in a folder and its subfolders."""
+    tables: list[InputFile] = []
+    splits: list[str] = []
+    not_read: list[str] = []
+    for split, name in _by_split(files).items():
+        found, ignored = _resolve_table(root, name)
+        tables += found
+        splits += [split] * len(found)
+        not_read += ignored
+    return TableFiles(tuple(tables), None if isinstance(files, str) else tuple(splits), tuple(not_read))
 
 
 def matching_files(root: Path, files: Files, images: Files, key: str) -> dict[str, InputFile]:
@@ -78,16 +99,38 @@ def _resolve_file(root: Path, name: str) -> InputFile:
     return InputFile.local(root / name)
 
 
-def _resolve_table(root: Path, name: str) -> list[InputFile]:
+def _resolve_table(root: Path, name: str) -> tuple[list[InputFile], list[str]]:
     if "://" in name:
-        return RemoteFiles.from_url(name, cache=_cache(root)).tables(TABLES)
+        remote = RemoteFiles.from_url(name, cache=_cache(root))
+        if remote.is_table():
+            return [remote.file()], []
+        copies, names = remote.tables()
+        return copies, _described(name, names)
     path = root / name
     if not path.is_dir():
-        return [InputFile.local(path)]
-    tables = sorted(file for file in path.iterdir() if file.suffix in TABLES)
-    if not tables:
+        return [InputFile.local(path)], []
+    names = select_tables(_files_below(path, root))
+    if not names.tables:
         raise DataError(f"{path} has no files of {', '.join(TABLES)}. Correct params.yaml: data.source.path")
-    return [InputFile.local(file) for file in tables]
+    return [InputFile.local(path / table) for table in names.tables], _described(name, names)
+
+
+def _described(folder: str, names: TableNames) -> list[str]:
+    return [f"{folder.rstrip('/')}/{name} ({reason})" for name, reason in names.ignored]
+
+
+def _files_below(folder: Path, root: Path) -> Iterator[str]:
+    """Yield the paths of all files below a folder, relative to it. The outputs in a workspace are left out."""
+    for parent, folders, names in os.walk(folder):
+        below = Path(parent)
+        if below.resolve() == root.resolve():
+            folders[:] = [name for name in folders if name not in _WORKSPACE_FOLDERS]
+        # A hidden folder is named as a whole, because one such as .git has thousands of files.
+        hidden = [name for name in folders if name.startswith((".", "_"))]
+        links = [name for name in folders if (below / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in hidden + links]
+        for name in names + hidden + links:
+            yield (below / name).relative_to(folder).as_posix()
 
 
 def prune_source_cache(root: Path) -> None:

@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from fair_distill.config import Section
 from fair_distill.data.columns import Columns, Name
+from fair_distill.data.files.csv_text import Csv, clean_text
 from fair_distill.data.files.input_file import InputFile
-from fair_distill.data.files.tables import Csv, clean_text, is_csv, table_batches
+from fair_distill.data.files.tables import is_csv, table_batches
 from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.image_stream import ImageStream, StreamPart
 from fair_distill.data.sources.example_index import ExampleIndex
@@ -29,7 +30,7 @@ class RowRules(Section):
 def read_rows(
     files: Sequence[InputFile], index: ExampleIndex, columns: Columns, rules: RowRules, csv: Csv | None
 ) -> ImageStream:
-    """Return the rows of tables as structured arrays, with numbers as float32 and categories as text."""
+    """Return the rows of tables as structured arrays, with numbers as float64 and categories as text."""
 
     def part(file: InputFile, counts: Mapping[str, int]) -> StreamPart:
         return StreamPart(str(file), counts[str(columns.label)], lambda size: _batches(file, columns, rules, csv, size))
@@ -55,7 +56,7 @@ def _values(
     column: pa.ChunkedArray, name: str, columns: Columns, rules: RowRules, dialect: Csv | None, first: int
 ) -> Array:
     numeric = name in columns.numeric
-    values = (column if dialect is None else clean_text(column, dialect, numeric=numeric)).to_numpy()
+    values = column if dialect is None else clean_text(column, dialect, numeric=numeric)
     if numeric:
         return numbers_of(values, name, first=first)
     return text_of(values, name, missing=rules.missing, first=first)

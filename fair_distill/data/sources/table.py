@@ -4,11 +4,12 @@ from functools import partial
 from pathlib import Path
 
 from fair_distill.data.columns import Classes, Columns, SourceData
-from fair_distill.data.files.tables import Csv
+from fair_distill.data.files.csv_text import Csv
+from fair_distill.data.files.tables import unread_columns
 from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
 from fair_distill.data.sources.images import read_images
-from fair_distill.data.sources.locations import Files, flatten_tables, resolve_tables
+from fair_distill.data.sources.locations import Files, resolve_tables
 from fair_distill.data.sources.rows import RowRules, read_rows
 from fair_distill.errors import ConfigError
 from fair_distill.formats.row_schema import schema_of_batches
@@ -27,18 +28,18 @@ def table(
 ) -> SourceData:
     """Return the examples of Parquet, Arrow or CSV files, or of folders of them.
 
-    An image is a column of tensors, lists of numbers, PNG or JPEG bytes, or paths relative to the table's folder; or
-    one column for each pixel, `pixel*`. Instead of images, numeric and categorical columns make rows.
+    An image is a column of tensors, lists of numbers, PNG, JPEG or WebP bytes, or paths relative to the table's folder;
+    or one column for each pixel, `pixel*`. Instead of images, numeric and categorical columns make rows.
     """
     columns.require("label", source="table")
-    files, split_of_file = flatten_tables(resolve_tables(root, path))
+    tables = resolve_tables(root, path)
     if not columns.row:
         columns.require("image", source="table")
         if rows is not None:
             raise ConfigError(
                 "params.yaml: data.source.rows needs data.source.columns.numeric or categorical. Set them, or remove it"
             )
-        return read_images(files, columns, pixels or Pixels(), csv, classes, split_of_file=split_of_file)
+        return read_images(tables, columns, pixels or Pixels(), csv, classes)
     if columns.label in columns.row:
         raise ConfigError(
             f"params.yaml: data.source.columns: {columns.label!r} is the label, so it may not be a column of the row. "
@@ -50,7 +51,15 @@ def table(
             "(columns.numeric, columns.categorical). Remove one of them"
         )
     rules = rows or RowRules()
-    index = read_index((table_metadata(file, columns, csv) for file in files), columns)
-    stream = read_rows(files, index, columns, rules, csv)
+    index = read_index((table_metadata(file, columns, csv) for file in tables.files), columns)
+    stream = read_rows(tables.files, index, columns, rules, csv)
     schema = partial(schema_of_batches, numeric=columns.numeric, categorical=columns.categorical, **rules.model_dump())
-    return join_images(stream, index, columns, classes, split_of_file=split_of_file, schema=schema)
+    return join_images(
+        stream,
+        index,
+        columns,
+        classes,
+        split_of_file=tables.split_of_file,
+        schema=schema,
+        not_read=[*tables.not_read, *unread_columns(tables.files, [*columns.metadata, *columns.row], csv)],
+    )

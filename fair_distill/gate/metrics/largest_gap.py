@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from fair_distill.gate.network_predictions import NetworkPredictions
 class Gap(PredictionMetric):
     """A metric that compares groups, bounded from above."""
 
-    direction = "at_most"
+    direction: ClassVar[Literal["at_most", "at_least"]] = "at_most"
     is_gap: ClassVar[bool] = True
 
     def sides(self, groups: Sequence[int], *, against_rest: bool = False) -> Sides:

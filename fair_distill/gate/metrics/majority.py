@@ -37,7 +37,8 @@ class _AccuracyOverMajority(SmallestRate):
         right = (predictions.predicted[:, rows.indices] == labels).astype(float)
         # One class at a time, because all of them together would need much memory on a split with many classes.
         over_each = [
-            on_the_same((right - (labels == rate.predicted))[None], rows.clusters) for rate in comparisons.rates
+            on_the_same(right[None] - (labels == rate.predicted), rows.clusters, treatment=predictions.treatment)
+            for rate in comparisons.rates
         ]
         return smallest(predictions.network, comparisons, stacked(over_each))
 

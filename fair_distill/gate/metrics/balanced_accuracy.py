@@ -1,0 +1,101 @@
+"""Balanced accuracy: the mean recall of the classes, so that rare classes count as much as frequent ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fair_distill.config import Limit
+from fair_distill.gate.bounds import Contrasts, level, stacked
+from fair_distill.gate.comparisons import Comparison, Comparisons, Side, rates_of_sides
+from fair_distill.gate.confusion import Confusion, Rate
+from fair_distill.gate.evidence import Evidence, smallest
+from fair_distill.gate.metrics import rates
+from fair_distill.gate.metrics.base import Measurement, Planner
+from fair_distill.gate.metrics.smallest_rate import SmallestRate
+from fair_distill.gate.network_predictions import NetworkPredictions
+from fair_distill.gate.sentences import groups_phrase, rates_sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MeanRecall(SmallestRate):
+    """The mean recall of the selected classes, of all groups together or of the worst group.
+
+    Null hypothesis: the mean recall of some group is below the limit. It is the mean of correctness over examples that
+    are weighted so that all classes have the same weight. Its bound is that of a rate with weighted examples: a cluster
+    may have examples of several classes, and the scatter of networks is that of the mean recall itself.
+
+    The variance is that of examples about the mean recall, not about the recall of their class. The bound is therefore
+    wider than necessary if recalls differ much between classes.
+    """
+
+    def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
+        recalls, _ = rates_of_sides(table, comparisons or self.comparisons(None, table.classes, table.groups))
+        return float(recalls.mean(axis=0).min())
+
+    def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
+        classes = [rate.true_classes[0] for rate in comparisons.rates]
+        sides = comparisons.distinct_sides
+        means = stacked([_mean_recall(predictions, classes, side) for side in sides])
+        return smallest(predictions.network, Comparisons((_all_of(classes),), comparisons.sides), means)
+
+    def planner(self, limit: Limit) -> Planner | None:
+        return None
+
+    def describe(self, comparison: Comparison, predictions: NetworkPredictions) -> Measurement:
+        classes, side = comparison.rate.true_classes, comparison.first
+        recalls = predictions.table().counts_of(rates.recalls(classes, len(predictions.classes)))
+        right, support = (counts[:, list(side)].sum(axis=1) for counts in recalls)
+        each = right / support
+        worst = int(each.argmin())
+        in_worst = rates_sentence(
+            Comparison(Rate((classes[worst],), classes[worst]), side, None),
+            (float(each[worst]),),
+            (round(float(support[worst])),),
+            predictions,
+        )
+        return Measurement(
+            classes=tuple(predictions.classes[c] for c in classes),
+            rates=(float(each.mean()),),
+            examples=(round(float(support.sum())),),
+            sentence=f"the mean recall of {len(classes)} classes is {100 * each.mean():.1f} % in "
+            f"{groups_phrase(side, predictions.groups)}; {in_worst}",
+        )
+
+
+def _all_of(classes: Sequence[int]) -> Rate:
+    """Return the rate that the mean recall of some classes is a weighted form of."""
+    return Rate(tuple(classes), None)
+
+
+def _mean_recall(predictions: NetworkPredictions, classes: Sequence[int], side: Side) -> Contrasts:
+    """Return the mean recall of some classes in the groups of a side, J = 1."""
+    rows = predictions.rows(tuple(classes), side)
+    labels = predictions.labels[rows.indices]
+    right = (predictions.predicted[:, rows.indices] == labels).astype(float)
+    weights = 1 / np.bincount(labels)[labels]
+    return level(right[None], rows.clusters, weights=weights, treatment=predictions.treatment)
+
+
+BALANCED_ACCURACY = _MeanRecall(
+    name="balanced_accuracy",
+    title="Balanced accuracy",
+    short="balanced accuracy",
+    definition="Mean recall of the classes, over all groups: mean_c P(c | c). Rare classes count as much as others",
+    null_hypothesis="the mean recall is below the limit",
+    bound="lower score bound of one rate of weighted examples",
+    rates=rates.recalls,
+    measured_in="together",
+    pools_groups=True,
+)
+
+WORST_GROUP_BALANCED_ACCURACY = _MeanRecall(
+    name="worst_group_balanced_accuracy",
+    title="Balanced accuracy in the worst-performing group",
+    short="worst group, balanced",
+    definition="Smallest mean recall of any group: min_g mean_c P(c | c, g)",
+    null_hypothesis="some group's mean recall is below the limit",
+    bound="smallest lower bound of the groups",
+    rates=rates.recalls,
+    measured_in="each",
+)

@@ -1,0 +1,229 @@
+"""Selection-rate ratio: the four-fifths rule of the US Uniform Guidelines on Employee Selection Procedures (1978)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from fair_distill.config import Limit
+from fair_distill.gate.bounds import Contrasts, minus
+from fair_distill.gate.combinations import Combinations
+from fair_distill.gate.comparisons import Comparisons, rates_of_sides
+from fair_distill.gate.confusion import Confusion, Floats
+from fair_distill.gate.evidence import Evidence, influences_of, levels, matches
+from fair_distill.gate.metrics import rates
+from fair_distill.gate.metrics.base import Planner
+from fair_distill.gate.metrics.largest_gap import Gap
+from fair_distill.gate.network_predictions import NetworkPredictions
+from fair_distill.gate.shared_clusters import correlation
+
+# The distance between two bounds of a ratio that the search does not distinguish.
+_PRECISION = 1e-7
+_MOST_STEPS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SelectionRatio(Gap):
+    """The smallest ratio of the rates at which two groups are predicted as a class: min_{k,g,g'} P(k|g) / P(k|g').
+
+    Null hypothesis: for some class, one group's rate is less than the limit times that of another group, p < r p'.
+    It is rejected if the lower bound of p - r p' is at least 0. The largest such r is the bound of the ratio, as in
+    Fieller's theorem. Both orders of every pair of groups have a bound at level alpha, and the smallest is compared
+    with the limit (intersection-union test).
+
+    A class that is never predicted has the ratio 0 / 0, which is undefined. It is never 1.
+    """
+
+    direction = "at_least"
+
+    def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
+        comparisons = comparisons or self.comparisons(None, table.classes, table.groups)
+        first, second = rates_of_sides(table, comparisons)
+        assert second is not None
+        return float(_smallest(_ratios(first, second).ravel(), len(comparisons.rates)))
+
+    def undefined(self, table: Confusion) -> str | None:
+        whole = self.comparisons(None, table.classes, table.groups)
+        return super().undefined(table) or _never_predicted(table, whole)
+
+    def lack_of_examples(self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int) -> str | None:
+        few = super().lack_of_examples(predictions, comparisons, minimum)
+        return few or _never_predicted(predictions.table(), comparisons)
+
+    def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
+        ratio = _Ratio.of(predictions, comparisons)
+        of_seeds = _smallest(_ratios(ratio.first.seeds, ratio.second.seeds), len(comparisons.rates)).mean()
+        return Evidence(
+            network=predictions.network,
+            value=float(ratio.values.min()),
+            per_seed=None if np.isnan(of_seeds) else float(of_seeds),
+            values=ratio.values,
+            comparisons=comparisons.each,
+            upper=ratio.upper,
+            lower=ratio.lower,
+            half_widths=ratio.half_widths,
+            tests=2,
+        )
+
+    def planner(self, limit: Limit) -> Planner | None:
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Ratio:
+    """The selection rates of the two sides of every comparison, (J,), and the bounds of the smaller ratio of the two.
+
+    Attributes
+    ----------
+    pairs : the rates of both sides within pairs, (J, 2 kinds), if every pair of the split has an example of each group
+    correlation : of the two rates over the choice of clusters, (J,); None if no cluster is on both sides
+    """
+
+    first: Contrasts
+    second: Contrasts
+    pairs: Combinations | None = None
+    correlation: Floats | None = None
+
+    @classmethod
+    def of(cls, predictions: NetworkPredictions, comparisons: Comparisons) -> "_Ratio":
+        events = partial(matches, predictions)
+        each = levels(predictions, comparisons, events)
+        index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
+        starts = np.arange(len(comparisons.rates))[:, None] * len(index)
+        first = (starts + [index[a] for a, _ in comparisons.sides]).ravel()
+        second = (starts + [index[b] for _, b in comparisons.sides if b]).ravel()
+        levels_of_sides = each[first], each[second]
+        if predictions.examples_by_pair is not None:
+            return cls(*levels_of_sides, pairs=_within_pairs(predictions, comparisons))
+        if not predictions.clusters_span_groups:
+            return cls(*levels_of_sides)
+        moves = influences_of(predictions, comparisons, events)
+        return cls(*levels_of_sides, correlation=correlation(moves[first], moves[second]))
+
+    @property
+    def values(self) -> Floats:
+        """The smaller ratio of the mean rates, (J,). It is 0 where both are 0: nothing is established there."""
+        return np.nan_to_num(_ratios(self.first.value, self.second.value), nan=0.0)
+
+    def lower(self, alpha: float) -> Floats:
+        """Return the largest ratio that both orders establish at level alpha, (J,)."""
+        return np.minimum(*(self._smallest(order, alpha) for order in (False, True)))
+
+    def upper(self, alpha: float) -> Floats:
+        """Return the smallest ratio of which one order establishes at level alpha that the rates are below it, (J,)."""
+
+        def largest(swapped: bool) -> Floats:
+            return _crossing(lambda ratio: self._contrasts(ratio, swapped).upper(alpha), len(self.first.value))[1]
+
+        return np.minimum(largest(False), largest(True))
+
+    def half_widths(self, alpha: float) -> tuple[Floats, Floats]:
+        """Return the contributions of examples and of networks to the distance between value and lower bound."""
+        forward, backward = (self._smallest(order, alpha) for order in (False, True))
+        ratio = np.minimum(forward, backward)
+        orders = [self._contrasts(ratio, swapped) for swapped in (False, True)]
+        parts = [np.stack([each.examples_below(alpha), each.seeds_below(alpha)]) for each in orders]
+        examples, networks = np.where(forward <= backward, *parts)
+        distance = (self.values - ratio) / np.maximum(np.hypot(examples, networks), np.finfo(float).tiny)
+        return distance * examples, distance * networks
+
+    def _smallest(self, swapped: bool, alpha: float) -> Floats:
+        return _crossing(lambda ratio: self._contrasts(ratio, swapped).lower(alpha), len(self.first.value))[0]
+
+    def _contrasts(self, ratio: Floats, swapped: bool) -> Contrasts:
+        """Return p - r p', with the sides exchanged if `swapped`."""
+        first, second = (self.second, self.first) if swapped else (self.first, self.second)
+        contrasts = minus(first, second, self.correlation, weight=ratio)
+        if self.pairs is None:
+            return contrasts
+        one = np.ones_like(ratio)
+        weights = np.stack([-ratio, one] if swapped else [one, -ratio], axis=-1)
+        return replace(self.pairs.sums(weights[:, None])[:, 0], bend=contrasts.bend)
+
+
+def _within_pairs(predictions: NetworkPredictions, comparisons: Comparisons) -> Combinations:
+    """Return for every comparison whether the prediction is the class, on the first and the second side of a pair."""
+    assert predictions.examples_by_pair is not None
+    pairs = predictions.examples_by_pair
+    clusters = predictions.clusters[pairs[:, 0]]
+    all_distinct = len(np.unique(clusters)) == len(clusters)
+    values = []
+    for rate in comparisons.rates:
+        event = matches(predictions, rate)[:, pairs]
+        values += [
+            np.stack([event[..., list(side)].mean(axis=-1) for side in (a, b or ())]) for a, b in comparisons.sides
+        ]
+    return Combinations.of(np.stack(values), None if all_distinct else clusters, predictions.treatment)
+
+
+def _crossing(bound: Callable[[Floats], Floats], count: int) -> tuple[Floats, Floats]:
+    """Return the largest ratio found with a bound of at least 0, and the smallest with one below 0, both (J,).
+
+    `bound` falls with the ratio. The two ends are `_PRECISION` apart, or both 0 or 1 if the bound does not change its
+    sign between. The false position method of Illinois needs about eight steps.
+    """
+    low, high = np.zeros(count), np.ones(count)
+    at_low, at_high = bound(low), bound(high)
+    never, always = at_low < 0, at_high >= 0
+    last = np.zeros(count)
+    for _ in range(_MOST_STEPS):
+        if (never | always | (high - low <= _PRECISION)).all():
+            break
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (low * at_high - high * at_low) / (at_high - at_low)
+        inside = (ratio > low) & (ratio < high)
+        ratio = np.where(inside, ratio, (low + high) / 2)
+        value = bound(ratio)
+        is_low = value >= 0
+        # The end that stays for a second time counts half, so that it moves soon.
+        at_high = np.where(is_low, np.where(last == 1, at_high / 2, at_high), value)
+        at_low = np.where(is_low, value, np.where(last == -1, at_low / 2, at_low))
+        low, high = np.where(is_low, ratio, low), np.where(is_low, high, ratio)
+        last = np.where(is_low, 1, -1)
+    low, high = np.where(always, 1.0, low), np.where(never, 0.0, high)
+    return np.where(never, 0.0, low), np.where(always, 1.0, high)
+
+
+def _ratios(first: Floats, second: Floats) -> Floats:
+    """Return the smaller rate divided by the larger, elementwise; NaN for 0 / 0."""
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return np.asarray(np.divide(low, high, out=np.full(low.shape, np.nan), where=high > 0))
+
+
+def _smallest(ratios: Floats, rates: int) -> Floats:
+    """Return the smallest ratio of J = rates x sides, (...); NaN if all ratios of some rate are 0 / 0.
+
+    If a class is predicted in one of three groups only, the ratio of the two others is 0 / 0, and the smallest is 0.
+    """
+    by_rate = ratios.reshape(rates, -1, *ratios.shape[1:])
+    smallest = np.nan_to_num(by_rate, nan=np.inf).min(axis=1)
+    return np.asarray(np.where(np.isinf(smallest), np.nan, smallest).min(axis=0))
+
+
+def _never_predicted(table: Confusion, comparisons: Comparisons) -> str | None:
+    """Return which class is predicted in none of the groups, or None."""
+    groups = sorted({g for side in comparisons.distinct_sides for g in side})
+    for rate in comparisons.rates:
+        if rate.predicted is not None and table.counts[groups, :, rate.predicted].sum() == 0:
+            return (
+                f"class {table.classes[rate.predicted]!r} is never predicted, so the ratio of its rates is 0 / 0; "
+                "name the favourable class with `classes`"
+            )
+    return None
+
+
+SELECTION_RATE_RATIO = _SelectionRatio(
+    name="selection_rate_ratio",
+    title="Smallest ratio of selection rates",
+    short="selection-rate ratio",
+    definition="Smallest ratio between two groups of how often a class is predicted: min_{k,g,g'} P(k|g) / P(k|g'). "
+    "With `classes: [favourable]` and `at_least: 0.8` it is the four-fifths rule. Undefined for a class that is never "
+    "predicted",
+    null_hypothesis="for some class and two groups, one group's rate is less than the limit times the other's",
+    bound="smallest ratio r at which the lower bound of p - r p' is 0, over both orders of every pair of groups, each "
+    "at alpha (intersection-union)",
+    rates=rates.selections,
+    needs="groups",
+    covers_parts=True,
+)
