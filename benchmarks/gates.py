@@ -124,6 +124,7 @@ def network_predictions_of(right: Right) -> NetworkPredictions:
         examples_by_pair=None,
         attributes=(("a",), ("b",)),
         attribute_names=("group",),
+        seed_numbers=tuple(range(networks)),
     )
     return replace(predictions, treatment="given") if networks == 1 else predictions
 

@@ -13,8 +13,8 @@ networks and examples, with the scatter that the simulated networks show.
 Axes: R simulated evaluations, J comparisons.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from fair_distill.config import Gate
 from fair_distill.gate.confusion import Floats
+from fair_distill.gate.fewest_networks import fewest_networks
 from fair_distill.gate.findings import ROUNDING
 from fair_distill.gate.influence import HALVES, ClauseInfluence, clause_influence, random_halves
 from fair_distill.gate.metrics import PREDICTION_METRICS
@@ -68,13 +69,16 @@ class Advice:
     alpha : the level at which they were judged
     seeds : networks of each architecture that were evaluated
     proposed : the smallest evaluation with a chance of at least CHANCE; None if there is none
-    best : the evaluation with the largest chance
+    best : the evaluation with the largest chance; None if nothing was simulated
+    omitted : clauses that were not simulated, because nothing is assumed about the scatter of networks, each with the
+        smallest number of seeds that could show it; None if that is unknown
     """
 
     alpha: float
     seeds: int
     proposed: Evaluation | None
-    best: Evaluation
+    best: Evaluation | None
+    omitted: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def advise(
@@ -98,21 +102,45 @@ def advise(
         return None
     table = Predictions.from_parquet(predictions)
     tables = {name: Predictions.from_parquet(content) for name, content in (references or {}).items()}
-    influences = _influences(table, policy, tables, alpha=alpha, rng=plain_numpy_generator(0))
+    omitted = _omitted(table, policy, alpha)
+    influences = _influences(table, policy, tables, omitted, alpha=alpha, rng=plain_numpy_generator(0))
+    runs = [network for network, _ in table.runs()]
+    seeds = min(runs.count(network) for network in set(runs))
     if not influences:
-        return None
+        return Advice(alpha, seeds, None, None, omitted) if omitted else None
+    least = max((count for count in omitted.values() if count is not None), default=0)
     simulated = []
-    for seeds, examples in _options(influences[0].seeds):
-        chance, hardest = _chance(influences, seeds, examples, alpha=alpha, rng=plain_numpy_generator(1))
-        simulated.append(Evaluation(seeds, examples, chance, hardest))
+    for count, examples in _options(seeds, least):
+        chance, hardest = _chance(influences, count, examples, alpha=alpha, rng=plain_numpy_generator(1))
+        simulated.append(Evaluation(count, examples, chance, hardest))
     proposed = next((each for each in simulated if each.chance >= CHANCE), None)
     best = max(simulated, key=lambda each: each.chance)
-    return Advice(alpha, influences[0].seeds, proposed, best)
+    return Advice(alpha, seeds, proposed, best, omitted)
 
 
-def _options(seeds: int) -> list[tuple[int, float]]:
-    """Return numbers of networks and factors of the examples, the smallest number of predictions first."""
-    counts = {min(round(seeds * factor), max(_MOST_SEEDS, seeds)) for factor in _SEED_FACTORS} if seeds > 1 else {seeds}
+def _omitted(table: Predictions, policy: Gate, alpha: float) -> dict[str, int | None]:
+    """Return the clauses that are not simulated, with the smallest number of seeds that could show each."""
+    measured, omitted = network_predictions(table, 0), {}
+    for limit in policy.limits:
+        metric = PREDICTION_METRICS.get(limit.metric)
+        if metric is not None and (limit.each_network is not None or policy.networks == "bounded"):
+            groups = measured
+            if limit.by:
+                groups = grouped_by(measured, limit.by, location=policy.location)
+            omitted[limit.name] = fewest_networks(limit, metric, groups.classes, groups.groups, alpha=alpha)
+    return omitted
+
+
+def _options(seeds: int, least: int) -> list[tuple[int, float]]:
+    """Return numbers of networks and factors of the examples, the smallest number of predictions first.
+
+    Parameters
+    ----------
+    least : the smallest number of networks that all clauses need
+    """
+    most = max(_MOST_SEEDS, seeds, least)
+    counts = {min(round(seeds * factor), most) for factor in _SEED_FACTORS} if seeds > 1 else {seeds}
+    counts = {max(count, least) for count in counts}
     options = [(count, factor) for count in counts for factor in _EXAMPLE_FACTORS if count > seeds or factor > 1]
     # Networks are easier to add than examples, so of equal sizes the one with fewer examples comes first.
     return sorted(options, key=lambda option: (option[0] * option[1], option[1]))
@@ -122,6 +150,7 @@ def _influences(
     table: Predictions,
     policy: Gate,
     references: Mapping[str, Predictions],
+    omitted: Container[str],
     *,
     alpha: float,
     rng: np.random.Generator,
@@ -133,7 +162,7 @@ def _influences(
         halves = halves or random_halves(measured, rng, HALVES)
         for limit in policy.limits:
             metric = PREDICTION_METRICS.get(limit.metric)
-            if metric is None or (limit.over and limit.over not in references):
+            if metric is None or limit.name in omitted or (limit.over and limit.over not in references):
                 continue
             reference = references[limit.over] if limit.over else None
             predictions = [measured]
@@ -237,9 +266,8 @@ def _passes(
         halves @ clause.halves * np.maximum(1, np.divide(least, spread, out=np.ones_like(spread), where=spread > 0))
     )
     shift = shift - (1 - 1 / factor) * clause.regression * (1 - of_networks)
-    # The noise of single predictions averages out over the networks, too.
-    noise = np.minimum(own / now, examples_squared / q**2) * added / seeds
-    within_examples = (examples_squared / q**2 - noise) / factor
+    # More networks also average out some noise of single predictions. That part is unknown, so it is ignored.
+    within_examples = examples_squared / q**2 / factor
     total = within_examples + between
     freedom = _freedom(within_examples, between, max(seeds - 1, 1))
     distance = clause.distances * np.sqrt(total / np.maximum((examples_squared + networks_squared) / q**2, 1e-300))

@@ -6,12 +6,12 @@ from fair_distill.gate.set_kind import KINDS, SetKind
 
 _OF_KIND: dict[str, str] = {
     **dict.fromkeys(KINDS, "barycent|align|group_weights|distil longer|distill.steps"),
-    "full": "barycent|align|group_weights|distil longer|distill.steps|more images|select",
-    "group_balanced": "barycent|align|group_weights|distil longer|distill.steps|group_balanced",
+    "full": "barycent|align|group_weights|distil longer|distill.steps|more images|select:",
+    "group_balanced": "barycent|align|group_weights|distil longer|distill.steps|select:",
     "pooled": "group_weights",  # params.yaml refuses them for a pooled target
     "per_group": "alignment|pooled",
     "barycentric": "alignment|barycent|pooled",
-    "distilled": "barycent|alignment|select",
+    "distilled": "barycent|alignment|select:",
 }
 PROMISES = "would show|would suffice|would pass|need(s|ed) about|about [0-9]"
 # Pairs of advice of which one text may contain at most one.

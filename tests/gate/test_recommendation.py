@@ -22,7 +22,7 @@ NOTHING = Advice(alpha=0.0076, seeds=5, proposed=None, best=replace(LARGER, chan
 
 
 def verdict_with(*, gap: float, accuracy: float, minimum: int = 10, mode: str = "bounds") -> Verdict:
-    """Judge predictions with a gap of 0.3 and a smallest accuracy of 0.6 by two limits."""
+    """Judge predictions with a gap of 0.21 and a smallest recall of 0.63 by two limits."""
     limits = [
         {"metric": "eo_diag_max", "at_most": gap, "why": "a test"},
         {"metric": "worst_cell_accuracy", "at_least": accuracy, "why": "a test"},
@@ -37,8 +37,8 @@ VERDICTS = {
     "pass": verdict_with(gap=0.9, accuracy=0.1),
     "fail": verdict_with(gap=0.05, accuracy=0.1),
     "both fail": verdict_with(gap=0.05, accuracy=0.9),
-    "fail and inconclusive": verdict_with(gap=0.05, accuracy=0.55),
-    "inconclusive": verdict_with(gap=0.35, accuracy=0.55),
+    "fail and inconclusive": verdict_with(gap=0.05, accuracy=0.57),
+    "inconclusive": verdict_with(gap=0.3, accuracy=0.57),
     "insufficient": verdict_with(gap=0.05, accuracy=0.1, minimum=1000),
     "point": verdict_with(gap=0.05, accuracy=0.9, mode="point"),
 }
@@ -48,6 +48,7 @@ VERDICTS = {
 @pytest.mark.parametrize("outcome", VERDICTS)
 def test_there_is_one_recommendation_and_it_fits_every_kind(outcome: str, advice: Advice | None) -> None:
     verdict = VERDICTS[outcome]
+    assert outcome not in ("pass", "fail", "inconclusive", "insufficient") or verdict.outcome == outcome
     given = advice if needs_simulation(verdict) else None
     for kind in KINDS:
         lines = recommend(verdict, kind, given)
@@ -98,6 +99,17 @@ def test_if_no_evaluation_is_likely_to_pass_the_set_has_to_change() -> None:
     assert f"with a chance of {100 * CHANCE:.0f} %" in line
     assert "the best chance is 31 %" in line
     assert "Change the set: this set is all of the training data" in line
+
+
+def test_clauses_that_are_not_simulated_are_named_with_the_seeds_that_they_need() -> None:
+    omitted = {"eo_diag_max in 90 % of networks": 29, "accuracy over full": None}
+    first, _ = recommend(VERDICTS["inconclusive"], "pooled", replace(PROPOSED, omitted=omitted))
+    (only,) = recommend(VERDICTS["inconclusive"], "pooled", replace(NOTHING, best=None, omitted=omitted))
+
+    for line in (first, only):
+        assert "not simulated: eo_diag_max in 90 % of networks (at least 29 seeds), accuracy over full" in line
+    assert "all other clauses pass then" in first
+    assert "% of simulated" not in only
 
 
 @pytest.mark.parametrize("kind", KINDS)
