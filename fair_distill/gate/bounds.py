@@ -120,13 +120,14 @@ class Contrasts:
         return self.scatter(self.quantile(alpha), side, alpha)
 
     @property
-    def range(self) -> tuple[float, float]:
-        """The smallest and the largest value that a network can have."""
-        low, high = self.first.range
+    def range(self) -> tuple[Floats, Floats]:
+        """The smallest and the largest value that a network can have, each one number or (J,)."""
+        low, high = (np.asarray(end) for end in self.first.range)
         if self.second is not None:
+            weight = 1.0 if self.weight is None else self.weight
             least, most = self.second.range
-            low, high = low - most, high - least
-        return self.scale * low, self.scale * high
+            low, high = low - weight * most, high - weight * least
+        return np.asarray(self.scale * low), np.asarray(self.scale * high)
 
     def quantile(self, alpha: float) -> Floats:
         """Return the quantile of the whole uncertainty, (J,)."""
@@ -299,7 +300,7 @@ def minus(
     if weight is not None:
         bends = None if second.bend is None else weight * second.bend
         interaction = weight**2 * second.interaction
-        second = replace(second, seeds=weight[:, None] * second.seeds, interaction=interaction, bend=bends)
+        second = replace(second, seeds=weight[..., None] * second.seeds, interaction=interaction, bend=bends)
     interaction = first.interaction + second.interaction
     if correlation is not None:
         # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.

@@ -82,6 +82,8 @@ def match(rows: Rows, examples: JudgedExamples, networks: Networks, *, content: 
     _check_complete(rows, run, example, examples, [_run_name(rows, int(number)) for number in distinct])
     if networks == "given":
         names = [_network_name(rows, int(number), distinct) for number in distinct]
+        if len(set(names)) < len(names):
+            raise MeasurementError(f"{rows.file}: the networks and seeds give the same name twice. Rename a network")
         network, seed = run, np.zeros_like(run)
     else:
         names, network, seed = list(rows.network.names), rows.network.codes, rows.seed

@@ -58,7 +58,8 @@ def _values(limit: Limit, metric: PredictionMetric, predictions: NetworkPredicti
     """Return the metric of each network on the comparisons of a clause, (S,); NaN where it is undefined."""
     comparisons = metric.comparisons(limit, predictions.classes, predictions.groups)
     tables = predictions.tables()
-    return np.array([np.nan if metric.undefined(table) else metric.value(table, comparisons) for table in tables])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a slice without examples has the value 0 / 0
+        return np.array([np.nan if metric.undefined(table) else metric.value(table, comparisons) for table in tables])
 
 
 def outlying(values: Floats) -> list[int]:

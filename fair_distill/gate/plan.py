@@ -125,7 +125,7 @@ def plan(
 
 def _is_planned(limit: Limit) -> bool:
     metric = PREDICTION_METRICS.get(limit.metric)
-    return metric is not None and metric.planner(limit) is not None and not (limit.classes or limit.groups)
+    return metric is not None and metric.planner(limit) is not None
 
 
 def _row(
@@ -250,8 +250,9 @@ def _coarser_groups(cells: Cells, policy: Gate, assumed: Assumptions, *, alpha: 
         is_pairwise = METRICS[limit.metric].is_gap and not (limit.over or limit.by or limit.against == "rest")
         if is_pairwise and _is_planned(limit):
             rest = limit.model_copy(update={"against": "rest"})
+            share = 0.8 if limit.at_most is not None else 0.2
             pairwise, against_rest = (
-                float(np.quantile(_bounds(clause, cells, assumed, alpha=alpha, rng=rng, draws=_SEARCH_DRAWS), 0.8))
+                float(np.quantile(_bounds(clause, cells, assumed, alpha=alpha, rng=rng, draws=_SEARCH_DRAWS), share))
                 for clause in (limit, rest)
             )
             advice += f"; for {limit.name} a limit of {against_rest:.2f} is then likely to pass, now {pairwise:.2f}"

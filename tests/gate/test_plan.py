@@ -12,6 +12,7 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.errors import ConfigError
 from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
+from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.plan import PowerPlan, cells_of, plan
 
 
@@ -37,7 +38,16 @@ EODM = {"metric": "eo_diag_max", "at_most": 0.2}
 ALPHA = 0.05 * 6 / np.pi**2 / 0.9
 
 
-@pytest.mark.parametrize("metric", ["eo_diag_max", "eo_diag_mean", "worst_cell_accuracy"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "eo_diag_max",
+        "eo_diag_mean",
+        "worst_cell_accuracy",
+        "balanced_accuracy",
+        "accuracy_over_majority",
+    ],
+)
 def test_a_fair_set_passes_about_as_often_as_planned(metric: str) -> None:
     side = "at_most" if metric in GAPS else "at_least"
     (row,) = planned(cells(80), policy({"metric": metric, side: 0.5})).rows
@@ -60,6 +70,28 @@ def test_more_examples_pairs_and_seeds_show_stricter_limits() -> None:
     assert shows(1000) < shows(200) < shows(50)
     assert shows(50, paired=True) < shows(50)
     assert shows(200, seeds=10) < shows(200)
+
+
+def test_pairs_and_more_equal_classes_establish_a_larger_ratio_and_mean() -> None:
+    def shows(metric: str, counts: Any, *, paired: bool = False) -> float:
+        of = Cells(np.array(counts), paired, ("class0", "class1"), ("group0", "group1"))
+        return planned(of, policy({"metric": metric, "at_least": 0.5})).rows[0].likely[0]
+
+    even, uneven = [[100, 100], [100, 100]], [[180, 180], [20, 20]]
+    assert shows("selection_rate_ratio", even, paired=True) > shows("selection_rate_ratio", even) + 0.02
+    assert shows("balanced_accuracy", even) > shows("balanced_accuracy", uneven) + 0.02
+    assert shows("accuracy_over_majority", even) > shows("accuracy_over_majority", uneven) + 0.3
+
+
+def test_a_clause_of_one_class_is_planned_on_the_cells_of_this_class() -> None:
+    gate = policy({**EODM, "classes": ["class1"]})
+    of = Cells(np.array([[30, 30], [200, 200]]), False, ("class0", "class1"), ("group0", "group1"))
+
+    one, both = planned(of, gate).rows[0], planned(of, policy(EODM)).rows[0]
+
+    assert one.clause == "eo_diag_max of classes class1"
+    assert one.likely[0] < both.likely[0] / 1.5
+    assert one.strictest == pytest.approx(planned(cells(200), policy(EODM)).rows[0].strictest)
 
 
 def test_the_best_that_could_be_shown_is_stricter_than_what_is_likely() -> None:
@@ -96,12 +128,20 @@ def test_the_number_of_examples_is_advised_that_gives_the_lower_chance_even_wher
     assert f"for 80 % use {likely:,} examples a cell, or a limit of" in found.advice[0]
 
 
+PLANNED_SCORES = [
+    name for name, metric in PREDICTION_METRICS.items() if metric.direction == "at_least" and not metric.is_gap
+]
+
+
 def test_every_kind_of_clause_is_planned() -> None:
     clauses: list[dict[str, Any]] = [
         {"metric": metric, ("at_most" if metric in GAPS else "at_least"): 0.3}
         for metric in ("eo_diag_max", "eo_diag_mean", "eo_full_max", "eo_ovr_max", "dpd_max")
     ]
-    clauses += [{"metric": m, "at_least": 0.5} for m in ("accuracy", "worst_group_accuracy", "worst_cell_accuracy")]
+    clauses += [{"metric": m, "at_least": 0.5} for m in PLANNED_SCORES]
+    clauses += [{"metric": "false_positive_gap", "at_most": 0.3, "classes": ["class1"]}]
+    clauses += [{"metric": "selection_rate_ratio", "at_least": 0.8, "classes": ["class1"]}]
+    clauses += [{"metric": "selection_rate_ratio", "at_least": 0.8, "against": "rest"}]
     clauses += [{"metric": "eo_diag_max", "over": "full", "at_most": 0.3}]
     clauses += [{"metric": "accuracy", "over": "balanced", "at_least": -0.1}]
 
