@@ -41,7 +41,7 @@ def test_sets_that_follow_the_advice_pass_about_as_often_as_it_says() -> None:
     verdicts = [verdict for _, _, verdict in following(24, np.random.default_rng(11), largest=0.4) if verdict]
     passes = np.mean([verdict.outcome == "pass" for verdict in verdicts])
 
-    assert len(verdicts) >= 6
+    assert len(verdicts) >= 5
     assert passes >= CHANCE - 2 * np.sqrt(CHANCE * (1 - CHANCE) / len(verdicts))
 
 
