@@ -530,6 +530,17 @@ def test_the_verdict_names_the_set_that_the_model_was_trained_on(registry: Path)
     assert verdict.set != ONE.version
 
 
+def test_a_verdict_on_a_model_is_no_ground_for_a_promotion(registry: Path) -> None:
+    """Somebody who can write to the store edits the verdict on a model and promotes a set on it."""
+    policy()
+    write(split())
+    forged = replace(verdict_of(*ON_SET, *AT_SPLIT), set=TWO.version, predictions=TWO.verdict.predictions)
+    promote(local_registry(registry), replace(TWO, verdict=forged))
+
+    with pytest.raises(IntegrityError, match="is a verdict on a model, which allows no promotion of a set"):
+        fair_distill.load(f"{NAME}@production", registry="registry")
+
+
 def test_a_revoked_set_fails_the_model_with_the_reason_and_the_day(registry: Path) -> None:
     policy(GAP, FLOOR_OF_ACCURACY)
     write(split())
