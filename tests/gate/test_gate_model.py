@@ -526,7 +526,7 @@ def test_the_verdict_names_the_set_that_the_model_was_trained_on(registry: Path)
     assert verdict.model is not None
     assert verdict.model["trained_on"] == {"name": f"{NAME}@v1", "version": ONE.version}
     assert any("itself was promoted on other examples, the gate split" in note for note in verdict.notes)
-    # It is no verdict on the set, so it cannot be the ground of a promotion.
+    # The verdict is not about the set, so no promotion can be based on it.
     assert verdict.set != ONE.version
 
 
