@@ -19,6 +19,7 @@ from fair_distill.cli.arguments import (
     signer_of,
     today_or_later,
 )
+from fair_distill.cli.gate_model import add_attest_command as add_attest_model
 from fair_distill.cli.gate_model import add_command as add_model
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
@@ -49,6 +50,7 @@ def add_commands(parser: Parser) -> None:
     _add_pull_request(gate)
     _add_replay(gate)
     add_model(gate)
+    add_attest_model(gate)
 
 
 def _add_plan(gate: Parser) -> None:

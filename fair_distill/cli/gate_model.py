@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from fair_distill.cli.arguments import add_floor, add_now, add_who, today_or_later
-from fair_distill.cli.output import print_sentence
+from fair_distill.cli.arguments import add_floor, add_key, add_now, add_who, signer_of, today_or_later
+from fair_distill.cli.output import print_line, print_sentence
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import add_summaries, print_verdict, write_summaries
 
@@ -81,10 +81,50 @@ def add_command(gate: Parser) -> None:
         "--first-release", action="store_true", help="state that no model is in use, for clauses over `promoted`"
     )
     command.add_argument("--context", type=Path, metavar="FILE", help="a context.json with waivers for this model")
+    command.add_argument(
+        "--attestation",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a signed statement on the predictions, for a policy with evaluators; may be repeated",
+    )
     command.add_argument("--name", metavar="NAME", help="the name in the output (default: the name of the file)")
     add_floor(command)
     add_now(command)
     add_summaries(command)
+
+
+def add_attest_command(gate: Parser) -> None:
+    """Add the command that signs the predictions of a model."""
+    command = gate.add_command(
+        "attest-model",
+        _attest,
+        "sign the predictions of a model, on the machine that made them",
+        examples=[("fair-distill gate attest-model predictions.parquet --key evaluator.key", "for `gate model`")],
+    )
+    command.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="the predictions: a Parquet file")
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the file to write (default: that of the predictions with .attestation.json instead of .parquet)",
+    )
+    add_key(command)
+
+
+def _attest(arguments: Arguments) -> None:
+    from fair_distill.errors import ConfigError
+    from fair_distill.files import write_bytes
+    from fair_distill.stages.model_attestation import attest_model
+    from fair_distill.stages.model_examples import read_address
+
+    sign = signer_of(arguments)
+    if sign is None:
+        raise ConfigError("attest-model needs a signing key; pass --key FILE or set FAIR_DISTILL_SIGNING_KEY")
+    content = read_address(str(arguments.predictions), source="the path of the predictions")
+    output = arguments.output or arguments.predictions.with_suffix(".attestation.json")
+    write_bytes(output, attest_model(content, sign=sign))
+    print_line(str(output))
 
 
 def _reference(text: str) -> tuple[str, str]:
@@ -132,6 +172,7 @@ def _model(arguments: Arguments) -> int:
         first_release=arguments.first_release,
         context=arguments.context,
         policy_floor=arguments.policy_floor,
+        attestations=arguments.attestation,
         now=today_or_later(arguments),
         workspace=arguments.workspace,
         record=record,

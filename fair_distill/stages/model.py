@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fair_distill.config import Gate, load_gate
-from fair_distill.errors import ConfigError, MeasurementError, Undecided
+from fair_distill.errors import ConfigError, MeasurementError
 from fair_distill.files import sha256, to_json
 from fair_distill.gate.confusion import Confusion
 from fair_distill.gate.judge import judge
@@ -22,6 +22,7 @@ from fair_distill.gate.model_rows import Rows, read_predictions
 from fair_distill.gate.policy import PROMOTED, Context, Promoted, read_context
 from fair_distill.gate.verdict import Finding, Verdict
 from fair_distill.stages.model_attempt import AttemptRecord, model_attempt
+from fair_distill.stages.model_attestation import require_attested_models
 from fair_distill.stages.model_examples import read_address, read_examples
 from fair_distill.stages.policy import load_policy_floor
 from fair_distill.stages.trained_on import TrainedOn, look_up_trained_on
@@ -44,6 +45,7 @@ def judge_model(
     first_release: bool = False,
     context: str | Path | None = None,
     policy_floor: str | None = None,
+    attestations: Sequence[str | Path] = (),
     now: date | None = None,
     workspace: str | Path | None = None,
     record: AttemptRecord | None = None,
@@ -69,6 +71,7 @@ def judge_model(
     first_release : declare that no model is in use yet, for clauses over `promoted`
     context : a context.json with waivers, which name the SHA-256 of the predictions as their set
     policy_floor : the policy of an organisation; else FAIR_DISTILL_POLICY_FLOOR
+    attestations : signed statements on the predictions, which a policy with evaluators requires
     now : the day on which waivers must be valid; by default today
     workspace : a workspace, whose train and tune splits are refused
     record : where the attempt is recorded; without it, the verdict is that of a first attempt
@@ -88,7 +91,6 @@ def judge_model(
     floor = load_policy_floor(policy_floor)
     today = now or datetime.now(UTC).date()
     file = str(predictions)
-    _refuse_evaluators(policy, floor)
     content = read_address(file, source="the path of the predictions")
     rows = read_predictions(content, file=file, attributes=groups)
     _check_probabilities(rows, policy)
@@ -107,6 +109,8 @@ def judge_model(
         reference: read_address(address, source=f"--reference {reference}")
         for reference, address in (references or {}).items()
     }
+    signed = {str(path): read_address(str(path), source="--attestation") for path in attestations}
+    require_attested_models((policy, floor), {file: content, **compared}, signed)
     evaluation = ModelEvaluation(
         file=file,
         examples=examples,
@@ -191,15 +195,6 @@ def _check_probabilities(rows: Rows, policy: Gate) -> None:
             raise ConfigError(
                 f"{policy.location}.limits: {limit.name} needs the column 'probability' in {rows.file}: the "
                 "probability of the predicted class. Add it, or remove the clause"
-            )
-
-
-def _refuse_evaluators(policy: Gate, floor: Gate | None) -> None:
-    for rules in (policy, floor):
-        if rules is not None and rules.evaluators:
-            raise Undecided(
-                f"unattested: {rules.location}.evaluators accepts only predictions that one of {len(rules.evaluators)} "
-                "keys signed, and predictions of a model are not signed. Use a policy without evaluators"
             )
 
 

@@ -29,6 +29,7 @@ from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import read_record
+from fair_distill.statements import new_key
 
 GAP = {"metric": "eo_diag_max", "at_most": 0.2, "why": "a test"}
 FLOOR_OF_ACCURACY = {"metric": "accuracy", "at_least": 0.7, "why": "a test"}
@@ -456,10 +457,49 @@ def test_the_policy_floor_holds_for_models() -> None:
 
 
 def test_unsigned_predictions_are_refused_if_the_policy_names_evaluators() -> None:
-    policy(evaluators=[f"ed25519:{'0' * 64}"])
+    for name in ("evaluator", "stranger"):
+        private, public = new_key()
+        Path(name).write_bytes(private)
+        if name == "evaluator":
+            policy({**GAP, "over": "old"}, evaluators=[public])
     write(equal_groups(900, 1000))
+    write(equal_groups(901, 1000), "old.parquet")
+    words = ("--reference", "old=old.parquet")
+    for file, key in (("p", "stranger"), ("old", "evaluator"), ("q", "evaluator")):
+        write(equal_groups(900, 1000), "q.parquet")
+        assert run(Path(), "gate", "attest-model", f"{file}.parquet", "--key", key).out == f"{file}.attestation.json\n"
 
-    assert "unattested" in refused(3)
+    assert "none of the 1 keys in gate.yaml: gate.evaluators signed p.parquet" in refused(3, *words)
+    assert "signed p.parquet" in refused(3, *words, "--attestation", "p.attestation.json")
+    # The statement names the content, so it also holds for a copy.
+    assert "signed old" in refused(3, *words, "--attestation", "q.attestation.json")
+    both = ("--attestation", "q.attestation.json", "--attestation", "old.attestation.json")
+    assert judged(*words, *both).code == 0
+    write(equal_groups(902, 1000))
+    assert "signed p.parquet" in refused(3, *words, *both)
+    assert "needs a signing key" in run(Path(), "gate", "attest-model", "p.parquet").err
+
+
+def test_a_clause_about_a_share_of_networks_is_about_the_given_model_itself() -> None:
+    policy({**GAP, "each_network": 0.9})
+    write(equal_groups(900, 1000))
+    assert judged().code == 0
+    write(answers(UNFAIR))
+    assert judged().code == 1
+
+
+def test_the_labels_may_be_in_a_bucket(bucket: str) -> None:
+    import boto3
+
+    policy()
+    columns = equal_groups(900, 1000)
+    write(columns, without=("label", "group"))
+    labels = parquet({name: columns[name] for name in ("example", "label", "group")})
+    name = bucket.removeprefix("s3://")
+    boto3.Session().client("s3").put_object(Bucket=name, Key="sealed/labels.parquet", Body=labels)
+
+    assert judged("--labels", f"{bucket}/sealed/labels.parquet").code == 0
+    assert "is missing" in refused(4, "--labels", f"{bucket}/sealed/other.parquet")
 
 
 # --- a model that was trained on a published set ----------------------------------------------------------------------

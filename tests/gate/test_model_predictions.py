@@ -1,5 +1,6 @@
 """Predictions of any model: what the schema accepts and refuses, and how rows are matched with examples."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,35 @@ def test_a_dictionary_with_a_text_twice_is_one_name() -> None:
     columns = SMALL | {"example": doubled, "label": ["no", "no", "no", "yes"]}
 
     assert "predicts example 'x' twice, in rows 1 and 2" in refusal(columns)
+
+
+@pytest.mark.parametrize("writer", ["duckdb", "fastparquet", "polars"])
+def test_files_of_other_writers_are_read(writer: str) -> None:
+    """The files were written by polars 2.1, DuckDB 2.0 and fastparquet 2026.9 with their default options."""
+    content = (Path(__file__).parent / "foreign" / f"{writer}.parquet").read_bytes()
+    rows = read_predictions(content, file=writer)
+    table = match(rows, examples_of(rows), networks_of(rows, given=False), content=content)
+
+    assert (table.classes, table.groups, len(table)) == (("no", "yes"), ("a", "b"), 120)
+    assert (table.columns["label"] == table.columns["predicted"]).all()
+    assert (table.columns["probability"] == 0.9).all()
+
+
+def test_an_encoding_that_can_hide_its_size_is_refused() -> None:
+    content = parquet(SMALL, use_dictionary=False, column_encoding=dict.fromkeys(SMALL, "DELTA_BYTE_ARRAY"))
+
+    with pytest.raises(MeasurementError, match=r"a page has encoding 7.*Write it with the defaults"):
+        read_predictions(content, file="p")
+
+
+def test_a_small_file_of_many_rows_is_refused_before_it_is_decoded() -> None:
+    n = 4_000_000
+    zeros = pa.array(np.zeros(n, np.int64))
+    content = parquet(dict.fromkeys(("example", "label", "predicted", "group"), zeros), compression="zstd")
+
+    assert len(content) < 100_000
+    with pytest.raises(MeasurementError, match="it decodes to 128,000,000 bytes; at most 67,108,864 are allowed"):
+        read_predictions(content, file="p")
 
 
 def test_a_data_frame_with_an_index_of_its_own_is_read(tmp_path: Any) -> None:
