@@ -19,7 +19,7 @@ from fair_distill.text import ABSENT, markdown_table
 PAGE = REPOSITORY / "docs" / "gate.md"
 ATTEMPTS = REPOSITORY / "benchmarks" / "results" / "attempts.json"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
-METRIC_SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_metrics.json"
+BOUNDARY_SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_boundaries.json"
 NETWORKS = REPOSITORY / "benchmarks" / "results" / "gate_networks.json"
 # The folders with the small test data that this script uses.
 sys.path += [str(REPOSITORY / folder) for folder in ("", "tests/gate", "tests/registry")]
@@ -115,7 +115,7 @@ def each_network() -> str:
 
 def boundaries() -> str:
     """Return how often sets pass whose true value of a metric is the limit."""
-    rows = json.loads(METRIC_SIMULATION.read_text())["rows"]
+    rows = json.loads(BOUNDARY_SIMULATION.read_text())["rows"]
     header = ("metric", "sets at the limit", "limit", "pass", "value alone")
     return _table(
         header,

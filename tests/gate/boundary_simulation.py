@@ -1,7 +1,7 @@
 """Measure how often sets pass a limit that is their true value, for metrics that are not one difference of two rates.
 
-`python tests/gate/metric_simulation.py OUT.json` runs the long version, prints a table and exits 1 if more sets pass
-than the risk allows. `test_metric_simulation.py` runs a short one, and compares the vectorised decisions here with
+`python tests/gate/boundary_simulation.py OUT.json` runs the long version, prints a table and exits 1 if more sets pass
+than the risk allows. `test_boundary_simulation.py` runs a short one, and compares the vectorised decisions here with
 those of the metrics.
 
 The model is that of `simulation.py`: network s gets example i right, or predicts it as the class in question, if a

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from metric_simulation import ALPHA, Share, boundaries, shares_of
+from boundary_simulation import ALPHA, Share, boundaries, shares_of
 
 from fair_distill.gate.metrics import PREDICTION_METRICS
 
