@@ -71,4 +71,9 @@ def print_contract(outcome: dict[str, Any]) -> None:
     if outcome["success"]:
         print_line(f"{outcome['expectations']} expectations hold")
     else:
-        print_line("the data violate the contract; `fair-distill stage distill` refuses them")
+        errors = sum(failure["severity"] == "error" for failure in outcome["failures"])
+        warnings = len(outcome["failures"]) - errors
+        print_line(
+            f"the data violate the contract ({errors} error{'s' if errors > 1 else ''}, {warnings} "
+            f"warning{'' if warnings == 1 else 's'}); `fair-distill stage distill` refuses them"
+        )
