@@ -14,8 +14,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from fair_distill.config.sections import Choice, PositiveFloat, Section, Slug
+from fair_distill.config.sections import DataName as Name
 
-Name = Annotated[str, Field(min_length=1)]
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
 

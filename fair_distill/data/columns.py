@@ -14,6 +14,7 @@ import pyarrow.compute
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
+from fair_distill.config.sections import DataName as Name
 from fair_distill.data.column_builders import CategoryColumn
 from fair_distill.data.group_names import MAX_NAMES, check_names, name_groups
 from fair_distill.data.grouped_dataset import Array, Attributes
@@ -23,9 +24,8 @@ from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.formats.row_schema import RowSchema, integers_of_floats
 
 _INTEGER = re.compile(r"-?[0-9]+")
+_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 _CLASSES_KEY = "data.source.columns.label"
-
-Name = Annotated[str, Field(min_length=1)]
 
 
 def unique_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -303,7 +303,8 @@ def index_classes(labels: CategoryColumn, declared: Sequence[str] | None) -> tup
         if numeric and not set(values) <= set(names):
             _check_class_numbers(values, labels, len(names))
             return np.array([int(value) for value in labels.values], dtype=np.int32)[labels.codes], names
-        undeclared = [value for value in values if value not in names]
+        labels = _without_fractions(labels, names)
+        undeclared = [value for value in sorted(labels.values) if value not in names]
         if undeclared:
             raise DataError(
                 f"label {undeclared[0][:80]!r} of example {labels.rows(undeclared[0])[0]} is not one of "
@@ -311,6 +312,12 @@ def index_classes(labels: CategoryColumn, declared: Sequence[str] | None) -> tup
             )
     check_names(names, "classes", _CLASSES_KEY)
     return np.array([names.index(value) for value in labels.values], dtype=np.int32)[labels.codes], names
+
+
+def _without_fractions(labels: CategoryColumn, names: Sequence[str]) -> CategoryColumn:
+    """Return labels such as `1.0`, as which pandas writes integers with gaps, as the declared names `1`."""
+    integers = {value: match[1] for value in labels.values if (match := _WHOLE_FLOAT.fullmatch(value))}
+    return labels.renamed({value: integer for value, integer in integers.items() if integer in names})
 
 
 def _check_class_numbers(values: Sequence[str], labels: CategoryColumn, count: int) -> None:

@@ -74,7 +74,11 @@ def written(root: Path, values: tuple[str, ...], **data: Any) -> None:
     pa.csv.write_csv(pa.table(columns), root / "p.csv")
     source = {"name": "table", "path": "p.csv", "columns": {"label": "y", "groups": "g", "numeric": ["a"]}}
     params = small_params() | {"data": {"source": source, "splits": {"train": 0.5, "tune": 0.25, "gate": 0.25}} | data}
-    params["validate"] = {"minimum_per_cell": 1, "maximum_imbalance": 1000, "severity": {"leak": "off"}}
+    params["validate"] = {
+        "minimum_per_cell": 1,
+        "maximum_imbalance": 1000,
+        "severity": {"leak": "off", "range_elsewhere": "off"},
+    }
     write_params(root, params)
 
 

@@ -18,7 +18,7 @@ from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, StreamPart
 from fair_distill.data.pixels import Pixels, decode, to_images
 from fair_distill.data.remote_files import RemoteFiles
 from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
-from fair_distill.data.sources.locations import TableFiles
+from fair_distill.data.sources.locations import LocalFolder, TableFiles, folder_of
 from fair_distill.errors import DataError, ShapeError
 
 
@@ -29,19 +29,21 @@ def read_images(
     csv: Csv | None,
     classes: Classes | None,
     *,
-    folder: Path | RemoteFiles | None = None,
+    root: Path,
+    folder: LocalFolder | RemoteFiles | None = None,
 ) -> SourceData:
     """Return the images of tables, or those whose paths the tables list.
 
     Parameters
     ----------
+    root : the workspace
     folder : the folder that paths are relative to; None uses the folder of each table
     """
     image, label = str(columns.image), str(columns.label)
     types = [column_type(file, image, csv) for file in tables.files]
     index = read_index((table_metadata(file, columns, csv) for file in tables.files), columns)
     parts = [
-        _part(file, image, image_type, counts[label], pixels, csv, folder or file.path.parent)
+        _part(file, image, image_type, counts[label], pixels, csv, folder or folder_of(root, file))
         for file, image_type, counts in zip(tables.files, types, index.counts, strict=True)
     ]
     return join_images(
@@ -69,7 +71,7 @@ def _part(
     count: int,
     pixels: Pixels,
     csv: Csv | None,
-    folder: Path | RemoteFiles,
+    folder: LocalFolder | RemoteFiles,
 ) -> StreamPart:
     name, where = str(file), f"{file}: {image}"
     if pa.types.is_dictionary(image_type):
@@ -81,6 +83,8 @@ def _part(
         return StreamPart(name, count, partial(_decode_all, partial(_read_files, folder, names, where), pixels))
     if pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type):
         return StreamPart(name, count, partial(_decode_all, partial(_read_cells, file, image, where, csv), pixels))
+    if pa.types.is_struct(image_type) and {field.name for field in image_type} == {"bytes", "path"}:
+        return StreamPart(name, count, partial(_decode_all, partial(_read_structs, file, image, where, folder), pixels))
 
     def read(size: int) -> Iterator[Array]:
         yield from convert_batches(_number_batches(file, image, where, csv, size), pixels, where)
@@ -98,11 +102,30 @@ def _read_names(file: InputFile, image: str, where: str, csv: Csv | None) -> pa.
     return names.finish()
 
 
-def _read_files(folder: Path, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
+def _read_files(folder: LocalFolder, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
     """Yield the path and the content of each image."""
     for i, name in enumerate(names):
-        path = resolve_inside(folder, name.as_py(), where=f"{where} of row {i + 1}")
+        path = resolve_inside(folder.path, name.as_py(), where=f"{where} of row {i + 1}", cache=folder.cache)
         yield str(path), path.read_bytes()
+
+
+def _read_structs(
+    file: InputFile, image: str, where: str, folder: LocalFolder | RemoteFiles
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the images of a column of Hugging Face `datasets`: each has its bytes, or the path of its file."""
+    row = 0
+    for rows in table_batches(file, [image], 0):
+        _check_complete(rows.column(image), where, row)
+        for cell in rows.column(image).to_pylist():
+            row += 1
+            place = f"{where} of row {row}"
+            if cell["bytes"] is not None:
+                yield place, cell["bytes"]
+            elif cell["path"] is not None and isinstance(folder, LocalFolder):
+                path = resolve_inside(folder.path, cell["path"], where=place, cache=folder.cache)
+                yield str(path), path.read_bytes()
+            else:
+                raise DataError(f"{place} has no bytes. Store the images in the table, with Dataset.cast_column")
 
 
 def _read_cells(file: InputFile, image: str, where: str, csv: Csv | None) -> Iterator[tuple[str, bytes]]:
