@@ -250,3 +250,16 @@ def test_prepare_names_what_it_read_and_what_it_did_not(tmp_path: Path) -> None:
         out = run(tmp_path, *command).out
         assert f"read 40 examples: {tmp_path}/parts/a.parquet (15), {tmp_path}/parts/b.parquet (25)\n" in out
         assert "not read: parts/README.md (not a table)\n" in out
+
+
+def test_images_that_no_table_lists_are_named(tmp_path: Path) -> None:
+    source = written("folder", tmp_path)
+    text = (tmp_path / "about.csv").read_text().splitlines()
+    (tmp_path / "about.csv").write_text("\n".join(line for line in text if "deep/1.png" not in line))
+
+    result = read(tmp_path, source)
+
+    assert len(result) == N - 1
+    assert result.not_read == (f"1 file in {tmp_path}/pictures, such as deep/1.png (not in the table)",)
+    (tmp_path / "all").mkdir()
+    assert read(tmp_path / "all", written("folder", tmp_path / "all")).not_read == ()

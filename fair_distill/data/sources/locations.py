@@ -1,11 +1,13 @@
 """Finds the files of a source, in the workspace or in a bucket: one file, or one for each split."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
+import pyarrow.compute
 from pydantic import Field
 
 from fair_distill.config.sections import DataName
@@ -97,6 +99,25 @@ def resolve_folder(root: Path, name: str) -> LocalFolder | RemoteFiles:
     if not (root / name).is_dir():
         raise DataError(f"{root / name} is not a folder. Correct params.yaml: data.source.path, or add the images")
     return LocalFolder(root / name, dvc_cache(root))
+
+
+def unlisted_files(folder: Path, listed: Sequence[pa.Array]) -> list[str]:
+    """Return a sentence part on the files of a folder of images that no table lists; empty if there is none."""
+    names = pa.array(
+        [
+            (Path(parent) / name).relative_to(folder).as_posix()
+            for parent, _, files in os.walk(folder)
+            for name in files
+        ],
+        pa.large_string(),
+    )
+    composed = pa.compute.utf8_normalize(names, form="NFC")
+    is_listed = pa.compute.is_in(composed, value_set=pa.compute.utf8_normalize(pa.chunked_array(listed), form="NFC"))
+    unlisted = names.filter(pa.compute.invert(is_listed))
+    if not len(unlisted):
+        return []
+    first = pa.compute.min(unlisted).as_py()
+    return [f"{len(unlisted):,} file{'s' if len(unlisted) > 1 else ''} in {folder}, such as {first} (not in the table)"]
 
 
 def split_names(files: Files) -> list[str] | None:
