@@ -157,7 +157,7 @@ def _built_in_rules(
     yield "splits", tables.splits, summary_rules.split_rules(config, train=train)
     # Unknown groups need no examples.
     known = cells[cells["known"]].reset_index(drop=True)
-    yield "cells", known, [summary_rules.SupportRule(config.minimum_per_cell, tables.examples, ids)]
+    yield "cells", known, [summary_rules.SupportRule(config.minimum_per_cell, tables.examples, ids, known)]
     train_classes = classes[classes["split"] == TRAIN].reset_index(drop=True)
     yield "classes", train_classes, [summary_rules.imbalance_rule(config.maximum_imbalance)]
     for what, rule in spelling_rules(TRAIN).items():
