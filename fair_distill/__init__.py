@@ -1,7 +1,7 @@
 """Distil group-labelled data towards the barycenter of its groups; gate, version and load the result.
 
-`load` and `look_up` need only the light installation; `distill` and `train` need torch. Every name is imported when it
-is first used.
+`load`, `look_up` and `judge_model` need only the light installation; `distill` and `train` need torch. Every name is
+imported when it is first used.
 """
 
 from importlib import import_module
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from fair_distill.distillation.api import distill
     from fair_distill.evaluation.train import train_on as train
     from fair_distill.registry.client import load, look_up
+    from fair_distill.stages.model import judge_model
 
-__all__ = ["GroupedDataset", "distill", "load", "look_up", "train"]
+__all__ = ["GroupedDataset", "distill", "judge_model", "load", "look_up", "train"]
 
 _LOCATIONS = {
     "GroupedDataset": ("fair_distill.data.grouped_dataset", "GroupedDataset"),
     "distill": ("fair_distill.distillation.api", "distill"),
+    "judge_model": ("fair_distill.stages.model", "judge_model"),
     "load": ("fair_distill.registry.client", "load"),
     "look_up": ("fair_distill.registry.client", "look_up"),
     "train": ("fair_distill.evaluation.train", "train_on"),

@@ -17,10 +17,11 @@ from fair_distill.registry.store import open_registry
 from fair_distill.text import ABSENT, markdown_table
 
 PAGE = REPOSITORY / "docs" / "gate.md"
+ATTEMPTS = REPOSITORY / "benchmarks" / "results" / "attempts.json"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
 NETWORKS = REPOSITORY / "benchmarks" / "results" / "gate_networks.json"
 # The folders with the small test data that this script uses.
-sys.path += [str(REPOSITORY / "tests" / folder) for folder in ("gate", "registry")]
+sys.path += [str(REPOSITORY / folder) for folder in ("", "tests/gate", "tests/registry")]
 # A selection that fits a table: two and ten groups, few and many examples.
 POLICY: dict[str, Any] = {
     "mode": "bounds",
@@ -115,14 +116,37 @@ def spending() -> str:
     """Return the risk of attempts at one split that does not change, by the number of planned attempts."""
     ks = (1, 2, 5, 14, 20, 52, 104)
     rows = []
-    for planned in (1, 5, 14, 104):
+    for count in (1, 5, 14, 104):
         left, risks = 1.0, {}
         for k in range(1, ks[-1] + 1):
-            fraction = fraction_of(left, planned)
+            fraction = fraction_of(left, count)
             left -= fraction
             risks[k] = 0.05 * fraction if fraction >= SMALLEST_FRACTION else None
-        rows.append([planned, *(ABSENT if risks[k] is None else f"{risks[k]:.2g}" for k in ks)])
+        rows.append([count, *(ABSENT if risks[k] is None else f"{risks[k]:.2g}" for k in ks)])
     return _table(("`attempts`", *(f"attempt {k}" for k in ks)), rows)
+
+
+def weekly() -> str:
+    """Return level and examples of weekly attempts at a split that grows by 1 % a week."""
+    from benchmarks.attempts import by_number, examples_needed, planned, weekly_levels
+
+    rules = {"before": by_number, **{f"{count}": planned(count) for count in (1, 5, 14, 104)}}
+    ks = (1, 2, 5, 20, 52, 104)
+    rows = []
+    for name, rule in rules.items():
+        levels = weekly_levels(rule)
+        rows.append([name, *(f"{levels[k - 1]:.2g} ({examples_needed(levels[k - 1]):.2f})" for k in ks)])
+    return _table(("`attempts`", *(f"week {k}" for k in ks)), rows)
+
+
+def repeated() -> str:
+    """Return the simulated shares of sequences of attempts with a false pass, in per cent."""
+    rows = []
+    for row in json.loads(ATTEMPTS.read_text())["rows"]:
+        shares = sorted(row["false_pass"].values())
+        observed = f"{100 * shares[0]:.1f}" + (f" to {100 * shares[-1]:.1f}" if len(shares) > 1 else "")
+        rows.append([row["case"], row["rule"], f"{100 * min(row['bound'], 1):.1f}", observed])
+    return _table(("attempts at one split", "rule", "sum of the levels", "false pass"), rows)
 
 
 def metrics() -> str:
@@ -190,6 +214,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "each_network": each_network,
     "spending": spending,
+    "weekly": weekly,
+    "repeated": repeated,
     "plan": plan,
     "explain": explain,
     "replay": replay,

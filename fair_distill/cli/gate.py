@@ -19,6 +19,8 @@ from fair_distill.cli.arguments import (
     signer_of,
     today_or_later,
 )
+from fair_distill.cli.gate_model import add_attest_command as add_attest_model
+from fair_distill.cli.gate_model import add_command as add_model
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.verdicts import (
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 def add_commands(parser: Parser) -> None:
     """Add the group and its commands."""
-    gate = parser.add_command("gate", None, "plan, explain and apply the policy: plan, explain, waive, …")
+    gate = parser.add_command("gate", None, "plan, explain and apply the policy: plan, explain, waive, model, …")
     _add_plan(gate)
     _add_explain(gate)
     _add_reserve(gate)
@@ -47,6 +49,8 @@ def add_commands(parser: Parser) -> None:
     _add_waive(gate)
     _add_pull_request(gate)
     _add_replay(gate)
+    add_model(gate)
+    add_attest_model(gate)
 
 
 def _add_plan(gate: Parser) -> None:
@@ -170,6 +174,12 @@ def _add_pull_request(gate: Parser) -> None:
     )
     command.add_argument(
         "--evaluate", action="store_true", help="train and predict here instead of requiring attested predictions"
+    )
+    command.add_argument(
+        "--registry",
+        dest="record_of_attempts",  # without the default of the other commands, a folder in the workspace
+        metavar="URL",
+        help="read the record of attempts of this registry; nothing is recorded (default: the base branch's context)",
     )
     add_device(command)
     add_floor(command)
@@ -317,6 +327,7 @@ def _pull_request(arguments: Arguments) -> int:
     workspace, config = open_workspace(arguments)
     pull_request = PullRequest.open(workspace, arguments.head, repository=arguments.repository)
     change = describe_changes(pull_request)
+    notes: list[str] = []
     with TemporaryDirectory(prefix="fair-distill-gate-") as folder:
         try:
             verdict = judge_pull_request(
@@ -330,6 +341,8 @@ def _pull_request(arguments: Arguments) -> int:
                 now=today_or_later(arguments),
                 evaluate=arguments.evaluate,
                 device=arguments.device,
+                registry=arguments.record_of_attempts,
+                note=notes.append,
             )
         except FairDistillError as error:
             # The temporary folder no longer exists when the message is read, so paths are given without it.
@@ -338,7 +351,10 @@ def _pull_request(arguments: Arguments) -> int:
                 write_bytes(arguments.markdown, without_verdict(arguments.set, message, change=change).encode())
             raise type(error)(message) from None
     print_verdict(arguments, verdict)
-    write_summaries(arguments, verdict, change)
+    if not arguments.json:
+        for note in notes:
+            print_sentence("  ", note)
+    write_summaries(arguments, verdict, "\n".join([*(f"# {note}" for note in notes), change]).rstrip("\n"))
     return int(verdict.exit_code)
 
 

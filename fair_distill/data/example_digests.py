@@ -5,7 +5,7 @@ name or the position. N examples.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,12 @@ def name_digests(split: GroupedDataset, *, dataset: str) -> NDArray[np.uint64] |
     """
     if split.ids is None:
         return None
-    return _digests((f"{dataset}\0{name}".encode() for name in split.ids.to_pylist()), len(split))
+    return digests_of_names(split.ids.to_pylist(), dataset=dataset)
+
+
+def digests_of_names(names: Sequence[str], *, dataset: str) -> NDArray[np.uint64]:
+    """Return digests of the names of examples in a data set, uint64 (N,)."""
+    return _digests((f"{dataset}\0{name}".encode() for name in names), len(names))
 
 
 def _pixels(split: GroupedDataset) -> Iterator[bytes]:

@@ -41,19 +41,23 @@ EXAMPLES_SHARE = 0.2
 _BISECTIONS = 44  # to 1e-13 of the range
 
 
-def mean_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -> Floats:
+# The end of a range: one number, or one for each mean, (...).
+End = float | Floats
+
+
+def mean_upper(values: Floats, alpha: float, *, lowest: End, highest: End) -> Floats:
     """Return the one-sided upper bound of the mean of values (..., S) in [lowest, highest], (...)."""
     return -mean_lower(-values, alpha, lowest=-highest, highest=-lowest)
 
 
-def mean_lower(values: Floats, alpha: float, *, lowest: float, highest: float) -> Floats:
+def mean_lower(values: Floats, alpha: float, *, lowest: End, highest: End) -> Floats:
     """Return the one-sided lower bound of the mean of values (..., S) in [lowest, highest], (...)."""
     scaled = _scaled(values, lowest, highest)
     bound = _largest_refuted(lambda mean: _log_wealths(scaled, mean), scaled.mean(axis=-1), alpha)
     return np.asarray(lowest + (highest - lowest) * bound)
 
 
-def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest: float) -> Floats:
+def largest_choice_upper(values: Floats, alpha: float, *, lowest: End, highest: End) -> Floats:
     """Return a bound above the upper bounds of all choices of one value per class, averaged over C classes, (...).
 
     The logarithm is concave, so the wealth of a bet on the average over classes is at least exp(average over classes of
@@ -62,7 +66,7 @@ def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest
 
     Parameters
     ----------
-    values : (..., C, M, S) in [lowest, highest], for M options in each class
+    values : (..., C, M, S) in [lowest, highest], for M options in each class; the range is the same for all of them
     """
     scaled = _scaled(-values, -highest, -lowest)
 
@@ -74,8 +78,9 @@ def largest_choice_upper(values: Floats, alpha: float, *, lowest: float, highest
     return np.asarray(highest - (highest - lowest) * bound)
 
 
-def _scaled(values: Floats, lowest: float, highest: float) -> Floats:
-    return np.asarray(np.clip((values - lowest) / (highest - lowest), 0.0, 1.0))
+def _scaled(values: Floats, lowest: End, highest: End) -> Floats:
+    low, high = np.asarray(lowest)[..., None], np.asarray(highest)[..., None]
+    return np.asarray(np.clip((values - low) / (high - low), 0.0, 1.0))
 
 
 def _largest_refuted(log_wealths: Callable[[Floats], Floats], measured: Floats, alpha: float) -> Floats:

@@ -64,7 +64,13 @@ class Bound:
 
 
 def bind(
-    table: Predictions, *, manifest: bytes | None, index: GateIndex | None, policies: tuple[Gate, ...], name: str
+    table: Predictions,
+    *,
+    manifest: bytes | None,
+    index: GateIndex | None,
+    policies: tuple[Gate, ...],
+    name: str,
+    split_only: bool = False,
 ) -> Bound:
     """Check predictions against the set's manifest, the gate split and the exam of each policy.
 
@@ -72,6 +78,7 @@ def bind(
     ----------
     manifest, index : None if the caller does not have them; their checks are then skipped
     name : the subject of error messages, in the plural
+    split_only : require only the gate split of an exam. Its networks, seeds and recipe are about sets, not about models
 
     Raises
     ------
@@ -87,6 +94,8 @@ def bind(
     exam = _evaluation_of(table, card, count)
     for policy in policies:
         required = policy.required_exam
+        if required is not None and split_only:
+            required = required.model_copy(update={"networks": exam.networks, "seeds": 1, "recipe": None})
         missing = None if required is None else shortfall(exam, required)
         if missing:
             raise MeasurementError(

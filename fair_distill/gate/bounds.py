@@ -32,10 +32,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fair_distill.gate.betting import EXAMPLES_SHARE, largest_choice_upper, mean_lower, mean_upper
+from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
-from fair_distill.gate.quantiles import t_quantile, t_quantiles
+from fair_distill.gate.degrees_of_freedom import johnson, satterthwaite, spread_of
+from fair_distill.gate.quantiles import t_quantiles
 from fair_distill.gate.score import Score, score
 
 # How the networks of an evaluation are treated.
@@ -119,13 +120,14 @@ class Contrasts:
         return self.scatter(self.quantile(alpha), side, alpha)
 
     @property
-    def range(self) -> tuple[float, float]:
-        """The smallest and the largest value that a network can have."""
-        low, high = self.first.range
+    def range(self) -> tuple[Floats, Floats]:
+        """The smallest and the largest value that a network can have, each one number or (J,)."""
+        low, high = (np.asarray(end) for end in self.first.range)
         if self.second is not None:
+            weight = 1.0 if self.weight is None else self.weight
             least, most = self.second.range
-            low, high = low - most, high - least
-        return self.scale * low, self.scale * high
+            low, high = low - weight * most, high - weight * least
+        return np.asarray(self.scale * low), np.asarray(self.scale * high)
 
     def quantile(self, alpha: float) -> Floats:
         """Return the quantile of the whole uncertainty, (J,)."""
@@ -158,9 +160,7 @@ class Contrasts:
         half_width = np.where(scatter > 0, q, 0.0) * scatter
         if self.bend is None:
             return np.asarray(half_width)
-        # Johnson's correction of t for a skewed mean (1978), applied only where it widens the bound.
-        correction = (1 + 2 * t_quantile(alpha, count - 1) ** 2) / count
-        return np.asarray(half_width + np.maximum(side * self.bend, 0) * correction)
+        return np.asarray(half_width + np.maximum(side * self.bend, 0) * johnson(alpha, count))
 
     @property
     def variance_of_seeds(self) -> Floats:
@@ -175,12 +175,12 @@ class Contrasts:
         """The variance of the mean that the examples cause, and its square over its degrees of freedom, both (J,)."""
         square = self.scale**2
         variance = square * self.first.variance
-        spread = _spread(variance, self.first.freedom)
+        spread = spread_of(variance, self.first.freedom)
         if self.second is not None:
             second = square * self.second.variance
             if self.weight is not None:
                 second = self.weight**2 * second
-            spread = spread + _spread(second, self.second.freedom)
+            spread = spread + spread_of(second, self.second.freedom)
             variance = variance + second
             if self.correlation is not None:
                 covariance = self.correlation * np.sqrt(square * self.first.variance * second)
@@ -189,22 +189,11 @@ class Contrasts:
 
     @property
     def freedom(self) -> Floats:
-        """Satterthwaite's degrees of freedom of the variance of the mean, (J,).
-
-        Few seeds may scatter less than they usually do, which makes both the variance too small and the degrees of
-        freedom too many. Therefore the whole variance of the means of seeds (N, not N - I) counts here, and its square
-        is enlarged by (S + 1) / (S - 1), the expected square of its estimate. Without this, bounds from 3 to 5 seeds
-        are violated by up to 6.7 instead of 5 % of normal data.
-        """
+        """Satterthwaite's degrees of freedom of the variance of the mean, (J,)."""
         examples, spread = self.variances_of_examples
-        whole = examples + self.variance_of_seeds
-        alone = np.divide(examples**2, spread, out=np.zeros_like(spread), where=spread > 0)
-        count = self.seeds.shape[-1]
-        if self.treatment == "given" or count < 2:
-            return np.asarray(alone)
-        of_seeds = self.seeds.var(axis=-1, ddof=1) / count
-        spread = spread + of_seeds**2 * (count + 1) / (count - 1) ** 2
-        return np.asarray(np.maximum(whole**2 / spread, np.minimum(alone, count - 1)))
+        count = 1 if self.treatment == "given" else self.seeds.shape[-1]
+        of_seeds = self.seeds.var(axis=-1, ddof=1) / count if count > 1 else np.zeros_like(examples)
+        return satterthwaite(examples, spread, self.variance_of_seeds, of_seeds, count)
 
     def __getitem__(self, index: Any) -> "Contrasts":
         def selected(values: Floats | None) -> Floats | None:
@@ -220,27 +209,6 @@ class Contrasts:
             correlation=selected(self.correlation),
             weight=selected(self.weight),
         )
-
-
-def largest_mean(contrasts: Contrasts, shape: tuple[int, int], alpha: float) -> Floats:
-    """Return the upper bound of the mean over classes of the largest absolute difference in each class, (...).
-
-    Without a distribution of networks, and for the part of the networks alone: any signs and pairs of groups may be the
-    largest ones, and every choice of them is bounded.
-
-    Parameters
-    ----------
-    shape : numbers of classes C and of pairs of groups P; the contrasts are (..., C * P)
-    """
-    signed = contrasts.seeds.reshape(*contrasts.seeds.shape[:-2], *shape, -1)
-    low, high = contrasts.range
-    of_seeds = (1 - EXAMPLES_SHARE) * alpha
-    return largest_choice_upper(np.concatenate([signed, -signed], axis=-2), of_seeds, lowest=low, highest=high)
-
-
-def _spread(variance: Floats, freedom: Floats) -> Floats:
-    """Return variance² / freedom; infinite without degrees of freedom."""
-    return np.asarray(np.divide(variance**2, freedom, out=np.full(variance.shape, np.inf), where=freedom > 0))
 
 
 def level(
@@ -332,7 +300,7 @@ def minus(
     if weight is not None:
         bends = None if second.bend is None else weight * second.bend
         interaction = weight**2 * second.interaction
-        second = replace(second, seeds=weight[:, None] * second.seeds, interaction=interaction, bend=bends)
+        second = replace(second, seeds=weight[..., None] * second.seeds, interaction=interaction, bend=bends)
     interaction = first.interaction + second.interaction
     if correlation is not None:
         # The interactions of a common cluster may cancel, so nothing is subtracted from the variance over seeds.

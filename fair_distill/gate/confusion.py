@@ -4,8 +4,8 @@ Axes: G groups, C true classes, K = C predicted classes, B bins of confidence, R
 it is undefined, and neither 0 nor 1. This module needs numpy only.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -46,6 +46,10 @@ class Rate:
         return f"class {name!r} is recognised"
 
 
+# From the selected classes and the number of classes to the rates that a metric reads.
+RatesOfClasses = Callable[[Sequence[int], int], list[Rate]]
+
+
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """Counts (G, C, K) with the names of their axes. Counts are fractions if several seeds are averaged.
@@ -61,6 +65,7 @@ class Confusion:
     classes: tuple[str, ...]
     confidence: Floats | None = None
     excess: Floats | None = None
+    _cached: dict[RatesOfClasses, Floats] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def support(self) -> Floats:
@@ -81,6 +86,12 @@ class Confusion:
         """Return each rate in each group, (R, G); NaN where a group has no examples of the true classes."""
         return _quotients(*self.counts_of(rates))
 
+    def all_rates(self, rates: RatesOfClasses) -> Floats:
+        """Return the rates of all classes in each group, (R, G). Results are cached, because metrics share them."""
+        if rates not in self._cached:
+            self._cached[rates] = self.rates_of_groups(_all_rates(rates, len(self.classes)))
+        return self._cached[rates]
+
     def counts_of(self, rates: Sequence[Rate]) -> tuple[Floats, Floats]:
         """Return the numerators and the denominators of rates in each group, two arrays (R, G)."""
         support = self.support
@@ -96,16 +107,20 @@ class Confusion:
 
     def empty_cell(self) -> str | None:
         """Return a sentence that names the first empty cell, or None."""
-        empty = np.argwhere(self.support == 0)
-        if not len(empty):
+        if self.support.all():
             return None
-        g, c = empty[0]
+        g, c = np.argwhere(self.support == 0)[0]
         return f"class {self.classes[c]!r} has no examples of group {self.groups[g]!r} to measure on"
 
     def empty_group(self) -> str | None:
         """Return a sentence that names the first group without examples, or None."""
         empty = np.flatnonzero(self.support.sum(axis=1) == 0)
         return f"group {self.groups[empty[0]]!r} has no examples to measure on" if len(empty) else None
+
+
+@lru_cache(maxsize=256)
+def _all_rates(rates: RatesOfClasses, classes: int) -> tuple[Rate, ...]:
+    return tuple(rates(range(classes), classes))
 
 
 @lru_cache(maxsize=256)

@@ -102,13 +102,36 @@ def differences(
             [_paired(predictions, rate, comparisons, values(rate), scale=width) for rate in comparisons.rates]
         )
     each = levels(predictions, comparisons, lambda rate: values(rate) / scale, lowest=lowest)
-    index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
-    starts = np.arange(len(comparisons.rates))[:, None] * len(index)
-    first = (starts + [index[a] for a, _ in comparisons.sides]).ravel()
-    second = (starts + [index[b] for _, b in comparisons.sides if b]).ravel()
+    first, second = _sides(comparisons)
     moves = influences_of(predictions, comparisons, values) if predictions.clusters_span_groups else None
     correlations = None if moves is None else correlation(moves[first], moves[second])
     return rescaled(minus(each[first], each[second], correlations), scale)
+
+
+def cluster_influences(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
+    """Return how far each cluster moves every difference of `differences`, (J, K)."""
+    count = int(predictions.clusters.max()) + 1
+    if predictions.examples_by_pair is None:
+        moves = influences_of(predictions, comparisons, values)
+        first, second = _sides(comparisons)
+        return np.asarray(moves[first] - moves[second])
+    moves_of_pairs = []
+    for rate in comparisons.rates:
+        pairs = _pairs(predictions, rate)
+        by_pair = values(rate).mean(axis=0)[pairs]
+        for a, b in comparisons.sides:
+            difference = by_pair[:, list(a)].mean(axis=-1) - by_pair[:, list(b or ())].mean(axis=-1)
+            moves_of_pairs.append(influences(difference, predictions.clusters[pairs[:, 0]], count))
+    return np.stack(moves_of_pairs)
+
+
+def _sides(comparisons: Comparisons) -> tuple[Ints, Ints]:
+    """Return the indices of the first and second side of each difference among all rates × distinct sides."""
+    index = {side: i for i, side in enumerate(comparisons.distinct_sides)}
+    starts = np.arange(len(comparisons.rates))[:, None] * len(index)
+    first = starts + np.array([index[a] for a, _ in comparisons.sides])
+    second = starts + np.array([index[b] for _, b in comparisons.sides if b])
+    return first.ravel(), second.ravel()
 
 
 def influences_of(predictions: NetworkPredictions, comparisons: Comparisons, values: ExampleValues) -> Floats:
@@ -126,9 +149,7 @@ def influences_of(predictions: NetworkPredictions, comparisons: Comparisons, val
 def _paired(
     predictions: NetworkPredictions, rate: Rate, comparisons: Comparisons, value: Floats, *, scale: float
 ) -> Contrasts:
-    assert predictions.examples_by_pair is not None
-    labels = predictions.labels[predictions.examples_by_pair[:, 0]]
-    pairs = predictions.examples_by_pair[_is_any_of(labels, rate.true_classes)]
+    pairs = _pairs(predictions, rate)
     clusters = predictions.clusters[pairs[:, 0]]
     all_distinct = len(np.unique(clusters)) == len(clusters)
     by_pair = value[:, pairs]
@@ -141,6 +162,13 @@ def _paired(
     each = {side: level(mean, clusters_of_pairs) for side, mean in sides.items()}
     bends = [combined_bend(each[a], each[b or ()], -1) for a, b in comparisons.sides]
     return replace(contrasts, bend=np.stack([bend for bend in bends if bend is not None]))
+
+
+def _pairs(predictions: NetworkPredictions, rate: Rate) -> Ints:
+    """Return the pairs of a rate's classes, (pairs, G)."""
+    assert predictions.examples_by_pair is not None
+    labels = predictions.labels[predictions.examples_by_pair[:, 0]]
+    return predictions.examples_by_pair[_is_any_of(labels, rate.true_classes)]
 
 
 def _is_any_of(values: Ints, candidates: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -93,9 +93,66 @@ class FairSets:
             self._score(shares, None, sizes), None, seeds, none, bend(seeds, none), treatment=self.assumed.treatment
         )
 
-    def uplift(self) -> Contrasts:
+    def means(self, rates: Sequence[Rate], sides: Sequence[Side]) -> Contrasts:
+        """Return the mean of all rates, with equal weights, on each side, J = sides."""
+        each = self.levels(rates, sides)
+        shape = (-1, len(rates), len(sides))
+        shares = each.first.positive.reshape(shape).mean(axis=1)
+        # The size of a sample of one rate that would be as informative as a mean of samples of different sizes.
+        sizes = len(rates) ** 2 / (1 / each.first.effective.reshape(shape)).sum(axis=1)
+        seeds = self._seeds(shares, 1 / np.sqrt(2))
+        none = np.zeros(shares.shape)
+        return Contrasts(
+            self._score(shares, None, sizes), None, seeds, none, bend(seeds, none), treatment=self.assumed.treatment
+        )
+
+    def over_classes(self, side: Side) -> Contrasts:
+        """Return accuracy minus the accuracy of always predicting one class, on the same examples, J = C."""
+        groups = list(side[:1] if self.cells.paired else side)
+        sizes = self.cells.counts[:, groups].sum(axis=1)
+        right = self._shares(sizes, np.full(len(sizes), self.assumed.accuracy)) * sizes
+        count = sizes.sum()
+        up, down = (right.sum(axis=1, keepdims=True) - right) / count, (sizes - right) / count
+        return Contrasts(
+            self._score(up, down, np.full(len(sizes), count)),
+            None,
+            self._seeds(up - down, 1 / np.sqrt(2)),
+            np.zeros(up.shape),
+            treatment=self.assumed.treatment,
+        )
+
+    def both_sides(self, rates: Sequence[Rate], sides: Sides) -> tuple[Contrasts, Contrasts, Floats | None]:
+        """Return each rate on the first and on the second side, J = rates × sides, and the correlation of the two."""
+        distinct = list(dict.fromkeys(side for pair in sides for side in pair if side is not None))
+        starts = np.arange(len(rates))[:, None] * len(distinct)
+        first = (starts + [distinct.index(a) for a, _ in sides]).ravel()
+        second = (starts + [distinct.index(b) for _, b in sides if b is not None]).ravel()
+        if not self.cells.paired:
+            each = self.levels(rates, distinct)
+            return each[:, first], each[:, second], None
+        # One sample of pairs per comparison; the two predictions of a pair agree more often than by chance.
+        sizes = self.sizes(rates)[:, [a[0] for a, _ in sides]].ravel()
+        true = np.repeat(self.true_rates(rates), len(sides))
+        discordant = true * (1 - true) * (1 - self.assumed.agreement)
+        both = self._shares(sizes, true - discordant) * sizes
+        alone: list[Floats] = []
+        for left in (1 - true + discordant, 1 - true):
+            rest = sizes - both - sum(alone, np.zeros_like(both))
+            share = np.divide(discordant, left, out=np.zeros_like(left), where=left > 0)
+            draws = rest * share if self.rng is None else self.rng.binomial(rest.astype(np.int64), share)
+            alone.append(np.asarray(draws, dtype=float))
+        none = np.zeros(both.shape)
+        levels = []
+        for only in alone:
+            shares = (both + only) / sizes
+            seeds = self._seeds(shares, 1 / np.sqrt(2))
+            score = self._score(shares, None, sizes)
+            levels.append(Contrasts(score, None, seeds, none, bend(seeds, none), treatment=self.assumed.treatment))
+        return levels[0], levels[1], np.full(both.shape, self.assumed.agreement)
+
+    def uplift(self, rate: Rate, side: Side) -> Contrasts:
         """Return the difference in accuracy between two sets on the same examples, J = 1."""
-        sizes = np.full(1, self.cells.counts.sum())
+        sizes = np.full(1, self.cells.counts[np.ix_(rate.true_classes, side)].sum())
         return self._of_pairs(sizes, np.full(1, self.assumed.accuracy))
 
     def differences(self, rates: Sequence[Rate], sides: Sides) -> Contrasts:
@@ -137,7 +194,7 @@ class FairSets:
             return np.broadcast_to(true, (1, len(true)))
         return np.asarray(self.rng.binomial(sizes, true, (self.draws, len(true))) / sizes)
 
-    def _score(self, positive: Floats, negative: Floats | None, sizes: Ints) -> Score:
+    def _score(self, positive: Floats, negative: Floats | None, sizes: Ints | Floats) -> Score:
         effective = np.broadcast_to(sizes, positive.shape).astype(float)
         # As `score` adds two clusters, one of values 1 and one of the lowest value.
         up = (positive * sizes + 1) / (sizes + 2)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fair_distill.config import Limit
+from fair_distill.gate.comparisons import Comparisons
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.findings import signed_limit, undecided
 from fair_distill.gate.metrics import PredictionMetric
@@ -26,15 +27,16 @@ def fewest_networks(
     """Return the smallest number of networks with which a clause can pass without any distribution of networks.
 
     Found for perfect networks without scatter and unlimited examples. None if over 4,096 or if it is unknown: with
-    `over` it depends on the reference.
+    `over` it depends on the reference, and a ratio of rates depends on the rates.
     """
     if limit.each_network is not None:
         return networks_needed(limit.each_network, alpha)
     planner = metric.planner(limit)
-    if planner is None or limit.over is not None:
+    if planner is None or limit.over is not None or not metric.perfect_is_best:
         return None
     sign, number = signed_limit(limit)
-    comparisons = metric.comparisons(limit, classes, groups)
+    every = metric.comparisons(limit, classes, groups)
+    comparisons = Comparisons(every.rates[:1], every.sides[:1])  # of perfect networks, all have the same bound
     cells = Cells(np.full((len(classes), len(groups)), _UNLIMITED), False, classes, groups)
 
     def suffices(networks: int) -> bool:

@@ -23,6 +23,7 @@ from fair_distill.gate.decision import decide
 from fair_distill.gate.each_network import decide_each_network
 from fair_distill.gate.findings import undecided
 from fair_distill.gate.metrics import CARD_METRICS, PREDICTION_METRICS, PredictionMetric
+from fair_distill.gate.model_predictions import ModelEvaluation
 from fair_distill.gate.network_assumptions import assumes_normal, assumption
 from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
 from fair_distill.gate.noise_floor import Floor, noise_floor
@@ -80,6 +81,7 @@ def judge(
     reference_manifests: Mapping[str, bytes] | None = None,
     floor: Gate | None = None,
     now: date | None = None,
+    model: ModelEvaluation | None = None,
 ) -> Verdict:
     """Judge the set that these predictions belong to, and return the verdict with its reasons.
 
@@ -97,6 +99,7 @@ def judge(
     reference_manifests : content of the manifests of reference sets, by name, if available
     floor : an organisation's policy. `policy` must be at least as strict
     now : today's date, for waivers; without it no waiver counts
+    model : how to read the predictions of a model of any framework, which is judged instead of a set
 
     Raises
     ------
@@ -115,11 +118,20 @@ def judge(
         tighten(policy, floor)
         policies = (policy, floor)
     registry_context = read_context(context)
-    table = Predictions.from_parquet(predictions)
+    read = Predictions.from_parquet if model is None else model.read
+    table = read(predictions, name="predictions" if model is None else model.file)
     if not len(table):
         raise MeasurementError("the predictions file has no rows; evaluate the set again")
-    bound = bind(table, manifest=manifest, index=index, policies=policies, name="the predictions")
-    if bound.card is None and asks_the_card(policy):
+    bound = bind(
+        table,
+        manifest=manifest,
+        index=index,
+        policies=policies,
+        name="the predictions",
+        split_only=model is not None,
+    )
+    card = bound.card if model is None else model.card
+    if card is None and asks_the_card(policy):
         raise ConfigError(
             f"{policy.location}.limits has a clause on the card of the set, which requires the set's manifest.json; "
             "pass the manifest"
@@ -129,10 +141,10 @@ def judge(
     contents = dict(sorted((references or {}).items()))
     manifests = reference_manifests or {}
     reference_predictions = {
-        name: read_reference(name, content, table, registry_context, policies, manifests.get(name), index)
+        name: read_reference(name, content, table, registry_context, policies, manifests.get(name), index, model)
         for name, content in contents.items()
     }
-    treatment = policy.networks or "normal"
+    treatment = "given" if model is not None and model.networks == "given" else policy.networks or "normal"
     networks = [network_predictions(table, number, treatment) for number in range(len(table.networks))]
     for network in networks[1:]:
         same_examples(networks[0], network, name=network.network, seeds=False)
@@ -151,7 +163,7 @@ def judge(
     kind = set_kind(manifest)
     findings = tuple(
         _waived(
-            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, bound.card, kind, alpha=alpha),
+            _finding(limit, policy, groupings[limit.by or ()], reference_predictions, card, kind, alpha=alpha),
             registry_context,
             table.set,
             now,
@@ -197,7 +209,7 @@ def judge(
         evaluation=bound.evaluation,
         gate=plain_policy(policy),
         warnings=(*vacuous(policy), *outlying_sentences(outlying, doubts=assumes_normal(policy))),
-        assumption=assumption(policy),
+        assumption="" if treatment == "given" else assumption(policy),
         outlying=outlying,
     )
 
@@ -253,7 +265,8 @@ def _finding(
         if reason:
             return undecided(limit, predictions.network, reason)
     matching = [matching_reference(limit, predictions, references) for predictions in grouping.networks]
-    if limit.each_network is not None:
+    # A clause about a share of all networks applies to a given network itself.
+    if limit.each_network is not None and grouping.networks[0].treatment != "given":
         return decide_each_network(limit, metric, grouping.networks, matching, alpha=alpha, kind=kind)
     evidence = [
         metric.gather(limit, predictions, reference)
@@ -264,7 +277,8 @@ def _finding(
 
 def _lack_of_evidence(limit: Limit, metric: PredictionMetric, policy: Gate, predictions: NetworkPredictions) -> str:
     """Return why a clause has too little evidence to be decided, or an empty string."""
-    if policy.minimum_seeds is not None and predictions.seeds < policy.minimum_seeds:
+    sampled = predictions.treatment != "given"
+    if sampled and policy.minimum_seeds is not None and predictions.seeds < policy.minimum_seeds:
         return (
             f"too little evidence, {predictions.network} was trained with {predictions.seeds} of the "
             f"{policy.minimum_seeds} seeds that are needed; raise params.yaml: evaluate.seeds"
@@ -305,7 +319,7 @@ def _group(predictions: NetworkPredictions, g: int, attributes: str, alpha: floa
     clusters = Clusters.of(predictions.clusters[rows], len(rows)).independent
     right = (predictions.predicted[:, rows] == predictions.labels[rows]).astype(float)
     low = high = None
-    if alpha is not None and predictions.seeds > 1 and clusters > 1:
+    if alpha is not None and (predictions.seeds > 1 or predictions.treatment == "given") and clusters > 1:
         rate = level(right[None], predictions.clusters[rows], treatment=predictions.treatment)
         low, high = max(float(rate.lower(alpha / 2)[0]), 0.0), min(float(rate.upper(alpha / 2)[0]), 1.0)
     accuracy = float(right.mean()) if len(rows) else None

@@ -43,7 +43,7 @@ class NetworkPredictions:
     Attributes
     ----------
     examples, labels, group_indices, pairs, clusters : int arrays (N,)
-    predicted, probability : arrays (S, N)
+    predicted, probability : arrays (S, N); probabilities are NaN if they are unknown
     seed_numbers : the number of each seed in the predictions, (S,)
     examples_by_pair : int array (pairs, G) of examples if every pair has one example of each group; else None
     attributes, attribute_names : the values that define each group, see `Predictions`
@@ -113,6 +113,11 @@ class NetworkPredictions:
         """The number of seeds, S."""
         return len(self.predicted)
 
+    @property
+    def has_probability(self) -> bool:
+        """Whether the predictions have probabilities. Those of a model may have none."""
+        return not bool(np.isnan(self.probability.flat[0]))
+
     def tables(self) -> list[Confusion]:
         """Return the counts of each seed."""
         return self._tables
@@ -126,7 +131,7 @@ class NetworkPredictions:
                 self.predicted[seed],
                 classes=self.classes,
                 groups=self.groups,
-                probability=self.probability[seed],
+                probability=self.probability[seed] if self.has_probability else None,
             )
             for seed in range(self.seeds)
         ]
@@ -148,15 +153,14 @@ class NetworkPredictions:
             self.predicted.ravel(),
             classes=self.classes,
             groups=self.groups,
-            probability=self.probability.ravel(),
+            probability=self.probability.ravel() if self.has_probability else None,
             binned=binned,
         )
-        assert total.confidence is not None
         return Confusion(
             total.counts / self.seeds,
             total.groups,
             total.classes,
-            total.confidence / self.seeds,
+            None if total.confidence is None else total.confidence / self.seeds,
             None if total.excess is None else total.excess / self.seeds,
         )
 
@@ -208,9 +212,11 @@ def network_predictions(predictions: Predictions, network: int, treatment: Treat
     for key, size in (("label", len(predictions.classes)), ("group", len(predictions.groups))):
         _check_range(of_examples[key], size, key)
     _check_range(rows["predicted"], len(predictions.classes), "prediction")
-    probability = rows["probability"].astype(float)
-    if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
-        raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
+    probability = np.full(rows["predicted"].shape, np.nan)
+    if "probability" in rows:
+        probability = rows["probability"].astype(float)
+        if not ((probability >= 0) & (probability <= 1 + 1e-6)).all():
+            raise MeasurementError(f"{name} has a probability that is not between 0 and 1; evaluate again")
     _check_pairs(of_examples["pair"], of_examples["cluster"])
     return NetworkPredictions(
         network=name,

@@ -192,7 +192,7 @@ class Predictions:
             predicted,
             classes=self.classes,
             groups=self.groups,
-            probability=self.columns["probability"][in_run],
+            probability=self.columns["probability"][in_run] if "probability" in self.columns else None,
         )
 
     def to_parquet(self) -> bytes:

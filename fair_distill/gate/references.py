@@ -6,6 +6,7 @@ from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError, IntegrityError, MeasurementError
 from fair_distill.files import sha256
 from fair_distill.gate.binding import GateIndex, bind
+from fair_distill.gate.model_predictions import ModelEvaluation
 from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
 from fair_distill.gate.policy import PROMOTED, Context
 from fair_distill.gate.predictions import Predictions
@@ -22,10 +23,16 @@ def read_reference(
     policies: tuple[Gate, ...],
     manifest: bytes | None,
     index: GateIndex | None,
+    model: ModelEvaluation | None = None,
 ) -> dict[str, NetworkPredictions]:
-    """Return the predictions of a reference by network, after checks that they are comparable with the set's."""
+    """Return the predictions of a reference by network, after checks that they are comparable with the set's.
+
+    Parameters
+    ----------
+    model : how to read the predictions, if a model is judged instead of a set
+    """
     title = f"the predictions of {name!r}"
-    reference = Predictions.from_parquet(content, name=title)
+    reference = (Predictions.from_parquet if model is None else model.read)(content, name=title)
     if not len(reference):
         raise MeasurementError(f"{title} have no rows; evaluate {name!r} again")
     # Predictions of an earlier release may lack attributes, so index and exam do not apply to the promoted version.
@@ -37,6 +44,7 @@ def read_reference(
         index=None if promoted else index,
         policies=() if promoted else policies,
         name=title,
+        split_only=model is not None,
     )
     if reference.split != table.split:
         raise IntegrityError(

@@ -56,6 +56,7 @@ def _heading(name: str, verdict: Verdict) -> str:
     notes = [f"- **waived**: {_text(finding.clause)}: {_text(finding.waiver or '')}" for finding in waived]
     notes += [f"- **assumption**: {_text(verdict.assumption)}"] if verdict.assumption else []
     notes += [f"- **warning**: {_text(warning)}" for warning in verdict.warnings]
+    notes += [f"- {_text(note)}" for note in verdict.notes]
     lines = [f"## {_text(name)}: {verdict.outcome.upper()}", "", confidence, "", *notes]
     return "\n".join([*lines, ""] if notes else lines)
 
@@ -146,7 +147,7 @@ def _references(verdict: Verdict) -> list[str]:
 def _digests(verdict: Verdict) -> str:
     digests = {
         "verdict": verdict.digest,
-        "set": verdict.set,
+        "set" if verdict.model is None else "model": verdict.set,
         "split": verdict.split,
         "predictions": verdict.predictions,
         "policy": verdict.policy,
@@ -198,7 +199,8 @@ def junit(name: str, verdict: Verdict) -> str:
 
 def _group_lines(verdict: Verdict) -> list[str]:
     """Return the outcome, the assumption, the warnings and the table of groups as plain text."""
-    lines = [f"{verdict.outcome.upper()}: set {verdict.set}, split {verdict.split}"]
+    subject = "set" if verdict.model is None else "model"
+    lines = [f"{verdict.outcome.upper()}: {subject} {verdict.set}, split {verdict.split}", *verdict.notes]
     lines += [f"assumption: {verdict.assumption}"] if verdict.assumption else []
     lines += [f"warning: {warning}" for warning in verdict.warnings]
     for group in _worst_first(verdict)[:_MOST_GROUPS]:

@@ -17,7 +17,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying", "model")
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,9 @@ class Verdict:
     assumption : what the bounds assume about how rates vary over trained networks; empty without bounds, and in
         verdicts of releases that did not record it
     outlying : networks that are far from the others, by clause
+    model : of a verdict on a model instead of a set: its `name`; `networks`, which are given or sampled; the file that
+        states the `labels`; the version that it was `trained_on`; and `notes` on what was not checked. `set` is then
+        the SHA-256 of the model's predictions
     alpha : the risk of passing a set that violates a limit, for this attempt; None in `mode: point`
     fraction : the fraction of the policy's alpha that the attempt takes
     findings : one per clause, in the order of the policy
@@ -156,11 +159,18 @@ class Verdict:
     assumption: str = ""
     outlying: tuple[OutlyingNetwork, ...] = ()
     fraction: float | None = None
+    model: dict[str, Any] | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The sentences of the clauses that are not satisfied, with or without a waiver."""
         return tuple(finding.sentence for finding in self.findings if not finding.satisfied)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For a model: what the verdict is about, and what was not checked."""
+        notes = (self.model or {}).get("notes")
+        return tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
 
     @property
     def lets_pass(self) -> bool:

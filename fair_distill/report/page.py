@@ -121,6 +121,8 @@ def _summary(data: ReportData) -> list[tuple[str, str]]:
             f"({_list([network.network for network in data.predictions])})",
         ),
         ("Attempt", f"number {data.verdict.attempt:,} on this split, {wording.confidence(data.verdict)}"),
+        *([("Assumption", data.verdict.assumption)] if data.verdict.assumption else []),
+        *(("Warning", warning) for warning in data.verdict.warnings),
     ]
 
 

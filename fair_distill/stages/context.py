@@ -4,11 +4,14 @@ The registry is not an input of the DVC graph. `gate reserve` writes context.jso
 stage `judge`, and promotion computes the same context itself.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fair_distill.config import Config
+from fair_distill.errors import MeasurementError
 from fair_distill.files import require_file, sha256, to_json, write_bytes
-from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
+from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, attempt_for, read_context
+from fair_distill.gate.spending import check_fraction
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
 from fair_distill.registry.actor import Actor
@@ -17,7 +20,7 @@ from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import evidence_key
 from fair_distill.registry.ledger import read_ledger
-from fair_distill.registry.store import RegistryStore
+from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attempts import attempt_request
 from fair_distill.workspace import Workspace
@@ -89,23 +92,53 @@ def context_of(
     store: RegistryStore, config: Config, attempt: attempts.Attempt, channel: str, *, content: bytes
 ) -> RegistryContext:
     """Return the context of an attempt. `content` is that of context.json, whose waivers are kept."""
-    current = read_context(content)
-    entry = attempt.entry
     promoted, predictions = None, None
     if any(limit.over == PROMOTED for limit in config.gate.limits):
-        promotion = _promoted_entry(read_ledger(store, config.dataset), channel, entry.version)
+        promotion = _promoted_entry(read_ledger(store, config.dataset), channel, attempt.entry.version)
         if promotion is not None:
             predictions = _judged_predictions(store, promotion)
             promoted = Promoted(version=promotion.version, predictions=sha256(predictions))
+    return RegistryContext(attempt, _updated(content, config, attempt, promoted=promoted), predictions)
+
+
+def with_recorded_attempt(
+    workspace: Workspace, config: Config, name: str, *, registry: str, content: bytes
+) -> tuple[bytes, str]:
+    """Return a context with the attempt of a set's predictions, and a sentence about it. Nothing is recorded.
+
+    Predictions that no attempt is recorded for are judged as the attempt that they would be now. If the attempt in the
+    context takes less of alpha, it is kept: the registry may be the wrong one.
+
+    Parameters
+    ----------
+    content : content of context.json; its promoted version and its waivers are kept
+    """
+    store, path = open_registry(registry), workspace.predictions(name)
+    predictions = require_file(path, made_by=f"fair-distill stage evaluate {name}").read_bytes()
+    attempt = attempts.look_up(store, attempt_request(workspace, config, name, store=store, predictions=predictions))
+    entry = attempt.entry
+    sentence = f"attempt {entry.attempt} at this gate split, recorded by {entry.who} at {entry.time}"
+    if not attempt.recorded:
+        sentence = f"attempt not recorded; this is attempt {entry.attempt} at the examples of this gate split"
+    with suppress(MeasurementError):  # the context's attempt is for another split, so it does not apply
+        share = attempt_for(read_context(content), config.gate, set=entry.version, split=entry.split)
+        if share.fraction < entry.fraction:
+            return content, f"{sentence}; context.json has attempt {share.number}, which takes less of alpha"
+    return _updated(content, config, attempt, promoted=read_context(content).promoted), sentence
+
+
+def _updated(content: bytes, config: Config, attempt: attempts.Attempt, *, promoted: Promoted | None) -> bytes:
+    """Return a context with this attempt and this promoted version; the same bytes if it has them already."""
+    entry = attempt.entry
+    check_fraction(entry.fraction, split=entry.split)
     # An empty context means a first attempt, so the graph's verdict on a first attempt is the one that promotion uses.
     plain = attempt.is_plain_first and config.gate.planned_attempts >= entry.planned
     described = Attempt(
         set=entry.version, split=entry.split, number=entry.attempt, fraction=entry.fraction, left=entry.left
     )
+    current = read_context(content)
     updated = current.model_copy(update={"attempt": None if plain else described, "promoted": promoted})
-    if updated != current:
-        content = to_json(updated.model_dump(mode="json", exclude_none=True))
-    return RegistryContext(attempt, content, predictions)
+    return content if updated == current else to_json(updated.model_dump(mode="json", exclude_none=True))
 
 
 def reserve_attempt(

@@ -5,7 +5,7 @@ are downloaded by the digests in its dvc.lock. Policy, context and DVC graph com
 request cannot change the rules that it is judged by.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import zip_longest
@@ -21,8 +21,10 @@ from fair_distill.gate.policy import PROMOTED
 from fair_distill.gate.predictions import read_header
 from fair_distill.gate.verdict import Verdict
 from fair_distill.stages.attest import require_attested
+from fair_distill.stages.context import with_recorded_attempt
 from fair_distill.stages.dvc_outputs import Output, OutputDownload, locked_outputs
 from fair_distill.stages.evaluate import evaluate_set
+from fair_distill.stages.evidence import read_context_file
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.set_record import check_set_name
 from fair_distill.versioning.dvc_lock import check_lock
@@ -94,6 +96,8 @@ def judge_pull_request(
     now: date,
     evaluate: bool = False,
     device: str = "cpu",
+    registry: str | None = None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> Verdict:
     """Return the verdict on a set of the pull request by the base branch's policy.
 
@@ -103,6 +107,8 @@ def judge_pull_request(
     remote : the DVC remote with the files of the pull request and of the base branch
     folder : an empty folder for these files
     evaluate : whether to train on the sets here and judge these predictions instead of attested ones
+    registry : the registry whose record of attempts is read; None takes the attempt from the base branch's context
+    note : receives a sentence about the attempt
 
     Raises
     ------
@@ -146,7 +152,14 @@ def judge_pull_request(
         unparsed = {set_name: workspace.predictions(set_name).read_bytes() for set_name in (name, *references)}
         require_attested(workspace, config, unparsed, keys=policy.evaluators)
         _check_prediction_splits(workspace, [name, *references])
-    return compute_verdict(workspace, config, name, floor=floor, now=now, attested=not evaluate)
+    content = read_context_file(workspace)
+    sentence = "attempt not recorded; --registry compares the set with the record of attempts, and `promote` records it"
+    if registry is not None:
+        # The dataset of the pull request could be renamed, and attempts in the ledgers belong to a dataset.
+        recorded_as = config.model_copy(update={"dataset": base_config.dataset})
+        content, sentence = with_recorded_attempt(workspace, recorded_as, name, registry=registry, content=content)
+    note(sentence)
+    return compute_verdict(workspace, config, name, floor=floor, now=now, attested=not evaluate, context=content)
 
 
 def _evaluate_here(

@@ -45,6 +45,8 @@ RUN_ELSEWHERE = {
     "fair-distill registry approve": "tests/registry/test_package_alone.py: it needs a key",
     "fair-distill stage estimate": "tests/cli/test_estimate.py: it times real steps in new processes",
     "fair-distill gate pull-request": "tests/gate/test_pull_requests.py: it needs a pull request",
+    "fair-distill gate attest-model": "tests/gate/test_gate_model.py: it needs a key",
+    "fair-distill gate model": "tests/gate/test_gate_model.py: it needs predictions of a model",
     "fair-distill gate attest": "tests/gate/test_pull_requests.py: it needs a key",
     "fair-distill doctor --registry s3:": "tests/cli/test_doctor.py: the bucket does not exist",
 }

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_predictions import predictions_from
+from small_predictions import drawn, predictions_from
 
 from fair_distill.config import Gate, Limit
 from fair_distill.errors import ConfigError
 from fair_distill.gate.judge import judge
+from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import network_predictions, of_seed
 from fair_distill.gate.policy import laxer, policy_digest, tighten
 from fair_distill.gate.predictions import Predictions
@@ -154,6 +155,23 @@ def test_without_confidence_the_share_of_measured_networks_decides():
         assert decided.outcome == outcome
         assert decided.bound is None
         assert decided.value == pytest.approx(0.0 if over == 1 else 0.4)
+
+
+@pytest.mark.parametrize("name", PREDICTION_METRICS)
+def test_of_networks_that_are_equal_each_has_the_bound_of_one_given_network(name: str):
+    metric = PREDICTION_METRICS[name]
+    one = drawn([[0.9, 0.85], [0.8, 0.9]], 60, np.random.default_rng(0), seeds=1)
+    answers = np.tile(one.columns["predicted"], (40, 1))
+    table = predictions_from(answers, one.columns["label"], one.columns["group"])
+    limit = {"metric": name, metric.direction: 0.5, "each_network": 0.9, "why": "a test"}
+    decided = finding(table, policy(limit))
+    evidence = metric.gather(policy(limit).limits[0], of_seed(network_predictions(table, 0), 0), None)
+    own = evidence.upper(rule_of(40).alpha).max()
+    if metric.direction == "at_least":
+        own = evidence.lower(rule_of(40).alpha).min()
+
+    assert decided.bound == pytest.approx(float(np.clip(own, metric.lowest, 1)))
+    assert decided.value == pytest.approx(evidence.value)
 
 
 def test_the_predictions_of_one_seed_are_those_of_that_seed():

@@ -119,10 +119,14 @@ def test_the_bound_of_a_mean_is_never_wider_than_the_mean_of_bounds_at_alpha_ove
             assert gather(clause("eo_diag_mean"), own, None).upper(ALPHA)[0] < each.mean()
 
 
-def test_a_cluster_in_several_classes_makes_the_mean_no_surer() -> None:
-    apart = drawn([[0.9, 0.8]] * 4, 50, np.random.default_rng(1))
-    across = {**apart.columns, "cluster": apart.columns["example"] % 200 // 50 * 0 + apart.columns["example"] % 50}
-    together = type(apart)(**{**vars(apart), "columns": across})
+def test_copies_of_a_cluster_in_several_classes_make_the_mean_no_surer() -> None:
+    apart = drawn([[0.95, 0.6]] * 4, 50, np.random.default_rng(1))
+    columns = {name: column.reshape(3, 4, 2, 50) for name, column in apart.columns.items()}  # seed, class, group
+    right = (columns["predicted"] == columns["label"])[:, :1]  # all classes are as class 0
+    columns["predicted"] = np.where(right, columns["label"], (columns["label"] + 1) % 4)
+    apart = replace(apart, columns={name: column.ravel() for name, column in columns.items()})
+    of_class_0 = np.broadcast_to(columns["example"][:, :1], columns["example"].shape).ravel()
+    together = replace(apart, columns=apart.columns | {"cluster": of_class_0, "pair": apart.columns["example"]})
 
     narrow, wide = (
         gather(clause("eo_diag_mean"), network_predictions(one, 0), None).half_widths(ALPHA)[0]

@@ -1,5 +1,6 @@
 """Predictions of any model: what the schema accepts and refuses, and how rows are matched with examples."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,35 @@ def test_a_dictionary_with_a_text_twice_is_one_name() -> None:
     assert "predicts example 'x' twice, in rows 1 and 2" in refusal(columns)
 
 
+@pytest.mark.parametrize("writer", ["duckdb", "fastparquet", "polars"])
+def test_files_of_other_writers_are_read(writer: str) -> None:
+    """The files were written by polars 2.1, DuckDB 2.0 and fastparquet 2026.9 with their default options."""
+    content = (Path(__file__).parent / "foreign" / f"{writer}.parquet").read_bytes()
+    rows = read_predictions(content, file=writer)
+    table = match(rows, examples_of(rows), networks_of(rows, given=False), content=content)
+
+    assert (table.classes, table.groups, len(table)) == (("no", "yes"), ("a", "b"), 120)
+    assert (table.columns["label"] == table.columns["predicted"]).all()
+    assert (table.columns["probability"] == 0.9).all()
+
+
+def test_an_encoding_that_can_hide_its_size_is_refused() -> None:
+    content = parquet(SMALL, use_dictionary=False, column_encoding=dict.fromkeys(SMALL, "DELTA_BYTE_ARRAY"))
+
+    with pytest.raises(MeasurementError, match=r"a page has encoding 7.*Write it with the defaults"):
+        read_predictions(content, file="p")
+
+
+def test_a_small_file_of_many_rows_is_refused_before_it_is_decoded() -> None:
+    n = 4_000_000
+    zeros = pa.array(np.zeros(n, np.int64))
+    content = parquet(dict.fromkeys(("example", "label", "predicted", "group"), zeros), compression="zstd")
+
+    assert len(content) < 100_000
+    with pytest.raises(MeasurementError, match="it decodes to 128,000,000 bytes; at most 67,108,864 are allowed"):
+        read_predictions(content, file="p")
+
+
 def test_a_data_frame_with_an_index_of_its_own_is_read(tmp_path: Any) -> None:
     frame = pd.DataFrame(SMALL)
     frame.index = pd.Index([5, 9, 2, 2])
@@ -153,6 +183,17 @@ def test_scores_in_the_place_of_classes_are_refused() -> None:
     columns = equal_groups(300, 300) | {"predicted": np.arange(1200)}
 
     assert "column 'predicted' has 1,200 different names; at most 1,000 classes" in refusal(columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group": ["a"] * 4}, "has the single group 'a'"),
+        ({"label": ["no"] * 4, "predicted": ["no"] * 4}, "has the single class 'no'"),
+    ],
+)
+def test_a_single_class_or_group_is_refused(change: dict[str, Any], message: str) -> None:
+    assert message in refusal(SMALL | change)
 
 
 def test_a_file_without_rows_is_refused() -> None:
@@ -242,6 +283,13 @@ def test_networks_with_different_numbers_of_seeds_are_refused() -> None:
 
     assert "network 'm' has 1 seeds and 'n' has 2" in refusal(columns)
     assert table_of(columns, given=True).networks == ("m", "n seed 0", "n seed 1")
+
+
+def test_given_networks_have_different_names() -> None:
+    columns = {name: values * 3 for name, values in SMALL.items()}
+    columns |= {"network": ["m"] * 8 + ["m seed 1"] * 4, "seed": [0] * 4 + [1] * 4 + [0] * 4}
+
+    assert "give the same name twice" in refusal(columns, given=True)
 
 
 def test_a_seed_that_leaves_out_an_example_is_refused() -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.attempts import COMMON, WEEKLY, added_seeds, always_first, false_passes, planned
 from fair_distill.gate.spending import fraction_of, legacy_fraction
 
 
@@ -49,3 +50,42 @@ def test_the_rule_of_earlier_releases_adds_up_to_one() -> None:
 
     assert np.sum(fractions) == pytest.approx(1, rel=1e-4)
     assert fractions[0] == pytest.approx(0.608, abs=1e-3)
+
+
+# ---- simulated sequences of sets at the limit ------------------------------------------------------------------------
+
+ALPHA, REPLICATES = 0.05, 20_000
+# Three standard errors of a share near alpha.
+ERROR = 3 * (ALPHA * (1 - ALPHA) / REPLICATES) ** 0.5
+
+
+@pytest.mark.parametrize("common", COMMON)
+@pytest.mark.parametrize(
+    ("sizes", "attempts"),
+    [(WEEKLY, 104), ([1.0] * 20, 1), ([1.0] * 20, 20)],
+    ids=["104 weeks", "20 attempts, one planned", "20 planned attempts"],
+)
+def test_planned_sequences_pass_falsely_at_most_as_often_as_alpha(
+    sizes: list[float], attempts: int, common: float
+) -> None:
+    levels = ALPHA * planned(attempts)(sizes)
+
+    assert levels.sum() < ALPHA
+    assert false_passes(sizes, levels, common, np.random.default_rng(1), REPLICATES) < ALPHA + ERROR
+
+
+def test_attempts_that_are_not_recognised_as_new_ones_pass_falsely_more_often() -> None:
+    """The simulation can fail: this was the rule for retrainings and for more seeds."""
+    rng = np.random.default_rng(1)
+
+    assert false_passes([1.0] * 20, ALPHA * always_first([1.0] * 20), 0.9, rng, REPLICATES) > 0.08
+    assert added_seeds(ALPHA * always_first([1.0] * 26), rng, REPLICATES) > 0.1
+    assert added_seeds(ALPHA * planned(1)([1.0] * 26), rng, REPLICATES) < ALPHA + ERROR
+
+
+@pytest.mark.parametrize("attempts", [1, 5, 14, 104])
+def test_weekly_attempts_on_a_growing_split_stay_affordable(attempts: int) -> None:
+    fractions = planned(attempts)(WEEKLY)
+
+    assert fractions[20:].min() > 0.0085  # before: 0.0014 at the 21st attempt, 0.0001 at the 104th
+    assert fractions.sum() <= 1 + np.log(WEEKLY[-1])

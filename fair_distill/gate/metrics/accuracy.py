@@ -53,7 +53,7 @@ def _uplift(predictions: NetworkPredictions, reference: NetworkPredictions, comp
 
 
 def _planned_uplift(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
-    return smallest_lower(sets.uplift(), alpha)
+    return smallest_lower(sets.uplift(comparisons.rates[0], comparisons.sides[0][0]), alpha)
 
 
 ACCURACY = _Accuracy(

@@ -8,11 +8,12 @@ import numpy as np
 from fair_distill.config import Limit
 from fair_distill.gate.bounds import Contrasts, level, stacked
 from fair_distill.gate.comparisons import Comparison, Comparisons, Side, rates_of_sides
-from fair_distill.gate.confusion import Confusion, Rate
+from fair_distill.gate.confusion import Confusion, Floats, Rate
 from fair_distill.gate.evidence import Evidence, smallest
+from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Measurement, Planner
-from fair_distill.gate.metrics.smallest_rate import SmallestRate
+from fair_distill.gate.metrics.smallest_rate import SmallestRate, smallest_lower
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.sentences import groups_phrase, rates_sentence
 
@@ -30,6 +31,8 @@ class _MeanRecall(SmallestRate):
     """
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
+        if comparisons is None and self.measured_in == "each":
+            return float(table.all_rates(self.rates).mean(axis=0).min())
         recalls, _ = rates_of_sides(table, comparisons or self.comparisons(None, table.classes, table.groups))
         return float(recalls.mean(axis=0).min())
 
@@ -40,7 +43,7 @@ class _MeanRecall(SmallestRate):
         return smallest(predictions.network, Comparisons((_all_of(classes),), comparisons.sides), means)
 
     def planner(self, limit: Limit) -> Planner | None:
-        return None
+        return _planned
 
     def describe(self, comparison: Comparison, predictions: NetworkPredictions) -> Measurement:
         classes, side = comparison.rate.true_classes, comparison.first
@@ -61,6 +64,10 @@ class _MeanRecall(SmallestRate):
             sentence=f"the mean recall of {len(classes)} classes is {100 * each.mean():.1f} % in "
             f"{groups_phrase(side, predictions.groups)}; {in_worst}",
         )
+
+
+def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
+    return smallest_lower(sets.means(comparisons.rates, comparisons.distinct_sides), alpha)
 
 
 def _all_of(classes: Sequence[int]) -> Rate:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from fair_distill.card import DatasetCard
 from fair_distill.config import Limit
 from fair_distill.gate.comparisons import Comparison, Comparisons, Sides, select
-from fair_distill.gate.confusion import Confusion, Floats, Rate
+from fair_distill.gate.confusion import Confusion, Floats, RatesOfClasses
 from fair_distill.gate.evidence import Evidence
 from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.network_predictions import NetworkPredictions
@@ -17,8 +17,6 @@ from fair_distill.gate.verdict import Finding
 
 # From simulated sets, a clause's comparisons and a level to each set's bound that is compared with the limit, (R,).
 Planner = Callable[[FairSets, Comparisons, float], Floats]
-# From the selected classes and the number of classes to the rates that a metric reads.
-Rates = Callable[[Sequence[int], int], list[Rate]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +96,13 @@ class PredictionMetric(Metric):
     ----------
     rates : the rates that the metric reads
     rise : how a clause limits the rise `over` another set; None if the metric cannot be limited so
+    perfect_is_best : whether no predictions have better bounds than those of perfect networks
     needs : what must have examples for the metric to be defined: anything, every group, or every class-group cell
     """
 
-    rates: Rates
+    rates: RatesOfClasses
     rise: Rise | None = None
+    perfect_is_best: bool = True
     needs: Literal["examples", "groups", "cells"] = "cells"
 
     computed_from = "predictions"

@@ -39,8 +39,9 @@ class _CalibrationError(PredictionMetric):
         return tuple(((g,), None) for g in groups)
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
-        comparisons = comparisons or self.comparisons(None, table.classes, table.groups)
-        return float(max(np.abs(_excess(table, side)).sum() for side, _ in comparisons.sides))
+        assert table.excess is not None
+        each = np.abs(table.excess).sum(axis=1) / table.support.sum(axis=1)
+        return float((each if comparisons is None else each[[side[0] for side, _ in comparisons.sides]]).max())
 
     def undefined(self, table: Confusion) -> str | None:
         if table.counts.sum() and table.excess is None:

@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.bounds import largest_mean
+from fair_distill.gate.choices import MeanOfLargest
 from fair_distill.gate.comparisons import Comparisons
 from fair_distill.gate.confusion import Confusion, Floats
-from fair_distill.gate.evidence import Evidence, absolute_lower, differences, matches
+from fair_distill.gate.evidence import Evidence, absolute_lower, cluster_influences, differences, matches
 from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Planner
@@ -28,35 +28,23 @@ class _MeanGap(LargestGap):
 
     Null hypothesis: for some choice of a pair of groups per rate, the mean of the differences exceeds the limit. Each
     choice is one mean with a bound at level alpha, and the largest of these bounds is compared with the limit
-    (intersection-union test over the choices). This is never wider than the mean of bounds per class at alpha / C.
+    (intersection-union test over the choices), see `gate.choices`.
     """
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
         return float(self._gaps(table, comparisons).mean())
 
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
-        """Return one number, named by the rate and the pair of groups that differ most.
-
-        The largest bound over all choices takes every part of the uncertainty at its largest. Different rates have
-        different examples, so their parts add in squares, or plainly if a cluster has examples of several classes. The
-        same networks predict all of them, so the parts of the seeds add plainly.
-        """
-        contrasts = differences(predictions, comparisons, partial(matches, predictions))
+        """Return one number, named by the rate and the pair of groups that differ most."""
+        values = partial(matches, predictions)
+        contrasts = differences(predictions, comparisons, values)
         shape = (len(comparisons.rates), len(comparisons.sides))
-        value = np.abs(contrasts.value).reshape(shape).max(axis=1).mean()
-        classes_of_clusters = np.unique(predictions.clusters * len(predictions.classes) + predictions.labels)
-        one_class_per_cluster = len(classes_of_clusters) == predictions.clusters.max() + 1
+        moves = cluster_influences(predictions, comparisons, values) if predictions.clusters_span_classes else None
+        mean = MeanOfLargest(contrasts, shape[0], moves)
 
         def half_widths(alpha: float) -> tuple[Floats, Floats]:
-            each = np.maximum(contrasts.examples_above(alpha), contrasts.examples_below(alpha))
-            widest = each.reshape(shape).max(axis=1)
-            examples = np.sqrt(np.square(widest).sum()) if one_class_per_cluster else widest.sum()
-            if contrasts.treatment == "bounded":
-                networks = largest_mean(contrasts, shape, alpha) - value
-            else:
-                seeds = np.maximum(contrasts.seeds_above(alpha), contrasts.seeds_below(alpha))
-                networks = seeds.reshape(shape).max(axis=1).mean()
-            return np.array([examples / shape[0]]), np.array([networks])
+            parts = mean.parts(alpha)
+            return parts.examples[None], parts.seeds[None]
 
         def lower(alpha: float) -> Floats:
             each = absolute_lower(contrasts)(alpha / (2 * shape[0] * shape[1]))
@@ -64,13 +52,14 @@ class _MeanGap(LargestGap):
 
         return Evidence(
             network=predictions.network,
-            value=float(value),
+            value=float(mean.value),
             per_seed=float(np.abs(contrasts.seeds).reshape(*shape, -1).max(axis=1).mean()),
-            values=np.array([value]),
+            values=mean.value[None],
             comparisons=(comparisons.each[int(np.abs(contrasts.value).argmax())],),
-            upper=lambda alpha: np.asarray(value + contrasts.together(*half_widths(alpha))),
+            upper=lambda alpha: mean.upper(alpha)[None],
             lower=lower,
             half_widths=half_widths,
+            centre=lambda alpha: mean.parts(alpha).centre[None],
         )
 
     def planner(self, limit: Limit) -> Planner | None:
@@ -79,15 +68,7 @@ class _MeanGap(LargestGap):
 
 def _planned_mean(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
     contrasts = sets.differences(comparisons.rates, comparisons.sides)
-    shape = (-1, len(comparisons.rates), len(comparisons.sides))
-    value = np.abs(contrasts.value).reshape(shape).max(axis=2).mean(axis=1)
-    each = np.maximum(contrasts.examples_above(alpha), contrasts.examples_below(alpha))
-    examples = np.sqrt(np.square(each.reshape(shape).max(axis=2)).sum(axis=1)) / len(comparisons.rates)
-    if contrasts.treatment == "bounded":
-        seeds = largest_mean(contrasts, shape[1:], alpha) - value
-    else:
-        seeds = contrasts.seeds_above(alpha).reshape(shape).max(axis=2).mean(axis=1)
-    return np.asarray(value + contrasts.together(examples, seeds))
+    return MeanOfLargest(contrasts, len(comparisons.rates)).upper(alpha)
 
 
 EO_DIAG_MAX = LargestGap(

@@ -49,8 +49,7 @@ class LargestGap(Gap):
     def _gaps(self, table: Confusion, comparisons: Comparisons | None) -> Floats:
         """Return the largest difference of each rate, (rates,)."""
         if comparisons is None:
-            classes = len(table.classes)
-            return np.asarray(np.ptp(table.rates_of_groups(self.rates(range(classes), classes)), axis=1))
+            return np.asarray(np.ptp(table.all_rates(self.rates), axis=1))
         first, second = rates_of_sides(table, comparisons)
         assert second is not None
         return np.asarray(np.abs(first - second).max(axis=1))

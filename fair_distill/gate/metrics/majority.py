@@ -7,11 +7,12 @@ import numpy as np
 from fair_distill.config import Limit
 from fair_distill.gate.bounds import on_the_same, stacked
 from fair_distill.gate.comparisons import Comparison, Comparisons
-from fair_distill.gate.confusion import Confusion, Rate
+from fair_distill.gate.confusion import Confusion, Floats, Rate
 from fair_distill.gate.evidence import Evidence, smallest
+from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Measurement, Planner
-from fair_distill.gate.metrics.smallest_rate import SmallestRate
+from fair_distill.gate.metrics.smallest_rate import SmallestRate, smallest_lower
 from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.sentences import rates_sentence
 
@@ -43,7 +44,7 @@ class _AccuracyOverMajority(SmallestRate):
         return smallest(predictions.network, comparisons, stacked(over_each))
 
     def planner(self, limit: Limit) -> Planner | None:
-        return None
+        return _planned
 
     def describe(self, comparison: Comparison, predictions: NetworkPredictions) -> Measurement:
         table, groups, majority = predictions.table(), list(comparison.first), comparison.rate.predicted
@@ -60,6 +61,10 @@ class _AccuracyOverMajority(SmallestRate):
             sentence=f"{rates_sentence(everything, (accuracy,), (count,), predictions)}, and class "
             f"{table.classes[majority]!r} is {100 * share:.1f} % of them",
         )
+
+
+def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
+    return smallest_lower(sets.over_classes(comparisons.sides[0][0]), alpha)
 
 
 ACCURACY_OVER_MAJORITY = _AccuracyOverMajority(

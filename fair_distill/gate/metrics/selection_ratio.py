@@ -1,6 +1,6 @@
 """Selection-rate ratio: the four-fifths rule of the US Uniform Guidelines on Employee Selection Procedures (1978)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from fair_distill.gate.combinations import Combinations
 from fair_distill.gate.comparisons import Comparisons, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats
 from fair_distill.gate.evidence import Evidence, influences_of, levels, matches
+from fair_distill.gate.fair_sets import FairSets
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Planner
 from fair_distill.gate.metrics.largest_gap import Gap
@@ -38,18 +39,21 @@ class _SelectionRatio(Gap):
     direction = "at_least"
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
-        comparisons = comparisons or self.comparisons(None, table.classes, table.groups)
+        if comparisons is None:  # the smallest ratio of any two groups is that of the smallest and the largest rate
+            of_groups = table.all_rates(self.rates)
+            return float(_ratios(of_groups.min(axis=1), of_groups.max(axis=1)).min())
         first, second = rates_of_sides(table, comparisons)
         assert second is not None
         return float(_smallest(_ratios(first, second).ravel(), len(comparisons.rates)))
 
     def undefined(self, table: Confusion) -> str | None:
-        whole = self.comparisons(None, table.classes, table.groups)
-        return super().undefined(table) or _never_predicted(table, whole)
+        return super().undefined(table) or _never_predicted(table, range(len(table.classes)), range(len(table.groups)))
 
     def lack_of_examples(self, predictions: NetworkPredictions, comparisons: Comparisons, minimum: int) -> str | None:
         few = super().lack_of_examples(predictions, comparisons, minimum)
-        return few or _never_predicted(predictions.table(), comparisons)
+        classes = [rate.predicted for rate in comparisons.rates if rate.predicted is not None]
+        groups = sorted({g for side in comparisons.distinct_sides for g in side})
+        return few or _never_predicted(predictions.table(), classes, groups)
 
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
         ratio = _Ratio.of(predictions, comparisons)
@@ -67,7 +71,12 @@ class _SelectionRatio(Gap):
         )
 
     def planner(self, limit: Limit) -> Planner | None:
-        return None
+        return _planned
+
+
+def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
+    first, second, correlations = sets.both_sides(comparisons.rates, comparisons.sides)
+    return np.asarray(_Ratio(first, second, correlation=correlations).lower(alpha).min(axis=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +123,7 @@ class _Ratio:
         """Return the smallest ratio of which one order establishes at level alpha that the rates are below it, (J,)."""
 
         def largest(swapped: bool) -> Floats:
-            return _crossing(lambda ratio: self._contrasts(ratio, swapped).upper(alpha), len(self.first.value))[1]
+            return _crossing(lambda ratio: self._contrasts(ratio, swapped).upper(alpha), self.first.value.shape)[1]
 
         return np.minimum(largest(False), largest(True))
 
@@ -125,11 +134,12 @@ class _Ratio:
         orders = [self._contrasts(ratio, swapped) for swapped in (False, True)]
         parts = [np.stack([each.examples_below(alpha), each.seeds_below(alpha)]) for each in orders]
         examples, networks = np.where(forward <= backward, *parts)
-        distance = (self.values - ratio) / np.maximum(np.hypot(examples, networks), np.finfo(float).tiny)
+        together = np.maximum(orders[0].together(examples, networks), np.finfo(float).tiny)
+        distance = (self.values - ratio) / together
         return distance * examples, distance * networks
 
     def _smallest(self, swapped: bool, alpha: float) -> Floats:
-        return _crossing(lambda ratio: self._contrasts(ratio, swapped).lower(alpha), len(self.first.value))[0]
+        return _crossing(lambda ratio: self._contrasts(ratio, swapped).lower(alpha), self.first.value.shape)[0]
 
     def _contrasts(self, ratio: Floats, swapped: bool) -> Contrasts:
         """Return p - r p', with the sides exchanged if `swapped`."""
@@ -157,16 +167,16 @@ def _within_pairs(predictions: NetworkPredictions, comparisons: Comparisons) -> 
     return Combinations.of(np.stack(values), None if all_distinct else clusters, predictions.treatment)
 
 
-def _crossing(bound: Callable[[Floats], Floats], count: int) -> tuple[Floats, Floats]:
-    """Return the largest ratio found with a bound of at least 0, and the smallest with one below 0, both (J,).
+def _crossing(bound: Callable[[Floats], Floats], shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Return the largest ratio found with a bound of at least 0, and the smallest with one below 0.
 
     `bound` falls with the ratio. The two ends are `_PRECISION` apart, or both 0 or 1 if the bound does not change its
     sign between. The false position method of Illinois needs about eight steps.
     """
-    low, high = np.zeros(count), np.ones(count)
+    low, high = np.zeros(shape), np.ones(shape)
     at_low, at_high = bound(low), bound(high)
     never, always = at_low < 0, at_high >= 0
-    last = np.zeros(count)
+    last = np.zeros(shape)
     for _ in range(_MOST_STEPS):
         if (never | always | (high - low <= _PRECISION)).all():
             break
@@ -201,14 +211,14 @@ def _smallest(ratios: Floats, rates: int) -> Floats:
     return np.asarray(np.where(np.isinf(smallest), np.nan, smallest).min(axis=0))
 
 
-def _never_predicted(table: Confusion, comparisons: Comparisons) -> str | None:
-    """Return which class is predicted in none of the groups, or None."""
-    groups = sorted({g for side in comparisons.distinct_sides for g in side})
-    for rate in comparisons.rates:
-        if rate.predicted is not None and table.counts[groups, :, rate.predicted].sum() == 0:
+def _never_predicted(table: Confusion, classes: Sequence[int], groups: Sequence[int]) -> str | None:
+    """Return which of some classes is predicted in none of some groups, or None."""
+    predicted = table.counts[list(groups)].sum(axis=(0, 1))
+    for c in classes:
+        if predicted[c] == 0:
             return (
-                f"class {table.classes[rate.predicted]!r} is never predicted, so the ratio of its rates is 0 / 0; "
-                "name the favourable class with `classes`"
+                f"class {table.classes[c]!r} is never predicted, so the ratio of its rates is 0 / 0; name the "
+                "favourable class with `classes`"
             )
     return None
 
@@ -226,4 +236,5 @@ SELECTION_RATE_RATIO = _SelectionRatio(
     rates=rates.selections,
     needs="groups",
     covers_parts=True,
+    perfect_is_best=False,
 )
