@@ -23,6 +23,7 @@ from fair_distill.data.columns import SourceData
 from fair_distill.data.group_merging import merge_groups
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
+from fair_distill.data.spelling import merge_spellings
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows
 from fair_distill.data.units import name_units
@@ -150,7 +151,7 @@ def plan_splits(
         If not exactly one of groups and colours is set, or the splits cannot be made as declared.
     """
     _check_groups(source, data)
-    source, missing_cells = merge_groups(source, data.missing_cells)
+    source, missing_cells = merge_groups(merge_spellings(source, data.groups), data.missing_cells)
     units = name_units(source)
     rule = dealing_rule(dealing, data.splits.shares)
     earlier = assignments or Assignments.empty(rule)

@@ -25,6 +25,7 @@ from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor, without_promoted
 from fair_distill.stages.progress import ProgressCallback, ignore_progress
 from fair_distill.stages.publish import check_private_predictions
+from fair_distill.stages.training_units import check_registry_overlap
 from fair_distill.statements import Statement, readable, signed_by
 from fair_distill.workspace import Workspace
 
@@ -116,6 +117,7 @@ def regate_version(
     files = files_of(store, manifest)
     config = with_live_version(config, live)
     write_version(workspace.set(live.name), manifest, files)
+    check_registry_overlap(workspace, config, live.name, live.channels[0], store=store)
     published = _published_predictions(store, workspace, config, live.version)
     if published is None:
         reserve_attempt(workspace, config, live.name, store=store, actor=actor)
