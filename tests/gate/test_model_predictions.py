@@ -282,7 +282,7 @@ def test_the_numbers_of_classes_groups_and_networks_are_limited(count: int, acce
         if accepted:
             read_predictions(parquet(columns | change), file="p")
         else:
-            with pytest.raises(MeasurementError, match="1,00[01]"):
+            with pytest.raises(MeasurementError, match=r"1,00[01]"):
                 read_predictions(parquet(columns | change), file="p")
 
 
