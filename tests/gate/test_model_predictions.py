@@ -444,6 +444,32 @@ def test_a_column_that_contradicts_the_labels_is_refused(column: str, values: li
         match(rows, examples_of(read_labels(parquet(labels), file="l")), "given", content=content)
 
 
+def test_examples_get_the_classes_and_groups_of_a_set_in_its_order() -> None:
+    examples = examples_of(read_predictions(parquet(SMALL), file="p"))
+
+    renamed = examples.with_names(("yes", "maybe", "no"), ("c", "b", "a"), source="faces@v1")
+
+    assert (renamed.index.classes, renamed.index.groups) == (("yes", "maybe", "no"), ("c", "b", "a"))
+    old, new = examples.index, renamed.index
+    assert [old.classes[i] for i in old.labels] == [new.classes[i] for i in new.labels]
+    assert [old.groups[i] for i in old.group_indices] == [new.groups[i] for i in new.group_indices]
+    with pytest.raises(IntegrityError, match="p has the class 'no'; faces@v1 has yes, maybe"):
+        examples.with_names(("yes", "maybe"), ("a", "b"), source="faces@v1")
+    with pytest.raises(IntegrityError, match="p has the group 'a'; faces@v1 has b, c"):
+        examples.with_names(("yes", "no"), ("b", "c"), source="faces@v1")
+
+
+def test_a_combination_of_attributes_without_examples_is_refused() -> None:
+    columns = {name: SMALL[name] for name in ("example", "label", "predicted")}
+    columns |= {"sex": ["f", "m", "f", "m"], "race": ["q", "q", "r", "r"]}
+    examples = examples_of(read_predictions(parquet(columns), file="p", attributes=("sex", "race")))
+    groups = ("f×q", "f×r", "m×q", "m×r")
+
+    assert examples.with_names(("no", "yes"), groups, source="faces@v1").index.attributes == examples.index.attributes
+    with pytest.raises(IntegrityError, match="p has no example of the group 'x×q', which faces@v1 has"):
+        examples.with_names(("no", "yes"), (*groups, "x×q"), source="faces@v1")
+
+
 def test_a_class_without_examples_must_be_declared() -> None:
     content = parquet(SMALL | {"predicted": ["no", "yes", "maybe", "yes"]})
     rows = read_predictions(content, file="p")
