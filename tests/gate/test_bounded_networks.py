@@ -10,6 +10,7 @@ from test_each_network import LIMIT, finding, policy, verdict, with_gaps
 
 from fair_distill.config import Gate
 from fair_distill.errors import ConfigError
+from fair_distill.gate.advice import advise
 from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
 from fair_distill.gate.betting import networks_needed as needed_by_one_mean
 from fair_distill.gate.bounds import level, minus, on_the_same
@@ -19,6 +20,7 @@ from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.plan import plan
 from fair_distill.gate.policy import laxer, policy_digest, tighten
+from fair_distill.gate.recommendation import recommend
 
 MEAN = {key: value for key, value in LIMIT.items() if key != "each_network"}
 ALPHA = 0.05
@@ -188,3 +190,14 @@ def test_the_mean_gap_is_bounded_above_the_bound_of_every_choice_of_signs():
     assert float(evidence.upper(ALPHA)[0]) == pytest.approx(
         networks + float(evidence.half_widths(ALPHA)[0][0]), abs=1e-9
     )
+
+
+def test_no_evaluation_is_simulated_for_networks_without_a_distribution():
+    done = verdict(with_gaps([0.0] * 40, cell=10), bounded())
+    content = with_gaps([0.0] * 40, cell=10).to_parquet()
+
+    assert done.outcome == "inconclusive"
+    for gate in (bounded(), policy(MEAN, LIMIT)):
+        assert advise(content, gate, alpha=ALPHA) is None
+    (line,) = recommend(done, "unknown", None)
+    assert "`fair-distill gate plan --seeds NUMBER`" in line
