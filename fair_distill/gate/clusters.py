@@ -8,9 +8,11 @@ a mean is estimated from the m cluster means by
 which is unbiased if all cluster means have the same variance, as they do if the examples of a cluster are alike. It is
 too large if they are independent. κ_c is m / (m - 1) for clusters of equal size.
 
-A cluster that has half of the examples contributes one squared deviation to V and dominates it, so V has few degrees
-of freedom, however many small clusters there are. The *effective number* of clusters is these degrees of freedom, by
-Satterthwaite's approximation for normal cluster means, plus 1. It is m for clusters of equal size.
+A cluster that has half of the examples contributes one squared deviation to V and dominates it, however many small
+clusters there are. The *effective number* of clusters is therefore 1 / Q (Kish, 1965), which is m for clusters of equal
+size. It is the number of clusters in every bound, message and minimum. Satterthwaite's degrees of freedom of V would be
+fewer still, but bounds of few effective clusters are wide enough without them: in the simulation, the largest false
+pass of cells in which one of 50 clusters has 10 to 50 % of the examples is 4.5 % at alpha = 5 %.
 """
 
 from dataclasses import dataclass
@@ -93,18 +95,7 @@ def unbiased(weights: Floats) -> Floats:
 
 
 def effective_number(sizes: Floats) -> float:
-    """Return the effective number of clusters of these sizes: m for m equal ones, never more, and at least 1.
-
-    With deviations e = P x of independent cluster means x, where P = I - 1 w', the estimate is sum_c D_c e_c² with
-    D_c = κ_c w_c². It has the degrees of freedom tr(D P P')² / tr((D P P')²).
-    """
-    if len(sizes) < 2:
+    """Return the effective number of clusters of these sizes, 1 / Q: m for m equal ones, never more, and at least 1."""
+    if len(sizes) == 0 or (sizes == sizes[0]).all():
         return float(len(sizes))
-    if (sizes == sizes[0]).all():
-        return float(len(sizes))
-    weights = sizes / sizes.sum()
-    a = np.square(weights).sum() / 2 - weights  # (P P')_ck = δ_ck + a_c + a_k
-    d = unbiased(weights) * np.square(weights)
-    trace = (d * (1 + 2 * a)).sum()
-    square = 2 * d.sum() * (d * a * a).sum() + 2 * (d * a).sum() ** 2 + (d * d * (1 + 4 * a)).sum()
-    return float(1 + trace**2 / square)
+    return float(sizes.sum() ** 2 / np.square(sizes).sum())

@@ -18,7 +18,7 @@ from fair_distill.gate.each_network import planned_bounds
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.fewest_networks import fewest_networks
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
-from fair_distill.gate.network_predictions import coarser
+from fair_distill.gate.network_predictions import coarser, independent_examples
 from fair_distill.gate.policy import check
 from fair_distill.gate.spending import fraction_of
 from fair_distill.seeds import plain_numpy_generator
@@ -59,7 +59,7 @@ class PowerPlan:
 
 
 def cells_of(split: GroupedDataset, policy: Gate | None = None) -> Cells:
-    """Count the independent examples of each cell; a pair counts once.
+    """Count the independent examples of each cell: pairs and other clusters, by their effective number.
 
     Parameters
     ----------
@@ -79,9 +79,10 @@ def _coarse(split: GroupedDataset, attributes: tuple[str, ...]) -> tuple[Ints, t
 def _cells(split: GroupedDataset, group_indices: Ints, groups: tuple[str, ...]) -> Cells:
     shape = (len(split.classes), len(groups))
     distinct = np.unique(np.stack([split.labels, group_indices, split.pairs]), axis=1)
-    counts = np.bincount(distinct[0] * shape[1] + distinct[1], minlength=shape[0] * shape[1]).reshape(shape)
-    pairs = len(np.unique(split.pairs))
-    paired = len(split) == pairs * shape[1] and bool((counts == counts[:, :1]).all())
+    pairs = np.bincount(distinct[0] * shape[1] + distinct[1], minlength=shape[0] * shape[1]).reshape(shape)
+    paired = len(split) == len(np.unique(split.pairs)) * shape[1] and bool((pairs == pairs[:, :1]).all())
+    clusters = np.unique(split.clusters, return_inverse=True)[1]
+    counts = independent_examples(split.labels, group_indices, clusters, shape)
     return Cells(counts, paired, split.classes, groups)
 
 

@@ -4,11 +4,13 @@ The registry is not an input of the DVC graph. `gate reserve` writes context.jso
 stage `judge`, and promotion computes the same context itself.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fair_distill.config import Config
+from fair_distill.errors import MeasurementError
 from fair_distill.files import require_file, sha256, to_json, write_bytes
-from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
+from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, attempt_for, read_context
 from fair_distill.gate.spending import check_fraction
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
@@ -104,7 +106,8 @@ def with_recorded_attempt(
 ) -> tuple[bytes, str]:
     """Return a context with the attempt of a set's predictions, and a sentence about it. Nothing is recorded.
 
-    Predictions that no attempt is recorded for are judged as the attempt that they would be now.
+    Predictions that no attempt is recorded for are judged as the attempt that they would be now. If the attempt in the
+    context takes less of alpha, it is kept: the registry may be the wrong one.
 
     Parameters
     ----------
@@ -117,6 +120,10 @@ def with_recorded_attempt(
     sentence = f"attempt {entry.attempt} at this gate split, recorded by {entry.who} at {entry.time}"
     if not attempt.recorded:
         sentence = f"attempt not recorded; this is attempt {entry.attempt} at the examples of this gate split"
+    with suppress(MeasurementError):  # the context's attempt is for another split, so it does not apply
+        share = attempt_for(read_context(content), config.gate, set=entry.version, split=entry.split)
+        if share.fraction < entry.fraction:
+            return content, f"{sentence}; context.json has attempt {share.number}, which takes less of alpha"
     return _updated(content, config, attempt, promoted=read_context(content).promoted), sentence
 
 

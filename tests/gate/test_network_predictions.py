@@ -67,7 +67,7 @@ def test_evidence_is_counted_in_clusters() -> None:
         predictions_from(np.zeros((2, 8), int), [0] * 8, [0] * 4 + [1] * 4, clusters=[0] * 4 + [1, 1, 2, 3]), 0
     )
 
-    # of sizes 2, 1 and 1, the large one is worth less than its size: 2.6 effective clusters
+    # of sizes 2, 1 and 1, the large one is worth less than its size: 2.7 effective clusters
     assert found.evidence.tolist() == [[1, 2]]
 
 

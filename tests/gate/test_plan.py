@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated_sets import Case
+from simulation import decisions, mean_decisions
 from small_predictions import GAPS, drawn
 from small_workspace import grouped
 
@@ -14,6 +16,7 @@ from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.plan import PowerPlan, cells_of, plan
+from fair_distill.gate.spending import fraction_of
 
 
 def policy(*clauses: dict[str, Any], **more: Any) -> Gate:
@@ -59,6 +62,25 @@ def test_a_fair_set_passes_about_as_often_as_planned(metric: str) -> None:
         # alpha of the plan is that of the first attempt, and so is the judge's
         passed += judge(fair.to_parquet(), gate, context=b"", engine=1).outcome == "pass"
     assert 24 <= passed <= 39  # 0.8 of 40, three standard errors either way
+
+
+@pytest.mark.parametrize("alike", [0.999, 0.6])
+def test_simulated_networks_that_scatter_pass_at_least_as_often_as_planned(alike: float) -> None:
+    gate = policy({"metric": "eo_diag_max", "at_most": 0.2}, {"metric": "eo_diag_mean", "at_most": 0.2})
+    largest, mean = planned(cells(200), gate, seed_sd=0.02, seeds=5).rows
+    case = Case((0.9, 0.9), (200, 200), 2, seed_sd=0.02, alike=alike)  # a difference scatters by 0.02
+    rng = np.random.default_rng(0)
+
+    assert gate.alpha is not None
+    alpha = gate.alpha * fraction_of(1.0, gate.planned_attempts)
+    shares = [
+        decisions(case, rng, 300, limit=largest.likely[0], alpha=alpha).shares["pass"],
+        mean_decisions(case, rng, 300, limit=mean.likely[0], gapped=0, alpha=alpha).shares["pass"],
+    ]
+    error = 3 * np.sqrt(0.8 * 0.2 / 300)
+    assert min(shares) >= 0.8 - error
+    # The plan assumes that networks predict the same examples right. Networks that agree less pass more often.
+    assert max(shares) <= (0.93 if alike > 0.9 else 0.99)
 
 
 def test_more_examples_pairs_and_seeds_show_stricter_limits() -> None:
@@ -186,6 +208,14 @@ def test_the_cells_of_a_split_are_its_independent_examples() -> None:
     paired = GroupedDataset(**{**vars(even), "pairs": pairs})
     assert cells_of(paired).paired
     assert cells_of(paired).counts.tolist() == [[4, 4], [3, 3]]
+
+
+def test_a_cell_counts_its_clusters_by_their_effective_number() -> None:
+    split = grouped([[8, 6]])
+    # Six clusters of one example and one of two; one cluster of six.
+    clusters = np.array([0, 0, 1, 2, 3, 4, 5, 6, *[7] * 6])
+
+    assert cells_of(GroupedDataset(**{**vars(split), "clustered": clusters})).counts.tolist() == [[6, 1]]
 
 
 def test_the_same_generator_gives_the_same_plan() -> None:

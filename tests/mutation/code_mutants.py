@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 # The fewest test files that are responsible for a module, the quickest first.
 TESTS = {
     "config/gate": ("gate/policy", "gate/binding"),
+    "gate/advice": ("gate/advice",),
     "gate/binding": ("gate/bound_files", "gate/binding"),
     "gate/bounds": ("gate/bounds", "gate/evidence"),
     "gate/comparisons": ("gate/evidence", "gate/judge"),
@@ -35,6 +36,7 @@ TESTS = {
     "gate/explain": ("gate/render", "gate/judge"),
     "gate/fair_sets": ("gate/plan",),
     "gate/findings": ("gate/decision", "gate/judge"),
+    "gate/influence": ("gate/advice",),
     "gate/judge": ("gate/judge", "gate/near_copies"),
     "gate/metrics/accuracy": ("gate/metrics", "gate/evidence", "gate/plan"),
     "gate/metrics/base": ("gate/metrics", "gate/evidence", "gate/decision", "gate/judge"),
@@ -49,6 +51,7 @@ TESTS = {
     "gate/policy": ("gate/policy", "gate/near_copies", "gate/attested"),
     "gate/predictions": ("gate/predictions", "gate/bound_files"),
     "gate/quantiles": ("gate/quantiles",),
+    "gate/recommendation": ("gate/recommendation",),
     "gate/remedies": ("gate/remedies",),
     "gate/render": ("gate/render",),
     "gate/replay": ("gate/replay",),
