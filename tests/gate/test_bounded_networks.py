@@ -192,12 +192,13 @@ def test_the_mean_gap_is_bounded_above_the_bound_of_every_choice_of_signs():
     )
 
 
-def test_no_evaluation_is_simulated_for_networks_without_a_distribution():
-    done = verdict(with_gaps([0.0] * 40, cell=10), bounded())
-    content = with_gaps([0.0] * 40, cell=10).to_parquet()
+def test_clauses_without_a_distribution_of_networks_are_not_simulated_and_the_advice_names_their_seeds():
+    table = with_gaps([0.0] * 40, cell=10)
+    done = verdict(table, bounded())
+    advice = advise(table.to_parquet(), bounded(), alpha=ALPHA)
+    needed = needed_by_one_mean(0.0, -0.2, (1 - EXAMPLES_SHARE) * ALPHA, lowest=-1, highest=1)
 
     assert done.outcome == "inconclusive"
-    for gate in (bounded(), policy(MEAN, LIMIT)):
-        assert advise(content, gate, alpha=ALPHA) is None
-    (line,) = recommend(done, "unknown", None)
-    assert "`fair-distill gate plan --seeds NUMBER`" in line
+    assert advice is not None
+    (line,) = recommend(done, "unknown", advice)
+    assert line.endswith(f"not simulated: eo_diag_max (at least {needed} seeds)")
