@@ -151,9 +151,9 @@ def ensure_stored(store: RegistryStore, key: str, content: bytes) -> None:
         raise IntegrityError(f"{key} is in the registry with other bytes than this command writes; it was damaged")
 
 
-def locate(registry: str | None, *, folder: Path = Path()) -> str:
+def locate(registry: str | os.PathLike[str] | None, *, folder: Path = Path()) -> str:
     """Return `registry`, else the value of FAIR_DISTILL_REGISTRY, else the folder `registry` in `folder`."""
-    return registry or os.environ.get(REGISTRY_VARIABLE) or str(folder / DEFAULT_FOLDER)
+    return os.fspath(registry or "") or os.environ.get(REGISTRY_VARIABLE) or str(folder / DEFAULT_FOLDER)
 
 
 def open_registry(url: str) -> Registry:
