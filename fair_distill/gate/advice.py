@@ -95,11 +95,8 @@ def advise(
 
     Returns
     -------
-    Advice, or None if no clause of the policy depends on predictions, or if one is not about the mean over normally
-    distributed networks, which the simulation draws
+    Advice, or None if no clause of the policy depends on predictions
     """
-    if policy.networks == "bounded" or any(limit.each_network is not None for limit in policy.limits):
-        return None
     table = Predictions.from_parquet(predictions)
     tables = {name: Predictions.from_parquet(content) for name, content in (references or {}).items()}
     omitted = _omitted(table, policy, alpha)
