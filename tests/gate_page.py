@@ -233,6 +233,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "decisions": decisions,
     "networks": networks,
     "each_network": each_network,
+    "boundaries": boundaries,
     "spending": spending,
     "weekly": weekly,
     "repeated": repeated,
