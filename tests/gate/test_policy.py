@@ -91,7 +91,7 @@ def test_a_clause_that_cannot_be_decided_is_a_configuration_error(clause: dict[s
         limit("eo_diag_max", 0.1, over="promoted"),
         limit("eo_diag_max", 0.1, over="full", first_release="accept"),
         limit("eo_diag_max", 0.1, classes=[]),
-        limit("eo_diag_max", 0.1, classes=[1]),
+        limit("eo_diag_max", 0.1, classes=[1.5]),
         limit("eo_diag_max", 0.1, against="all"),
     ],
 )
