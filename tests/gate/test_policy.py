@@ -15,14 +15,13 @@ from fair_distill.gate.policy import (
     attempt_for,
     check,
     check_waivers,
-    laxer,
     plain_policy,
     policy_digest,
     read_context,
-    tighten,
     vacuous,
     waiver_for,
 )
+from fair_distill.gate.strictness import laxer, tighten
 
 VERSION, OTHER, SPLIT = "a" * 64, "b" * 64, "c" * 64
 BOUNDS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell": 50}
