@@ -23,7 +23,7 @@ from fair_distill.data.columns import SourceData
 from fair_distill.data.group_merging import merge_groups
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
-from fair_distill.data.spelling import merge_spellings
+from fair_distill.data.merged_spellings import merge_spellings
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows
 from fair_distill.data.units import name_units

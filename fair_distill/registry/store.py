@@ -102,7 +102,11 @@ class CheckedStore:
 
 @dataclass(frozen=True)
 class SeparatePredictions:
-    """A registry whose predictions and training units are in another store, which fewer people may read."""
+    """A registry whose predictions and digests of examples are in another store, which fewer people may read.
+
+    Predictions name the group of each example, and a digest shows whether a person's record is in the gate split or in
+    the training data.
+    """
 
     public: CheckedStore
     private: CheckedStore
@@ -135,7 +139,8 @@ class SeparatePredictions:
                 store.remove(key)
 
     def _store(self, key: str) -> CheckedStore:
-        return self.private if "/predictions/" in key or key.startswith("units/") else self.public
+        is_private = "/predictions/" in key or key.startswith(("attempts/examples/", "units/"))
+        return self.private if is_private else self.public
 
 
 Registry = CheckedStore | SeparatePredictions

@@ -345,7 +345,7 @@ def boundaries(*, long: bool) -> list[Boundary]:
             ratios("rates 0.9 and 0.72, 200, 10 networks", (0.9, 0.72), (200, 200), many),
             ratios("rates 0.5 and 0.4, 100 and 2,000", (0.5, 0.4), (100, 2000), usual),
             ratios("rates 0.5 and 0.4, 2,000 and 100", (0.5, 0.4), (2000, 100), usual),
-            ratios("rates 0.02 and 0.016, 2,000", (0.02, 0.016), (2000, 2000), Networks(5, 0.002)),
+            ratios("rates 0.02 and 0.016, 6,000", (0.02, 0.016), (6000, 6000), Networks(5, 0.002)),
             ratios("four groups", (0.5, 0.45, 0.45, 0.4), (300,) * 4, usual),
         ]
     for metric, rates, c in (
@@ -373,7 +373,7 @@ def boundaries(*, long: bool) -> list[Boundary]:
     rows.append(majorities("majority of 50 %, 500", 0.6, (0.5, 0.3, 0.2), 500, usual))
     if long:
         rows += [
-            majorities("two classes of 50 %, 500", 0.6, (0.5, 0.5), 500, usual),
+            majorities("majority of 60 %, 200, 10 networks", 0.7, (0.6, 0.4), 200, many),
             majorities("majority of 88 %, 500, 3 networks", 0.96, (0.88, 0.12), 500, few),
         ]
     rows.append(calibrations("+15 and -15 points", {0.95: 0.15, 0.55: -0.15}, 600, usual))
