@@ -1,4 +1,6 @@
-"""The first `load`, `promote` and `rollback` with ledgers of 100 to 10,000 entries: S3 requests and CPU seconds.
+"""The first `load`, `promote`, `rollback` and reserved attempt with ledgers of 100 to 10,000 entries.
+
+S3 requests and CPU seconds. The record of attempts has as many entries as the ledger.
 
     python -m benchmarks.ledger
     python -m benchmarks.ledger --code OTHER_CHECKOUT --label before
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from benchmarks.load import BUCKET, bucket
 from benchmarks.measure import RESULTS, report
 from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.attempt_entry import RECORD
 from fair_distill.registry.entry import Entry, entry_key
 from fair_distill.registry.ledger import append, read_ledger
 from fair_distill.registry.store import open_registry
@@ -32,6 +36,7 @@ from fair_distill.registry.store import open_registry
 TESTS = Path(__file__).parents[1] / "tests" / "registry"
 sys.path[:0] = [str(TESTS)]
 
+from small_attempts import numbered, take  # noqa: E402
 from small_registry import NAME, NOW, package, publish, ship  # noqa: E402 (the line above says where it is)
 
 ACTS = {
@@ -40,11 +45,13 @@ ACTS = {
     "rollback": (
         "retraction.rollback(open_registry(url), NAME, 'production', reason='worse', actor=Actor('ada', NOW, 'back'))"
     ),
+    "reserve": "take(open_registry(url), numbered(range(1000)), version='new', dataset='other')",
 }
 CHILD = """
 import json, sys, time
 from collections import Counter
 import botocore.client
+from small_attempts import numbered, take
 from small_registry import NAME, NOW, package, promote
 from fair_distill.registry import client, retraction
 from fair_distill.registry.actor import Actor
@@ -57,6 +64,7 @@ def counted(self, name, arguments):
 botocore.client.BaseClient._make_api_call = counted
 url, act = sys.argv[1:]
 package(3)
+numbered(range(1000))
 open_registry(url)  # imports boto3, and makes no request
 wall, cpu = time.perf_counter(), time.process_time()
 exec(act)
@@ -87,8 +95,15 @@ def fill(url: str, prefix: str, client: Any, entries: int) -> None:
             name=NAME,
         )
         contents[f"{prefix}/{entry_key(NAME, number)}"] = last.to_json()
+    attempt = take(store, numbered(range(1000)), version="first", dataset="other").entry
+    for number in range(2, entries):
+        # A small fraction, so that something is left for the attempt that is measured.
+        attempt = replace(attempt, number=number, reservation=number, prev=attempt.digest, fraction=1e-6)
+        attempt = replace(attempt, version=package_version(number))
+        contents[f"{prefix}/{RECORD.key(number)}"] = attempt.to_json()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: client.put_object(Bucket=BUCKET, Key=item[0], Body=item[1]), contents.items()))
+    take(open_registry(url), numbered(range(1000)), version="last", dataset="other")
     split = sha256(b"the last split")
     draft = Actor("ada", NOW, "last").draft("attempt", package_version(0), split=split)
     append(open_registry(url), NAME, lambda _: draft)

@@ -7,6 +7,8 @@ imported when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fair_distill.errors import missing_library
+
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
     from fair_distill.distillation.api import distill
@@ -34,4 +36,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LOCATIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _LOCATIONS[name]
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise missing_library(f"fair_distill.{name}", error) from None

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fair_distill.card import DatasetCard
-from fair_distill.errors import DataError, ShapeError
+from fair_distill.errors import DataError, ShapeError, missing_library
 from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import Categorical, RowSchema
@@ -80,7 +80,10 @@ class DistilledSet:
     def to_torch(self, *, normalised: bool = True) -> Any:
         """Return the examples that the recipe trains on as a `torch.utils.data.Dataset`; see `TorchDataset`."""
         # Imported here because loading a set must not import torch. The import contracts name this one exception.
-        from fair_distill.torch_dataset import TorchDataset
+        try:
+            from fair_distill.torch_dataset import TorchDataset
+        except ModuleNotFoundError as error:
+            raise missing_library("DistilledSet.to_torch", error) from None
 
         return TorchDataset(
             self.images, self.labels, recipe=self.card.recipe, classes=self.card.classes, normalised=normalised

@@ -35,6 +35,19 @@ class ShapeError(DataError):
     """The shapes of arrays do not fit together."""
 
 
+def missing_library(name: str, error: ModuleNotFoundError) -> Exception:
+    """Return the error for a part of this package that needs a library of an extra, or `error` for another module.
+
+    Parameters
+    ----------
+    name : the function or command that needs the library
+    """
+    library = (error.name or "").partition(".")[0]
+    if library not in ("torch", "ot", "safetensors", "sklearn", "PIL"):
+        return error
+    return ConfigError(f"{name} needs {library}, which is not installed; run: pip install 'fair-distill[distill]'")
+
+
 class Refused(FairDistillError):
     """The gate refused the set. This is a result, not a failure; nothing was promoted."""
 

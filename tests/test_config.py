@@ -84,6 +84,7 @@ def test_every_section_is_frozen() -> None:
         "drift": {"reference": "validation.json", "maximum_psi": 0.2},
     }
     params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
+    params["data"]["groups"] = {"merge": {"red": ["rot"]}}
     params["release"]["approvals"] = {"production": {"at_least": 1, "by": [f"ed25519:{'0' * 64}"]}}
     params["gate"]["exam"] = {"networks": params["evaluate"]["networks"], "seeds": 1, "split": {"examples": 10}}
     seen = list(sections(parse_config(params)))

@@ -7,6 +7,7 @@ A module is named after its command or group of commands. It adds their parsers 
 """
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     the exit code
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows its code points
+            stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(without_aliases(sys.argv[1:] if argv is None else argv))
     if arguments.no_color:
         os.environ["NO_COLOR"] = "1"

@@ -1,12 +1,16 @@
 """`fair-distill data`: inspect the source data. These commands write no files."""
 
 import os
+from collections import Counter
 from typing import Any
 
 from fair_distill.cli.arguments import add_json, add_reference, add_registry, open_workspace
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.text import decimal
+
+# The most sentences of one check about one split.
+_SENTENCES = 4
 
 
 def add_commands(parser: Parser) -> None:
@@ -65,10 +69,22 @@ def _reference(arguments: Arguments) -> None:
 
 
 def print_contract(outcome: dict[str, Any]) -> None:
-    """Print the outcome of the data contract: a line for each violation, then the summary."""
-    for failure in outcome["failures"]:
-        print_sentence(f"{failure['severity']} ({failure['check']}): ", failure["sentence"])
+    """Print the outcome of the data contract: lines for the first violations of each check, then the summary."""
+    kinds = [(failure["severity"], failure["check"], failure["split"]) for failure in outcome["failures"]]
+    counts, printed = Counter(kinds), Counter[tuple[str, str, str]]()
+    for kind, failure in zip(kinds, outcome["failures"], strict=True):
+        printed[kind] += 1
+        severity, check, split = kind
+        if printed[kind] <= _SENTENCES:
+            print_sentence(f"{severity} ({check}): ", failure["sentence"])
+        elif printed[kind] == counts[kind]:
+            print_line(f"{severity} ({check}): {printed[kind] - _SENTENCES} more in {split}; --json lists all")
     if outcome["success"]:
         print_line(f"{outcome['expectations']} expectations hold")
     else:
-        print_line("the data violate the contract; `fair-distill stage distill` refuses them")
+        errors = sum(failure["severity"] == "error" for failure in outcome["failures"])
+        warnings = len(outcome["failures"]) - errors
+        print_line(
+            f"the data violate the contract ({errors} error{'s' if errors > 1 else ''}, {warnings} "
+            f"warning{'' if warnings == 1 else 's'}); `fair-distill stage distill` refuses them"
+        )

@@ -177,6 +177,7 @@ def _add_pull_request(gate: Parser) -> None:
     )
     command.add_argument(
         "--registry",
+        dest="record_of_attempts",  # without the default of the other commands, a folder in the workspace
         metavar="URL",
         help="read the record of attempts of this registry; nothing is recorded (default: the base branch's context)",
     )
@@ -340,7 +341,7 @@ def _pull_request(arguments: Arguments) -> int:
                 now=today_or_later(arguments),
                 evaluate=arguments.evaluate,
                 device=arguments.device,
-                registry=arguments.registry,
+                registry=arguments.record_of_attempts,
                 note=notes.append,
             )
         except FairDistillError as error:

@@ -69,6 +69,14 @@ def _add_inspection(registry: Parser) -> None:
     command.add_argument("--picture", type=Path, metavar="FILE", help="write a PNG with both sets side by side")
     add_registry(command)
     command = registry.add_command(
+        "attempts",
+        _attempts,
+        "list the attempts at gate splits, of all datasets",
+        examples=[("fair-distill registry attempts", "who used which split, and with how much of alpha")],
+    )
+    add_registry(command)
+    add_json(command)
+    command = registry.add_command(
         "head",
         _head,
         "print the newest entry of a ledger and its digest, to store elsewhere",
@@ -112,6 +120,23 @@ def _log(arguments: Arguments) -> None:
         channel = f" {'from' if entry.event == 'demote' else 'to'} {entry.channel}" if entry.channel else ""
         reason = f": {entry.reason}" if entry.reason else ""
         print_line(f"{entry.number:>4}  {entry.time}  {entry.who}: {event}{channel}{reason}")
+
+
+def _attempts(arguments: Arguments) -> None:
+    from fair_distill.registry.attempts import attempts_of, read_record
+    from fair_distill.registry.store import locate, open_registry
+
+    attempts = attempts_of(read_record(open_registry(locate(arguments.registry))))
+    if arguments.json:
+        print_json([{**asdict(attempt.entry), "predictions": attempt.predictions} for attempt in attempts])
+        return
+    for attempt in attempts:
+        entry = attempt.entry
+        bound = f"predictions {attempt.predictions[:12]}…" if attempt.predictions else "no predictions yet"
+        print_line(
+            f"{entry.number:>4}  {entry.time}  {entry.who}: {entry.dataset} {entry.version[:12]}… at the split "
+            f"{entry.split[:12]}…, attempt {entry.attempt} with {entry.fraction:.2g} of alpha, {bound}"
+        )
 
 
 def _verify(arguments: Arguments) -> None:

@@ -14,8 +14,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from fair_distill.config.sections import Choice, PositiveFloat, Section, Slug
+from fair_distill.config.sections import DataName as Name
 
-Name = Annotated[str, Field(min_length=1)]
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
 
@@ -91,6 +91,30 @@ class Merge(Section):
         return {group: name for name, groups in self.merge.items() for group in groups}
 
 
+class Groups(Section):
+    """Spellings of attribute values that mean the same.
+
+    Attributes
+    ----------
+    merge : for each name, the attribute values that become it
+    """
+
+    merge: Annotated[dict[Name, Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _once(self) -> "Groups":
+        values = [value for spellings in self.merge.values() for value in spellings]
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(f"the value {value!r} is merged twice; list it once")
+        return self
+
+    @property
+    def becomes(self) -> dict[str, str]:
+        """For each value that is merged, the name that it becomes."""
+        return {value: name for name, spellings in self.merge.items() for value in spellings}
+
+
 def _missing_cells(value: object) -> object:
     """Check the treatment of missing cells; see `_share` for why this is not a union."""
     if isinstance(value, dict):
@@ -116,6 +140,7 @@ class Data(Section):
         the others become black. `background`: dark pixels; the others become black. `behind`: dark pixels, with their
         darkness. `around`: black pixels; the others stay as they are
     owners : the main group of each class; without it, the classes take the groups in turn
+    groups : attribute values of the source that are spellings of the same name
     missing_cells : what to do if a class has no example of a group in a split. `refuse`, the default:
         `validate` fails. `drop_class`: remove the class from all splits. `merge`: merge groups before the data are
         split. The card records the treatment
@@ -127,6 +152,7 @@ class Data(Section):
     own_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     paint: Literal["foreground", "stroke", "background", "behind", "around"] | None = None
     owners: Annotated[tuple[Slug, ...], Field(strict=False)] | None = None
+    groups: Groups | None = None
     missing_cells: MissingCells | None = None
 
     @property
@@ -153,5 +179,5 @@ class Data(Section):
     @model_serializer(mode="wrap")
     def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out optional keys without a value, so that sets from before these keys keep their digest."""
-        optional = ("owners", "missing_cells")
+        optional = ("owners", "groups", "missing_cells")
         return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}

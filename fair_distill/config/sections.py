@@ -1,5 +1,6 @@
 """The base class of all sections, and the types of their values: names, numbers, and a choice with options."""
 
+from datetime import date
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -54,7 +55,19 @@ def _named(value: object) -> object:
 
 Choice = Annotated[Named, BeforeValidator(_named)]
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]
+
+def _data_text(value: object) -> object:
+    """Return an integer as text. Other values that YAML reads as no text are refused with the way to write them."""
+    if isinstance(value, bool | float | date):
+        raise ValueError(f"YAML reads it as the {type(value).__name__} {value}; put the text in quotes")
+    return str(value) if isinstance(value, int) else value
+
+
+# A name or value that occurs in data, such as a class or a column. `[0, 1]` means `["0", "1"]`.
+DataText = Annotated[str, BeforeValidator(_data_text)]
+DataName = Annotated[DataText, Field(min_length=1)]
+
+Names = Annotated[tuple[DataName, ...], Field(min_length=1, strict=False)]
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -20,6 +20,8 @@ CHECKS: dict[str, Severity] = {
     "group_given": "error",
     "class_declared": "error",
     "group_declared": "error",
+    "group_spelling": "error",
+    "class_spelling": "warn",
     "finite": "error",
     "values": "error",
     "id_once": "error",

@@ -5,7 +5,7 @@ Text with few different values becomes numbers; other text is kept in temporary 
 
 import mmap
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -41,6 +41,13 @@ class CategoryColumn:
         """Return a column that has each text as often as its count says."""
         single = cls.from_text(text)
         return cls(np.repeat(single.codes, counts), single.values)
+
+    def renamed(self, becomes: Mapping[str, str]) -> "CategoryColumn":
+        """Return the column with some values replaced. Values that become equal are one value."""
+        names = [becomes.get(value, value) for value in self.values]
+        values = tuple(dict.fromkeys(names))
+        codes = np.array([values.index(name) for name in names], dtype=np.int32)
+        return CategoryColumn(codes[self.codes], values)
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -5,7 +5,7 @@ Values are compared as text, so 1, "1" and a category named 1 are the same class
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,18 +14,18 @@ import pyarrow.compute
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
-from fair_distill.data.column_builders import CategoryColumn, dense_ranks
+from fair_distill.config.sections import DataName as Name
+from fair_distill.data.column_builders import CategoryColumn
+from fair_distill.data.group_names import MAX_NAMES, check_names, name_groups
 from fair_distill.data.grouped_dataset import Array, Attributes
 from fair_distill.data.image_stream import ImageStream
+from fair_distill.data.spelling import check_spellings, check_unknown
 from fair_distill.errors import ConfigError, DataError, ShapeError
 from fair_distill.formats.row_schema import RowSchema, integers_of_floats
 
-_MAX_NAMES = 1000
 _INTEGER = re.compile(r"-?[0-9]+")
+_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 _CLASSES_KEY = "data.source.columns.label"
-_GROUPS_KEY = "data.source.columns.groups"
-
-Name = Annotated[str, Field(min_length=1)]
 
 
 def unique_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def unique_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(unique_names)]
-Classes = Annotated[_Names, Field(min_length=2, max_length=_MAX_NAMES)]
+Classes = Annotated[_Names, Field(min_length=2, max_length=MAX_NAMES)]
 
 
 class Columns(Section):
@@ -48,7 +48,7 @@ class Columns(Section):
     numeric, categorical : the columns of a row, instead of an image
     label : the class
     groups : one attribute, or several whose combinations are the groups
-    unknown : the attribute value that means "not known"; if it is set, missing values mean the same
+    unknown : the attribute value that means "not known", or several; if it is set, missing values mean the same
     split : the name of the split, which `params.yaml: data.splits` refers to
     pair : equal for examples that show the same thing in different groups
     cluster : equal for dependent examples, such as images of one person; a cluster is never divided between splits
@@ -63,7 +63,7 @@ class Columns(Section):
     groups: (
         Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False), AfterValidator(unique_names)] | None
     ) = None
-    unknown: Name | None = None
+    unknown: Name | Annotated[_Names, Field(min_length=1)] | None = None
     split: Name | None = None
     pair: Name | None = None
     cluster: Name | None = None
@@ -88,7 +88,12 @@ class Columns(Section):
 
     def missing_value(self, column: str) -> str | None:
         """Return the value that replaces missing ones in a column; None if the column may not have missing values."""
-        return self.unknown if column in self.attributes else None
+        return self.unknown_values[0] if self.unknown_values and column in self.attributes else None
+
+    @property
+    def unknown_values(self) -> tuple[str, ...]:
+        """The attribute values that mean "not known". The first is the name of unknown groups."""
+        return (self.unknown,) if isinstance(self.unknown, str) else self.unknown or ()
 
     @property
     def row(self) -> list[str]:
@@ -121,6 +126,8 @@ class SourceData:
     labels, group_indices : int32 arrays (N,); indices into `classes` and `groups`
     attributes : for each group its attribute values; None is an unknown value
     attribute_names : the names of the attributes
+    attribute_columns : the values of each attribute in the source, by its name
+    unknown_values : the attribute values that mean "not known"
     pairs, clusters : int32 arrays (N,); members of a pair or cluster share a number
     splits : the source's own split of each example
     ids, weights : see `GroupedDataset`
@@ -135,6 +142,8 @@ class SourceData:
     groups: tuple[str, ...] = ()
     attributes: tuple[Attributes, ...] = ()
     attribute_names: tuple[str, ...] = ()
+    attribute_columns: Mapping[str, CategoryColumn] = field(default_factory=dict)
+    unknown_values: tuple[str, ...] = ()
     pairs: Array | None = None
     clusters: Array | None = None
     splits: CategoryColumn | None = None
@@ -173,16 +182,19 @@ def build_source_data(
     """
     label = metadata[columns.label] if labels is None and columns.label else labels
     assert label is not None
+    named = {"label" if columns.label is None else columns.label: label}
+    named |= {name: metadata[name] for name in columns.categories if name in metadata}
+    check_spellings(named, split=columns.split)
     class_indices, class_names = index_classes(label, classes)
+    attribute_columns: dict[str, CategoryColumn] = {}
     group_indices: Array | None = None
     attributes: tuple[Attributes, ...] = ()
     groups: tuple[str, ...] = ()
     if columns.attributes:
-        group_indices, attributes = index_groups({name: metadata[name] for name in columns.attributes}, columns.unknown)
-        groups = tuple(
-            "×".join(str(columns.unknown) if value is None else value for value in values) for values in attributes
-        )
-        _check_names(groups, "groups", _GROUPS_KEY)
+        for name in columns.attributes:
+            check_unknown(name, metadata[name], columns.unknown_values)
+        attribute_columns = {name: metadata[name] for name in columns.attributes}
+        group_indices, attributes, groups = name_groups(attribute_columns, columns.unknown_values)
     return SourceData(
         images=images,
         labels=class_indices,
@@ -191,6 +203,8 @@ def build_source_data(
         groups=groups,
         attributes=attributes,
         attribute_names=columns.attributes,
+        attribute_columns=attribute_columns,
+        unknown_values=columns.unknown_values,
         pairs=_ranks(metadata[columns.pair]) if columns.pair else None,
         clusters=_ranks(metadata[columns.cluster]) if columns.cluster else None,
         splits=metadata[columns.split] if columns.split else splits,
@@ -281,7 +295,7 @@ def index_classes(labels: CategoryColumn, declared: Sequence[str] | None) -> tup
     numeric = all(_INTEGER.fullmatch(value) for value in values)
     if declared is None:
         if numeric:
-            _check_class_numbers(values, labels, _MAX_NAMES)
+            _check_class_numbers(values, labels, MAX_NAMES)
             values.sort(key=int)
         names = tuple(values)
     else:
@@ -289,39 +303,21 @@ def index_classes(labels: CategoryColumn, declared: Sequence[str] | None) -> tup
         if numeric and not set(values) <= set(names):
             _check_class_numbers(values, labels, len(names))
             return np.array([int(value) for value in labels.values], dtype=np.int32)[labels.codes], names
-        undeclared = [value for value in values if value not in names]
+        labels = _without_fractions(labels, names)
+        undeclared = [value for value in sorted(labels.values) if value not in names]
         if undeclared:
             raise DataError(
                 f"label {undeclared[0][:80]!r} of example {labels.rows(undeclared[0])[0]} is not one of "
                 f"{', '.join(names[:10])}. Correct the data, or params.yaml: data.source.classes"
             )
-    _check_names(names, "classes", _CLASSES_KEY)
+    check_names(names, "classes", _CLASSES_KEY)
     return np.array([names.index(value) for value in labels.values], dtype=np.int32)[labels.codes], names
 
 
-def index_groups(attributes: Mapping[str, CategoryColumn], unknown: str | None) -> tuple[Array, tuple[Attributes, ...]]:
-    """Return the group index of each example, and the attribute values of each combination that occurs.
-
-    Values of an attribute whose values are all integers get its name: `student=1`. The value `unknown` becomes None,
-    and is sorted after the others.
-    """
-    # A combination is one number with the first attribute as the leading digit. After each attribute, the combinations
-    # that occur are numbered from 0 again, so the number stays small.
-    combinations: list[Attributes] = [()]
-    indices: Array = np.zeros(len(next(iter(attributes.values()))), dtype=np.int32)
-    for attribute, column in attributes.items():
-        values = sorted(value for value in column.values if value != unknown)
-        _check_count(len(values), "groups", _GROUPS_KEY)
-        numeric = all(_INTEGER.fullmatch(value) for value in values)
-        names = [*(f"{attribute}={value}" if numeric else value for value in values), None]
-        rank = {value: i for i, value in enumerate(values)}
-        ranks = np.array([rank.get(value, len(values)) for value in column.values], dtype=np.int64)
-        codes = indices * len(names) + ranks[column.codes]
-        occurring = np.flatnonzero(np.bincount(codes))
-        _check_count(len(occurring), "groups", _GROUPS_KEY)
-        indices, _ = dense_ranks(codes)
-        combinations = [(*combinations[code // len(names)], names[code % len(names)]) for code in occurring.tolist()]
-    return indices, tuple(combinations)
+def _without_fractions(labels: CategoryColumn, names: Sequence[str]) -> CategoryColumn:
+    """Return labels such as `1.0`, as which pandas writes integers with gaps, as the declared names `1`."""
+    integers = {value: match[1] for value in labels.values if (match := _WHOLE_FLOAT.fullmatch(value))}
+    return labels.renamed({value: integer for value, integer in integers.items() if integer in names})
 
 
 def _check_class_numbers(values: Sequence[str], labels: CategoryColumn, count: int) -> None:
@@ -331,22 +327,6 @@ def _check_class_numbers(values: Sequence[str], labels: CategoryColumn, count: i
                 f"label {value[:80]} of example {labels.rows(value)[0]} is outside 0 to {count - 1}. "
                 "Correct the data, or declare all classes in params.yaml: data.source.classes"
             )
-
-
-def _check_names(names: Sequence[str], noun: str, key: str) -> None:
-    if len(names) == 1:
-        raise DataError(
-            f"the data must have 2 to {_MAX_NAMES} {noun}; they have 1: {names[0]!r}. "
-            f"Correct the data, or params.yaml: {key}"
-        )
-    _check_count(len(names), noun, key)
-
-
-def _check_count(count: int, noun: str, key: str) -> None:
-    if count > _MAX_NAMES:
-        raise DataError(
-            f"the data must have 2 to {_MAX_NAMES} {noun}; they have {count}. Correct the data, or params.yaml: {key}"
-        )
 
 
 def _ranks(column: Any) -> Array:

@@ -133,8 +133,9 @@ class GroupedDataset:
         Parameters
         ----------
         images : uint8 or float32 array (N, channels, height, width)
-        labels, group_indices : integer arrays (N,), indices into `classes` and `groups`
-        classes, groups : the names; by default the numbers "0", "1", and so on
+        labels, group_indices : integer arrays (N,), indices into `classes` and `groups`; or arrays (N,) of names.
+            Arrays may also be tensors of torch, columns of pandas or polars, or lists
+        classes, groups : the names; by default the numbers "0", "1", and so on, or the names that occur, sorted
         pairs, clusters, ids, weights : optional columns (N,); see the attributes of the class
         attributes, attribute_names, schema, missing_cells : see the attributes of the class
 
@@ -145,10 +146,11 @@ class GroupedDataset:
         ShapeError
             If the arrays do not have one entry per image.
         """
-        labels, group_indices = np.asarray(labels), np.asarray(group_indices)
-        pairs = np.arange(len(images)) if pairs is None else np.asarray(pairs)
-        if len(images) == 0:
+        images, labels = _as_array(images, "images"), _as_array(labels, "labels")
+        group_indices = _as_array(group_indices, "group_indices")
+        if images.ndim == 0 or len(images) == 0:
             raise DataError("a dataset needs at least one example; got none")
+        pairs = np.arange(len(images)) if pairs is None else _as_array(pairs, "pairs")
         if labels.shape != (len(images),) or group_indices.shape != (len(images),):
             raise ShapeError(
                 f"labels and group_indices must have one entry per image; got the shapes {labels.shape} and "
@@ -158,6 +160,8 @@ class GroupedDataset:
             raise ShapeError(
                 f"pairs must have one entry per image; got the shape {pairs.shape} for {len(images)} images"
             )
+        labels, classes = _index_names(labels, classes, "label", "classes")
+        group_indices, groups = _index_names(group_indices, groups, "group", "groups")
         class_names = tuple(classes) if classes is not None else _default_names(labels)
         group_names = tuple(groups) if groups is not None else _default_names(group_indices)
         _check_indices(labels, class_names, "label", "data.classes")
@@ -314,7 +318,47 @@ def _take_images(images: Array, rows: Array) -> Array:
     return images[rows]
 
 
+def _as_array(values: Any, name: str) -> Array:
+    """Return values as an array of NumPy. Raises DataError for values that are none."""
+    if isinstance(values, np.ndarray):
+        return values
+    if hasattr(values, "detach"):  # a tensor of torch may need gradients or be on another device
+        values = values.detach().cpu()
+    try:
+        array: Array = np.asarray(values)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(
+            f"{name} is a {type(values).__name__} that NumPy cannot convert ({reason}). Convert it with numpy.asarray"
+        ) from None
+    return array
+
+
+def _index_names(values: Array, names: Sequence[str] | None, noun: str, key: str) -> tuple[Array, Sequence[str] | None]:
+    """Return the index of each value among the names, and the names, if the values are names; else both unchanged."""
+    if values.dtype == bool:
+        return values.astype(np.int64), names
+    is_text = values.dtype.kind in "UT" or (
+        values.dtype == object and all(isinstance(value, str) for value in values.ravel())
+    )
+    if not is_text:
+        return values, names
+    occurring, indices = np.unique(values.astype(str), return_inverse=True)
+    if names is None:
+        return indices, tuple(occurring.tolist())
+    position = {name: i for i, name in enumerate(names)}
+    for name in occurring.tolist():
+        if name not in position:
+            raise DataError(
+                f"the {noun} {name[:80]!r} is not one of `{key}`, {', '.join(map(str, names))[:200]}. Add it, or "
+                "correct the data"
+            )
+    return np.array([position[name] for name in occurring.tolist()])[indices], names
+
+
 def _default_names(indices: Array) -> tuple[str, ...]:
+    if indices.dtype == object:
+        raise DataError("labels and groups must be indices from 0, or names; got an array of several types")
     if not np.issubdtype(indices.dtype, np.integer) or indices.min() < 0:
         raise DataError(f"indices must be integers from 0; got {indices.dtype} with the minimum {indices.min()}")
     return tuple(str(i) for i in range(int(indices.max()) + 1))

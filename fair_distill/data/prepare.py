@@ -22,6 +22,7 @@ from fair_distill.data.column_builders import TextBuilder
 from fair_distill.data.columns import SourceData
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
+from fair_distill.data.spelling import merge_spellings
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows
 from fair_distill.errors import ConfigError, DataError
@@ -138,7 +139,7 @@ def plan_splits(
         If not exactly one of groups and colours is set, or the splits cannot be made as declared.
     """
     _check_groups(source, data)
-    source, missing_cells = merge_groups(source, data.missing_cells)
+    source, missing_cells = merge_groups(merge_spellings(source, data.groups), data.missing_cells)
     rows = split_rows(source, data.splits.model_dump(), dealing)
     layout = _layout_of(source, rows, data, colouring)
     if data.missing_cells == "drop_class":

@@ -100,6 +100,10 @@ class RemoteFiles:
         """
         keys, etags, sizes = self._listing(_listing_cuts(names))
         positions = pa.compute.index_in(names, value_set=keys)
+        for form in ("NFC", "NFD"):  # programs of macOS decompose letters such as é
+            if positions.null_count:
+                composed = pa.compute.utf8_normalize(names, form=form)
+                positions = pa.compute.coalesce(positions, pa.compute.index_in(composed, value_set=keys))
         if positions.null_count:
             row = pa.compute.index(pa.compute.is_null(positions), True).as_py()
             raise DataError(
@@ -107,10 +111,10 @@ class RemoteFiles:
                 f"{self.store.address(self._prefix)}. Correct the table, or upload the object"
             )
         positions = positions.to_numpy()
-        etags, sizes = etags.take(pa.array(positions)), sizes[positions]
+        keys, etags, sizes = keys.take(pa.array(positions)), etags.take(pa.array(positions)), sizes[positions]
 
         def entry(row: int) -> StoredObject:
-            return StoredObject(self._prefix + names[row].as_py(), etags[row].as_py(), int(sizes[row]))
+            return StoredObject(self._prefix + keys[row].as_py(), etags[row].as_py(), int(sizes[row]))
 
         return lambda: self._read_images(entry, len(names), sizes)
 

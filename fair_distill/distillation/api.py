@@ -5,17 +5,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
+from fair_distill.data.image_stream import iterate_batches
 from fair_distill.distillation.experts import ExpertFolder, train_experts
 from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.method import build_method
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.distillation.unknown_groups import resolve_unknown_groups
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, DataError
 from fair_distill.seeds import torch_generator
 
 
@@ -61,7 +63,7 @@ def distill(
     ConfigError
         If a setting is invalid, or the matcher does not support the alignment.
     DataError
-        If a class has too few examples.
+        If a class has too few examples, or a pixel or number is NaN or infinite.
     Diverged
         If the loss or the images are no longer meaningful.
     """
@@ -83,7 +85,8 @@ def distill(
         name="distill()",
     )
     chosen = checked(Distill, base | settings | partial_sections, name="distill()")
-    torch_device = torch.device(device)
+    _check_finite(dataset)
+    torch_device = _usable_device(device)
     generator = torch_generator(seed, "distill.unknown")
     dataset = resolve_unknown_groups(
         dataset, chosen.unknown, chosen.network, generator=generator, device=torch_device
@@ -114,3 +117,31 @@ def distill(
             trajectories=trajectories if experts else None,
             progress=progress,
         )
+
+
+def _usable_device(device: str) -> torch.device:
+    """Return a device. Raises ConfigError if this machine does not have it."""
+    try:
+        torch_device = torch.device(device)
+        torch.empty(0, device=torch_device)
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError(f"device is {device!r}, which cannot be used here: {reason}. Use 'cpu'") from None
+    return torch_device
+
+
+def _check_finite(dataset: GroupedDataset) -> None:
+    """Raise DataError for the first example with a pixel or number that is NaN or infinite."""
+    if dataset.images.dtype == np.uint8:
+        return
+    first = 0
+    for batch in iterate_batches(dataset.images):
+        finite = np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
+        if not finite.all():
+            row = first + int(np.argmin(finite))
+            raise DataError(
+                f"example {row} of class {dataset.classes[dataset.labels[row]]!r} and group "
+                f"{dataset.groups[dataset.group_indices[row]]!r}, in the order of the dataset, has a pixel or number "
+                "that is NaN or infinite. Correct the data"
+            )
+        first += len(batch)

@@ -13,8 +13,8 @@ networks and examples, with the scatter that the simulated networks show.
 Axes: R simulated evaluations, J comparisons.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from fair_distill.config import Gate
 from fair_distill.gate.confusion import Floats
+from fair_distill.gate.fewest_networks import fewest_networks
 from fair_distill.gate.findings import ROUNDING
 from fair_distill.gate.influence import HALVES, ClauseInfluence, clause_influence, random_halves
 from fair_distill.gate.metrics import PREDICTION_METRICS
@@ -33,6 +34,9 @@ from fair_distill.seeds import plain_numpy_generator
 # The chance that a proposed evaluation must have.
 CHANCE = 0.8
 _DRAWS = 1000
+# Few networks show the variance between networks only roughly. It is averaged with the mean over comparisons, which
+# counts as much as this number of further networks.
+_PRIOR = 4
 # Factors of the numbers of networks and of examples. More than this is a different project.
 _SEED_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _EXAMPLE_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
@@ -65,13 +69,16 @@ class Advice:
     alpha : the level at which they were judged
     seeds : networks of each architecture that were evaluated
     proposed : the smallest evaluation with a chance of at least CHANCE; None if there is none
-    best : the evaluation with the largest chance
+    best : the evaluation with the largest chance; None if nothing was simulated
+    omitted : clauses that were not simulated, because nothing is assumed about the scatter of networks, each with the
+        smallest number of seeds that could show it; None if that is unknown
     """
 
     alpha: float
     seeds: int
     proposed: Evaluation | None
-    best: Evaluation
+    best: Evaluation | None
+    omitted: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def advise(
@@ -88,28 +95,49 @@ def advise(
 
     Returns
     -------
-    Advice, or None if no clause of the policy depends on predictions, or if one is not about the mean over normally
-    distributed networks, which the simulation draws
+    Advice, or None if no clause of the policy depends on predictions
     """
-    if policy.networks == "bounded" or any(limit.each_network is not None for limit in policy.limits):
-        return None
     table = Predictions.from_parquet(predictions)
     tables = {name: Predictions.from_parquet(content) for name, content in (references or {}).items()}
-    influences = _influences(table, policy, tables, alpha=alpha, rng=plain_numpy_generator(0))
+    omitted = _omitted(table, policy, alpha)
+    influences = _influences(table, policy, tables, omitted, alpha=alpha, rng=plain_numpy_generator(0))
+    runs = [network for network, _ in table.runs()]
+    seeds = min(runs.count(network) for network in set(runs))
     if not influences:
-        return None
+        return Advice(alpha, seeds, None, None, omitted) if omitted else None
+    least = max((count for count in omitted.values() if count is not None), default=0)
     simulated = []
-    for seeds, examples in _options(influences[0].seeds):
-        chance, hardest = _chance(influences, seeds, examples, alpha=alpha, rng=plain_numpy_generator(1))
-        simulated.append(Evaluation(seeds, examples, chance, hardest))
+    for count, examples in _options(seeds, least):
+        chance, hardest = _chance(influences, count, examples, alpha=alpha, rng=plain_numpy_generator(1))
+        simulated.append(Evaluation(count, examples, chance, hardest))
     proposed = next((each for each in simulated if each.chance >= CHANCE), None)
     best = max(simulated, key=lambda each: each.chance)
-    return Advice(alpha, influences[0].seeds, proposed, best)
+    return Advice(alpha, seeds, proposed, best, omitted)
 
 
-def _options(seeds: int) -> list[tuple[int, float]]:
-    """Return numbers of networks and factors of the examples, the smallest number of predictions first."""
-    counts = {min(round(seeds * factor), max(_MOST_SEEDS, seeds)) for factor in _SEED_FACTORS} if seeds > 1 else {seeds}
+def _omitted(table: Predictions, policy: Gate, alpha: float) -> dict[str, int | None]:
+    """Return the clauses that are not simulated, with the smallest number of seeds that could show each."""
+    measured, omitted = network_predictions(table, 0), {}
+    for limit in policy.limits:
+        metric = PREDICTION_METRICS.get(limit.metric)
+        if metric is not None and (limit.each_network is not None or policy.networks == "bounded"):
+            groups = measured
+            if limit.by:
+                groups = grouped_by(measured, limit.by, location=policy.location)
+            omitted[limit.name] = fewest_networks(limit, metric, groups.classes, groups.groups, alpha=alpha)
+    return omitted
+
+
+def _options(seeds: int, least: int) -> list[tuple[int, float]]:
+    """Return numbers of networks and factors of the examples, the smallest number of predictions first.
+
+    Parameters
+    ----------
+    least : the smallest number of networks that all clauses need
+    """
+    most = max(_MOST_SEEDS, seeds, least)
+    counts = {min(round(seeds * factor), most) for factor in _SEED_FACTORS} if seeds > 1 else {seeds}
+    counts = {max(count, least) for count in counts}
     options = [(count, factor) for count in counts for factor in _EXAMPLE_FACTORS if count > seeds or factor > 1]
     # Networks are easier to add than examples, so of equal sizes the one with fewer examples comes first.
     return sorted(options, key=lambda option: (option[0] * option[1], option[1]))
@@ -119,6 +147,7 @@ def _influences(
     table: Predictions,
     policy: Gate,
     references: Mapping[str, Predictions],
+    omitted: Container[str],
     *,
     alpha: float,
     rng: np.random.Generator,
@@ -130,7 +159,7 @@ def _influences(
         halves = halves or random_halves(measured, rng, HALVES)
         for limit in policy.limits:
             metric = PREDICTION_METRICS.get(limit.metric)
-            if metric is None or (limit.over and limit.over not in references):
+            if metric is None or limit.name in omitted or (limit.over and limit.over not in references):
                 continue
             reference = references[limit.over] if limit.over else None
             predictions = [measured]
@@ -187,7 +216,7 @@ class _Networks:
     @classmethod
     def drawn(cls, blocks: int, rng: np.random.Generator) -> "_Networks":
         error, added = rng.standard_normal((2, _DRAWS, blocks)) / np.sqrt(max(blocks - 1, 1))
-        freedom = max(blocks - 1, 1)
+        freedom = _PRIOR + max(blocks - 1, 1)
         return cls(error, added, freedom / rng.chisquare(freedom, (_DRAWS, 1)))
 
 
@@ -208,20 +237,22 @@ def _passes(
     examples_squared, networks_squared = np.square(clause.widths)
     of_networks = networks_squared / np.maximum(examples_squared + networks_squared, 1e-300)
     q = _quantiles(alpha, _freedom(examples_squared, networks_squared, max(now - 1, 1)))
-    raw = np.square(clause.networks).sum(axis=0) / max(len(clause.networks) - 1, 1)  # variance of one network
+    measured = np.square(clause.networks).sum(axis=0) / max(len(clause.networks) - 1, 1)  # variance of one network
     # Predictions of one network scatter by themselves. This part of the variance is counted with the examples.
-    own = np.clip(raw - now * networks_squared / q**2, 0, None)
-    scale = 1 - np.divide(own, raw, out=np.zeros_like(raw), where=raw > 0) * (1 - 1 / factor)
+    own = np.clip(measured - now * networks_squared / q**2, 0, None)
+    scale = 1 - np.divide(own, measured, out=np.zeros_like(measured), where=measured > 0) * (1 - 1 / factor)
+    weight = _PRIOR / (_PRIOR + len(clause.networks) - 1)
+    true = networks.inflation * (weight * measured.mean() + (1 - weight) * measured)
 
     # The mean over all networks differs from the measured mean by `error`, the added ones scatter about it.
-    shift = np.zeros((_DRAWS, len(raw)))
-    squares = np.broadcast_to((now - 1) * raw * scale, shift.shape)
+    shift = np.zeros((_DRAWS, len(measured)))
+    squares = np.broadcast_to((now - 1) * measured * scale, shift.shape)
     if added:
-        deviation = np.sqrt(networks.inflation)
+        deviation = np.sqrt(np.divide(true, measured, out=np.ones_like(true), where=measured > 0))
         mean = deviation * ((networks.error / np.sqrt(now) + networks.added / np.sqrt(added)) @ clause.networks)
         shift = added / seeds * (mean - clause.regression * of_networks)
         within = rng.chisquare(added - 1, shift.shape) if added > 1 else 0.0
-        squares = squares + networks.inflation * raw * scale * within + now * added / seeds * mean**2
+        squares = squares + true * scale * within + now * added / seeds * mean**2
     variance = squares / max(seeds - 1, 1) / seeds
     between = np.clip(variance - own / (seeds * factor), 0, None)
 
@@ -232,6 +263,7 @@ def _passes(
         halves @ clause.halves * np.maximum(1, np.divide(least, spread, out=np.ones_like(spread), where=spread > 0))
     )
     shift = shift - (1 - 1 / factor) * clause.regression * (1 - of_networks)
+    # More networks also average out some noise of single predictions. That part is unknown, so it is ignored.
     within_examples = examples_squared / q**2 / factor
     total = within_examples + between
     freedom = _freedom(within_examples, between, max(seeds - 1, 1))

@@ -53,7 +53,7 @@ def match(rows: Rows, examples: JudgedExamples, networks: Networks, *, content: 
 
     Parameters
     ----------
-    networks : "given" makes each seed of each network a network of its own, so that the worst one decides
+    networks : "given" makes each seed of each network a separate network, so that the worst one decides
     content : the file of the rows; its SHA-256 names the model
 
     Raises
@@ -65,7 +65,7 @@ def match(rows: Rows, examples: JudgedExamples, networks: Networks, *, content: 
     """
     assert rows.predicted is not None
     index = examples.index
-    check_size(index.classes, index.groups, file=rows.file)
+    check_size(index.classes, index.groups, file=examples.noun)
     example = rows.example.codes_in(examples.names)
     _check_known(rows, example, examples)
     _check_columns(rows, example, examples)
@@ -123,7 +123,7 @@ def _run_name(rows: Rows, run: int) -> str:
 
 
 def _network_name(rows: Rows, run: int, distinct: Ints) -> str:
-    """Return the name of a run as a network of its own."""
+    """Return the name of a run as a separate network."""
     network, seed = divmod(run, len(rows.seeds))
     only = (distinct // len(rows.seeds) == network).sum() == 1
     return rows.network.names[network] + ("" if only else f" seed {rows.seeds[seed]}")
@@ -197,7 +197,7 @@ class ModelEvaluation:
     examples : the examples that every file of predictions must cover
     networks : whether the networks are the ones that are judged, or a sample; see the module
     attributes : the columns whose combinations are the groups; empty for the column `group`
-    card : the card of the set that the model was trained on; None if there is none
+    card : the card of the set that the model was trained on, if any
     """
 
     file: str

@@ -202,7 +202,13 @@ def _constant(name: str, rows: int) -> NameColumn:
 
 
 def check_size(classes: Sequence[str], groups: Sequence[str], *, file: str) -> None:
-    """Raise MeasurementError if the counts of every group, class and predicted class would need too much memory."""
+    """Raise MeasurementError for a single class or group, or if their counts would need too much memory."""
+    for noun, names, option in (("class", classes, "--classes"), ("group", groups, "--groups")):
+        if len(names) < 2:
+            raise MeasurementError(
+                f"{file} has the single {noun} {names[0]!r}, so there is nothing to compare; add examples of "
+                f"others, or correct {option}"
+            )
     if len(groups) * len(classes) ** 2 > _MOST_COUNTS:
         raise MeasurementError(
             f"{file} has {len(classes):,} classes and {len(groups):,} groups; groups × classes² may be at most "

@@ -30,26 +30,30 @@ def recommend(verdict: Verdict, kind: SetKind, advice: Advice | None = None) -> 
         return [f"recommendation: the set violates {clauses}{shown}; {_change(failing, kind)}"]
     if insufficient:
         return [f"recommendation: first provide the evidence that is missing for {insufficient[0].clause}, see above"]
-    if advice is None:
-        return _plan(verdict)
+    return [] if advice is None else _for_undecided(verdict, unmet, kind, advice)
+
+
+def _for_undecided(verdict: Verdict, unmet: list[Finding], kind: SetKind, advice: Advice) -> list[str]:
+    if advice.best is None:
+        return [
+            f"recommendation: evaluate with more seeds or more examples, whichever limits a clause; {_omitted(advice)}"
+        ]
     if advice.proposed is None:
-        return _no_evaluation(unmet, kind, advice)
+        return _no_evaluation(unmet, kind, advice, advice.best)
+    clauses = f"all other clauses pass then; {_omitted(advice)}" if advice.omitted else "all clauses pass then"
     return [
         f"recommendation: evaluate with {_size(advice.proposed, advice)}; in {100 * advice.proposed.chance:.0f} % of "
-        "simulated evaluations all clauses pass then",
+        f"simulated evaluations {clauses}",
         *_cost(verdict, advice),
     ]
 
 
-def _plan(verdict: Verdict) -> list[str]:
-    """Return where to look if evaluations are not simulated: a clause assumes nothing about the networks."""
-    gate = verdict.gate or {}
-    if gate.get("networks") != "bounded" and not any(limit.get("each_network") for limit in gate.get("limits", ())):
-        return []
-    return [
-        "recommendation: evaluations are simulated only for clauses about the mean over normal networks; "
-        "`fair-distill gate plan --seeds NUMBER` shows how many seeds and examples these clauses need"
+def _omitted(advice: Advice) -> str:
+    """Return the clauses without a simulation and the seeds that they need at least."""
+    each = [
+        f"{name}{'' if least is None else f' (at least {least:,} seeds)'}" for name, least in advice.omitted.items()
     ]
+    return f"not simulated: {', '.join(each)}"
 
 
 def needs_simulation(verdict: Verdict) -> bool:
@@ -57,8 +61,7 @@ def needs_simulation(verdict: Verdict) -> bool:
     return verdict.outcome == "inconclusive" and verdict.alpha is not None
 
 
-def _no_evaluation(unmet: list[Finding], kind: SetKind, advice: Advice) -> list[str]:
-    best = advice.best
+def _no_evaluation(unmet: list[Finding], kind: SetKind, advice: Advice, best: Evaluation) -> list[str]:
     return [
         f"recommendation: no simulated evaluation passes all clauses with a chance of {100 * CHANCE:.0f} %; the best "
         f"chance is {100 * best.chance:.0f} %, with {_size(best, advice)}, and {best.hardest} passes least often. "
@@ -86,6 +89,6 @@ def _size(evaluation: Evaluation, advice: Advice) -> str:
 def _cost(verdict: Verdict, advice: Advice) -> list[str]:
     return [
         f"  that is the next attempt at this split, so it is simulated at alpha {advice.alpha:.2g} instead of "
-        f"{verdict.alpha:.2g}. For the next set, declare the final number of seeds and examples when you reserve its "
-        "attempt"
+        f"{verdict.alpha:.2g}. For the next set, evaluate with the final numbers of seeds and examples from the start, "
+        "or plan several attempts (gate.attempts)"
     ]

@@ -40,5 +40,6 @@ def check_fraction(fraction: float, *, split: str) -> None:
     if fraction < SMALLEST_FRACTION:
         raise Undecided(
             f"earlier attempts have used up the error budget (alpha) of the gate split {split[:12]}…. Add examples "
-            "that no attempt has evaluated"
+            "that no attempt has evaluated. If only attempts of an earlier release count, and they were at other "
+            "examples, run `fair-distill gate reserve --fresh REASON`"
         )

@@ -169,7 +169,8 @@ class Verdict:
     @property
     def notes(self) -> tuple[str, ...]:
         """For a model: what the verdict is about, and what was not checked."""
-        return tuple((self.model or {}).get("notes", ()))
+        notes = (self.model or {}).get("notes")
+        return tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
 
     @property
     def lets_pass(self) -> bool:

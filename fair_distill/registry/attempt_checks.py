@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from fair_distill.errors import IntegrityError
 from fair_distill.gate.spending import fraction_of, legacy_fraction
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempt_entry import RECORD, AttemptEntry
-from fair_distill.registry.attempts import Attempt, Overlaps, attempts_of, find_attempt, read_examples, spent_by
+from fair_distill.registry.attempts import Attempt, Overlaps, attempts_of, find_attempt, read_examples
 from fair_distill.registry.layout import examples_key
 from fair_distill.registry.ledger import read_chain, read_ledger
 from fair_distill.registry.legacy_attempts import attempt_number
+from fair_distill.registry.snapshots import check_snapshots
 from fair_distill.registry.store import RegistryStore
 
 # Sums of fractions are rounded.
@@ -69,10 +72,12 @@ def check_record(store: RegistryStore) -> list[tuple[str, bytes]]:
         examples = read_examples(store, digest)
         checked.append((examples_key(digest), examples.content))
         overlaps = Overlaps(store, examples)
-        for i, attempt in enumerate(attempts):
+        spent = np.zeros(len(np.unique(examples.cells)))
+        for attempt in attempts:
             if attempt.entry.examples == digest:
-                _check_fraction(store, attempt.entry, spent_by(attempts[:i], overlaps))
-    return checked
+                _check_fraction(store, attempt.entry, float(spent.max(initial=0.0)))
+            spent += attempt.entry.fraction * overlaps.shares(attempt.entry.examples)
+    return [*checked, *check_snapshots(store, RECORD.name, entries)]
 
 
 def _check_fraction(store: RegistryStore, entry: AttemptEntry, spent: float) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.spending import check_fraction, fraction_of, legacy_fraction
@@ -31,6 +32,9 @@ from fair_distill.registry.store import RegistryStore, ensure_stored
 
 # The fields that an entry which binds predictions repeats.
 _BOUND = ("dataset", "version", "split", "examples", "evaluation", "attempt", "planned", "fraction", "left")
+
+# The share of each cell of a split.
+Shares = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -167,14 +171,18 @@ def reserve(
 
 
 def look_up(store: RegistryStore, request: Request) -> Attempt:
-    """Return the attempt that is recorded for a request, or the one that it would get, without recording anything."""
+    """Return the attempt that is recorded for a request, or the one that it would get, without recording anything.
+
+    Raises Undecided if earlier attempts have used up alpha.
+    """
     attempts = attempts_of(read_record(store))
     existing, is_bound = _existing(attempts, request)
-    if existing is not None:
-        return replace(existing, recorded=is_bound)
-    ledger = read_to_write(store, request.dataset)
-    entry = _reservation(attempts, ledger, request, Overlaps(store, request.examples), fresh="")
-    return Attempt(entry, request.predictions, recorded=False)
+    if existing is None:
+        ledger = read_to_write(store, request.dataset)
+        entry = _reservation(attempts, ledger, request, Overlaps(store, request.examples), fresh="")
+        existing = Attempt(entry, request.predictions)
+    check_fraction(existing.entry.fraction, split=request.examples.split)
+    return replace(existing, recorded=is_bound)
 
 
 def record_publication(store: RegistryStore, request: Request, *, actor: Actor) -> None:
@@ -209,9 +217,9 @@ class Overlaps:
     store: RegistryStore
     current: SplitExamples
     _examples: dict[str, SplitExamples] = field(default_factory=dict)
-    _shares: dict[str, np.ndarray] = field(default_factory=dict)
+    _shares: dict[str, Shares] = field(default_factory=dict)
 
-    def shares(self, examples: str) -> np.ndarray:
+    def shares(self, examples: str) -> Shares:
         """Return the share of each cell that an attempt at the examples with this digest evaluated."""
         if examples not in self._shares:
             self._shares[examples] = shares(self.current, self._read(examples))
@@ -235,12 +243,7 @@ def read_examples(store: RegistryStore, digest: str) -> SplitExamples:
     return SplitExamples.from_bytes(fetch(store, key, digest), name=key)
 
 
-def spent_by(attempts: Sequence[Attempt], overlaps: Overlaps) -> float:
-    """Return the fraction of alpha that attempts took from the examples of a split, in the cell with the most."""
-    return _largest_sum([(overlaps.shares(attempt.entry.examples), attempt.entry.fraction) for attempt in attempts])
-
-
-def _largest_sum(earlier: Sequence[tuple[np.ndarray, float]]) -> float:
+def _largest_sum(earlier: Sequence[tuple[Shares, float]]) -> float:
     if not earlier:
         return 0.0
     return float(np.sum([fraction * cell_shares for cell_shares, fraction in earlier], axis=0).max())
@@ -267,12 +270,8 @@ def _reservation(
 ) -> AttemptEntry:
     """Return the entry that reserves an attempt, without its place in the chain."""
     earlier = [(overlaps.shares(attempt.entry.examples), attempt.entry.fraction) for attempt in attempts]
-    legacy = () if fresh else _legacy(attempts, ledger, request)
-    cells = len(np.unique(request.examples.cells))
-    for entry in legacy:
-        number = attempt_number(ledger, entry.version, str(entry.split))
-        assert number is not None
-        earlier.append((_legacy_shares(attempts, entry, overlaps, cells), legacy_fraction(number)))
+    if not fresh:
+        earlier += _legacy(attempts, ledger, request, overlaps)
     left = max(0.0, 1.0 - _largest_sum(earlier))
     number = 1 + sum(bool(share.any()) for share, _ in earlier)
     fraction = fraction_of(left, request.planned)
@@ -303,28 +302,27 @@ def _reservation(
     )
 
 
-def _legacy(attempts: Sequence[Attempt], ledger: Sequence[Entry], request: Request) -> list[Entry]:
-    """Return the attempts in the dataset's ledger that count for a split.
+def _legacy(
+    attempts: Sequence[Attempt], ledger: Sequence[Entry], request: Request, overlaps: Overlaps
+) -> list[tuple[Shares, float]]:
+    """Return shares and fraction of each attempt in the dataset's ledger that counts for a split.
 
-    Their examples are unknown, so they count in full until a reservation states that its examples are fresh. An
-    attempt that the record has too is counted there.
+    Their examples are unknown unless the record has an attempt at the same split. Unknown examples count in full until
+    a reservation states that its examples are fresh. An attempt that the record has too is counted there.
     """
     split = request.examples.split
     began = any(attempt.entry.dataset == request.dataset and attempt.entry.reason for attempt in attempts)
     if began and all(entry.split != split for entry in ledger):
         return []
-    return [
-        entry
-        for entry in attempts_in_family(ledger, split)
-        if (entry.version, entry.split) != (request.version, split)
-        and not any(_is_of(attempt, entry.version, str(entry.split)) for attempt in attempts)
-    ]
-
-
-def _legacy_shares(attempts: Sequence[Attempt], entry: Entry, overlaps: Overlaps, cells: int) -> np.ndarray:
-    """Return the shares of an attempt in the ledger: those of its split if the record has its examples, else 1."""
-    known = next((attempt.entry.examples for attempt in attempts if attempt.entry.split == entry.split), None)
-    return overlaps.shares(known) if known else np.ones(cells)
+    recorded = {(attempt.entry.version, attempt.entry.split) for attempt in attempts} | {(request.version, split)}
+    examples = {attempt.entry.split: attempt.entry.examples for attempt in attempts}
+    whole = np.ones(len(np.unique(request.examples.cells)))
+    counted = []
+    for number, entry in enumerate(attempts_in_family(ledger, split), start=1):
+        if (entry.version, entry.split) not in recorded:
+            known = examples.get(str(entry.split))
+            counted.append((overlaps.shares(known) if known else whole, legacy_fraction(number)))
+    return counted
 
 
 def _is_of(attempt: Attempt, version: str, split: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ class RegisteredVersion:
 def load(
     reference: str,
     *,
-    registry: str | None = None,
-    as_of: str | None = None,
+    registry: str | Path | None = None,
+    as_of: str | date | None = None,
     trust: Sequence[str] | None = None,
     approvals: Mapping[str, Approvals] | None = None,
     lock: Path | str | None = None,
@@ -76,8 +76,8 @@ def load(
 def look_up(
     reference: str,
     *,
-    registry: str | None = None,
-    as_of: str | None = None,
+    registry: str | Path | None = None,
+    as_of: str | date | None = None,
     trust: Sequence[str] | None = None,
     approvals: Mapping[str, Approvals] | None = None,
     lock: Path | str | None = None,
@@ -101,7 +101,8 @@ def look_up(
     ----------
     reference : NAME@CHANNEL, NAME@vN or NAME@sha256:DIGITS
     registry : a folder, file:///path or s3://bucket/prefix; else FAIR_DISTILL_REGISTRY, else the folder `registry`
-    as_of : a day (its end, in UTC) or a moment as in 2026-03-03T12:00:00Z. The reference is resolved as at that time
+    as_of : a day (its end, in UTC) or a moment as in 2026-03-03T12:00:00Z, as text or as an object of `datetime`; one
+        without a time zone is in UTC. The reference is resolved as at that time
     trust : public keys, one of which must have signed provenance and verdict; else those in FAIR_DISTILL_TRUST
     approvals : by channel, the number of approvals that a version needs under the policy of its verdict, and the keys
         that count; else those in FAIR_DISTILL_APPROVALS
@@ -121,7 +122,7 @@ def look_up(
     """
     name, selector = _with_selector(reference)
     keys = trusted_keys(trust)
-    store, ledger = open_ledger(name, registry, offline=offline)
+    store, ledger = open_ledger(name, locate(registry), offline=offline)
     entries = until(ledger, as_of)
     pinned = lock is not None
     version_selector = (
@@ -172,10 +173,14 @@ def provenance(reference: str, *, registry: str | None = None) -> tuple[Manifest
     return manifest_of(store, version), provenances
 
 
-def until(entries: tuple[Entry, ...], as_of: str | None) -> tuple[Entry, ...]:
+def until(entries: tuple[Entry, ...], as_of: str | date | None) -> tuple[Entry, ...]:
     """Return the entries that existed at the end of a day or at a moment (see `entry.until`); all of them for None."""
     if as_of is None:
         return entries
+    if isinstance(as_of, datetime):
+        moment_utc = as_of.astimezone(UTC) if as_of.tzinfo else as_of
+        as_of = moment_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    as_of = str(as_of)  # a date is printed as a day
     try:
         if len(as_of) == 10:
             moment = f"{date.fromisoformat(as_of)}T23:59:59Z"

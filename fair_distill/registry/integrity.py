@@ -118,6 +118,8 @@ def _ground(entry: Entry, content: bytes, entries: Sequence[Entry]) -> Verdict:
     verdict = Verdict.from_json(content, name=key)
     if verdict.set != entry.version:
         raise IntegrityError(f"{key} is a verdict on {verdict.set[:12]}…, not on this version")
+    if verdict.model is not None:
+        raise IntegrityError(f"{key} is a verdict on a model, which allows no promotion of a set")
     if not verdict.lets_pass:
         raise IntegrityError(
             f"{key} has the outcome {verdict.outcome!r}, but the ledger gives it as the ground of a promotion"

@@ -4,11 +4,13 @@ The registry is not an input of the DVC graph. `gate reserve` writes context.jso
 stage `judge`, and promotion computes the same context itself.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fair_distill.config import Config
+from fair_distill.errors import MeasurementError
 from fair_distill.files import require_file, sha256, to_json, write_bytes
-from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, read_context
+from fair_distill.gate.policy import PROMOTED, Attempt, Promoted, attempt_for, read_context
 from fair_distill.gate.spending import check_fraction
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import attempts
@@ -21,6 +23,7 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attempts import attempt_request
+from fair_distill.stages.privacy import check_private_predictions
 from fair_distill.workspace import Workspace
 
 
@@ -81,6 +84,7 @@ def registry_context(
     # Read first: a context that is not valid must not use up an attempt.
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     read_context(content)
+    check_private_predictions(config)
     request = attempt_request(workspace, config, name, store=store, predictions=predictions)
     attempt = attempts.reserve(store, request, fresh=fresh, actor=actor)
     return context_of(store, config, attempt, channel, content=content)
@@ -104,7 +108,8 @@ def with_recorded_attempt(
 ) -> tuple[bytes, str]:
     """Return a context with the attempt of a set's predictions, and a sentence about it. Nothing is recorded.
 
-    Predictions that no attempt is recorded for are judged as the attempt that they would be now.
+    Predictions that no attempt is recorded for are judged as the attempt that they would be now. If the attempt in the
+    context takes less of alpha, it is kept: the registry may be the wrong one.
 
     Parameters
     ----------
@@ -117,6 +122,10 @@ def with_recorded_attempt(
     sentence = f"attempt {entry.attempt} at this gate split, recorded by {entry.who} at {entry.time}"
     if not attempt.recorded:
         sentence = f"attempt not recorded; this is attempt {entry.attempt} at the examples of this gate split"
+    with suppress(MeasurementError):  # the context's attempt is for another split, so it does not apply
+        share = attempt_for(read_context(content), config.gate, set=entry.version, split=entry.split)
+        if share.fraction < entry.fraction:
+            return content, f"{sentence}; context.json has attempt {share.number}, which takes less of alpha"
     return _updated(content, config, attempt, promoted=read_context(content).promoted), sentence
 
 
@@ -141,6 +150,7 @@ def reserve_attempt(
 
     Call it when the set exists and before anybody sees its predictions.
     """
+    check_private_predictions(config)
     request = attempt_request(workspace, config, name, store=store)
     return attempts.reserve(store, request, fresh=fresh, actor=actor)
 

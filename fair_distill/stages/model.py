@@ -185,7 +185,7 @@ def _attempt_note(record: AttemptRecord | None) -> str:
 
 
 def _check_probabilities(rows: Rows, policy: Gate) -> None:
-    """Raise ConfigError if a clause uses probabilities and the predictions have none."""
+    """Raise ConfigError if a clause uses probabilities and the predictions do not have them."""
     if rows.probability is not None:
         return
     counts = Confusion(np.ones((2, 2, 2)), ("a", "b"), ("a", "b"), None)
@@ -216,13 +216,13 @@ def _context(path: str | Path | None, policy: Gate, references: Mapping[str, byt
     if compared and not first_release:
         raise ConfigError(
             f"{policy.location}.limits: {compared[0]} compares with the model in use; pass its predictions with "
-            "--reference promoted=FILE, or --first-release if there is none"
+            "--reference promoted=FILE, or --first-release if no model is in use"
         )
     return context
 
 
 def _refused(verdict: Verdict, version: TrainedOn) -> Verdict:
-    """Return the verdict on a model whose set was revoked: it fails, whatever its predictions are."""
+    """Return the verdict on a model whose set was revoked: it fails for all predictions."""
     finding = Finding(
         clause="not revoked",
         metric="not_revoked",

@@ -19,6 +19,7 @@ from fair_distill.validation.expectations import Suite, evaluate_suites
 from fair_distill.validation.ids import IdFormatter
 from fair_distill.validation.result import Failure, Validation
 from fair_distill.validation.rule import Rule
+from fair_distill.validation.spellings import spelling_rules
 
 __all__ = ["Contract", "Failure", "Validation", "build_contract", "evaluate_contract", "validate"]
 
@@ -156,9 +157,11 @@ def _built_in_rules(
     yield "splits", tables.splits, summary_rules.split_rules(config, train=train)
     # Unknown groups need no examples.
     known = cells[cells["known"]].reset_index(drop=True)
-    yield "cells", known, [summary_rules.SupportRule(config.minimum_per_cell, tables.examples, ids)]
+    yield "cells", known, [summary_rules.SupportRule(config.minimum_per_cell, tables.examples, ids, known)]
     train_classes = classes[classes["split"] == TRAIN].reset_index(drop=True)
     yield "classes", train_classes, [summary_rules.imbalance_rule(config.maximum_imbalance)]
+    for what, rule in spelling_rules(TRAIN).items():
+        yield f"spellings of {what}s", tables.spellings[tables.spellings["what"] == what].reset_index(drop=True), [rule]
     if config.maximum_unknown is not None:
         yield "classes of every split", classes, [summary_rules.unknown_rule(config.maximum_unknown)]
     if tables.columns is not None:

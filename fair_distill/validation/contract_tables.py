@@ -11,6 +11,7 @@ from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.validation.drift import Profile, drift_table, profile_split
 from fair_distill.validation.example_table import add_overlaps, tabulate_examples
 from fair_distill.validation.label_leak import leak_table
+from fair_distill.validation.spellings import spelling_table
 from fair_distill.workspace import SPLITS
 
 TRAIN = SPLITS[0]
@@ -24,6 +25,7 @@ class ContractTables:
     ----------
     examples : for each split, see `example_table.ExampleTable`
     splits, cells, classes : see `split_table`, `cell_table` and `class_table`
+    spellings : see `spellings.spelling_table`
     columns : see `label_leak.leak_table`; None for images
     drift : see `drift.drift_table`; None without a reference
     profile : the distributions of the training data
@@ -34,6 +36,7 @@ class ContractTables:
     splits: pd.DataFrame
     cells: pd.DataFrame
     classes: pd.DataFrame
+    spellings: pd.DataFrame
     columns: pd.DataFrame | None
     drift: pd.DataFrame | None
     profile: Profile
@@ -76,6 +79,7 @@ def build_tables(splits: Mapping[str, GroupedDataset], config: Validate, referen
         splits=split_table(splits),
         cells=cells,
         classes=class_table(cells),
+        spellings=spelling_table(splits),
         columns=None if train.schema is None else leak_table(train.schema, examples),
         drift=drift,
         profile=profile_split(train, train_examples, train_cells, edges={}),

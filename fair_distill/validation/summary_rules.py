@@ -3,6 +3,7 @@
 See `rule` for how to add a check, and `example_rules` for the rules about single examples.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ from fair_distill.config import Validate
 from fair_distill.validation.expectations import Expectation
 from fair_distill.validation.ids import MAX_SHOWN, IdFormatter
 from fair_distill.validation.rule import BETWEEN, IN_SET, Finding, Row, Rule, counted, expect
+
+# From this number on, thin cells of a split get a summary.
+_MANY_CELLS = 4
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,13 @@ class SupportRule:
     Attributes
     ----------
     tables : the examples of each split, to name some of them
+    cells : the cells table with all cells that need examples
     """
 
     minimum: int
     tables: Mapping[str, pd.DataFrame]
     ids: IdFormatter
+    cells: pd.DataFrame
     check: str = field(default="support", init=False)
 
     @property
@@ -85,7 +91,7 @@ class SupportRule:
 
     def findings(self, rows: pd.DataFrame, observed: object) -> list[Finding]:
         members = self._first_members()
-        findings = []
+        findings = self._summaries(rows)
         for cell in rows.to_dict("records"):
             names = members.get((cell["split"], cell["class"], cell["group"]), [])
             findings.append(
@@ -99,6 +105,40 @@ class SupportRule:
                 )
             )
         return findings
+
+    def _summaries(self, rows: pd.DataFrame) -> list[Finding]:
+        """Return a finding for each split with many thin cells: their number, and the size or share that would do."""
+        summaries = []
+        totals = self.cells.groupby(["class", "group"], sort=False)["count"].sum()
+        n_splits = self.cells["split"].nunique()
+        for split, thin in rows.groupby("split", sort=False):
+            if len(thin) < _MANY_CELLS:
+                continue
+            smallest = thin.loc[thin["count"].idxmin()]
+            least = int(min(totals[name] for name in zip(thin["class"], thin["group"], strict=True)))
+            sentence = (
+                f"{len(thin)} of {(self.cells['split'] == split).sum()} cells have fewer than {self.minimum} examples "
+                f"in {split}; the smallest is class {smallest['class']!r}, group {smallest['group']!r}, with "
+                f"{smallest['count']}. {self._remedy(split, least, n_splits)}"
+            )
+            summaries.append(Finding(split, sentence, len(thin)))
+        return summaries
+
+    def _remedy(self, split: object, least: int, n_splits: int) -> str:
+        """Return what would give every cell the minimum.
+
+        Parameters
+        ----------
+        least : the examples of the smallest thin cell in all splits together
+        """
+        if least >= self.minimum * n_splits:
+            share = math.ceil(100 * self.minimum / least)
+            return f"A share of {share} % in {split} would do: change params.yaml: data.splits"
+        lower = f", or lower params.yaml: validate.minimum_per_cell to {least // n_splits}" if least >= n_splits else ""
+        return (
+            f"The smallest cell has {counted(least)} in all splits together, and {self.minimum * n_splits} are needed: "
+            f"add data, merge groups with params.yaml: data.missing_cells{lower}"
+        )
 
     def _first_members(self) -> dict[tuple[str, str, str], list[object]]:
         """Return the ids of the first few examples of each split, class and group."""

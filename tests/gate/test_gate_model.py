@@ -526,8 +526,19 @@ def test_the_verdict_names_the_set_that_the_model_was_trained_on(registry: Path)
     assert verdict.model is not None
     assert verdict.model["trained_on"] == {"name": f"{NAME}@v1", "version": ONE.version}
     assert any("itself was promoted on other examples, the gate split" in note for note in verdict.notes)
-    # It is no verdict on the set, so it cannot be the ground of a promotion.
+    # The verdict is not about the set, so no promotion can be based on it.
     assert verdict.set != ONE.version
+
+
+def test_a_verdict_on_a_model_is_no_ground_for_a_promotion(registry: Path) -> None:
+    """Somebody who can write to the store edits the verdict on a model and promotes a set on it."""
+    policy()
+    write(split())
+    forged = replace(verdict_of(*ON_SET, *AT_SPLIT), set=TWO.version, predictions=TWO.verdict.predictions)
+    promote(local_registry(registry), replace(TWO, verdict=forged))
+
+    with pytest.raises(IntegrityError, match="is a verdict on a model, which allows no promotion of a set"):
+        fair_distill.load(f"{NAME}@production", registry="registry")
 
 
 def test_a_revoked_set_fails_the_model_with_the_reason_and_the_day(registry: Path) -> None:

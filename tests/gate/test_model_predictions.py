@@ -185,6 +185,17 @@ def test_scores_in_the_place_of_classes_are_refused() -> None:
     assert "column 'predicted' has 1,200 different names; at most 1,000 classes" in refusal(columns)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group": ["a"] * 4}, "has the single group 'a'"),
+        ({"label": ["no"] * 4, "predicted": ["no"] * 4}, "has the single class 'no'"),
+    ],
+)
+def test_a_single_class_or_group_is_refused(change: dict[str, Any], message: str) -> None:
+    assert message in refusal(SMALL | change)
+
+
 def test_a_file_without_rows_is_refused() -> None:
     assert "has no rows" in refusal({name: pa.array([], pa.string()) for name in SMALL})
 

@@ -518,6 +518,7 @@ def test_an_honest_attested_pull_request_passes_by_every_template(
 
     assert job.code == 0, job.out + job.err
     assert job.err == ""
+    assert "attempt not recorded; --registry compares" in job.out
     assert f"## {SET}: PASS" in job.summary
 
 

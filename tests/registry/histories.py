@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from faulty import PASSING, proxy
 from histories_checker import Record
 from places import Bucket, Place
+from small_attempts import numbered, request
 from small_registry import NAME, NOW, ORDER, Package, package, processes, publish, ship
 from test_snapshots import lengthen
 
@@ -33,6 +34,7 @@ from fair_distill.files import sha256
 from fair_distill.registry import lookup, release, retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.approvals import approve
+from fair_distill.registry.attempts import reserve
 from fair_distill.registry.channels import Withdrawn, current, published
 from fair_distill.registry.client import look_up
 from fair_distill.registry.client_state import cache_folder
@@ -46,7 +48,19 @@ from fair_distill.storage.store import Unanswered
 
 VERSIONS = 5
 # What a process does next, and how often of 100 times.
-OPERATIONS = {"load": 30, "promote": 22, "publish": 18, "rollback": 10, "demote": 6, "approve": 6, "revoke": 3, "gc": 5}
+OPERATIONS = {
+    "load": 30,
+    "promote": 22,
+    "publish": 18,
+    "rollback": 10,
+    "reserve": 8,
+    "demote": 6,
+    "approve": 6,
+    "revoke": 3,
+    "gc": 5,
+}
+# Attempts are made at these splits, which share examples: the numbers of their examples.
+SPLITS = (range(80), range(40, 120), range(40))
 FAULTS = [fault for fault in PASSING if fault != "time-out"]
 
 
@@ -311,6 +325,16 @@ class Worker:
         if self.sign:
             approve(self.store, NAME, one.version, policy=one.verdict.policy, sign=self.sign)
         return {}
+
+    def reserve(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
+        """Reserve an attempt for a model, with or without predictions."""
+        numbers = self.rng.choice(SPLITS)
+        predictions = self.rng.choice([None, None, "a" * 64, "b" * 64])
+        wanted = request(
+            numbered(numbers), version=self.rng.randrange(3), predictions=predictions, planned=self.rng.choice([1, 5])
+        )
+        made = reserve(self.store, wanted, actor=actor)
+        return {"attempt": made.entry.number, "predictions": predictions}
 
     def rollback(self, one: Package, channel: str, actor: Actor) -> dict[str, Any]:
         return {"entries": [retraction.rollback(self.store, NAME, channel, reason="worse", actor=actor).number]}

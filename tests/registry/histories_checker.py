@@ -8,8 +8,9 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 Files = dict[str, bytes]
@@ -30,7 +31,13 @@ class Record:
 
 
 def violations(
-    files: Files, records: Sequence[Record], *, name: str, images: dict[str, str], keys: Iterable[str]
+    files: Files,
+    records: Sequence[Record],
+    *,
+    name: str,
+    images: dict[str, str],
+    keys: Iterable[str],
+    splits: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> list[str]:
     """Return a sentence for each thing that must not be; none if all is well.
 
@@ -38,9 +45,11 @@ def violations(
     ----------
     images : the SHA-256 of the images of each version
     keys : hex public keys, one of which must have approved what is promoted to production; none if none is asked for
+    splits : the numbers of the examples of each split at which attempts are made
     """
     try:
         entries = read_chain(files, name)
+        attempts = read_attempts(files)
     except ValueError as fault:
         return [str(fault)]
     model = Model(entries)
@@ -52,6 +61,7 @@ def violations(
         *check_snapshots(files, entries, name),
         *check_approvals(files, entries, prepared, name, list(keys)),
         *check_operations(entries, records, model, images),
+        *check_attempts(attempts, records, splits),
     ]
 
 
@@ -82,6 +92,57 @@ def read_chain(files: Files, name: str) -> list[dict[str, Any]]:
         prev = digest(files[key])
         entries.append(entry)
     return entries
+
+
+def read_attempts(files: Files) -> list[dict[str, Any]]:
+    """Return the entries of the record of attempts. Raises ValueError at the first that does not fit."""
+    entries: list[dict[str, Any]] = []
+    prev = "0" * 64
+    for number, key in enumerate(sorted(key for key in files if key.startswith("attempts/record/")), start=1):
+        entry = json.loads(files[key])
+        unsealed = {field: value for field, value in entry.items() if field != "seal"}
+        spelled = json.dumps(unsealed, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        found = (key, entry["number"], entry["prev"], entry["seal"])
+        if found != (f"attempts/record/{number:012d}.json", number, prev, digest(spelled.encode())):
+            raise ValueError(f"attempt {number} does not continue the record")
+        if f"attempts/examples/{entry['examples']}.bin" not in files:
+            raise ValueError(f"the examples of attempt {number} are missing")
+        prev = digest(files[key])
+        entries.append(entry)
+    return entries
+
+
+def check_attempts(
+    entries: Sequence[dict[str, Any]], records: Sequence[Record], splits: Mapping[str, Sequence[int]]
+) -> list[str]:
+    """No predictions have two attempts, none takes more than is left on its examples, and no answer is lost."""
+    faults, bound, reserved = [], {}, {}
+    for entry in entries:
+        if entry["event"] == "reserve":
+            spent = max(_spent(reserved.values(), splits, entry["split"], cell) for cell in range(4))
+            if spent + entry["fraction"] > 1 + 1e-9:
+                faults.append(f"attempt {entry['number']} takes {entry['fraction']}, and {spent} was taken")
+            reserved[entry["number"]] = entry
+        if entry["predictions"] is not None:
+            about = (entry["version"], entry["split"], entry["predictions"])
+            if about in bound or entry["reservation"] in bound.values():
+                faults.append(f"entry {entry['number']} binds predictions or an attempt for the second time")
+            bound[about] = entry["reservation"]
+        if entry["nonce"] not in {record.nonce for record in records}:
+            faults.append(f"attempt {entry['number']} is of no operation")
+    for record in records:
+        if record.operation == "reserve" and record.outcome == "done":
+            number, predictions = record.result["attempt"], record.result["predictions"]
+            entry = reserved.get(number)
+            if entry is None or (predictions and bound.get((entry["version"], entry["split"], predictions)) != number):
+                faults.append(f"reserve {record.nonce} reported attempt {number}, which is not in the record")
+    return faults
+
+
+def _spent(entries: Iterable[dict[str, Any]], splits: Mapping[str, Sequence[int]], split: str, cell: int) -> float:
+    """Return the part of alpha that attempts took from the examples of one cell of a split."""
+    mine = {number for number in splits[split] if number % 4 == cell}
+    return sum(entry["fraction"] * len(mine & set(splits[entry["split"]])) / len(mine) for entry in entries)
 
 
 class Model:

@@ -25,7 +25,7 @@ from fair_distill.registry.entry import entry_key
 from fair_distill.registry.garbage_collection import garbage
 from fair_distill.registry.layout import examples_key
 from fair_distill.registry.ledger import append, names, read_ledger
-from fair_distill.registry.store import RegistryStore
+from fair_distill.registry.store import RegistryStore, SeparatePredictions
 from fair_distill.registry.writer import Writer
 
 OLD = numbered(range(400))
@@ -227,8 +227,10 @@ def test_a_budget_that_is_used_up_is_refused_and_recorded_nowhere() -> None:
         store, request(OLD, version=0, predictions=FIRST, evaluation=sha256(b"x")), actor=Actor("ada", NOW, "n")
     )
     assert read_record(store)[-1].fraction < SMALLEST_FRACTION  # a publication is recorded all the same
-    with pytest.raises(Undecided):
-        take(store, OLD, version=0, predictions=FIRST)
+    for act in (lambda it: reserve(store, it, actor=Actor("ada", NOW, "n")), lambda it: look_up(store, it)):
+        for version in (0, "one more"):
+            with pytest.raises(Undecided):
+                act(request(OLD, version=version, predictions=FIRST))
     check_record(store)
 
 
@@ -343,21 +345,37 @@ def test_two_files_of_predictions_that_race_for_one_reservation_are_two_attempts
     assert sorted(attempt.predictions or "" for attempt in made) == sorted(predictions)
 
 
-def test_a_killed_reservation_is_completed_by_repeating_it() -> None:
-    class Dying(MemoryStore):
-        left = 1
+class Dying(MemoryStore):
+    """A store whose process dies before or after one of its writes."""
 
-        def create(self, key: str, content: bytes) -> bool:
-            if key.startswith("attempts/record/") and self.left:
-                self.left -= 1
-                raise KeyboardInterrupt
-            return super().create(key, content)
+    def __init__(self, step: int, *, after: bool) -> None:
+        super().__init__()
+        self.left, self.after = step, after
 
-    store = Dying()
-    with pytest.raises(KeyboardInterrupt):
+    def create(self, key: str, content: bytes) -> bool:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise KeyboardInterrupt
+        created = super().create(key, content)
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return created
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_attempt_whose_process_is_killed_is_completed_by_repeating_it(step: int, after: bool) -> None:
+    def commands(store: RegistryStore) -> None:
         take(store, OLD)
-    assert read_record(store) == ()
-    assert take(store, OLD).entry.attempt == 1
+        take(store, OLD, predictions=FIRST)
+
+    undisturbed, store = MemoryStore(), Dying(step, after=after)
+    commands(undisturbed)
+    with pytest.raises(KeyboardInterrupt):  # the examples, the reservation, and the entry that binds it
+        commands(store)
+    commands(store)
+
+    assert store.content == undisturbed.content
     assert check_record(store)
 
 
@@ -457,6 +475,18 @@ def test_a_file_of_examples_is_read_as_it_was_written() -> None:
         assert again.digest == examples.digest
 
 
+def test_digests_of_examples_are_stored_with_private_predictions(tmp_path: Path) -> None:
+    public, private = (local_registry(tmp_path / name) for name in ("public", "private"))
+    store = SeparatePredictions(public, private)
+    take(store, OLD)
+    take(store, numbered(range(100)), version="2")
+
+    assert public.list("attempts/examples/") == []
+    assert len(private.list("attempts/examples/")) == 2
+    assert len(public.list("attempts/record/")) == 2
+    check_record(store)
+
+
 def test_a_missing_file_of_examples_is_named() -> None:
     store = MemoryStore()
     take(store, OLD)
@@ -479,6 +509,11 @@ def test_long_records_are_read_from_snapshots() -> None:
     assert len(store.list("snapshots/all.attempts/")) == 1
     assert len(read_record(store)) == 100
     assert isinstance(read_record(store)[50], AttemptEntry)
+    (snapshot,) = store.list("snapshots/all.attempts/")
+    assert snapshot in dict(check_record(store))
+    store.content[snapshot] = b"{}"
+    with pytest.raises(IntegrityError, match=r"snapshots/all\.attempts/.* was damaged"):
+        check_record(store)
 
 
 @pytest.mark.parametrize(

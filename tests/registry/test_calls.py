@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from places import Bucket
+from small_attempts import numbered, take
 from small_registry import NAME, NOW, package, promote, publish, ship
 from test_snapshots import lengthen
 
@@ -93,6 +94,19 @@ def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list
     assert set(made_by(lambda: verify(NAME, registry=server.url))) == {"GetObject", "HeadObject", "ListObjectsV2"}
 
 
+def test_an_attempt_reads_the_record_once_and_the_examples_of_each_earlier_split(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]]
+):
+    ship(server.store(), ONE)
+    for number in range(3):
+        calls.clear()
+        take(server.store(), numbered(range(number, 100 + number)), version=number)
+        made = Counter(name for name, _ in calls)
+        # The ledger and the record; the record again for the new entry. Examples: those of the earlier splits.
+        assert made == Counter(PutObject=2 + 2, ListObjectsV2=3, GetObject=4 + (number + 1) + number)
+    assert {NEEDS[name] for name in made} == allowed("iam-publisher.json")
+
+
 def allowed(policy: str) -> set[str]:
     statements = json.loads((POLICIES / policy).read_text())["Statement"]
     given = [one["Action"] for one in statements if one["Effect"] == "Allow"]
@@ -161,7 +175,8 @@ def test_the_collector_s_policy_denies_what_would_lose_a_ledger():
     denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
 
     assert denied["NeverTheLedger"]["Action"] == "s3:DeleteObject"
-    assert denied["NeverTheLedger"]["Resource"] == "arn:aws:s3:::BUCKET/PREFIX/ledger/*"
+    prefixes = ("ledger", "attempts")
+    assert denied["NeverTheLedger"]["Resource"] == [f"arn:aws:s3:::BUCKET/PREFIX/{prefix}/*" for prefix in prefixes]
     assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
 
 

@@ -105,6 +105,19 @@ def test_judging_the_same_predictions_by_another_policy_is_no_attempt(root: Path
     assert json.loads(well(root, "enforce", SET, "--json"))["fraction"] == pytest.approx(0.1)
 
 
+def test_the_attempts_of_all_datasets_are_listed(root: Path) -> None:
+    well(root, "gate", "reserve", "pooled", "--who", "ada")
+    well(root, "publish")
+    well(root, "promote", "--to", "production")
+    listed = well(root, "registry", "attempts", "--registry", str(root / "registry")).splitlines()
+
+    assert len(listed) == 2
+    assert " ada: digits " in listed[0]
+    assert listed[0].endswith(", attempt 1 with 0.9 of alpha, no predictions yet")
+    assert ", attempt 2 with 0.05 of alpha, predictions " in listed[1]
+    assert [row["attempt"] for row in json.loads(well(root, "registry", "attempts", "--json"))] == [1, 2]
+
+
 def test_an_audit_records_nothing(root: Path) -> None:
     retrain(root, 1)
     well(root, "enforce", SET)
@@ -221,6 +234,11 @@ def test_the_attempt_of_a_pull_request_is_looked_up_and_not_recorded(root: Path)
     well(root, "gate", "reserve", "pooled")
     attempt, sentence = context()
     assert attempt is not None
+    # A wrong registry, such as an empty one, does not make the attempt of the context laxer.
+    content = to_json({"attempt": attempt.model_dump()})
+    kept, note = with_recorded_attempt(place, config, SET, registry=str(root / "empty"), content=content)
+    assert kept == content
+    assert note.endswith("context.json has attempt 2, which takes less of alpha")
     assert (attempt.number, attempt.fraction) == (2, pytest.approx(0.05))
     assert sentence.startswith("attempt not recorded; this is attempt 2")
     well(root, "publish")

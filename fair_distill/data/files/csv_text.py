@@ -8,6 +8,8 @@ an unquoted value are ordinary characters, as pandas and Excel read them.
 import csv
 import gzip
 import io
+import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import IO, Annotated, Any
 
@@ -17,6 +19,7 @@ import pyarrow.compute
 from pydantic import AfterValidator, Field
 
 from fair_distill.config import Section
+from fair_distill.config.sections import DataText
 from fair_distill.data.columns import unique_names
 from fair_distill.data.files.input_file import InputFile
 from fair_distill.errors import ConfigError, DataError
@@ -24,6 +27,7 @@ from fair_distill.errors import ConfigError, DataError
 _BLOCK = 4 * 2**20
 # The longest line, and the longest value, in bytes. Arrow refuses rows that do not fit into its block.
 _MAX_LINE = 2**24
+_GZIP_MARK = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _QUOTE, _LF, _CR = (ord(character) for character in '"\n\r')
@@ -42,11 +46,13 @@ class Csv(Section):
     missing : texts that mean a missing value
     """
 
-    names: Annotated[tuple[str, ...], Field(min_length=1, strict=False), AfterValidator(unique_names)] | None = None
+    names: Annotated[tuple[DataText, ...], Field(min_length=1, strict=False), AfterValidator(unique_names)] | None = (
+        None
+    )
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     comment: Annotated[str, Field(min_length=1)] | None = None
     strip: Annotated[str, Field(min_length=1)] | None = None
-    missing: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    missing: Annotated[tuple[DataText, ...], Field(strict=False)] = ()
 
     def delimiter_of(self, file: InputFile) -> str:
         """Return the delimiter of a file."""
@@ -81,9 +87,31 @@ def open_content(file: InputFile, dialect: Csv) -> "io.BufferedReader[Any]":
     return lines
 
 
+def open_native(file: InputFile, dialect: Csv) -> pa.NativeFile:
+    """Open the same bytes as `open_content` without Python.
+
+    Arrow reads ahead in a thread. If that thread waited for Python while the process ends, it would abort the process.
+    """
+    if dialect.comment is not None:
+        with tempfile.NamedTemporaryFile() as copy, open_content(file, dialect) as content:
+            shutil.copyfileobj(content, copy, _BLOCK)
+            copy.flush()
+            return pa.OSFile(copy.name)
+    with open_content(file, dialect) as content:
+        start = content.tell()
+    native = pa.OSFile(str(file.path))
+    if native.read(2) != _GZIP_MARK:
+        native.seek(start)
+        return native
+    native.seek(0)
+    unpacked = pa.CompressedInputStream(native, "gzip")
+    unpacked.read(start)
+    return unpacked
+
+
 def _open_unpacked(file: InputFile) -> "io.BufferedReader[Any]":
     content: io.BufferedReader[Any] = file.path.open("rb")
-    if content.peek(2)[:2] == b"\x1f\x8b":
+    if content.peek(2)[:2] == _GZIP_MARK:
         content.close()
         content = io.BufferedReader(gzip.open(file.path))  # noqa: SIM115 (the caller closes it)
     start = content.peek(4)[:4]

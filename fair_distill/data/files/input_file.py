@@ -1,8 +1,11 @@
 """An input file: its path, its name in messages, and checks that it exists and is inside its folder."""
 
+import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from fair_distill.data.dvc_cache import is_cached_object
 from fair_distill.errors import DataError
 
 
@@ -27,12 +30,25 @@ class InputFile:
         return self.path.stat().st_size
 
 
-def resolve_inside(folder: Path, name: str, *, where: str) -> Path:
-    """Return the path of a file in a folder. A name that leads out of the folder, also by a link, is refused."""
+def resolve_inside(folder: Path, name: str, *, where: str, cache: Path | None = None) -> Path:
+    """Return the path of a file in a folder. A name that leads out of the folder, also by a link, is refused.
+
+    A name may be composed differently than that of the file: file systems of macOS decompose letters such as `é`.
+
+    Parameters
+    ----------
+    where : the table and the column of the name, for messages
+    cache : the DVC cache of the workspace; links to files in it are followed
+    """
     root = folder.resolve()
     try:
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
+        inside = Path(os.path.normpath(root / name))
+        forms = (unicodedata.normalize(form, str(inside)) for form in ("NFC", "NFD"))
+        if not inside.exists() and not inside.is_symlink():
+            inside = next((path for path in map(Path, forms) if path.exists()), inside)
+        path = inside.resolve()
+        is_in_cache = inside.is_relative_to(root) and is_cached_object(path, cache)
+        if not (path.is_relative_to(root) or is_in_cache):
             raise DataError(
                 f"{where}: {name!r} is outside {folder}; only files in that folder are read. Correct the table"
             )

@@ -13,7 +13,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-from fair_distill.data.files.csv_text import Csv, count_rows, explain, header_of, open_content
+from fair_distill.data.files.csv_text import Csv, count_rows, explain, header_of, open_native
 from fair_distill.data.files.input_file import InputFile, one_line
 from fair_distill.data.files.table_names import TABLES, table_suffix
 from fair_distill.errors import ConfigError, DataError
@@ -212,7 +212,7 @@ def _csv_batches(file: InputFile, columns: Sequence[str], size: int, csv: Csv) -
     # The type is fixed, because it would otherwise be inferred from the first block, which may have integers only.
     types = {name: pa.string() if name in columns else pa.float64() for name in names}
     with pa.csv.open_csv(
-        open_content(file, csv),
+        open_native(file, csv),
         read_options=pa.csv.ReadOptions(column_names=csv.names, block_size=_CSV_BLOCK),
         parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=csv.delimiter_of(file)),
         convert_options=pa.csv.ConvertOptions(include_columns=names, column_types=types),

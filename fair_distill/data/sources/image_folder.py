@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from fair_distill.data.columns import Classes, Columns, Name, SourceData
+from fair_distill.data.columns import Classes, Columns, SourceData
 from fair_distill.data.files.csv_text import Csv
 from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources.images import read_images
-from fair_distill.data.sources.locations import Files, resolve_folder, resolve_tables
+from fair_distill.data.sources.locations import Files, PathName, resolve_folder, resolve_tables
 
 
 def image_folder(
     root: Path,
     /,
     *,
-    path: Name,
+    path: PathName,
     metadata: Files,
     columns: Columns,
     pixels: Pixels | None = None,
@@ -23,4 +23,5 @@ def image_folder(
     """Return the PNG, JPEG and WebP files of a folder that a table lists in its column `columns.image`."""
     columns.require("image", "label", source="image_folder")
     tables = resolve_tables(root, metadata)
-    return read_images(tables, columns, pixels or Pixels(), csv, classes, folder=resolve_folder(root, path))
+    folder = resolve_folder(root, path)
+    return read_images(tables, columns, pixels or Pixels(), csv, classes, root=root, folder=folder)

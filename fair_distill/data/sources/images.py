@@ -18,7 +18,7 @@ from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, StreamPart
 from fair_distill.data.pixels import Pixels, decode, to_images
 from fair_distill.data.remote_files import RemoteFiles
 from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
-from fair_distill.data.sources.locations import TableFiles
+from fair_distill.data.sources.locations import LocalFolder, TableFiles, folder_of, unlisted_files
 from fair_distill.errors import DataError, ShapeError
 
 
@@ -29,19 +29,22 @@ def read_images(
     csv: Csv | None,
     classes: Classes | None,
     *,
-    folder: Path | RemoteFiles | None = None,
+    root: Path,
+    folder: LocalFolder | RemoteFiles | None = None,
 ) -> SourceData:
     """Return the images of tables, or those whose paths the tables list.
 
     Parameters
     ----------
+    root : the workspace
     folder : the folder that paths are relative to; None uses the folder of each table
     """
     image, label = str(columns.image), str(columns.label)
     types = [column_type(file, image, csv) for file in tables.files]
     index = read_index((table_metadata(file, columns, csv) for file in tables.files), columns)
+    listed: list[pa.Array] = []
     parts = [
-        _part(file, image, image_type, counts[label], pixels, csv, folder or file.path.parent)
+        _part(file, image, image_type, counts[label], pixels, csv, folder or folder_of(root, file), listed)
         for file, image_type, counts in zip(tables.files, types, index.counts, strict=True)
     ]
     return join_images(
@@ -50,7 +53,11 @@ def read_images(
         columns,
         classes,
         split_of_file=tables.split_of_file,
-        not_read=[*tables.not_read, *unread_columns(tables.files, [*columns.metadata, image], csv)],
+        not_read=[
+            *tables.not_read,
+            *unread_columns(tables.files, [*columns.metadata, image], csv),
+            *(unlisted_files(folder.path, listed) if isinstance(folder, LocalFolder) else ()),
+        ],
     )
 
 
@@ -69,18 +76,23 @@ def _part(
     count: int,
     pixels: Pixels,
     csv: Csv | None,
-    folder: Path | RemoteFiles,
+    folder: LocalFolder | RemoteFiles,
+    listed: list[pa.Array],
 ) -> StreamPart:
+    """Return the images of a table. The paths that it lists, if any, are appended to `listed`."""
     name, where = str(file), f"{file}: {image}"
     if pa.types.is_dictionary(image_type):
         image_type = image_type.value_type
     if pa.types.is_string(image_type) or pa.types.is_large_string(image_type):
         names = _read_names(file, image, where, csv)
+        listed.append(names)
         if isinstance(folder, RemoteFiles):
             return StreamPart(name, count, partial(_decode_all, folder.images(names, where=where), pixels))
         return StreamPart(name, count, partial(_decode_all, partial(_read_files, folder, names, where), pixels))
     if pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type):
         return StreamPart(name, count, partial(_decode_all, partial(_read_cells, file, image, where, csv), pixels))
+    if pa.types.is_struct(image_type) and {field.name for field in image_type} == {"bytes", "path"}:
+        return StreamPart(name, count, partial(_decode_all, partial(_read_structs, file, image, where, folder), pixels))
 
     def read(size: int) -> Iterator[Array]:
         yield from convert_batches(_number_batches(file, image, where, csv, size), pixels, where)
@@ -98,11 +110,30 @@ def _read_names(file: InputFile, image: str, where: str, csv: Csv | None) -> pa.
     return names.finish()
 
 
-def _read_files(folder: Path, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
+def _read_files(folder: LocalFolder, names: pa.Array, where: str) -> Iterator[tuple[str, bytes]]:
     """Yield the path and the content of each image."""
     for i, name in enumerate(names):
-        path = resolve_inside(folder, name.as_py(), where=f"{where} of row {i + 1}")
+        path = resolve_inside(folder.path, name.as_py(), where=f"{where} of row {i + 1}", cache=folder.cache)
         yield str(path), path.read_bytes()
+
+
+def _read_structs(
+    file: InputFile, image: str, where: str, folder: LocalFolder | RemoteFiles
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the images of a column of Hugging Face `datasets`: each has its bytes, or the path of its file."""
+    row = 0
+    for rows in table_batches(file, [image], 0):
+        _check_complete(rows.column(image), where, row)
+        for cell in rows.column(image).to_pylist():
+            row += 1
+            place = f"{where} of row {row}"
+            if cell["bytes"] is not None:
+                yield place, cell["bytes"]
+            elif cell["path"] is not None and isinstance(folder, LocalFolder):
+                path = resolve_inside(folder.path, cell["path"], where=place, cache=folder.cache)
+                yield str(path), path.read_bytes()
+            else:
+                raise DataError(f"{place} has no bytes. Store the images in the table, with Dataset.cast_column")
 
 
 def _read_cells(file: InputFile, image: str, where: str, csv: Csv | None) -> Iterator[tuple[str, bytes]]:
@@ -151,8 +182,7 @@ def _pixels_of(column: pa.ChunkedArray, where: str, first: int) -> Array:
     column_type = column.type
     _check_complete(column, where, first)
     if isinstance(column_type, pa.FixedShapeTensorType):
-        tensors: Array = column.combine_chunks().to_numpy_ndarray()
-        return tensors
+        return _tensors(column.combine_chunks())
     is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if any(accepts(column_type) for accepts in is_list):
         return _flatten_lists(column, where)
@@ -160,6 +190,14 @@ def _pixels_of(column: pa.ChunkedArray, where: str, first: int) -> Array:
         f"{where} has the type {column_type}; images must be tensors, lists of numbers, paths, or PNG, JPEG or WebP "
         "bytes"
     )
+
+
+def _tensors(column: pa.FixedShapeTensorArray) -> Array:
+    """Return tensors as an array. Arrow stores the axes in any order, and names the order that they are meant in."""
+    kind = column.type
+    stored: Array = column.storage.flatten().to_numpy().reshape(len(column), *kind.shape)
+    order = kind.permutation or range(len(kind.shape))
+    return stored.transpose(0, *(axis + 1 for axis in order))
 
 
 def _numbers(column: pa.ChunkedArray, where: str, first: int = 0) -> Array:

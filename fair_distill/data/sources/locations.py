@@ -1,14 +1,17 @@
 """Finds the files of a source, in the workspace or in a bucket: one file, or one for each split."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
+import pyarrow.compute
 from pydantic import Field
 
-from fair_distill.data.columns import Name
+from fair_distill.config.sections import DataName
+from fair_distill.data.dvc_cache import dvc_cache
 from fair_distill.data.files.input_file import InputFile
 from fair_distill.data.files.table_names import TABLES, TableNames, select_tables
 from fair_distill.data.remote_files import RemoteFiles, prune_cache
@@ -22,8 +25,9 @@ _DEFAULT_CACHE_GB = "100"
 # What fair-distill, DVC and git write into a workspace.
 _WORKSPACE_FOLDERS = ("artifacts", ".cache", ".checkpoints", ".dvc", ".git")
 
+PathName = Annotated[str, Field(min_length=1)]
 # One file, or a file for each of the source's splits.
-Files = Name | Annotated[dict[Name, Name], Field(min_length=1)]
+Files = PathName | Annotated[dict[DataName, PathName], Field(min_length=1)]
 
 
 def resolve_files(root: Path, files: Files) -> dict[str, InputFile]:
@@ -75,13 +79,45 @@ def matching_files(root: Path, files: Files, images: Files, key: str) -> dict[st
     return resolve_files(root, files)
 
 
-def resolve_folder(root: Path, name: str) -> Path | RemoteFiles:
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of images, and the DVC cache into which its files may be links; None without DVC."""
+
+    path: Path
+    cache: Path | None
+
+
+def folder_of(root: Path, table: InputFile) -> LocalFolder:
+    """Return the folder of a table, whose paths are relative to it."""
+    return LocalFolder(table.path.parent, dvc_cache(root))
+
+
+def resolve_folder(root: Path, name: str) -> LocalFolder | RemoteFiles:
     """Return a folder of images."""
     if "://" in name:
         return RemoteFiles.from_url(name, cache=_cache(root))
     if not (root / name).is_dir():
         raise DataError(f"{root / name} is not a folder. Correct params.yaml: data.source.path, or add the images")
-    return root / name
+    return LocalFolder(root / name, dvc_cache(root))
+
+
+def unlisted_files(folder: Path, listed: Sequence[pa.Array]) -> list[str]:
+    """Return a sentence part on the files of a folder of images that no table lists; empty if there is none."""
+    names = pa.array(
+        [
+            (Path(parent) / name).relative_to(folder).as_posix()
+            for parent, _, files in os.walk(folder)
+            for name in files
+        ],
+        pa.large_string(),
+    )
+    composed = pa.compute.utf8_normalize(names, form="NFC")
+    is_listed = pa.compute.is_in(composed, value_set=pa.compute.utf8_normalize(pa.chunked_array(listed), form="NFC"))
+    unlisted = names.filter(pa.compute.invert(is_listed))
+    if not len(unlisted):
+        return []
+    first = pa.compute.min(unlisted).as_py()
+    return [f"{len(unlisted):,} file{'s' if len(unlisted) > 1 else ''} in {folder}, such as {first} (not in the table)"]
 
 
 def split_names(files: Files) -> list[str] | None:

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from fair_distill.config import Section
-from fair_distill.data.columns import Columns, Name
+from fair_distill.config.sections import DataName as Name
+from fair_distill.data.columns import Columns
 from fair_distill.data.files.csv_text import Csv, clean_text
 from fair_distill.data.files.input_file import InputFile
 from fair_distill.data.files.tables import is_csv, table_batches

@@ -39,7 +39,7 @@ def table(
             raise ConfigError(
                 "params.yaml: data.source.rows needs data.source.columns.numeric or categorical. Set them, or remove it"
             )
-        return read_images(tables, columns, pixels or Pixels(), csv, classes)
+        return read_images(tables, columns, pixels or Pixels(), csv, classes, root=root)
     if columns.label in columns.row:
         raise ConfigError(
             f"params.yaml: data.source.columns: {columns.label!r} is the label, so it may not be a column of the row. "
