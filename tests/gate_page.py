@@ -97,6 +97,8 @@ def decisions() -> str:
     header = ("groups × classes", "split", "a cell", "seeds", "at the limit", "row by row", "fair", "row by row")
     lines = []
     for (groups, classes, split, n, seeds), of_sets in sorted(shares.items()):
+        if len(of_sets) < 2:
+            continue
         percentages = [
             f"{100 * of_sets[kind][name]:.1f}" for kind in ("at", "fair") for name in ("pass", "pass_row_by_row")
         ]
@@ -110,15 +112,16 @@ def means() -> str:
     for row in _rows("mean"):
         cells.setdefault((_split(row), row["case"]["sizes"][0]), []).append(_largest([row], "pass"))
     header = ("split", "a cell", "10 classes", "5 classes", "1 class", "fair, sd 0.03", "fair, sd 0.06")
-    return _table(header, [[split, f"{n:,}", *shares] for (split, n), shares in cells.items()])
+    rows = ([split, f"{n:,}", *shares] for (split, n), shares in cells.items() if len(shares) == len(header) - 2)
+    return _table(header, rows)
 
 
 def at_limit() -> str:
     """Return how often sets pass a limit that is their true value, for every metric."""
     cells: dict[str, list[str]] = {}
     for row in _rows("metric"):
-        cells.setdefault(row["what"], []).append(_largest([row], "pass"))
-    header = ("metric", "unpaired", "paired", "clusters of 4")
+        cells.setdefault(row["what"], [f"{row['replicates']:,}"]).append(_largest([row], "pass"))
+    header = ("metric", "sets", "unpaired", "paired", "clusters of 4")
     return _table(header, [[f"`{name}`", *shares] for name, shares in cells.items()])
 
 
