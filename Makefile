@@ -59,6 +59,7 @@ test-report: .venv/.ready ## Open the report in the system's Chromium: console, 
 test-gate: .venv/.ready ## Check the gate's statistics in a full simulation (15 minutes).
 	python tests/gate/simulation.py benchmarks/results/gate_simulation.json
 	python tests/gate/simulation_networks.py benchmarks/results/gate_networks.json
+	python tests/gate/boundary_simulation.py benchmarks/results/gate_boundaries.json
 	FAIR_DISTILL_CASES=2000 python -m pytest tests/gate
 
 test-mutants: .venv/.ready ## Change the files that a verdict is bound to, and check that every interface notices (12 minutes).

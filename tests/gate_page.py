@@ -19,6 +19,7 @@ from fair_distill.text import ABSENT, markdown_table
 PAGE = REPOSITORY / "docs" / "gate.md"
 ATTEMPTS = REPOSITORY / "benchmarks" / "results" / "attempts.json"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
+BOUNDARY_SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_boundaries.json"
 NETWORKS = REPOSITORY / "benchmarks" / "results" / "gate_networks.json"
 # The folders with the small test data that this script uses.
 sys.path += [str(REPOSITORY / folder) for folder in ("", "tests/gate", "tests/registry")]
@@ -110,6 +111,25 @@ def each_network() -> str:
         for process in dict.fromkeys(row["process"] for row in rows)
     ]
     return _table(("sets", *(f"{number} networks" for number in numbers)), lines)
+
+
+def boundaries() -> str:
+    """Return how often sets pass whose true value of a metric is the limit."""
+    rows = json.loads(BOUNDARY_SIMULATION.read_text())["rows"]
+    header = ("metric", "sets at the limit", "limit", "pass", "value alone")
+    return _table(
+        header,
+        [
+            [
+                f"`{row['metric']}`",
+                row["name"],
+                f"{row['limit']:g}",
+                f"{100 * row['passed']:.1f}",
+                f"{100 * row['passed_by_value']:.0f}",
+            ]
+            for row in rows
+        ],
+    )
 
 
 def spending() -> str:
@@ -213,6 +233,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "decisions": decisions,
     "networks": networks,
     "each_network": each_network,
+    "boundaries": boundaries,
     "spending": spending,
     "weekly": weekly,
     "repeated": repeated,

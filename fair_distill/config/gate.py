@@ -53,8 +53,8 @@ class Limit(Section):
     Attributes
     ----------
     metric : name of the metric; docs/gate.md lists them
-    at_most : largest allowed value, for gaps and near copies
-    at_least : smallest allowed value, for accuracies; may be negative with `over`
+    at_most : largest allowed value, for gaps, calibration errors and near copies
+    at_least : smallest allowed value, for accuracies and ratios; may be negative with `over`
     over : limit the increase over another set on the same examples: the name of a reference, or `promoted`
     classes, groups : measure only these
     by : group the examples by these attributes only; by all attributes if omitted

@@ -95,11 +95,8 @@ def advise(
 
     Returns
     -------
-    Advice, or None if no clause of the policy depends on predictions, or if one is not about the mean over normally
-    distributed networks, which the simulation draws
+    Advice, or None if no clause of the policy depends on predictions
     """
-    if policy.networks == "bounded" or any(limit.each_network is not None for limit in policy.limits):
-        return None
     table = Predictions.from_parquet(predictions)
     tables = {name: Predictions.from_parquet(content) for name, content in (references or {}).items()}
     omitted = _omitted(table, policy, alpha)
@@ -257,7 +254,10 @@ def _passes(
         within = rng.chisquare(added - 1, shift.shape) if added > 1 else 0.0
         squares = squares + true * scale * within + now * added / seeds * mean**2
     variance = squares / max(seeds - 1, 1) / seeds
-    between = np.clip(variance - own / (seeds * factor), 0, None)
+    # A bound that allows for skewed networks is wider than their variance explains, and stays so.
+    net = measured - own
+    skew = np.divide(now * networks_squared / q**2, net, out=np.ones_like(net), where=net > 0)
+    between = skew * np.clip(variance - own / (seeds * factor), 0, None)
 
     # The examples that are added have the true rates, from which the measured ones differ.
     spread = np.sqrt(np.square(clause.halves).mean(axis=0))

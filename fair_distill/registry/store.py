@@ -101,7 +101,10 @@ class CheckedStore:
 
 @dataclass(frozen=True)
 class SeparatePredictions:
-    """A registry whose predictions are in another store, which fewer people may read."""
+    """A registry whose predictions and digests of gate examples are in another store, which fewer people may read.
+
+    Predictions name the group of each example, and a digest shows whether a person's record is in the gate split.
+    """
 
     public: CheckedStore
     private: CheckedStore
@@ -134,7 +137,8 @@ class SeparatePredictions:
                 store.remove(key)
 
     def _store(self, key: str) -> CheckedStore:
-        return self.private if "/predictions/" in key else self.public
+        is_private = "/predictions/" in key or key.startswith("attempts/examples/")
+        return self.private if is_private else self.public
 
 
 Registry = CheckedStore | SeparatePredictions

@@ -23,6 +23,7 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attempts import attempt_request
+from fair_distill.stages.privacy import check_private_predictions
 from fair_distill.workspace import Workspace
 
 
@@ -83,6 +84,7 @@ def registry_context(
     # Read first: a context that is not valid must not use up an attempt.
     content = require_file(workspace.context, made_by="echo {} > context.json").read_bytes()
     read_context(content)
+    check_private_predictions(config)
     request = attempt_request(workspace, config, name, store=store, predictions=predictions)
     attempt = attempts.reserve(store, request, fresh=fresh, actor=actor)
     return context_of(store, config, attempt, channel, content=content)
@@ -148,6 +150,7 @@ def reserve_attempt(
 
     Call it when the set exists and before anybody sees its predictions.
     """
+    check_private_predictions(config)
     request = attempt_request(workspace, config, name, store=store)
     return attempts.reserve(store, request, fresh=fresh, actor=actor)
 

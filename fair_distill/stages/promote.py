@@ -19,7 +19,7 @@ from fair_distill.stages.context import registry_context
 from fair_distill.stages.evidence import read_checked_evidence
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor
-from fair_distill.stages.publish import check_private_predictions
+from fair_distill.stages.privacy import check_private_predictions
 from fair_distill.stages.set_record import set_command
 from fair_distill.workspace import Workspace
 

@@ -1,20 +1,18 @@
 """Command `publish`: copy the release candidate into the registry."""
 
-import os
-
 from fair_distill.config import Config
-from fair_distill.errors import ConfigError
 from fair_distill.files import require_file
 from fair_distill.registry import release
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import record_publication
 from fair_distill.registry.manifest import PROVENANCE_FILE, read_version
 from fair_distill.registry.release import Publication
-from fair_distill.registry.store import PREDICTIONS_VARIABLE, RegistryStore
+from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attempts import attempt_request
 from fair_distill.stages.attest import attested_by
 from fair_distill.stages.evidence import read_checked_evidence
+from fair_distill.stages.privacy import check_private_predictions
 from fair_distill.stages.set_record import set_command
 from fair_distill.workspace import Workspace
 
@@ -54,15 +52,3 @@ def record_predictions(
     """Bind the predictions to the attempt that was reserved for them; see `registry.attempts.record_publication`."""
     request = attempt_request(workspace, config, name, store=store, predictions=predictions)
     record_publication(store, request, actor=actor)
-
-
-def check_private_predictions(config: Config) -> None:
-    """Raise ConfigError if privacy is restricted and predictions would be published together with the set.
-
-    Predictions contain the group of every example.
-    """
-    if config.validate_.privacy == "restricted" and not os.environ.get(PREDICTIONS_VARIABLE):
-        raise ConfigError(
-            "params.yaml: validate.privacy is restricted, and predictions contain the group of each example; set "
-            f"{PREDICTIONS_VARIABLE} to a folder that is not published"
-        )

@@ -23,8 +23,8 @@ from fair_distill.stages.context import registry_context, reserve_attempt
 from fair_distill.stages.evaluate import evaluate_set
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor, without_promoted
+from fair_distill.stages.privacy import check_private_predictions
 from fair_distill.stages.progress import ProgressCallback, ignore_progress
-from fair_distill.stages.publish import check_private_predictions
 from fair_distill.statements import Statement, readable, signed_by
 from fair_distill.workspace import Workspace
 

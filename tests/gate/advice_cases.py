@@ -59,10 +59,8 @@ class Case:
         answers = np.where(np.moveaxis(right, 2, 0).reshape(seeds, -1), label, (label + 1) % classes)
         return predictions_from(answers, label, group)
 
-    def judged(self, seeds: int, examples: int, *, attempt: int = 1) -> Verdict:
-        table = self.evaluated(seeds, examples)
-        context = f'{{"attempt": {{"set": "{table.set}", "split": "{table.split}", "number": {attempt}}}}}'.encode()
-        return judge(table.to_parquet(), self.policy, context=context, engine=1)
+    def judged(self, seeds: int, examples: int) -> Verdict:
+        return judge(self.evaluated(seeds, examples).to_parquet(), self.policy, context=b"", engine=1)
 
     def advised(self, alpha: float) -> Advice:
         advice = advise(self.evaluated(self.seeds, self.examples).to_parquet(), self.policy, alpha=alpha)
@@ -86,12 +84,12 @@ def random_case(rng: np.random.Generator, *, largest: float = 0.8) -> Case:
         {"metric": "eo_diag_max", "at_most": limit, "why": "a test"},
         {"metric": "worst_cell_accuracy", "at_least": floor, "why": "a test"},
     ]
-    policy = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 10, "limits": limits}
+    policy = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 10, "attempts": 3}
     return Case(
         threshold=quantile + scatter / norm.pdf(quantile) * shifts,
         difficulty=rng.standard_normal((classes, 2, _EXAMPLES * examples), dtype=np.float32),
         noise=rng.standard_normal((classes, 2, seeds, examples), dtype=np.float32),
-        policy=Gate.model_validate(policy),
+        policy=Gate.model_validate(policy | {"limits": limits}),
         rng=rng,
     )
 
@@ -103,15 +101,16 @@ def following(
     followed: list[tuple[Case, Advice, Verdict | None]] = []
     while len(followed) < cases:
         case = random_case(rng, largest=largest)
-        if case.judged(case.seeds, case.examples).outcome != "inconclusive":
+        verdict = case.judged(case.seeds, case.examples)
+        if verdict.outcome != "inconclusive":
             continue
-        alpha = case.judged(case.seeds, case.examples, attempt=2).alpha
-        assert alpha is not None
-        advice = case.advised(alpha)
+        assert verdict.alpha is not None
+        # The policy plans several attempts, so the next one has the same alpha.
+        advice = case.advised(verdict.alpha)
         again = None
         if advice.proposed is not None:
             size = advice.proposed
-            again = case.judged(size.seeds, round(case.examples * size.examples), attempt=2)
+            again = case.judged(size.seeds, round(case.examples * size.examples))
         # Only the sizes of the arrays are of interest later.
         followed.append((replace(case, difficulty=None), advice, again))
     return followed

@@ -1,19 +1,27 @@
 """The contract that every metric of the gate must satisfy. New metrics are checked by their line in METRICS."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from small_predictions import drawn
 
-from fair_distill.config import Limit
+from fair_distill.config import Gate, Limit
+from fair_distill.gate.bounds import Treatment
 from fair_distill.gate.confusion import BINS, Confusion
+from fair_distill.gate.evidence import Evidence
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
+from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS, PredictionMetric
-from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
+from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions, of_seed
+from fair_distill.gate.render import junit, markdown
+from fair_distill.gate.verdict import Verdict
 from fair_distill.report import wording
+from fair_distill.report.figures import limits
 
 ALPHA = 0.05
+TREATMENTS: tuple[Treatment, ...] = ("given", "normal", "bounded")
 RATES = [[0.9, 0.7, 0.8], [0.6, 0.95, 0.9], [0.85, 0.8, 0.5]]  # by class and group
 
 
@@ -26,6 +34,8 @@ def check_metric(name: str) -> None:
         check_bounds(metric)
         check_coverage(metric)
         check_plan(metric)
+        check_treatments(metric)
+        check_report(metric)
 
 
 def check_words(name: str) -> None:
@@ -99,6 +109,44 @@ def check_plan(metric: PredictionMetric, *, replicates: int = 60) -> None:
     assert share >= 0.8 - error
     pooled = any(rate.predicted is not None and len(rate.true_classes) > 1 for rate in metric.rates(range(2), 2))
     assert pooled or share <= 0.8 + error
+
+
+def check_treatments(metric: PredictionMetric) -> None:
+    """Without a distribution of networks, bounds are wider; if the networks are given, bounds are narrower."""
+    for paired in (False, True):
+        own = network(RATES, 60, seed=3, paired=paired)
+        given, normal, bounded = (
+            metric.gather(clause(metric), replace(own, treatment=treatment), None) for treatment in TREATMENTS
+        )
+        sign = 1 if metric.direction == "at_most" else -1
+
+        def bound(evidence: Evidence, sign: int = sign) -> float:
+            return float((sign * (evidence.upper if sign > 0 else evidence.lower)(ALPHA)).max())
+
+        assert sign * given.value - 1e-9 <= bound(given) <= bound(normal) <= bound(bounded)
+        alone = metric.gather(clause(metric), of_seed(own, 1), None)
+        assert alone.value == pytest.approx(metric.value(own.tables()[1]), abs=1e-12)
+        assert np.isfinite(bound(alone))
+
+
+def check_report(metric: PredictionMetric) -> None:
+    """A verdict states the metric as a number that is JSON, and reports show it."""
+    bounds = {"mode": "bounds", "alpha": ALPHA, "minimum_seeds": 2, "minimum_per_cell": 2}
+    for rates in (RATES, [[0.05, 0.05, 0.05]] * 3):
+        policy = Gate.model_validate({**bounds, "limits": [clause(metric).model_dump()]})
+        verdict = judge(drawn(rates, 60, np.random.default_rng(4)).to_parquet(), policy, context=b"", engine=1)
+
+        (finding,) = verdict.findings
+        numbers = verdict.numbers["convnet"][metric.name]
+        assert finding.value == pytest.approx(numbers["value"])
+        assert ("noise" in numbers) == metric.is_gap
+        assert b"NaN" not in verdict.to_json()
+        assert Verdict.from_json(verdict.to_json()) == verdict
+        assert finding.clause in markdown("a set", verdict).replace("\\_", "_")
+        assert finding.clause in junit("a set", verdict)
+        assert wording.lead(verdict)
+        ((_, plot),) = limits([finding])
+        assert plot.description.startswith(metric.title)
 
 
 def clause(metric: PredictionMetric) -> Limit:

@@ -10,6 +10,7 @@ from test_each_network import LIMIT, finding, policy, verdict, with_gaps
 
 from fair_distill.config import Gate
 from fair_distill.errors import ConfigError
+from fair_distill.gate.advice import advise
 from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
 from fair_distill.gate.betting import networks_needed as needed_by_one_mean
 from fair_distill.gate.bounds import level, minus, on_the_same
@@ -19,6 +20,7 @@ from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.plan import plan
 from fair_distill.gate.policy import laxer, policy_digest, tighten
+from fair_distill.gate.recommendation import recommend
 
 MEAN = {key: value for key, value in LIMIT.items() if key != "each_network"}
 ALPHA = 0.05
@@ -188,3 +190,15 @@ def test_the_mean_gap_is_bounded_above_the_bound_of_every_choice_of_signs():
     assert float(evidence.upper(ALPHA)[0]) == pytest.approx(
         networks + float(evidence.half_widths(ALPHA)[0][0]), abs=1e-9
     )
+
+
+def test_clauses_without_a_distribution_of_networks_are_not_simulated_and_the_advice_names_their_seeds():
+    table = with_gaps([0.0] * 40, cell=10)
+    done = verdict(table, bounded())
+    advice = advise(table.to_parquet(), bounded(), alpha=ALPHA)
+    needed = needed_by_one_mean(0.0, -0.2, (1 - EXAMPLES_SHARE) * ALPHA, lowest=-1, highest=1)
+
+    assert done.outcome == "inconclusive"
+    assert advice is not None
+    (line,) = recommend(done, "unknown", advice)
+    assert line.endswith(f"not simulated: eo_diag_max (at least {needed} seeds)")

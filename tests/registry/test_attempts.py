@@ -25,7 +25,7 @@ from fair_distill.registry.entry import entry_key
 from fair_distill.registry.garbage_collection import garbage
 from fair_distill.registry.layout import examples_key
 from fair_distill.registry.ledger import append, names, read_ledger
-from fair_distill.registry.store import RegistryStore
+from fair_distill.registry.store import RegistryStore, SeparatePredictions
 from fair_distill.registry.writer import Writer
 
 OLD = numbered(range(400))
@@ -473,6 +473,18 @@ def test_a_file_of_examples_is_read_as_it_was_written() -> None:
         again = type(OLD).from_bytes(examples.content, name="it")
         assert again.content == examples.content
         assert again.digest == examples.digest
+
+
+def test_digests_of_examples_are_stored_with_private_predictions(tmp_path: Path) -> None:
+    public, private = (local_registry(tmp_path / name) for name in ("public", "private"))
+    store = SeparatePredictions(public, private)
+    take(store, OLD)
+    take(store, numbered(range(100)), version="2")
+
+    assert public.list("attempts/examples/") == []
+    assert len(private.list("attempts/examples/")) == 2
+    assert len(public.list("attempts/record/")) == 2
+    check_record(store)
 
 
 def test_a_missing_file_of_examples_is_named() -> None:

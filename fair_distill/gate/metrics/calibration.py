@@ -1,4 +1,8 @@
-"""Calibration: how much the distance between confidence and accuracy differs between groups."""
+"""Calibration: how much the distance between confidence and accuracy differs between groups.
+
+Errors of opposite sign cancel within a group: a network that is 15 points too sure of one half of the examples and 15
+points too unsure of the other half has no error here. `calibration_error` adds up the errors of bins of confidence.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -105,7 +109,8 @@ CALIBRATION_GAP = _CalibrationGap(
     title="Gap in how far confidence is off",
     short="calibration gap",
     definition="Largest minus smallest calibration error of any group, "
-    "with the error |mean probability of the predicted class - accuracy|",
+    "with the error |mean probability of the predicted class - accuracy|. Errors of opposite sign cancel within a "
+    "group; `calibration_error` adds them up",
     null_hypothesis="the signed errors of two groups differ by more than the limit",
     bound="largest upper bound of the differences of *signed* errors, "
     "which are never smaller than those of their absolute values",

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.bounds import Contrasts, minus
+from fair_distill.gate.bounds import Contrasts, minus, stacked
 from fair_distill.gate.combinations import Combinations
 from fair_distill.gate.comparisons import Comparisons, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats
@@ -117,39 +117,43 @@ class _Ratio:
 
     def lower(self, alpha: float) -> Floats:
         """Return the largest ratio that both orders establish at level alpha, (J,)."""
-        return np.minimum(*(self._smallest(order, alpha) for order in (False, True)))
+        return np.minimum(*self._lower(alpha))
 
     def upper(self, alpha: float) -> Floats:
         """Return the smallest ratio of which one order establishes at level alpha that the rates are below it, (J,)."""
-
-        def largest(swapped: bool) -> Floats:
-            return _crossing(lambda ratio: self._contrasts(ratio, swapped).upper(alpha), self.first.value.shape)[1]
-
-        return np.minimum(largest(False), largest(True))
+        ends = _crossing(lambda ratio: self._contrasts(ratio).upper(alpha), self._orders[0].value.shape)
+        return np.minimum(*np.split(ends[1], 2))
 
     def half_widths(self, alpha: float) -> tuple[Floats, Floats]:
         """Return the contributions of examples and of networks to the distance between value and lower bound."""
-        forward, backward = (self._smallest(order, alpha) for order in (False, True))
-        ratio = np.minimum(forward, backward)
-        orders = [self._contrasts(ratio, swapped) for swapped in (False, True)]
-        parts = [np.stack([each.examples_below(alpha), each.seeds_below(alpha)]) for each in orders]
-        examples, networks = np.where(forward <= backward, *parts)
-        together = np.maximum(orders[0].together(examples, networks), np.finfo(float).tiny)
-        distance = (self.values - ratio) / together
+        forward, backward = self._lower(alpha)
+        contrasts = self._contrasts(np.concatenate([forward, backward]))
+        parts = [np.split(part, 2) for part in (contrasts.examples_below(alpha), contrasts.seeds_below(alpha))]
+        examples, networks = (np.where(forward <= backward, *part) for part in parts)
+        together = np.maximum(contrasts.together(examples, networks), np.finfo(float).tiny)
+        distance = (self.values - np.minimum(forward, backward)) / together
         return distance * examples, distance * networks
 
-    def _smallest(self, swapped: bool, alpha: float) -> Floats:
-        return _crossing(lambda ratio: self._contrasts(ratio, swapped).lower(alpha), self.first.value.shape)[0]
+    def _lower(self, alpha: float) -> list[Floats]:
+        ends = _crossing(lambda ratio: self._contrasts(ratio).lower(alpha), self._orders[0].value.shape)
+        return np.split(ends[0], 2)
 
-    def _contrasts(self, ratio: Floats, swapped: bool) -> Contrasts:
-        """Return p - r p', with the sides exchanged if `swapped`."""
-        first, second = (self.second, self.first) if swapped else (self.first, self.second)
-        contrasts = minus(first, second, self.correlation, weight=ratio)
+    @cached_property
+    def _orders(self) -> tuple[Contrasts, Contrasts]:
+        """The rates p and p' of both orders of the sides, (2 J,)."""
+        return stacked([self.first, self.second]), stacked([self.second, self.first])
+
+    def _contrasts(self, ratio: Floats) -> Contrasts:
+        """Return p - r p' for both orders of the sides, (2 J,)."""
+        both = None if self.correlation is None else np.concatenate([self.correlation, self.correlation])
+        contrasts = minus(*self._orders, both, weight=ratio)
         if self.pairs is None:
             return contrasts
-        one = np.ones_like(ratio)
-        weights = np.stack([-ratio, one] if swapped else [one, -ratio], axis=-1)
-        return replace(self.pairs.sums(weights[:, None])[:, 0], bend=contrasts.bend)
+        count, one = len(ratio) // 2, np.ones(len(ratio) // 2)
+        forward = np.stack([one, -ratio[:count]], axis=-1)
+        backward = np.stack([-ratio[count:], one], axis=-1)
+        sums = self.pairs.sums(np.stack([forward, backward], axis=1))
+        return replace(sums[np.tile(np.arange(count), 2), np.repeat([0, 1], count)], bend=contrasts.bend)
 
 
 def _within_pairs(predictions: NetworkPredictions, comparisons: Comparisons) -> Combinations:
