@@ -32,8 +32,6 @@ import numpy as np
 import torch
 from fairlearn.metrics import MetricFrame
 from scipy.stats import norm
-from vfairness.evaluation.vfairness_metrics.classification import equalized_odds_difference_with_ci
-from vfairness.operations.cicd import ModelFairnessGate
 
 from benchmarks.measure import arguments, report
 from fair_distill.config import Limit
@@ -180,6 +178,8 @@ def vfairness_gate_as_it_is(right: Right, rng: np.random.Generator) -> bool:
 
 
 def _approves(labels: Any, predicted: Any, groups: Any) -> bool:
+    from vfairness.operations.cicd import ModelFairnessGate
+
     name = "equalized_odds_difference"
     gate = ModelFairnessGate(metrics=[name], thresholds={name: LIMIT})
     return bool(gate.evaluate(labels, predicted, groups).approved)
@@ -255,6 +255,8 @@ def unrecognised(draws: int, seed: int) -> dict[str, int]:
 
 def agreement(rng: np.random.Generator) -> dict[str, float]:
     """Return the mean differences of bounds, and the share of equal decisions, between the race and the libraries."""
+    from vfairness.evaluation.vfairness_metrics.classification import equalized_odds_difference_with_ci
+
     ours_minus_theirs: dict[str, list[float]] = {"fairlearn bootstrap": [], "vfairness interval": []}
     for _ in range(_COMPARED):
         right = Case(classes=2, networks=1, examples=100, gap=LIMIT).draw(rng)

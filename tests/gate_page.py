@@ -19,6 +19,7 @@ from fair_distill.text import ABSENT, markdown_table
 PAGE = REPOSITORY / "docs" / "gate.md"
 ATTEMPTS = REPOSITORY / "benchmarks" / "results" / "attempts.json"
 SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_simulation.json"
+RACE = REPOSITORY / "benchmarks" / "results" / "gates_cpu.json"
 BOUNDARY_SIMULATION = REPOSITORY / "benchmarks" / "results" / "gate_boundaries.json"
 NETWORKS = REPOSITORY / "benchmarks" / "results" / "gate_networks.json"
 # The folders with the small test data that this script uses.
@@ -227,6 +228,20 @@ def replay() -> str:
         return _shown("gate replay --policy stricter.yaml", ended.out)
 
 
+def race() -> str:
+    """Return the percentages of sets that each gate passes, from the largest true gap to none, case by case."""
+    found: dict[tuple[int, int, int], dict[str, list[str]]] = {}
+    for case in json.loads(RACE.read_text())["cases"]:
+        key = (case["classes"], case["networks"], case["examples"])
+        for gate, count in case["passes"].items():
+            found.setdefault(key, {}).setdefault(gate, []).append(f"{100 * count / case['draws']:.1f}")
+    rows = [
+        [classes, networks, f"{examples:,}", *(" / ".join(shares) for shares in by_gate.values())]
+        for (classes, networks, examples), by_gate in found.items()
+    ]
+    return _table(("classes", "networks", "a cell", *next(iter(found.values()))), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "coverage": coverage,
@@ -238,6 +253,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "weekly": weekly,
     "repeated": repeated,
     "plan": plan,
+    "race": race,
     "explain": explain,
     "replay": replay,
 }

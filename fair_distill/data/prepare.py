@@ -22,7 +22,7 @@ from fair_distill.data.column_builders import TextBuilder
 from fair_distill.data.columns import SourceData
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
-from fair_distill.data.spelling import merge_spellings
+from fair_distill.data.merged_spellings import merge_spellings
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows
 from fair_distill.errors import ConfigError, DataError

@@ -1,4 +1,4 @@
-"""Names that differ only in their spelling, such as `Male`, `male` and `Male `: finding and merging them.
+"""Names that differ only in their spelling, such as `Male`, `male` and `Male `. `merged_spellings` merges them.
 
 Two spellings are equal after compatibility normalisation (NFKC, Unicode Standard Annex 15), case folding, and removal
 of the spaces around the name, of repeated spaces and of characters that are never visible. The integers `1` and `1.0`
@@ -8,18 +8,11 @@ are equal too, because pandas writes integers with gaps as floats.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from fair_distill.config.data import Groups
 from fair_distill.data.column_builders import CategoryColumn
-from fair_distill.data.group_names import name_groups
-from fair_distill.errors import ConfigError, DataError
+from fair_distill.errors import DataError
 
-if TYPE_CHECKING:
-    from fair_distill.data.columns import SourceData
-
-_MERGE_KEY = "params.yaml: data.groups.merge"
+MERGE_KEY = "params.yaml: data.groups.merge"
 
 _WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 # Marks, separators other than the space, and invisible characters.
@@ -93,27 +86,3 @@ def check_unknown(name: str, column: CategoryColumn, unknown: Sequence[str]) -> 
 
 def _counted(column: CategoryColumn, values: Sequence[str]) -> str:
     return " and ".join(f"{quoted_name(value)} in {len(column.rows(value)):,} rows" for value in values)
-
-
-def merge_spellings(source: "SourceData", groups: Groups | None) -> "SourceData":
-    """Return the data with the attribute values replaced that params.yaml: data.groups.merge names.
-
-    Raises
-    ------
-    ConfigError
-        If the source has no groups, or a value that is merged does not occur.
-    """
-    if groups is None:
-        return source
-    if source.group_indices is None:
-        raise ConfigError(f"{_MERGE_KEY} needs data.source.columns.groups, but here the groups are colours. Remove it")
-    existing = {value for column in source.attribute_columns.values() for value in column.values}
-    for value in groups.becomes:
-        if value not in existing:
-            known = ", ".join(map(quoted_name, sorted(existing)[:10]))
-            raise ConfigError(
-                f"{_MERGE_KEY}: {quoted_name(value)} does not occur; the values are {known}. Correct or remove it"
-            )
-    columns = {name: column.renamed(groups.becomes) for name, column in source.attribute_columns.items()}
-    indices, attributes, names = name_groups(columns, source.unknown_values)
-    return replace(source, group_indices=indices, attributes=attributes, groups=names, attribute_columns=columns)

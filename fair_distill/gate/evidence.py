@@ -114,7 +114,8 @@ def cluster_influences(predictions: NetworkPredictions, comparisons: Comparisons
     if predictions.examples_by_pair is None:
         moves = influences_of(predictions, comparisons, values)
         first, second = _sides(comparisons)
-        return np.asarray(moves[first] - moves[second])
+        with np.errstate(invalid="ignore"):  # the influence of a single cluster is not defined
+            return np.asarray(moves[first] - moves[second])
     moves_of_pairs = []
     for rate in comparisons.rates:
         pairs = _pairs(predictions, rate)

@@ -38,13 +38,13 @@ from fair_distill.gate.policy import (
     plain_policy,
     policy_digest,
     read_context,
-    tighten,
     vacuous,
     waiver_for,
 )
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.references import References, check_reference, matching_reference, read_reference
 from fair_distill.gate.set_kind import SetKind, set_kind
+from fair_distill.gate.strictness import tighten
 from fair_distill.gate.verdict import Finding, Group, Numbers, OutlyingNetwork, Verdict
 from fair_distill.seeds import plain_numpy_generator
 

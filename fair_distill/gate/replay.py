@@ -7,7 +7,8 @@ from datetime import date
 from fair_distill.config import Gate
 from fair_distill.errors import FairDistillError
 from fair_distill.gate.judge import judge
-from fair_distill.gate.policy import check, tighten
+from fair_distill.gate.policy import check
+from fair_distill.gate.strictness import tighten
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ def correlation(first: Floats, second: Floats) -> Floats:
 
     A cluster with examples of both moves both; every other cluster moves one of them.
     """
-    covariances = (first * second).sum(axis=-1)
-    norms = np.sqrt(np.square(first).sum(axis=-1) * np.square(second).sum(axis=-1))
-    found = np.divide(covariances, norms, out=np.zeros_like(covariances), where=norms > 0)
+    # The influence of a single cluster is not defined (NaN), and neither is its correlation.
+    with np.errstate(invalid="ignore"):
+        covariances = (first * second).sum(axis=-1)
+        norms = np.sqrt(np.square(first).sum(axis=-1) * np.square(second).sum(axis=-1))
+        found = np.divide(covariances, norms, out=np.zeros_like(covariances), where=norms > 0)
     return np.asarray(np.clip(found, -1.0, 0.0))

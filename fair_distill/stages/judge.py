@@ -5,7 +5,8 @@ from datetime import date
 from fair_distill.config import Config, Gate
 from fair_distill.files import write_bytes
 from fair_distill.gate.judge import judge
-from fair_distill.gate.policy import check, read_context, tighten
+from fair_distill.gate.policy import check, read_context
+from fair_distill.gate.strictness import tighten
 from fair_distill.gate.verdict import Verdict
 from fair_distill.stages.attest import require_attested
 from fair_distill.stages.evidence import read_context_file, read_evidence

@@ -2,7 +2,7 @@
 
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError, IntegrityError, Refused
-from fair_distill.gate.policy import laxer_than
+from fair_distill.gate.strictness import laxer_than
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import release
 from fair_distill.registry.actor import Actor

@@ -19,8 +19,9 @@ from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
 from fair_distill.gate.network_predictions import grouped_by, network_predictions
 from fair_distill.gate.plan import cells_of, plan
-from fair_distill.gate.policy import check, tighten
+from fair_distill.gate.policy import check
 from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.strictness import tighten
 from fair_distill.gate.verdict import Verdict
 from fair_distill.workspace import Workspace
 

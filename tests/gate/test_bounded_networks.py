@@ -19,8 +19,9 @@ from fair_distill.gate.fewest_networks import fewest_networks
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import network_predictions
 from fair_distill.gate.plan import plan
-from fair_distill.gate.policy import laxer, policy_digest, tighten
+from fair_distill.gate.policy import policy_digest
 from fair_distill.gate.recommendation import recommend
+from fair_distill.gate.strictness import laxer, tighten
 
 MEAN = {key: value for key, value in LIMIT.items() if key != "each_network"}
 ALPHA = 0.05

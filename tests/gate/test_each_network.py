@@ -12,8 +12,9 @@ from fair_distill.errors import ConfigError
 from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import network_predictions, of_seed
-from fair_distill.gate.policy import laxer, policy_digest, tighten
+from fair_distill.gate.policy import policy_digest
 from fair_distill.gate.predictions import Predictions
+from fair_distill.gate.strictness import laxer, tighten
 from fair_distill.gate.tolerance import Tolerance, tolerance
 from fair_distill.gate.verdict import Finding, Verdict
 

@@ -129,6 +129,16 @@ def test_minimum_seeds_applies_to_sampled_networks_only() -> None:
     assert verdict_of("--given").outcome == "pass"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("clusters", [1, 2])
+def test_few_clusters_that_span_groups_are_judged_by_values_and_not_by_bounds(clusters: int) -> None:
+    write(equal_groups(90, 100) | {"cluster": [i * clusters // 400 for i in range(400)]})
+    policy(mode="point")
+    assert (judged().code, judged().err) == (0, "")
+    policy(minimum_per_cell=2)
+    assert judged().code == 3
+
+
 def test_the_summaries_are_those_of_enforce() -> None:
     policy(GAP, FLOOR_OF_ACCURACY)
     write(answers(UNFAIR))

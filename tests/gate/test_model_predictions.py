@@ -14,7 +14,7 @@ from model_files import equal_groups, parquet
 from fair_distill.errors import ConfigError, FairDistillError, IntegrityError, MeasurementError
 from fair_distill.gate.judged_examples import examples_of
 from fair_distill.gate.model_predictions import match, networks_of
-from fair_distill.gate.model_rows import read_labels, read_predictions
+from fair_distill.gate.model_rows import check_size, read_labels, read_predictions
 from fair_distill.gate.predictions import Predictions
 
 SMALL: dict[str, Any] = {
@@ -157,7 +157,7 @@ def test_an_index_that_pandas_does_not_store_as_a_column_is_explained(tmp_path: 
             {"clusters": ["p", "q", "r", "s"]},
             "has the column 'clusters'; the columns are example, label, cluster, pair",
         ),
-        ({"predicted": ["no", "yes", "maybe", "yes"]}, "the prediction in row 3 is 'maybe', which is not a class"),
+        ({"predicted": ["no", "maybe", "never", "yes"]}, "the prediction in row 2 is 'maybe', which is not a class"),
         ({"example": ["x", "y", "z", "z"]}, "example 'z' has the label 'yes' in row 4 and 'no' in row 3"),
         (
             {"example": ["x", "y", "z", "z"], "label": ["no", "yes", "no", "no"]},
@@ -251,9 +251,47 @@ def test_two_groups_with_one_name_are_refused() -> None:
     assert "two groups have the name 'a×b×c'" in refusal(columns, attributes=("one", "two"))
 
 
-@pytest.mark.parametrize("attributes", [("label",), ("sex", "sex"), ("seed", "sex")])
-def test_an_attribute_is_not_another_column(attributes: tuple[str, ...]) -> None:
-    assert refusal(SMALL, ConfigError, attributes=attributes).startswith("--groups: ")
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (("label",), "--groups: 'label' is a column with another meaning"),
+        (("seed", "sex"), "--groups: 'seed' is a column with another meaning"),
+        (("sex", "sex"), "--groups: 'sex' is listed twice"),
+    ],
+)
+def test_an_attribute_is_not_another_column(attributes: tuple[str, ...], message: str) -> None:
+    assert refusal(SMALL, ConfigError, attributes=attributes).startswith(message)
+
+
+def test_labels_have_the_columns_of_the_attributes() -> None:
+    labels = {"example": ["x", "y"], "label": ["no", "yes"], "sex": ["f", "m"], "race": ["q", "r"]}
+
+    rows = read_labels(parquet(labels), file="l", attributes=("sex", "race"))
+
+    assert rows.attributes == (("f", "q"), ("m", "r"))
+    without = parquet({name: labels[name] for name in ("example", "label", "sex")})
+    with pytest.raises(MeasurementError, match="l has no column 'race'"):
+        read_labels(without, file="l", attributes=("sex", "race"))
+
+
+@pytest.mark.parametrize(("count", "accepted"), [(1000, True), (1001, False)])
+def test_the_numbers_of_classes_groups_and_networks_are_limited(count: int, accepted: bool) -> None:
+    names = [f"n{i}" for i in range(count)]
+    columns = {"example": names, "label": ["no"] * count, "predicted": ["no"] * count, "group": ["a"] * count}
+    for change in ({"label": names}, {"group": names}, {"network": names}, {"seed": list(range(count))}):
+        if accepted:
+            read_predictions(parquet(columns | change), file="p")
+        else:
+            with pytest.raises(MeasurementError, match=r"1,00[01]"):
+                read_predictions(parquet(columns | change), file="p")
+
+
+def test_the_size_of_the_counts_is_limited() -> None:
+    names = [str(i) for i in range(2**9)]
+
+    check_size(names, names[: 2**6], file="p")
+    with pytest.raises(MeasurementError, match="groups × classes² may be at most 16,777,216"):
+        check_size(names, names[: 2**6 + 1], file="p")
 
 
 # --- networks and seeds -----------------------------------------------------------------------------------------------
@@ -297,6 +335,11 @@ def test_a_seed_that_leaves_out_an_example_is_refused() -> None:
     short = {name: values[:-1] for name, values in columns.items()}
 
     assert "network 'model' with seed 9 has no prediction for 1 of the 4 examples" in refusal(short)
+    labels = parquet({name: SMALL[name] for name in ("example", "label", "group")})
+    content = parquet({"example": ["x", "y", "w"], "predicted": ["no", "yes", "yes"]})
+    rows = read_predictions(content, file="p")
+    with pytest.raises(MeasurementError, match=r"p: network 'model' has no prediction for 1 of .* of them 'z'"):
+        match(rows, examples_of(read_labels(labels, file="l")), "given", content=content)
 
 
 def test_seeds_with_another_label_of_an_example_are_refused() -> None:
@@ -345,6 +388,13 @@ def test_the_names_of_clusters_and_the_predictions_are_not_in_the_name_of_the_sp
     assert table_of(SMALL | {"predicted": ["yes"] * 4}).split == table_of(SMALL).split
 
 
+def test_the_name_of_a_split_does_not_change_between_releases() -> None:
+    clustered = SMALL | {"pair": ["p", "p", "q", "q"], "cluster": ["k", "k", "k", "k"]}
+
+    assert table_of(SMALL).split == "f026aa541c23f3f87f789dbfe9aafea24bf54d199dcda8ec01db9f5994a2b1ef"
+    assert table_of(clustered).split == "5f7c4a09d6b4b7af3e5d5802cf129e159db92fb4781469c00f9a2676eb5f89ee"
+
+
 def test_separate_labels_give_the_same_predictions() -> None:
     labels = {name: SMALL[name][::-1] for name in ("example", "label", "group")}
     content = parquet({name: SMALL[name] for name in ("example", "predicted")})
@@ -376,22 +426,48 @@ def test_labels_of_other_examples_are_refused(examples: list[str], error: type[F
 
 
 @pytest.mark.parametrize(
-    ("column", "values"),
+    ("column", "values", "row"),
     [
-        ("label", ["no", "yes", "yes", "yes"]),
-        ("group", ["a", "a", "b", "a"]),
-        ("cluster", ["k", "k", "l", "m"]),
-        ("pair", ["k", "k", "l", "m"]),
+        ("label", ["no", "yes", "yes", "no"], 3),
+        ("group", ["a", "b", "b", "a"], 2),
+        ("cluster", ["k", "k", "l", "m"], 4),
+        ("pair", ["k", "k", "l", "m"], 4),
     ],
 )
-def test_a_column_that_contradicts_the_labels_is_refused(column: str, values: list[str]) -> None:
+def test_a_column_that_contradicts_the_labels_is_refused(column: str, values: list[str], row: int) -> None:
     labels = {name: SMALL[name] for name in ("example", "label", "group")}
     labels |= {"cluster": ["c", "c", "d", "d"], "pair": ["c", "c", "d", "d"]}
     content = parquet(SMALL | {column: values})
     rows = read_predictions(content, file="p")
 
-    with pytest.raises(IntegrityError, match=f"the {column} of example '.' in row . is '.*', which differs from l"):
+    with pytest.raises(IntegrityError, match=f"the {column} of example '.' in row {row} is '.*', which differs from l"):
         match(rows, examples_of(read_labels(parquet(labels), file="l")), "given", content=content)
+
+
+def test_examples_get_the_classes_and_groups_of_a_set_in_its_order() -> None:
+    examples = examples_of(read_predictions(parquet(SMALL), file="p"))
+
+    renamed = examples.with_names(("yes", "maybe", "no"), ("c", "b", "a"), source="faces@v1")
+
+    assert (renamed.index.classes, renamed.index.groups) == (("yes", "maybe", "no"), ("c", "b", "a"))
+    old, new = examples.index, renamed.index
+    assert [old.classes[i] for i in old.labels] == [new.classes[i] for i in new.labels]
+    assert [old.groups[i] for i in old.group_indices] == [new.groups[i] for i in new.group_indices]
+    with pytest.raises(IntegrityError, match="p has the class 'no'; faces@v1 has yes, maybe"):
+        examples.with_names(("yes", "maybe"), ("a", "b"), source="faces@v1")
+    with pytest.raises(IntegrityError, match="p has the group 'a'; faces@v1 has b, c"):
+        examples.with_names(("yes", "no"), ("b", "c"), source="faces@v1")
+
+
+def test_a_combination_of_attributes_without_examples_is_refused() -> None:
+    columns = {name: SMALL[name] for name in ("example", "label", "predicted")}
+    columns |= {"sex": ["f", "m", "f", "m"], "race": ["q", "q", "r", "r"]}
+    examples = examples_of(read_predictions(parquet(columns), file="p", attributes=("sex", "race")))
+    groups = ("f×q", "f×r", "m×q", "m×r")
+
+    assert examples.with_names(("no", "yes"), groups, source="faces@v1").index.attributes == examples.index.attributes
+    with pytest.raises(IntegrityError, match="p has no example of the group 'x×q', which faces@v1 has"):
+        examples.with_names(("no", "yes"), (*groups, "x×q"), source="faces@v1")
 
 
 def test_a_class_without_examples_must_be_declared() -> None:

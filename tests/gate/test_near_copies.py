@@ -19,9 +19,9 @@ from fair_distill.gate.explain import explain
 from fair_distill.gate.fair_sets import Assumptions, Cells
 from fair_distill.gate.judge import judge
 from fair_distill.gate.plan import plan
-from fair_distill.gate.policy import tighten
 from fair_distill.gate.render import junit, markdown
 from fair_distill.gate.replay import replay
+from fair_distill.gate.strictness import tighten
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.manifest import Manifest
 from fair_distill.stages.judge import compute_verdict

@@ -15,14 +15,13 @@ from fair_distill.gate.policy import (
     attempt_for,
     check,
     check_waivers,
-    laxer,
     plain_policy,
     policy_digest,
     read_context,
-    tighten,
     vacuous,
     waiver_for,
 )
+from fair_distill.gate.strictness import laxer, tighten
 
 VERSION, OTHER, SPLIT = "a" * 64, "b" * 64, "c" * 64
 BOUNDS = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 3, "minimum_per_cell": 50}
@@ -92,7 +91,7 @@ def test_a_clause_that_cannot_be_decided_is_a_configuration_error(clause: dict[s
         limit("eo_diag_max", 0.1, over="promoted"),
         limit("eo_diag_max", 0.1, over="full", first_release="accept"),
         limit("eo_diag_max", 0.1, classes=[]),
-        limit("eo_diag_max", 0.1, classes=[1]),
+        limit("eo_diag_max", 0.1, classes=[1.5]),
         limit("eo_diag_max", 0.1, against="all"),
     ],
 )
