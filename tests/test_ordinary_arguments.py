@@ -42,11 +42,10 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "pandas": pd.Series,
     "polars": pl.Series,
     "Arrow": pa.array,
-    "booleans": lambda values: values.astype(bool),
 }
 
 
-@pytest.mark.parametrize("kind", ["torch", "lists", "pandas", "polars", "Arrow", "booleans"])
+@pytest.mark.parametrize("kind", ["torch", "lists", "pandas", "polars", "Arrow"])
 def test_labels_and_groups_may_be_columns_of_other_libraries(kind: str):
     dataset = GroupedDataset.from_arrays(IMAGES, KINDS[kind](LABELS), KINDS[kind](GROUPS))
 
