@@ -16,7 +16,7 @@ from fair_distill.errors import ConfigError, IntegrityError, Undecided
 from fair_distill.files import sha256
 from fair_distill.gate.spending import SMALLEST_FRACTION, fraction_of, legacy_fraction
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.attempt_checks import check_record
+from fair_distill.registry.attempt_checks import check_record, promotion_fault
 from fair_distill.registry.attempt_entry import RECORD, AttemptEntry
 from fair_distill.registry.attempts import attempts_of, look_up, read_record, record_publication, reserve
 from fair_distill.registry.channels import channels, published
@@ -428,6 +428,31 @@ def test_an_attempt_that_took_more_than_was_left_is_found() -> None:
     assert len(read_record(store)) == 2  # the chain is whole
     with pytest.raises(IntegrityError, match=r"entry 2 .* takes 0\.500000 of alpha; .* allow 0\.050000"):
         check_record(store)
+
+
+def test_a_promotion_is_compared_with_its_attempt() -> None:
+    store, made = MemoryStore(), package(1)
+    split = numbered(range(40), split=made.verdict.split)
+    verdict = replace(made.verdict, gate={"alpha": 0.05}, alpha=0.045)
+
+    def fault(**changes: object) -> str:
+        return promotion_fault(attempts_of(read_record(store)), replace(verdict, **changes))
+
+    assert fault() == "its attempt is not in the record of attempts"
+    assert fault(fraction=None) == ""  # of an earlier release
+    take(store, split, version=made.version, predictions=made.verdict.predictions)
+    assert fault() == ""
+    assert fault(alpha=0.01) == ""
+    assert fault(fraction=0.5, alpha=0.025) == ""  # a policy that plans more attempts
+    for changes, message in (
+        ({"alpha": 0.0451}, "uses an alpha of 0.0451"),
+        ({"fraction": 0.91}, "with 0.910000 of alpha; in the record it is attempt 1 with 0.900000"),
+        ({"attempt": 2}, "is attempt 2 with"),
+        ({"predictions": FIRST}, "other attempts of this version only"),
+        ({"split": "f" * 64}, "other attempts of this version only"),
+    ):
+        with pytest.raises(IntegrityError, match=message):
+            fault(**changes)
 
 
 def test_a_bind_that_changes_the_fraction_or_binds_twice_is_found() -> None:
