@@ -63,10 +63,18 @@ class Grouping:
         return {predictions.network: _numbers(predictions, floor) for predictions, floor in pairs}
 
     def undefined(self) -> dict[str, str]:
-        """Return why metrics are undefined. All networks predict the same examples, so the first one suffices."""
-        table = self.networks[0].table()
-        reasons = {name: metric.undefined(table) for name, metric in PREDICTION_METRICS.items()}
-        return {name: reason for name, reason in reasons.items() if reason}
+        """Return why metrics are undefined, from the first network for which they are.
+
+        Most reasons lie in the examples, which are the same for all networks. But a network can also never predict a
+        class.
+        """
+        reasons: dict[str, str] = {}
+        for table in (predictions.table() for predictions in self.networks):
+            for name, metric in PREDICTION_METRICS.items():
+                reason = metric.undefined(table)
+                if reason:
+                    reasons.setdefault(name, reason)
+        return reasons
 
 
 def judge(
