@@ -35,6 +35,14 @@ class ShapeError(DataError):
     """The shapes of arrays do not fit together."""
 
 
+# The extra of this package that installs a library.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "ot", "safetensors", "sklearn", "PIL"), "distill"),
+    **dict.fromkeys(("great_expectations", "pandas"), "validate"),
+    **dict.fromkeys(("prefect", "dvc"), "pipeline"),
+}
+
+
 def missing_library(name: str, error: ModuleNotFoundError) -> Exception:
     """Return the error for a part of this package that needs a library of an extra, or `error` for another module.
 
@@ -43,9 +51,10 @@ def missing_library(name: str, error: ModuleNotFoundError) -> Exception:
     name : the function or command that needs the library
     """
     library = (error.name or "").partition(".")[0]
-    if library not in ("torch", "ot", "safetensors", "sklearn", "PIL"):
+    if library not in _EXTRAS:
         return error
-    return ConfigError(f"{name} needs {library}, which is not installed; run: pip install 'fair-distill[distill]'")
+    extra = _EXTRAS[library]
+    return ConfigError(f"{name} needs {library}, which is not installed; run: pip install 'fair-distill[{extra}]'")
 
 
 class Refused(FairDistillError):

@@ -41,53 +41,89 @@ def _table(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     return markdown_table([*header], [[*row] for row in rows]).rstrip("\n")
 
 
-def _rows() -> list[dict[str, Any]]:
+def _rows(kind: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(SIMULATION.read_text())["rows"]
-    return rows
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _split(row: dict[str, Any]) -> str:
+    return "paired" if row["case"]["paired"] else "unpaired"
+
+
+def _largest(rows: Iterable[dict[str, Any]], *names: str) -> str:
+    """Return the largest of some shares over rows, in per cent."""
+    return f"{100 * max(row['shares'][name] for row in rows for name in names):.1f}"
 
 
 def coverage() -> str:
-    """Return how often one-sided bounds at 95 % contain the true value."""
-    covered = [row for row in _rows() if row["kind"] == "coverage"]
+    """Return how often one-sided bounds at 95 % miss the true value, in the worst case of each kind of split."""
+    rows = [row for row in _rows("coverage") if row["promised"] and row["what"] == "none"]
     lines = []
-    for paired in (False, True):
-        for seeds in sorted({row["case"]["seeds"] for row in covered}):
-            some = [row for row in covered if (row["case"]["paired"], row["case"]["seeds"]) == (paired, seeds)]
-            if not some:
-                continue
-            shares = [row["shares"] for row in some]
-            lines.append(
-                [
-                    "paired" if paired else "unpaired",
-                    seeds,
-                    len(some),
-                    *(f"{100 * min(one[name] for one in shares):.1f}" for name in ("upper", "lower")),
-                    f"{100 * min(min(one['rate_lower'], one['rate_upper']) for one in shares):.1f}",
-                    f"{100 * min(one['naive'] for one in shares):.1f}",
-                ]
-            )
+    for split, seeds in sorted({(_split(row), row["case"]["seeds"]) for row in rows}):
+        of_split = [row for row in rows if (_split(row), row["case"]["seeds"]) == (split, seeds)]
+        names = (("above",), ("below",), ("rate_above", "rate_below"), ("row_by_row",))
+        lines.append([split, seeds, len(of_split), *(_largest(of_split, *columns) for columns in names)])
     header = ("split", "seeds", "cases", "difference, above", "difference, below", "one rate", "row by row")
     return _table(header, lines)
 
 
+# The clusters of the simulation, see tests/gate/simulated_sets.py.
+_CLUSTERS = {
+    "fours": "of 4 examples",
+    "tenth": "50, one with 10 % of the examples",
+    "giant": "50, one with half of the examples",
+    "opposed": "50, in both groups, which they move apart",
+    "aligned": "50, in both groups, which they move together",
+}
+
+
+def clusters() -> str:
+    """Return how often bounds miss the true value if examples are clustered."""
+    lines = []
+    for name, words in _CLUSTERS.items():
+        rows = [row for row in _rows("coverage") if row["promised"] and row["what"] == name]
+        lines.append([words, _largest(rows, "above", "below"), _largest(rows, "rate_above", "rate_below")])
+    return _table(("clusters of a cell", "difference", "one rate"), lines)
+
+
 def decisions() -> str:
     """Return how often sets at the limit pass, and how often fair sets pass."""
-    found: dict[tuple[int, int, str, int, int], dict[str, tuple[float, float]]] = {}
-    for row in _rows():
+    shares: dict[tuple[int, int, str, int, int], dict[str, dict[str, float]]] = {}
+    for row in _rows("decision"):
         case = row["case"]
         groups, classes, n, seeds = len(case["sizes"]), case["classes"], case["sizes"][0], case["seeds"]
-        even = len(set(case["sizes"])) == 1
-        if not (row["kind"].startswith("decision") and even and classes != 4 and n in (200, 1000)):
-            continue
-        kind = "fair" if max(case["rates"]) == min(case["rates"]) else "at"
-        key = (groups, classes, "paired" if case["paired"] else "unpaired", n, seeds)
-        found.setdefault(key, {})[kind] = (row["shares"]["pass"], row["shares"]["naive_pass"])
+        if len(set(case["sizes"])) == 1:
+            kind = "fair" if max(case["rates"]) == min(case["rates"]) else "at"
+            shares.setdefault((groups, classes, _split(row), n, seeds), {})[kind] = row["shares"]
     header = ("groups × classes", "split", "a cell", "seeds", "at the limit", "row by row", "fair", "row by row")
-    rows = []
-    for (groups, classes, split, n, seeds), of in sorted(found.items()):
-        shares = [f"{100 * share:.1f}" for kind in ("at", "fair") for share in of[kind]]
-        rows.append([f"{groups} × {classes}", split, f"{n:,}", seeds, *shares])
+    lines = []
+    for (groups, classes, split, n, seeds), of_sets in sorted(shares.items()):
+        if len(of_sets) < 2:
+            continue
+        percentages = [
+            f"{100 * of_sets[kind][name]:.1f}" for kind in ("at", "fair") for name in ("pass", "pass_row_by_row")
+        ]
+        lines.append([f"{groups} × {classes}", split, f"{n:,}", seeds, *percentages])
+    return _table(header, lines)
+
+
+def means() -> str:
+    """Return how often sets pass a limit on the average gap."""
+    cells: dict[tuple[str, int], list[str]] = {}
+    for row in _rows("mean"):
+        cells.setdefault((_split(row), row["case"]["sizes"][0]), []).append(_largest([row], "pass"))
+    header = ("split", "a cell", "10 classes", "5 classes", "1 class", "fair, sd 0.03", "fair, sd 0.06")
+    rows = ([split, f"{n:,}", *shares] for (split, n), shares in cells.items() if len(shares) == len(header) - 2)
     return _table(header, rows)
+
+
+def at_limit() -> str:
+    """Return how often sets pass a limit that is their true value, for every metric."""
+    cells: dict[str, list[str]] = {}
+    for row in _rows("metric"):
+        cells.setdefault(row["what"], [f"{row['replicates']:,}"]).append(_largest([row], "pass"))
+    header = ("metric", "sets", "unpaired", "paired", "clusters of 4")
+    return _table(header, [[f"`{name}`", *shares] for name, shares in cells.items()])
 
 
 def networks() -> str:
@@ -245,7 +281,10 @@ def race() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "coverage": coverage,
+    "clusters": clusters,
+    "at_limit": at_limit,
     "decisions": decisions,
+    "means": means,
     "networks": networks,
     "each_network": each_network,
     "boundaries": boundaries,

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
+from small_workspace import small_params, write_params
 
 import fair_distill
 from fair_distill import GroupedDataset, distill
@@ -41,11 +42,10 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "pandas": pd.Series,
     "polars": pl.Series,
     "Arrow": pa.array,
-    "booleans": lambda values: values.astype(bool),
 }
 
 
-@pytest.mark.parametrize("kind", ["torch", "lists", "pandas", "polars", "Arrow", "booleans"])
+@pytest.mark.parametrize("kind", ["torch", "lists", "pandas", "polars", "Arrow"])
 def test_labels_and_groups_may_be_columns_of_other_libraries(kind: str):
     dataset = GroupedDataset.from_arrays(IMAGES, KINDS[kind](LABELS), KINDS[kind](GROUPS))
 
@@ -128,7 +128,7 @@ def test_a_moment_may_be_an_object(as_of: Any, exists: bool):
             until(entries, as_of)
 
 
-def test_a_function_without_its_library_names_the_extra():
+def test_a_function_without_its_library_names_the_extra(tmp_path: Path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import fair_distill, fair_distill.errors\n"
@@ -143,6 +143,14 @@ def test_a_function_without_its_library_names_the_extra():
         f"fair_distill.{name} needs torch, which is not installed; run: pip install 'fair-distill[distill]'"
         for name in ("train", "distill")
     ]
+    write_params(tmp_path, small_params())
+    words = ["--workspace", str(tmp_path), "stage", "distill", "barycentric"]
+    command = f"import sys; sys.modules['torch'] = None; from fair_distill.cli import main; sys.exit(main({words}))"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "fair-distill: this command needs torch, which is not installed; run: pip install 'fair-distill[distill]'\n"
+    )
     other = ModuleNotFoundError("No module named 'mine'", name="mine")
     assert missing_library("x", other) is other
 

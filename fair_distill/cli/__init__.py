@@ -35,7 +35,7 @@ from fair_distill.cli import (
 from fair_distill.cli.aliases import without_aliases
 from fair_distill.cli.output import print_line, print_page
 from fair_distill.cli.parser import Parser
-from fair_distill.errors import FairDistillError, FairDistillWarning
+from fair_distill.errors import FairDistillError, FairDistillWarning, missing_library
 from fair_distill.plugins import workspace_modules
 
 __all__ = ["build_parser", "main"]
@@ -84,7 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except Exception:
+    except Exception as error:
+        fault = missing_library("this command", error) if isinstance(error, ModuleNotFoundError) else error
+        if isinstance(fault, FairDistillError):
+            print_line(f"fair-distill: {fault}", error=True)
+            return fault.exit_code
         traceback.print_exc()
         return 70
 

@@ -46,6 +46,9 @@ def name_groups(
         combinations = [(*combinations[code // len(names)], names[code % len(names)]) for code in occurring.tolist()]
     groups = tuple("×".join(unknown[0] if value is None else value for value in values) for values in combinations)
     check_names(groups, "groups", _GROUPS_KEY)
+    if len(set(groups)) < len(groups):  # the values `a×b` and `c` look like `a` and `b×c`
+        name = next(name for name in groups if groups.count(name) > 1)
+        raise DataError(f"two combinations of attributes have the name {name!r}. Replace the '×' in their values")
     return indices, tuple(combinations), groups
 
 

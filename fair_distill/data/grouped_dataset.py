@@ -336,8 +336,6 @@ def _as_array(values: Any, name: str) -> Array:
 
 def _index_names(values: Array, names: Sequence[str] | None, noun: str, key: str) -> tuple[Array, Sequence[str] | None]:
     """Return the index of each value among the names, and the names, if the values are names; else both unchanged."""
-    if values.dtype == bool:
-        return values.astype(np.int64), names
     is_text = values.dtype.kind in "UT" or (
         values.dtype == object and all(isinstance(value, str) for value in values.ravel())
     )

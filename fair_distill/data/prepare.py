@@ -139,6 +139,7 @@ def plan_splits(
         If not exactly one of groups and colours is set, or the splits cannot be made as declared.
     """
     _check_groups(source, data)
+    _check_clusters(source)
     source, missing_cells = merge_groups(merge_spellings(source, data.groups), data.missing_cells)
     rows = split_rows(source, data.splits.model_dump(), dealing)
     layout = _layout_of(source, rows, data, colouring)
@@ -164,6 +165,16 @@ def _check_groups(source: SourceData, data: Data) -> None:
             "params.yaml: data.colours needs images, but the source has rows of a table. "
             "Remove it, and set data.source.columns.groups"
         )
+
+
+def _check_clusters(source: SourceData) -> None:
+    """Refuse data with fewer clusters than splits: a cluster is never divided, so a split would be empty."""
+    for noun, values in (("cluster", source.clusters), ("pair", source.pairs)):
+        if values is not None and (count := len(np.unique(values))) < len(SPLITS):
+            raise DataError(
+                f"the source has {count} {noun}{'' if count == 1 else 's'} (data.source.columns.{noun}), and a {noun} "
+                f"is never divided between the {len(SPLITS)} splits. Add data, or correct the column"
+            )
 
 
 @dataclass(frozen=True, eq=False)

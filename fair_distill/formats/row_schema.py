@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
@@ -397,6 +396,7 @@ def integers_of_floats(column: pa.Array, where: str, *, first: int = 0) -> pa.Ar
     """
     if not pa.types.is_floating(column.type):
         return column
+
     numbers = pa.compute.if_else(pa.compute.is_nan(column), pa.scalar(None, column.type), column)
     with suppress(pa.ArrowInvalid):
         integers = numbers.cast(pa.int64())

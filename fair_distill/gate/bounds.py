@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fair_distill.gate.betting import EXAMPLES_SHARE, mean_lower, mean_upper
 from fair_distill.gate.clusters import Clusters
@@ -44,6 +45,8 @@ from fair_distill.gate.score import Score, score
 #   given : they are the networks that are judged, so their choice adds no uncertainty
 #   bounded : they are a sample of all networks, and nothing is assumed about their scatter
 Treatment = Literal["normal", "given", "bounded"]
+# A rate with fewer errors or successes, in independent examples, is extreme; see `Contrasts.is_extreme`.
+_FEWEST_ERRORS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,8 @@ class Contrasts:
         if self.treatment == "bounded":
             given = replace(self, treatment="given")
             return given.examples(given.quantile(EXAMPLES_SHARE * alpha), side)
-        return self.examples(self.quantile(alpha), side)
+        q = np.where(self.is_extreme, t_quantiles(alpha, self.freedom_of_examples), self.quantile(alpha))
+        return self.examples(np.asarray(q), side)
 
     def _seeds_at(self, alpha: float, side: int) -> Floats:
         if self.treatment == "bounded":
@@ -117,7 +121,8 @@ class Contrasts:
             if side > 0:
                 return np.asarray(mean_upper(self.seeds, of_seeds, lowest=low, highest=high) - self.value)
             return np.asarray(self.value - mean_lower(self.seeds, of_seeds, lowest=low, highest=high))
-        return self.scatter(self.quantile(alpha), side, alpha)
+        of_seeds = t_quantiles(alpha, np.full(self.is_extreme.shape, max(self.seeds.shape[-1] - 1.0, 1.0)))
+        return self.scatter(np.where(self.is_extreme, of_seeds, self.quantile(alpha)), side, alpha)
 
     @property
     def range(self) -> tuple[Floats, Floats]:
@@ -168,7 +173,24 @@ class Contrasts:
         count = self.seeds.shape[-1]
         if self.treatment == "given" or count < 2:
             return np.zeros(self.seeds.shape[:-1])
-        return np.asarray(np.maximum(self.seeds.var(axis=-1, ddof=1) / count - self.interaction, 0))
+        interaction = np.where(self.is_extreme, 0.0, self.interaction)
+        return np.asarray(np.maximum(self.seeds.var(axis=-1, ddof=1) / count - interaction, 0))
+
+    @property
+    def is_extreme(self) -> NDArray[np.bool_]:
+        """Whether a rate has too few errors, or too few successes, for one quantile and one count of the noise, (J,).
+
+        The observed variance of such a rate is itself uncertain: 60 examples at a rate of 0.99 often have no error.
+        Then the parts have their own quantiles, and nothing is subtracted, which is wider.
+        """
+        extreme = self.first.expected_errors < _FEWEST_ERRORS
+        return extreme if self.second is None else extreme | (self.second.expected_errors < _FEWEST_ERRORS)
+
+    @property
+    def freedom_of_examples(self) -> Floats:
+        """The degrees of freedom of the variance that the examples cause, (J,)."""
+        examples, spread = self.variances_of_examples
+        return np.asarray(np.divide(examples**2, spread, out=np.zeros_like(spread), where=spread > 0))
 
     @property
     def variances_of_examples(self) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _NORMAL = NormalDist()
 # With more degrees of freedom, t and the normal differ by less than the rounding error.
 _NORMAL_FROM = 1e9
+_NEWTON_STEPS = 20
 # Degrees of freedom whose quantiles are computed exactly. Between them `t_quantiles` interpolates.
 _NODES = np.concatenate(
     [np.arange(1, 8) / 8, np.arange(16, 64) / 16, np.arange(16, 64) / 4, 16 * 2 ** (np.arange(513) / 32)]
@@ -39,7 +40,7 @@ def t_tail(t: float, df: float) -> float:
 
 @lru_cache(maxsize=4096)
 def t_quantile(alpha: float, df: float) -> float:
-    """Return the t with P(T > t) = alpha, by bisection on a bracket that doubles until it contains t."""
+    """Return the t with P(T > t) = alpha, by bisection on a bracket that doubles until it contains t, then Newton."""
     if alpha > 0.5:
         return -t_quantile(1 - alpha, df)
     if df >= _NORMAL_FROM:
@@ -47,10 +48,21 @@ def t_quantile(alpha: float, df: float) -> float:
     low, high = 0.0, 1.0
     while t_tail(high, df) > alpha:
         low, high = high, 2 * high
-    while high - low > 1e-12 * high:
+    while high - low > 1e-2 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if t_tail(middle, df) > alpha else (low, middle)
-    return (low + high) / 2
+    t = (low + high) / 2
+    for _ in range(_NEWTON_STEPS):
+        step = (t_tail(t, df) - alpha) / _t_density(t, df)
+        t = min(max(t + step, low), high)
+        if abs(step) < 1e-8 * t:  # the next step would be of the order of the rounding error
+            break
+    return t
+
+
+def _t_density(t: float, df: float) -> float:
+    log_factor = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+    return math.exp(log_factor - (df + 1) / 2 * math.log1p(t * t / df))
 
 
 def t_quantiles(alpha: float, df: NDArray[np.float64]) -> NDArray[np.float64]:

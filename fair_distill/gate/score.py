@@ -34,6 +34,12 @@ class Score:
     freedom: Floats
     variance: Floats
 
+    @property
+    def expected_errors(self) -> Floats:
+        """The number of independent values that differ from the most frequent one, about."""
+        absolute = self.positive if self.negative is None else self.positive + self.negative
+        return np.asarray(self.effective * np.minimum(absolute, 1 - absolute))
+
     def above(self, q: Floats) -> Floats:
         """Return the upper bound minus the mean, with q times the standard error."""
         return self._distance(q, 1)

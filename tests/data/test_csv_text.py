@@ -208,3 +208,14 @@ def test_every_table_in_a_folder_is_read_and_everything_else_is_named(tmp_path: 
         "d/notes.txt (not a table)",
         "column 'notes'",
     )
+
+
+@pytest.mark.parametrize("name", ["2023.csv.gz", "2023.parquet", "2023.CSV", "2023.tsv"])
+def test_a_copy_of_a_table_is_not_read_twice(name: str, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for file in ("2023.csv", name):
+        (tmp_path / "d" / file).write_bytes(part(0))
+    columns = {"label": "y", "groups": "g", "numeric": ["a"]}
+
+    with pytest.raises(DataError, match=r"2023\..* and 2023\..* are in one folder and seem to be the same table"):
+        read_source("table", {"path": "d", "columns": columns}, root=tmp_path)

@@ -110,7 +110,7 @@ def test_attributes_that_do_not_tell_the_groups_apart_are_refused(attributes: tu
         (IMAGES, [0, 1, 0], [0, 0, 2], DataError, "group 2 of example 2 is outside 0 to 1.*data.groups"),
         (IMAGES, [0.0, 1.0, 0.0], [0, 0, 0], DataError, "each label must be an index into data.classes; got float64"),
         (IMAGES, [0, 1, 0], [True, False, True], DataError, "each group must be an index into data.groups; got bool"),
-        (IMAGES, ["a", "b", "a"], [0, 0, 0], DataError, "each label must be an index"),
+        (IMAGES, ["a", "z", "a"], [0, 0, 0], DataError, "the label 'z' is not one of `classes`, a, b, c"),
         (IMAGES.astype(np.int64), [0, 1, 0], [0, 0, 0], ShapeError, "uint8 or float32; got .* int64"),
         (IMAGES[:, 0], [0, 1, 0], [0, 0, 0], ShapeError, r"uint8 or float32; got \(3, 2, 2\)"),
     ],

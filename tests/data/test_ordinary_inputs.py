@@ -263,3 +263,16 @@ def test_images_that_no_table_lists_are_named(tmp_path: Path) -> None:
     assert result.not_read == (f"1 file in {tmp_path}/pictures, such as deep/1.png (not in the table)",)
     (tmp_path / "all").mkdir()
     assert read(tmp_path / "all", written("folder", tmp_path / "all")).not_read == ()
+
+
+@pytest.mark.parametrize("column", ["cluster", "pair"])
+def test_fewer_clusters_than_splits_are_refused_by_their_name(column: str, tmp_path: Path) -> None:
+    source = written("folder", tmp_path)
+    source["columns"] = source["columns"] | {column: "kind"}
+    params = small_params() | {"data": {"source": source, "splits": {"train": 0.5, "tune": 0.25, "gate": 0.25}}}
+    write_params(tmp_path, params)
+
+    ended = run(tmp_path, "prepare")
+
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert f"the source has 2 {column}s (data.source.columns.{column})" in ended.err

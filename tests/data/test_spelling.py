@@ -161,3 +161,8 @@ def test_two_spellings_of_a_split_are_refused(tmp_path: Path) -> None:
 def test_a_name_that_nobody_can_see_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"value \"\\u00a0\" in 2 rows, which has no visible character"):
         read(tmp_path, {}, g=["f", "\u00a0"] * 2)
+
+
+def test_two_groups_never_have_one_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two combinations of attributes have the name 'a×b×c'"):
+        read(tmp_path, {"groups": ["g", "h"]}, g=["a×b", "a"] * 4, h=["c", "b×c"] * 4)

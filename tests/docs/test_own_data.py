@@ -74,8 +74,17 @@ def test_an_example_runs_up_to_validate(block: int, make: Any, groups: int, tmp_
     assert len(BLOCKS[block].splitlines()) <= 11
 
 
-def test_the_example_with_colours_is_valid() -> None:
+def test_the_example_with_spellings_is_valid() -> None:
     data = yaml.safe_load(BLOCKS[0])["data"] | yaml.safe_load(BLOCKS[2])
+
+    groups = parse_config(small_params() | {"data": data}).data.groups
+
+    assert groups is not None
+    assert groups.becomes == {"male": "Male", "Male ": "Male"}
+
+
+def test_the_example_with_colours_is_valid() -> None:
+    data = yaml.safe_load(BLOCKS[0])["data"] | yaml.safe_load(BLOCKS[3])
     params = small_params() | {"data": data}
 
     assert parse_config(params).data.owners == ("grey",) * 5 + ("colour",) * 5

@@ -51,13 +51,15 @@ AT_LIMIT = {
 
 def metric_rows(
     rng: np.random.Generator, replicates: int, *, alpha: float, size: int = 200, seeds: int = 5
-) -> Iterator[tuple[str, Case, float]]:
-    """Yield each metric, its case, and the share of sets at the limit that pass."""
+) -> Iterator[tuple[str, Case, int, float]]:
+    """Yield each metric, its case, the number of replicates, and the share of sets at the limit that pass."""
     for name in PREDICTION_METRICS:
-        for paired, clusters in ((False, "none"), (True, "none"), (False, "fours")):
-            at_limit = AT_LIMIT[name]
-            case = Case(at_limit.recalls[0], (size, size), 2, seeds, paired=paired, clusters=clusters)  # type: ignore[arg-type]
-            yield name, case, false_passes(name, at_limit, case, rng, replicates, alpha=alpha)
+        at_limit = AT_LIMIT[name]
+        case = Case(at_limit.recalls[0], (size, size), 2, seeds)
+        yield name, case, replicates, false_passes(name, at_limit, case, rng, replicates, alpha=alpha)
+        for other in (replace(case, paired=True), replace(case, clusters="fours")):
+            count = replicates // 4
+            yield name, other, count, false_passes(name, at_limit, other, rng, count, alpha=alpha)
 
 
 def false_passes(

@@ -142,7 +142,7 @@ def test_with_very_many_examples_what_is_left_is_students_t_over_seeds() -> None
 @pytest.mark.parametrize("lean", [-0.01, 0.0, 0.01])
 def test_the_part_of_seeds_is_students_t_with_johnsons_correction_on_the_side_they_lean_to(lean: float) -> None:
     rates = np.array([[0.90, 0.93, 0.86]])
-    found = Contrasts(level(answers(45, 50)).first, None, rates, np.zeros(1), np.array([lean]))
+    found = Contrasts(level(answers(400, 500)).first, None, rates, np.zeros(1), np.array([lean]))
 
     q = stats.t.isf(ALPHA, 2)
     half = found.quantile(ALPHA)[0] * rates.std(ddof=1) / math.sqrt(3)

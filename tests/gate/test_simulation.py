@@ -14,7 +14,7 @@ from fair_distill.gate.metrics import PREDICTION_METRICS
 @pytest.fixture(scope="module")
 def covered() -> list[Row]:
     rng = np.random.default_rng(1)
-    return [coverage(case, rng, 600) for case in coverage_cases((50, 400), (3,))]
+    return [coverage(case, rng, 600) for case in coverage_cases((50, 400), 3)]
 
 
 def test_every_bound_misses_the_truth_no_more_often_than_alpha(covered: list[Row]) -> None:
@@ -23,7 +23,7 @@ def test_every_bound_misses_the_truth_no_more_often_than_alpha(covered: list[Row
 
 def test_bounds_that_treat_every_row_as_an_example_miss_it_more_often(covered: list[Row]) -> None:
     # Networks scatter by 3 points, and all of them predict the same examples.
-    missed = [row.shares["row_by_row"] for row in covered if row.case.rates == (0.7, 0.6) and row.case.common == 0]
+    missed = [row.shares["row_by_row"] for row in covered if row.case.rates == (0.7, 0.6) and row.case.sizes[0] == 400]
 
     assert min(missed) > ALPHA
 

@@ -258,9 +258,9 @@ def test_a_split_without_examples_has_only_empty_cells():
 
     outcome = validate(splits, RULES)
 
-    assert [(failure.split, failure.column, failure.count) for failure in outcome.failures] == [
-        ("gate", "count", 0)
-    ] * 6
+    summary, *cells = outcome.failures
+    assert summary.sentence.startswith("6 of 6 cells have fewer than ")
+    assert [(failure.split, failure.column, failure.count) for failure in cells] == [("gate", "count", 0)] * 6
 
 
 def test_training_data_are_needed():

@@ -1,8 +1,10 @@
 """The files of a folder that are tables, by their names, and the reasons why the others are not read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from fair_distill.errors import DataError
 
 # The suffixes of tables in lower case, and the format of each.
 TABLES = {
@@ -38,6 +40,11 @@ def select_tables(names: Iterable[str]) -> TableNames:
     Parameters
     ----------
     names : the paths of all files relative to the folder, with "/"
+
+    Raises
+    ------
+    DataError
+        If two tables of one folder differ only in their suffix.
     """
     names = sorted(names, key=lambda name: PurePosixPath(name).parts)
     saved = {str(PurePosixPath(name).parent) for name in names if PurePosixPath(name).name == _SAVED_DATASET}
@@ -48,7 +55,21 @@ def select_tables(names: Iterable[str]) -> TableNames:
             tables.append(name)
         else:
             ignored.append((name, reason))
+    _check_copies(tables)
     return TableNames(tuple(tables), tuple(ignored))
+
+
+def _check_copies(tables: Sequence[str]) -> None:
+    """Refuse `a.csv` and `a.csv.gz`, or `a.parquet`, in one folder: they probably have the same rows."""
+    first: dict[str, str] = {}
+    for name in tables:
+        stem = name.removesuffix(name[-len(table_suffix(name) or "") :])
+        if stem in first:
+            raise DataError(
+                f"{first[stem]} and {name} are in one folder and seem to be the same table, so its rows would count "
+                "twice. Remove one of them, or rename it"
+            )
+        first[stem] = name
 
 
 def _reason(path: PurePosixPath, saved: set[str]) -> str | None:

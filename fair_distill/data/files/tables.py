@@ -51,7 +51,8 @@ def unread_columns(files: Sequence[InputFile], columns: Sequence[str], csv: Csv 
     unread: dict[str, None] = {}
     for file in files:
         names = _schema(file, csv).names
-        unread |= dict.fromkeys(name for name in names if name not in _expand(names, columns, file))
+        read = set(_expand(names, columns, file))
+        unread |= dict.fromkeys(name for name in names if name not in read)
     if not unread:
         return []
     shown = ", ".join(map(repr, list(unread)[:_SHOWN]))
