@@ -124,6 +124,7 @@ def _largest(options: SignedContrasts, choices: Ints, alpha: float) -> Parts:
         examples = _variance_of_mean(np.sqrt(options.variances), choices, options.correlations)
         spread = examples**2 / options.least_freedom
     freedom = satterthwaite(examples, spread, seeds, of_seeds, count if options.seeds_are_sampled else 1)
+    freedom = options.limited(freedom)
     lean = np.zeros(1)
     if options.seeds_are_sampled and count < 2:
         lean = np.full(1, np.inf)

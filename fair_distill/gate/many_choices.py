@@ -119,7 +119,7 @@ def _fewest_freedom(options: SignedContrasts, vectors: Floats) -> Floats:
     for examples in (np.asarray(least)[..., None], np.asarray(most)[..., None]):
         spread = examples**2 / np.maximum(np.asarray(freedom)[..., None], 1e-12)
         fewest.append(((examples + added) ** 2 / (spread + factor * ends[..., 1:] ** 2)).min(axis=-1))
-    return np.asarray(np.maximum(np.minimum(*fewest), np.minimum(freedom, count - 1)))
+    return options.limited(np.asarray(np.maximum(np.minimum(*fewest), np.minimum(freedom, count - 1))))
 
 
 def _not_dominated(values: Floats, widths: Floats, vectors: Floats) -> NDArray[np.bool_]:

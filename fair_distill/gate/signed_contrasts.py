@@ -60,9 +60,11 @@ class SignedContrasts:
     def interactions(self) -> Floats:
         """The variance of each option that the interaction causes, (R, B, K).
 
-        It is not subtracted if a cluster has examples of several blocks, because its interactions may cancel.
+        It is not subtracted if a cluster has examples of several blocks, because its interactions may cancel, and from
+        contrasts of extreme rates, see `Contrasts.is_extreme`.
         """
-        return self._both(self.contrasts.interaction * (self.influences is None), 1)
+        counts = ~self.contrasts.is_extreme & (self.influences is None)
+        return self._both(np.where(counts, self.contrasts.interaction, 0.0), 1)
 
     @cached_property
     def bends(self) -> Floats | None:
@@ -79,6 +81,18 @@ class SignedContrasts:
         both = np.swapaxes(self._both(np.swapaxes(units, 0, 1), -1), 0, -1)  # (K, B, clusters)
         options = np.swapaxes(both, 0, 1).reshape(-1, both.shape[-1])
         return np.maximum(options @ options.T, 0)
+
+    def limited(self, freedom: Floats) -> Floats:
+        """Return degrees of freedom (R, ...), at most those of the seeds where a block has an extreme rate.
+
+        The variance of such a rate is uncertain, see `Contrasts.is_extreme`, so it must not add degrees of freedom.
+        """
+        count = self.deviations.shape[-1]
+        if not self.seeds_are_sampled or count < 2:
+            return freedom
+        extreme = self.contrasts.is_extreme.any(axis=-1)
+        extreme = extreme.reshape(extreme.shape + (1,) * (freedom.ndim - extreme.ndim))
+        return np.asarray(np.where(extreme, np.minimum(freedom, count - 1), freedom))
 
     @property
     def seeds_are_sampled(self) -> bool:
