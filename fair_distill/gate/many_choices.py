@@ -64,8 +64,8 @@ def bounded(options: SignedContrasts, alpha: float) -> Parts:
         return Parts(infinite, centre, np.zeros_like(centre), infinite)
     scale = np.sqrt(count * max(count - 1, 1))
     vectors = options.deviations / scale * options.seeds_are_sampled
-    q = t_quantiles(alpha, _fewest_freedom(options, vectors))
-    widths = options.examples(q)
+    q_examples, q = options.quantiles(t_quantiles(alpha, _fewest_freedom(options, vectors)), alpha)
+    widths = options.examples(q_examples)
     values = options.values
     if options.seeds_are_sampled and options.bends is not None:
         values = values + np.maximum(options.bends, 0) * johnson(alpha, count)
@@ -119,7 +119,7 @@ def _fewest_freedom(options: SignedContrasts, vectors: Floats) -> Floats:
     for examples in (np.asarray(least)[..., None], np.asarray(most)[..., None]):
         spread = examples**2 / np.maximum(np.asarray(freedom)[..., None], 1e-12)
         fewest.append(((examples + added) ** 2 / (spread + factor * ends[..., 1:] ** 2)).min(axis=-1))
-    return options.limited(np.asarray(np.maximum(np.minimum(*fewest), np.minimum(freedom, count - 1))))
+    return np.asarray(np.maximum(np.minimum(*fewest), np.minimum(freedom, count - 1)))
 
 
 def _not_dominated(values: Floats, widths: Floats, vectors: Floats) -> NDArray[np.bool_]:

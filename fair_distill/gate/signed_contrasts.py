@@ -10,6 +10,7 @@ import numpy as np
 
 from fair_distill.gate.bounds import Contrasts
 from fair_distill.gate.confusion import Floats
+from fair_distill.gate.quantiles import t_quantiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,17 +83,18 @@ class SignedContrasts:
         options = np.swapaxes(both, 0, 1).reshape(-1, both.shape[-1])
         return np.maximum(options @ options.T, 0)
 
-    def limited(self, freedom: Floats) -> Floats:
-        """Return degrees of freedom (R, ...), at most those of the seeds where a block has an extreme rate.
+    def quantiles(self, q: Floats, alpha: float) -> tuple[Floats, Floats]:
+        """Return the quantiles of the examples' and of the seeds' part, (R,): q, the quantile of both together.
 
-        The variance of such a rate is uncertain, see `Contrasts.is_extreme`, so it must not add degrees of freedom.
+        Where a block has an extreme rate, each part has its own quantile, see `Contrasts.is_extreme`.
         """
         count = self.deviations.shape[-1]
         if not self.seeds_are_sampled or count < 2:
-            return freedom
+            return q, q
         extreme = self.contrasts.is_extreme.any(axis=-1)
-        extreme = extreme.reshape(extreme.shape + (1,) * (freedom.ndim - extreme.ndim))
-        return np.asarray(np.where(extreme, np.minimum(freedom, count - 1), freedom))
+        of_examples = t_quantiles(alpha, self.least_freedom)
+        of_seeds = t_quantiles(alpha, np.full(q.shape, count - 1.0))
+        return np.asarray(np.where(extreme, of_examples, q)), np.asarray(np.where(extreme, of_seeds, q))
 
     @property
     def seeds_are_sampled(self) -> bool:
