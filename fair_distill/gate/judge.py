@@ -63,17 +63,13 @@ class Grouping:
         return {predictions.network: _numbers(predictions, floor) for predictions, floor in pairs}
 
     def undefined(self) -> dict[str, str]:
-        """Return why metrics are undefined, from the first network for which they are.
-
-        Most reasons lie in the examples, which are the same for all networks. But a network can also never predict a
-        class.
-        """
+        """Return why metrics are undefined, with the reason of the first network for which each is."""
         reasons: dict[str, str] = {}
-        for table in (predictions.table() for predictions in self.networks):
+        for table in (network.table() for network in self.networks):
             for name, metric in PREDICTION_METRICS.items():
-                reason = metric.undefined(table)
+                reason = None if name in reasons else metric.undefined(table)
                 if reason:
-                    reasons.setdefault(name, reason)
+                    reasons[name] = reason
         return reasons
 
 

@@ -51,7 +51,7 @@ class SetStatus:
 def _metrics(numbers: Mapping[str, Mapping[str, float | None]], undefined: Mapping[str, str]) -> dict[str, Any]:
     metrics: dict[str, Any] = {metric: value["value"] for metric, value in numbers.items()}
     metrics["mean_over_runs"] = {metric: value["per_seed"] for metric, value in numbers.items()}
-    # A verdict has the reasons of all networks together.
+    # A reason may be that of another network.
     reasons = {metric: reason for metric, reason in undefined.items() if metrics.get(metric) is None}
     return metrics | ({"undefined": reasons} if reasons else {})
 
