@@ -38,7 +38,7 @@ from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.degrees_of_freedom import johnson, satterthwaite, spread_of
 from fair_distill.gate.quantiles import t_quantiles
-from fair_distill.gate.score import Score, score
+from fair_distill.gate.score import MeanOfScores, Score, score
 
 # How the networks of an evaluation are treated.
 #   normal : they are a sample of all networks that the set can train, with normal scatter
@@ -121,8 +121,8 @@ class Contrasts:
             if side > 0:
                 return np.asarray(mean_upper(self.seeds, of_seeds, lowest=low, highest=high) - self.value)
             return np.asarray(self.value - mean_lower(self.seeds, of_seeds, lowest=low, highest=high))
-        of_seeds = t_quantiles(alpha, np.full(self.is_extreme.shape, max(self.seeds.shape[-1] - 1.0, 1.0)))
-        return self.scatter(np.where(self.is_extreme, of_seeds, self.quantile(alpha)), side, alpha)
+        alone = t_quantiles(alpha, np.full(self.is_extreme.shape, max(self.seeds.shape[-1] - 1.0, 1.0)))
+        return self.scatter(np.where(self.is_extreme, alone, self.quantile(alpha)), side, alpha)
 
     @property
     def range(self) -> tuple[Floats, Floats]:
@@ -239,16 +239,10 @@ def level(
     *,
     lowest: int = 0,
     treatment: Treatment = "normal",
-    weights: Floats | None = None,
 ) -> Contrasts:
-    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed.
-
-    Parameters
-    ----------
-    weights : the weight of each example, (n,); equal weights if omitted
-    """
-    groups = Clusters.of(clusters, outcomes.shape[-1], weights)
-    seeds = groups.mean(outcomes)
+    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
+    groups = Clusters.of(clusters, outcomes.shape[-1])
+    seeds = outcomes.mean(axis=-1)
     examples = score(outcomes.mean(axis=-2), groups, lowest=lowest)
     interaction = _interaction(outcomes, seeds, groups)
     lean = None if lowest < 0 else bend(seeds, interaction)
@@ -380,6 +374,7 @@ def stacked(parts: Sequence[Contrasts]) -> Contrasts:
 
 
 def _stacked(scores: Sequence[Score]) -> Score:
+    assert not any(isinstance(each, MeanOfScores) for each in scores)  # their parts would be lost
     negatives = [each.negative for each in scores if each.negative is not None]
     return Score(
         np.concatenate([each.positive for each in scores]),
