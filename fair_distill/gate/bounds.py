@@ -21,6 +21,9 @@ seeds(q): q sqrt(max(N - I, 0)), widened on the side to which networks scatter f
 q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q
     large only as far as they contribute to the variance.
 
+A rate with fewer than ten expected errors (or successes) is bounded more carefully: each part has its own quantile,
+and nothing is subtracted (`Contrasts.is_extreme`).
+
 The method was chosen by simulation (tests/gate/simulation.py).
 
 Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
@@ -46,7 +49,7 @@ from fair_distill.gate.score import MeanOfScores, Score, score
 #   bounded : they are a sample of all networks, and nothing is assumed about their scatter
 Treatment = Literal["normal", "given", "bounded"]
 # A rate with fewer errors or successes, in independent examples, is extreme; see `Contrasts.is_extreme`.
-_FEWEST_ERRORS = 5.0
+_FEWEST_ERRORS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
