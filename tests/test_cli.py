@@ -136,7 +136,8 @@ def test_metrics_lie_in_files_and_undefined_ones_are_null(finished: Path) -> Non
         assert 0 <= of["accuracy"] <= 1
         assert of["eo_diag_max"] <= of["mean_over_runs"]["eo_diag_max"] + 1e-12  # a maximum of means
         assert of["accuracy"] == pytest.approx(of["mean_over_runs"]["accuracy"])
-        assert "undefined" not in of
+        # Small networks never predict some class, and a ratio of its rates is then undefined.
+        assert set(of.get("undefined", {})) <= {"selection_rate_ratio"}
 
 
 # --- bad params -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ def add_command(gate: Parser) -> None:
         "columns. Exit codes as for `enforce`.",
         examples=[
             (
-                "fair-distill gate model predictions.parquet --policy gate.yaml --groups sex race",
+                "fair-distill gate model adult.parquet --policy gate.yaml --groups sex race",
                 "the predictions have columns for labels, sex and race",
             ),
             (
@@ -28,7 +28,7 @@ def add_command(gate: Parser) -> None:
                 "a model that was trained on a published set",
             ),
             (
-                "fair-distill gate model predictions.parquet --policy gate.yaml --labels s3://sealed/labels.parquet",
+                "fair-distill gate model new.parquet --policy gate.yaml \\\n      --labels s3://sealed/labels.parquet",
                 "only this job can read the labels",
             ),
         ],

@@ -21,6 +21,9 @@ seeds(q): q sqrt(max(N - I, 0)), widened on the side to which networks scatter f
 q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q
     large only as far as they contribute to the variance.
 
+A rate with fewer than ten expected errors (or successes) is bounded more carefully: each part has its own quantile,
+and nothing is subtracted (`Contrasts.is_extreme`).
+
 The method was chosen by simulation (tests/gate/simulation.py).
 
 Axes: J differences (or rates), S seeds, n examples. Leading axes are free: the simulation puts replicates there.
@@ -46,7 +49,7 @@ from fair_distill.gate.score import Score, score
 #   bounded : they are a sample of all networks, and nothing is assumed about their scatter
 Treatment = Literal["normal", "given", "bounded"]
 # A rate with fewer errors or successes, in independent examples, is extreme; see `Contrasts.is_extreme`.
-_FEWEST_ERRORS = 5.0
+_FEWEST_ERRORS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +124,8 @@ class Contrasts:
             if side > 0:
                 return np.asarray(mean_upper(self.seeds, of_seeds, lowest=low, highest=high) - self.value)
             return np.asarray(self.value - mean_lower(self.seeds, of_seeds, lowest=low, highest=high))
-        of_seeds = t_quantiles(alpha, np.full(self.is_extreme.shape, max(self.seeds.shape[-1] - 1.0, 1.0)))
-        return self.scatter(np.where(self.is_extreme, of_seeds, self.quantile(alpha)), side, alpha)
+        alone = t_quantiles(alpha, np.full(self.is_extreme.shape, max(self.seeds.shape[-1] - 1.0, 1.0)))
+        return self.scatter(np.where(self.is_extreme, alone, self.quantile(alpha)), side, alpha)
 
     @property
     def range(self) -> tuple[Floats, Floats]:

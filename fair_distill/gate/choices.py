@@ -133,12 +133,13 @@ def _largest(options: SignedContrasts, choices: Ints, alpha: float) -> Parts:
 
     def half_widths(q: Floats) -> tuple[Floats, Floats]:
         """Return the half-widths of examples and of seeds of every choice with the quantile q (R,)."""
-        widths = options.examples(q)
+        of_examples, of_seeds = options.quantiles(q, alpha)
+        widths = options.examples(of_examples)
         if options.correlations is None:
             from_examples = np.sqrt(total(np.square(widths))) / blocks
         else:
             from_examples = np.sqrt(_variance_of_mean(widths, choices, options.correlations))
-        return from_examples, np.where(seeds > 0, q[..., None], 0.0) * np.sqrt(seeds) + lean
+        return from_examples, np.where(seeds > 0, of_seeds[..., None], 0.0) * np.sqrt(seeds) + lean
 
     can_decide = np.ones(centre.shape, dtype=bool)
     for _ in range(_ROUNDS):

@@ -37,4 +37,5 @@ def johnson(alpha: float, count: int) -> float:
 
     It is applied only on the side where it widens the bound.
     """
-    return float((1 + 2 * t_quantile(alpha, count - 1) ** 2) / count)
+    q = t_quantile(alpha, count - 1)
+    return float((1 + 2 * q * q) / count)

@@ -63,10 +63,14 @@ class Grouping:
         return {predictions.network: _numbers(predictions, floor) for predictions, floor in pairs}
 
     def undefined(self) -> dict[str, str]:
-        """Return why metrics are undefined. All networks predict the same examples, so the first one suffices."""
-        table = self.networks[0].table()
-        reasons = {name: metric.undefined(table) for name, metric in PREDICTION_METRICS.items()}
-        return {name: reason for name, reason in reasons.items() if reason}
+        """Return why metrics are undefined, with the reason of the first network for which each is."""
+        reasons: dict[str, str] = {}
+        for table in (network.table() for network in self.networks):
+            for name, metric in PREDICTION_METRICS.items():
+                reason = None if name in reasons else metric.undefined(table)
+                if reason:
+                    reasons[name] = reason
+        return reasons
 
 
 def judge(

@@ -64,8 +64,8 @@ def bounded(options: SignedContrasts, alpha: float) -> Parts:
         return Parts(infinite, centre, np.zeros_like(centre), infinite)
     scale = np.sqrt(count * max(count - 1, 1))
     vectors = options.deviations / scale * options.seeds_are_sampled
-    q = t_quantiles(alpha, _fewest_freedom(options, vectors))
-    widths = options.examples(q)
+    q_examples, q = options.quantiles(t_quantiles(alpha, _fewest_freedom(options, vectors)), alpha)
+    widths = options.examples(q_examples)
     values = options.values
     if options.seeds_are_sampled and options.bends is not None:
         values = values + np.maximum(options.bends, 0) * johnson(alpha, count)

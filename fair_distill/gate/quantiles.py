@@ -53,7 +53,10 @@ def t_quantile(alpha: float, df: float) -> float:
         low, high = (middle, high) if t_tail(middle, df) > alpha else (low, middle)
     t = (low + high) / 2
     for _ in range(_NEWTON_STEPS):
-        step = (t_tail(t, df) - alpha) / _t_density(t, df)
+        density = _t_density(t, df)
+        if density == 0:  # alpha is too small for the precision of floating point
+            return high
+        step = (t_tail(t, df) - alpha) / density
         t = min(max(t + step, low), high)
         if abs(step) < 1e-8 * t:  # the next step would be of the order of the rounding error
             break

@@ -49,14 +49,23 @@ class Score:
         return self._distance(q, -1)
 
     def _distance(self, q: Floats, side: int) -> Floats:
-        up = wilson(self.positive, self.effective, q, side)
         if self.negative is None:
-            return up
+            return wilson(self.positive, self.effective, q, side, guard=self.guard)
+        up = wilson(self.positive, self.effective, q, side)
         # A value cannot be positive and negative at the same time, so the parts are negatively correlated.
         down = wilson(self.negative, self.effective, q, -side)
         odds = self.positive * self.negative
         odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
         return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
+
+    @property
+    def guard(self) -> Floats:
+        """The number of independent values that guards against rare ones which were not drawn.
+
+        Clusters that all look alike may give more effective values than there are clusters. A rare cluster that differs
+        entirely is still drawn as seldom as one of that number of values.
+        """
+        return np.minimum(self.effective, self.freedom + 1)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -121,11 +130,17 @@ def score_of_squares(
     return Score(positive, negative if lowest else None, effective, freedom, variance)
 
 
-def wilson(p: Floats, n: Floats, q: Floats, side: int) -> Floats:
-    """Return the distance from p to its Wilson bound above (side 1) or below (side -1)."""
+def wilson(p: Floats, n: Floats, q: Floats, side: int, *, guard: Floats | None = None) -> Floats:
+    """Return the distance from p to its Wilson bound above (side 1) or below (side -1).
+
+    Parameters
+    ----------
+    n : the number of independent values that the variance p (1 - p) / n belongs to
+    guard : the number of values in the terms that remain when nothing varies; n if omitted
+    """
     with np.errstate(invalid="ignore", over="ignore"):
-        square = q * q / n
-        root = np.sqrt(square * (np.maximum(p * (1 - p), 0) + square / 4))
+        square = q * q / (n if guard is None else guard)
+        root = np.sqrt(q * q / n * np.maximum(p * (1 - p), 0) + square * square / 4)
         distance = (side * square * (0.5 - p) + root) / (1 + square)
     # Without degrees of freedom, any rate is possible.
     return np.where(np.isfinite(q), distance, 1.0)

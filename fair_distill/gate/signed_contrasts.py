@@ -10,6 +10,7 @@ import numpy as np
 
 from fair_distill.gate.bounds import Contrasts
 from fair_distill.gate.confusion import Floats
+from fair_distill.gate.quantiles import t_quantiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +61,11 @@ class SignedContrasts:
     def interactions(self) -> Floats:
         """The variance of each option that the interaction causes, (R, B, K).
 
-        It is not subtracted if a cluster has examples of several blocks, because its interactions may cancel.
+        It is not subtracted if a cluster has examples of several blocks, because its interactions may cancel, and from
+        contrasts of extreme rates, see `Contrasts.is_extreme`.
         """
-        return self._both(self.contrasts.interaction * (self.influences is None), 1)
+        counts = ~self.contrasts.is_extreme & (self.influences is None)
+        return self._both(np.where(counts, self.contrasts.interaction, 0.0), 1)
 
     @cached_property
     def bends(self) -> Floats | None:
@@ -79,6 +82,19 @@ class SignedContrasts:
         both = np.swapaxes(self._both(np.swapaxes(units, 0, 1), -1), 0, -1)  # (K, B, clusters)
         options = np.swapaxes(both, 0, 1).reshape(-1, both.shape[-1])
         return np.maximum(options @ options.T, 0)
+
+    def quantiles(self, q: Floats, alpha: float) -> tuple[Floats, Floats]:
+        """Return the quantiles of the examples' and of the seeds' part, (R,): q, the quantile of both together.
+
+        Where a block has an extreme rate, each part has its own quantile, see `Contrasts.is_extreme`.
+        """
+        count = self.deviations.shape[-1]
+        if not self.seeds_are_sampled or count < 2:
+            return q, q
+        extreme = self.contrasts.is_extreme.any(axis=-1)
+        of_examples = t_quantiles(alpha, self.least_freedom)
+        of_seeds = t_quantiles(alpha, np.full(q.shape, count - 1.0))
+        return np.asarray(np.where(extreme, of_examples, q)), np.asarray(np.where(extreme, of_seeds, q))
 
     @property
     def seeds_are_sampled(self) -> bool:

@@ -51,7 +51,9 @@ class SetStatus:
 def _metrics(numbers: Mapping[str, Mapping[str, float | None]], undefined: Mapping[str, str]) -> dict[str, Any]:
     metrics: dict[str, Any] = {metric: value["value"] for metric, value in numbers.items()}
     metrics["mean_over_runs"] = {metric: value["per_seed"] for metric, value in numbers.items()}
-    return metrics | ({"undefined": dict(undefined)} if undefined else {})
+    # A reason may be that of another network.
+    reasons = {metric: reason for metric, reason in undefined.items() if metrics.get(metric) is None}
+    return metrics | ({"undefined": reasons} if reasons else {})
 
 
 def read_status(workspace: Workspace, config: Config, name: str) -> SetStatus:

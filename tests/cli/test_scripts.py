@@ -154,6 +154,7 @@ def test_what_json_says_is_what_the_words_say(finished: Path) -> None:
             shown = told[name]["networks"][network]
             assert shown.keys() == report.keys()
             assert shown.pop("mean_over_runs") == pytest.approx(report.pop("mean_over_runs"))
+            assert shown.pop("undefined", {}).keys() == report.pop("undefined", {}).keys()
             assert shown == pytest.approx(report)
 
     numbers = json.loads(run(finished, "report", "pooled", "--json").out)

@@ -264,3 +264,16 @@ def test_leading_axes_are_as_many_sets_of_their_own() -> None:
 
     np.testing.assert_allclose(level(values).upper(ALPHA), [level(one[None]).upper(ALPHA)[0] for one in values])
     assert score(values.mean(axis=1)).effective.shape == (5,)
+
+
+@pytest.mark.parametrize(("clusters", "size", "noise"), [(50, 100, 0.05), (100, 50, 0.05), (200, 30, 0.02)])
+def test_a_rare_kind_of_cluster_that_was_not_drawn_is_still_possible(clusters: int, size: int, noise: float) -> None:
+    # All predictions for 2.2 of the clusters are wrong, on average. Often none of them is drawn, and the others are
+    # so alike that their variance alone says that this many examples cannot be wrong about the rate.
+    rng, share, draws = np.random.default_rng(2), 2.2 / clusters, 1000
+    hard = np.repeat(rng.random((draws, 1, clusters)) < share, size, axis=-1)
+    right = ((rng.random((draws, 1, clusters * size)) > noise) & ~hard).astype(float)
+
+    rates = level(right, np.repeat(np.arange(clusters), size), treatment="given")
+
+    assert (rates.lower(ALPHA) > (1 - noise) * (1 - share)).mean() <= ALPHA

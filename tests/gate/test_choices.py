@@ -39,6 +39,7 @@ def brute_force(contrasts: Contrasts, blocks: int) -> tuple[float, float]:
     per_block = len(contrasts.seeds) // blocks
     count = contrasts.seeds.shape[1]
     variances, spreads = contrasts.variances_of_examples
+    interaction = np.where(contrasts.is_extreme, 0, contrasts.interaction)
     signed = [(j, sign) for j in range(per_block) for sign in (1, -1)]
     drawn = []
     for choice in product(signed, repeat=blocks):
@@ -46,7 +47,7 @@ def brute_force(contrasts: Contrasts, blocks: int) -> tuple[float, float]:
         signs = np.array([sign for _, sign in choice])
         seeds = (signs[:, None] * contrasts.seeds[index]).mean(axis=0)
         of_seeds = seeds.var(ddof=1) / count
-        scatter = max(of_seeds - contrasts.interaction[index].sum() / blocks**2, 0)
+        scatter = max(of_seeds - interaction[index].sum() / blocks**2, 0)
         examples, spread = variances[index].sum() / blocks**2, spreads[index].sum() / blocks**4
         freedom = (examples + scatter) ** 2 / (spread + of_seeds**2 * (count + 1) / (count - 1) ** 2)
         freedom = max(freedom, min(examples**2 / spread, count - 1))
@@ -56,16 +57,19 @@ def brute_force(contrasts: Contrasts, blocks: int) -> tuple[float, float]:
                 correlation = np.corrcoef(seeds, contrasts.seeds[j])[0, 1]
                 lean += sign * contrasts.bend[j] * correlation**2 / blocks
         drawn.append((index, signs, seeds.mean(), scatter, freedom, lean))
+    extreme = contrasts.is_extreme.any()
+    alone = stats.t.isf(ALPHA, (variances**2 / spreads).min()), stats.t.isf(ALPHA, count - 1)
     largest = stats.t.isf(ALPHA, min(freedom for *_, freedom, _ in drawn))
     johnson = (1 + 2 * stats.t.isf(ALPHA, count - 1) ** 2) / count
     bounds: list[list[float]] = [[], []]
     for index, signs, mean, scatter, freedom, lean in drawn:
         for q, of_choices in zip((stats.t.isf(ALPHA, freedom), largest), bounds, strict=True):
+            of_examples, of_seeds = alone if extreme else (q, q)
             widths = [
-                float(contrasts[j : j + 1].examples(np.array([q]), int(sign))[0])
+                float(contrasts[j : j + 1].examples(np.array([of_examples]), int(sign))[0])
                 for j, sign in zip(index, signs, strict=True)
             ]
-            from_seeds = q * math.sqrt(scatter) + max(lean, 0) * johnson
+            from_seeds = of_seeds * math.sqrt(scatter) + max(lean, 0) * johnson
             of_choices.append(mean + math.hypot(math.hypot(*widths) / blocks, from_seeds))
     return max(bounds[0]), max(bounds[1])
 
@@ -131,7 +135,7 @@ def test_scatter_of_seeds_that_cancels_between_blocks_costs_nothing() -> None:
 
     cancelled = MeanOfLargest(both, 2).parts(ALPHA)
     assert cancelled.centre == pytest.approx(0.5)
-    assert cancelled.seeds == 0
+    assert cancelled.seeds == pytest.approx(0, abs=1e-12)
     assert MeanOfLargest(one, 1).parts(ALPHA).seeds > 0.01
 
 
@@ -161,3 +165,14 @@ def test_the_mean_of_one_seed_is_not_bounded() -> None:
     assert MeanOfLargest(contrasts, 2).upper(ALPHA) == np.inf
     given = Contrasts(**{**vars(contrasts), "treatment": "given"})
     assert MeanOfLargest(given, 2).upper(ALPHA) < 1
+
+
+def test_one_contrast_of_an_extreme_rate_has_the_bound_of_its_absolute_value() -> None:
+    # 60 examples at a rate of 0.99 often have no error, so their variance is uncertain.
+    rng, seeds = np.random.default_rng(7), 5
+    right = rng.random((1, 1, 60)) < np.full((1, seeds, 1), 0.99)
+    most = rng.random((1, 1, 2000)) < 0.84 + 0.03 * rng.standard_normal((1, seeds, 1))
+    contrasts = minus(level(right.astype(float)), level(most.astype(float)))
+
+    assert contrasts.is_extreme.all()
+    np.testing.assert_allclose(MeanOfLargest(contrasts, 1).upper(ALPHA), absolute_upper(contrasts)(ALPHA)[0])
