@@ -614,6 +614,15 @@ def test_classes_and_groups_are_those_of_the_set(registry: Path, change: dict[st
     assert message in ended.err
 
 
+def test_a_class_is_listed_once(in_the_folder: None) -> None:
+    policy()
+    write(split())
+
+    message = refused(2, "--classes", "0", "1", "1")
+
+    assert "--classes lists '1' twice; list each class once" in message
+
+
 def test_a_group_of_the_set_without_examples_is_not_passed(registry: Path) -> None:
     policy()
     write(split() | {"group": ["red"] * 400})
