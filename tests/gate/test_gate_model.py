@@ -737,6 +737,19 @@ def test_attempts_of_models_and_of_sets_share_the_budget_of_a_split() -> None:
     assert under_another_name.attempt == 2  # recognised by the content of the examples
 
 
+@pytest.mark.parametrize("modes", [(AT_SPLIT, ()), ((), AT_SPLIT)], ids=["split first", "columns first"])
+def test_examples_without_ids_are_recognised_with_and_without_their_split(modes: tuple[tuple[str, ...], ...]) -> None:
+    policy()
+    columns = split(named=False)
+    attempts = []
+    for network, mode in enumerate(modes):
+        write(columns | {"network": [f"n{network}"] * 400})
+        attempts.append(verdict_of(*IN_RECORD, *mode).attempt)
+
+    assert attempts == [1, 2]
+    assert "can be recognised only with --split or stable names" in judged(*IN_RECORD, "--audit").out
+
+
 def test_an_audit_and_a_wrong_file_record_nothing() -> None:
     policy()
     write(equal_groups(900, 1000))

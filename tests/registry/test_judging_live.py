@@ -9,11 +9,12 @@ import pytest
 from small_workspace import run, small_params, write_params
 
 from fair_distill.config import load_config
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, Undecided
 from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.attempts import attempts_of, read_record
+from fair_distill.registry.attempts import Request, attempts_of, read_record, reserve
 from fair_distill.registry.store import open_registry
+from fair_distill.stages.attempts import split_examples
 from fair_distill.stages.regate import RegateResult, live_versions, regate_version
 from fair_distill.statements import new_key
 from fair_distill.workspace import Workspace
@@ -109,6 +110,29 @@ def test_judging_on_a_split_that_was_not_asked_before_is_an_attempt(promoted: Wo
     assert run(promoted.root, "prepare").code == 0
     assert judged(promoted).verdict.attempt == 2
     assert attempts()[1:] == [sha256(promoted.split("gate"))]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_live_version_is_demoted_after_alpha_is_used_up_and_never_passes(promoted: Workspace, fails: bool) -> None:
+    limit = {"metric": "accuracy", "at_least": 1.0 if fails else 0.0, "why": "a test"}
+    bounds = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2, "limits": [limit]}
+    write_params(promoted.root, params(seeds=3) | {"gate": bounds})
+    config = load_config(promoted.params)
+    store = open_registry(str(promoted.root / "registry"))
+    actor = Actor("t", datetime(2026, 1, 2, tzinfo=UTC), "n")
+    for number in range(30):  # other sets at the same examples
+        wanted = Request("digits", sha256(b"%d" % number), split_examples(promoted, config), "e" * 64)
+        reserve(store, wanted, refuse_exhausted=False, actor=actor)
+
+    if fails:
+        assert judged(promoted).demoted == ("production",)
+        return
+    for _ in range(2):
+        with pytest.raises(Undecided, match="have used up the error budget"):
+            judged(promoted)
+    (live,) = live_versions(config, registry=str(promoted.root / "registry"))
+    assert len(store.list(f"versions/{live.version}/predictions/")) == 2  # the networks were trained once
+    assert len(store.list(f"versions/{live.version}/verdicts/")) == 1
 
 
 def test_restricted_predictions_do_not_go_where_the_set_goes(promoted: Workspace) -> None:

@@ -80,6 +80,14 @@ def test_predictions_of_networks_that_were_trained_again_are_another_attempt(roo
     well(root, "verify", "digits", "--registry", str(root / "registry"))
 
 
+def test_publishing_and_promoting_a_set_is_one_attempt_at_the_full_first_fraction(root: Path) -> None:
+    well(root, "publish")
+    well(root, "promote", "--to", "production")
+
+    assert [(entry.event, entry.attempt) for entry in record(root)] == [("reserve", 1)]
+    assert (in_force(root).attempt, in_force(root).fraction) == (1, pytest.approx(0.9))
+
+
 def test_twenty_retrainings_until_one_passes_share_one_alpha(root: Path) -> None:
     rewrite(root, limits=[{"metric": "accuracy", "at_least": 1.0, "why": "no set passes here"}])
     well(root, "publish")
@@ -188,15 +196,15 @@ def test_a_verdict_whose_alpha_is_not_its_fraction_is_found_by_verify(root: Path
 def test_a_split_without_its_file_is_taken_from_the_record_or_refused(root: Path) -> None:
     gate = Workspace(root).split("gate")
     content = gate.read_bytes()
-    well(root, "publish")
-    gate.unlink()
     rewrite(root, exam=_exam(root))
-    done = run(root, "promote", "--to", "production")
+    gate.unlink()
+    done = run(root, "publish")
     assert (done.code, "no attempt in the registry recorded its examples" in done.err) == (4, True), done.err
 
     gate.write_bytes(content)
     well(root, "gate", "reserve")
     gate.unlink()
+    well(root, "publish")
     well(root, "promote", "--to", "production")
     assert [entry.event for entry in record(root)] == ["reserve", "bind"]
 
