@@ -152,14 +152,8 @@ def test_a_fraction_that_was_written_into_the_context_is_not_promoted_on(root: P
     assert (in_force(root).attempt, in_force(root).fraction) == (2, pytest.approx(0.05))
 
 
-def test_a_promotion_that_used_more_of_alpha_than_its_attempt_is_found_by_verify(root: Path) -> None:
-    for name in ("pooled", SET):
-        well(root, "gate", "reserve", name)
-    (root / "context.json").write_text("{}\n")
-    well(root, "publish")
-    place = Workspace(root)
-    verdict = compute_verdict(place, load_config(place.params), SET)
-    assert verdict.alpha == pytest.approx(0.045)
+def promoted_by_eve(root: Path, verdict: Verdict) -> None:
+    """Promote on a verdict without the commands, which would judge again."""
     release.promote(
         open_registry(str(root / "registry")),
         *("digits", verdict.set, "production"),
@@ -168,6 +162,17 @@ def test_a_promotion_that_used_more_of_alpha_than_its_attempt_is_found_by_verify
         verdict_bytes=verdict.to_json(),
         actor=Actor("eve", datetime(2126, 3, 3, tzinfo=UTC), "n"),
     )
+
+
+def test_a_promotion_that_used_more_of_alpha_than_its_attempt_is_found_by_verify(root: Path) -> None:
+    for name in ("pooled", SET):
+        well(root, "gate", "reserve", name)
+    (root / "context.json").write_text("{}\n")
+    well(root, "publish")
+    place = Workspace(root)
+    verdict = compute_verdict(place, load_config(place.params), SET)
+    assert verdict.alpha == pytest.approx(0.045)
+    promoted_by_eve(root, verdict)
 
     done = run(root, "verify", "digits", "--registry", str(root / "registry"))
     assert done.code == 5
@@ -179,14 +184,7 @@ def test_a_verdict_whose_alpha_is_not_its_fraction_is_found_by_verify(root: Path
     well(root, "publish")
     place = Workspace(root)
     verdict = replace(compute_verdict(place, load_config(place.params), SET), alpha=0.05)
-    release.promote(
-        open_registry(str(root / "registry")),
-        *("digits", verdict.set, "production"),
-        order=["production"],
-        verdict=verdict,
-        verdict_bytes=verdict.to_json(),
-        actor=Actor("eve", datetime(2126, 3, 3, tzinfo=UTC), "n"),
-    )
+    promoted_by_eve(root, verdict)
 
     done = run(root, "verify", "digits@production", "--registry", str(root / "registry"))
     assert done.code == 5
