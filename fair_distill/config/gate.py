@@ -54,7 +54,8 @@ class Limit(Section):
     ----------
     metric : name of the metric; docs/gate.md lists them
     at_most : largest allowed value, for gaps, calibration errors and near copies
-    at_least : smallest allowed value, for accuracies and ratios; may be negative with `over`
+    at_least : smallest allowed value, for accuracies and ratios; may be negative with `over`, and for a
+        metric that can be negative
     over : limit the increase over another set on the same examples: the name of a reference, or `promoted`
     classes, groups : measure only these
     by : group the examples by these attributes only; by all attributes if omitted
@@ -81,8 +82,6 @@ class Limit(Section):
     def _one_side(self) -> "Limit":
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError(f"metric {self.metric!r} needs exactly one of at_most and at_least")
-        if self.at_least is not None and self.at_least < 0 and self.over is None:
-            raise ValueError(f"at_least is {self.at_least:g}; it may be below 0 only with `over`")
         if (self.over == "promoted") != (self.first_release is not None):
             raise ValueError("`first_release` (accept or refuse) belongs to `over: promoted`, which requires it")
         return self

@@ -21,7 +21,8 @@ from fair_distill.data.grouped_dataset import Array, Attributes
 from fair_distill.data.image_stream import ImageStream
 from fair_distill.data.spelling import check_spellings, check_unknown
 from fair_distill.errors import ConfigError, DataError, ShapeError
-from fair_distill.formats.row_schema import RowSchema, integers_of_floats
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.table_columns import integers_of_floats
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")

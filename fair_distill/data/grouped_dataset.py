@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.formats.row_schema import RowSchema, Table, schema_of
+from fair_distill.formats.row_schema import RowSchema, schema_of
+from fair_distill.formats.table_columns import Table
 
 Array = NDArray[Any]
 Attributes = tuple[str | None, ...]

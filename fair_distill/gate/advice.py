@@ -15,7 +15,6 @@ Axes: R simulated evaluations, J comparisons.
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from fair_distill.gate.influence import HALVES, ClauseInfluence, clause_influenc
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import grouped_by, network_predictions
 from fair_distill.gate.predictions import Predictions
-from fair_distill.gate.quantiles import t_quantile
+from fair_distill.gate.quantiles import t_quantiles
 from fair_distill.seeds import plain_numpy_generator
 
 # The chance that a proposed evaluation must have.
@@ -236,7 +235,7 @@ def _passes(
     now, added = clause.seeds, seeds - clause.seeds
     examples_squared, networks_squared = np.square(clause.widths)
     of_networks = networks_squared / np.maximum(examples_squared + networks_squared, 1e-300)
-    q = _quantiles(alpha, _freedom(examples_squared, networks_squared, max(now - 1, 1)))
+    q = t_quantiles(alpha, _freedom(examples_squared, networks_squared, max(now - 1, 1)))
     measured = np.square(clause.networks).sum(axis=0) / max(len(clause.networks) - 1, 1)  # variance of one network
     # Predictions of one network scatter by themselves. This part of the variance is counted with the examples.
     own = np.clip(measured - now * networks_squared / q**2, 0, None)
@@ -271,7 +270,7 @@ def _passes(
     total = within_examples + between
     freedom = _freedom(within_examples, between, max(seeds - 1, 1))
     distance = clause.distances * np.sqrt(total / np.maximum((examples_squared + networks_squared) / q**2, 1e-300))
-    distance = distance * _quantiles(alpha, freedom) / q
+    distance = distance * t_quantiles(alpha, freedom) / q
     centres = clause.centres + shift
     centres = np.abs(centres) if clause.folded else centres
     return (centres + distance <= clause.limit + ROUNDING).all(axis=1)
@@ -281,14 +280,3 @@ def _freedom(examples: Floats, networks: Floats, of_networks: int) -> Floats:
     """Return Satterthwaite's degrees of freedom, where the part of the examples has many."""
     share = np.maximum(networks, 1e-12 * examples) / np.maximum(examples + networks, 1e-300)
     return of_networks / np.square(np.maximum(share, 1e-9))
-
-
-@lru_cache(maxsize=8)
-def _grid(alpha: float) -> tuple[Floats, Floats]:
-    inverse = np.linspace(0, 1, 129) ** 2
-    return inverse, np.array([t_quantile(alpha, 1 / each if each > 0 else np.inf) for each in inverse.tolist()])
-
-
-def _quantiles(alpha: float, freedom: Floats) -> Floats:
-    """Return t quantiles by interpolation between 129 numbers of degrees of freedom, which is fast for many."""
-    return np.interp(1 / np.maximum(freedom, 1), *_grid(alpha))

@@ -41,7 +41,7 @@ from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.degrees_of_freedom import johnson, satterthwaite, spread_of
 from fair_distill.gate.quantiles import t_quantiles
-from fair_distill.gate.score import Score, score
+from fair_distill.gate.score import MeanOfScores, Score, score
 
 # How the networks of an evaluation are treated.
 #   normal : they are a sample of all networks that the set can train, with normal scatter
@@ -242,16 +242,10 @@ def level(
     *,
     lowest: int = 0,
     treatment: Treatment = "normal",
-    weights: Floats | None = None,
 ) -> Contrasts:
-    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed.
-
-    Parameters
-    ----------
-    weights : the weight of each example, (n,); equal weights if omitted
-    """
-    groups = Clusters.of(clusters, outcomes.shape[-1], weights)
-    seeds = groups.mean(outcomes)
+    """Return the mean of outcomes (..., S, n) in [lowest, 1] for the same n examples of every seed."""
+    groups = Clusters.of(clusters, outcomes.shape[-1])
+    seeds = outcomes.mean(axis=-1)
     examples = score(outcomes.mean(axis=-2), groups, lowest=lowest)
     interaction = _interaction(outcomes, seeds, groups)
     lean = None if lowest < 0 else bend(seeds, interaction)
@@ -383,6 +377,7 @@ def stacked(parts: Sequence[Contrasts]) -> Contrasts:
 
 
 def _stacked(scores: Sequence[Score]) -> Score:
+    assert not any(isinstance(each, MeanOfScores) for each in scores)  # their parts would be lost
     negatives = [each.negative for each in scores if each.negative is not None]
     return Score(
         np.concatenate([each.positive for each in scores]),

@@ -31,38 +31,24 @@ class Clusters:
     ----------
     order : the examples sorted by cluster, (n,); None if each example is a cluster
     starts : the position of the first example of each cluster in `order`, (m,)
-    sizes : the number of examples of each cluster, or the sum of their weights, (m,)
-    weights : the weight of each example, (n,); None if all weigh the same
+    sizes : the number of examples of each cluster, (m,)
     """
 
     order: Ints | None
     starts: Ints
     sizes: Floats
-    weights: Floats | None = None
 
     @classmethod
-    def of(cls, labels: Ints | None, n: int, weights: Floats | None = None) -> "Clusters":
+    def of(cls, labels: Ints | None, n: int) -> "Clusters":
         """Group n examples by the cluster of each, (n,); without labels, each example is a cluster."""
-        if weights is not None:
-            weights = weights * (n / weights.sum())
         if labels is None:
-            return cls(None, np.arange(n), np.ones(n) if weights is None else weights, weights)
+            return cls(None, np.arange(n), np.ones(n))
         order = np.argsort(labels, kind="stable")
         starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order[:1]] - 1))
-        if weights is not None:
-            return cls(order, starts, np.add.reduceat(weights[order], starts), weights)
         return cls(order, starts, np.diff(starts, append=n).astype(float))
-
-    def mean(self, values: Floats) -> Floats:
-        """Return the mean of values (..., n) over all examples, (...)."""
-        if self.weights is None:
-            return np.asarray(values.mean(axis=-1))
-        return np.asarray(values @ self.weights / len(self.weights))
 
     def sums(self, values: Floats) -> Floats:
         """Return the sum of values (..., n) over each cluster, (..., m)."""
-        if self.weights is not None:
-            values = values * self.weights
         if self.order is None:
             return values
         return np.add.reduceat(values[..., self.order], self.starts, axis=-1)

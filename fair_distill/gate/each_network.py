@@ -22,6 +22,7 @@ from fair_distill.gate.findings import MOST_CULPRITS, ROUNDING, clipped, signed_
 from fair_distill.gate.metrics import PredictionMetric
 from fair_distill.gate.network_predictions import NetworkPredictions, of_seed
 from fair_distill.gate.remedies import BEYOND, value_remedy
+from fair_distill.gate.sentences import relation_phrase
 from fair_distill.gate.set_kind import SetKind
 from fair_distill.gate.tolerance import Tolerance, networks_needed, tolerance, violations_needed
 from fair_distill.gate.verdict import Culprit, Finding, Outcome
@@ -174,15 +175,8 @@ def _sentence(limit: Limit, counts: Counts, outcome: Outcome, alpha: float | Non
     """Return the rest of the sentence of a finding, after its value and its network."""
     assert limit.each_network is not None
     sign, number = signed_limit(limit)
-    is_ceiling, networks = limit.at_most is not None, counts.predictions.seeds
-    relation = {
-        ("pass", True): "is within",
-        ("pass", False): "is at or above",
-        ("fail", True): "is over",
-        ("fail", False): "is below",
-        ("inconclusive", True): "is not shown to stay within",
-        ("inconclusive", False): "is not shown to reach",
-    }[outcome, is_ceiling]
+    relation = relation_phrase(outcome, is_ceiling=limit.at_most is not None)
+    networks = counts.predictions.seeds
     sentence = f"{relation} the limit {sign * number:.3f}"
     if alpha is None:
         return f"{sentence} (mode: point, no confidence)"

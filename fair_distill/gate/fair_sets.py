@@ -4,13 +4,14 @@ Axes: R simulated sets, J rates or differences, S seeds, C classes, G groups.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fair_distill.gate.bounds import Contrasts, Treatment, bend
 from fair_distill.gate.comparisons import Side, Sides
 from fair_distill.gate.confusion import Floats, Ints, Rate
+from fair_distill.gate.mean_of_levels import mean_of_levels
 from fair_distill.gate.score import Score
 
 
@@ -22,6 +23,7 @@ class Cells:
     ----------
     paired : whether every pair has one example of each group
     marginals : the cells of coarser groups, by the attributes that define them
+    clusters_span_classes : whether some cluster has examples of several classes
     """
 
     counts: Ints
@@ -29,6 +31,7 @@ class Cells:
     classes: tuple[str, ...]
     groups: tuple[str, ...]
     marginals: Mapping[tuple[str, ...], "Cells"] = field(default_factory=dict)
+    clusters_span_classes: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,15 +99,11 @@ class FairSets:
     def means(self, rates: Sequence[Rate], sides: Sequence[Side]) -> Contrasts:
         """Return the mean of all rates, with equal weights, on each side, J = sides."""
         each = self.levels(rates, sides)
-        shape = (-1, len(rates), len(sides))
-        shares = each.first.positive.reshape(shape).mean(axis=1)
-        # The size of a sample of one rate that would be as informative as a mean of samples of different sizes.
-        sizes = len(rates) ** 2 / (1 / each.first.effective.reshape(shape)).sum(axis=1)
-        seeds = self._seeds(shares, 1 / np.sqrt(2))
-        none = np.zeros(shares.shape)
-        return Contrasts(
-            self._score(shares, None, sizes), None, seeds, none, bend(seeds, none), treatment=self.assumed.treatment
-        )
+        by_side = each[:, np.arange(len(rates) * len(sides)).reshape(len(rates), -1).T]
+        means = mean_of_levels(by_side, clusters_are_shared=self.cells.clusters_span_classes)
+        # A mean scatters between networks like one rate: most of what moves one class moves the others, too.
+        seeds = self._seeds(means.first.positive, 1 / np.sqrt(2))
+        return replace(means, seeds=seeds, bend=bend(seeds, means.interaction))
 
     def over_classes(self, side: Side) -> Contrasts:
         """Return accuracy minus the accuracy of always predicting one class, on the same examples, J = C."""

@@ -101,12 +101,12 @@ class NetworkPredictions:
     @cached_property
     def clusters_span_groups(self) -> bool:
         """Whether some cluster has examples of several groups."""
-        return _is_divided(self.clusters, self.group_indices)
+        return is_divided(self.clusters, self.group_indices)
 
     @cached_property
     def clusters_span_classes(self) -> bool:
         """Whether some cluster has examples of several classes."""
-        return _is_divided(self.clusters, self.labels)
+        return is_divided(self.clusters, self.labels)
 
     @property
     def seeds(self) -> int:
@@ -176,7 +176,7 @@ def independent_examples(labels: Ints, group_indices: Ints, clusters: Ints, shap
     return counts.reshape(shape)
 
 
-def _is_divided(clusters: Ints, values: Ints) -> bool:
+def is_divided(clusters: Ints, values: Ints) -> bool:
     """Return whether some cluster has examples of different values."""
     count = int(clusters.max(initial=-1)) + 1
     lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)

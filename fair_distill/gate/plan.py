@@ -18,7 +18,7 @@ from fair_distill.gate.each_network import planned_bounds
 from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.fewest_networks import fewest_networks
 from fair_distill.gate.metrics import METRICS, PREDICTION_METRICS
-from fair_distill.gate.network_predictions import coarser, independent_examples
+from fair_distill.gate.network_predictions import coarser, independent_examples, is_divided
 from fair_distill.gate.policy import check
 from fair_distill.gate.spending import fraction_of
 from fair_distill.seeds import plain_numpy_generator
@@ -83,7 +83,8 @@ def _cells(split: GroupedDataset, group_indices: Ints, groups: tuple[str, ...]) 
     paired = len(split) == len(np.unique(split.pairs)) * shape[1] and bool((pairs == pairs[:, :1]).all())
     clusters = np.unique(split.clusters, return_inverse=True)[1]
     counts = independent_examples(split.labels, group_indices, clusters, shape)
-    return Cells(counts, paired, split.classes, groups)
+    spanning = is_divided(clusters, split.labels)
+    return Cells(counts, paired, split.classes, groups, clusters_span_classes=spanning)
 
 
 def plan(

@@ -77,6 +77,16 @@ def limit_text(limit: Limit) -> str:
 def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
     if getattr(limit, metric.direction) is None:
         raise ConfigError(f"{location}: {metric.name} is limited by {metric.direction}; move the number there")
+    if limit.at_least is not None and limit.at_least < 0 and not limit.over and metric.lowest >= 0:
+        raise ConfigError(
+            f"{location}: at_least is {limit.at_least:g}, and {metric.name} is never below 0; choose a limit from 0 to "
+            "1, or limit the increase with `over`"
+        )
+    for key in ("by", "classes", "groups"):
+        names = getattr(limit, key) or ()
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"{location}: `{key}` lists {name!r} twice; list it once")
     if limit.metric in CARD_METRICS:
         if limit.over or limit.by or limit.classes or limit.groups or limit.against or limit.each_network:
             raise ConfigError(
@@ -89,11 +99,9 @@ def _check_clause(limit: Limit, metric: Metric, *, location: str) -> None:
         raise ConfigError(f"{location}: {metric.name} cannot be limited over another set; choose {', '.join(rising)}")
     if limit.against and not metric.is_gap:
         raise ConfigError(f"{location}: {metric.name} does not compare groups; remove against")
-    if limit.by and len(set(limit.by)) < len(limit.by):
-        raise ConfigError(f"{location}: `by` lists an attribute twice; list each once")
     if limit.by and metric.pools_groups and not limit.groups:
         raise ConfigError(f"{location}: {metric.name} pools all groups; select some with `groups`, or remove `by`")
-    if limit.groups and metric.is_gap and len(set(limit.groups)) < 2:
+    if limit.groups and metric.is_gap and len(limit.groups) < 2:
         raise ConfigError(f"{location}: a gap needs two groups, got {', '.join(limit.groups)}")
     if limit.classes and not metric.selects_classes:
         raise ConfigError(f"{location}: {metric.name} covers all classes; remove classes")

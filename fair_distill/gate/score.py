@@ -13,6 +13,7 @@ import numpy as np
 
 from fair_distill.gate.clusters import Clusters, unbiased
 from fair_distill.gate.confusion import Floats, Ints
+from fair_distill.gate.degrees_of_freedom import spread_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,69 @@ class Score:
         return Score(self.positive[index], negative, self.effective[index], self.freedom[index], self.variance[index])
 
 
+@dataclass(frozen=True, eq=False)
+class MeanOfScores(Score):
+    """The means of C scores of rates, see `gate.mean_of_levels`.
+
+    Attributes
+    ----------
+    each : the scores of the rates of every mean, (..., C)
+    are_correlated : whether the rates may be correlated over the choice of clusters, so that half-widths add
+    """
+
+    each: Score
+    are_correlated: bool
+
+    @classmethod
+    def of(cls, each: Score, *, are_correlated: bool) -> "MeanOfScores":
+        variance = _square_of_mean(np.sqrt(each.variance), are_correlated)
+        if are_correlated:
+            freedom = each.freedom.min(axis=-1)
+        else:
+            spread = spread_of(each.variance, each.freedom).sum(axis=-1)
+            freedom = np.square(each.variance.sum(axis=-1)) / spread
+        effective = 1 / _square_of_mean(1 / np.sqrt(each.effective), are_correlated)
+        return cls(each.positive.mean(axis=-1), None, effective, freedom, variance, each, are_correlated)
+
+    @property
+    def expected_errors(self) -> Floats:
+        """The number of errors of one rate that would make the variance as uncertain.
+
+        The relative variance of an estimated variance is about 1 / errors; one error is added to each, so that a rate
+        without errors counts as far as it contributes. It is that of the rate with the fewest errors if the rates may
+        be correlated.
+        """
+        errors = self.each.expected_errors
+        if self.are_correlated:
+            return np.asarray(errors.min(axis=-1))
+        shares = self.each.variance / self.each.variance.sum(axis=-1, keepdims=True)
+        return np.asarray(1 / (np.square(shares) / (errors + 1)).sum(axis=-1) - 1)
+
+    def _distance(self, q: Floats, side: int) -> Floats:
+        """Combine the bounds of the rates.
+
+        Wilson's interval is wider towards 1/2: its middle is shifted by about q² k3 / (2 k2), with the cumulants of the
+        rate. The cumulants of independent rates add, so the shift of the sum is the mean of the shifts, weighted by
+        variance. The half-lengths add in squares.
+        """
+        up, down = (self.each._distance(np.asarray(q)[..., None], direction) for direction in (1, -1))
+        if self.are_correlated:
+            return np.asarray((up if side > 0 else down).mean(axis=-1))
+        squares, shifts = np.square(up + down) / 4, (up - down) / 2
+        shift = (squares * shifts).sum(axis=-1) / squares.sum(axis=-1)
+        return np.asarray((np.sqrt(squares.sum(axis=-1)) + side * shift) / up.shape[-1])
+
+    def __getitem__(self, index: Any) -> "MeanOfScores":
+        return MeanOfScores.of(self.each[index], are_correlated=self.are_correlated)
+
+
+def _square_of_mean(errors: Floats, are_correlated: bool) -> Floats:
+    """Return the squared error of means of values with errors (..., C), (...)."""
+    if are_correlated:
+        return np.asarray(np.square(errors.mean(axis=-1)))
+    return np.asarray(np.square(errors).mean(axis=-1) / errors.shape[-1])
+
+
 def score(values: Floats, clusters: Clusters | Ints | None = None, *, lowest: int = 0) -> Score:
     """Summarise values (..., n) in [lowest, 1], where lowest is 0 or -1.
 
@@ -96,7 +160,7 @@ def score(values: Floats, clusters: Clusters | Ints | None = None, *, lowest: in
     def squares(factors: Floats, mean: Floats) -> Floats:
         return np.asarray((factors * np.square(sums - mean[..., None] * clusters.sizes)).sum(axis=-1))
 
-    positive, negative = clusters.mean(np.maximum(values, 0)), clusters.mean(np.maximum(-values, 0))
+    positive, negative = np.maximum(values, 0).mean(axis=-1), np.maximum(-values, 0).mean(axis=-1)
     return score_of_squares(positive, negative, clusters, squares, lowest=lowest)
 
 

@@ -12,6 +12,18 @@ from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.gate.verdict import Outcome
 
 
+def relation_phrase(outcome: Outcome, *, is_ceiling: bool) -> str:
+    """Return how a value relates to its limit, as a phrase that `the limit` follows."""
+    return {
+        ("pass", True): "is within",
+        ("pass", False): "is at or above",
+        ("fail", True): "is over",
+        ("fail", False): "is below",
+        ("inconclusive", True): "is not shown to stay within",
+        ("inconclusive", False): "is not shown to reach",
+    }[outcome, is_ceiling]
+
+
 def outcome_sentence(
     limit: Limit,
     outcome: Outcome,
@@ -31,14 +43,7 @@ def outcome_sentence(
     """
     is_ceiling = limit.at_most is not None
     number = limit.at_most if limit.at_most is not None else limit.at_least
-    relation = {
-        ("pass", True): "is within",
-        ("pass", False): "is at or above",
-        ("fail", True): "is over",
-        ("fail", False): "is below",
-        ("inconclusive", True): "is not shown to stay within",
-        ("inconclusive", False): "is not shown to reach",
-    }[outcome, is_ceiling]
+    relation = relation_phrase(outcome, is_ceiling=is_ceiling)
     sentence = f"{limit.name}: {value:.3f} ({network}) {relation} the limit {number:.3f}"
     if alpha is None or bound is None or violating_bound is None:
         return f"{sentence} (mode: point, no confidence)"

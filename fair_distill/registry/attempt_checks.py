@@ -86,7 +86,7 @@ def _check_fraction(store: RegistryStore, entry: AttemptEntry, spent: float) -> 
     if entry.fraction <= allowed + _TOLERANCE:
         return
     legacy = attempt_number(read_ledger(store, entry.dataset), entry.version, entry.split)
-    if legacy != entry.attempt or entry.fraction > legacy_fraction(legacy) * (1 + _TOLERANCE):
+    if legacy != entry.attempt or entry.fraction > min(legacy_fraction(legacy), 1.0 - spent) + _TOLERANCE:
         raise IntegrityError(
             f"entry {entry.number} of the record of attempts takes {entry.fraction:.6f} of alpha; earlier attempts at "
             f"the same examples allow {allowed:.6f}"

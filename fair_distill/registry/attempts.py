@@ -26,7 +26,7 @@ from fair_distill.registry.entry import GENESIS, Entry, timestamp
 from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import examples_key
 from fair_distill.registry.ledger import append_to, entry_time, read_chain_to_write, read_to_write
-from fair_distill.registry.legacy_attempts import attempt_number, attempts_in_family
+from fair_distill.registry.legacy_attempts import attempt_number, legacy_attempts
 from fair_distill.registry.split_examples import SplitExamples, evaluated, shares
 from fair_distill.registry.store import RegistryStore, ensure_stored
 
@@ -186,20 +186,14 @@ def look_up(store: RegistryStore, request: Request) -> Attempt:
 
 
 def record_publication(store: RegistryStore, request: Request, *, actor: Actor) -> None:
-    """Record predictions that are published, if the record or the registry has the version on this split already.
+    """Record predictions that are published as an attempt, unless they are recorded already.
 
-    A first publication without a reserved attempt is recorded by promotion. A publication is never refused because
-    alpha is used up: the attempt then has the fraction 0, and no verdict can be based on it.
+    Published predictions can be compared before one of them is promoted, so each publication counts. The promotion of
+    published predictions uses the attempt of their publication. A publication is never refused because alpha is used
+    up: the attempt then has the fraction 0, and no verdict can be based on it.
     """
     assert request.predictions is not None
-    keys = store.list(f"versions/{request.version}/predictions/")
-    others = [key for key in keys if not key.endswith(f"/{request.predictions}.parquet")]
-    known = any(
-        (attempt.entry.version, attempt.entry.split) == (request.version, request.examples.split)
-        for attempt in attempts_of(read_record(store))
-    )
-    if known or others:
-        reserve(store, request, refuse_exhausted=False, actor=actor)
+    reserve(store, request, refuse_exhausted=False, actor=actor)
 
 
 def stored_examples(store: RegistryStore, split: str) -> SplitExamples | None:
@@ -276,10 +270,11 @@ def _reservation(
     number = 1 + sum(bool(share.any()) for share, _ in earlier)
     fraction = fraction_of(left, request.planned)
     own = attempt_number(ledger, request.version, request.examples.split)
-    if own is not None and not any(_is_of(attempt, request.version, request.examples.split) for attempt in attempts):
-        # An earlier release reserved this attempt in the ledger. It keeps its number and its fraction.
+    is_recorded = any(_is_of(attempt, request.version, request.examples.split) for attempt in attempts)
+    if own is not None and not is_recorded and legacy_fraction(own) <= left:
+        # An earlier release reserved this attempt in the ledger. It keeps its number and its fraction, unless the
+        # attempts in the record have left less: an old client can write such entries at any time.
         number, fraction = own, legacy_fraction(own)
-        left = max(left, fraction)
     return AttemptEntry(
         number=1,
         prev=GENESIS,
@@ -307,21 +302,26 @@ def _legacy(
 ) -> list[tuple[Shares, float]]:
     """Return shares and fraction of each attempt in the dataset's ledger that counts for a split.
 
-    Their examples are unknown unless the record has an attempt at the same split. Unknown examples count in full until
-    a reservation states that its examples are fresh. An attempt that the record has too is counted there.
+    Their examples are unknown unless the record has an attempt at the same split; known examples count by their share.
+    Unknown examples count in full for related splits, until a reservation states that its examples are fresh. An
+    attempt that the record has too is counted there.
     """
     split = request.examples.split
     began = any(attempt.entry.dataset == request.dataset and attempt.entry.reason for attempt in attempts)
-    if began and all(entry.split != split for entry in ledger):
-        return []
+    is_fresh = began and all(entry.split != split for entry in ledger)
     recorded = {(attempt.entry.version, attempt.entry.split) for attempt in attempts} | {(request.version, split)}
     examples = {attempt.entry.split: attempt.entry.examples for attempt in attempts}
     whole = np.ones(len(np.unique(request.examples.cells)))
     counted = []
-    for number, entry in enumerate(attempts_in_family(ledger, split), start=1):
-        if (entry.version, entry.split) not in recorded:
-            known = examples.get(str(entry.split))
-            counted.append((overlaps.shares(known) if known else whole, legacy_fraction(number)))
+    for legacy in legacy_attempts(ledger, split):
+        entry, fraction = legacy.entry, legacy_fraction(legacy.number)
+        if (entry.version, entry.split) in recorded:
+            continue
+        known = examples.get(str(entry.split))
+        if known:
+            counted.append((overlaps.shares(known), fraction))
+        elif legacy.is_related and not is_fresh:
+            counted.append((whole, fraction))
     return counted
 
 

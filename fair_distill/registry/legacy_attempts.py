@@ -5,6 +5,7 @@ previous split, because it most likely grew out of it, unless the user stated th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fair_distill.errors import IntegrityError
 from fair_distill.gate.verdict import Verdict
@@ -21,13 +22,34 @@ def attempt_number(entries: Sequence[Entry], version: str, split: str) -> int | 
     return None
 
 
-def attempts_in_family(entries: Sequence[Entry], split: str) -> list[Entry]:
-    """Return the attempts in the family of a split, oldest first. A new split belongs to the family of the last one."""
+@dataclass(frozen=True)
+class LegacyAttempt:
+    """An attempt in a ledger.
+
+    Attributes
+    ----------
+    entry : its entry
+    number : its number within its family, from 1
+    is_related : whether it is in the family of the split in question
+    """
+
+    entry: Entry
+    number: int
+    is_related: bool
+
+
+def legacy_attempts(entries: Sequence[Entry], split: str) -> list[LegacyAttempt]:
+    """Return all attempts in a ledger, oldest first. A new split belongs to the family of the last attempt."""
     families = _families(entries)
     if not families:
         return []
-    family = next((family for entry, family in families if entry.split == split), families[-1][1])
-    return [entry for entry, its_family in families if its_family == family]
+    related = next((family for entry, family in families if entry.split == split), families[-1][1])
+    counts: dict[int, int] = {}
+    attempts = []
+    for entry, family in families:
+        counts[family] = counts.get(family, 0) + 1
+        attempts.append(LegacyAttempt(entry, counts[family], family == related))
+    return attempts
 
 
 def check_attempt(entries: Sequence[Entry], verdict: Verdict) -> None:

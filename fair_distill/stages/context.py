@@ -145,15 +145,36 @@ def _updated(content: bytes, config: Config, attempt: attempts.Attempt, *, promo
 
 
 def reserve_attempt(
-    workspace: Workspace, config: Config, name: str, *, store: RegistryStore, actor: Actor, fresh: str = ""
+    workspace: Workspace,
+    config: Config,
+    name: str,
+    *,
+    store: RegistryStore,
+    actor: Actor,
+    fresh: str = "",
+    refuse_exhausted: bool = True,
 ) -> attempts.Attempt:
     """Record the attempt at the gate split; a second call for the same set and evaluation records nothing.
 
     Call it when the set exists and before anybody sees its predictions.
+
+    Parameters
+    ----------
+    refuse_exhausted : whether to raise Undecided if earlier attempts have used up alpha
     """
     check_private_predictions(config)
     request = attempt_request(workspace, config, name, store=store)
-    return attempts.reserve(store, request, fresh=fresh, actor=actor)
+    return attempts.reserve(store, request, fresh=fresh, refuse_exhausted=refuse_exhausted, actor=actor)
+
+
+def context_of_first_attempt(workspace: Workspace) -> bytes:
+    """Return context.json without an attempt and without a promoted version. A verdict by it must not be a pass.
+
+    Only passes share alpha. A violation may be established at the level of a first attempt after any number of others.
+    """
+    current = read_context(require_file(workspace.context, made_by="echo {} > context.json").read_bytes())
+    updated = current.model_copy(update={"attempt": None, "promoted": None})
+    return to_json(updated.model_dump(mode="json", exclude_none=True))
 
 
 def _judged_predictions(store: RegistryStore, entry: Entry) -> bytes:

@@ -148,6 +148,11 @@ def judge_model(
             "whether the model was trained on these examples is not checked without the file of the gate split"
         )
     notes.append(_attempt_note(record))
+    if record is not None and split is None:
+        notes.append(
+            "attempts at these examples can be recognised only with --split or stable names of examples; attempts at "
+            "a split without names count only if each class and group has as many examples as here"
+        )
     if version is not None and version.splits and verdict.split not in version.splits:
         notes.append(f"{version.name} itself was promoted on other examples, the gate split {version.splits[-1][:12]}…")
     if first_release and any(limit.over == PROMOTED for limit in policy.limits):

@@ -52,6 +52,9 @@ def read_examples(
     IntegrityError
         If the split is a training or tuning split, or the set has other classes, groups or shapes.
     """
+    for name in classes:
+        if list(classes).count(name) > 1:
+            raise ConfigError(f"--classes lists {name!r} twice; list each class once")
     if split is not None and labels is not None:
         raise ConfigError("--split and --labels both state the labels of the examples; pass one of them")
     if split is not None:

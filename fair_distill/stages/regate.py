@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from fair_distill.config import Config
-from fair_distill.errors import Refused
+from fair_distill.errors import Refused, Undecided
 from fair_distill.files import require_file, sha256, to_json, write_bytes
 from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.verdict import Verdict
@@ -19,7 +19,7 @@ from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
-from fair_distill.stages.context import registry_context, reserve_attempt
+from fair_distill.stages.context import context_of_first_attempt, registry_context, reserve_attempt
 from fair_distill.stages.evaluate import evaluate_set
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor, without_promoted
@@ -107,8 +107,14 @@ def regate_version(
 
     Published predictions are reused if they are for this split and for the networks in params.yaml. Otherwise an
     attempt is recorded, and networks are trained on the published set. The organisation's policy floor applies, and
-    waivers count. A version that neither passes nor fails is
-    reported and stays in its channels. Predictions and verdict are published with the version in every case.
+    waivers count. A version that neither passes nor fails is reported and stays in its channels. Predictions and
+    verdict are published with the version.
+
+    Raises
+    ------
+    Undecided
+        If earlier attempts have used up alpha and the version does not fail at the level of a first attempt. Its
+        predictions are published, so that the next call trains nothing.
     """
     check_private_predictions(config)
     store, floor = open_to_write(registry), load_policy_floor(None)
@@ -120,15 +126,23 @@ def regate_version(
     check_registry_overlap(workspace, config, live.name, live.channels[0], store=store)
     published = _published_predictions(store, workspace, config, live.version)
     if published is None:
-        reserve_attempt(workspace, config, live.name, store=store, actor=actor)
+        # A failure needs no share of alpha, so an attempt with the fraction 0 is recorded too.
+        reserve_attempt(workspace, config, live.name, store=store, actor=actor, refuse_exhausted=False)
         evaluate_set(workspace, config, live.name, device=device, progress=progress)
     else:
         write_bytes(workspace.predictions(live.name), published)
     predictions = workspace.predictions(live.name).read_bytes()
-    reserved = registry_context(
-        workspace, config, live.name, live.channels[0], store=store, actor=actor, predictions=predictions
-    )
-    verdict = compute_verdict(workspace, config, live.name, floor=floor, now=now, context=reserved.context)
+    exhausted: Undecided | None = None
+    try:
+        context = registry_context(
+            workspace, config, live.name, live.channels[0], store=store, actor=actor, predictions=predictions
+        ).context
+    except Undecided as error:
+        exhausted, context = error, context_of_first_attempt(workspace)
+    verdict = compute_verdict(workspace, config, live.name, floor=floor, now=now, context=context)
+    if exhausted is not None and verdict.outcome != "fail":
+        release.publish(store, config.dataset, manifest, files, predictions=predictions, actor=actor)
+        raise exhausted
 
     write_bytes(workspace.verdict(live.name), verdict.to_json())
     release.publish(

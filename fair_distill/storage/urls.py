@@ -49,11 +49,11 @@ class StoreUrl:
 
     @property
     def key(self) -> str:
-        """The path as a key of a bucket: without the "/" that ends the host, and without one "/" at the end.
+        """The path as a key of a bucket: without the "/" that ends the host, and without any "/" at the end.
 
         The other slashes are part of the key. S3 allows keys such as `/a` and `a//b`.
         """
-        return self.path.removeprefix("/").removesuffix("/")
+        return self.path.removeprefix("/").rstrip("/")
 
     def split(self) -> tuple["StoreUrl", str]:
         """Return the URL of the folder that contains the last part of the path, and the key of that part in it."""

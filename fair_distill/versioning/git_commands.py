@@ -158,7 +158,8 @@ def push(workspace: Path, branch: str, *, to: str | None = None) -> PushResult:
 def _git(workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
     command = ["git", "-C", str(workspace), *arguments]
     # A run without a terminal would wait for ever if git asked for a password.
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    # `push` reads git's words, so they must not be translated.
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except FileNotFoundError:

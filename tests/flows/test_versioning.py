@@ -181,19 +181,24 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
     assert "://...@127.0.0.1:1/x.git" in str(refused.value)
 
 
-def test_a_protected_branch_gets_the_lock_on_a_branch_for_review(tmp_path: Path) -> None:
-    home = stage(tmp_path / "home", "true")
+def lock_pushed_to_server_with_hook(root: Path, hook: str, script: str) -> tuple[Path, lock_commit.LockCommit | None]:
+    """Commit a lock in a clone of a repository whose server runs a hook on every push."""
+    home, upstream = stage(root / "home", "true"), root / "up.git"
     commit(home, "first")
-    upstream = tmp_path / "up.git"
-    git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
-    hook = upstream / "hooks" / "update"
-    hook.write_text('#!/bin/sh\nif [ "$1" = refs/heads/main ]; then echo "main is protected"; exit 1; fi\n')
-    hook.chmod(0o755)
-    clone = git_commands.clone_workspace(str(upstream), tmp_path / "clone")
+    git(root, "clone", "--quiet", "--bare", str(home), str(upstream))
+    file = upstream / "hooks" / hook
+    file.write_text(script)
+    file.chmod(0o755)
+    clone = git_commands.clone_workspace(str(upstream), root / "clone")
     git(clone, "remote", "set-url", "origin", str(upstream))
     (clone / "dvc.lock").write_text("of: one\n")
+    return upstream, lock_commit.commit_lock(dvc_commands.Dvc(clone), message="lock")
 
-    result = lock_commit.commit_lock(dvc_commands.Dvc(clone), message="lock")
+
+def test_a_protected_branch_gets_the_lock_on_a_branch_for_review(tmp_path: Path) -> None:
+    upstream, result = lock_pushed_to_server_with_hook(
+        tmp_path, "update", '#!/bin/sh\nif [ "$1" = refs/heads/main ]; then echo "main is protected"; exit 1; fi\n'
+    )
 
     assert result is not None
     branch = f"fair-distill/{result.commit[:12]}"
@@ -206,18 +211,9 @@ def test_a_protected_branch_gets_the_lock_on_a_branch_for_review(tmp_path: Path)
 
 
 def test_a_server_that_refuses_every_branch_is_quoted(tmp_path: Path) -> None:
-    home = stage(tmp_path / "home", "true")
-    commit(home, "first")
-    upstream = tmp_path / "up.git"
-    git(tmp_path, "clone", "--quiet", "--bare", str(home), str(upstream))
-    hook = upstream / "hooks" / "pre-receive"
-    hook.write_text("#!/bin/sh\necho read only until Monday\nexit 1\n")
-    hook.chmod(0o755)
-    clone = git_commands.clone_workspace(str(upstream), tmp_path / "clone")
-    git(clone, "remote", "set-url", "origin", str(upstream))
-    (clone / "dvc.lock").write_text("of: one\n")
-
-    result = lock_commit.commit_lock(dvc_commands.Dvc(clone), message="lock")
+    _, result = lock_pushed_to_server_with_hook(
+        tmp_path, "pre-receive", "#!/bin/sh\necho read only until Monday\nexit 1\n"
+    )
 
     assert result is not None
     assert result.unpushed is not None

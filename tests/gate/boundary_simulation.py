@@ -25,9 +25,10 @@ from scipy.stats import norm
 from small_predictions import predictions_from
 
 from fair_distill.config import Limit
-from fair_distill.gate.bounds import Contrasts, level, minus, on_the_same
+from fair_distill.gate.bounds import Contrasts, Treatment, level, minus, on_the_same, stacked
 from fair_distill.gate.combinations import Combinations
 from fair_distill.gate.confusion import bins_of
+from fair_distill.gate.mean_of_levels import mean_of_levels
 from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
 
 ALPHA = 0.05
@@ -37,7 +38,7 @@ _AT_ONCE = 1_500_000
 
 @dataclass(frozen=True)
 class Networks:
-    """How many networks there are, and the standard deviation of their rates."""
+    """How many networks there are, and the standard deviation of their rates. A single one is given."""
 
     count: int = 5
     sd: float = 0.03
@@ -67,7 +68,12 @@ class Sets:
         if self.probability is not None:
             probability = np.tile(self.probability[r], self.predicted.shape[1])
             table = replace(table, columns=table.columns | {"probability": probability})
-        return network_predictions(table, 0)
+        return network_predictions(table, 0, self.treatment)
+
+    @property
+    def treatment(self) -> Treatment:
+        """How bounds treat the networks; a single one is the one that is judged."""
+        return "given" if self.predicted.shape[1] == 1 else "normal"
 
     def right(self, rows: Any) -> Any:
         """Return whether the predictions of some examples are right, (R, S, rows)."""
@@ -245,8 +251,15 @@ def _worst_balanced(sets: Sets, limit: float) -> tuple[Any, Any]:
 
 
 def _mean_recall(sets: Sets, rows: Any) -> Contrasts:
-    labels, clusters = sets.labels[0, rows], None if sets.clusters is None else sets.clusters[rows]
-    return level(sets.right(rows), clusters, weights=1 / np.bincount(labels)[labels])
+    labels, clusters = sets.labels[0], sets.clusters
+    classes = np.unique(labels)
+    each = []
+    for c in classes:
+        of_class = rows[labels[rows] == c]
+        own = None if clusters is None else clusters[of_class]
+        each.append(level(sets.right(of_class), own, treatment=sets.treatment))
+    by_set = np.arange(len(classes) * len(sets.predicted)).reshape(len(classes), -1).T
+    return mean_of_levels(stacked(each)[by_set], clusters_are_shared=clusters is not None)
 
 
 def _within(scores: list[Contrasts], limit: float) -> tuple[Any, Any]:
@@ -373,6 +386,33 @@ def boundaries(*, long: bool) -> list[Boundary]:
             calibrations("five bins of +5 or -5 points", small, 2000, Networks(5, 0.01)),
             calibrations("five bins of +5 points", dict.fromkeys(small, 0.05), 2000, Networks(5, 0.01)),
         ]
+    return rows + _rare_classes(long=long)
+
+
+def _rare_classes(*, long: bool) -> list[Boundary]:
+    """Return sets in which one class has few examples and the smaller recall, which decides the mean."""
+    one, five = Networks(1, 0.0), Networks(5, 0.01)
+    cases: list[tuple[str, list[int], list[float], Networks]] = [
+        ("1,000 and 50, one network", [1000, 50], [1.0, 0.966], one),
+        ("400 and 10, one network", [400, 10], [1.0, 0.86], one),
+    ]
+    if long:
+        cases += [
+            ("1,000 and 50, sd 0.01", [1000, 50], [1.0, 0.966], five),
+            ("1,000 and 50, recalls 0.5 and 0.95, sd 0.01", [1000, 50], [0.5, 0.95], five),
+            ("19 of 1,000 and one of 50, one network", [1000] * 19 + [50], [1.0] * 19 + [0.975], one),
+            ("20 of 30, recall 0.98, one network", [30] * 20, [0.98] * 20, one),
+            ("200, 60 and 20, 3 networks", [200, 60, 20], [0.98, 0.9, 0.7], Networks(3)),
+        ]
+    rows = []
+    for metric, margins in (("balanced_accuracy", _balanced), ("worst_group_balanced_accuracy", _worst_balanced)):
+        for name, sizes, of_classes, networks in cases:
+            # In the second metric, the other group has the same examples, and is always right.
+            others = of_classes if metric == "balanced_accuracy" else [1.0] * len(of_classes)
+            counts = [[n // 2, n - n // 2] if metric == "balanced_accuracy" else [n, n] for n in sizes]
+            clause = _clause(metric, at_least=round(float(np.mean(of_classes)), 9))
+            rates = [[rate, other] for rate, other in zip(of_classes, others, strict=True)]
+            rows.append(recalls(name, clause, rates, counts, networks, margins))
     return rows
 
 

@@ -163,7 +163,7 @@ def test_a_rise_over_a_reference_is_taken_in_the_same_groups() -> None:
     [
         ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["age"]}, "unknown attribute 'age'; choose from sex, skin"),
         ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex"], "groups": ["f", "x"]}, "unknown group 'x'.*f, m"),
-        ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex", "sex"]}, "`by` lists an attribute twice"),
+        ({"metric": "eo_diag_max", "at_most": 0.1, "by": ["sex", "sex"]}, "`by` lists 'sex' twice; list it once"),
         ({"metric": "accuracy", "at_least": 0.1, "by": ["sex"]}, "accuracy pools all groups"),
         ({"metric": "near_copies", "at_most": 0.1, "by": ["sex"]}, "remove over, by"),
     ],

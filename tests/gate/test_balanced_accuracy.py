@@ -1,13 +1,17 @@
-"""Balanced accuracy: against scikit-learn, weights of examples, and the worst group."""
+"""Balanced accuracy: against scikit-learn, rare classes, clusters of several classes, and the worst group."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from small_predictions import drawn, gather, measure, predictions_from, predictions_of
 from test_metrics import named, random_rows
 
 from fair_distill.config import Gate, Limit
-from fair_distill.gate.bounds import level
+from fair_distill.gate.bounds import level, stacked
 from fair_distill.gate.judge import judge
+from fair_distill.gate.mean_of_levels import mean_of_levels
 from fair_distill.gate.network_predictions import network_predictions
 
 
@@ -28,37 +32,97 @@ def test_the_value_is_scikit_learns_balanced_accuracy() -> None:
         assert measure("worst_group_balanced_accuracy", of).value == pytest.approx(min(each))
 
 
-def test_with_equal_classes_it_is_accuracy_with_the_same_bounds() -> None:
+def test_of_one_class_it_has_the_bounds_of_its_recall() -> None:
     own = network_predictions(drawn([[0.9, 0.7], [0.6, 0.8], [0.9, 0.9]], 40, np.random.default_rng(1)), 0)
 
     for metric, plain in (
         ("balanced_accuracy", "accuracy"),
         ("worst_group_balanced_accuracy", "worst_group_accuracy"),
     ):
-        balanced, accuracy = gather(limit(metric), own, None), gather(limit(plain), own, None)
-        assert balanced.values == pytest.approx(accuracy.values)
-        assert balanced.lower(0.05) == pytest.approx(accuracy.lower(0.05))
-        assert balanced.upper(0.05) == pytest.approx(accuracy.upper(0.05))
+        for treatment in ("normal", "given", "bounded"):
+            judged = replace(own, treatment=treatment)
+            balanced = gather(limit(metric, classes=["class1"]), judged, None)
+            recall = gather(limit(plain, classes=["class1"]), judged, None)
+            assert balanced.values == pytest.approx(recall.values)
+            for alpha in (0.05, 0.001):
+                assert balanced.lower(alpha) == pytest.approx(recall.lower(alpha))
+                assert balanced.upper(alpha) == pytest.approx(recall.upper(alpha))
 
 
-def test_an_example_of_weight_3_is_a_cluster_of_3_equal_examples() -> None:
-    rng = np.random.default_rng(2)
-    outcomes = (rng.random((2, 4, 50)) < 0.8).astype(float)
-    weights = rng.integers(1, 5, 50)
-    copies = np.repeat(np.arange(50), weights)
+def test_with_equal_classes_the_bound_is_about_that_of_accuracy() -> None:
+    own = network_predictions(drawn([[0.9, 0.9]] * 5, 200, np.random.default_rng(2)), 0)
 
-    weighted = level(outcomes, weights=weights.astype(float))
-    repeated = level(outcomes[..., copies], copies)
+    balanced, accuracy = (gather(limit(name), own, None) for name in ("balanced_accuracy", "accuracy"))
 
-    assert weighted.value == pytest.approx(repeated.value)
-    for alpha in (0.05, 0.001):
-        assert weighted.upper(alpha) == pytest.approx(repeated.upper(alpha))
-        assert weighted.lower(alpha) == pytest.approx(repeated.lower(alpha))
-    # With clusters of examples of different weights.
-    clusters = np.arange(50) // 3
-    both = level(outcomes, clusters, weights=weights.astype(float))
-    assert both.lower(0.05) == pytest.approx(level(outcomes[..., copies], clusters[copies]).lower(0.05))
-    assert level(outcomes, weights=weights / 7).lower(0.05) == pytest.approx(weighted.lower(0.05))
+    assert balanced.value == pytest.approx(accuracy.value)
+    distances = [float(each.value - each.lower(0.05)[0]) for each in (balanced, accuracy)]
+    assert distances[0] == pytest.approx(distances[1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "recall"), [((1000, 50), 0.966), ((400, 10), 0.86), ((*[1000] * 19, 50), 0.975)], ids=str
+)
+def test_a_rare_class_that_happens_to_be_all_right_does_not_pass_a_limit_at_its_recall(
+    sizes: tuple[int, ...], recall: float
+) -> None:
+    """All examples are right with a probability of 18 to 28 %, so such sets must not pass at 5 %."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    own = network_predictions(predictions_from(labels[None], labels, np.arange(len(labels)) % 2), 0, "given")
+    true = 1 - (1 - recall) / len(sizes)
+    assert recall ** sizes[-1] > 0.15
+
+    evidence = gather(limit("balanced_accuracy"), own, None)
+
+    assert evidence.lower(0.05)[0] < true
+    # No bound of the rare class alone is closer: 0.05 ** (1 / n) is the exact one.
+    assert evidence.lower(0.05)[0] < 1 - (1 - 0.05 ** (1 / sizes[-1])) / len(sizes) + 0.005
+
+
+def test_the_standard_error_is_that_of_a_mean_of_independent_rates() -> None:
+    rng = np.random.default_rng(3)
+    right = [(rng.random((1, 1, n)) < p).astype(float) for n, p in ((4000, 0.9), (3000, 0.5), (5000, 0.7))]
+    each = stacked([level(of_class, treatment="given") for of_class in right])
+
+    mean = mean_of_levels(each[None], clusters_are_shared=False)
+    shared = mean_of_levels(each[None], clusters_are_shared=True)
+
+    variances = [float(of_class.var(ddof=1) / of_class.size) for of_class in right]
+    error, sum_of_errors = np.sqrt(sum(variances)) / 3, np.sqrt(variances).sum() / 3
+    for alpha in (0.05, 0.01):
+        z = norm.isf(alpha)
+        assert mean.value - mean.lower(alpha) == pytest.approx(z * error, rel=0.03)
+        assert mean.upper(alpha) - mean.value == pytest.approx(z * error, rel=0.03)
+        assert shared.value - shared.lower(alpha) == pytest.approx(z * sum_of_errors, rel=0.03)
+    assert mean.freedom[0] > 5000
+    assert mean[:1].lower(0.05) == pytest.approx(mean.lower(0.05))
+
+
+def test_examples_of_several_classes_in_one_cluster_are_not_independent_between_classes() -> None:
+    own = network_predictions(drawn([[0.9, 0.9], [0.9, 0.9]], 100, np.random.default_rng(4)), 0)
+    count = len(own.labels) // 2
+    order = np.argsort(own.labels, kind="stable")
+    clusters = np.empty(len(own.labels), dtype=np.int64)
+    clusters[order] = np.tile(np.arange(count), 2)  # one example of each class
+    spanning = replace(own, clusters=clusters)
+
+    alone, together = (gather(limit("balanced_accuracy"), each, None) for each in (own, spanning))
+
+    assert together.value == alone.value
+    examples = [each.half_widths(0.05)[0][0] for each in (alone, together)]
+    assert examples[1] == pytest.approx(np.sqrt(2) * examples[0], rel=0.1)
+
+
+def test_scatter_of_networks_that_cancels_between_classes_costs_nothing() -> None:
+    labels = np.repeat([0, 1], 100)
+    answers = np.tile(labels, (4, 1))
+    for seed, errors in enumerate((5, 10, 20, 25)):
+        answers[seed, :errors] = 1
+        answers[seed, 100 : 130 - errors] = 0  # 30 errors in all
+    own = network_predictions(predictions_from(answers, labels, np.arange(200) % 2), 0)
+
+    evidence = gather(limit("balanced_accuracy"), own, None)
+
+    assert evidence.half_widths(0.05)[1][0] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_rare_class_decides_how_certain_the_mean_is() -> None:

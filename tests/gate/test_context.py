@@ -22,6 +22,7 @@ from fair_distill.registry import release
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.attempts import attempts_of, find_attempt, read_record
 from fair_distill.registry.ledger import read_ledger
+from fair_distill.registry.manifest import read_version
 from fair_distill.registry.store import CheckedStore
 from fair_distill.stages.context import write_context
 from fair_distill.stages.judge import compute_verdict
@@ -127,10 +128,13 @@ def test_a_refusal_has_spent_its_attempt(workspace: Path) -> None:
 
 def test_what_is_not_published_or_goes_nowhere_is_no_attempt(workspace: Path) -> None:
     assert run(workspace, "promote", "--to", "production").code == 2
+    assert attempts(workspace) == []
     assert run(workspace, "publish").code == 0
+    published = attempts(workspace)
     assert run(workspace, "promote", "--to", "nowhere").code == 2
 
-    assert attempts(workspace) == []
+    assert len(published) == 1  # published predictions can be judged by everybody
+    assert attempts(workspace) == published
 
 
 def test_a_set_is_held_against_what_is_promoted_and_never_against_itself(workspace: Path) -> None:
@@ -178,8 +182,10 @@ def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_ve
     rewritten(workspace)
     place, actor = Workspace(workspace), Actor("eve", datetime(2126, 3, 3, tzinfo=UTC), "n")
     config = load_config(place.params)
-    assert run(workspace, "publish").code == 0
     store, version = registry(workspace), sha256(place.set(SET) / "manifest.json")
+    manifest, files = read_version(place.set(SET), made_by="a test")
+    predictions = place.predictions(SET).read_bytes()
+    release.publish(store, "digits", manifest, files, predictions=predictions, actor=replace(actor, nonce="a"))
     take(store, numbered(range(100)), version=version, dataset="digits")
     verdict = compute_verdict(place, config, SET)
     release.promote(
@@ -213,7 +219,7 @@ def test_a_laxer_policy_needs_a_reason_that_the_ledger_keeps(workspace: Path) ->
     rewritten(workspace)
     with pytest.raises(Refused, match=r"than the policy that v1 passed \(no clause that is as strict"):
         promoted(SET)
-    assert len(attempts(workspace)) == 1  # nothing was attempted
+    assert len(attempts(workspace)) == 2  # of the two publications; the refused promotion is none
     promoted(SET, reason="the pilot ended")
     *_, entry = read_ledger(registry(workspace), "digits")
     assert (entry.event, entry.reason) == ("promote", "the pilot ended")

@@ -616,6 +616,15 @@ def test_classes_and_groups_are_those_of_the_set(registry: Path, change: dict[st
     assert message in ended.err
 
 
+def test_a_class_is_listed_once(in_the_folder: None) -> None:
+    policy()
+    write(split())
+
+    message = refused(2, "--classes", "0", "1", "1")
+
+    assert "--classes lists '1' twice; list each class once" in message
+
+
 def test_a_group_of_the_set_without_examples_is_not_passed(registry: Path) -> None:
     policy()
     write(split() | {"group": ["red"] * 400})
@@ -753,6 +762,19 @@ def test_attempts_of_models_and_of_sets_share_the_budget_of_a_split() -> None:
 
     assert (by_split.attempt, by_names.attempt) == (1, 2)  # recognised by the ids of the examples
     assert under_another_name.attempt == 2  # recognised by the content of the examples
+
+
+@pytest.mark.parametrize("modes", [(AT_SPLIT, ()), ((), AT_SPLIT)], ids=["split first", "columns first"])
+def test_examples_without_ids_are_recognised_with_and_without_their_split(modes: tuple[tuple[str, ...], ...]) -> None:
+    policy()
+    columns = split(named=False)
+    attempts = []
+    for network, mode in enumerate(modes):
+        write(columns | {"network": [f"n{network}"] * 400})
+        attempts.append(verdict_of(*IN_RECORD, *mode).attempt)
+
+    assert attempts == [1, 2]
+    assert "can be recognised only with --split or stable names" in judged(*IN_RECORD, "--audit").out
 
 
 def test_an_audit_and_a_wrong_file_record_nothing() -> None:

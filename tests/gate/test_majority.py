@@ -77,3 +77,18 @@ def test_networks_that_are_worse_than_a_constant_have_a_value_and_a_bound_below_
         "the class is predicted right in 37.5 % of 200 examples of all groups, and class 'class0' is 90.0 % of them"
     )
     assert verdict.warnings == ()  # a limit of 0 can be violated
+
+
+def test_a_limit_below_0_decides_how_much_worse_than_a_constant_networks_may_be() -> None:
+    counts = [[[85, 5], [5, 5]], [[83, 7], [5, 5]]]
+    predictions = predictions_of({(0, s): counts for s in range(3)}).to_parquet()
+    keys = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2}
+
+    outcomes = {}
+    for at_least in (0.0, -0.2):
+        policy = Gate.model_validate({**keys, "limits": [limit(at_least).model_dump()]})
+        (finding,) = judge(predictions, policy, context=b"", engine=1).findings
+        assert finding.value == pytest.approx(178 / 200 - 180 / 200)
+        outcomes[at_least] = finding.outcome
+
+    assert outcomes == {0.0: "inconclusive", -0.2: "pass"}

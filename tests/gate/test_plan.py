@@ -1,5 +1,6 @@
 """The gate passes as many sets as the plan says, and the plan advises on cells that are small or many."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,17 @@ def test_pairs_and_more_equal_classes_establish_a_larger_ratio_and_mean() -> Non
     assert shows("accuracy_over_majority", even) > shows("accuracy_over_majority", uneven) + 0.3
 
 
+def test_clusters_with_examples_of_several_classes_make_a_planned_mean_less_certain() -> None:
+    gate = policy({"metric": "balanced_accuracy", "at_least": 0.5})
+
+    alone, spanning = (
+        planned(of, gate).rows[0] for of in (cells(100), replace(cells(100), clusters_span_classes=True))
+    )
+
+    assert 1 - spanning.strictest > 1 - alone.strictest
+    assert 0.9 - spanning.strictest == pytest.approx(np.sqrt(2) * (0.9 - alone.strictest), rel=0.1)
+
+
 def test_a_clause_of_one_class_is_planned_on_the_cells_of_this_class() -> None:
     gate = policy({**EODM, "classes": ["class1"]})
     of = Cells(np.array([[30, 30], [200, 200]]), False, ("class0", "class1"), ("group0", "group1"))
@@ -208,6 +220,10 @@ def test_the_cells_of_a_split_are_its_independent_examples() -> None:
     paired = GroupedDataset(**{**vars(even), "pairs": pairs})
     assert cells_of(paired).paired
     assert cells_of(paired).counts.tolist() == [[4, 4], [3, 3]]
+
+    assert not cells_of(paired).clusters_span_classes
+    one_person = GroupedDataset(**{**vars(loose), "clustered": np.zeros(len(loose.labels), dtype=np.int64)})
+    assert cells_of(one_person).clusters_span_classes
 
 
 def test_a_cell_counts_its_clusters_by_their_effective_number() -> None:

@@ -76,6 +76,11 @@ def test_a_mode_has_all_of_its_numbers_and_no_others(more: dict[str, Any]) -> No
         ),
         (limit("accuracy", 0.1, against="rest"), "does not compare groups; remove against"),
         (limit("dpd_max", 0.1, groups=["red"]), "a gap needs two groups"),
+        (limit("dpd_max", 0.1, groups=["red", "red"]), "`groups` lists 'red' twice; list it once"),
+        (limit("accuracy", 0.1, groups=["red", "blue", "red"]), "`groups` lists 'red' twice; list it once"),
+        (limit("eo_diag_max", 0.1, classes=["1", "2", "1"]), "`classes` lists '1' twice; list it once"),
+        (limit("accuracy", -0.1), "at_least is -0.1, and accuracy is never below 0; choose a limit from 0 to 1"),
+        (limit("selection_rate_ratio", -0.1), "at_least is -0.1, and selection_rate_ratio is never below 0"),
         (limit("calibration_gap", 0.1, classes=["1"]), "covers all classes; remove classes"),
     ],
 )
@@ -87,7 +92,7 @@ def test_a_clause_that_cannot_be_decided_is_a_configuration_error(clause: dict[s
 @pytest.mark.parametrize(
     "clause",
     [
-        limit("accuracy", -0.1),
+        limit("accuracy_over_majority", -1.1),
         limit("eo_diag_max", 0.1, over="promoted"),
         limit("eo_diag_max", 0.1, over="full", first_release="accept"),
         limit("eo_diag_max", 0.1, classes=[]),
@@ -98,6 +103,16 @@ def test_a_clause_that_cannot_be_decided_is_a_configuration_error(clause: dict[s
 def test_a_clause_says_no_less_and_no_more_than_it_needs(clause: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         policy(clause)
+
+
+def test_a_limit_below_0_is_allowed_for_a_metric_that_can_be_negative_and_for_an_increase() -> None:
+    negative = policy(limit("accuracy_over_majority", -0.02), limit("accuracy", -0.1, over="full"))
+
+    check(negative)
+
+    assert vacuous(negative) == ()
+    (warning,) = vacuous(policy(limit("accuracy_over_majority", -1.0)))
+    assert "every set satisfies at_least -1" in warning
 
 
 def test_the_same_clause_twice_is_refused_and_another_scope_is_another_clause() -> None:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from small_predictions import comparisons_of, drawn, gather, measure, predictions_from, predictions_of
 from test_metrics import named, random_rows, table
 
 from fair_distill.config import Gate, Limit
 from fair_distill.gate.bounds import level, minus
+from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
@@ -139,7 +141,7 @@ def test_a_class_that_one_group_never_gets_has_the_ratio_0() -> None:
 
 
 def test_a_seed_without_the_class_leaves_the_mean_over_seeds_undefined() -> None:
-    never, sometimes = [[[10, 0], [10, 0]]] * 2, [[[10, 0], [5, 5]]] * 2
+    never, sometimes = [[[30, 0], [30, 0]]] * 2, [[[30, 0], [15, 15]]] * 2
     predictions = predictions_of({(0, 0): never, (0, 1): sometimes})
 
     evidence = gather(limit(classes=["class1"]), network_predictions(predictions, 0), None)
@@ -148,6 +150,60 @@ def test_a_seed_without_the_class_leaves_the_mean_over_seeds_undefined() -> None
     assert (evidence.value, evidence.per_seed) == (1, None)
     assert verdict.findings[0].per_seed is None
     assert b"NaN" not in verdict.to_json()
+
+
+@pytest.mark.parametrize(("of", "expected"), [(98, "4.9"), (100, None)])
+def test_a_class_that_is_rarely_predicted_has_too_little_evidence(of: int, expected: str | None) -> None:
+    """Together, 5 % of the predictions are the class. Labels, and the networks' number, do not matter."""
+    sizes, counts = (of, 1900), (3, round(0.05 * (1900 + of)) - 3)
+    answers = np.concatenate([np.arange(size) < count for size, count in zip(sizes, counts, strict=True)]).astype(int)
+    groups = np.repeat([0, 1], sizes)
+    own = network_predictions(predictions_from(np.tile(answers, (3, 1)), np.arange(len(groups)) % 2, groups), 0)
+
+    clause = limit(classes=["class1"])
+    reason = METRIC.lack_of_examples(own, comparisons_of(clause, own.classes, own.groups), 1)
+
+    if expected is None:
+        assert reason is None
+    else:
+        assert reason == (
+            "class 'class1' is predicted at a rate of 5 %, so 4.9 predictions are expected in 98 independent examples "
+            "of group 'group0', 5 are needed"
+        )
+
+
+def test_a_rare_class_would_pass_a_low_limit_too_often_and_is_insufficient() -> None:
+    """Exact: the small group is predicted as the class at 0.2 times the rate of the large one, the limit."""
+    small, large, rate = 100, 10_000, 0.5 / 100
+    groups = np.repeat([0, 1], (small, large))
+    passed = judged = 0.0
+    for count in range(9):
+        answers = np.concatenate([np.arange(small) < count, np.arange(large) < large * rate / 0.2]).astype(int)
+        own = network_predictions(predictions_from(answers[None], np.arange(small + large) % 2, groups), 0, "given")
+        clause = limit(0.2, classes=["class1"])
+        probability = float(binom.pmf(count, small, rate))
+        passes = gather(clause, own, None).lower(0.05).min() >= 0.2
+        reason = METRIC.lack_of_examples(own, comparisons_of(clause, own.classes, own.groups), 1)
+        passed += probability * passes
+        judged += probability * (passes and reason is None)
+
+    assert passed > 0.08
+    assert judged == 0
+
+
+def test_the_plan_of_a_rare_class_demonstrates_nothing() -> None:
+    cells = Cells(np.array([[40, 4000], [2, 200]]), False, ("class0", "class1"), ("group0", "group1"))
+    planner = METRIC.planner(limit())
+    assert planner is not None
+    sets = FairSets(cells, Assumptions(0.99, seeds=3, seed_sd=0.0), np.random.default_rng(0), 50)
+
+    rare, frequent = (
+        planner(sets, METRIC.comparisons(limit(classes=[name]), cells.classes, cells.groups), 0.05)
+        for name in ("class1", "class0")
+    )
+
+    assert (rare == 0).all()
+    assert (frequent > 0).all()
 
 
 def test_a_ratio_below_the_limit_fails_with_the_rates_and_the_noise_floor() -> None:

@@ -40,11 +40,11 @@ def test_a_set_whose_gap_is_the_limit_passes_no_more_often_than_alpha() -> None:
 def test_a_mean_whose_value_is_the_limit_passes_about_as_often_as_alpha() -> None:
     rng = np.random.default_rng(3)
     case = Case((0.95, 0.89), (400, 400), 10, seeds=10)
-    row = mean_decisions(case, rng, 400, limit=0.06, gapped=10)
+    row = mean_decisions(case, rng, 400, limit=0.06)
 
     assert row.broken() == []
     assert row.shares["pass"] > 0.01  # the row can fail
-    fair = mean_decisions(replace(case, rates=(0.95, 0.95)), rng, 100, limit=0.04, gapped=0)
+    fair = mean_decisions(replace(case, rates=(0.95, 0.95)), rng, 100, limit=0.04)
     assert fair.shares["pass"] > 0.9
 
 

@@ -48,6 +48,7 @@ def params(public_key: str) -> dict[str, Any]:
     values["gate"] = {
         "mode": "bounds",
         "alpha": 0.05,
+        "attempts": 2,
         "minimum_seeds": 3,
         "minimum_per_cell": 20,
         "evaluators": [public_key],

@@ -23,8 +23,9 @@ from fair_distill.registry.channels import channels, published
 from fair_distill.registry.client_state import known_names
 from fair_distill.registry.entry import entry_key
 from fair_distill.registry.garbage_collection import garbage
-from fair_distill.registry.layout import examples_key
+from fair_distill.registry.layout import MAX_EXAMPLES_BYTES, examples_key
 from fair_distill.registry.ledger import append, names, read_ledger
+from fair_distill.registry.split_examples import MOST_KEPT, SplitExamples, shares
 from fair_distill.registry.store import RegistryStore, SeparatePredictions
 from fair_distill.registry.writer import Writer
 
@@ -80,8 +81,6 @@ def test_a_reservation_for_one_evaluation_is_not_used_by_another(store: Registry
 
 def test_publishing_binds_a_reserved_attempt_and_records_a_second_publication(store: RegistryStore) -> None:
     actor = Actor("ada", NOW, "n")
-    record_publication(store, request(OLD, predictions=FIRST), actor=actor)
-    assert read_record(store) == ()  # promotion will record it
     take(store, OLD)
     for predictions in (FIRST, FIRST, SECOND):
         record_publication(store, request(OLD, predictions=predictions), actor=actor)
@@ -90,13 +89,24 @@ def test_publishing_binds_a_reserved_attempt_and_records_a_second_publication(st
     assert events == [("reserve", None), ("bind", FIRST), ("reserve", SECOND)]
 
 
-def test_a_second_publication_is_recorded_even_without_a_reservation(store: RegistryStore) -> None:
-    version = request(OLD).version
-    store.create(f"versions/{version}/predictions/{FIRST}.parquet", b"")
+def test_a_publication_is_recorded_and_its_promotion_is_the_same_attempt(store: RegistryStore) -> None:
+    record_publication(store, request(OLD, predictions=FIRST), actor=Actor("ada", NOW, "n"))
+    promoted = take(store, OLD, predictions=FIRST)
 
-    record_publication(store, request(OLD, predictions=SECOND), actor=Actor("ada", NOW, "n"))
+    assert [entry.predictions for entry in read_record(store)] == [FIRST]
+    assert (promoted.entry.attempt, promoted.entry.fraction) == (1, pytest.approx(0.9))
+    assert promoted.is_plain_first
 
-    assert [entry.predictions for entry in read_record(store)] == [SECOND]
+
+def test_the_best_of_twenty_published_sets_is_not_a_first_attempt(store: RegistryStore) -> None:
+    for i in range(20):
+        predictions = sha256(b"%d" % i)
+        record_publication(store, request(OLD, version=i, predictions=predictions), actor=Actor("ada", NOW, f"n{i}"))
+    best = take(store, OLD, version=7, predictions=sha256(b"7")).entry
+
+    assert len(read_record(store)) == 20
+    assert (best.attempt, best.fraction) == (8, pytest.approx(0.05 / 2**6))
+    check_record(store)
 
 
 def test_looking_up_records_nothing_and_agrees_with_reserving(store: RegistryStore) -> None:
@@ -206,6 +216,43 @@ def test_a_name_recognises_an_example_whose_content_has_changed() -> None:
     assert spent(store, numbered(range(1000, 1400), names=named), version="2") == pytest.approx(0.05)
 
 
+def test_copies_of_a_new_example_renew_nothing() -> None:
+    store = MemoryStore()
+    take(store, OLD)
+    entry = take(store, numbered(range(400), *[range(5000, 5004)] * 1000), version="2").entry
+
+    # In each of the four cells, 100 of 101 different contents were evaluated.
+    assert entry.left + entry.fraction == pytest.approx(1 - 0.9 * 100 / 101)
+
+
+def test_copies_of_an_old_example_count_as_often_as_the_gate_counts_them() -> None:
+    old, current = numbered(range(4)), numbered(*[range(4)] * 99, range(1000, 1004))
+
+    assert shares(current, old) == pytest.approx([0.99] * CELLS)
+
+
+def test_many_new_examples_of_one_person_renew_one_person() -> None:
+    persons = np.append(np.arange(400), np.arange(400, 8400) % CELLS + 400)
+    grown = numbered(range(8400), clusters=persons)
+
+    assert shares(grown, OLD) == pytest.approx([100 / 101] * CELLS)
+
+
+def test_contents_and_names_of_the_same_counts_are_the_same_examples() -> None:
+    """`gate model` knows the contents of examples without ids from the file of the split, and their names without."""
+    others = numbered(range(1000, 1400))
+    by_name = replace(others, names=others.contents)
+    moved = replace(by_name, cells=by_name.cells // 2)
+
+    assert shares(by_name, OLD) == pytest.approx([1] * CELLS)
+    assert shares(OLD, by_name) == pytest.approx([1] * CELLS)
+    assert shares(OLD, moved) == pytest.approx([0] * CELLS)  # other counts
+    assert shares(OLD, others) == pytest.approx([0] * CELLS)  # contents on both sides
+    assert shares(replace(OLD, names=OLD.contents), by_name) == pytest.approx([0] * CELLS)  # names on both sides
+    of_set = replace(others, names=np.arange(400, dtype=np.uint64))
+    assert shares(OLD, of_set) == pytest.approx([0] * CELLS)  # contents on both sides, and names on one
+
+
 def test_twenty_retrainings_take_less_than_alpha_together() -> None:
     store = MemoryStore()
     total = sum(spent(store, OLD, predictions=sha256(b"%d" % i)) for i in range(20))
@@ -249,6 +296,25 @@ def test_large_splits_keep_the_same_part_of_their_examples(monkeypatch: pytest.M
         take(store, numbered(range(600)), version="3")  # a part of both
 
 
+def test_splits_of_a_million_examples_are_recognised_by_names_and_clusters() -> None:
+    n, random = 1_000_000, np.random.default_rng(0)
+    contents, others, names_ = (random.integers(0, 2**64, n, dtype=np.uint64) for _ in range(3))
+    cells, persons = np.zeros(n, np.int64), np.arange(n) // 100
+    earlier = SplitExamples("a" * 64, cells, contents, persons, names_).kept()
+    same_names = SplitExamples("b" * 64, cells, others, np.arange(n), names_).kept()
+    one_of_each_person = SplitExamples("c" * 64, cells[::100], contents[::100], persons[::100]).kept()
+    same_persons = SplitExamples("d" * 64, cells, np.where(np.arange(n) % 100, others, contents), persons).kept()
+
+    assert shares(same_names, earlier) == pytest.approx([1])
+    assert shares(same_persons, one_of_each_person) == pytest.approx([1])
+
+
+def test_the_largest_file_of_examples_is_within_the_limit() -> None:
+    bytes_of_an_example, header = 8 + 4 + 8, 2**20
+
+    assert 1.01 * MOST_KEPT * bytes_of_an_example + header < MAX_EXAMPLES_BYTES
+
+
 def test_a_hundred_thousand_examples_take_less_than_a_megabyte() -> None:
     digests = np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64)
     examples = replace(OLD, contents=digests, cells=np.arange(100_000) % 20, clusters=np.arange(100_000)).kept()
@@ -283,12 +349,26 @@ def test_fresh_states_that_attempts_without_examples_do_not_count() -> None:
     assert take(store, numbered(range(100)), version="2").entry.attempt == 2
 
 
+def test_fresh_does_not_discard_attempts_in_the_ledger_whose_examples_are_known() -> None:
+    store = MemoryStore()
+    for number in range(10):
+        legacy(store, sha256(b"%d" % number), OLD.split)
+    take(store, OLD, version="new")
+    smaller = numbered(range(4, 400))
+    before = look_up(store, request(smaller, version="y")).entry
+    take(store, numbered(range(1000, 1400)), version="z", fresh="collected in May")
+    after = look_up(store, request(smaller, version="y")).entry
+
+    assert before.attempt == 12
+    assert (after.attempt, after.fraction) == (before.attempt, pytest.approx(before.fraction))
+
+
 # ---- attempts of earlier releases ------------------------------------------------------------------------------------
 
 
-def legacy(store: RegistryStore, version: str, split: str) -> None:
+def legacy(store: RegistryStore, version: str, split: str, *, dataset: str = NAME) -> None:
     actor = Actor("ada", NOW, f"{version[:8]} {split[:8]}")
-    append(store, NAME, lambda _: actor.draft("attempt", version, split=split))
+    append(store, dataset, lambda _: actor.draft("attempt", version, split=split))
 
 
 def test_attempts_in_the_ledger_count_in_full_for_later_splits_of_the_dataset(store: RegistryStore) -> None:
@@ -313,6 +393,32 @@ def test_an_attempt_in_the_ledger_keeps_its_number_and_counts_once(store: Regist
     assert again.attempt == 3
     assert again.left + again.fraction == pytest.approx(1 - legacy_fraction(1) - legacy_fraction(2))
     check_record(store)
+
+
+def test_an_attempt_that_an_old_client_writes_takes_no_more_than_the_record_has_left() -> None:
+    store = MemoryStore()
+    for version in range(6):
+        take(store, OLD, version=version)
+    made = []
+    for number in range(3):
+        version, dataset = sha256(b"%d" % number), f"team/x{number}"
+        legacy(store, version, OLD.split, dataset=dataset)
+        made.append(take(store, OLD, version=version, dataset=dataset).entry)
+
+    assert [entry.attempt for entry in made] == [7, 8, 9]
+    assert [entry.fraction for entry in made] == pytest.approx([0.05 / 2**5, 0.05 / 2**6, 0.05 / 2**7])
+    check_record(store)
+
+
+def test_a_recorded_attempt_of_the_ledger_that_took_more_than_was_left_is_found() -> None:
+    store = MemoryStore()
+    first = take(store, OLD).entry
+    legacy(store, "c" * 64, OLD.split)
+    forged = replace(first, number=2, reservation=2, prev=first.digest, version="c" * 64, fraction=legacy_fraction(1))
+    store.create(RECORD.key(2), forged.to_json())
+
+    with pytest.raises(IntegrityError, match=r"entry 2 .* takes 0\.607927 of alpha; .* allow 0\.050000"):
+        check_record(store)
 
 
 def test_an_attempt_in_the_ledger_counts_by_its_examples_once_they_are_known(store: RegistryStore) -> None:

@@ -11,11 +11,12 @@ from small_workspace import run, small_params, write_params
 
 from fair_distill.config import load_config
 from fair_distill.data.split_file import read_split, write_split
-from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.errors import ConfigError, IntegrityError, Undecided
 from fair_distill.files import sha256
 from fair_distill.registry.actor import Actor
-from fair_distill.registry.attempts import attempts_of, read_record
+from fair_distill.registry.attempts import Request, attempts_of, read_record, reserve
 from fair_distill.registry.store import open_registry
+from fair_distill.stages.attempts import split_examples
 from fair_distill.stages.regate import RegateResult, live_versions, regate_version
 from fair_distill.stages.training_units import split_units
 from fair_distill.statements import new_key
@@ -159,6 +160,29 @@ def test_the_registry_has_the_training_units_of_a_version(promoted: Workspace) -
     assert "training units" in run(promoted.root, "registry", "verify", "digits", "--json").out
     (promoted.root / "registry" / key).write_bytes(units.to_bytes()[:-8])
     assert run(promoted.root, "registry", "verify", "digits").code == 5
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_live_version_is_demoted_after_alpha_is_used_up_and_never_passes(promoted: Workspace, fails: bool) -> None:
+    limit = {"metric": "accuracy", "at_least": 1.0 if fails else 0.0, "why": "a test"}
+    bounds = {"mode": "bounds", "alpha": 0.05, "minimum_seeds": 2, "minimum_per_cell": 2, "limits": [limit]}
+    write_params(promoted.root, params(seeds=3) | {"gate": bounds})
+    config = load_config(promoted.params)
+    store = open_registry(str(promoted.root / "registry"))
+    actor = Actor("t", datetime(2026, 1, 2, tzinfo=UTC), "n")
+    for number in range(30):  # other sets at the same examples
+        wanted = Request("digits", sha256(b"%d" % number), split_examples(promoted, config), "e" * 64)
+        reserve(store, wanted, refuse_exhausted=False, actor=actor)
+
+    if fails:
+        assert judged(promoted).demoted == ("production",)
+        return
+    for _ in range(2):
+        with pytest.raises(Undecided, match="have used up the error budget"):
+            judged(promoted)
+    (live,) = live_versions(config, registry=str(promoted.root / "registry"))
+    assert len(store.list(f"versions/{live.version}/predictions/")) == 2  # the networks were trained once
+    assert len(store.list(f"versions/{live.version}/verdicts/")) == 1
 
 
 def test_restricted_predictions_do_not_go_where_the_set_goes(promoted: Workspace) -> None:

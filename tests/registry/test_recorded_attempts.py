@@ -80,6 +80,14 @@ def test_predictions_of_networks_that_were_trained_again_are_another_attempt(roo
     well(root, "verify", "digits", "--registry", str(root / "registry"))
 
 
+def test_publishing_and_promoting_a_set_is_one_attempt_at_the_full_first_fraction(root: Path) -> None:
+    well(root, "publish")
+    well(root, "promote", "--to", "production")
+
+    assert [(entry.event, entry.attempt) for entry in record(root)] == [("reserve", 1)]
+    assert (in_force(root).attempt, in_force(root).fraction) == (1, pytest.approx(0.9))
+
+
 def test_twenty_retrainings_until_one_passes_share_one_alpha(root: Path) -> None:
     rewrite(root, limits=[{"metric": "accuracy", "at_least": 1.0, "why": "no set passes here"}])
     well(root, "publish")
@@ -144,14 +152,8 @@ def test_a_fraction_that_was_written_into_the_context_is_not_promoted_on(root: P
     assert (in_force(root).attempt, in_force(root).fraction) == (2, pytest.approx(0.05))
 
 
-def test_a_promotion_that_used_more_of_alpha_than_its_attempt_is_found_by_verify(root: Path) -> None:
-    for name in ("pooled", SET):
-        well(root, "gate", "reserve", name)
-    (root / "context.json").write_text("{}\n")
-    well(root, "publish")
-    place = Workspace(root)
-    verdict = compute_verdict(place, load_config(place.params), SET)
-    assert verdict.alpha == pytest.approx(0.045)
+def promoted_by_eve(root: Path, verdict: Verdict) -> None:
+    """Promote on a verdict without the commands, which would judge again."""
     release.promote(
         open_registry(str(root / "registry")),
         *("digits", verdict.set, "production"),
@@ -160,6 +162,17 @@ def test_a_promotion_that_used_more_of_alpha_than_its_attempt_is_found_by_verify
         verdict_bytes=verdict.to_json(),
         actor=Actor("eve", datetime(2126, 3, 3, tzinfo=UTC), "n"),
     )
+
+
+def test_a_promotion_that_used_more_of_alpha_than_its_attempt_is_found_by_verify(root: Path) -> None:
+    for name in ("pooled", SET):
+        well(root, "gate", "reserve", name)
+    (root / "context.json").write_text("{}\n")
+    well(root, "publish")
+    place = Workspace(root)
+    verdict = compute_verdict(place, load_config(place.params), SET)
+    assert verdict.alpha == pytest.approx(0.045)
+    promoted_by_eve(root, verdict)
 
     done = run(root, "verify", "digits", "--registry", str(root / "registry"))
     assert done.code == 5
@@ -171,14 +184,7 @@ def test_a_verdict_whose_alpha_is_not_its_fraction_is_found_by_verify(root: Path
     well(root, "publish")
     place = Workspace(root)
     verdict = replace(compute_verdict(place, load_config(place.params), SET), alpha=0.05)
-    release.promote(
-        open_registry(str(root / "registry")),
-        *("digits", verdict.set, "production"),
-        order=["production"],
-        verdict=verdict,
-        verdict_bytes=verdict.to_json(),
-        actor=Actor("eve", datetime(2126, 3, 3, tzinfo=UTC), "n"),
-    )
+    promoted_by_eve(root, verdict)
 
     done = run(root, "verify", "digits@production", "--registry", str(root / "registry"))
     assert done.code == 5
@@ -188,15 +194,15 @@ def test_a_verdict_whose_alpha_is_not_its_fraction_is_found_by_verify(root: Path
 def test_a_split_without_its_file_is_taken_from_the_record_or_refused(root: Path) -> None:
     gate = Workspace(root).split("gate")
     content = gate.read_bytes()
-    well(root, "publish")
-    gate.unlink()
     rewrite(root, exam=_exam(root))
-    done = run(root, "promote", "--to", "production")
+    gate.unlink()
+    done = run(root, "publish")
     assert (done.code, "no attempt in the registry recorded its examples" in done.err) == (4, True), done.err
 
     gate.write_bytes(content)
     well(root, "gate", "reserve")
     gate.unlink()
+    well(root, "publish")
     well(root, "promote", "--to", "production")
     assert [entry.event for entry in record(root)] == ["reserve", "bind"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from places import Place
-from small_registry import NAME, NOW, ORDER, enter, package, promote, publish, ship
+from small_registry import NAME, NOW, ORDER, enter, has_remark, package, promote, publish, ship
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256, to_json
@@ -141,7 +141,7 @@ def test_a_registry_that_was_written_anew_by_somebody_without_the_key_is_refused
 
     with pytest.raises(IntegrityError, match="is not signed"):
         load(PRODUCTION, registry=place.url, trust=[key[1]])
-    remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if one.remark}
+    remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if has_remark(one)}
     assert len(remarks) == len([one for one in genuine if "/statements/" in one])
     assert all("/statements/" in key for key in remarks)
     assert set(remarks.values()) == {f"ignored: it is about {ONE.version[:12]}…, another version"}
@@ -310,7 +310,7 @@ def test_an_extra_statement_is_ignored_by_consumers_and_listed_by_verify(
 
     assert load(PRODUCTION, registry=place.url, trust=[public])
     assert approved_by(place.store(), NAME, ONE.version, policy=ONE.verdict.policy, keys=[public]) == ()
-    (ignored,) = [one for one in verify(NAME, registry=place.url, trust=[public]) if one.remark]
+    (ignored,) = [one for one in verify(NAME, registry=place.url, trust=[public]) if has_remark(one)]
     assert (ignored.key, ignored.sha256) == (added, sha256(content))
     assert ignored.remark.startswith("ignored: ")
     assert reason in ignored.remark
@@ -324,7 +324,7 @@ def test_a_file_under_another_name_among_the_statements_is_ignored(place: Place,
     place.put(f"versions/{ONE.version}/statements/{name}", envelope())
 
     assert load(PRODUCTION, registry=place.url, trust=[public])
-    (ignored,) = [one for one in verify(NAME, registry=place.url, trust=[public]) if one.remark]
+    (ignored,) = [one for one in verify(NAME, registry=place.url, trust=[public]) if has_remark(one)]
     assert ignored.remark == "ignored: its name is not its SHA-256"
 
 
@@ -361,7 +361,7 @@ def test_an_unsigned_promotion_to_another_channel_stops_no_consumer(place: Place
         match=f"entry {entry.number} is based on the verdict .*, which none",
     ):
         load(f"{NAME}@rogue", registry=place.url, trust=[public])
-    (remark,) = [one.remark for one in verify(NAME, registry=place.url, trust=[public]) if one.remark]
+    (remark,) = [one.remark for one in verify(NAME, registry=place.url, trust=[public]) if has_remark(one)]
     assert remark == "ignored: not signed"
 
 

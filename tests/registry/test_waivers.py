@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from places import Place
-from small_registry import NAME, NOW, ORDER, MemoryStore, Package, enter, package, publish
+from small_registry import NAME, NOW, ORDER, MemoryStore, Package, enter, has_remark, package, publish
 
 from fair_distill.errors import Refused
 from fair_distill.files import sha256
@@ -75,7 +75,7 @@ def test_a_rollback_passes_over_a_version_whose_waiver_has_expired(place: Place)
 
     assert told == [f"v2: its waiver expired on {EXPIRES}"]
     assert load(PRODUCTION, registry=place.url, today=AFTER.date())
-    assert not [one.remark for one in verify(NAME, registry=place.url) if one.remark]
+    assert not [one.remark for one in verify(NAME, registry=place.url) if has_remark(one)]
 
 
 def test_a_rollback_goes_to_a_version_whose_waiver_is_still_good(place: Place):
@@ -121,7 +121,7 @@ def test_a_channel_on_an_expired_waiver_is_refused_and_everything_else_can_be_re
     assert dataset_card(found)
     assert pin(tmp_path / "lock", f"{NAME}@v2", found.version, registry=place.url)
     assert evidence(f"{NAME}@v2", registry=place.url)
-    remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if one.remark}
+    remarks = {one.key: one.remark for one in verify(NAME, registry=place.url) if has_remark(one)}
     assert list(remarks) == [f"ledger/{NAME}/000000000013.json"]
     assert f"was valid until {EXPIRES}" in remarks[f"ledger/{NAME}/000000000013.json"]
 
@@ -194,7 +194,7 @@ def test_a_promotion_on_a_valid_waiver_is_accepted_after_an_entry_of_2036(place:
     assert entry is not None
     assert entry.time == "2026-03-03T12:00:00Z"
     assert load(PRODUCTION, registry=place.url, today=NOW.date()).images.tobytes() == TWO.set.images.tobytes()
-    assert not [one.remark for one in verify(NAME, registry=place.url) if one.remark]
+    assert not [one.remark for one in verify(NAME, registry=place.url) if has_remark(one)]
     assert look_up(PRODUCTION, registry=place.url, as_of="2026-03-03", revoked=True).version == TWO.version
 
 

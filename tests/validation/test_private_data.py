@@ -129,8 +129,9 @@ def test_predictions_are_published_apart_or_not_at_all(workspace: Path, monkeypa
     published = run(workspace, "publish")
 
     assert published.code == 0, published.err
-    assert [path.suffix for path in (workspace / "private").rglob("*") if path.is_file()] == [".parquet"]
-    assert not list((workspace / "registry").rglob("predictions"))
+    kept_apart = {path.suffix for path in (workspace / "private").rglob("*") if path.is_file()}
+    assert kept_apart == {".parquet", ".bin"}  # predictions, and the digests of the gate split's examples
+    assert not [*(workspace / "registry").rglob("predictions"), *(workspace / "registry").rglob("*.bin")]
     verify = ("verify", "digits@v1", "--registry", str(workspace / "registry"))
     assert run(workspace, *verify).code == 0
 

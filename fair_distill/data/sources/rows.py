@@ -15,7 +15,7 @@ from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.image_stream import ImageStream, StreamPart
 from fair_distill.data.sources.example_index import ExampleIndex
 from fair_distill.errors import DataError
-from fair_distill.formats.row_schema import numbers_of, text_of
+from fair_distill.formats.table_columns import numbers_of, text_of
 
 
 class RowRules(Section):

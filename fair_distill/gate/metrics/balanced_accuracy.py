@@ -1,16 +1,16 @@
 """Balanced accuracy: the mean recall of the classes, so that rare classes count as much as frequent ones."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from fair_distill.config import Limit
-from fair_distill.gate.bounds import Contrasts, level, stacked
-from fair_distill.gate.comparisons import Comparison, Comparisons, Side, rates_of_sides
+from fair_distill.gate.comparisons import Comparison, Comparisons, rates_of_sides
 from fair_distill.gate.confusion import Confusion, Floats, Rate
-from fair_distill.gate.evidence import Evidence, smallest
+from fair_distill.gate.evidence import Evidence, levels, matches, smallest
 from fair_distill.gate.fair_sets import FairSets
+from fair_distill.gate.mean_of_levels import mean_of_levels
 from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Measurement, Planner
 from fair_distill.gate.metrics.smallest_rate import SmallestRate, smallest_lower
@@ -22,12 +22,8 @@ from fair_distill.gate.sentences import groups_phrase, rates_sentence
 class _MeanRecall(SmallestRate):
     """The mean recall of the selected classes, of all groups together or of the worst group.
 
-    Null hypothesis: the mean recall of some group is below the limit. It is the mean of correctness over examples that
-    are weighted so that all classes have the same weight. Its bound is that of a rate with weighted examples: a cluster
-    may have examples of several classes, and the scatter of networks is that of the mean recall itself.
-
-    The variance is that of examples about the mean recall, not about the recall of their class. The bound is therefore
-    wider than necessary if recalls differ much between classes.
+    Null hypothesis: the mean recall of some group is below the limit. Each class has its own score bound, and the mean
+    has the bound of `gate.mean_of_levels`.
     """
 
     def value(self, table: Confusion, comparisons: Comparisons | None = None) -> float:
@@ -37,10 +33,11 @@ class _MeanRecall(SmallestRate):
         return float(recalls.mean(axis=0).min())
 
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
-        classes = [rate.true_classes[0] for rate in comparisons.rates]
-        sides = comparisons.distinct_sides
-        means = stacked([_mean_recall(predictions, classes, side) for side in sides])
-        return smallest(predictions.network, Comparisons((_all_of(classes),), comparisons.sides), means)
+        recalls = levels(predictions, comparisons, partial(matches, predictions))
+        by_side = recalls[np.arange(len(recalls.seeds)).reshape(len(comparisons.rates), -1).T]
+        means = mean_of_levels(by_side, clusters_are_shared=predictions.clusters_span_classes)
+        classes = tuple(rate.true_classes[0] for rate in comparisons.rates)
+        return smallest(predictions.network, Comparisons((Rate(classes, None),), comparisons.sides), means)
 
     def planner(self, limit: Limit) -> Planner | None:
         return _planned
@@ -70,27 +67,13 @@ def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
     return smallest_lower(sets.means(comparisons.rates, comparisons.distinct_sides), alpha)
 
 
-def _all_of(classes: Sequence[int]) -> Rate:
-    """Return the rate that the mean recall of some classes is a weighted form of."""
-    return Rate(tuple(classes), None)
-
-
-def _mean_recall(predictions: NetworkPredictions, classes: Sequence[int], side: Side) -> Contrasts:
-    """Return the mean recall of some classes in the groups of a side, J = 1."""
-    rows = predictions.rows(tuple(classes), side)
-    labels = predictions.labels[rows.indices]
-    right = (predictions.predicted[:, rows.indices] == labels).astype(float)
-    weights = 1 / np.bincount(labels)[labels]
-    return level(right[None], rows.clusters, weights=weights, treatment=predictions.treatment)
-
-
 BALANCED_ACCURACY = _MeanRecall(
     name="balanced_accuracy",
     title="Balanced accuracy",
     short="balanced accuracy",
     definition="Mean recall of the classes, over all groups: mean_c P(c | c). Rare classes count as much as others",
     null_hypothesis="the mean recall is below the limit",
-    bound="lower score bound of one rate of weighted examples",
+    bound="lower bound of the mean: one score bound for each class, combined in squares",
     rates=rates.recalls,
     measured_in="together",
     pools_groups=True,
