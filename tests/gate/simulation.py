@@ -116,9 +116,7 @@ def decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: f
     return Row("decision", what, case, replicates, shares, ("fail",) if case.is_fair else ("pass", "fail"))
 
 
-def mean_decisions(
-    case: Case, rng: np.random.Generator, replicates: int, *, limit: float, alpha: float = ALPHA
-) -> Row:
+def mean_decisions(case: Case, rng: np.random.Generator, replicates: int, *, limit: float, alpha: float = ALPHA) -> Row:
     """Return how often `eo_diag_mean <= limit` passes, if all classes have the gap of the case.
 
     All of them favour the same group, so one choice of signs decides. This is the worst case: only then does the
