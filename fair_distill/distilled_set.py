@@ -19,6 +19,7 @@ from fair_distill.errors import DataError, ShapeError, missing_library
 from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
 from fair_distill.formats.row_schema import Categorical, RowSchema
+from fair_distill.text import html_table
 
 _KEY = b"fair_distill"
 
@@ -65,6 +66,14 @@ class DistilledSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _repr_html_(self) -> str:
+        """Return the set for a notebook: the number of examples of each class."""
+        counts = np.bincount(self.labels, minlength=len(self.card.classes))
+        unit = "images" if self.card.schema is None else "rows"
+        caption = f"{self.card.name}: {len(self):,} {unit} of shape {'×'.join(map(str, self.card.shape))}; groups: "
+        caption += ", ".join(self.card.groups)
+        return html_table(("class", unit), zip(self.card.classes, counts.tolist(), strict=True), caption=caption)
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
