@@ -18,6 +18,7 @@ from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError, missing_library
 from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
+from fair_distill.formats.mosaics import cut_mosaics
 from fair_distill.formats.row_schema import Categorical, RowSchema
 from fair_distill.text import html_table
 
@@ -83,8 +84,13 @@ class DistilledSet:
         return self.card.schema.decode(self.images)
 
     def to_numpy(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return copies of the images and the labels."""
-        return self.images.copy(), self.labels.copy()
+        """Return the examples to train on, and their labels, as copies.
+
+        These are the images or encoded rows of the set. If its recipe has `formation` above 1, each stored image is a
+        mosaic, and each of its formation² tiles is one example. Training on whole mosaics gives useless networks.
+        """
+        formation = self.card.recipe.formation
+        return cut_mosaics(self.images, formation).copy(), np.repeat(self.labels, formation**2)
 
     def to_torch(self, *, normalised: bool = True) -> Any:
         """Return the examples that the recipe trains on as a `torch.utils.data.Dataset`; see `TorchDataset`."""
