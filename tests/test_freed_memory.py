@@ -85,9 +85,7 @@ def test_an_allocator_that_the_environment_configures_stays_as_it_is(configured:
     [(2**30, True, [2**30]), (32 * 2**20, True, [32 * 2**20]), (0, False, [])],
     ids=["new glibc", "old glibc", "no threshold"],
 )
-def test_the_largest_threshold_that_the_allocator_accepts_is_set(
-    largest: int, kept: bool, accepted: list[int]
-) -> None:
+def test_the_largest_threshold_that_the_allocator_accepts_is_set(largest: int, kept: bool, accepted: list[int]) -> None:
     calls: list[tuple[int, int]] = []
 
     def mallopt(parameter: int, value: int) -> int:

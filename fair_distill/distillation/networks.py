@@ -80,7 +80,8 @@ class MeanOfFour(nn.Module):
         # `unflatten` and `unbind` instead of strided slices: their gradient is written once, without zeros.
         upper, lower = x[:, :, :height, :width].unflatten(2, (-1, 2)).unbind(3)
         left, right = (upper + lower).unflatten(3, (-1, 2)).unbind(4)
-        return (left + right) * 0.25
+        mean: Tensor = (left + right) * 0.25
+        return mean
 
 
 class MLP(Network):
