@@ -140,7 +140,7 @@ def _torch(device: str) -> Check:
 
 
 def _params(workspace: Path) -> Check:
-    from fair_distill.config import load_config
+    from fair_distill.config import check_engine, load_config
     from fair_distill.workspace import Workspace
 
     try:
@@ -149,6 +149,11 @@ def _params(workspace: Path) -> Check:
         return Check(
             "params.yaml", "fail", str(error), "correct that key, or create a workspace: fair-distill init DIR"
         )
+    try:
+        check_engine(config)
+    except FairDistillError as error:
+        problem, _, fix = str(error).partition("; ")
+        return Check("params.yaml", "fail", problem, fix)
     sets = f"{len(config.candidates)} candidates, {len(config.references)} references"
     return Check("params.yaml", "ok", f"dataset {config.dataset!r}, {sets}")
 
