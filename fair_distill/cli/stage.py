@@ -279,6 +279,7 @@ def _distill(arguments: Arguments) -> None:
             stopping=_sigterm_received(),
             image=os.environ.get("FAIR_DISTILL_IMAGE"),
             progress=progress,
+            notice=print_line,
         )
     size = f"{manifest.card.examples:,} {_unit(manifest.card)}"
     print_line(f"{arguments.candidate}: {size}, version {manifest.version[:12]}")
