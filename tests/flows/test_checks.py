@@ -96,5 +96,5 @@ def test_custom_components_are_not_imported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("matchers", "candidates"), [(["dm", "mtd"], ["pooled"]), (["dm"], ["pooled", "polled"])])
 def test_a_sweep_checks_every_point(tmp_path: Path, matchers: list[str], candidates: list[str]) -> None:
-    with pytest.raises(ConfigError, match="mtd|polled"):
+    with pytest.raises(ConfigError, match=r"mtd|polled"):
         check_sweep(clone_with(tmp_path), sweep_points([1], matchers, candidates, [0]))
