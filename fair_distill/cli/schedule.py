@@ -60,8 +60,8 @@ def plan_schedule(folder: Path, dataset: str) -> Schedule:
         if content != new[path] and _digest(content) != stamped.get(path):
             origin = "was changed since `init --schedule` wrote it" if path in stamped else "is not of fair-distill"
             raise ConfigError(
-                f"{folder / path} {origin}, and would be overwritten; move it, and run `fair-distill init --schedule` "
-                "again"
+                f"{folder / path} {origin}, and would be overwritten; move it, and run "
+                f"`fair-distill init --schedule {folder}` again"
             )
     gone = {path: digest for path, digest in stamped.items() if path not in new}
     unchanged = [path for path, content in _existing(folder, gone).items() if _digest(content) == gone[path]]
