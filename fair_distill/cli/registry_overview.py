@@ -1,4 +1,4 @@
-"""`fair-distill registry list`, `status` and `consumers`: what a registry has, what is live, and who uses it."""
+"""`fair-distill registry list`, `status`, `consumers` and `iam`: what is live, who uses it, and who may change it."""
 
 import os
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fair_distill.cli.arguments import add_json, add_reference, add_registry
-from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.output import print_document, print_json, print_line, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.text import ABSENT, percent
 
@@ -44,6 +44,24 @@ def add_commands(registry: Parser) -> None:
     command.add_argument("name", help="a dataset")
     add_registry(command)
     add_json(command)
+    command = registry.add_command(
+        "iam",
+        _iam,
+        "print the AWS IAM policy of a role: read, publish, promote, regate, erase, collect",
+        details="It has the least rights that the commands of the role need in this registry.",
+        examples=[
+            ("fair-distill registry iam read --registry s3://sets/vision", "for consumers of the team's registry"),
+            (
+                "fair-distill registry iam promote --dataset vision/digits --registry s3://sets/vision",
+                "for a person who may promote this dataset only",
+            ),
+        ],
+    )
+    command.add_argument("role", help="read, publish, promote, regate, erase, or collect (for gc)")
+    command.add_argument(
+        "--dataset", default="*", metavar="NAME", help="limit a writing role to a dataset, or to TEAM/* (default: all)"
+    )
+    add_registry(command)
     command = registry.add_command(
         "consumers",
         _consumers,
@@ -98,6 +116,12 @@ def print_consumers(consumers: "Sequence[Consumer]", number: int) -> None:
     if not consumers:
         print_line(f"no consumer of v{number} is known")
     print_line("A consumer without a receipt, and whose lock file was not read, is not listed.")
+
+
+def _iam(arguments: Arguments) -> None:
+    from fair_distill.registry.access import iam_policy_json
+
+    print_document(iam_policy_json(arguments.role, arguments.registry, dataset=arguments.dataset))
 
 
 def _consumers(arguments: Arguments) -> None:
