@@ -52,7 +52,7 @@ def add_commands(registry: Parser) -> None:
         examples=[
             ("fair-distill registry iam read --registry s3://sets/vision", "for consumers of the team's registry"),
             (
-                "fair-distill registry iam promote --dataset vision/digits --registry s3://sets/vision",
+                "fair-distill registry iam promote --dataset vision/digits \\\n      --registry s3://sets/vision",
                 "for a person who may promote this dataset only",
             ),
         ],
@@ -69,7 +69,7 @@ def add_commands(registry: Parser) -> None:
         examples=[
             ("fair-distill registry consumers digits@v3", "in the lock file of this folder"),
             (
-                "fair-distill registry consumers digits@v3 --lock ~/src --receipts s3://bucket/receipts",
+                "fair-distill registry consumers digits@v3 --lock ~/src \\\n      --receipts s3://bucket/receipts",
                 "in all lock files below a folder, and in receipts that `load` wrote",
             ),
         ],
