@@ -213,6 +213,7 @@ class DatasetCard:
     def check(self) -> None:
         """Raise DataError for values that have the right type but are out of range or contradict each other."""
         network, recipe = self.recipe.network, self.recipe
+        label = self.schema.label if self.schema is not None else None
         options = network.get("options", {})
         rules = {
             "shape": (min(self.shape) >= 1, self.shape, "three numbers of at least 1"),
@@ -224,6 +225,11 @@ class DatasetCard:
                 and all(len(row) == len(self.groups) and min(row, default=0) >= 0 for row in self.train_counts),
                 self.train_counts,
                 f"counts of at least 0 for {len(self.classes)} classes × {len(self.groups)} groups",
+            ),
+            "schema.label.values": (
+                label is None or len(label.values) == len(self.classes),
+                label,
+                f"a value for each of {len(self.classes)} classes",
             ),
             "recipe.network": (
                 isinstance(network.get("name"), str) and isinstance(options, Mapping),

@@ -167,7 +167,7 @@ def plan_splits(
     layout = _layout_of(source, rows, data, colouring)
     if data.missing_cells == "drop_class":
         layout, missing_cells = _drop_classes(layout)
-    content = _content_of(source, layout.parts[SPLITS[0]].rows, data)
+    content = _content_of(source, layout, data)
     return Preparation(
         images=content.images,
         plans={
@@ -310,7 +310,7 @@ def _drop_classes(layout: _Layout) -> tuple[_Layout, dict[str, Any]]:
     return replace(layout, parts=parts, classes=classes), {"drop_class": dropped}
 
 
-def _content_of(source: SourceData, train: Array, data: Data) -> _Content:
+def _content_of(source: SourceData, layout: _Layout, data: Data) -> _Content:
     if data.colours is not None:
         assert data.paint is not None  # params.yaml requires it with colours
         transform = partial(paint_groups, colours=data.colours, paint=data.paint)
@@ -318,7 +318,9 @@ def _content_of(source: SourceData, train: Array, data: Data) -> _Content:
     if source.schema is None:
         return _Content(source.images, _unchanged, source.images.shape[1:], np.uint8)
     assert isinstance(source.images, ImageStream)  # rows of tables are always a stream
-    schema = source.schema(_select_rows(source.images, train))
+    schema = source.schema(_select_rows(source.images, layout.parts[SPLITS[0]].rows))
+    if source.label is not None:
+        schema = replace(schema, label=source.label.take([source.classes.index(name) for name in layout.classes]))
     encoded = source.images.map(lambda rows, first: schema.encode(rows, first=first))
     return _Content(encoded, _unchanged, schema.shape, np.float32, schema)
 
