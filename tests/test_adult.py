@@ -184,7 +184,7 @@ def test_the_example_reads_the_original_adult_files(real_data: Path, tmp_path: P
     assert abs(sizes["tune"] - 3256) < 4 * 54  # a tenth of 32,561 rows has a standard deviation of 54
     assert (source.classes, source.groups) == (("<=50K", ">50K"), ("Female", "Male"))
     assert sum(split.counts for split in splits.values()).tolist() == [[14423, 22732], [1769, 9918]]
-    assert schema.columns[0] == Numeric("age", 17, 90, whole=True)
+    assert schema.columns[0] == Numeric("age", 17, 90, whole=True, type="int64")
     work = schema.columns[5]
     assert isinstance(work, Categorical)
     assert {"Private", "Never-worked", "unknown"} <= set(work.values)
