@@ -146,7 +146,8 @@ class DatasetCard:
     schema : the columns of rows, which decode them; None for images
     residuals, nearness : measurements on the published images; None if they were not made
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
-        of each removed class, by split. `merge` has the groups of each merged group. None if nothing was declared
+        of each removed class, by split. `merge` has the groups of each merged group. `drop` has by attribute the
+        number of examples of each removed value. None if nothing was declared
     """
 
     dataset: str

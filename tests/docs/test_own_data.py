@@ -80,7 +80,7 @@ def test_the_example_with_spellings_is_valid() -> None:
     groups = parse_config(small_params() | {"data": data}).data.groups
 
     assert groups is not None
-    assert groups.becomes == {"male": "Male", "Male ": "Male"}
+    assert groups.becomes("sex") == {"male": "Male", "Male ": "Male"}
 
 
 def test_the_example_with_colours_is_valid() -> None:
