@@ -184,7 +184,7 @@ class Groups(Section):
     @property
     def _dropped(self) -> dict[str | None, tuple[str, ...]]:
         if isinstance(self.drop, dict):
-            return dict(self.drop)
+            return {**self.drop}
         return {} if self.drop is None else {None: self.drop}
 
     @model_serializer(mode="wrap")
