@@ -159,7 +159,7 @@ class Groups(Section):
     def declared(self) -> list[tuple[str, str | None, tuple[str, ...]]]:
         """The key, the attribute and the values of each declaration; None stands for all attributes."""
         merged = [("merge", attribute, values) for attribute, _, values in self._merged]
-        return merged + [("drop", attribute, values) for attribute, values in self._dropped.items()]
+        return merged + [("drop", attribute, values) for attribute, values in self._dropped]
 
     def becomes(self, attribute: str) -> dict[str, str]:
         """For each value of an attribute that is merged, the name that it becomes."""
@@ -168,7 +168,7 @@ class Groups(Section):
 
     def dropped(self, attribute: str) -> tuple[str, ...]:
         """Return the values of an attribute whose examples are removed."""
-        return (*self._dropped.get(None, ()), *self._dropped.get(attribute, ()))
+        return tuple(value for scope, values in self._dropped if scope in (None, attribute) for value in values)
 
     @property
     def _merged(self) -> list[tuple[str | None, str, tuple[str, ...]]]:
@@ -182,10 +182,14 @@ class Groups(Section):
         return merged
 
     @property
-    def _dropped(self) -> dict[str | None, tuple[str, ...]]:
+    def _dropped(self) -> list[tuple[str | None, tuple[str, ...]]]:
+        """The attribute (None for all) and the values that are dropped."""
+        dropped: list[tuple[str | None, tuple[str, ...]]] = []
         if isinstance(self.drop, dict):
-            return {**self.drop}
-        return {} if self.drop is None else {None: self.drop}
+            dropped += self.drop.items()
+        elif self.drop is not None:
+            dropped.append((None, self.drop))
+        return dropped
 
     @model_serializer(mode="wrap")
     def _without_absent_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
