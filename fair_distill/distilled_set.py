@@ -18,9 +18,11 @@ from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError, missing_library
 from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
+from fair_distill.formats.mosaics import cut_mosaics
 from fair_distill.formats.row_columns import Categorical, Numeric
 from fair_distill.formats.row_schema import RowSchema
 from fair_distill.formats.value_types import arrow_type
+from fair_distill.text import html_table
 
 _KEY = b"fair_distill"
 
@@ -68,6 +70,14 @@ class DistilledSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def _repr_html_(self) -> str:
+        """Return the set for a notebook: the number of examples of each class."""
+        counts = np.bincount(self.labels, minlength=len(self.card.classes))
+        unit = "images" if self.card.schema is None else "rows"
+        caption = f"{self.card.name}: {len(self):,} {unit} of shape {'×'.join(map(str, self.card.shape))}; groups: "
+        caption += ", ".join(self.card.groups)
+        return html_table(("class", unit), zip(self.card.classes, counts.tolist(), strict=True), caption=caption)
+
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """The columns of a table by name, with the types of the source, and without the label.
@@ -83,8 +93,13 @@ class DistilledSet:
         return self.card.schema.to_arrow(self.images)
 
     def to_numpy(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return copies of the images and the labels."""
-        return self.images.copy(), self.labels.copy()
+        """Return the examples to train on, and their labels, as copies.
+
+        These are the images or encoded rows of the set. If its recipe has `formation` above 1, each stored image is a
+        mosaic, and each of its formation² tiles is one example. Training on whole mosaics gives useless networks.
+        """
+        formation = self.card.recipe.formation
+        return cut_mosaics(self.images, formation).copy(), np.repeat(self.labels, formation**2)
 
     def to_torch(self, *, normalised: bool = True) -> Any:
         """Return the examples that the recipe trains on as a `torch.utils.data.Dataset`; see `TorchDataset`."""
