@@ -14,6 +14,7 @@
     attempts/record/<number, 12 digits>.json         the attempts at gate splits of all datasets, see `attempts`
     attempts/examples/<sha256>.bin                   digests of the examples of a gate split, see `split_examples`
     regates/<name>/<time>-<verdict>.json             when a live version was judged again, see `regate_record`
+    costs/<version>/<time>-<sha256>.json             what the stages that made a version cost, see `costs`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many ledger entries together, see `snapshots`

@@ -26,7 +26,7 @@ from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.prepare import read_source_splits
 from fair_distill.stages.references import select_examples
-from fair_distill.stages.set_record import make_card, training_recipe
+from fair_distill.stages.set_record import check_set_name, make_card, training_recipe
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.workspace import Workspace
 
@@ -102,13 +102,7 @@ def estimate_run(
     ConfigError
         If the matcher uses experts, which would have to be trained first.
     """
-    from fair_distill.distillation.matchers import expert_settings
-
-    matcher = config.distill.matcher
-    if expert_settings(matcher.name, matcher.options) is not None:
-        raise ConfigError(
-            f"params.yaml: distill.matcher is {matcher.name!r}; `estimate` cannot measure a matcher with experts yet"
-        )
+    _refuse_experts(config)
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
         prepared = workspace
         if not workspace.split("train").exists():
@@ -127,6 +121,44 @@ def estimate_run(
                 costs[size] = _in_new_process(_measure_evaluate, prepared, config, *size, device, meters)
             cost = costs[size]
             yield Estimate("evaluate", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
+
+
+def estimate_stage(
+    workspace: Workspace,
+    config: Config,
+    stage: str,
+    name: str,
+    *,
+    device: str,
+    meters: Meters,
+    most_seconds: float = 10.0,
+) -> Estimate:
+    """Return the estimate of one run of `distill`, `references` or `evaluate`; the splits must be prepared.
+
+    Raises what `estimate_run` raises.
+    """
+    if stage == "distill":
+        _refuse_experts(config)
+        config.candidate(name)
+        cost = _in_new_process(_measure_distill, workspace, config, name, device, meters, most_seconds)
+    elif stage == "references":
+        config.reference(name)
+        cost = _in_new_process(_measure_references, workspace, config, name, meters)
+    else:
+        check_set_name(config, name)
+        cost = _in_new_process(_measure_evaluate, workspace, config, *_set_size(config, name), device, meters)
+    return Estimate(stage, name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
+
+
+def _refuse_experts(config: Config) -> None:
+    from fair_distill.distillation.matchers import expert_settings
+
+    matcher = config.distill.matcher
+    if expert_settings(matcher.name, matcher.options) is not None:
+        raise ConfigError(
+            f"params.yaml: distill.matcher is {matcher.name!r}; `estimate` cannot measure a matcher with experts yet"
+            + (". Remove the section budget" if config.budget else "")
+        )
 
 
 def _write_temporary_splits(workspace: Workspace, config: Config, prepared: Workspace) -> None:
