@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.spending import check_fraction, fraction_of, legacy_fraction
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.announcements import announce
 from fair_distill.registry.attempt_entry import RECORD, AttemptEntry
 from fair_distill.registry.entry import GENESIS, Entry, timestamp
+from fair_distill.registry.erasures import Erased, read_erasures
 from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import examples_key
 from fair_distill.registry.ledger import append_to, entry_time, read_chain_to_write, read_to_write
@@ -157,6 +159,9 @@ def reserve(
         if refuse_exhausted:
             check_fraction(entry.fraction, split=entry.split)
         if not stored:
+            if all(earlier.examples != digest for earlier in entries) and store.exists(examples_key(digest)):
+                # A crashed attempt left the file, and `gc` may be removing it.
+                announce(store, request.dataset, request.version, [examples_key(digest)], actor=actor)
             ensure_stored(store, examples_key(digest), request.examples.content)
             stored = True
         entry = _following(entry, entries, actor)
@@ -232,9 +237,17 @@ class Overlaps:
 
 
 def read_examples(store: RegistryStore, digest: str) -> SplitExamples:
-    """Return the examples with a digest, after checking it."""
+    """Return the examples with a digest, after checking it; after an erasure, those of the file that replaces it."""
     key = examples_key(digest)
-    return SplitExamples.from_bytes(fetch(store, key, digest), name=key)
+    try:
+        content = fetch(store, key, digest)
+    except Erased:
+        replacement = read_erasures(store).redacted.get(digest)
+        if replacement is None:
+            raise
+        key = examples_key(replacement)
+        content = fetch(store, key, replacement)
+    return SplitExamples.from_bytes(content, name=key)
 
 
 def _largest_sum(earlier: Sequence[tuple[Shares, float]]) -> float:

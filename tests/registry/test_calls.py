@@ -175,7 +175,7 @@ def test_the_collector_s_policy_denies_what_would_lose_a_ledger():
     denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
 
     assert denied["NeverTheLedger"]["Action"] == "s3:DeleteObject"
-    prefixes = ("ledger", "attempts")
+    prefixes = ("ledger", "attempts/record", "erasures")
     assert denied["NeverTheLedger"]["Resource"] == [f"arn:aws:s3:::BUCKET/PREFIX/{prefix}/*" for prefix in prefixes]
     assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
 
