@@ -129,9 +129,9 @@ def verify(
     ]
     if selector is None:
         ledger += [_checked("attempt", key, content) for key, content in check_record(store)]
-        for entry, removal in zip(erasures.entries, erasures.lists, strict=True):
-            ledger.append(_checked("erasure", RECORD.key(entry.number), entry.to_json()))
-            ledger.append(_checked("erasure", erasure_list_key(entry.contents), removal.to_json()))
+        for erasure, removal in zip(erasures.entries, erasures.lists, strict=True):
+            ledger.append(_checked("erasure", RECORD.key(erasure.number), erasure.to_json()))
+            ledger.append(_checked("erasure", erasure_list_key(erasure.contents), removal.to_json()))
     ledger += [_checked("snapshot", key, content) for key, content in check_snapshots(store, name, entries)]
     # A file that several versions share is listed once.
     return list({file.key: file for file in [*ledger, *checked]}.values())
