@@ -15,6 +15,7 @@
     attempts/examples/<sha256>.bin                   digests of the examples of a gate split, see `split_examples`
     erasures/record/<number, 12 digits>.json         the erasures of all datasets, see `erasures`
     erasures/lists/<sha256>.json                     the keys that an erasure removed
+    regates/<name>/<time>-<verdict>.json             when a live version was judged again, see `regate_record`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many ledger entries together, see `snapshots`
@@ -33,7 +34,7 @@ ERASURES_NAME = "all.erasures"
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 # How much the clock of a writer and the clock of the store may differ. Contents under these prefixes carry a time.
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-_TIMED = ("ledger/", "publishing/", "attempts/record/", "erasures/record/")
+_TIMED = ("ledger/", "publishing/", "attempts/record/", "erasures/record/", "regates/")
 # Far above what is written. The files of a set are bounded by its manifest as well.
 MAX_ENTRY_BYTES = MAX_STATEMENT_BYTES = 64 * 2**10
 MAX_JSON_BYTES = 16 * 2**20
