@@ -15,7 +15,7 @@ from fair_distill.config.distill import (
     Recipe,
     Shrinkage,
 )
-from fair_distill.config.evaluate import Evaluate, Reference
+from fair_distill.config.evaluate import Evaluate, Plateau, Reference
 from fair_distill.config.gate import Exam, Gate, GateSplit, Limit, shortfall
 from fair_distill.config.loading import load_config, load_floor, load_gate, parse_config
 from fair_distill.config.params import Approvals, Config, Release
@@ -39,6 +39,7 @@ __all__ = [
     "Nearness",
     "Networks",
     "Optimiser",
+    "Plateau",
     "Positive",
     "PositiveFloat",
     "Recipe",

@@ -25,7 +25,7 @@ from fair_distill.files import require_file
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.prepare import read_source_splits
-from fair_distill.stages.references import select_examples
+from fair_distill.stages.references import select_draws
 from fair_distill.stages.set_record import make_card, training_recipe
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.workspace import Workspace
@@ -142,7 +142,7 @@ def _set_size(config: Config, name: str) -> tuple[int, int]:
     if name in config.candidates:
         return config.distill.ipc, config.distill.formation
     reference = config.references[name]
-    return (0 if reference.select == "all" else config.distill.ipc), reference.formation or 1
+    return (config.distill.ipc if reference.has_files else 0), reference.formation or config.distill.formation
 
 
 def _in_new_process(work: Callable[..., WorkCost], *arguments: Any) -> WorkCost:
@@ -237,10 +237,11 @@ def _measure_references(workspace: Workspace, config: Config, name: str, meters:
 
     device = torch_device("cpu", threads=config.threads)
     train, reference = read_split(workspace.split("train")), config.references[name]
-    if reference.select != "all":
+    if reference.has_files:
         tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
-        images, labels = select_examples(config, reference, train, device)
-        measure_set(images, labels, train, tune, config, formation=reference.formation or 1, device=device)
+        images, labels = select_draws(config, reference, train, device)[0]
+        formation = reference.formation or config.distill.formation
+        measure_set(images, labels, train, tune, config, formation=formation, device=device)
     return WorkCost(meters.clock() - start, 0.0, 0.0, meters.memory_mb(), None)
 
 

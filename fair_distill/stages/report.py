@@ -23,6 +23,8 @@ from fair_distill.workspace import Workspace
 
 _SELECTIONS = {
     "all": "all real data",
+    "resampled": "all real data, groups resampled to equal size",
+    "majority": "a constant answer, the most frequent class",
     "random": "real, at random",
     "group_balanced": "real, as many of each group",
     "herding": "real, by herding",
