@@ -6,7 +6,15 @@ looks perfectly fair, and a clause that compares with it can hardly be satisfied
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fair_distill.gate.network_predictions import NetworkPredictions
+
+
+def constant_architectures(networks: Sequence[NetworkPredictions]) -> tuple[str, ...]:
+    """Return the architectures of which some network predicts one class for every example."""
+    return tuple(predictions.network for predictions in networks if _are_constant(predictions).any())
 
 
 def constant_sentences(
@@ -32,13 +40,16 @@ def constant_sentences(
 
 def _constant_networks(predictions: NetworkPredictions) -> str:
     """Return how many networks predict one class only, and which class; empty if there is none."""
-    first = predictions.predicted[:, :1]
-    constant = (predictions.predicted == first).all(axis=1)
-    # One example, or examples of one class, show nothing about a network.
-    if not constant.any() or len(set(predictions.labels.tolist())) < 2:
+    constant = _are_constant(predictions)
+    if not constant.any():
         return ""
-    names = [predictions.classes[c] for c in dict.fromkeys(first[constant, 0].tolist())]
+    names = [predictions.classes[c] for c in dict.fromkeys(predictions.predicted[constant, 0].tolist())]
     classes = f"class {names[0]!r}" if len(names) == 1 else f"one class ({', '.join(map(repr, names))})"
-    return (
-        f"{int(constant.sum())} of {len(constant)} networks of {predictions.network} predict {classes} for every example"
-    )
+    return f"{int(constant.sum())} of {len(constant)} networks of {predictions.network} predict {classes} for every example"
+
+
+def _are_constant(predictions: NetworkPredictions) -> NDArray[np.bool_]:
+    """Return which networks predict one class only, (S,). Examples of one class show nothing about a network."""
+    if len(set(predictions.labels.tolist())) < 2:
+        return np.zeros(predictions.seeds, dtype=bool)
+    return np.asarray((predictions.predicted == predictions.predicted[:, :1]).all(axis=1))

@@ -19,7 +19,7 @@ from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Confusion
-from fair_distill.gate.constant_answers import constant_sentences
+from fair_distill.gate.constant_answers import constant_architectures, constant_sentences
 from fair_distill.gate.decision import decide
 from fair_distill.gate.each_network import decide_each_network
 from fair_distill.gate.findings import undecided
@@ -220,6 +220,7 @@ def judge(
         ),
         assumption="" if treatment == "given" else assumption(policy),
         outlying=outlying,
+        constant=constant_architectures(networks),
     )
 
 

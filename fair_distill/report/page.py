@@ -198,7 +198,7 @@ def _sets(sets: Sequence[ComparedSet]) -> list[dict[str, Any]]:
             "size": ABSENT if compared.card is None else f"{compared.card.examples:,}",
             "outcome": compared.outcome or "not judged",
             "lines": [
-                (network, *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
+                (compared.network_title(network), *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
                 for network, metrics in (compared.metrics or {}).items()
             ]
             or [(ABSENT, *none)],

@@ -117,15 +117,26 @@ def estimate_run(
         for name in config.candidates:
             cost = _in_new_process(_measure_distill, prepared, config, name, device, meters, most_seconds)
             yield Estimate("distill", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
-        for name in config.references:
-            cost = _in_new_process(_measure_references, prepared, config, name, meters)
-            yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
         costs: dict[tuple[int, int], WorkCost] = {}
-        for name in config.sets:
-            size = _set_size(config, name)
+
+        def evaluation_cost(size: tuple[int, int]) -> WorkCost:
             if size not in costs:
                 costs[size] = _in_new_process(_measure_evaluate, prepared, config, *size, device, meters)
-            cost = costs[size]
+            return costs[size]
+
+        for name, reference in config.references.items():
+            cost = _in_new_process(_measure_references, prepared, config, name, meters)
+            if reference.plateau is not None:
+                # At most half of the steps, with the learning rate that the plateau is searched with.
+                search = {"each": evaluation_cost(_set_size(config, name)).each, "repeated": reference.plateau.most / 2}
+                cost = replace(cost, **search)
+            yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
+        for name in config.sets:
+            if name in config.references and config.references[name].select == "majority":
+                continue  # nothing is trained
+            cost = evaluation_cost(_set_size(config, name))
+            if name in config.references and (plateau := config.references[name].plateau) is not None:
+                cost = replace(cost, repeated=cost.repeated * max(1.0, plateau.most / config.recipe.steps))
             yield Estimate("evaluate", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
 
 
