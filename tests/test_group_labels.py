@@ -23,7 +23,7 @@ PROPAGATION: dict[str, Any] = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a workspace in which a third of the training examples and all other examples have a known group."""
-    dataset = grouped([[60, 12], [12, 60]])
+    dataset = grouped([[60, 36], [36, 60]])
     rows = np.arange(len(dataset))
     split = np.where(rows % 2 == 0, "train", np.where(rows % 4 == 1, "tune", "gate"))
     sex = np.where((split == "train") & (rows % 6 != 0), "?", np.array(["f", "m"])[dataset.group_indices])
@@ -47,28 +47,34 @@ def card(root: Path, name: str) -> DatasetCard:
 
 def test_the_card_describes_how_unknown_groups_were_inferred(root: Path) -> None:
     commands = ("prepare", "validate", "data describe", "distill barycentric", "distill pooled")
+    printed = ""
     for command in map(str.split, commands):
         ended = run(root, *command)
         assert ended.code == 0, ended.err
+        printed += ended.out
 
     train, gate = (read_split(Workspace(root).split(name)) for name in ("train", "gate"))
     assert (train.groups, gate.groups) == (("f", "m", "?"), ("f", "m"))
-    assert train.counts[:, 2].tolist() == [24, 24]
+    assert train.counts[:, 2].tolist() == [32, 32]
     outcome = json.loads(Workspace(root).validation.read_bytes())
-    assert outcome["cells"]["train"]["0"] == {"f": 10, "m": 2, "?": 24}
+    assert outcome["cells"]["train"]["0"] == {"f": 10, "m": 6, "?": 32}
     distilled_card = card(root, "barycentric")
     assert distilled_card.groups == ("f", "m")
-    assert distilled_card.train_counts == ((30, 6), (6, 30))
+    assert distilled_card.train_counts == ((30, 18), (18, 30))
     unknown, shrunk = distilled_card.group_labels["unknown"], distilled_card.group_labels["shrinkage"]
-    assert (unknown["method"], unknown["share"], unknown["accuracy"]) == ("propagation", pytest.approx(48 / 72), 1.0)
+    assert (unknown["method"], unknown["share"], unknown["accuracy"]) == ("propagation", pytest.approx(64 / 96), 1.0)
+    assert (unknown["measured_on"], unknown["majority_guess"]) == (32, pytest.approx(20 / 32))
+    sentence = json.loads((Workspace(root).set("barycentric") / "provenance.json").read_bytes())["group_inference"]
+    assert "100.0 % of 32 known examples are inferred correctly, and 62.5 % by the majority guess" in sentence
+    assert f"groups: {sentence}" in printed
     assert unknown["cells"][1] == {
-        **{"class": "0", "group": "m", "known": 2, "inferred": 4},
+        **{"class": "0", "group": "m", "known": 6, "inferred": 12},
         **{"confidence": 1.0, "found": 1.0},
     }
     assert shrunk["prior"] == 3.0
     assert [(cell["class"], cell["group"], cell["own"]) for cell in shrunk["thin"]] == [
-        ("0", "m", pytest.approx(6 / 9)),
-        ("1", "f", pytest.approx(6 / 9)),
+        ("0", "m", pytest.approx(18 / 21)),
+        ("1", "f", pytest.approx(18 / 21)),
     ]
     assert card(root, "pooled").group_labels["shrinkage"] is None
 
@@ -82,6 +88,6 @@ def test_undeclared_unknown_groups_are_refused_before_distillation(root: Path) -
     ended = run(root, "distill", "barycentric")
 
     assert ended.code == 2
-    assert "48 of 72 examples in train have no known group" in ended.err
+    assert "64 of 96 examples in train have no known group" in ended.err
     assert len(ended.err.splitlines()) == 1
     assert not Workspace(root).set("barycentric").exists()

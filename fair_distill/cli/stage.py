@@ -18,7 +18,7 @@ from fair_distill.cli.arguments import (
     today_or_later,
 )
 from fair_distill.cli.data import print_contract
-from fair_distill.cli.output import print_json, print_line, print_table
+from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.cli.progress import add_quiet, peak_memory_mb, progress_display
 from fair_distill.cli.verdicts import add_policy, add_summaries, open_gate, print_verdict, write_summaries
@@ -258,6 +258,7 @@ def _experts(arguments: Arguments) -> None:
 def _distill(arguments: Arguments) -> None:
     from fair_distill.stages.distill import distill_candidate
 
+    notices: list[str] = []
     with progress_display("distill", arguments.candidate, quiet=arguments.quiet) as progress:
         manifest = distill_candidate(
             *open_workspace(arguments),
@@ -268,7 +269,10 @@ def _distill(arguments: Arguments) -> None:
             stopping=_sigterm_received(),
             image=os.environ.get("FAIR_DISTILL_IMAGE"),
             progress=progress,
+            notice=notices.append,
         )
+    for sentence in notices:
+        print_sentence("groups: ", sentence)
     size = f"{manifest.card.examples:,} {_unit(manifest.card)}"
     print_line(f"{arguments.candidate}: {size}, version {manifest.version[:12]}")
     _print_near_copies(arguments.candidate, manifest)

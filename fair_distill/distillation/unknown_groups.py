@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fair_distill.config import Named
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.distillation.majority_guess import MajorityComparison, compare_with_majority, majority_guess
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import normalisation, reader
 from fair_distill.errors import DataError
@@ -57,11 +58,13 @@ class ResolvedGroups:
     ----------
     unknown_share : the share of examples whose group was unknown
     cells : the inference, by class and group; empty if nothing was inferred
+    comparison : the accuracy of the inference and of the majority guess; None if they were not compared
     """
 
     dataset: GroupedDataset
     unknown_share: float = 0.0
     cells: tuple[InferredCell, ...] = ()
+    comparison: MajorityComparison | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -119,6 +122,10 @@ def propagation(
 
     An example with some known attributes is assigned to one of the groups with these attributes.
 
+    The inference is measured on the known examples: each fold of them is hidden once, and the examples of one cluster
+    are in the same fold, because the images of a person show the group of this person. Groups that are not inferred
+    better than by the majority guess are refused.
+
     Parameters
     ----------
     steps, learning_rate, batch_size : of the network's training by SGD with momentum 0.9
@@ -130,7 +137,8 @@ def propagation(
     Raises
     ------
     DataError
-        If no group is known, or the known attributes of an example match no known group.
+        If no group is known, if the known attributes of an example match no known group, or if the inference is not
+        better than the majority guess.
     """
     groups = np.flatnonzero(dataset.known)
     truth = _positions(groups, len(dataset.groups))[dataset.group_indices]
@@ -157,9 +165,19 @@ def propagation(
         # The known attributes of an example take precedence over its neighbours.
         return np.where(labelled, truth, np.where(possible, propagated, -1).argmax(axis=1))
 
-    predicted = np.full(len(dataset), -1)
+    predicted, guessed = np.full(len(dataset), -1), np.full(len(dataset), -1)
+    dimensions = {"classes": len(dataset.classes), "count": len(groups)}
     for hidden in _folds(dataset, known, folds, context.generator):
         predicted[hidden] = infer(known & ~hidden)[hidden]
+        guessed[hidden] = majority_guess(dataset.labels, truth, known & ~hidden, **dimensions)[hidden]
+    comparison = compare_with_majority(truth[known], predicted[known], guessed[known], dataset.clusters[known])
+    # With a single known group there is nothing to infer, and no guess can be worse.
+    if len(groups) > 1 and not comparison.is_better:
+        raise DataError(
+            f"distill.unknown: propagation is refused, because it is not better than the majority guess: "
+            f"{comparison.sentence()}. Label more examples, or set params.yaml: distill.unknown to 'drop' (leave the "
+            f"{(~known).sum():,} examples of unknown group out)"
+        )
     result = infer(known)
 
     resolved = GroupedDataset.from_arrays(
@@ -192,7 +210,7 @@ def propagation(
         InferredCell(label, group, *(int(array[label, group]) for array in counts))
         for label, group in np.ndindex(len(dataset.classes), len(groups))
     )
-    return ResolvedGroups(resolved, _unknown_share(dataset), tuple(cells))
+    return ResolvedGroups(resolved, _unknown_share(dataset), tuple(cells), comparison)
 
 
 # To add a method, write a function of a dataset and a TrainingContext, and add its line here.
@@ -260,14 +278,32 @@ def _possible_groups(dataset: GroupedDataset, groups: Array) -> Array:
 
 
 def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.Generator) -> Iterator[Array]:
-    """Yield a mask of the known examples to hide, `folds` times. Each is hidden once; cells are spread over folds."""
+    """Yield a mask of the known examples to hide, `folds` times. Each is hidden once; cells are spread over folds.
+
+    The examples of a cluster are hidden together.
+
+    Raises
+    ------
+    DataError
+        If all known examples are in one cluster: then nothing is known while they are hidden.
+    """
     rows = np.flatnonzero(known)
     shuffled = rows[torch.randperm(len(rows), generator=generator).numpy()]
     cells = dataset.labels[shuffled] * len(dataset.groups) + dataset.group_indices[shuffled]
-    by_cell = shuffled[np.argsort(cells, kind="stable")]
+    _, first, cluster_of_row = np.unique(dataset.clusters[shuffled], return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise DataError(
+            "all examples of known group in train are one cluster, so the inference of groups cannot be measured; "
+            "label examples of other clusters, or set params.yaml: distill.unknown to 'drop'"
+        )
+    # Clusters in the order of their first example, sorted by its cell.
+    order = np.lexsort((first, cells[first]))
+    fold_of_cluster = np.empty(len(first), dtype=np.int64)
+    fold_of_cluster[order] = np.arange(len(first)) % folds
+    fold_of_row = np.full(len(dataset), -1)
+    fold_of_row[shuffled] = fold_of_cluster[cluster_of_row]
     for fold in range(folds):
-        hidden = np.zeros(len(dataset), dtype=bool)
-        hidden[by_cell[fold::folds]] = True
+        hidden = fold_of_row == fold
         if hidden.any():
             yield hidden
 

@@ -45,7 +45,8 @@ def _constant_networks(predictions: NetworkPredictions) -> str:
         return ""
     names = [predictions.classes[c] for c in dict.fromkeys(predictions.predicted[constant, 0].tolist())]
     classes = f"class {names[0]!r}" if len(names) == 1 else f"one class ({', '.join(map(repr, names))})"
-    return f"{int(constant.sum())} of {len(constant)} networks of {predictions.network} predict {classes} for every example"
+    count = f"{int(constant.sum())} of {len(constant)} networks of {predictions.network}"
+    return f"{count} predict {classes} for every example"
 
 
 def _are_constant(predictions: NetworkPredictions) -> NDArray[np.bool_]:

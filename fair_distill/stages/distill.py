@@ -9,8 +9,16 @@ from fair_distill.files import require_file, sha256, to_csv, to_json, write_byte
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, Manifest, write_version
 from fair_distill.stages.device import machine_provenance, peak_memory_mb, torch_device
 from fair_distill.stages.experts import expert_folder
+from fair_distill.stages.prepare import Notice, ignore_notice
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
-from fair_distill.stages.set_record import group_label_record, make_card, make_manifest, set_params, training_recipe
+from fair_distill.stages.set_record import (
+    group_inference,
+    group_label_record,
+    make_card,
+    make_manifest,
+    set_params,
+    training_recipe,
+)
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.stages.training_units import training_units_entry
 from fair_distill.stages.validate import data_provenance, read_validation
@@ -28,6 +36,7 @@ def distill_candidate(
     stopping: Callable[[], bool] = lambda: False,
     image: str | None = None,
     progress: ProgressCallback = ignore_progress,
+    notice: Notice = ignore_notice,
 ) -> Manifest:
     """Distil one candidate; write the set, its manifest, its losses and its picture.
 
@@ -37,6 +46,7 @@ def distill_candidate(
     every : number of steps between checkpoints
     stopping : called after every step; if it returns True, the run saves a checkpoint and stops
     image : digest of the container image, recorded in the provenance
+    notice : receives a sentence about the groups that were inferred
     """
     from fair_distill.audit.measurements import measure_set
     from fair_distill.data.split_file import read_split
@@ -50,6 +60,9 @@ def distill_candidate(
     torch_dev = torch_device(device, threads=config.threads)
     resolved = read_training_data(workspace, config, torch_dev)
     train = resolved.dataset
+    inference = group_inference(config.distill, resolved)
+    for sentence in inference.values():
+        notice(sentence)
     tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
     source = sha256(workspace.split("train"))
     units = training_units_entry(read_split(workspace.split("train"), verify=False))
@@ -98,7 +111,7 @@ def distill_candidate(
     files = {SET_FILE: distilled.to_parquet()}
     manifest = make_manifest(config, card, files, params=params, source=source)
     provenance = machine | ({"image": image} if image else {}) | data_provenance(validation)
-    provenance |= _extension_note(config, candidate)
+    provenance |= _extension_note(config, candidate) | inference
     # A distilled image may resemble the images that it was distilled from.
     picture = blank_png() if validation.get("privacy") == "restricted" else grid_png(distilled)
 

@@ -8,6 +8,7 @@ from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
+from fair_distill.text import percent
 
 if TYPE_CHECKING:
     from fair_distill.data.grouped_dataset import GroupedDataset
@@ -120,6 +121,7 @@ def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolv
             "method": distill.unknown.name,
             "share": resolved.unknown_share,
             "accuracy": resolved.accuracy,
+            **_majority_record(resolved),
             "cells": [
                 {
                     "class": classes[cell.label],
@@ -133,6 +135,38 @@ def group_label_record(distill: Distill, candidate: Candidate, resolved: "Resolv
             ],
         }
     return {"shrinkage": shrunk, "unknown": unknown}
+
+
+def _majority_record(resolved: "ResolvedGroups") -> dict[str, Any]:
+    """Return how often the majority guess was right where the accuracy was measured; empty if nothing was inferred."""
+    comparison = resolved.comparison
+    if comparison is None:
+        return {}
+    return {
+        "measured_on": comparison.known,
+        "majority_guess": comparison.majority_correct / comparison.known,
+        "better": comparison.better,
+        "worse": comparison.worse,
+        "better_at_least": comparison.at_least,
+    }
+
+
+def group_inference(distill: Distill, resolved: "ResolvedGroups") -> dict[str, str]:
+    """Return what happened to examples of unknown group as a sentence, for the provenance; empty if there were none."""
+    if not resolved.unknown_share:
+        return {}
+    share, comparison = percent(resolved.unknown_share), resolved.comparison
+    if comparison is not None:
+        sentence = f"{share} of the training examples had no known group, and got one by inference; "
+        return {"group_inference": sentence + comparison.sentence()}
+    if resolved.cells:
+        accuracy = percent(resolved.accuracy)
+        measured = f"{accuracy} of the known examples are inferred correctly while their groups are hidden"
+    else:
+        measured = "nothing was inferred, so no accuracy was measured"
+    return {
+        "group_inference": f"{share} of the training examples had no known group ({distill.unknown.name}); {measured}"
+    }
 
 
 def set_params(config: Config, *sections: str, **extra: Any) -> dict[str, Any]:
