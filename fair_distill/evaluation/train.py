@@ -64,7 +64,7 @@ def train(
 def training_steps(
     network: Network, recipe: TrainingRecipe, rows: Pixels, labels: Tensor, generator: torch.Generator
 ) -> Iterator[int]:
-    """Train a network by a recipe, and yield the number of steps after each step. Other parameters are as in `train`."""
+    """Train a network by a recipe, and yield the number of steps after each step. Parameters are those of `train`."""
     descend = gradient_descent(recipe, list(network.train().parameters()))
     for step, batch in enumerate(_batches(recipe, len(labels), generator), start=1):
         indices = batch.to(labels.device)
