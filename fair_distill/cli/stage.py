@@ -26,9 +26,11 @@ from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
+    from fair_distill.config import Config
     from fair_distill.data.assignments import Changes
     from fair_distill.registry.manifest import Manifest
     from fair_distill.stages.estimate import Estimate
+    from fair_distill.workspace import Workspace
 
 
 def add_commands(parser: Parser) -> None:
@@ -189,10 +191,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
+def _open(arguments: Arguments) -> "tuple[Workspace, Config]":
+    """Return the workspace and its configuration, which must name the engine of this release."""
+    from fair_distill.config import check_engine
+
+    workspace, config = open_workspace(arguments)
+    check_engine(config)
+    return workspace, config
+
+
 def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
-    workspace, config = open_workspace(arguments)
+    workspace, config = _open(arguments)
     notices: list[str] = []
     with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
         prepared = prepare_splits(
@@ -231,7 +242,7 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
 def _validate(arguments: Arguments) -> None:
     from fair_distill.stages.validate import validate_splits
 
-    outcome = validate_splits(*open_workspace(arguments), os.environ, pages=arguments.docs)
+    outcome = validate_splits(*_open(arguments), os.environ, pages=arguments.docs)
     if arguments.json:
         print_json(outcome)
         return
@@ -245,7 +256,7 @@ def _experts(arguments: Arguments) -> None:
 
     with progress_display("experts", arguments.candidate, quiet=arguments.quiet) as progress:
         count = train_candidate_experts(
-            *open_workspace(arguments),
+            *_open(arguments),
             arguments.candidate,
             device=arguments.device,
             checkpoints=arguments.checkpoints,
@@ -261,7 +272,7 @@ def _distill(arguments: Arguments) -> None:
     notices: list[str] = []
     with progress_display("distill", arguments.candidate, quiet=arguments.quiet) as progress:
         manifest = distill_candidate(
-            *open_workspace(arguments),
+            *_open(arguments),
             arguments.candidate,
             device=arguments.device,
             checkpoints=arguments.checkpoints,
@@ -270,6 +281,7 @@ def _distill(arguments: Arguments) -> None:
             image=os.environ.get("FAIR_DISTILL_IMAGE"),
             progress=progress,
             notice=notices.append,
+            resume_notice=print_line,
         )
     for sentence in notices:
         print_sentence("groups: ", sentence)
@@ -289,7 +301,7 @@ def _sigterm_received() -> Callable[[], bool]:
 def _references(arguments: Arguments) -> None:
     from fair_distill.stages.references import select_reference
 
-    manifest = select_reference(*open_workspace(arguments), arguments.reference)
+    manifest = select_reference(*_open(arguments), arguments.reference)
     if manifest.card.kind == "constant":
         print_line(f"{arguments.reference}: a constant answer, without {_unit(manifest.card)}")
         return
@@ -324,7 +336,7 @@ def _print_near_copies(name: str, manifest: "Manifest") -> None:
 def _project(arguments: Arguments) -> None:
     from fair_distill.stages.project import project_sets
 
-    print_line(f"{project_sets(*open_workspace(arguments)):,} points")
+    print_line(f"{project_sets(*_open(arguments)):,} points")
 
 
 def _evaluate(arguments: Arguments) -> None:
@@ -333,7 +345,7 @@ def _evaluate(arguments: Arguments) -> None:
 
     with progress_display("evaluate", arguments.set, quiet=arguments.quiet) as progress:
         report = evaluate_set(
-            *open_workspace(arguments),
+            *_open(arguments),
             arguments.set,
             device=arguments.device,
             checkpoints=arguments.checkpoints,

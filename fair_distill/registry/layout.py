@@ -13,6 +13,7 @@
     ledger/<name>/<number, 12 digits>.json           the events of the versions of `dataset` or `team/dataset`
     attempts/record/<number, 12 digits>.json         the attempts at gate splits of all datasets, see `attempts`
     attempts/examples/<sha256>.bin                   digests of the examples of a gate split, see `split_examples`
+    regates/<name>/<time>-<verdict>.json             when a live version was judged again, see `regate_record`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many ledger entries together, see `snapshots`
@@ -30,7 +31,7 @@ RECORD_NAME = "all.attempts"
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 # How much the clock of a writer and the clock of the store may differ. Contents under these prefixes carry a time.
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-_TIMED = ("ledger/", "publishing/", "attempts/record/")
+_TIMED = ("ledger/", "publishing/", "attempts/record/", "regates/")
 # Far above what is written. The files of a set are bounded by its manifest as well.
 MAX_ENTRY_BYTES = MAX_STATEMENT_BYTES = 64 * 2**10
 MAX_JSON_BYTES = 16 * 2**20

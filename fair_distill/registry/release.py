@@ -119,10 +119,12 @@ def publish(
         objects |= dvc_files(manifest, provenance)
     evidence_contents = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}
     contents = {**objects, **evidence_contents, manifest_key(version): manifest.to_json()}
-    if version not in published(entries):
+    is_new = version not in published(entries)
+    if is_new:
         announce(store, name, version, contents, actor=actor)
     for key, content in contents.items():
-        ensure_stored(store, key, content)
+        # `regate` publishes evidence of a published version, and has no right to write anything else.
+        ensure_stored(store, key, content, read_first=not is_new and key not in evidence_contents)
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         if version in published(entries):

@@ -21,7 +21,7 @@ from fair_distill.registry.layout import (
     size_limit,
 )
 from fair_distill.storage.schemes import open_store
-from fair_distill.storage.store import Options, Store, TooLarge
+from fair_distill.storage.store import Absent, Options, Store, TooLarge
 
 REGISTRY_VARIABLE = "FAIR_DISTILL_REGISTRY"
 DEFAULT_FOLDER = "registry"
@@ -146,15 +146,28 @@ class SeparatePredictions:
 Registry = CheckedStore | SeparatePredictions
 
 
-def ensure_stored(store: RegistryStore, key: str, content: bytes) -> None:
-    """Write `content` under `key`, unless it is there already. Raises IntegrityError if another content is there."""
+def ensure_stored(store: RegistryStore, key: str, content: bytes, *, read_first: bool = False) -> None:
+    """Write `content` under `key`, unless it is there already. Raises IntegrityError if another content is there.
+
+    Parameters
+    ----------
+    read_first : read the key before writing it: the content is most likely there, and the right to write may be missing
+    """
     check_writable(key, content)
     try:
-        same = store.create(key, content) or store.read(key, at_most=len(content)) == content
+        same = (read_first and _has(store, key, content)) or store.create(key, content)
+        same = same or store.read(key, at_most=len(content)) == content
     except TooLarge:
         same = False
     if not same:
         raise IntegrityError(f"{key} is in the registry with other bytes than this command writes; it was damaged")
+
+
+def _has(store: RegistryStore, key: str, content: bytes) -> bool:
+    try:
+        return store.read(key, at_most=len(content)) == content
+    except Absent:
+        return False
 
 
 def locate(registry: str | os.PathLike[str] | None, *, folder: Path = Path()) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.card import DatasetCard
-from fair_distill.config import Config
+from fair_distill.config import Config, check_engine
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
@@ -56,11 +56,14 @@ def read_evidence(
 
     Raises
     ------
+    ConfigError
+        If params.yaml names another engine than that of this release.
     IntegrityError
         If files are of another set or split, or contradict each other.
     MeasurementError
         If a file is missing, or older than params.yaml or than the files that it was made from.
     """
+    check_engine(config)
     check_set_name(config, name)
     compared = _compared_references(config)
     # A live version comes from the registry, so the lock has no stage for it.

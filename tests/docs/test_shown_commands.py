@@ -210,9 +210,9 @@ def _prefect(words: list[str]) -> None:
 
     arguments = [word for word in words if word != "--no-prompt"]  # an option of the program, not of the command
     _app.parse_args(arguments, exit_on_error=False, print_error=False)
-    deployed = {
-        deployment["name"] for deployment in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
-    }
+    files = [REPOSITORY / "prefect.yaml", REPOSITORY / "fair_distill" / "template" / "prefect.yaml"]
+    texts = [file.read_text().replace("{dataset}", "faces") for file in files]
+    deployed = {deployment["name"] for text in texts for deployment in yaml.safe_load(text)["deployments"]}
     for before, word in pairwise(words):
         assert not word.startswith("flows/") or (REPOSITORY / word).is_file(), word
         assert before != "--name" or word in deployed, word
