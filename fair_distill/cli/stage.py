@@ -235,6 +235,9 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
         print_line(
             f"dropped: class {label!r} with {sum(counts.values()):,} examples; a split has no example of a group"
         )
+    for attribute, counts in actions.get("drop", {}).items():
+        for value, count in counts.items():
+            print_line(f"dropped: {count:,} examples whose {attribute} is {value!r}")
     for name, groups in actions.get("merge", {}).items():
         print_line(f"merged: groups {', '.join(groups)} into group {name!r}")
 
