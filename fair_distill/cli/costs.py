@@ -56,7 +56,8 @@ def _check_budget(workspace: "Workspace", config: "Config", stage: str, name: st
         from fair_distill.stages.estimate import Meters, estimate_stage
 
         meters = Meters(time.monotonic, peak_memory_mb)
-        seconds = estimate_stage(workspace, config, stage, name, device=device, meters=meters).seconds
+        estimate = estimate_stage(workspace, config, stage, name, device=device, meters=meters)
+        seconds = estimate.seconds if estimate else 0.0
     assert config.budget is not None
     check_budget(
         config.budget,

@@ -89,13 +89,20 @@ class Estimate:
 
 
 def estimate_run(
-    workspace: Workspace, config: Config, *, device: str = "cpu", meters: Meters, most_seconds: float = 60.0
+    workspace: Workspace,
+    config: Config,
+    *,
+    device: str = "cpu",
+    meters: Meters,
+    most_seconds: float = 60.0,
+    only: tuple[str, str] | None = None,
 ) -> Iterator[Estimate]:
     """Yield an estimate for every stage that distils, selects or evaluates, in the order of a run.
 
     Parameters
     ----------
     most_seconds : upper limit for the time that is spent on the steps of one candidate
+    only : a stage and a set; only this estimate is measured and yielded
 
     Raises
     ------
@@ -109,6 +116,8 @@ def estimate_run(
             prepared = Workspace(Path(folder))
             _write_temporary_splits(workspace, config, prepared)
         for name in config.candidates:
+            if only not in (None, ("distill", name)):
+                continue
             cost = _in_new_process(_measure_distill, prepared, config, name, device, meters, most_seconds)
             yield Estimate("distill", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
         costs: dict[tuple[int, int], WorkCost] = {}
@@ -119,6 +128,8 @@ def estimate_run(
             return costs[size]
 
         for name, reference in config.references.items():
+            if only not in (None, ("references", name)):
+                continue
             cost = _in_new_process(_measure_references, prepared, config, name, meters)
             if reference.plateau is not None:
                 # At most half of the steps, with the learning rate that the plateau is searched with.
@@ -126,6 +137,8 @@ def estimate_run(
                 cost = replace(cost, **search)
             yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
         for name in config.sets:
+            if only not in (None, ("evaluate", name)):
+                continue
             if name in config.references and config.references[name].select == "majority":
                 continue  # nothing is trained
             cost = evaluation_cost(_set_size(config, name))
@@ -135,30 +148,20 @@ def estimate_run(
 
 
 def estimate_stage(
-    workspace: Workspace,
-    config: Config,
-    stage: str,
-    name: str,
-    *,
-    device: str,
-    meters: Meters,
-    most_seconds: float = 10.0,
-) -> Estimate:
-    """Return the estimate of one run of `distill`, `references` or `evaluate`; the splits must be prepared.
+    workspace: Workspace, config: Config, stage: str, name: str, *, device: str, meters: Meters
+) -> Estimate | None:
+    """Return the estimate of one run of a stage; None if `estimate_run` does not measure it.
 
-    Raises what `estimate_run` raises.
+    Raises what `estimate_run` raises, and ConfigError if params.yaml does not have the set.
     """
     if stage == "distill":
-        _refuse_experts(config)
         config.candidate(name)
-        cost = _in_new_process(_measure_distill, workspace, config, name, device, meters, most_seconds)
     elif stage == "references":
         config.reference(name)
-        cost = _in_new_process(_measure_references, workspace, config, name, meters)
     else:
         check_set_name(config, name)
-        cost = _in_new_process(_measure_evaluate, workspace, config, *_set_size(config, name), device, meters)
-    return Estimate(stage, name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
+    rows = estimate_run(workspace, config, device=device, meters=meters, most_seconds=10.0, only=(stage, name))
+    return next(iter(list(rows)), None)
 
 
 def _refuse_experts(config: Config) -> None:
