@@ -25,7 +25,6 @@ from fair_distill.cli.verdicts import add_policy, add_summaries, open_gate, prin
 from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
-    from fair_distill.card import DatasetCard
     from fair_distill.config import Config
     from fair_distill.data.assignments import Changes
     from fair_distill.registry.manifest import Manifest
@@ -288,7 +287,7 @@ def _distill(arguments: Arguments) -> None:
         )
     for sentence in notices:
         print_sentence("groups: ", sentence)
-    size = f"{manifest.card.examples:,} {_unit(manifest.card)}"
+    size = f"{manifest.card.examples:,} {manifest.card.unit}"
     print_line(f"{arguments.candidate}: {size}, version {manifest.version[:12]}")
     _print_near_copies(arguments.candidate, manifest)
 
@@ -305,17 +304,15 @@ def _references(arguments: Arguments) -> None:
     from fair_distill.stages.references import select_reference
 
     manifest = select_reference(*_open(arguments), arguments.reference)
-    print_line(f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}")
+    print_line(f"{arguments.reference}: {manifest.card.examples:,} real {manifest.card.unit}")
     _print_near_copies(arguments.reference, manifest)
-
-
-def _unit(card: "DatasetCard") -> str:
-    return "images" if card.schema is None else "rows"
 
 
 def _print_near_copies(name: str, manifest: "Manifest") -> None:
     if manifest.card.nearness is not None:
         print_line(f"{name}: {manifest.card.nearness.sentence()}")
+    if manifest.card.relations is not None and manifest.card.relations.relations:
+        print_line(f"{name}: {manifest.card.relations.sentence()}")
 
 
 def _project(arguments: Arguments) -> None:
