@@ -2,7 +2,10 @@
 
 from fair_distill.config import Config
 from fair_distill.gate.advice import advise
+from fair_distill.gate.label_noise import critical_rate_sentences, critical_rates
+from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions
 from fair_distill.gate.policy import fraction_after, read_context
+from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.recommendation import needs_simulation, recommend
 from fair_distill.gate.set_kind import set_kind
 from fair_distill.gate.verdict import Verdict
@@ -28,3 +31,18 @@ def recommendation(workspace: Workspace, config: Config, name: str, verdict: Ver
     # Other predictions of the set are another attempt.
     alpha = policy.alpha * fraction_after(context, policy, set=verdict.set)
     return recommend(verdict, kind, advise(evidence.predictions, policy, alpha=alpha, references=evidence.references))
+
+
+def critical_label_errors(workspace: Workspace, config: Config, name: str, verdict: Verdict) -> list[str]:
+    """Return the lines that say which label errors of each group would change a pass; none for other verdicts."""
+    if verdict.outcome != "pass":
+        return []
+    evidence = read_evidence(workspace, config, name, context=read_context(read_context_file(workspace)))
+    references = {other: _by_network(content, other) for other, content in evidence.references.items()}
+    networks = list(_by_network(evidence.predictions, name).values())
+    return critical_rate_sentences(*critical_rates(verdict, config.gate, networks, references))
+
+
+def _by_network(content: bytes, name: str) -> dict[str, NetworkPredictions]:
+    table = Predictions.from_parquet(content, name=f"the predictions of {name!r}")
+    return {network: network_predictions(table, number) for number, network in enumerate(table.networks)}
