@@ -18,7 +18,9 @@ from fair_distill.card import DatasetCard
 from fair_distill.errors import DataError, ShapeError, missing_library
 from fair_distill.files import parse_json, to_json
 from fair_distill.formats import arrow
+from fair_distill.formats.mosaics import cut_mosaics
 from fair_distill.formats.row_schema import Categorical, RowSchema
+from fair_distill.text import html_table
 
 _KEY = b"fair_distill"
 
@@ -66,6 +68,14 @@ class DistilledSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def _repr_html_(self) -> str:
+        """Return the set for a notebook: the number of examples of each class."""
+        counts = np.bincount(self.labels, minlength=len(self.card.classes))
+        unit = "images" if self.card.schema is None else "rows"
+        caption = f"{self.card.name}: {len(self):,} {unit} of shape {'×'.join(map(str, self.card.shape))}; groups: "
+        caption += ", ".join(self.card.groups)
+        return html_table(("class", unit), zip(self.card.classes, counts.tolist(), strict=True), caption=caption)
+
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """The decoded columns of a table, by name. Raises DataError for a set of images, which has no columns."""
@@ -74,8 +84,13 @@ class DistilledSet:
         return self.card.schema.decode(self.images)
 
     def to_numpy(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return copies of the images and the labels."""
-        return self.images.copy(), self.labels.copy()
+        """Return the examples to train on, and their labels, as copies.
+
+        These are the images or encoded rows of the set. If its recipe has `formation` above 1, each stored image is a
+        mosaic, and each of its formation² tiles is one example. Training on whole mosaics gives useless networks.
+        """
+        formation = self.card.recipe.formation
+        return cut_mosaics(self.images, formation).copy(), np.repeat(self.labels, formation**2)
 
     def to_torch(self, *, normalised: bool = True) -> Any:
         """Return the examples that the recipe trains on as a `torch.utils.data.Dataset`; see `TorchDataset`."""

@@ -1,9 +1,10 @@
 """Text for people: guards against foreign text, numbers, tables, and the sentence for an invalid value.
 
 Foreign text comes from a card, a ledger, a verdict, a table or another server. Each output has one guard here: a
-terminal, Markdown, or a message that quotes an address. For HTML, use `html.escape` of the standard library.
+terminal, Markdown, a table in a notebook, or a message that quotes an address.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -66,6 +67,16 @@ def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]], *
     """
     marks = [{"l": "---", "r": "--:"}[letter] for letter in align] + ["---"] * (len(header) - len(align))
     return "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in (header, marks, *rows))
+
+
+def html_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
+    """Return an HTML table of plain text, which is escaped, for a notebook."""
+
+    def row(tag: str, cells: Sequence[object]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(printable(str(cell)))}</{tag}>" for cell in cells) + "</tr>"
+
+    title = f"<caption>{html.escape(printable(caption))}</caption>" if caption else ""
+    return f"<table>{title}{row('th', header)}{''.join(row('td', cells) for cells in rows)}</table>"
 
 
 def percent(value: float | None, digits: int = 1, *, unit: str = " %", signed: bool = False) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fair_distill.errors import DataError, ShapeError
 from fair_distill.formats.row_schema import RowSchema, schema_of
 from fair_distill.formats.table_columns import Table
+from fair_distill.text import html_table
 
 Array = NDArray[Any]
 Attributes = tuple[str | None, ...]
@@ -243,6 +244,12 @@ class GroupedDataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _repr_html_(self) -> str:
+        """Return the dataset for a notebook: the number of examples of each class and group."""
+        rows = ((name, *counts) for name, counts in zip(self.classes, self.counts.tolist(), strict=True))
+        caption = f"{len(self):,} examples of shape {'×'.join(map(str, self.shape))}"
+        return html_table(("class", *self.groups), rows, caption=caption)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.sgd import sgd
 
+from fair_distill import freed_memory
 from fair_distill.card import TrainingRecipe
 from fair_distill.distillation.augment import augment, draw, draw_each
 from fair_distill.distillation.networks import NETWORKS, Network, build
@@ -181,13 +182,19 @@ class Normalised(torch.nn.Module):
 
 
 def train_on(
-    distilled: DistilledSet, *, seed: int, device: str = "cpu", networks: Networks = MappingProxyType({})
+    distilled: DistilledSet,
+    *,
+    seed: int,
+    device: str = "cpu",
+    keep_freed_memory: bool = True,
+    networks: Networks = MappingProxyType({}),
 ) -> Normalised:
     """Train a network on a distilled set by the recipe in its card, as the gate did.
 
     Parameters
     ----------
     seed : seed of weights, order and augmentation
+    keep_freed_memory : whether this process keeps freed memory from now on, as for `fair_distill.distill`
     networks : custom networks by the name that the recipe uses, `{"package.module:callable": callable}`. A set cannot
         cause an import, so if its recipe names a custom network, import the network yourself and pass it here
 
@@ -198,6 +205,8 @@ def train_on(
     IntegrityError
         If the source of the passed network is not the source whose digest the manifest records.
     """
+    if keep_freed_memory:
+        freed_memory.keep_freed_memory()
     recipe = distilled.card.recipe
     available = _available_networks(distilled, networks)
     images, labels = training_examples(

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from fair_distill.errors import IntegrityError, Refused, Undecided
 from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.formats.strict_json import check_fields
+from fair_distill.text import html_table
 
 Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
 EXIT_CODES = {
@@ -184,6 +185,16 @@ class Verdict:
     @property
     def digest(self) -> str:
         return sha256(self.to_json())
+
+    def _repr_html_(self) -> str:
+        """Return the verdict for a notebook: one row for each clause, as in `fair-distill gate explain`."""
+        rows = [
+            (finding.outcome, finding.clause, finding.network, finding.sentence, finding.waiver or "")
+            for finding in self.findings
+        ]
+        lines = [f"attempt {self.attempt}", self.assumption, *self.warnings, *self.notes]
+        caption = f"{self.outcome.upper()} · " + " · ".join(filter(None, lines))
+        return html_table(("outcome", "clause", "network", "reason", "waiver"), rows, caption=caption)
 
     def to_json(self) -> bytes:
         """Return the verdict as JSON. Keys that older releases lack are omitted if they have no value."""

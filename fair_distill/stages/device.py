@@ -1,12 +1,11 @@
 """The device that a stage computes on, set up so that equal params give equal bytes."""
 
-import ctypes
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.config import Config
 from fair_distill.errors import ConfigError
+from fair_distill.freed_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -30,26 +29,13 @@ def torch_device(device: str, *, threads: int) -> "torch.device":
     # Torch would fill all new memory with NaN, which takes up to a tenth of a training step. The bytes are the same
     # without it, because no code here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    _keep_freed_memory()
+    keep_freed_memory(one_arena=True)
     try:
         torch_dev = torch.device(device)
         torch.empty(0, device=torch_dev).cpu()  # fails here if the device cannot compute or be read from
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError(f"--device {device}: {str(error).splitlines()[0][:200]}") from None
     return torch_dev
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory; other C libraries are left as they are.
-
-    Otherwise the activations of every step go back to the system and are paged in again, which took a fifth of the
-    training time.
-    """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # from malloc.h
-    with suppress(OSError, AttributeError, TypeError):  # no C library, or one without mallopt
-        libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # the largest value that glibc accepts
-        libc.mallopt(m_trim_threshold, 2**30)
 
 
 def peak_memory_mb(device: "torch.device") -> float | None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fair_distill.distillation.networks import NETWORKS, ConvNet, Network, build, build_from_factory
+from fair_distill.distillation.networks import NETWORKS, ConvNet, MeanOfFour, Network, build, build_from_factory
 from fair_distill.errors import ConfigError
 from fair_distill.testing import check_network
 
@@ -193,6 +193,19 @@ def test_the_convnet_is_convolution_instance_norm_relu_and_pool() -> None:
     by_hand = F.avg_pool2d(F.relu(F.instance_norm(F.conv2d(images, conv.weight, conv.bias, padding=1))), 2).flatten(1)
 
     torch.testing.assert_close(network.embed(images), by_hand)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 7), (5, 9), (3, 2)])
+def test_the_mean_of_four_pixels_is_an_average_pool_with_its_gradients(shape: tuple[int, int]) -> None:
+    images = normal(2, 3, *shape).double().requires_grad_()
+    pooled = MeanOfFour()(images)
+
+    torch.testing.assert_close(pooled, F.avg_pool2d(images, 2))
+    cotangent = normal(*pooled.shape, seed=2).double()
+    torch.testing.assert_close(
+        torch.autograd.grad(pooled, images, cotangent), torch.autograd.grad(F.avg_pool2d(images, 2), images, cotangent)
+    )
+    assert torch.autograd.gradgradcheck(MeanOfFour(), images)
 
 
 def test_the_mlp_is_linear_and_relu() -> None:
