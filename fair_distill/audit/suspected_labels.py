@@ -106,9 +106,9 @@ def audit_labels(dataset: GroupedDataset, probabilities_NC: Array) -> LabelAudit
         certain[best] = True
         learned = float(1 - probabilities_NC[best].max(axis=1).mean())
         suspected[rows] = _find_suspects(labels[rows], probabilities_NC[rows])
-        rate = float(contradicted[rows][certain[rows]].mean())
+        contradiction_rate = float(contradicted[best].mean())
         scores[rows] = wrong_probability(
-            probabilities_NC[rows, labels[rows]], rate, learned=learned, classes=len(dataset.classes)
+            probabilities_NC[rows, labels[rows]], contradiction_rate, learned=learned, classes=len(dataset.classes)
         )
 
     # Each group is compared with the others, so the risk of naming a clean group is divided among the groups.
