@@ -8,6 +8,7 @@ from prefect.states import Failed
 
 from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
+from tasks.checks import check_refresh
 from tasks.fan_out import evaluate_on_cluster
 from tasks.placement import dask_scheduler, run_in_deployment, stage_task, task_runner
 from tasks.registry import promote, publish, reserve, show
@@ -45,7 +46,9 @@ def refresh(
     """
     with open_clone(repository, registry=registry, in_place=in_place) as clone:
         name_flow_run(clone)
-        for stage in stages_in_graph(clone, STAGES):
+        stages = stages_in_graph(clone, STAGES)
+        check_refresh(clone, channel, elsewhere, stages)
+        for stage in stages:
             if stage == "evaluate":  # the attempt must be recorded before anybody sees the predictions
                 reserve(clone)
             if stage in elsewhere:

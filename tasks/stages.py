@@ -5,6 +5,7 @@ from prefect.logging import get_run_logger
 from fair_distill.versioning import dvc_commands, lock_commit
 from fair_distill.versioning.tracked_data import fetch_data
 from tasks.run_page import ProgressArtifacts
+from tasks.stage_lock import stage_lock
 from tasks.task_options import pipeline_task, was_killed
 from tasks.workspace import reads_bucket
 
@@ -25,7 +26,8 @@ def run_dvc_stage(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -> t
     say, force = ProgressArtifacts(get_run_logger().info), reads_bucket(dvc.workspace, stage)
     for tracker in fetch_data(dvc, stage, say=say):
         say(f"fetched the data that {tracker} tracks")
-    return dvc.repro(stage, say=say, pull=pull, force=force)
+    with stage_lock(dvc, stage, say=say):
+        return dvc.repro(stage, say=say, pull=pull, force=force)
 
 
 @pipeline_task("commit dvc.lock", hours=6, retry_if=was_killed)

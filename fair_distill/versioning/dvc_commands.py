@@ -22,6 +22,11 @@ _DVC = (sys.executable, "-m", "dvc")
 # DVC's exit code says only that a stage failed. The exit code of the stage itself is in this line.
 _STAGE_EXIT = re.compile(r".*exited with (-?\d+)")
 _STARTED = re.compile(r"Running stage '(.+)':")
+# Hints for people at a terminal, which DVC prints after every stage. A flow run commits and pushes dvc.lock.
+_HINT = re.compile(
+    r"To track the changes with git, run:|\s+git add .*|To enable auto staging, run:|\s+dvc config core\.autostage true"
+    r"|Use `dvc push` to send your updates to remote storage\."
+)
 _CACHED = re.compile(r"Stage '(.+)' is cached - skipping run, checking out outputs")
 
 
@@ -59,7 +64,7 @@ class Dvc:
         Parameters
         ----------
         stage : a stage of dvc.yaml, with all rows of its matrix
-        say : receives each line that DVC and the stage print
+        say : receives each line that DVC and the stage print, except DVC's hints on git
         pull : first download outputs that another machine has pushed to the DVC remote
         force : run the stage even if DVC sees no change
 
@@ -76,7 +81,8 @@ class Dvc:
 
         def read(line: str) -> None:
             nonlocal stage_message, dvc_message, exit_code
-            say(line)
+            if not _HINT.fullmatch(line):
+                say(line)
             if started := _STARTED.fullmatch(line):
                 ran.append(started[1])
             if line.startswith("fair-distill: "):
@@ -160,10 +166,19 @@ class Dvc:
     @property
     def has_remote(self) -> bool:
         """Whether the workspace has a default remote. A remote such as `published` does not count."""
+        return self._settings().has_option("core", "remote")
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the DVC cache, which clones on one machine share."""
+        folder = dvc_root(self.workspace) / ".dvc"
+        return folder / self._settings().get("cache", "dir", fallback="cache")
+
+    def _settings(self) -> configparser.ConfigParser:
         settings = configparser.ConfigParser(interpolation=None)
         root = dvc_root(self.workspace)
         settings.read([root / ".dvc" / name for name in ("config", "config.local")])
-        return settings.has_option("core", "remote")
+        return settings
 
     def _run(self, *command: str, read: Callable[[str], None]) -> int:
         """Run a command and return its exit code, which is negative if it was killed."""
