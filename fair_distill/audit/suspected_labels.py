@@ -117,8 +117,8 @@ def audit_labels(dataset: GroupedDataset, probabilities_NC: Array) -> LabelAudit
     for g in present:
         inside = groups == g
         rate = clustered_share(contradicted[inside & certain], units[inside & certain], confidence=confidence)
-        others = clustered_share(contradicted[~inside & certain], units[~inside & certain], confidence=confidence)
-        is_high = least_difference(rate, others) > 0 and (rate.value or 0) - (others.value or 0) > MARGIN
+        rest_rate = clustered_share(contradicted[~inside & certain], units[~inside & certain], confidence=confidence)
+        is_high = least_difference(rate, rest_rate) > 0 and (rate.value or 0) - (rest_rate.value or 0) > MARGIN
         group_errors.append(
             GroupErrors(
                 group=dataset.groups[g],
@@ -136,9 +136,9 @@ def audit_labels(dataset: GroupedDataset, probabilities_NC: Array) -> LabelAudit
 
     rows = np.flatnonzero(suspected)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
-    others_NC = probabilities_NC[rows].copy()
-    others_NC[np.arange(len(rows)), labels[rows]] = -1
-    return LabelAudit(tuple(group_errors), tuple(cells), rows, others_NC.argmax(axis=1), scores[rows])
+    other_classes_NC = probabilities_NC[rows].copy()
+    other_classes_NC[np.arange(len(rows)), labels[rows]] = -1
+    return LabelAudit(tuple(group_errors), tuple(cells), rows, other_classes_NC.argmax(axis=1), scores[rows])
 
 
 def require_cleanlab() -> None:

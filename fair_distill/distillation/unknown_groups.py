@@ -177,7 +177,8 @@ def propagation(
         raise DataError(
             f"distill.unknown: propagation is refused, because it is not better than the majority guess: "
             f"{comparison.sentence()}. Label more examples, or set params.yaml: distill.unknown to 'drop' (leave the "
-            f"{(~known).sum():,} examples of unknown group out)"
+            f"{(~known).sum():,} examples of unknown group out); `fair-distill gate explain` prints the worst case of "
+            "unknown groups in the gate split"
         )
     result = infer(known)
 

@@ -130,7 +130,7 @@ def _critical_rate(
     if limit.over is not None:
         compared = references[limit.over]
         subtracted = [_shift(limit, compared[predictions.network], group) for predictions in networks]
-        shifts = [_difference(shift, other) for shift, other in zip(shifts, subtracted, strict=True)]
+        shifts = [_difference(shift, reference) for shift, reference in zip(shifts, subtracted, strict=True)]
 
     def changes(rate: float) -> bool:
         return any(sign * (bound + shift(rate)) > number + ROUNDING for shift in shifts)
@@ -146,8 +146,8 @@ def _critical_rate(
     return high
 
 
-def _difference(shift: Callable[[float], float], other: Callable[[float], float]) -> Callable[[float], float]:
-    return lambda rate: shift(rate) - other(rate)
+def _difference(shift: Callable[[float], float], reference: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda rate: shift(rate) - reference(rate)
 
 
 def _shift(limit: Limit, predictions: NetworkPredictions, group: int) -> Callable[[float], float]:

@@ -9,6 +9,7 @@ from fair_distill.gate.predictions import Predictions
 from fair_distill.gate.recommendation import needs_simulation, recommend
 from fair_distill.gate.set_kind import set_kind
 from fair_distill.gate.verdict import Verdict
+from fair_distill.gate.worst_groups import worst_case
 from fair_distill.stages.evidence import read_context_file, read_evidence
 from fair_distill.workspace import Workspace
 
@@ -33,14 +34,20 @@ def recommendation(workspace: Workspace, config: Config, name: str, verdict: Ver
     return recommend(verdict, kind, advise(evidence.predictions, policy, alpha=alpha, references=evidence.references))
 
 
-def critical_label_errors(workspace: Workspace, config: Config, name: str, verdict: Verdict) -> list[str]:
-    """Return the lines that say which label errors of each group would change a pass; none for other verdicts."""
-    if verdict.outcome != "pass":
-        return []
+def doubts_about_labels(workspace: Workspace, config: Config, name: str, verdict: Verdict) -> list[str]:
+    """Return lines on wrong labels and unknown groups in the gate split.
+
+    They say which label errors of each group would change a pass, and how large a gap can be depending on the groups
+    of examples whose group is unknown.
+    """
     evidence = read_evidence(workspace, config, name, context=read_context(read_context_file(workspace)))
-    references = {other: _by_network(content, other) for other, content in evidence.references.items()}
     networks = list(_by_network(evidence.predictions, name).values())
-    return critical_rate_sentences(*critical_rates(verdict, config.gate, networks, references))
+    worst = worst_case(networks)
+    lines = [] if worst is None else [worst.sentence()]
+    if verdict.outcome != "pass":
+        return lines
+    references = {reference: _by_network(content, reference) for reference, content in evidence.references.items()}
+    return [*lines, *critical_rate_sentences(*critical_rates(verdict, config.gate, networks, references))]
 
 
 def _by_network(content: bytes, name: str) -> dict[str, NetworkPredictions]:
