@@ -111,14 +111,14 @@ def train_and_predict(
         return [predict_gate(network, name, seed) for network, seed in zip(trained, run_seeds, strict=True)]
 
     def predict_gate(network: Network, name: str, seed: int) -> list[Answers]:
-        answers = predict(network, read_gate, len(gate), device=device, shifts=shifts)
+        outputs = predict(network, read_gate, len(gate), device=device, shifts=shifts)
         # A network that diverged predicts class 0 for every example, which would look like a gap of 0.
-        if not torch.isfinite(answers[0][1]).all():
+        if not torch.isfinite(outputs[0][1]).all():
             raise MeasurementError(
                 f"network {seed + 1} of {seeds} ({name}) diverged in training: its outputs are not finite; "
                 f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
             )
-        return answers
+        return outputs
 
     seed_groups = [range(seeds)] if together else [range(seed, seed + 1) for seed in range(seeds)]
     jobs = [(name, group) for name in networks for group in seed_groups]
@@ -179,7 +179,7 @@ def _predictions(
     results : of each network, the predictions, and those without the correction for class shares if there is one
     """
     n = len(gate)
-    answers = {
+    outputs = {
         name: torch.cat([result[number][part] for result in results]).numpy()
         for number, names in enumerate((("predicted", "probability"), UNCORRECTED)[: len(results[0])])
         for part, name in enumerate(names)
@@ -201,7 +201,7 @@ def _predictions(
             **{name: np.tile(column, len(results)) for name, column in examples.items()},
             "seed": np.tile(np.repeat(np.arange(seeds), n), len(networks)),
             "network": np.repeat(np.arange(len(networks)), seeds * n),
-            **answers,
+            **outputs,
         },
         attributes=gate.attributes,
         attribute_names=gate.attribute_names,

@@ -192,10 +192,10 @@ def predict(
     # A batch for the CPU fits into its cache; one for the GPU is large enough to use all of it.
     for indices in torch.arange(count, device=device).split(8192 if device.type == "cuda" else 256):
         logits = network(rows(indices))
-        for answers, shift in zip(batches, shifts, strict=True):
+        for outputs, shift in zip(batches, shifts, strict=True):
             probability, predicted = (logits if shift is None else logits + shift).softmax(dim=1).max(dim=1)
-            answers.append((predicted.cpu(), probability.cpu()))
-    return [(torch.cat([each[0] for each in answers]), torch.cat([each[1] for each in answers])) for answers in batches]
+            outputs.append((predicted.cpu(), probability.cpu()))
+    return [(torch.cat([each[0] for each in outputs]), torch.cat([each[1] for each in outputs])) for outputs in batches]
 
 
 class Normalised(torch.nn.Module):
