@@ -175,6 +175,7 @@ TESTS = {
         "gate/bound_files",
     ),
     "gate/quantiles": ("gate/quantiles",),
+    "gate/rare_events": ("gate/rare_events", "gate/bounds"),
     "gate/recommendation": ("gate/recommendation",),
     "gate/references": (
         "gate/bound_files",
