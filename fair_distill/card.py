@@ -136,7 +136,7 @@ class DatasetCard:
 
     Attributes
     ----------
-    kind : {"distilled", "subset", "full"}
+    kind : {"distilled", "subset", "full", "constant"}
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measurements of the distillation, for example the first and the last loss

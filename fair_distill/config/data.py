@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from fair_distill.config.sections import Choice, PositiveFloat, Section, Slug
+from fair_distill.config.sections import Choice, PositiveFloat, Section, Sha256, Slug
 from fair_distill.config.sections import DataName as Name
 
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
@@ -228,6 +228,7 @@ class Data(Section):
     missing_cells : what to do if a class has no example of a group in a split. `refuse`, the default:
         `validate` fails. `drop_class`: remove the class from all splits. `merge`: merge groups before the data are
         split. The card records the treatment
+    blocklist : the SHA-256 of blocklist.json, which `fair-distill erase` writes; `prepare` leaves out the people on it
     """
 
     source: Choice
@@ -238,6 +239,7 @@ class Data(Section):
     owners: Annotated[tuple[Slug, ...], Field(strict=False)] | None = None
     groups: Groups | None = None
     missing_cells: MissingCells | None = None
+    blocklist: Sha256 | None = None
 
     @property
     def in_a_bucket(self) -> bool:
@@ -263,5 +265,5 @@ class Data(Section):
     @model_serializer(mode="wrap")
     def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out optional keys without a value, so that sets from before these keys keep their digest."""
-        optional = ("owners", "groups", "missing_cells")
+        optional = ("owners", "groups", "missing_cells", "blocklist")
         return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}
