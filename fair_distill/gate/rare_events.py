@@ -13,14 +13,20 @@ from fair_distill.gate.confusion import Floats
 
 
 def event_rate_upper(events: Floats, n: Floats, q: Floats) -> Floats:
-    """Return the upper bound of a rate from a number of events in n, which may be fractions, with the normal quantile q."""
+    """Return the upper bound of a rate, (...).
+
+    Parameters
+    ----------
+    events, n : the number of events, and of values; both may be fractions
+    q : the normal quantile of the level
+    """
     shape = events + 1
     mean = shape * np.maximum(1 - 1 / (9 * shape) + q / (3 * np.sqrt(shape)), 0) ** 3
     return np.asarray(np.minimum(mean / (n + (mean - events) / 2), 1))
 
 
 def event_rate_lower(events: Floats, n: Floats, q: Floats) -> Floats:
-    """Return the lower bound of a rate from a number of events in n, which may be fractions, with the normal quantile q."""
+    """Return the lower bound of a rate, (...); parameters as in `event_rate_upper`."""
     shape = np.maximum(events, np.finfo(float).tiny)
     mean = shape * np.maximum(1 - 1 / (9 * shape) - q / (3 * np.sqrt(shape)), 0) ** 3
     return np.asarray(mean / (n + (mean - np.maximum(events - 1, 0)) / 2))

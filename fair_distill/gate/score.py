@@ -21,7 +21,7 @@ from fair_distill.gate.rare_events import event_rate_lower, event_rate_upper
 # Wilson's bound towards more events is close enough above this number of observed events. It lies between two whole
 # numbers, so that rounding decides nothing.
 _FEW_EVENTS = 9.5
-# Wilson's bound towards fewer events is close enough for a rate from this share, unless the quantile is far in the tail.
+# Wilson's bound towards fewer events is close enough from this rate, unless the quantile is in the far tail.
 _COMMON, _FAR = 0.25, 2.5
 # With fewer events, the bound towards fewer events is also at least a normal one: it ends at 0 events, so it would be
 # too short in a sum with other bounds.

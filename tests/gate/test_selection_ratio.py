@@ -8,7 +8,6 @@ from test_metrics import named, random_rows, table
 
 from fair_distill.config import Gate, Limit
 from fair_distill.gate.bounds import level, minus
-from fair_distill.gate.fair_sets import Assumptions, Cells, FairSets
 from fair_distill.gate.judge import judge
 from fair_distill.gate.metrics import PREDICTION_METRICS
 from fair_distill.gate.network_predictions import NetworkPredictions, network_predictions

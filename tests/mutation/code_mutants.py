@@ -217,6 +217,7 @@ TESTS = {
         "gate/judge",
         "gate/render",
     ),
+    "registry/access": ("registry/access",),
     "registry/actor": (
         "registry/operations",
         "registry/writing",
@@ -252,6 +253,7 @@ TESTS = {
         "registry/client",
     ),
     "registry/compare": ("registry/compare",),
+    "registry/consumers": ("registry/overview",),
     "registry/dvc_layout": (
         "registry/identity",
         "registry/release",
@@ -262,6 +264,8 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
+    "registry/erasure": ("registry/erasures",),
+    "registry/erasures": ("registry/erasures",),
     "registry/export/croissant": ("registry/evidence_pack",),
     "registry/export/dataset_card": (
         "registry/foreign_text",
@@ -303,6 +307,8 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
+    "registry/receipts": ("registry/overview",),
+    "registry/regate_record": ("registry/overview", "registry/access"),
     "registry/release": (
         "registry/release",
         "registry/approvals",
@@ -314,12 +320,15 @@ TESTS = {
     ),
     "registry/snapshots": ("registry/snapshots",),
     "registry/split_examples": ("registry/attempts",),
+    "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",
         "registry/identity",
         "registry/ledger",
     ),
     "registry/training_units": ("training_units",),
+    "registry/version_contents": ("registry/erasures",),
+    "registry/webhook": ("registry/overview",),
     "registry/verify": (
         "registry/client",
         "registry/tampering",

@@ -17,7 +17,6 @@ from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Planner
 from fair_distill.gate.metrics.largest_gap import Gap
 from fair_distill.gate.network_predictions import NetworkPredictions
-from fair_distill.gate.sentences import groups_phrase
 from fair_distill.gate.shared_clusters import correlation
 
 # The distance between two bounds of a ratio that the search does not distinguish.
