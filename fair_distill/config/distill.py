@@ -1,8 +1,8 @@
 """The sections that make and measure sets: `recipe`, `distill`, `diagnostics`, `nearness` and `candidates`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from fair_distill.config.sections import Choice, Fraction, Natural, Positive, PositiveFloat, Section
 
@@ -19,6 +19,9 @@ class Recipe(Section):
     momentum : the momentum of SGD
     weight_decay : the weight decay of SGD
     augment : augmentations, of which one is drawn for each step: colour, crop, cutout, flip, scale, rotate
+    priors : `correct` the predictions for the shares of the classes in the training data, which a set with equal
+        classes does not have, or `ignore` these shares. If omitted, predictions are corrected if the largest class has
+        more than 1.2 times the examples of the smallest
     """
 
     network: Choice
@@ -28,6 +31,7 @@ class Recipe(Section):
     momentum: Fraction
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     augment: list[str]
+    priors: Annotated[Literal["correct", "ignore"] | None, Field(exclude_if=lambda value: value is None)] = None
 
 
 class Settled(Section):
@@ -100,9 +104,17 @@ class Rows(Section):
     Attributes
     ----------
     temperature : temperature of the softmax over categories, through which the gradients pass
+    relations : `keep`: a column that another one determines in 99 % of the training rows gets the determined value.
+        Without it, columns are optimised separately, so a row can combine values that no real row combines
     """
 
     temperature: PositiveFloat
+    relations: Literal["keep"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `relations` without a value, so that sets from before this key keep their digest."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
 
 class Distill(Section):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
+from fair_distill.card import DatasetCard, Nearness, Relations, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Sections of params.yaml in the manifest of every set, and further keys in the manifest of a candidate.
 COMMON_SECTIONS = ("seed", "threads", "dataset", "data", "recipe")
 CANDIDATE_KEYS = ("distill", "diagnostics", "nearness", "candidate")
+
+# Without `recipe.priors`, predictions are corrected if the largest class has more than this times the smallest.
+LARGEST_CLASS_RATIO = 1.2
 
 
 def check_set_name(config: Config, name: str) -> None:
@@ -54,6 +57,7 @@ def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> 
     pixels = normalisation(train)
     settings = config.recipe.model_dump(exclude={"network", "augment"})
     network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
+    settings.pop("priors", None)
     return TrainingRecipe(
         **settings,
         network=network,
@@ -61,7 +65,17 @@ def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> 
         formation=formation,
         mean=pixels.mean,
         std=pixels.std,
+        priors=_priors(config, train),
     )
+
+
+def _priors(config: Config, train: "GroupedDataset") -> tuple[float, ...] | None:
+    """Return the shares of the classes in the training data; None if predictions are not corrected for them."""
+    counts = train.counts.sum(axis=1)
+    are_alike = counts.max() <= LARGEST_CLASS_RATIO * counts.min()
+    if config.recipe.priors == "ignore" or (config.recipe.priors is None and are_alike):
+        return None
+    return tuple((counts / counts.sum()).tolist())
 
 
 def make_card(
@@ -76,6 +90,7 @@ def make_card(
     group_labels: Mapping[str, Any] = MappingProxyType({}),
     residuals: Residuals | None = None,
     nearness: Nearness | None = None,
+    relations: Relations | None = None,
 ) -> DatasetCard:
     """Return the card of a set; the training split gives classes, groups, shape and counts."""
     return DatasetCard(
@@ -93,6 +108,7 @@ def make_card(
         schema=train.schema,
         residuals=residuals,
         nearness=nearness,
+        relations=relations,
         missing_cells=dict(train.missing_cells) or None,
     )
 
