@@ -136,7 +136,7 @@ class DatasetCard:
 
     Attributes
     ----------
-    kind : {"distilled", "subset", "full"}
+    kind : {"distilled", "subset", "full", "constant"}
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measurements of the distillation, for example the first and the last loss
@@ -146,7 +146,8 @@ class DatasetCard:
     schema : the columns of rows, which decode them; None for images
     residuals, nearness : measurements on the published images; None if they were not made
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
-        of each removed class, by split. `merge` has the groups of each merged group. None if nothing was declared
+        of each removed class, by split. `merge` has the groups of each merged group. `drop` has by attribute the
+        number of examples of each removed value. None if nothing was declared
     """
 
     dataset: str
@@ -213,6 +214,7 @@ class DatasetCard:
     def check(self) -> None:
         """Raise DataError for values that have the right type but are out of range or contradict each other."""
         network, recipe = self.recipe.network, self.recipe
+        label = self.schema.label if self.schema is not None else None
         options = network.get("options", {})
         rules = {
             "shape": (min(self.shape) >= 1, self.shape, "three numbers of at least 1"),
@@ -224,6 +226,11 @@ class DatasetCard:
                 and all(len(row) == len(self.groups) and min(row, default=0) >= 0 for row in self.train_counts),
                 self.train_counts,
                 f"counts of at least 0 for {len(self.classes)} classes × {len(self.groups)} groups",
+            ),
+            "schema.label.values": (
+                label is None or len(label.values) == len(self.classes),
+                label,
+                f"a value for each of {len(self.classes)} classes",
             ),
             "recipe.network": (
                 isinstance(network.get("name"), str) and isinstance(options, Mapping),

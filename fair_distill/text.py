@@ -176,3 +176,8 @@ def _escaped(character: str) -> str:
 def _json_escaped(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def mixed_attribute(name: str) -> str:
+    """Return the name of an attribute of which a merged group has several values: no figure may be by its values."""
+    return f"{name} (merged)"

@@ -81,6 +81,11 @@ class Workspace:
         """Return the input of a verdict that comes from the registry. No stage writes it; a missing file is empty."""
         return self.root / "context.json"
 
+    @property
+    def blocklist(self) -> Path:
+        """Return the keyed hashes of erased people, whom `prepare` leaves out. It is in git; no stage writes it."""
+        return self.root / "blocklist.json"
+
     def attestation(self, name: str) -> Path:
         """Return an evaluator's signed statement about the predictions of a set. It is in git; no stage writes it."""
         return self.root / "attestations" / f"{name}.json"

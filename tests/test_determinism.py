@@ -124,7 +124,7 @@ def test_a_param_that_affects_the_set_changes_its_version(
     ("name", "params_of_set"),
     [
         ("pooled", {"distill", "diagnostics", "nearness", "candidate"}),
-        ("random", {"reference", "ipc", "network", "diagnostics", "nearness"}),
+        ("random", {"reference", "ipc", "draws", "network", "diagnostics", "nearness"}),
         ("full", {"reference", "ipc"}),
     ],
 )

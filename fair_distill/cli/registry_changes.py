@@ -263,6 +263,7 @@ def _gc(arguments: Arguments) -> None:
     from fair_distill.files import write_bytes
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
+    from fair_distill.registry.layout import RECORD_NAME
     from fair_distill.registry.lookup import trusted_keys
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_registry
@@ -279,7 +280,10 @@ def _gc(arguments: Arguments) -> None:
         arguments.look.unlink()
         print_line(f"removed {len(removed)} unused files")
     else:
-        record = GarbageRecord(now, garbage(store, now=now, pinned=pinned), heads)
+        complete = RECORD_NAME in heads
+        record = GarbageRecord(now, garbage(store, now=now, pinned=pinned, examples=complete), heads)
+        if not complete and store.list("attempts/examples/", at_most=1):
+            print_line("files of examples stay: this machine has not read the record of attempts", error=True)
         write_bytes(arguments.look, record.to_json())
         print_line(f"{len(record.keys)} files are unused; run this command again in a day to remove them")
 

@@ -235,6 +235,9 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
         print_line(
             f"dropped: class {label!r} with {sum(counts.values()):,} examples; a split has no example of a group"
         )
+    for attribute, counts in actions.get("drop", {}).items():
+        for value, count in counts.items():
+            print_line(f"dropped: {count:,} examples whose {attribute} is {value!r}")
     for name, groups in actions.get("merge", {}).items():
         print_line(f"merged: groups {', '.join(groups)} into group {name!r}")
 
@@ -302,8 +305,26 @@ def _references(arguments: Arguments) -> None:
     from fair_distill.stages.references import select_reference
 
     manifest = select_reference(*_open(arguments), arguments.reference)
-    print_line(f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}")
+    if manifest.card.kind == "constant":
+        print_line(f"{arguments.reference}: a constant answer, without {_unit(manifest.card)}")
+        return
+    draws = len(manifest.files)
+    print_line(
+        f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}"
+        f"{f', drawn {draws} times' if draws > 1 else ''}"
+    )
+    _print_convergence(arguments.reference, manifest.card)
     _print_near_copies(arguments.reference, manifest)
+
+
+def _print_convergence(name: str, card: "DatasetCard") -> None:
+    """Print after how many steps the networks of a reference of all images have converged."""
+    for key, converged in card.diagnostics.items():
+        network = key.removeprefix("converged_")
+        if network != key:
+            steps, loss = card.diagnostics[f"steps_{network}"], card.diagnostics[f"loss_on_tune_{network}"]
+            end = "" if converged else "; it was still falling, so raise plateau.most in params.yaml"
+            print_line(f"{name}, {network}: {steps:,.0f} steps, smallest loss on tune {loss:.4f}{end}")
 
 
 def _unit(card: "DatasetCard") -> str:

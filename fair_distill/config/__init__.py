@@ -16,7 +16,7 @@ from fair_distill.config.distill import (
     Shrinkage,
 )
 from fair_distill.config.engine import ENGINE, check_engine
-from fair_distill.config.evaluate import Evaluate, Reference
+from fair_distill.config.evaluate import Evaluate, Plateau, Reference
 from fair_distill.config.gate import Exam, Gate, GateSplit, Limit, shortfall
 from fair_distill.config.loading import load_config, load_floor, load_gate, parse_config
 from fair_distill.config.params import Approvals, Config, Release
@@ -41,6 +41,7 @@ __all__ = [
     "Nearness",
     "Networks",
     "Optimiser",
+    "Plateau",
     "Positive",
     "PositiveFloat",
     "Recipe",

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from fair_distill.config.distill import Recipe
-from fair_distill.config.sections import Choice, Names, Positive, Section, Slug
+from fair_distill.config.sections import Choice, Names, Positive, Section, Sha256, Slug
 
 PublicKey = Annotated[str, Field(pattern="^ed25519:[0-9a-f]{64}$")]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class GateSplit(Section):

@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.formats.row_schema import RowSchema, schema_of
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.schema_inference import schema_of, types_of, with_types
 from fair_distill.formats.table_columns import Table
 from fair_distill.text import html_table
 
@@ -232,6 +233,7 @@ class GroupedDataset:
         """
         if schema is None:
             schema = schema_of(table, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
+            schema = with_types(schema, types_of(table, schema))
         return cls.from_arrays(
             schema.encode(table),
             labels,

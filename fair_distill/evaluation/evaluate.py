@@ -34,6 +34,7 @@ def train_and_predict(
     device: torch.device,
     together: bool = False,
     workers: int = 1,
+    draws: int = 1,
     custom_digests: Mapping[str, str] = MappingProxyType({}),
     progress: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Predictions:
@@ -50,6 +51,8 @@ def train_and_predict(
     together : whether all networks of an architecture are trained as one, for GPUs; see `train_together`
     workers : number of networks trained at once if not `together`. Each uses one torch thread, so this number changes
         no byte. Two networks on two cores finish sooner than one after the other with two threads each
+    draws : number of sets of equal size that `images` and `labels` contain one after another: 1, or one for each seed,
+        which is then trained on its own draw
     custom_digests : SHA-256 of the source file of each custom network, which the predictions record
     progress : called with the number of trained networks and their total
 
@@ -70,22 +73,37 @@ def train_and_predict(
             f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split; make the set "
             "again from the current data"
         )
+    assert draws in (1, seeds), "one draw for all seeds, or one for each"
     if recipe.formation > 1:
         tiles, tile_labels = training_examples(torch.tensor(images), torch.tensor(labels), recipe.formation)
         images, labels = tiles.numpy(), tile_labels.numpy()
     normalise = Normalisation(recipe.mean, recipe.std)
     read_set, read_gate = reader(images, normalise, device), reader(gate.images, normalise, device)
     targets = torch.from_numpy(labels).to(device)
+    count = len(targets) // draws
 
     dimensions: dict[str, Any] = {"shape": gate.shape, "classes": len(gate.classes)}
 
     def run(name: str, run_seeds: Sequence[int]) -> Sequence[tuple[Tensor, Tensor]]:
         named = replace(recipe, network={"name": name, "options": networks[name]})
         if len(run_seeds) == 1:
-            trained = [train(named, read_set, targets, generator=generator(run_seeds[0]), custom=True, **dimensions)]
+            seed = run_seeds[0]
+            start = count * seed if draws > 1 else 0
+            trained = [
+                train(
+                    named,
+                    lambda indices: read_set(indices + start),
+                    targets[start : start + count],
+                    generator=generator(seed),
+                    custom=True,
+                    **dimensions,
+                )
+            ]
         else:
             generators = [generator(seed) for seed in run_seeds]
-            trained = train_together(named, read_set, targets, generators=generators, custom=True, **dimensions)
+            trained = train_together(
+                named, read_set, targets, generators=generators, custom=True, draws=draws, **dimensions
+            )
         return [predict_gate(network, name, seed) for network, seed in zip(trained, run_seeds, strict=True)]
 
     def predict_gate(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:
@@ -107,6 +125,36 @@ def train_and_predict(
             progress(len(results), seeds * len(networks))
     return _predictions(
         gate, results, version=version, split=split, seeds=seeds, networks=networks, custom_digests=custom_digests
+    )
+
+
+def constant_predictions(
+    label: int,
+    probability: float,
+    gate: GroupedDataset,
+    *,
+    version: str,
+    split: str,
+    seeds: int,
+    networks: Mapping[str, dict[str, Any]],
+    custom_digests: Mapping[str, str] = MappingProxyType({}),
+) -> Predictions:
+    """Return predictions of one class for every example, as if networks had made them.
+
+    Parameters
+    ----------
+    label, probability : the class, and the probability that every prediction has
+    version, split, seeds, networks, custom_digests : as in `train_and_predict`
+    """
+    answer = torch.full((len(gate),), label), torch.full((len(gate),), probability)
+    return _predictions(
+        gate,
+        [answer] * (seeds * len(networks)),
+        version=version,
+        split=split,
+        seeds=seeds,
+        networks=networks,
+        custom_digests=custom_digests,
     )
 
 

@@ -55,13 +55,22 @@ def train(
     Network
         The trained network, in evaluation mode.
     """
-    network = _build(recipe, shape, classes, generator, networks, custom).to(labels.device)
+    network = untrained(recipe, shape, classes, generator, networks, custom).to(labels.device)
+    for _ in training_steps(network, recipe, rows, labels, generator):
+        pass
+    return network.eval()
+
+
+def training_steps(
+    network: Network, recipe: TrainingRecipe, rows: Pixels, labels: Tensor, generator: torch.Generator
+) -> Iterator[int]:
+    """Train a network by a recipe, and yield the number of steps after each step. Parameters are those of `train`."""
     descend = gradient_descent(recipe, list(network.train().parameters()))
-    for batch in _batches(recipe, len(labels), generator):
+    for step, batch in enumerate(_batches(recipe, len(labels), generator), start=1):
         indices = batch.to(labels.device)
         images = augment(rows(indices), draw(recipe.augment, len(indices), generator))
         descend(F.cross_entropy(network(images), labels[indices]))
-    return network.eval()
+        yield step
 
 
 def train_together(
@@ -74,16 +83,24 @@ def train_together(
     generators: Sequence[torch.Generator],
     networks: Networks = NETWORKS,
     custom: bool = False,
+    draws: int = 1,
 ) -> list[Network]:
     """Train one network per generator at the same time; each equals the result of `train` up to rounding.
 
     The weights are stacked, so that one pass makes a step of all networks. On a GPU, where one small network leaves
     most of the device idle, this is many times faster. On a CPU it is slower than one network after the other.
 
-    Parameters are those of `train`.
+    Parameters
+    ----------
+    draws : number of sets of equal size that `rows` and `labels` contain one after another. If there are several, the
+        network of each generator is trained on its own draw
+
+    The other parameters are those of `train`.
     """
+    count = len(labels) // draws
+    starts = torch.arange(len(generators), device=labels.device)[:, None] * (count if draws > 1 else 0)
     trained = [
-        _build(recipe, shape, classes, generator, networks, custom).to(labels.device) for generator in generators
+        untrained(recipe, shape, classes, generator, networks, custom).to(labels.device) for generator in generators
     ]
     structure = copy.deepcopy(trained[0]).to("meta")
     weights, _ = torch.func.stack_module_state(list(trained))
@@ -93,8 +110,8 @@ def train_together(
         outputs: Tensor = torch.func.functional_call(structure, network_weights, images)
         return outputs
 
-    for batches in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
-        indices = torch.stack(batches).to(labels.device)
+    for batches in zip(*(_batches(recipe, count, generator) for generator in generators), strict=True):
+        indices = torch.stack(batches).to(labels.device) + starts
         augmentations = draw_each(recipe.augment, indices.shape[1], generators)
         images = augment(rows(indices.flatten()), augmentations).unflatten(0, indices.shape)
         mean_loss = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[indices].flatten())
@@ -105,14 +122,15 @@ def train_together(
     return [network.eval() for network in trained]
 
 
-def _build(
+def untrained(
     recipe: TrainingRecipe,
     shape: tuple[int, int, int],
     classes: int,
     generator: torch.Generator,
-    networks: Networks,
-    custom: bool,
+    networks: Networks = NETWORKS,
+    custom: bool = False,
 ) -> Network:
+    """Return a new network of the recipe's architecture. The parameters are those of `train`."""
     name, options = recipe.network["name"], recipe.network.get("options", {})
     return build(name, options, shape, classes, generator, networks=networks, custom=custom)
 

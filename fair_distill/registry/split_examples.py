@@ -13,7 +13,7 @@ N examples, in cells: one cell for each class and group.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -32,6 +32,8 @@ _AGREEMENT = 0.9
 _FORMAT, _FIRST_FORMAT = 2, 1
 _MOST_HEADER = 2**22
 _MOST_UNITS = 2
+# The columns by which an example can be recognised.
+_DIGESTS_OF_EXAMPLES = ("contents", "names", "plain_names", "units")
 _SHORT_DIGEST = re.compile("[0-9a-f]{16}")
 _MOST_BITS = 40
 # No file has more examples, because each takes at least 8 bytes.
@@ -83,7 +85,7 @@ class SplitExamples:
         return replace(kept, clusters=clusters, bits=bits)
 
     def _take(self, rows: Indices | NDArray[np.bool_]) -> "SplitExamples":
-        columns = ("cells", "contents", "clusters", "names", "plain_names", "cell_names", "units")
+        columns = ("cells", "clusters", "cell_names", *_DIGESTS_OF_EXAMPLES)
         values = {name: getattr(self, name) for name in columns}
         return replace(self, **{name: None if value is None else value[rows] for name, value in values.items()})
 
@@ -113,6 +115,37 @@ class SplitExamples:
     def digest(self) -> str:
         """The SHA-256 of the bytes of the file."""
         return sha256(self.content)
+
+    def holds(self, contents: Digests, names: Digests, units: Digests) -> NDArray[np.bool_]:
+        """Return which examples have one of these names or units, bool (N,). Without names, contents are compared."""
+        rows = np.isin(self.contents, contents) if self.names is None else np.isin(self.names, names)
+        return rows if self.units is None else rows | np.isin(self.units, units).any(axis=1)
+
+    def digests_in(self, rows: NDArray[np.bool_]) -> set[int]:
+        """Return the digests of the contents, names and units of some rows."""
+        columns = (getattr(self, name) for name in _DIGESTS_OF_EXAMPLES)
+        return {value for column in columns if column is not None for value in column[rows].ravel().tolist()}
+
+    def replaced(self, digests: Mapping[int, int], rows: NDArray[np.bool_]) -> "SplitExamples":
+        """Return the examples with other digests in some rows, so that nobody can recognise these examples.
+
+        The number of examples in each cell stays, and so does every share of the examples that attempts evaluated, if
+        all splits of a registry get the same new digests.
+
+        Parameters
+        ----------
+        digests : the new digest for each of `digests_in(rows)`
+        """
+
+        def renamed(column: Digests) -> Digests:
+            values = column.copy()
+            replacements = [digests[value] for value in column[rows].ravel().tolist()]
+            values[rows] = np.array(replacements, dtype=np.uint64).reshape(values[rows].shape)
+            return values
+
+        columns = {name: getattr(self, name) for name in _DIGESTS_OF_EXAMPLES}
+        changed = replace(self, **{name: renamed(each) for name, each in columns.items() if each is not None})
+        return changed._take(np.lexsort((changed.contents, changed.cells)))
 
     @classmethod
     def from_bytes(cls, content: bytes, *, name: str) -> "SplitExamples":

@@ -1,8 +1,8 @@
 """The store of a registry: four verbs, and keys that are written once and never changed.
 
 A registry rests on one promise: `create` writes the whole content under a free key, or leaves a taken key unchanged and
-says so. Nothing is overwritten, deleted, renamed or locked; `gc` alone removes keys. Local folders and object stores
-both keep this promise.
+says so. Nothing is overwritten, deleted, renamed or locked; only `gc` and `erase` remove keys. Local folders and object
+stores both keep this promise.
 """
 
 import builtins
@@ -95,7 +95,7 @@ class CheckedStore:
         return [key for key in keys if not any(part.startswith(".") for part in key.split("/"))]
 
     def remove(self, key: str) -> None:
-        """Remove a content. Only `gc` calls this. The credentials of other commands should not allow it."""
+        """Remove a content. Only `gc` and `erase` call this. The credentials of other commands should not allow it."""
         check_key(key)
         self.storage.remove(key)
 

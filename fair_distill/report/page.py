@@ -110,10 +110,11 @@ def _worst_network(data: ReportData) -> NetworkPredictions:
 def _summary(data: ReportData) -> list[tuple[str, str]]:
     card, predictions = data.manifest.card, data.predictions[0]
     unit = "images" if card.schema is None else "rows"
-    kind = {"distilled": "synthetic ", "subset": "real ", "full": "real "}[card.kind]
+    kind = {"distilled": "synthetic ", "subset": "real ", "full": "real "}.get(card.kind)
     train = sum(map(sum, card.train_counts))
+    size = "a constant answer" if kind is None else f"{card.examples:,} {kind}{unit}"
     return [
-        ("The set", f"{card.examples:,} {kind}{unit}, made from {train:,} real {unit}"),
+        ("The set", f"{size}, made from {train:,} real {unit}"),
         ("Classes and groups", f"{len(card.classes):,} × {len(card.groups):,}: {_list(card.groups)}"),
         (
             "Evaluation",
@@ -197,7 +198,7 @@ def _sets(sets: Sequence[ComparedSet]) -> list[dict[str, Any]]:
             "size": ABSENT if compared.card is None else f"{compared.card.examples:,}",
             "outcome": compared.outcome or "not judged",
             "lines": [
-                (network, *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
+                (compared.network_title(network), *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
                 for network, metrics in (compared.metrics or {}).items()
             ]
             or [(ABSENT, *none)],

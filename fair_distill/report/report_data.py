@@ -25,6 +25,7 @@ class ComparedSet:
     card : None if the set does not exist yet
     metrics : by network and metric; None if the set was not evaluated
     outcome : of the verdict; None without a verdict
+    constant : architectures of which some network predicts one class for every example
     """
 
     name: str
@@ -32,6 +33,11 @@ class ComparedSet:
     card: DatasetCard | None
     metrics: Metrics | None
     outcome: str | None
+    constant: tuple[str, ...] = ()
+
+    def network_title(self, network: str) -> str:
+        """Return the name of a network, with a note if it predicts one class for every example."""
+        return f"{network} (one class)" if network in self.constant else network
 
 
 @dataclass(frozen=True)

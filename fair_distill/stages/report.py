@@ -23,6 +23,8 @@ from fair_distill.workspace import Workspace
 
 _SELECTIONS = {
     "all": "all real data",
+    "resampled": "all real data, groups resampled to equal size",
+    "majority": "a constant answer, the most frequent class",
     "random": "real, at random",
     "group_balanced": "real, as many of each group",
     "herding": "real, by herding",
@@ -85,7 +87,7 @@ def _read_comparison(workspace: Workspace, config: Config, name: str) -> Compare
     if manifest.exists():
         card = Manifest.from_json(manifest.read_bytes(), name=str(manifest)).card
     outcome = None if status.outcome == "not evaluated" else status.outcome
-    return ComparedSet(name, _describe_origin(config, name), card, status.networks, outcome)
+    return ComparedSet(name, _describe_origin(config, name), card, status.networks, outcome, status.constant)
 
 
 def _describe_origin(config: Config, name: str) -> str:

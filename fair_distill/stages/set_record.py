@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.errors import ConfigError
-from fair_distill.registry.manifest import FileEntry, Manifest
+from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.text import percent
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ def check_set_name(config: Config, name: str) -> None:
 def set_command(config: Config, name: str) -> str:
     """Return the command that makes a set, for error messages."""
     return f"fair-distill stage {'references' if name in config.references else 'distill'} {name}"
+
+
+def draw_file(number: int) -> str:
+    """Return the path of a further draw of a random reference in the folder of its set; the first draw is number 0."""
+    return f"draw-{number}.parquet" if number else SET_FILE
 
 
 def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:

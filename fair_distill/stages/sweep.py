@@ -108,9 +108,8 @@ class SweepReference:
 
 def point_references(config: Config, point: SweepPoint) -> tuple[SweepReference, ...]:
     """Return the references that a point is compared with."""
-    whole = {name for name, reference in config.references.items() if reference.select == "all"}
     return tuple(
-        SweepReference(name, point.seed, None if name in whole else point.ipc)
+        SweepReference(name, point.seed, point.ipc if config.references[name].has_files else None)
         for name in sorted({limit.over for limit in without_promoted(config.gate).limits if limit.over})
     )
 

@@ -762,7 +762,8 @@ def test_attempts_of_models_and_of_sets_share_the_budget_of_a_split() -> None:
     under_another_name = verdict_of("--registry", "store", "--dataset", "other", *AT_SPLIT)
 
     assert (by_split.attempt, by_names.attempt) == (1, 2)  # recognised by the ids of the examples
-    assert under_another_name.attempt == 2  # recognised by the content of the examples
+    # Recognised by the content of the examples, and by their names, labels and groups.
+    assert under_another_name.attempt == 3
 
 
 @pytest.mark.parametrize("modes", [(AT_SPLIT, ()), ((), AT_SPLIT)], ids=["split first", "columns first"])
@@ -820,10 +821,11 @@ def test_row_numbers_of_another_table_are_other_examples() -> None:
     write(columns | {"example": list(range(n))})
     verdict_of(*IN_RECORD)
     order = np.random.default_rng(0).permutation(n).tolist()
-    write({name: [values[i] for i in order] for name, values in columns.items()} | {"example": list(range(n))})
-
+    other = {name: [values[i] for i in order] for name, values in columns.items()} | {"example": list(range(n))}
+    write(other)
     assert verdict_of("--registry", "store", "--dataset", "loans").attempt == 1
-    assert verdict_of(*IN_RECORD).attempt == 2
+    write(other | {"network": ["other"] * n})
+    assert verdict_of(*IN_RECORD).attempt == 3
 
 
 @pytest.mark.parametrize("column", ["cluster", "pair"])

@@ -57,6 +57,7 @@ TESTS = {
         "gate/judge",
     ),
     "gate/confusion": ("gate/metrics",),
+    "gate/constant_answers": ("gate/constant_answers",),
     "gate/decision": (
         "gate/decision",
         "gate/render",

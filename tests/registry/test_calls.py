@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from places import Bucket
 from small_attempts import numbered, take
+from small_erasures import erase, made_from, ship_with_units
 from small_registry import NAME, NOW, package, promote, publish, ship
 from test_snapshots import lengthen
 
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load
 from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
 from fair_distill.registry.layout import object_key
@@ -74,9 +76,9 @@ def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list
 
     probe = {"PutObject": 2}
     # The announcement; the set and three files for DVC; predictions, provenance, manifest, entry. The ledger before and
-    # after, and whether gc is removing any of these.
+    # after, whether any of these was erased, and whether gc is removing any.
     assert made_by(lambda: publish(server.store(), ONE)) == Counter(probe) + Counter(
-        PutObject=9, ListObjectsV2=4, GetObject=1
+        PutObject=9, ListObjectsV2=5, GetObject=1
     )
     # The verdict and three entries, each after a listing of the ledger. Entries are read once, and the predictions.
     assert made_by(lambda: promote(server.store(), ONE)) == Counter(probe) + Counter(
@@ -206,3 +208,23 @@ def test_of_a_ledger_that_was_read_only_the_last_entry_and_what_is_new_are_asked
     off(server.store())
     away(server.store())
     assert entries_asked_for() == [9, 10, 11]
+
+
+def test_an_erasure_makes_these_calls_and_the_policy_that_ships_for_it_allows_them_and_no_more(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]]
+):
+    ship_with_units(server.store(), made_from([1, 2], seed=1), [1, 2])
+    ship_with_units(server.store(), made_from([3], seed=2), [3])
+    calls.clear()
+
+    erase(server.store(), 2)
+
+    removed = [params["Key"] for name, params in calls if name == "DeleteObject"]
+    assert {NEEDS[name] for name, _ in calls} == actions("erase")
+    assert removed
+    for key in removed:
+        assert key.removeprefix(f"{server.prefix}/").startswith(("objects/", "versions/", "units/", "collecting/"))
+    assert load(f"{NAME}@v2", registry=server.url)
+    with pytest.raises(Withdrawn, match="erased on"):
+        load(f"{NAME}@v1", registry=server.url)
+    assert verify(NAME, registry=server.url)

@@ -205,3 +205,21 @@ def test_attempts_in_files_of_both_formats_share_one_budget() -> None:
     assert fractions == pytest.approx([0.9, 0.05, 0.025])
     check_record(store)
     assert take(store, new, version=1).entry.attempt == 2
+
+
+def test_an_erased_person_is_in_no_column_of_the_file_and_all_shares_stay() -> None:
+    splits = [prepared(0, named=True), prepared(1000, named=True)]
+    person = name_unit_digests("cluster", ["person 3"]).ravel()
+    nothing = np.empty(0, np.uint64)
+    rows = [split.holds(nothing, nothing, person) for split in splits]
+    digests = set.union(*(split.digests_in(mask) for split, mask in zip(splits, rows, strict=True)))
+    renamed = {value: number for number, value in enumerate(sorted(digests))}
+    replaced = [split.replaced(renamed, mask) for split, mask in zip(splits, rows, strict=True)]
+
+    assert [mask.sum() for mask in rows] == [2, 2]
+    assert person[0] in digests
+    assert shares(*replaced) == pytest.approx(shares(*splits))
+    for examples, split in zip(replaced, splits, strict=True):
+        assert not any(np.uint64(value).astype("<u8").tobytes() in examples.content for value in digests)
+        assert len(examples.content) == len(split.content)
+        assert SplitExamples.from_bytes(examples.content, name="a file").digest == examples.digest
