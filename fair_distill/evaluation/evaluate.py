@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -16,8 +15,9 @@ from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.distillation.synthetic import training_examples
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import predict, train, train_together
-from fair_distill.gate.predictions import Predictions
+from fair_distill.evaluation.priors import prior_shift
+from fair_distill.evaluation.train import Answers, predict, train, train_together
+from fair_distill.gate.predictions import UNCORRECTED, Predictions
 
 
 def train_and_predict(
@@ -84,7 +84,11 @@ def train_and_predict(
 
     dimensions: dict[str, Any] = {"shape": gate.shape, "classes": len(gate.classes)}
 
-    def run(name: str, run_seeds: Sequence[int]) -> Sequence[tuple[Tensor, Tensor]]:
+    shift = prior_shift(recipe, targets)
+    # Both predictions are kept if they differ.
+    shifts = [None] if shift is None else [shift, None]
+
+    def run(name: str, run_seeds: Sequence[int]) -> Sequence[list[Answers]]:
         named = replace(recipe, network={"name": name, "options": networks[name]})
         if len(run_seeds) == 1:
             seed = run_seeds[0]
@@ -106,19 +110,19 @@ def train_and_predict(
             )
         return [predict_gate(network, name, seed) for network, seed in zip(trained, run_seeds, strict=True)]
 
-    def predict_gate(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:
-        predicted, probability = predict(network, read_gate, len(gate), device=device)
+    def predict_gate(network: Network, name: str, seed: int) -> list[Answers]:
+        outputs = predict(network, read_gate, len(gate), device=device, shifts=shifts)
         # A network that diverged predicts class 0 for every example, which would look like a gap of 0.
-        if not torch.isfinite(probability).all():
+        if not torch.isfinite(outputs[0][1]).all():
             raise MeasurementError(
                 f"network {seed + 1} of {seeds} ({name}) diverged in training: its outputs are not finite; "
                 f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
             )
-        return predicted, probability
+        return outputs
 
     seed_groups = [range(seeds)] if together else [range(seed, seed + 1) for seed in range(seeds)]
     jobs = [(name, group) for name in networks for group in seed_groups]
-    results: list[tuple[Tensor, Tensor]] = []
+    results: list[list[Answers]] = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for finished in pool.map(lambda job: run(*job), jobs):
             results += finished
@@ -149,7 +153,7 @@ def constant_predictions(
     answer = torch.full((len(gate),), label), torch.full((len(gate),), probability)
     return _predictions(
         gate,
-        [answer] * (seeds * len(networks)),
+        [[answer]] * (seeds * len(networks)),
         version=version,
         split=split,
         seeds=seeds,
@@ -160,7 +164,7 @@ def constant_predictions(
 
 def _predictions(
     gate: GroupedDataset,
-    results: Sequence[tuple[Tensor, Tensor]],
+    results: Sequence[list[Answers]],
     *,
     version: str,
     split: str,
@@ -168,8 +172,18 @@ def _predictions(
     networks: Mapping[str, dict[str, Any]],
     custom_digests: Mapping[str, str],
 ) -> Predictions:
-    """Return the table of predictions: one row per network and example, ordered by architecture, seed and example."""
+    """Return the table of predictions: one row per network and example, ordered by architecture, seed and example.
+
+    Parameters
+    ----------
+    results : of each network, the predictions, and those without the correction for class shares if there is one
+    """
     n = len(gate)
+    outputs = {
+        name: torch.cat([result[number][part] for result in results]).numpy()
+        for number, names in enumerate((("predicted", "probability"), UNCORRECTED)[: len(results[0])])
+        for part, name in enumerate(names)
+    }
     examples = {
         "example": np.arange(n),
         "pair": gate.pairs,
@@ -187,8 +201,7 @@ def _predictions(
             **{name: np.tile(column, len(results)) for name, column in examples.items()},
             "seed": np.tile(np.repeat(np.arange(seeds), n), len(networks)),
             "network": np.repeat(np.arange(len(networks)), seeds * n),
-            "predicted": torch.cat([classes for classes, _ in results]).numpy(),
-            "probability": torch.cat([probability for _, probability in results]).numpy(),
+            **outputs,
         },
         attributes=gate.attributes,
         attribute_names=gate.attribute_names,

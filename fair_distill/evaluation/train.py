@@ -18,6 +18,7 @@ from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import training_examples
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.evaluation.priors import prior_shift
 from fair_distill.plugins import passed_source_digest
 from fair_distill.seeds import plain_torch_generator
 
@@ -173,29 +174,50 @@ def _batches(recipe: TrainingRecipe, count: int, generator: torch.Generator) -> 
         yield batch
 
 
+# The predicted class of each image, (N,), and its probability, (N,).
+Answers = tuple[Tensor, Tensor]
+
+
 @torch.no_grad()
-def predict(network: Network, rows: Pixels, count: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the predicted class (N,) and its probability (N,) for `count` images."""
-    classes, probabilities = [], []
+def predict(
+    network: Network, rows: Pixels, count: int, *, device: torch.device, shifts: Sequence[Tensor | None] = (None,)
+) -> list[Answers]:
+    """Return the predicted classes and their probabilities for `count` images, for each shift of the logits.
+
+    Parameters
+    ----------
+    shifts : what is added to the logits, (C,) each; None for nothing
+    """
+    batches: list[list[Answers]] = [[] for _ in shifts]
     # A batch for the CPU fits into its cache; one for the GPU is large enough to use all of it.
     for indices in torch.arange(count, device=device).split(8192 if device.type == "cuda" else 256):
-        probability, predicted = network(rows(indices)).softmax(dim=1).max(dim=1)
-        classes.append(predicted.cpu())
-        probabilities.append(probability.cpu())
-    return torch.cat(classes), torch.cat(probabilities)
+        logits = network(rows(indices))
+        for outputs, shift in zip(batches, shifts, strict=True):
+            probability, predicted = (logits if shift is None else logits + shift).softmax(dim=1).max(dim=1)
+            outputs.append((predicted.cpu(), probability.cpu()))
+    return [(torch.cat([each[0] for each in outputs]), torch.cat([each[1] for each in outputs])) for outputs in batches]
 
 
 class Normalised(torch.nn.Module):
-    """A trained network that normalises its input: it takes pixels in [0, 1]."""
+    """A trained network that normalises its input: it takes pixels in [0, 1].
 
-    def __init__(self, network: Network, recipe: TrainingRecipe) -> None:
+    Attributes
+    ----------
+    shift : what is added to the logits of the network, (classes,), to correct for the shares of the classes in the
+        training data; zeros if the recipe does not correct. Subtract it to get the logits without the correction
+    """
+
+    shift: Tensor
+
+    def __init__(self, network: Network, recipe: TrainingRecipe, shift: Tensor) -> None:
         super().__init__()
         self.network = network
         self.normalise = Normalisation(recipe.mean, recipe.std)
+        self.register_buffer("shift", shift)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (N, classes) for pixels (N, channels, height, width) in [0, 1]."""
-        logits: Tensor = self.network(self.normalise.apply(pixels))
+        logits: Tensor = self.network(self.normalise.apply(pixels)) + self.shift
         return logits
 
 
@@ -208,6 +230,8 @@ def train_on(
     networks: Networks = MappingProxyType({}),
 ) -> Normalised:
     """Train a network on a distilled set by the recipe in its card, as the gate did.
+
+    If the recipe has the class shares of the training data, the logits of the network are corrected for them.
 
     Parameters
     ----------
@@ -240,7 +264,10 @@ def train_on(
         generator=plain_torch_generator(seed),
         networks=available,
     )
-    return Normalised(network, recipe).eval()
+    shift = prior_shift(recipe, labels)
+    if shift is None:
+        shift = torch.zeros(len(distilled.card.classes), device=device)
+    return Normalised(network, recipe, shift).eval()
 
 
 def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:

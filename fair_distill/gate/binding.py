@@ -180,7 +180,8 @@ def _evaluation_of(table: Predictions, card: DatasetCard | None, examples: int) 
     networks = [network for network, _ in table.runs()]
     recipe = None
     if card is not None:
-        fields = {key: getattr(card.recipe, key) for key in Recipe.model_fields if key != "network"}
+        fields = {key: getattr(card.recipe, key) for key in Recipe.model_fields if key not in ("network", "priors")}
+        fields["priors"] = "ignore" if card.recipe.priors is None else "correct"
         try:
             recipe = checked(
                 Recipe, fields | {"network": "recorded", "augment": list(card.recipe.augment)}, name="card"

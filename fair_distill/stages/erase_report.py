@@ -89,12 +89,30 @@ def report_of(
             ],
             "removed": list(removed),
             "replaced_examples": {old: new.digest for old, new in plan.registry.redacted.items()},
+            "record": _record(places, config.dataset),
         },
         "dvc": plan.dvc.counts(),
         "workspace": plan.in_workspace,
         "checkpoints": len(plan.checkpoints),
         "not_reached": unreached,
     }
+
+
+def _record(places: Places, dataset: str) -> list[dict[str, Any]]:
+    """Return all erasures of a dataset, so that the report of a repeated command lists what was done before a crash."""
+    erasures = read_erasures(open_registry(places.registry))
+    return [
+        {
+            "number": entry.number,
+            "time": entry.time,
+            "who": entry.who,
+            "versions": list(removal.versions),
+            "removed": len(removal.removed),
+            "list": entry.contents,
+        }
+        for entry, removal in zip(erasures.entries, erasures.lists, strict=True)
+        if entry.dataset == dataset
+    ]
 
 
 def write_erasure_report(path: Path, report: Mapping[str, Any], *, places: Places, actor: Actor) -> Path | None:

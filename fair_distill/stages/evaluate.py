@@ -62,6 +62,11 @@ def evaluate_set(
         for attribute in predictions.marginals:
             marginal = grouped_by(network_predictions(predictions, index), (attribute,), location="evaluate")
             report[network].setdefault("marginals", {})[attribute] = _metrics(marginal.tables())
+    uncorrected = predictions.uncorrected()
+    if uncorrected is not None:
+        for index, network in enumerate(predictions.networks):
+            runs = [uncorrected.confusion(index, seed) for seed in range(config.evaluate.seeds)]
+            report[network]["uncorrected"] = _metrics(runs)
     means = {network: mean_confusion(runs) for network, runs in confusions.items()}
 
     write_bytes(workspace.predictions(name), predictions.to_parquet())

@@ -292,6 +292,12 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
         "network": {"name": config.recipe.network.name, "options": config.recipe.network.options}
     }
     described = manifest.card.to_dict()["recipe"]
+    priors = recipe.pop("priors", None)
+    if priors is not None and (priors == "correct") != ("priors" in described):
+        raise MeasurementError(
+            f"the card of the set {name!r} was made with other recipe.priors than {priors!r} in params.yaml. "
+            f"Run `{command}`"
+        )
     if reference is not None and reference.plateau is not None and described.get("steps", 0) >= recipe["steps"]:
         del recipe["steps"]  # the stage `references` has chosen them
     different = _difference(

@@ -80,6 +80,9 @@ def test_would_run_lists_outdated_stages_without_running_them(tmp_path: Path) ->
     assert dvc.would_run("only") == ()
     (folder / "made").unlink()
     assert dvc.would_run("only") == ()  # because the output is in the cache
+    assert dvc.would_run(None) == ()
+    assert dvc.repro(None, say=lambda line: None) == ()
+    assert (folder / "made").exists()
     with pytest.raises(dvc_commands.Stopped, match="nobody"):
         dvc.would_run("nobody")
 
