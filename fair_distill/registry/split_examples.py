@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,7 +177,8 @@ class SplitExamples:
             raise IntegrityError(f"{name} has {len(content) - end - 1} bytes of digests; its header says {size}")
         if not 0 <= n_units <= _MOST_UNITS or (cell_names is None and not is_first):
             raise IntegrityError(f"{name} has no header of format {_FORMAT} for the examples of a split")
-        offset, columns = end + 1, []
+        offset = end + 1
+        columns: list[NDArray[Any] | None] = []
         for kind, number in widths:
             column = np.frombuffer(content, kind, count * number, offset).reshape(int(number), count)
             columns.append(column.T.astype(np.int64 if kind == "<u4" else np.uint64) if number else None)

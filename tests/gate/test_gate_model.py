@@ -825,7 +825,8 @@ def test_row_numbers_of_another_table_are_other_examples() -> None:
     write(other)
     assert verdict_of("--registry", "store", "--dataset", "loans").attempt == 1
     write(other | {"network": ["other"] * n})
-    assert verdict_of(*IN_RECORD).attempt == 3
+    # The attempt in each data set took 0.9, and both count here.
+    assert "have used up the error budget" in refused(3, *IN_RECORD)
 
 
 @pytest.mark.parametrize("column", ["cluster", "pair"])

@@ -31,7 +31,11 @@ def people(*numbers: range, dataset: str = "digits", first: int = 0) -> SplitExa
     """Return a split with one image of each of these people; `first` is the number of the first image."""
     names = [f"person {number}" for some in numbers for number in some]
     cells = np.arange(len(names)) % CELLS
-    columns = {"units": name_unit_digests("cluster", names), "cell_names": cells.astype(np.uint64), "dataset": dataset}
+    columns: dict[str, Any] = {
+        "units": name_unit_digests("cluster", names),
+        "cell_names": cells.astype(np.uint64),
+        "dataset": dataset,
+    }
     return numbered(range(first, first + len(names)), **columns)
 
 
