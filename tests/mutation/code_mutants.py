@@ -270,7 +270,9 @@ TESTS = {
         "registry/evidence_pack",
         "registry/approvals",
     ),
-    "registry/garbage_collection": ("registry/garbage",),
+    "registry/erasure": ("registry/erasures",),
+    "registry/erasures": ("registry/erasures",),
+    "registry/garbage_collection": ("registry/garbage", "registry/erasures"),
     "registry/integrity": (
         "registry/waivers",
         "registry/foreign_text",
@@ -319,6 +321,7 @@ TESTS = {
         "registry/ledger",
     ),
     "registry/training_units": ("training_units",),
+    "registry/version_contents": ("registry/erasures", "registry/garbage"),
     "registry/verify": (
         "registry/client",
         "registry/tampering",
