@@ -9,6 +9,7 @@ from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.report import figures, samples, wording
 from fair_distill.report.cells import cell_rates, class_gaps
 from fair_distill.report.history import PublishedVersion
+from fair_distill.report.label_tables import label_tables
 from fair_distill.report.render import Table, render
 from fair_distill.report.report_data import ComparedSet, ReportData, limit_on
 from fair_distill.text import ABSENT
@@ -43,6 +44,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             for compared in data.sets
         },
         "card": data.manifest.card.to_dict(),
+        "labels": data.label_audit,
         "losses": [list(pair) for pair in data.losses],
         "projection": [asdict(point) for point in data.points],
         "history": [
@@ -74,6 +76,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "cell_tables": [_cell_table(network, alpha) for network in data.predictions],
         "gap_table": _gap_table(data.predictions, alpha),
         "group_table": _group_table(data),
+        "label_tables": label_tables(data.label_audit),
         "pareto": figures.pareto(
             data.sets, data.gap_metric, data.gap_limit, limit_on(data.policy, ACCURACY.name), data.name
         ),
