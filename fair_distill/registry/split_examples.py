@@ -87,8 +87,9 @@ class SplitExamples:
 
     def _take(self, rows: Indices | NDArray[np.bool_]) -> "SplitExamples":
         columns = ("cells", "clusters", "cell_names", *_DIGESTS_OF_EXAMPLES)
-        values = {name: getattr(self, name) for name in columns}
-        return replace(self, **{name: None if value is None else value[rows] for name, value in values.items()})
+        values: dict[str, Any] = {name: getattr(self, name) for name in columns}
+        values = {name: None if value is None else value[rows] for name, value in values.items()}
+        return replace(self, **values)
 
     @cached_property
     def content(self) -> bytes:
@@ -145,7 +146,8 @@ class SplitExamples:
             return values
 
         columns = {name: getattr(self, name) for name in _DIGESTS_OF_EXAMPLES}
-        changed = replace(self, **{name: renamed(each) for name, each in columns.items() if each is not None})
+        values: dict[str, Any] = {name: renamed(each) for name, each in columns.items() if each is not None}
+        changed = replace(self, **values)
         return changed._take(np.lexsort((changed.contents, changed.cells)))
 
     @classmethod
