@@ -264,8 +264,6 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
-    "registry/erasure": ("registry/erasures",),
-    "registry/erasures": ("registry/erasures",),
     "registry/export/croissant": ("registry/evidence_pack",),
     "registry/export/dataset_card": (
         "registry/foreign_text",
