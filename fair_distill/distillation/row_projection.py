@@ -76,6 +76,11 @@ def build_projection(schema: RowSchema | None, normalise: Normalisation, setting
         raise ConfigError(
             "params.yaml: distill.rows is missing; the rows of a table need it, for example {temperature: 0.5}"
         )
+    if settings.optimiser.unit is not None:
+        raise ConfigError(
+            f"params.yaml: distill.optimiser.unit is {settings.optimiser.unit!r}, which applies to images; the data are "
+            "rows. Remove it"
+        )
     if settings.augment:
         raise ConfigError(
             f"params.yaml: distill.augment is {settings.augment}, which applies to images; the data are rows. Use []"

@@ -142,7 +142,7 @@ def test_settings_of_images_are_refused_for_rows(changes: dict[str, Any], says: 
 
 
 def test_settings_of_rows_are_refused_for_images() -> None:
-    settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": PRESETS["dm"]["optimiser"]}, name="t")
+    settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": FOR_ROWS["optimiser"]}, name="t")
     images = grouped([[20, 5], [5, 20]])
 
     with pytest.raises(ConfigError, match=r"distill\.rows applies to rows of a table"):
