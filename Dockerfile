@@ -9,7 +9,8 @@
 
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
-FROM ${PYTHON} AS build
+# The dependencies are a layer of their own, because they are most of the image and change rarely.
+FROM ${PYTHON} AS dependencies
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1 UV_NATIVE_TLS=1 UV_LINK_MODE=copy
 RUN python3 -m venv /opt/venv
@@ -19,13 +20,16 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/venv/bin/pip install --quiet --constraint /src/constraints.txt \
         ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} pip torch uv
 WORKDIR /src
-# The dependencies are installed before the package, because they are most of the image and change rarely.
 COPY pyproject.toml ./
 RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --constraint constraints.txt \
         --requirement pyproject.toml --extra distill --extra validate --extra report --extra pipeline
-COPY README.md LICENSE ./
+
+FROM dependencies AS package
+COPY README.md LICENSE prefect.toml ./
 COPY fair_distill fair_distill
-RUN /opt/venv/bin/uv pip install --quiet --compile-bytecode --python /opt/venv --no-deps .
+COPY flows flows
+COPY tasks tasks
+RUN /opt/venv/bin/uv build --quiet --wheel --out-dir /wheel .
 
 FROM ${PYTHON}
 # The base image pins the Debian release, so the version of git is not pinned here.
@@ -33,9 +37,11 @@ FROM ${PYTHON}
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 1000 --create-home app
-COPY --from=build /opt/venv /opt/venv
-RUN install --directory --owner app --group app /cache
+    && useradd --uid 1000 --create-home app \
+    && install --directory --owner app --group app /cache
+COPY --from=dependencies /opt/venv /opt/venv
+RUN --mount=type=bind,from=package,source=/wheel,target=/wheel \
+    /opt/venv/bin/uv pip install --quiet --no-cache --offline --compile-bytecode --python /opt/venv --no-deps /wheel/*.whl
 WORKDIR /opt/fair-distill
 COPY flows flows
 COPY tasks tasks
@@ -51,6 +57,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/fair-distill \
     PYTHONDONTWRITEBYTECODE=1 \
     PREFECT_HOME=/tmp/prefect \
+    PREFECT_SERVER_UI_STATIC_DIRECTORY=/tmp/prefect-ui \
     DVC_SITE_CACHE_DIR=/tmp/dvc \
     DO_NOT_TRACK=1
 USER 1000

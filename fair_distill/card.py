@@ -18,6 +18,12 @@ class TrainingRecipe:
     Each stored image is a mosaic of formation × formation smaller images, which are cut out and enlarged before use.
     With a formation of 1 it is a plain image. Real pixels are divided by 255; distilled pixels are stored in that unit
     already. Then every channel is normalised by `mean` and `std`. The channels of a row are its encoded values.
+
+    Attributes
+    ----------
+    priors : the shares of the classes in the data that the set was made from. Predictions are corrected for them: the
+        logarithm of this share over the share in the set is added to the logit of each class, because a network that
+        was trained on equal classes expects equal classes. None if predictions are not corrected
     """
 
     network: dict[str, Any]
@@ -30,6 +36,7 @@ class TrainingRecipe:
     formation: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    priors: tuple[float, ...] | None = None
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "TrainingRecipe":
@@ -136,7 +143,7 @@ class DatasetCard:
 
     Attributes
     ----------
-    kind : {"distilled", "subset", "full"}
+    kind : {"distilled", "subset", "full", "constant"}
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measurements of the distillation, for example the first and the last loss
@@ -146,7 +153,8 @@ class DatasetCard:
     schema : the columns of rows, which decode them; None for images
     residuals, nearness : measurements on the published images; None if they were not made
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
-        of each removed class, by split. `merge` has the groups of each merged group. None if nothing was declared
+        of each removed class, by split. `merge` has the groups of each merged group. `drop` has by attribute the
+        number of examples of each removed value. None if nothing was declared
     """
 
     dataset: str
@@ -174,6 +182,8 @@ class DatasetCard:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values. A measurement that was not made has no key, as in cards of older versions."""
         plain = asdict(replace(self, schema=None))
+        if self.recipe.priors is None:
+            del plain["recipe"]["priors"]
         plain["schema"] = self.schema.to_dict() if self.schema is not None else None
         return {key: item for key, item in plain.items() if key not in _OPTIONAL or item is not None}
 
@@ -183,6 +193,8 @@ class DatasetCard:
         # RowSchema checks the schema itself.
         check_fields({**value, "schema": None} if isinstance(value, Mapping) else value, cls, name="not a dataset card")
         # `to_dict` never writes null for these keys.
+        if value["recipe"].get("priors", ()) is None:
+            raise DataError("not a dataset card: recipe.priors is null; leave the key out")
         for key in _OPTIONAL:
             if key in value and value[key] is None:
                 raise DataError(f"not a dataset card: {key} is null; leave the key out")
@@ -213,6 +225,7 @@ class DatasetCard:
     def check(self) -> None:
         """Raise DataError for values that have the right type but are out of range or contradict each other."""
         network, recipe = self.recipe.network, self.recipe
+        label = self.schema.label if self.schema is not None else None
         options = network.get("options", {})
         rules = {
             "shape": (min(self.shape) >= 1, self.shape, "three numbers of at least 1"),
@@ -225,6 +238,11 @@ class DatasetCard:
                 self.train_counts,
                 f"counts of at least 0 for {len(self.classes)} classes × {len(self.groups)} groups",
             ),
+            "schema.label.values": (
+                label is None or len(label.values) == len(self.classes),
+                label,
+                f"a value for each of {len(self.classes)} classes",
+            ),
             "recipe.network": (
                 isinstance(network.get("name"), str) and isinstance(options, Mapping),
                 network,
@@ -232,6 +250,16 @@ class DatasetCard:
             ),
             "recipe.steps": (recipe.steps >= 0, recipe.steps, "a number of at least 0"),
             "recipe.batch_size": (recipe.batch_size >= 1, recipe.batch_size, "a number of at least 1"),
+            "recipe.priors": (
+                recipe.priors is None
+                or (
+                    len(recipe.priors) == len(self.classes)
+                    and min(recipe.priors, default=0) >= 0
+                    and abs(sum(recipe.priors) - 1) < 1e-6
+                ),
+                recipe.priors,
+                f"a share for each of {len(self.classes)} classes, with the sum 1",
+            ),
             "recipe.formation": (
                 1 <= recipe.formation <= min(self.shape[1:]),
                 recipe.formation,

@@ -28,7 +28,8 @@ from fair_distill.formats.strict_json import check_fields
 SIGNING_KEY = "FAIR_DISTILL_SIGNING_KEY"
 TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-# The kinds of statements and their predicate types. The subject of `head` is a ledger entry, not a version.
+# The kinds of statements and their predicate types. The subject of `head` is a ledger entry, not a version, and
+# so is that of `erasures`: an entry of the record of erasures, or the report if the registry had nothing.
 PREDICATES = {
     "predictions": "urn:fair-distill:predictions:v1",
     "verdicts": "urn:fair-distill:verdict:v1",
@@ -36,6 +37,7 @@ PREDICATES = {
     "provenance": "urn:fair-distill:provenance:v1",
     "approvals": "urn:fair-distill:approval:v1",
     "head": "urn:fair-distill:ledger-head:v1",
+    "erasures": "urn:fair-distill:erasure:v1",
 }
 _KEY = re.compile(r"ed25519:[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,12}")
@@ -49,8 +51,9 @@ class Statement:
     ----------
     kind : a key of PREDICATES
     name : the dataset of the subject
-    subject : the SHA-256 of the subject: a version; for a head, the digest of a ledger entry
-    about : the SHA-256 of the evidence; for an approval, that of the policy; for a head, the number of the entry
+    subject : the SHA-256 of the subject: a version; for a head and an erasure, the digest of an entry
+    about : the SHA-256 of the evidence; for an approval, that of the policy; for a head, the number of the entry; for
+        an erasure, that of the report
     """
 
     kind: str

@@ -1,9 +1,10 @@
 """Text for people: guards against foreign text, numbers, tables, and the sentence for an invalid value.
 
 Foreign text comes from a card, a ledger, a verdict, a table or another server. Each output has one guard here: a
-terminal, Markdown, or a message that quotes an address. For HTML, use `html.escape` of the standard library.
+terminal, Markdown, a table in a notebook, or a message that quotes an address.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -66,6 +67,16 @@ def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]], *
     """
     marks = [{"l": "---", "r": "--:"}[letter] for letter in align] + ["---"] * (len(header) - len(align))
     return "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in (header, marks, *rows))
+
+
+def html_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
+    """Return an HTML table of plain text, which is escaped, for a notebook."""
+
+    def row(tag: str, cells: Sequence[object]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(printable(str(cell)))}</{tag}>" for cell in cells) + "</tr>"
+
+    title = f"<caption>{html.escape(printable(caption))}</caption>" if caption else ""
+    return f"<table>{title}{row('th', header)}{''.join(row('td', cells) for cells in rows)}</table>"
 
 
 def percent(value: float | None, digits: int = 1, *, unit: str = " %", signed: bool = False) -> str:
@@ -165,3 +176,8 @@ def _escaped(character: str) -> str:
 def _json_escaped(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def mixed_attribute(name: str) -> str:
+    """Return the name of an attribute of which a merged group has several values: no figure may be by its values."""
+    return f"{name} (merged)"

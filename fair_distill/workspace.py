@@ -38,6 +38,14 @@ class Workspace:
         """Return the result of the data contract."""
         return self.artifacts / "validation.json"
 
+    def label_audit(self, split: str) -> Path:
+        """Return the table of suspected label errors in a split. It is not an output of the DVC graph."""
+        return self.artifacts / "labels" / f"{split}.json"
+
+    def suspected_labels(self, split: str) -> Path:
+        """Return the examples of a split whose labels are suspected to be wrong."""
+        return self.artifacts / "labels" / f"{split}.csv"
+
     def set(self, name: str) -> Path:
         """Return the folder of a set, which contains set.parquet and manifest.json."""
         return self.artifacts / "sets" / name
@@ -80,6 +88,11 @@ class Workspace:
     def context(self) -> Path:
         """Return the input of a verdict that comes from the registry. No stage writes it; a missing file is empty."""
         return self.root / "context.json"
+
+    @property
+    def blocklist(self) -> Path:
+        """Return the keyed hashes of erased people, whom `prepare` leaves out. It is in git; no stage writes it."""
+        return self.root / "blocklist.json"
 
     def attestation(self, name: str) -> Path:
         """Return an evaluator's signed statement about the predictions of a set. It is in git; no stage writes it."""

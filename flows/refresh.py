@@ -8,10 +8,11 @@ from prefect.states import Failed
 
 from fair_distill.errors import Refused, Undecided
 from flows.parameters import Channel, Elsewhere, Registry, Repository
+from tasks.checks import check_refresh
 from tasks.fan_out import evaluate_on_cluster
 from tasks.placement import dask_scheduler, run_in_deployment, stage_task, task_runner
 from tasks.registry import promote, publish, reserve, show
-from tasks.stages import commit_lock
+from tasks.stages import commit_lock, is_up_to_date, restore_results
 from tasks.workspace import name_flow_run, open_clone, stages_in_graph
 
 STAGES = ("prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge")
@@ -45,14 +46,20 @@ def refresh(
     """
     with open_clone(repository, registry=registry, in_place=in_place) as clone:
         name_flow_run(clone)
-        for stage in stages_in_graph(clone, STAGES):
-            if stage == "evaluate":  # the attempt must be recorded before anybody sees the predictions
-                reserve(clone)
-            if stage in elsewhere:
-                run_in_deployment(stage, elsewhere[stage], clone)
-            elif stage == "evaluate" and dask_scheduler() and not in_place:
-                evaluate_on_cluster(clone)
-            stage_task(stage)(stage, clone.dvc, pull=stage in elsewhere)
+        stages = stages_in_graph(clone, STAGES)
+        check_refresh(clone, channel, elsewhere, stages)
+        if is_up_to_date(clone):
+            reserve(clone)
+            restore_results(clone.dvc)
+        else:
+            for stage in stages:
+                if stage == "evaluate":  # the attempt must be recorded before anybody sees the predictions
+                    reserve(clone)
+                if stage in elsewhere:
+                    run_in_deployment(stage, elsewhere[stage], clone)
+                elif stage == "evaluate" and dask_scheduler() and not in_place:
+                    evaluate_on_cluster(clone)
+                stage_task(stage)(stage, clone.dvc, pull=stage in elsewhere)
         show(clone)
         if not in_place:
             commit_lock(clone.dvc, "Refresh dvc.lock")

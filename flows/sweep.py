@@ -10,6 +10,7 @@ from pydantic import Field
 from fair_distill.config import load_config
 from fair_distill.stages.sweep import SweepPoint, point_references, sweep_points
 from flows.parameters import Repository
+from tasks.checks import check_sweep
 from tasks.placement import task_runner
 from tasks.sweep import choose, judge_choice, show_sweep, tune_point, tune_reference
 from tasks.workspace import name_flow_run, open_clone
@@ -46,6 +47,7 @@ def sweep(
         name_flow_run(clone)
         revision = clone.revision
         points = {point.name: point for point in sweep_points(ipc, matchers, candidates, seeds)}
+        check_sweep(clone, points.values())
         config = load_config(clone.workspace.params)
         references = {name: point_references(config, point) for name, point in points.items()}
         # Points share references. Each reference is evaluated once, with the params of one point that needs it.

@@ -17,7 +17,7 @@ from tasks.workspace import Clone, open_clone
 CHECKPOINTS = "FAIR_DISTILL_CHECKPOINTS"
 
 
-@pipeline_task("evaluate {name}: {shard}", hours=24, retry_if=was_killed, uses_device=True)
+@pipeline_task("evaluate {name}: {shard}", hours=None, retry_if=was_killed, uses_device=True)
 def evaluate_shard(repository: str, revision: str, lock: str | None, name: str, shard: Shard) -> None:
     """Train the networks of one shard and store their predictions, where the stage `evaluate` looks for them.
 

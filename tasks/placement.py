@@ -1,12 +1,16 @@
 """Where a stage runs: in this process, or as a flow run of another deployment, which may be a container."""
 
 import os
+import time
 from typing import Any
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.exceptions import FailedRun
 from prefect.logging import get_run_logger
+from prefect.states import Cancelling
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.stages import run_dvc_stage
@@ -15,6 +19,7 @@ from tasks.workspace import Clone
 
 # The stages that compute on the device in FAIR_DISTILL_DEVICE.
 DEVICE_STAGES = ("experts", "distill", "evaluate")
+_POLL_SECONDS = 5
 
 
 def stage_task(stage: str) -> Any:
@@ -41,7 +46,8 @@ def task_runner() -> TaskRunner[Any]:
 def run_in_deployment(stage: str, deployment: str, clone: Clone) -> None:
     """Run a stage as a flow run of another deployment and wait for it.
 
-    The run gets the commit and the current dvc.lock as parameters. Data are exchanged through the DVC remote only.
+    The run gets the commit and the current dvc.lock as parameters. Data are exchanged through the DVC remote only. If
+    this task is interrupted, the other run is cancelled: Prefect (3.8) would let it work on, in its container.
 
     Raises
     ------
@@ -50,7 +56,28 @@ def run_in_deployment(stage: str, deployment: str, clone: Clone) -> None:
     """
     clone.dvc.push(say=get_run_logger().info)
     parameters = {"repository": clone.repository, "stage": stage, "revision": clone.revision, "lock": clone.lock}
-    run: Any = run_deployment(deployment, parameters=parameters, timeout=None)
-    state: State[Any] = run.state
+    run: Any = run_deployment(deployment, parameters=parameters, timeout=0)
+    try:
+        state = _final_state(run.id)
+    except BaseException:
+        _cancel(run.id)
+        raise
     if not state.is_completed():
         raise FailedRun(f"{stage} on {deployment} ended as {state.name}: {state.message or 'without a message'}")
+
+
+def _final_state(run: UUID) -> State[Any]:
+    """Wait until a flow run has ended, and return its state."""
+    with get_client(sync_client=True) as client:
+        while (state := client.read_flow_run(run).state) is None or not state.is_final():
+            time.sleep(_POLL_SECONDS)
+    return state
+
+
+def _cancel(run: UUID) -> None:
+    """Cancel a flow run. A failure is logged, because the error that led to this call is more important."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run, Cancelling(message="The flow run that waited for this one was stopped."))
+    except Exception as error:
+        get_run_logger().warning("cannot cancel the flow run %s (%s); cancel it yourself", run, type(error).__name__)

@@ -2,11 +2,13 @@
 
 from prefect.logging import get_run_logger
 
+from fair_distill.errors import FairDistillError
 from fair_distill.versioning import dvc_commands, lock_commit
 from fair_distill.versioning.tracked_data import fetch_data
 from tasks.run_page import ProgressArtifacts
+from tasks.stage_lock import stage_lock
 from tasks.task_options import pipeline_task, was_killed
-from tasks.workspace import reads_bucket
+from tasks.workspace import Clone, reads_bucket
 
 
 @pipeline_task("{stage}", hours=24, retry_if=was_killed)
@@ -25,7 +27,31 @@ def run_dvc_stage(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -> t
     say, force = ProgressArtifacts(get_run_logger().info), reads_bucket(dvc.workspace, stage)
     for tracker in fetch_data(dvc, stage, say=say):
         say(f"fetched the data that {tracker} tracks")
-    return dvc.repro(stage, say=say, pull=pull, force=force)
+    with stage_lock(dvc, stage, say=say):
+        return dvc.repro(stage, say=say, pull=pull, force=force)
+
+
+@pipeline_task("look for outdated stages", hours=6, retry_if=was_killed)
+def is_up_to_date(clone: Clone) -> bool:
+    """Return whether every result is in dvc.lock and in the DVC cache, so that no stage would run.
+
+    A DVC process takes a CPU second to start, so one for all stages is cheaper than one for each.
+    """
+    dvc, say = clone.dvc, get_run_logger().info
+    if reads_bucket(dvc.workspace, "prepare") or not (dvc.workspace / "dvc.lock").exists():
+        return False
+    try:
+        fetch_data(dvc, "prepare", say=say)
+        outdated = dvc.would_run(None)
+    except FairDistillError:  # the stages run one by one, and the one that fails reports the error
+        return False
+    return not outdated
+
+
+@pipeline_task("restore the results", hours=24, retry_if=was_killed)
+def restore_results(dvc: dvc_commands.Dvc) -> None:
+    """Check out the results of all stages, which are up to date."""
+    dvc.repro(None, say=ProgressArtifacts(get_run_logger().info))
 
 
 @pipeline_task("commit dvc.lock", hours=6, retry_if=was_killed)

@@ -1,6 +1,5 @@
 """The points of a sweep as Prefect tasks. Each point has its own clone, on any worker."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from fair_distill.stages.sweep import (
 )
 from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
+from tasks.clone_folder import clone_folder
 from tasks.registry import task_actor
 from tasks.run_page import ProgressArtifacts, link_page, link_report, show_set
 from tasks.task_options import compute_device, pipeline_task, was_killed
@@ -37,7 +37,7 @@ from tasks.workspace import Clone, reads_bucket
 
 
 @pipeline_task(
-    "{reference.name} · ipc {point.ipc} · seed {reference.seed}", hours=24, retry_if=was_killed, uses_device=True
+    "{reference.name} · ipc {point.ipc} · seed {reference.seed}", hours=None, retry_if=was_killed, uses_device=True
 )
 def tune_reference(repository: str, revision: str, point: SweepPoint, reference: SweepReference) -> TuneEvaluation:
     """Make a reference with the params of one point that needs it, and evaluate it on the tune split."""
@@ -48,7 +48,7 @@ def tune_reference(repository: str, revision: str, point: SweepPoint, reference:
         )
 
 
-@pipeline_task("{point.name}", hours=24, retry_if=was_killed, uses_device=True)
+@pipeline_task("{point.name}", hours=None, retry_if=was_killed, uses_device=True)
 def tune_point(
     repository: str, revision: str, point: SweepPoint, references: Mapping[str, TuneEvaluation]
 ) -> TunedPoint:
@@ -142,14 +142,14 @@ class _PointClone:
 @contextmanager
 def _open_point(repository: str, revision: str, point: SweepPoint) -> Iterator[_PointClone]:
     """Clone the repository and write the params of a point into the clone."""
-    with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
-        root = git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision)
+    with clone_folder() as folder:
+        root = git_commands.clone_workspace(repository, folder / "workspace", revision=revision)
         workspace = Workspace(root)
         config = write_point_params(workspace, read_params(workspace.params), point)
         dvc = dvc_commands.Dvc(root)
         if reads_bucket(root, "prepare"):
             dvc.repro("prepare", say=get_run_logger().info, force=True)
-        yield _PointClone(dvc, config, Path(folder))
+        yield _PointClone(dvc, config, folder)
 
 
 def _decimal(value: float | None) -> str:

@@ -28,14 +28,15 @@ def device_tags(*, uses_device: bool) -> set[str]:
 
 
 def pipeline_task(
-    name: str | None = None, *, hours: float, retry_if: RetryCondition | None = None, uses_device: bool = False
+    name: str | None = None, *, hours: float | None, retry_if: RetryCondition | None = None, uses_device: bool = False
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Return a decorator that makes a function a Prefect task.
 
     Parameters
     ----------
     name : name of the task runs, with parameters in braces; default: the function's name
-    hours : time-out in hours
+    hours : time-out in hours; None for tasks that are submitted, because Prefect cannot interrupt a thread or a task on
+        a Dask cluster
     retry_if : condition for a retry after a failure. There are up to three retries, with exponential backoff and jitter
     uses_device : whether the task computes on the device of this machine; see `device_tags`
     """
@@ -52,7 +53,7 @@ def pipeline_task(
         tags=device_tags(uses_device=uses_device),
         cache_policy=NO_CACHE,
         persist_result=False,
-        timeout_seconds=hours * 3600,
+        timeout_seconds=None if hours is None else hours * 3600,
         **retries,
     )
 

@@ -1,7 +1,6 @@
 """The clone of a workspace that a flow run works in, and the name of the flow run."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from fair_distill.errors import ConfigError
 from fair_distill.registry.store import locate
 from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
+from tasks.clone_folder import clone_folder
 
 REPORTS = "FAIR_DISTILL_REPORTS"
 
@@ -67,7 +67,7 @@ def open_clone(
     lock: str | None = None,
     in_place: bool = False,
 ) -> Iterator[Clone]:
-    """Clone a repository into a temporary folder, which is removed at the end.
+    """Clone a repository into a temporary folder, which is removed at the end, or by the next run after a kill.
 
     Checkpoints outlive the clone; see `git_commands.clone_workspace`.
 
@@ -79,10 +79,10 @@ def open_clone(
     in_place : whether to work in the folder itself instead of a clone
     """
     source = Path(repository).absolute()
-    with tempfile.TemporaryDirectory(prefix="fair-distill-", ignore_cleanup_errors=True) as folder:
+    with clone_folder() as folder:
         root = source
         if not in_place:
-            root = git_commands.clone_workspace(repository, Path(folder) / "workspace", revision=revision)
+            root = git_commands.clone_workspace(repository, folder / "workspace", revision=revision)
             get_run_logger().info("cloned revision %s", git_commands.revision(root))
         if lock is not None:
             (root / "dvc.lock").write_text(lock)

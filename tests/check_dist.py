@@ -16,7 +16,16 @@ from subprocess import run
 from packaging.metadata import Metadata
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUIRED = {"fair_distill/py.typed", "fair_distill/report/page.css", "fair_distill/template/params.yaml"}
+REQUIRED = {
+    "fair_distill/py.typed",
+    "fair_distill/report/page.css",
+    "fair_distill/template/params.yaml",
+    # `init --schedule` copies these; the links to their folders must have been followed.
+    "fair_distill/template/flows/refresh.py",
+    "fair_distill/template/flows/automations.yaml",
+    "fair_distill/template/tasks/stages.py",
+    "fair_distill/template/prefect.toml",
+}
 
 
 def check(folder: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.formats.row_schema import RowSchema, schema_of
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.schema_inference import schema_of
 
 NUMERIC, CATEGORICAL = ("age", "height"), ("work", "colour")
 

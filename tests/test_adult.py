@@ -18,7 +18,7 @@ from fair_distill.data.prepare import make_splits
 from fair_distill.data.sources import read_source
 from fair_distill.data.split_file import read_split
 from fair_distill.files import sha256
-from fair_distill.formats.row_schema import Categorical, Numeric
+from fair_distill.formats.row_columns import Categorical, Numeric
 from fair_distill.seeds import derive_seed, numpy_generator
 
 EXAMPLE = REPOSITORY / "examples/adult"
@@ -99,10 +99,11 @@ def test_the_set_of_the_small_example_has_the_columns_of_the_table(small: Path) 
     frame = pa.parquet.read_table(pa.BufferReader(content)).to_pandas()
     source = params()["data"]["source"]["columns"]
 
-    assert list(frame.columns) == [*source["numeric"], *source["categorical"], "label"]
-    assert frame["label"].tolist() == [0] * 4 + [1] * 4
+    assert list(frame.columns) == [*source["numeric"], *source["categorical"], "income"]
+    assert frame["income"].tolist() == ["<=50K"] * 4 + [">50K"] * 4
+    assert str(frame["age"].dtype) == "int64"
     assert frame["age"].between(17, 64).all()
-    assert set(frame["workclass"]) <= {"Private", "State-gov", "unknown"}
+    assert set(frame["workclass"].dropna()) <= {"Private", "State-gov"}
     assert (small / "artifacts/pictures/barycentric.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -130,6 +131,24 @@ def test_rows_are_published_loaded_and_trained_on(small: Path) -> None:
 
     assert (predicted == gate.labels).mean() > 0.8  # the label of synthetic people depends on their age
     assert {name: values.tolist() for name, values in adult.columns.items()}.keys() == people.keys()
+
+
+def test_gradient_boosting_trains_on_the_loaded_set_by_the_documented_lines(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = str(small / "registry")
+    ok(run(small, "publish", "--registry", registry))
+    ok(run(small, "promote", "--to", "candidate", "--registry", registry))
+    page = (REPOSITORY / "docs/consuming.md").read_text().partition("## Train a model of scikit-learn")[2]
+    code = page.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(small / "data")
+    run_lines: dict[str, Any] = {"fair_distill": fair_distill, "registry": registry, "names": names()}
+
+    exec(code, run_lines)
+
+    people = run_lines["people"]
+    assert set(run_lines["train"].columns) < set(people.columns)
+    assert (run_lines["predicted"] == people["income"].str.strip(".")).mean() > 0.7
 
 
 def test_augmenting_rows_is_refused(small: Path, tmp_path: Path) -> None:
@@ -165,7 +184,7 @@ def test_the_example_reads_the_original_adult_files(real_data: Path, tmp_path: P
     assert abs(sizes["tune"] - 3256) < 4 * 54  # a tenth of 32,561 rows has a standard deviation of 54
     assert (source.classes, source.groups) == (("<=50K", ">50K"), ("Female", "Male"))
     assert sum(split.counts for split in splits.values()).tolist() == [[14423, 22732], [1769, 9918]]
-    assert schema.columns[0] == Numeric("age", 17, 90, whole=True)
+    assert schema.columns[0] == Numeric("age", 17, 90, whole=True, type="int64")
     work = schema.columns[5]
     assert isinstance(work, Categorical)
     assert {"Private", "Never-worked", "unknown"} <= set(work.values)

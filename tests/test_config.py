@@ -23,13 +23,14 @@ PLACES = (
         "recipe",
         "distill",
         "distill.networks",
+        "labels",
         "candidates.pooled",
         "references.full",
     ),
     *("distill.optimiser", "evaluate", "gate", "gate.limits.0", "release"),
 )
 # Optional keys have no default value in the code: leaving one out means that its feature is off.
-OPTIONAL = {"barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
+OPTIONAL = {"labels", "barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
 
 
 def at(params: dict[str, Any], place: str) -> Any:
@@ -78,6 +79,7 @@ def test_every_section_is_frozen() -> None:
     params = small_params()
     params["distill"]["rows"] = {"temperature": 0.5}  # only for tables
     params["distill"]["networks"]["settled"] = {"window": 2, "span": 0.1}
+    params["references"]["full"]["plateau"] = {"every": 10, "improvement": 0.1, "patience": 2, "most": 100}
     params["validate"] |= {
         "values": {"low": 0.0, "high": 255.0},
         "near": {"distance": 2, "difference": 0.01},

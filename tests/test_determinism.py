@@ -124,7 +124,7 @@ def test_a_param_that_affects_the_set_changes_its_version(
     ("name", "params_of_set"),
     [
         ("pooled", {"distill", "diagnostics", "nearness", "candidate"}),
-        ("random", {"reference", "ipc", "network", "diagnostics", "nearness"}),
+        ("random", {"reference", "ipc", "draws", "network", "diagnostics", "nearness"}),
         ("full", {"reference", "ipc"}),
     ],
 )
@@ -155,7 +155,10 @@ def test_each_purpose_has_a_generator_which_all_candidates_share(
     assert len(set(taken[0])) == len(taken[0]) == 5
 
 
-def test_raising_engine_changes_the_version_and_not_the_images(finished: Path, tmp_path: Path) -> None:
+def test_raising_engine_changes_the_version_and_not_the_images(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fair_distill.config.engine.ENGINE", 99)
     root = fresh(finished, tmp_path / "w", engine=99)
 
     assert run(root, "distill", "barycentric").code == 0

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from fair_distill.data.sources import read_source
 from fair_distill.errors import DataError
-from fair_distill.formats.row_schema import Numeric, schema_of
+from fair_distill.formats.row_columns import Numeric
+from fair_distill.formats.schema_inference import schema_of
 
 # Integers of every size, and those next to the limits of floats.
 INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([24, 53]).flatmap(

@@ -14,7 +14,9 @@ from small_rows import CATEGORICAL, NUMERIC, schema, table
 
 from fair_distill.errors import DataError, ShapeError
 from fair_distill.files import to_json
-from fair_distill.formats.row_schema import Categorical, Numeric, RowSchema, schema_of
+from fair_distill.formats.row_columns import Categorical, Numeric
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.schema_inference import schema_of
 
 WORDS = st.text(alphabet="abc é?", min_size=1, max_size=4)
 WHOLE = st.integers(-(2**24), 2**24)

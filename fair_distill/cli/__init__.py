@@ -21,6 +21,7 @@ from fair_distill.cli import (
     data,
     doctor,
     enforce,
+    erase,
     export,
     gate,
     init,
@@ -42,7 +43,7 @@ __all__ = ["build_parser", "main"]
 
 SHELLS = ("bash", "zsh", "fish")
 # Commands of daily use first, then the groups. `--help` lists them in this order.
-_DAILY = (init, doctor, run, table, enforce, report, publish, promote)
+_DAILY = (init, doctor, run, table, enforce, report, publish, promote, erase)
 _GROUPS = (data, stage, gate, registry, export)
 
 

@@ -91,6 +91,7 @@ def examine(workspace: Path, *, registry: str, device: str) -> Iterator[Check]:
     yield from _extras()
     yield _torch(device)
     yield _params(workspace)
+    yield from _flows(workspace)
     yield from _remotes(workspace)
     yield _registry(registry)
     yield _checkpoints()
@@ -140,7 +141,7 @@ def _torch(device: str) -> Check:
 
 
 def _params(workspace: Path) -> Check:
-    from fair_distill.config import load_config
+    from fair_distill.config import check_engine, load_config
     from fair_distill.workspace import Workspace
 
     try:
@@ -149,8 +150,29 @@ def _params(workspace: Path) -> Check:
         return Check(
             "params.yaml", "fail", str(error), "correct that key, or create a workspace: fair-distill init DIR"
         )
+    try:
+        check_engine(config)
+    except FairDistillError as error:
+        problem, _, fix = str(error).partition("; ")
+        return Check("params.yaml", "fail", problem, fix)
     sets = f"{len(config.candidates)} candidates, {len(config.references)} references"
     return Check("params.yaml", "ok", f"dataset {config.dataset!r}, {sets}")
+
+
+def _flows(workspace: Path) -> Iterator[Check]:
+    """Compare the flows in the workspace, if there are any, with those of the installed package."""
+    from fair_distill.cli.schedule import flow_files, is_scheduled, schedule_faults
+
+    if not is_scheduled(workspace):
+        return
+    try:
+        faults = list(schedule_faults(workspace))
+    except FairDistillError as error:
+        faults = [(str(error), f"run `fair-distill init --schedule {workspace}`")]
+    for result, fix in faults:
+        yield Check("flows", "fail", result, fix)
+    if not faults:
+        yield Check("flows", "ok", f"{len(flow_files())} files of fair-distill {version('fair-distill')}")
 
 
 def _remotes(workspace: Path) -> Iterator[Check]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fair_distill.cli import registry_changes
+from fair_distill.cli import registry_changes, registry_overview
 from fair_distill.cli.arguments import (
     add_json,
     add_key,
@@ -24,7 +24,8 @@ from fair_distill.text import percent
 
 def add_commands(parser: Parser) -> None:
     """Add the group and its commands."""
-    registry = parser.add_command("registry", None, "inspect, verify, pin, roll back and revoke versions")
+    registry = parser.add_command("registry", None, "list, verify, pin, roll back and revoke versions")
+    registry_overview.add_commands(registry)
     _add_inspection(registry)
     _add_pins(registry)
     registry_changes.add_commands(registry)

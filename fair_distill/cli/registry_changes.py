@@ -11,9 +11,12 @@ from fair_distill.cli.arguments import add_key, add_lock, add_reference, add_reg
 from fair_distill.cli.operations import add_write_options, begin_operation
 from fair_distill.cli.output import print_document, print_line
 from fair_distill.cli.parser import Arguments, Parser
-from fair_distill.errors import ConfigError
+from fair_distill.cli.registry_overview import add_consumer_sources, known_consumers, print_consumers
+from fair_distill.errors import ConfigError, FairDistillError
 
 if TYPE_CHECKING:
+    from fair_distill.registry.consumers import Consumer
+    from fair_distill.registry.entry import Entry
     from fair_distill.registry.operations import Operation
     from fair_distill.registry.writer import Writer
 
@@ -52,13 +55,15 @@ def _add_retraction(registry: Parser) -> None:
             "revoke",
             _revoke,
             "dataset@v3 or dataset@sha256:DIGEST",
-            "withdraw a version from all consumers, permanently",
+            "withdraw a version from all consumers, permanently; print whom it affects",
             [('fair-distill registry revoke digits@v3 --reason "contains personal data"', "withdraw version 3")],
         ),
     ):
         command = registry.add_command(name, run, summary, examples=examples)
         add_reference(command, reference)
         command.add_argument("--reason", required=True, help="the reason, which consumers will read")
+        if name == "revoke":
+            add_consumer_sources(command)
         add_write_options(command)
 
 
@@ -189,7 +194,7 @@ def _demote(arguments: Arguments) -> None:
 
 
 def _revoke(arguments: Arguments) -> None:
-    from fair_distill.registry.channels import resolve, version_number
+    from fair_distill.registry.channels import channels, current, resolve, version_number
     from fair_distill.registry.ledger import read_to_write
     from fair_distill.registry.retraction import revoke
 
@@ -198,10 +203,35 @@ def _revoke(arguments: Arguments) -> None:
         entries = read_to_write(store, name)
         version = resolve(entries, selector)
         entry = revoke(store, name, version, reason=arguments.reason, actor=actor)
+    number = version_number(entries, entry.version)
+    live = [channel for channel in channels(entries) if current(entries, channel) == version]
     if arguments.json:
         print_document(entry.to_json())
-        return
-    print_line(f"{name}@v{version_number(entries, entry.version)} is revoked: {entry.reason}")
+    else:
+        print_line(f"{name}@v{number} is revoked: {entry.reason}")
+    report_affected(arguments, entry, number, live)
+
+
+def report_affected(arguments: Arguments, entry: "Entry", number: int, live: "list[str]") -> None:
+    """Print whom a revocation affects, and call the webhook. A failure is reported; the version stays revoked."""
+    from fair_distill.registry.webhook import call_webhook, revocation_message
+
+    consumers: tuple[Consumer, ...] = ()
+    try:
+        consumers = known_consumers(arguments, entry.name, entry.version)
+    except FairDistillError as error:
+        print_line(f"fair-distill: v{number} is revoked; its consumers could not be listed: {error}", error=True)
+    if not arguments.json:
+        for channel in live:
+            print_line(
+                f"affected: {entry.name}@{channel} still names v{number}; promote another version or roll it back"
+            )
+        print_consumers(consumers, number)
+    try:
+        if call_webhook(revocation_message(entry, number, channels=live, consumers=consumers)):
+            print_line("the webhook was called", error=arguments.json)
+    except FairDistillError as error:
+        print_line(f"fair-distill: v{number} is revoked; the webhook was not called: {error}", error=True)
 
 
 def _note_repetition(operation: "Operation", entry: str) -> None:
@@ -233,6 +263,7 @@ def _gc(arguments: Arguments) -> None:
     from fair_distill.files import write_bytes
     from fair_distill.registry.client_state import cache_folder
     from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
+    from fair_distill.registry.layout import RECORD_NAME
     from fair_distill.registry.lookup import trusted_keys
     from fair_distill.registry.pins import read_pins
     from fair_distill.registry.store import open_registry
@@ -249,7 +280,10 @@ def _gc(arguments: Arguments) -> None:
         arguments.look.unlink()
         print_line(f"removed {len(removed)} unused files")
     else:
-        record = GarbageRecord(now, garbage(store, now=now, pinned=pinned), heads)
+        complete = RECORD_NAME in heads
+        record = GarbageRecord(now, garbage(store, now=now, pinned=pinned, examples=complete), heads)
+        if not complete and store.list("attempts/examples/", at_most=1):
+            print_line("files of examples stay: this machine has not read the record of attempts", error=True)
         write_bytes(arguments.look, record.to_json())
         print_line(f"{len(record.keys)} files are unused; run this command again in a day to remove them")
 

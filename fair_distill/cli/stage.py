@@ -26,9 +26,11 @@ from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
+    from fair_distill.config import Config
     from fair_distill.data.assignments import Changes
     from fair_distill.registry.manifest import Manifest
     from fair_distill.stages.estimate import Estimate
+    from fair_distill.workspace import Workspace
 
 
 def add_commands(parser: Parser) -> None:
@@ -189,10 +191,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
+def _open(arguments: Arguments) -> "tuple[Workspace, Config]":
+    """Return the workspace and its configuration, which must name the engine of this release."""
+    from fair_distill.config import check_engine
+
+    workspace, config = open_workspace(arguments)
+    check_engine(config)
+    return workspace, config
+
+
 def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
-    workspace, config = open_workspace(arguments)
+    workspace, config = _open(arguments)
     notices: list[str] = []
     with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
         prepared = prepare_splits(
@@ -224,6 +235,9 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
         print_line(
             f"dropped: class {label!r} with {sum(counts.values()):,} examples; a split has no example of a group"
         )
+    for attribute, counts in actions.get("drop", {}).items():
+        for value, count in counts.items():
+            print_line(f"dropped: {count:,} examples whose {attribute} is {value!r}")
     for name, groups in actions.get("merge", {}).items():
         print_line(f"merged: groups {', '.join(groups)} into group {name!r}")
 
@@ -231,7 +245,7 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
 def _validate(arguments: Arguments) -> None:
     from fair_distill.stages.validate import validate_splits
 
-    outcome = validate_splits(*open_workspace(arguments), os.environ, pages=arguments.docs)
+    outcome = validate_splits(*_open(arguments), os.environ, pages=arguments.docs)
     if arguments.json:
         print_json(outcome)
         return
@@ -245,7 +259,7 @@ def _experts(arguments: Arguments) -> None:
 
     with progress_display("experts", arguments.candidate, quiet=arguments.quiet) as progress:
         count = train_candidate_experts(
-            *open_workspace(arguments),
+            *_open(arguments),
             arguments.candidate,
             device=arguments.device,
             checkpoints=arguments.checkpoints,
@@ -261,7 +275,7 @@ def _distill(arguments: Arguments) -> None:
     notices: list[str] = []
     with progress_display("distill", arguments.candidate, quiet=arguments.quiet) as progress:
         manifest = distill_candidate(
-            *open_workspace(arguments),
+            *_open(arguments),
             arguments.candidate,
             device=arguments.device,
             checkpoints=arguments.checkpoints,
@@ -270,6 +284,7 @@ def _distill(arguments: Arguments) -> None:
             image=os.environ.get("FAIR_DISTILL_IMAGE"),
             progress=progress,
             notice=notices.append,
+            resume_notice=print_line,
         )
     for sentence in notices:
         print_sentence("groups: ", sentence)
@@ -289,9 +304,27 @@ def _sigterm_received() -> Callable[[], bool]:
 def _references(arguments: Arguments) -> None:
     from fair_distill.stages.references import select_reference
 
-    manifest = select_reference(*open_workspace(arguments), arguments.reference)
-    print_line(f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}")
+    manifest = select_reference(*_open(arguments), arguments.reference)
+    if manifest.card.kind == "constant":
+        print_line(f"{arguments.reference}: a constant answer, without {_unit(manifest.card)}")
+        return
+    draws = len(manifest.files)
+    print_line(
+        f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}"
+        f"{f', drawn {draws} times' if draws > 1 else ''}"
+    )
+    _print_convergence(arguments.reference, manifest.card)
     _print_near_copies(arguments.reference, manifest)
+
+
+def _print_convergence(name: str, card: "DatasetCard") -> None:
+    """Print after how many steps the networks of a reference of all images have converged."""
+    for key, converged in card.diagnostics.items():
+        network = key.removeprefix("converged_")
+        if network != key:
+            steps, loss = card.diagnostics[f"steps_{network}"], card.diagnostics[f"loss_on_tune_{network}"]
+            end = "" if converged else "; it was still falling, so raise plateau.most in params.yaml"
+            print_line(f"{name}, {network}: {steps:,.0f} steps, smallest loss on tune {loss:.4f}{end}")
 
 
 def _unit(card: "DatasetCard") -> str:
@@ -306,7 +339,7 @@ def _print_near_copies(name: str, manifest: "Manifest") -> None:
 def _project(arguments: Arguments) -> None:
     from fair_distill.stages.project import project_sets
 
-    print_line(f"{project_sets(*open_workspace(arguments)):,} points")
+    print_line(f"{project_sets(*_open(arguments)):,} points")
 
 
 def _evaluate(arguments: Arguments) -> None:
@@ -315,7 +348,7 @@ def _evaluate(arguments: Arguments) -> None:
 
     with progress_display("evaluate", arguments.set, quiet=arguments.quiet) as progress:
         report = evaluate_set(
-            *open_workspace(arguments),
+            *_open(arguments),
             arguments.set,
             device=arguments.device,
             checkpoints=arguments.checkpoints,

@@ -51,6 +51,7 @@ def _sets(workspace: "Workspace", config: "Config") -> dict[str, Any]:
             "networks": status.networks,
             "verdict": None if status.verdict is None else status.outcome,
             "reasons": None if status.outcome == "not evaluated" else list(status.reasons),
+            **({"one_class": list(status.constant)} if status.constant else {}),
         }
         for status in statuses
     }
@@ -70,13 +71,16 @@ def print_sets(arguments: Arguments) -> None:
             continue
         for number, (network, metrics) in enumerate(status.networks.items()):
             name, outcome = (status.name, status.outcome) if number == 0 else ("", "")
-            rows.append([name, network, *(percent(metrics.get(metric), unit="") for metric in TABLE_COLUMNS), outcome])
+            title = f"{network} (one class)" if network in status.constant else network
+            rows.append([name, title, *(percent(metrics.get(metric), unit="") for metric in TABLE_COLUMNS), outcome])
     print_table(
         f"{config.dataset}: %, on the gate split, mean over {config.evaluate.seeds} seeds",
         ["set", "network", *TABLE_COLUMNS.values(), "verdict"],
         rows,
         text_columns=["set", "network", "verdict"],
     )
+    if any(status.constant for status in statuses):
+        print_sentence("one class: ", "some network predicts one class for every example, so its gaps are 0")
     for status in statuses:
         # References are not released, so only their errors matter to the reader.
         for reason in status.reasons if status.name in config.candidates else [status.fault] if status.fault else []:

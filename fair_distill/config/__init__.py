@@ -15,7 +15,8 @@ from fair_distill.config.distill import (
     Recipe,
     Shrinkage,
 )
-from fair_distill.config.evaluate import Evaluate, Reference
+from fair_distill.config.engine import ENGINE, check_engine
+from fair_distill.config.evaluate import Evaluate, Plateau, Reference
 from fair_distill.config.gate import Exam, Gate, GateSplit, Limit, shortfall
 from fair_distill.config.loading import load_config, load_floor, load_gate, parse_config
 from fair_distill.config.params import Approvals, Config, Release
@@ -24,6 +25,7 @@ from fair_distill.config.validate import CHECKS, Severity, Validate
 
 __all__ = [
     "CHECKS",
+    "ENGINE",
     "Approvals",
     "Candidate",
     "Config",
@@ -39,6 +41,7 @@ __all__ = [
     "Nearness",
     "Networks",
     "Optimiser",
+    "Plateau",
     "Positive",
     "PositiveFloat",
     "Recipe",
@@ -49,6 +52,7 @@ __all__ = [
     "Shrinkage",
     "SplitShares",
     "Validate",
+    "check_engine",
     "checked",
     "load_config",
     "load_floor",

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    PlainSerializer,
     PlainValidator,
     SerializerFunctionWrapHandler,
     TypeAdapter,
@@ -13,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from fair_distill.config.sections import Choice, PositiveFloat, Section, Slug
+from fair_distill.config.sections import Choice, PositiveFloat, Section, Sha256, Slug
 from fair_distill.config.sections import DataName as Name
 
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
@@ -72,6 +73,42 @@ class SplitShares(Section):
         return {name: share for name, share in self.model_dump().items() if not isinstance(share, str)}
 
 
+def _plain(value: Any) -> Any:
+    """Return a section as plain values. Without this, pydantic warns that a value is of another member of the union."""
+    return value.model_dump() if isinstance(value, Section) else value
+
+
+def _value_merges(value: object) -> dict[str, Any]:
+    """Check merged attribute values; see `_share` for why this is not a union."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"it is {value!r}; write {{NAME: [VALUE]}} or {{ATTRIBUTE: {{NAME: [VALUE]}}}}")
+    entries = _ENTRIES.validate_python(value)
+    return {
+        key: _BY_NAME.validate_python(item) if isinstance(item, dict) else _VALUES.validate_python(item)
+        for key, item in entries.items()
+    }
+
+
+def _dropped_values(value: object) -> Any:
+    if not isinstance(value, list | tuple | dict) or not value:
+        raise ValueError(f"it is {value!r}; write [VALUE] or {{ATTRIBUTE: [VALUE]}}")
+    return _BY_NAME.validate_python(value) if isinstance(value, dict) else _VALUES.validate_python(value)
+
+
+Values = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+_VALUES: TypeAdapter[tuple[str, ...]] = TypeAdapter(Values)
+_ENTRIES: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[Name, Any])
+_BY_NAME: TypeAdapter[dict[str, tuple[str, ...]]] = TypeAdapter(Annotated[dict[Name, Values], Field(min_length=1)])
+ValueMerges = Annotated[
+    dict[Name, tuple[Name, ...] | dict[Name, tuple[Name, ...]]], PlainValidator(_value_merges), PlainSerializer(dict)
+]
+DroppedValues = Annotated[
+    tuple[Name, ...] | dict[Name, tuple[Name, ...]],
+    PlainValidator(_dropped_values),
+    PlainSerializer(lambda value: value),
+]
+
+
 class Merge(Section):
     """Groups that are merged before the data are split.
 
@@ -97,27 +134,67 @@ class Merge(Section):
 
 
 class Groups(Section):
-    """Spellings of attribute values that mean the same.
+    """Attribute values that are merged or dropped before the data are split.
 
     Attributes
     ----------
-    merge : for each name, the attribute values that become it
+    merge : for each name, the attribute values that become it; or for each attribute, such a mapping for its values
+    drop : attribute values whose examples are removed; or for each attribute, a list of its values
     """
 
-    merge: Annotated[dict[Name, Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]], Field(min_length=1)]
+    merge: ValueMerges | None = None
+    drop: DroppedValues | None = None
 
     @model_validator(mode="after")
     def _once(self) -> "Groups":
-        values = [value for spellings in self.merge.values() for value in spellings]
-        for value in values:
-            if values.count(value) > 1:
-                raise ValueError(f"the value {value!r} is merged twice; list it once")
+        if self.merge is None and self.drop is None:
+            raise ValueError("it has neither merge nor drop; set one of them, or remove the section")
+        values = [(attribute, value) for _, attribute, listed in self.declared for value in listed]
+        for attribute, value in values:
+            if values.count((attribute, value)) > 1 or (attribute is not None and (None, value) in values):
+                raise ValueError(f"the value {value!r} is merged twice, or merged and dropped; list it once")
         return self
 
     @property
-    def becomes(self) -> dict[str, str]:
-        """For each value that is merged, the name that it becomes."""
-        return {value: name for name, spellings in self.merge.items() for value in spellings}
+    def declared(self) -> list[tuple[str, str | None, tuple[str, ...]]]:
+        """The key, the attribute and the values of each declaration; None stands for all attributes."""
+        merged = [("merge", attribute, values) for attribute, _, values in self._merged]
+        return merged + [("drop", attribute, values) for attribute, values in self._dropped]
+
+    def becomes(self, attribute: str) -> dict[str, str]:
+        """For each value of an attribute that is merged, the name that it becomes."""
+        merged = [(name, values) for scope, name, values in self._merged if scope in (None, attribute)]
+        return {value: name for name, values in merged for value in values}
+
+    def dropped(self, attribute: str) -> tuple[str, ...]:
+        """Return the values of an attribute whose examples are removed."""
+        return tuple(value for scope, values in self._dropped if scope in (None, attribute) for value in values)
+
+    @property
+    def _merged(self) -> list[tuple[str | None, str, tuple[str, ...]]]:
+        """The attribute (None for all), the new name and the values of each merge."""
+        merged: list[tuple[str | None, str, tuple[str, ...]]] = []
+        for key, item in (self.merge or {}).items():
+            if isinstance(item, dict):
+                merged += [(key, name, values) for name, values in item.items()]
+            else:
+                merged.append((None, key, item))
+        return merged
+
+    @property
+    def _dropped(self) -> list[tuple[str | None, tuple[str, ...]]]:
+        """The attribute (None for all) and the values that are dropped."""
+        dropped: list[tuple[str | None, tuple[str, ...]]] = []
+        if isinstance(self.drop, dict):
+            dropped += self.drop.items()
+        elif self.drop is not None:
+            dropped.append((None, self.drop))
+        return dropped
+
+    @model_serializer(mode="wrap")
+    def _without_absent_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys without a value, so that sets from before `drop` keep their digest."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
 
 def _missing_cells(value: object) -> object:
@@ -129,7 +206,9 @@ def _missing_cells(value: object) -> object:
     return value
 
 
-MissingCells = Annotated[Literal["refuse", "drop_class"] | Merge, PlainValidator(_missing_cells)]
+MissingCells = Annotated[
+    Literal["refuse", "drop_class"] | Merge, PlainValidator(_missing_cells), PlainSerializer(_plain)
+]
 
 
 class Data(Section):
@@ -145,10 +224,11 @@ class Data(Section):
         the others become black. `background`: dark pixels; the others become black. `behind`: dark pixels, with their
         darkness. `around`: black pixels; the others stay as they are
     owners : the main group of each class; without it, the classes take the groups in turn
-    groups : attribute values of the source that are spellings of the same name
+    groups : attribute values of the source that are merged or dropped
     missing_cells : what to do if a class has no example of a group in a split. `refuse`, the default:
         `validate` fails. `drop_class`: remove the class from all splits. `merge`: merge groups before the data are
         split. The card records the treatment
+    blocklist : the SHA-256 of blocklist.json, which `fair-distill erase` writes; `prepare` leaves out the people on it
     """
 
     source: Choice
@@ -159,6 +239,7 @@ class Data(Section):
     owners: Annotated[tuple[Slug, ...], Field(strict=False)] | None = None
     groups: Groups | None = None
     missing_cells: MissingCells | None = None
+    blocklist: Sha256 | None = None
 
     @property
     def in_a_bucket(self) -> bool:
@@ -184,5 +265,5 @@ class Data(Section):
     @model_serializer(mode="wrap")
     def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out optional keys without a value, so that sets from before these keys keep their digest."""
-        optional = ("owners", "groups", "missing_cells")
+        optional = ("owners", "groups", "missing_cells", "blocklist")
         return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}

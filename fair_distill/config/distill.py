@@ -19,6 +19,9 @@ class Recipe(Section):
     momentum : the momentum of SGD
     weight_decay : the weight decay of SGD
     augment : augmentations, of which one is drawn for each step: colour, crop, cutout, flip, scale, rotate
+    priors : `correct` the predictions for the shares of the classes in the training data, which a set with equal
+        classes does not have, or `ignore` these shares. If omitted, predictions are corrected if the largest class has
+        more than 1.2 times the examples of the smallest
     """
 
     network: Choice
@@ -28,6 +31,7 @@ class Recipe(Section):
     momentum: Fraction
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     augment: list[str]
+    priors: Annotated[Literal["correct", "ignore"] | None, Field(exclude_if=lambda value: value is None)] = None
 
 
 class Settled(Section):

@@ -51,7 +51,7 @@ def load_floor(url: str) -> Gate:
         raise ConfigError(str(error)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{store.address(name)} is not readable: {error}") from None
-    return _gate(_parse(text, name=store.address(name)), name=store.address(name))
+    return _gate(parse_mapping(text, name=store.address(name)), name=store.address(name))
 
 
 def _gate(raw: dict[Any, Any], *, name: str) -> Gate:
@@ -105,10 +105,11 @@ def read_mapping(path: Path, *, missing: str) -> dict[Any, Any]:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not readable: {error}") from None
-    return _parse(text, name=str(path))
+    return parse_mapping(text, name=str(path))
 
 
-def _parse(text: str, *, name: str) -> dict[Any, Any]:
+def parse_mapping(text: str, *, name: str) -> dict[Any, Any]:
+    """Return the mapping in a YAML text, read as DVC reads it. Raises ConfigError, with `name`, if it is not valid."""
     try:
         return parse_yaml(text)
     except YamlError as error:

@@ -1,7 +1,7 @@
 """The file of assignments: the split of every unit that was dealt, so that later data move none of them.
 
-The file only grows. A unit that leaves the source keeps its split, in case it returns. The file contains digests of the
-names of units, and no names. M names.
+A unit that leaves the source keeps its split, in case it returns. Only `fair-distill erase` and the blocklist remove
+units. The file contains digests of the names of units, and no names. M names.
 """
 
 import json
@@ -112,6 +112,11 @@ class Assignments:
             (np.arange(len(names)) >= kept.sum())[order],
         )
         return joined, changes
+
+    def without(self, names: Array) -> "Assignments":
+        """Return the assignments without some names, an array of any shape. Used for people who were erased."""
+        kept = ~np.isin(self.names, names)
+        return Assignments(self.rule, self.names[kept], self.splits[kept], self.present[kept])
 
     def _splits_of(self, names: Array) -> Array:
         """Return the split of each name, with the number of SPLITS for unknown ones."""

@@ -49,6 +49,11 @@ class CategoryColumn:
         codes = np.array([values.index(name) for name in names], dtype=np.int32)
         return CategoryColumn(codes[self.codes], values)
 
+    def take(self, rows: Array) -> "CategoryColumn":
+        """Return the entries of these rows, with only the values that they have."""
+        occurring, codes = np.unique(self.codes[rows], return_inverse=True)
+        return CategoryColumn(codes.astype(np.int32), tuple(self.values[code] for code in occurring.tolist()))
+
     def __len__(self) -> int:
         return len(self.codes)
 

@@ -21,6 +21,7 @@ from fair_distill.data.grouped_dataset import Array, Attributes
 from fair_distill.data.image_stream import ImageStream
 from fair_distill.data.spelling import check_spellings, check_unknown
 from fair_distill.errors import ConfigError, DataError, ShapeError
+from fair_distill.formats.row_columns import Label
 from fair_distill.formats.row_schema import RowSchema
 from fair_distill.formats.table_columns import integers_of_floats
 
@@ -124,6 +125,7 @@ class SourceData:
     images : uint8 array (N, channels, height, width), or a stream of such arrays. For rows of a table, a stream of
         structured arrays with a field for each column
     schema : for rows; a function that receives batches of training rows and returns their schema
+    label : for rows; the column of the label, with a value for each class
     labels, group_indices : int32 arrays (N,); indices into `classes` and `groups`
     attributes : for each group its attribute values; None is an unknown value
     attribute_names : the names of the attributes
@@ -153,6 +155,7 @@ class SourceData:
     cluster_names: pa.Array | None = None
     splits: CategoryColumn | None = None
     schema: Callable[[Iterable[Array]], RowSchema] | None = None
+    label: Label | None = None
     ids: pa.Array | None = None
     weights: Array | None = None
     files: tuple[tuple[str, int], ...] = ()

@@ -8,6 +8,7 @@ import numpy as np
 from fair_distill.config.data import Merge
 from fair_distill.data.columns import SourceData
 from fair_distill.errors import ConfigError
+from fair_distill.text import mixed_attribute
 
 _MERGE_KEY = "params.yaml: data.missing_cells.merge"
 
@@ -35,9 +36,21 @@ def merge_groups(source: SourceData, missing_cells: str | Merge | None) -> tuple
         tuple(value if all(row[i] == value for row in rows) else group for i, value in enumerate(rows[0]))
         for group, rows in zip(groups, members, strict=True)
     )
+    # An attribute of which a merged group has several values has no figures by its values, so it loses its name.
+    mixed = {i for rows in members for i in range(len(rows[0])) if len({row[i] for row in rows}) > 1}
+    attribute_names = tuple(
+        mixed_attribute(name) if i in mixed and len(source.attribute_names) > 1 else name
+        for i, name in enumerate(source.attribute_names)
+    )
     group_indices = np.array([groups.index(name) for name in renamed])[source.group_indices]
     return (
-        replace(source, group_indices=group_indices, groups=groups, attributes=attributes),
+        replace(
+            source,
+            group_indices=group_indices,
+            groups=groups,
+            attributes=attributes,
+            attribute_names=attribute_names,
+        ),
         {"merge": {name: list(merged) for name, merged in missing_cells.merge.items()}},
     )
 

@@ -13,8 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
-from fair_distill.formats.row_schema import RowSchema, schema_of
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.schema_inference import schema_of, types_of, with_types
 from fair_distill.formats.table_columns import Table
+from fair_distill.text import html_table
 
 Array = NDArray[Any]
 Attributes = tuple[str | None, ...]
@@ -231,6 +233,7 @@ class GroupedDataset:
         """
         if schema is None:
             schema = schema_of(table, numeric=numeric, categorical=categorical, missing=missing, unseen=unseen)
+            schema = with_types(schema, types_of(table, schema))
         return cls.from_arrays(
             schema.encode(table),
             labels,
@@ -243,6 +246,12 @@ class GroupedDataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _repr_html_(self) -> str:
+        """Return the dataset for a notebook: the number of examples of each class and group."""
+        rows = ((name, *counts) for name, counts in zip(self.classes, self.counts.tolist(), strict=True))
+        caption = f"{len(self):,} examples of shape {'×'.join(map(str, self.shape))}"
+        return html_table(("class", *self.groups), rows, caption=caption)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -68,6 +68,16 @@ class ImageStream:
             tuple(StreamPart(part.name, part.count, partial(_map_part, part, function)) for part in self.parts)
         )
 
+    def take(self, rows: Array) -> "ImageStream":
+        """Return the stream of these rows, which are in ascending order."""
+        parts, start = [], 0
+        for part in self.parts:
+            first, last = np.searchsorted(rows, [start, start + part.count])
+            of_part = rows[first:last] - start
+            parts.append(StreamPart(part.name, len(of_part), partial(_take_part, part, of_part)))
+            start += part.count
+        return ImageStream(tuple(parts))
+
     def batches(self, size: int = BATCH_BYTES) -> Iterator[Array]:
         """Yield the images in order, about `size` bytes at a time.
 
@@ -107,6 +117,15 @@ def _map_part(part: StreamPart, function: Callable[[Array, int], Array], size: i
         except DataError as error:
             raise DataError(f"{part.name}: {error}") from None
         first += len(batch)
+
+
+def _take_part(part: StreamPart, rows: Array, size: int) -> Iterator[Array]:
+    start = 0
+    for batch in part.read(size):
+        first, last = np.searchsorted(rows, [start, start + len(batch)])
+        if first < last:
+            yield batch[rows[first:last] - start]
+        start += len(batch)
 
 
 def iterate_batches(images: Array | ImageStream, size: int = BATCH_BYTES) -> Iterator[Array]:

@@ -5,7 +5,7 @@ second reads the pixels once, in the order of the source, and writes each image 
 are never in memory all at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from fair_distill.config import Data
 from fair_distill.data.assignments import Assignments, Changes, dealing_rule
+from fair_distill.data.attribute_values import declared_values
 from fair_distill.data.colour_skew import assign_groups, default_owners, paint_groups
 from fair_distill.data.column_builders import TextBuilder
 from fair_distill.data.columns import SourceData
 from fair_distill.data.group_merging import merge_groups
 from fair_distill.data.grouped_dataset import Array, Attributes, GroupedDataset, placeholder_images
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream, iterate_batches
-from fair_distill.data.merged_spellings import merge_spellings
 from fair_distill.data.split_file import write_split_without_images
 from fair_distill.data.splits import split_rows
 from fair_distill.data.units import name_units
@@ -152,7 +152,9 @@ def plan_splits(
     """
     _check_groups(source, data)
     _check_clusters(source)
-    source, missing_cells = merge_groups(merge_spellings(source, data.groups), data.missing_cells)
+    source, dropped = declared_values(source, data.groups)
+    source, merged = merge_groups(source, data.missing_cells)
+    missing_cells = dropped | merged
     units = name_units(source)
     rule = dealing_rule(dealing, data.splits.shares)
     earlier = assignments or Assignments.empty(rule)
@@ -166,8 +168,9 @@ def plan_splits(
     identify = not (units.are_contents and source.schema is not None and source.splits is not None)
     layout = _layout_of(source, rows, data, colouring)
     if data.missing_cells == "drop_class":
-        layout, missing_cells = _drop_classes(layout)
-    content = _content_of(source, layout.parts[SPLITS[0]].rows, data)
+        layout, dropped_classes = _drop_classes(layout)
+        missing_cells |= dropped_classes
+    content = _content_of(source, layout, data)
     return Preparation(
         images=content.images,
         plans={
@@ -295,7 +298,8 @@ def _drop_classes(layout: _Layout) -> tuple[_Layout, dict[str, Any]]:
     if len(complete) < 2:
         raise DataError(
             f"params.yaml: data.missing_cells is drop_class, but only {len(complete)} of {len(layout.classes)} classes "
-            "have every group in every split; at least two are needed. Add data, or merge groups instead"
+            "have every group in every split; at least two are needed. Add data, or merge or drop attribute values "
+            "with data.groups.merge or data.groups.drop"
         )
     parts = {}
     for name, part in layout.parts.items():
@@ -310,7 +314,7 @@ def _drop_classes(layout: _Layout) -> tuple[_Layout, dict[str, Any]]:
     return replace(layout, parts=parts, classes=classes), {"drop_class": dropped}
 
 
-def _content_of(source: SourceData, train: Array, data: Data) -> _Content:
+def _content_of(source: SourceData, layout: _Layout, data: Data) -> _Content:
     if data.colours is not None:
         assert data.paint is not None  # params.yaml requires it with colours
         transform = partial(paint_groups, colours=data.colours, paint=data.paint)
@@ -318,19 +322,11 @@ def _content_of(source: SourceData, train: Array, data: Data) -> _Content:
     if source.schema is None:
         return _Content(source.images, _unchanged, source.images.shape[1:], np.uint8)
     assert isinstance(source.images, ImageStream)  # rows of tables are always a stream
-    schema = source.schema(_select_rows(source.images, train))
+    schema = source.schema(source.images.take(layout.parts[SPLITS[0]].rows).batches())
+    if source.label is not None:
+        schema = replace(schema, label=source.label.take([source.classes.index(name) for name in layout.classes]))
     encoded = source.images.map(lambda rows, first: schema.encode(rows, first=first))
     return _Content(encoded, _unchanged, schema.shape, np.float32, schema)
-
-
-def _select_rows(images: ImageStream, rows: Array) -> Iterator[Array]:
-    """Yield the images of these rows, which are in ascending order, batch by batch."""
-    start = 0
-    for batch in images.batches():
-        first, last = np.searchsorted(rows, [start, start + len(batch)])
-        if first < last:
-            yield batch[rows[first:last] - start]
-        start += len(batch)
 
 
 def _unchanged(images: Array, group_indices: Array) -> Array:

@@ -89,6 +89,22 @@ class RemoteFiles:
             )
         return [self._copy(entries[name]) for name in names.tables], names
 
+    @property
+    def address(self) -> str:
+        """The address of the object or of the folder."""
+        return self.store.address(self.key)
+
+    def names_below(self, like: pa.Array) -> pa.Array:
+        """Return the names of all objects in the folder and its subfolders.
+
+        Parameters
+        ----------
+        like : some of the names, by which the listing is divided into concurrent requests
+        """
+        names = self._listing(_listing_cuts(like))[0]
+        # A key that ends with "/" is an empty object that a console creates for a folder.
+        return names.filter(pa.compute.invert(pa.compute.ends_with(names, "/")))
+
     def images(self, names: pa.Array, *, where: str) -> ImageReader:
         """Return a reader of the images with these names, in this order.
 

@@ -1,4 +1,4 @@
-"""Names that differ only in their spelling, such as `Male`, `male` and `Male `. `merged_spellings` merges them.
+"""Names that differ only in their spelling, such as `Male`, `male` and `Male `. `attribute_values` merges them.
 
 Two spellings are equal after compatibility normalisation (NFKC, Unicode Standard Annex 15), case folding, and removal
 of the spaces around the name, of repeated spaces and of characters that are never visible. The integers `1` and `1.0`
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fair_distill.data.column_builders import CategoryColumn
 from fair_distill.errors import DataError
 
-MERGE_KEY = "params.yaml: data.groups.merge"
+GROUPS_KEY = "params.yaml: data.groups"
 
 _WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 # Marks, separators other than the space, and invisible characters.

@@ -37,12 +37,14 @@ class CheckpointFolder:
     key : the hexadecimal digest of everything that determines the run
     every : steps between checkpoints
     stopping : called after every step; if it returns true, the state is saved and the run ends with `Interrupted`
+    notice : receives a sentence when the run resumes from a checkpoint
     """
 
     folder: Path | str
     key: str
     every: int
     stopping: Callable[[], bool] = lambda: False
+    notice: Callable[[str], object] = lambda sentence: None
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -76,6 +78,8 @@ class CheckpointFolder:
             )
         if _metadata(content).get("key") != self.key:
             raise IntegrityError(f"{address} is a checkpoint of another configuration or other data; remove it")
+        step = int(saved[-1].rpartition("/")[2].partition("-")[0])
+        self.notice(f"resuming after step {step:,} from the checkpoint {address}")
         return load(content)
 
     def save_if_due(self, step: int, state: Callable[[], StateDict]) -> None:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from fair_distill.config import Candidate, Distill
 from fair_distill.data.grouped_dataset import GroupedDataset
-from fair_distill.distillation.alignment import Alignment, Provision, alignment_for
+from fair_distill.distillation.alignment import Alignment, Provision, alignment_for, build_alignment
 from fair_distill.distillation.barycenter import BARYCENTERS
 from fair_distill.distillation.matchers import build_matcher
 from fair_distill.distillation.matchers.base import Matcher
@@ -39,8 +40,24 @@ def build_method(
     ConfigError
         If a name or an option is invalid, or the matcher does not support the alignment.
     """
+    return _checked(settings, candidate, alignment_for(dataset, settings, candidate, device=device))
+
+
+def check_method(settings: Distill, candidate: Candidate) -> None:
+    """Raise the errors of `build_method` that do not depend on the data.
+
+    Custom components are not checked, because this would import them.
+    """
+    named = (settings.matcher, candidate.alignment, candidate.barycenter)
+    if any(component is not None and ":" in component.name for component in named):
+        return
+    groups = tuple(candidate.group_weights or ("one", "other"))
+    cell_map = None if settings.shrinkage is None else np.eye(len(groups))[None]
+    _checked(settings, candidate, build_alignment(candidate, np.ones((1, len(groups))), groups, cell_map=cell_map))
+
+
+def _checked(settings: Distill, candidate: Candidate, alignment: Alignment) -> Method:
     matcher = build_matcher(settings.matcher.name, settings.matcher.options)
-    alignment = alignment_for(dataset, settings, candidate, device=device)
     described = f"alignment {candidate.alignment.name!r}"
     if candidate.barycenter is not None:
         described += f" with barycenter {candidate.barycenter.name!r}"

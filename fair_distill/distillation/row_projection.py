@@ -18,7 +18,8 @@ from fair_distill.config import Distill
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import identity
 from fair_distill.errors import ConfigError
-from fair_distill.formats.row_schema import Categorical, Numeric, RowSchema
+from fair_distill.formats.row_columns import Categorical, Numeric
+from fair_distill.formats.row_schema import RowSchema
 
 Projection = Callable[[Tensor], Tensor]
 

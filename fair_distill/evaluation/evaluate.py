@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
@@ -16,8 +15,9 @@ from fair_distill.distillation.networks import Network
 from fair_distill.distillation.sampling import Normalisation, reader
 from fair_distill.distillation.synthetic import training_examples
 from fair_distill.errors import DataError, MeasurementError
-from fair_distill.evaluation.train import predict, train, train_together
-from fair_distill.gate.predictions import Predictions
+from fair_distill.evaluation.priors import prior_shift
+from fair_distill.evaluation.train import Answers, predict, train, train_together
+from fair_distill.gate.predictions import UNCORRECTED, Predictions
 
 
 def train_and_predict(
@@ -34,6 +34,7 @@ def train_and_predict(
     device: torch.device,
     together: bool = False,
     workers: int = 1,
+    draws: int = 1,
     custom_digests: Mapping[str, str] = MappingProxyType({}),
     progress: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Predictions:
@@ -50,6 +51,8 @@ def train_and_predict(
     together : whether all networks of an architecture are trained as one, for GPUs; see `train_together`
     workers : number of networks trained at once if not `together`. Each uses one torch thread, so this number changes
         no byte. Two networks on two cores finish sooner than one after the other with two threads each
+    draws : number of sets of equal size that `images` and `labels` contain one after another: 1, or one for each seed,
+        which is then trained on its own draw
     custom_digests : SHA-256 of the source file of each custom network, which the predictions record
     progress : called with the number of trained networks and their total
 
@@ -70,37 +73,56 @@ def train_and_predict(
             f"the set needs labels from 0 to {len(gate.classes) - 1}, the classes of the gate split; make the set "
             "again from the current data"
         )
+    assert draws in (1, seeds), "one draw for all seeds, or one for each"
     if recipe.formation > 1:
         tiles, tile_labels = training_examples(torch.tensor(images), torch.tensor(labels), recipe.formation)
         images, labels = tiles.numpy(), tile_labels.numpy()
     normalise = Normalisation(recipe.mean, recipe.std)
     read_set, read_gate = reader(images, normalise, device), reader(gate.images, normalise, device)
     targets = torch.from_numpy(labels).to(device)
+    count = len(targets) // draws
 
     dimensions: dict[str, Any] = {"shape": gate.shape, "classes": len(gate.classes)}
 
-    def run(name: str, run_seeds: Sequence[int]) -> Sequence[tuple[Tensor, Tensor]]:
+    shift = prior_shift(recipe, targets)
+    # Both predictions are kept if they differ.
+    shifts = [None] if shift is None else [shift, None]
+
+    def run(name: str, run_seeds: Sequence[int]) -> Sequence[list[Answers]]:
         named = replace(recipe, network={"name": name, "options": networks[name]})
         if len(run_seeds) == 1:
-            trained = [train(named, read_set, targets, generator=generator(run_seeds[0]), custom=True, **dimensions)]
+            seed = run_seeds[0]
+            start = count * seed if draws > 1 else 0
+            trained = [
+                train(
+                    named,
+                    lambda indices: read_set(indices + start),
+                    targets[start : start + count],
+                    generator=generator(seed),
+                    custom=True,
+                    **dimensions,
+                )
+            ]
         else:
             generators = [generator(seed) for seed in run_seeds]
-            trained = train_together(named, read_set, targets, generators=generators, custom=True, **dimensions)
+            trained = train_together(
+                named, read_set, targets, generators=generators, custom=True, draws=draws, **dimensions
+            )
         return [predict_gate(network, name, seed) for network, seed in zip(trained, run_seeds, strict=True)]
 
-    def predict_gate(network: Network, name: str, seed: int) -> tuple[Tensor, Tensor]:
-        predicted, probability = predict(network, read_gate, len(gate), device=device)
+    def predict_gate(network: Network, name: str, seed: int) -> list[Answers]:
+        outputs = predict(network, read_gate, len(gate), device=device, shifts=shifts)
         # A network that diverged predicts class 0 for every example, which would look like a gap of 0.
-        if not torch.isfinite(probability).all():
+        if not torch.isfinite(outputs[0][1]).all():
             raise MeasurementError(
                 f"network {seed + 1} of {seeds} ({name}) diverged in training: its outputs are not finite; "
                 f"lower params.yaml: recipe.learning_rate (it is {recipe.learning_rate:g})"
             )
-        return predicted, probability
+        return outputs
 
     seed_groups = [range(seeds)] if together else [range(seed, seed + 1) for seed in range(seeds)]
     jobs = [(name, group) for name in networks for group in seed_groups]
-    results: list[tuple[Tensor, Tensor]] = []
+    results: list[list[Answers]] = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for finished in pool.map(lambda job: run(*job), jobs):
             results += finished
@@ -110,9 +132,39 @@ def train_and_predict(
     )
 
 
+def constant_predictions(
+    label: int,
+    probability: float,
+    gate: GroupedDataset,
+    *,
+    version: str,
+    split: str,
+    seeds: int,
+    networks: Mapping[str, dict[str, Any]],
+    custom_digests: Mapping[str, str] = MappingProxyType({}),
+) -> Predictions:
+    """Return predictions of one class for every example, as if networks had made them.
+
+    Parameters
+    ----------
+    label, probability : the class, and the probability that every prediction has
+    version, split, seeds, networks, custom_digests : as in `train_and_predict`
+    """
+    answer = torch.full((len(gate),), label), torch.full((len(gate),), probability)
+    return _predictions(
+        gate,
+        [[answer]] * (seeds * len(networks)),
+        version=version,
+        split=split,
+        seeds=seeds,
+        networks=networks,
+        custom_digests=custom_digests,
+    )
+
+
 def _predictions(
     gate: GroupedDataset,
-    results: Sequence[tuple[Tensor, Tensor]],
+    results: Sequence[list[Answers]],
     *,
     version: str,
     split: str,
@@ -120,8 +172,18 @@ def _predictions(
     networks: Mapping[str, dict[str, Any]],
     custom_digests: Mapping[str, str],
 ) -> Predictions:
-    """Return the table of predictions: one row per network and example, ordered by architecture, seed and example."""
+    """Return the table of predictions: one row per network and example, ordered by architecture, seed and example.
+
+    Parameters
+    ----------
+    results : of each network, the predictions, and those without the correction for class shares if there is one
+    """
     n = len(gate)
+    outputs = {
+        name: torch.cat([result[number][part] for result in results]).numpy()
+        for number, names in enumerate((("predicted", "probability"), UNCORRECTED)[: len(results[0])])
+        for part, name in enumerate(names)
+    }
     examples = {
         "example": np.arange(n),
         "pair": gate.pairs,
@@ -139,8 +201,7 @@ def _predictions(
             **{name: np.tile(column, len(results)) for name, column in examples.items()},
             "seed": np.tile(np.repeat(np.arange(seeds), n), len(networks)),
             "network": np.repeat(np.arange(len(networks)), seeds * n),
-            "predicted": torch.cat([classes for classes, _ in results]).numpy(),
-            "probability": torch.cat([probability for _, probability in results]).numpy(),
+            **outputs,
         },
         attributes=gate.attributes,
         attribute_names=gate.attribute_names,

@@ -18,6 +18,7 @@ from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import training_examples
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.evaluation.priors import prior_shift
 from fair_distill.plugins import passed_source_digest
 from fair_distill.seeds import plain_torch_generator
 
@@ -55,13 +56,22 @@ def train(
     Network
         The trained network, in evaluation mode.
     """
-    network = _build(recipe, shape, classes, generator, networks, custom).to(labels.device)
+    network = untrained(recipe, shape, classes, generator, networks, custom).to(labels.device)
+    for _ in training_steps(network, recipe, rows, labels, generator):
+        pass
+    return network.eval()
+
+
+def training_steps(
+    network: Network, recipe: TrainingRecipe, rows: Pixels, labels: Tensor, generator: torch.Generator
+) -> Iterator[int]:
+    """Train a network by a recipe, and yield the number of steps after each step. Parameters are those of `train`."""
     descend = gradient_descent(recipe, list(network.train().parameters()))
-    for batch in _batches(recipe, len(labels), generator):
+    for step, batch in enumerate(_batches(recipe, len(labels), generator), start=1):
         indices = batch.to(labels.device)
         images = augment(rows(indices), draw(recipe.augment, len(indices), generator))
         descend(F.cross_entropy(network(images), labels[indices]))
-    return network.eval()
+        yield step
 
 
 def train_together(
@@ -74,16 +84,24 @@ def train_together(
     generators: Sequence[torch.Generator],
     networks: Networks = NETWORKS,
     custom: bool = False,
+    draws: int = 1,
 ) -> list[Network]:
     """Train one network per generator at the same time; each equals the result of `train` up to rounding.
 
     The weights are stacked, so that one pass makes a step of all networks. On a GPU, where one small network leaves
     most of the device idle, this is many times faster. On a CPU it is slower than one network after the other.
 
-    Parameters are those of `train`.
+    Parameters
+    ----------
+    draws : number of sets of equal size that `rows` and `labels` contain one after another. If there are several, the
+        network of each generator is trained on its own draw
+
+    The other parameters are those of `train`.
     """
+    count = len(labels) // draws
+    starts = torch.arange(len(generators), device=labels.device)[:, None] * (count if draws > 1 else 0)
     trained = [
-        _build(recipe, shape, classes, generator, networks, custom).to(labels.device) for generator in generators
+        untrained(recipe, shape, classes, generator, networks, custom).to(labels.device) for generator in generators
     ]
     structure = copy.deepcopy(trained[0]).to("meta")
     weights, _ = torch.func.stack_module_state(list(trained))
@@ -93,8 +111,8 @@ def train_together(
         outputs: Tensor = torch.func.functional_call(structure, network_weights, images)
         return outputs
 
-    for batches in zip(*(_batches(recipe, len(labels), generator) for generator in generators), strict=True):
-        indices = torch.stack(batches).to(labels.device)
+    for batches in zip(*(_batches(recipe, count, generator) for generator in generators), strict=True):
+        indices = torch.stack(batches).to(labels.device) + starts
         augmentations = draw_each(recipe.augment, indices.shape[1], generators)
         images = augment(rows(indices.flatten()), augmentations).unflatten(0, indices.shape)
         mean_loss = F.cross_entropy(torch.vmap(logits)(weights, images).flatten(0, 1), labels[indices].flatten())
@@ -105,14 +123,15 @@ def train_together(
     return [network.eval() for network in trained]
 
 
-def _build(
+def untrained(
     recipe: TrainingRecipe,
     shape: tuple[int, int, int],
     classes: int,
     generator: torch.Generator,
-    networks: Networks,
-    custom: bool,
+    networks: Networks = NETWORKS,
+    custom: bool = False,
 ) -> Network:
+    """Return a new network of the recipe's architecture. The parameters are those of `train`."""
     name, options = recipe.network["name"], recipe.network.get("options", {})
     return build(name, options, shape, classes, generator, networks=networks, custom=custom)
 
@@ -155,29 +174,50 @@ def _batches(recipe: TrainingRecipe, count: int, generator: torch.Generator) -> 
         yield batch
 
 
+# The predicted class of each image, (N,), and its probability, (N,).
+Answers = tuple[Tensor, Tensor]
+
+
 @torch.no_grad()
-def predict(network: Network, rows: Pixels, count: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the predicted class (N,) and its probability (N,) for `count` images."""
-    classes, probabilities = [], []
+def predict(
+    network: Network, rows: Pixels, count: int, *, device: torch.device, shifts: Sequence[Tensor | None] = (None,)
+) -> list[Answers]:
+    """Return the predicted classes and their probabilities for `count` images, for each shift of the logits.
+
+    Parameters
+    ----------
+    shifts : what is added to the logits, (C,) each; None for nothing
+    """
+    batches: list[list[Answers]] = [[] for _ in shifts]
     # A batch for the CPU fits into its cache; one for the GPU is large enough to use all of it.
     for indices in torch.arange(count, device=device).split(8192 if device.type == "cuda" else 256):
-        probability, predicted = network(rows(indices)).softmax(dim=1).max(dim=1)
-        classes.append(predicted.cpu())
-        probabilities.append(probability.cpu())
-    return torch.cat(classes), torch.cat(probabilities)
+        logits = network(rows(indices))
+        for outputs, shift in zip(batches, shifts, strict=True):
+            probability, predicted = (logits if shift is None else logits + shift).softmax(dim=1).max(dim=1)
+            outputs.append((predicted.cpu(), probability.cpu()))
+    return [(torch.cat([each[0] for each in outputs]), torch.cat([each[1] for each in outputs])) for outputs in batches]
 
 
 class Normalised(torch.nn.Module):
-    """A trained network that normalises its input: it takes pixels in [0, 1]."""
+    """A trained network that normalises its input: it takes pixels in [0, 1].
 
-    def __init__(self, network: Network, recipe: TrainingRecipe) -> None:
+    Attributes
+    ----------
+    shift : what is added to the logits of the network, (classes,), to correct for the shares of the classes in the
+        training data; zeros if the recipe does not correct. Subtract it to get the logits without the correction
+    """
+
+    shift: Tensor
+
+    def __init__(self, network: Network, recipe: TrainingRecipe, shift: Tensor) -> None:
         super().__init__()
         self.network = network
         self.normalise = Normalisation(recipe.mean, recipe.std)
+        self.register_buffer("shift", shift)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (N, classes) for pixels (N, channels, height, width) in [0, 1]."""
-        logits: Tensor = self.network(self.normalise.apply(pixels))
+        logits: Tensor = self.network(self.normalise.apply(pixels)) + self.shift
         return logits
 
 
@@ -190,6 +230,8 @@ def train_on(
     networks: Networks = MappingProxyType({}),
 ) -> Normalised:
     """Train a network on a distilled set by the recipe in its card, as the gate did.
+
+    If the recipe has the class shares of the training data, the logits of the network are corrected for them.
 
     Parameters
     ----------
@@ -222,7 +264,10 @@ def train_on(
         generator=plain_torch_generator(seed),
         networks=available,
     )
-    return Normalised(network, recipe).eval()
+    shift = prior_shift(recipe, labels)
+    if shift is None:
+        shift = torch.zeros(len(distilled.card.classes), device=device)
+    return Normalised(network, recipe, shift).eval()
 
 
 def _available_networks(distilled: DistilledSet, passed: Networks) -> Networks:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fair_distill.errors import DataError, ShapeError
+from fair_distill.formats.value_types import days_of, type_name
 
 Array = NDArray[Any]
 # A column in memory: an array of NumPy, or an Array or ChunkedArray of Arrow.
@@ -42,6 +43,25 @@ def column_of(table: Table, name: str) -> Column:
     if type(column).__module__.split(".")[0] == "pandas":  # NumPy would make floats of these too
         column = _from_pandas(column, name)
     return column if isinstance(column, pa.Array | pa.ChunkedArray) else np.asarray(column)
+
+
+def value_type(values: Column, name: str) -> str:
+    """Return the name of the type of a column's values; see `value_types`."""
+    return type_name(_arrow(values, name).type)
+
+
+def times_as(values: Column, name: str, kind: pa.DataType) -> Column:
+    """Return dates or timestamps in the unit and time zone of a type, because their text depends on both.
+
+    Other columns are returned unchanged. Timestamps without a zone are in UTC.
+    """
+    column = _arrow(values, name)
+    if not pa.types.is_temporal(kind) or not pa.types.is_temporal(column.type):
+        return values
+    try:
+        return column.cast(kind)
+    except pa.ArrowException:
+        raise DataError(f"column {name!r} has the type {column.type}, which loses digits as {kind}") from None
 
 
 def text_of(values: Column, name: str, *, missing: str | None, first: int = 0) -> Array:
@@ -103,9 +123,9 @@ def integers_of_floats(column: pa.Array, where: str, *, first: int = 0) -> pa.Ar
 def numbers_of(values: Column, name: str, *, first: int = 0) -> Array:
     """Return a column as float64 numbers that are finite in float32 too, or raise DataError; see `text_of` for `first`.
 
-    Integers that float64 cannot represent are refused.
+    Dates become days since 1970. Integers that float64 cannot represent are refused.
     """
-    column = _arrow(values, name)
+    column = days_of(_arrow(values, name), name, first=first)
     try:
         numbers: Array = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except pa.ArrowException:

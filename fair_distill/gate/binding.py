@@ -96,6 +96,8 @@ def bind(
         required = policy.required_exam
         if required is not None and split_only:
             required = required.model_copy(update={"networks": exam.networks, "seeds": 1, "recipe": None})
+        if card is not None and card.kind == "full":
+            required = _with_steps_to_convergence(required, exam)
         missing = None if required is None else shortfall(exam, required)
         if missing:
             raise MeasurementError(
@@ -103,6 +105,14 @@ def bind(
                 "Evaluate the set as the policy requires"
             )
     return Bound(count, card, exam)
+
+
+def _with_steps_to_convergence(required: Exam | None, exam: Exam) -> Exam | None:
+    """Return an exam that accepts more steps. Networks of the full data are trained until their loss stops falling."""
+    if required is None or required.recipe is None or exam.recipe is None:
+        return required
+    steps = max(required.recipe.steps, exam.recipe.steps)
+    return required.model_copy(update={"recipe": required.recipe.model_copy(update={"steps": steps})})
 
 
 def _card(manifest: bytes, table: Predictions, *, name: str) -> DatasetCard:
@@ -170,7 +180,8 @@ def _evaluation_of(table: Predictions, card: DatasetCard | None, examples: int) 
     networks = [network for network, _ in table.runs()]
     recipe = None
     if card is not None:
-        fields = {key: getattr(card.recipe, key) for key in Recipe.model_fields if key != "network"}
+        fields = {key: getattr(card.recipe, key) for key in Recipe.model_fields if key not in ("network", "priors")}
+        fields["priors"] = "ignore" if card.recipe.priors is None else "correct"
         try:
             recipe = checked(
                 Recipe, fields | {"network": "recorded", "augment": list(card.recipe.augment)}, name="card"

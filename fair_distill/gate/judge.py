@@ -19,6 +19,7 @@ from fair_distill.gate.binding import GateIndex, bind
 from fair_distill.gate.bounds import level
 from fair_distill.gate.clusters import Clusters
 from fair_distill.gate.confusion import Confusion
+from fair_distill.gate.constant_answers import constant_architectures, constant_sentences
 from fair_distill.gate.decision import decide
 from fair_distill.gate.each_network import decide_each_network
 from fair_distill.gate.findings import undecided
@@ -212,10 +213,20 @@ def judge(
         examples=bound.examples,
         evaluation=bound.evaluation,
         gate=plain_policy(policy),
-        warnings=(*vacuous(policy), *outlying_sentences(outlying, doubts=assumes_normal(policy))),
+        warnings=(
+            *vacuous(policy),
+            *outlying_sentences(outlying, doubts=assumes_normal(policy)),
+            *constant_sentences(networks, _trained(reference_predictions, manifests)),
+        ),
         assumption="" if treatment == "given" else assumption(policy),
         outlying=outlying,
+        constant=constant_architectures(networks),
     )
+
+
+def _trained(references: References, manifests: Mapping[str, bytes]) -> References:
+    """Return the references without those that are a constant answer by definition."""
+    return {name: networks for name, networks in references.items() if set_kind(manifests.get(name)) != "majority"}
 
 
 def _groupings(policy: Gate, table: Predictions) -> list[tuple[str, ...]]:

@@ -12,6 +12,7 @@ from fair_distill.gate.bounds import Treatment
 from fair_distill.gate.clusters import Clusters, effective_number, whole
 from fair_distill.gate.confusion import Confusion, Floats, Ints, confusion
 from fair_distill.gate.predictions import Predictions
+from fair_distill.text import mixed_attribute
 
 # Columns that describe the example, so that they are equal for all seeds.
 _EXAMPLE_COLUMNS = ("label", "group", "pair", "cluster")
@@ -286,6 +287,11 @@ def coarser(
         With `location`, if an attribute does not exist or if all groups have the same values.
     """
     for name in selected:
+        if mixed_attribute(name) in attribute_names:
+            raise ConfigError(
+                f"{location}: data.missing_cells.merge made one group of several values of {name!r}, so there are no "
+                f"figures by {name!r}. Instead, merge or drop values of {name!r} with params.yaml: data.groups"
+            )
         if name not in attribute_names:
             raise ConfigError(f"{location}: unknown attribute {name!r}; choose from {', '.join(attribute_names)}")
     columns = [list(attribute_names).index(name) for name in selected]

@@ -6,7 +6,7 @@ judged again without a GPU.
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,11 @@ _COLUMNS = {
     "predicted": pa.int16(),
     "probability": pa.float32(),
 }
+# Predictions of the same networks without the correction for the shares of the classes, if there is a correction.
+UNCORRECTED = ("uncorrected_predicted", "uncorrected_probability")
+_UNCORRECTED_COLUMNS = dict(zip(UNCORRECTED, (pa.int16(), pa.float32()), strict=True))
 _SCHEMA = pa.schema(list(_COLUMNS.items()))
+_UNCORRECTED_SCHEMA = pa.schema(list((_COLUMNS | _UNCORRECTED_COLUMNS).items()))
 # Files of older releases have no column `cluster`.
 _SCHEMA_WITHOUT_CLUSTERS = _SCHEMA.remove(_SCHEMA.get_field_index("cluster"))
 
@@ -64,7 +68,8 @@ def read_header(content: bytes, *, name: str) -> Header:
     try:
         run_columns = ("network", "seed")
         max_bytes = arrow.decoded_limit(content)
-        table = arrow.read_parquet_bounded(content, _COLUMNS, max_bytes=max_bytes, only=run_columns)
+        allowed = _COLUMNS | _UNCORRECTED_COLUMNS
+        table = arrow.read_parquet_bounded(content, allowed, max_bytes=max_bytes, only=run_columns)
         metadata = parse_json((table.schema.metadata or {})[_METADATA_KEY], name=name, error=MeasurementError)
         _check_metadata(metadata)
         network, seed = (arrow.view(table.column(key).combine_chunks()) for key in run_columns)
@@ -139,8 +144,9 @@ class Predictions:
     ----------
     set : version (SHA-256 of the manifest) of the set that the networks were trained on
     split : SHA-256 of the file of the gate split
-    columns : one array per column; label, group, predicted, network are indices into the names below. Examples of
-        one `cluster` (a person, a writer) are one piece of evidence; without this column, each pair is a cluster
+    columns : one array per column; label, group, predicted, network are indices into the names below. If predictions
+        are corrected for the shares of the classes, UNCORRECTED has those without the correction. Examples of one
+        `cluster` (a person, a writer) are one piece of evidence; without this column, each pair is a cluster
     attributes : the attribute values that define each group, None if one is unknown; by default the name of the group
     attribute_names : the names of the attributes
     custom_digests : SHA-256 of the source of each custom network (`package.module:callable`), by its name
@@ -195,6 +201,14 @@ class Predictions:
             probability=self.columns["probability"][in_run] if "probability" in self.columns else None,
         )
 
+    def uncorrected(self) -> "Predictions | None":
+        """Return the predictions without the correction for the shares of the classes; None without a correction."""
+        if UNCORRECTED[0] not in self.columns:
+            return None
+        columns = {name: values for name, values in self.columns.items() if name not in UNCORRECTED}
+        predicted, probability = (self.columns[name] for name in UNCORRECTED)
+        return replace(self, columns=columns | {"predicted": predicted, "probability": probability})
+
     def to_parquet(self) -> bytes:
         """Return the content of predictions.parquet."""
         metadata = {
@@ -208,8 +222,9 @@ class Predictions:
             "own": dict(self.custom_digests),
             "options": {name: dict(options) for name, options in self.options.items()},
         }
-        schema = _SCHEMA.with_metadata({_METADATA_KEY: to_json(metadata)})
-        arrays = [arrow.array(self.columns[name], kind) for name, kind in _COLUMNS.items()]
+        is_corrected = UNCORRECTED[0] in self.columns
+        schema = (_UNCORRECTED_SCHEMA if is_corrected else _SCHEMA).with_metadata({_METADATA_KEY: to_json(metadata)})
+        arrays = [arrow.array(self.columns[field.name], field.type) for field in schema]
         sink = io.BytesIO()
         pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd")
         return sink.getvalue()
@@ -224,8 +239,10 @@ class Predictions:
             With `name` in the message, if the content is not a valid file of predictions.
         """
         try:
-            table = arrow.read_parquet_bounded(content, _COLUMNS, max_bytes=arrow.decoded_limit(content))
-            has_schema = table.schema.equals(_SCHEMA) or table.schema.equals(_SCHEMA_WITHOUT_CLUSTERS)
+            allowed = _COLUMNS | _UNCORRECTED_COLUMNS
+            table = arrow.read_parquet_bounded(content, allowed, max_bytes=arrow.decoded_limit(content))
+            schemas = (_SCHEMA, _SCHEMA_WITHOUT_CLUSTERS, _UNCORRECTED_SCHEMA)
+            has_schema = any(table.schema.equals(schema) for schema in schemas)
             if not has_schema or any(column.null_count for column in table.columns):
                 required = ", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())
                 raise ValueError(f"it must have the columns {required}, without nulls")

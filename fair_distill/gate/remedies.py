@@ -41,6 +41,8 @@ def value_remedy(kind: SetKind, *, is_gap: bool) -> str:
     """
     if kind == "full":
         return "this set is all of the training data, so the data or the training recipe causes it, not distillation"
+    if kind == "majority":
+        return "this reference gives the same answer for every example; it is here to compare others with"
     if kind in SUBSETS:
         return _subset_remedy(kind, is_gap=is_gap)
     if kind in DISTILLED:

@@ -10,6 +10,7 @@ from fair_distill.files import parse_json
 # a custom one. `unknown` is a set without a manifest, or a model that was trained on anything.
 SetKind = Literal[
     "full",
+    "majority",
     "random",
     "group_balanced",
     "herding",
@@ -33,8 +34,8 @@ def set_kind(manifest: bytes | None) -> SetKind:
         return "unknown"
     content = parse_json(manifest, name="the set's manifest", error=IntegrityError)
     card, params = _mapping(content, "card"), _mapping(content, "params")
-    if card.get("kind") == "full":
-        return "full"
+    if card.get("kind") in ("full", "constant"):
+        return "full" if card["kind"] == "full" else "majority"
     selection = _mapping(params, "reference").get("select")
     alignment = _mapping(params, "candidate").get("alignment")
     if isinstance(alignment, Mapping):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from fair_distill.errors import IntegrityError, Refused, Undecided
 from fair_distill.files import parse_json, sha256, to_json
 from fair_distill.formats.strict_json import check_fields
+from fair_distill.text import html_table
 
 Outcome = Literal["pass", "fail", "inconclusive", "insufficient"]
 EXIT_CODES = {
@@ -17,7 +18,7 @@ EXIT_CODES = {
 }
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 # Fields that verdicts of older releases do not have. Without a value they are left out of the JSON.
-_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying", "model")
+_NEWER = ("examples", "evaluation", "gate", "warnings", "fraction", "assumption", "outlying", "model", "constant")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Verdict:
     assumption : what the bounds assume about how rates vary over trained networks; empty without bounds, and in
         verdicts of releases that did not record it
     outlying : networks that are far from the others, by clause
+    constant : architectures of which some network predicts one class for every example; warnings say which class
     model : of a verdict on a model instead of a set: its `name`; `networks`, which are given or sampled; the file that
         states the `labels`; the version that it was `trained_on`; and `notes` on what was not checked. `set` is then
         the SHA-256 of the model's predictions
@@ -160,6 +162,7 @@ class Verdict:
     outlying: tuple[OutlyingNetwork, ...] = ()
     fraction: float | None = None
     model: dict[str, Any] | None = None
+    constant: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -185,6 +188,16 @@ class Verdict:
     def digest(self) -> str:
         return sha256(self.to_json())
 
+    def _repr_html_(self) -> str:
+        """Return the verdict for a notebook: one row for each clause, as in `fair-distill gate explain`."""
+        rows = [
+            (finding.outcome, finding.clause, finding.network, finding.sentence, finding.waiver or "")
+            for finding in self.findings
+        ]
+        lines = [f"attempt {self.attempt}", self.assumption, *self.warnings, *self.notes]
+        caption = f"{self.outcome.upper()} · " + " · ".join(filter(None, lines))
+        return html_table(("outcome", "clause", "network", "reason", "waiver"), rows, caption=caption)
+
     def to_json(self) -> bytes:
         """Return the verdict as JSON. Keys that older releases lack are omitted if they have no value."""
         return to_json({key: value for key, value in asdict(self).items() if key not in _NEWER or value})
@@ -199,7 +212,7 @@ class Verdict:
             groups, warnings = tuple(Group(**row) for row in value["groups"]), tuple(value.get("warnings", ()))
             outlying = tuple(OutlyingNetwork(**row) for row in value.get("outlying", ()))
             lists = {"findings": findings, "groups": groups, "warnings": warnings, "outlying": outlying}
-            verdict = cls(**{**value, **lists})
+            verdict = cls(**{**value, **lists, "constant": tuple(value.get("constant", ()))})
             is_valid = verdict.outcome in EXIT_CODES
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{name} is not a verdict: {error!r}") from None

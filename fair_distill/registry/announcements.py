@@ -7,7 +7,7 @@ because `gc` may remove some of them after the publication saw that they exist.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
@@ -16,6 +16,8 @@ from fair_distill.registry.entry import check_name, parse_time, timestamp
 from fair_distill.registry.store import RegistryStore
 from fair_distill.storage.store import Absent
 
+# The longest time that a publication may run, and the shortest time between the two runs of `gc`.
+GRACE_PERIOD = timedelta(hours=24)
 _FORMAT = 1
 _PUBLISHING, _COLLECTING = "publishing/", "collecting/"
 

@@ -70,7 +70,7 @@ def check_record(store: RegistryStore) -> list[tuple[str, bytes]]:
     checked = [(RECORD.key(entry.number), entry.to_json()) for entry in entries]
     for digest in dict.fromkeys(entry.examples for entry in entries):
         examples = read_examples(store, digest)
-        checked.append((examples_key(digest), examples.content))
+        checked.append((examples_key(examples.digest), examples.content))
         overlaps = Overlaps(store, examples)
         spent = np.zeros(len(np.unique(examples.cells)))
         for attempt in attempts:

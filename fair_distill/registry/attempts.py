@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.gate.spending import check_fraction, fraction_of, legacy_fraction
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.announcements import announce
 from fair_distill.registry.attempt_entry import RECORD, AttemptEntry
 from fair_distill.registry.entry import GENESIS, Entry, timestamp
+from fair_distill.registry.erasures import Erased, erased_note, read_erasures
 from fair_distill.registry.integrity import fetch
-from fair_distill.registry.layout import examples_key
+from fair_distill.registry.layout import check_writable, examples_key
 from fair_distill.registry.ledger import append_to, entry_time, read_chain_to_write, read_to_write
 from fair_distill.registry.legacy_attempts import attempt_number, legacy_attempts
 from fair_distill.registry.split_examples import SplitExamples, evaluated, shares
@@ -137,7 +139,6 @@ def reserve(
     """
     overlaps = Overlaps(store, request.examples)
     ledger = read_to_write(store, request.dataset)
-    digest = request.examples.digest
     stored = False
 
     def make(entries: tuple[AttemptEntry, ...]) -> AttemptEntry | None:
@@ -157,7 +158,7 @@ def reserve(
         if refuse_exhausted:
             check_fraction(entry.fraction, split=entry.split)
         if not stored:
-            ensure_stored(store, examples_key(digest), request.examples.content)
+            _store_examples(store, request, entries, actor=actor)
             stored = True
         entry = _following(entry, entries, actor)
         return replace(entry, reservation=entry.number)
@@ -168,6 +169,25 @@ def reserve(
     if refuse_exhausted:
         check_fraction(attempt.entry.fraction, split=attempt.entry.split)
     return attempt
+
+
+def _store_examples(store: RegistryStore, request: Request, entries: Sequence[AttemptEntry], *, actor: Actor) -> None:
+    """Write the file of a request's examples, unless it is there already. Raises Erased if it was erased."""
+    key, content = examples_key(request.examples.digest), request.examples.content
+    is_named = any(entry.examples == request.examples.digest for entry in entries)
+    erased = read_erasures(store).of_key.get(key) if is_named else None
+    if erased is not None:
+        raise Erased(
+            f"the gate split {request.examples.split[:12]}… has examples of people who were {erased_note(erased)}. "
+            "Update blocklist.json and params.yaml from git, and run `fair-distill run`"
+        )
+    if not is_named:
+        check_writable(key, content)
+        if store.create(key, content):
+            return
+        # A crashed attempt left the file, and `gc` may be removing it.
+        announce(store, request.dataset, request.version, [key], actor=actor)
+    ensure_stored(store, key, content)
 
 
 def look_up(store: RegistryStore, request: Request) -> Attempt:
@@ -232,9 +252,17 @@ class Overlaps:
 
 
 def read_examples(store: RegistryStore, digest: str) -> SplitExamples:
-    """Return the examples with a digest, after checking it."""
+    """Return the examples with a digest, after checking it; after an erasure, those of the file that replaces it."""
     key = examples_key(digest)
-    return SplitExamples.from_bytes(fetch(store, key, digest), name=key)
+    try:
+        content = fetch(store, key, digest)
+    except Erased:
+        replacement = read_erasures(store).redacted.get(digest)
+        if replacement is None:
+            raise
+        key = examples_key(replacement)
+        content = fetch(store, key, replacement)
+    return SplitExamples.from_bytes(content, name=key)
 
 
 def _largest_sum(earlier: Sequence[tuple[Shares, float]]) -> float:

@@ -1,5 +1,7 @@
 """The consumer's interface: `load` returns a set by name after checking every byte. Imports no torch."""
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -8,7 +10,7 @@ from typing import Any
 
 from fair_distill.config import Approvals
 from fair_distill.distilled_set import DistilledSet
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, FairDistillError, FairDistillWarning
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry import entry as ledger_entry
 from fair_distill.registry.admission import admit
@@ -18,6 +20,7 @@ from fair_distill.registry.integrity import fetch, files_of, manifest_of, read_p
 from fair_distill.registry.lookup import open_ledger, parse_reference, select_version, trusted_keys
 from fair_distill.registry.manifest import Manifest
 from fair_distill.registry.pins import pinned_version
+from fair_distill.registry.receipts import Receipt, receipt_settings, write_receipt
 from fair_distill.registry.store import locate
 
 
@@ -58,9 +61,20 @@ def load(
     offline: bool = False,
     revoked: bool = False,
     today: date | None = None,
+    receipts: str | Path | None = None,
+    consumer: str | None = None,
 ) -> DistilledSet:
-    """Return the distilled set that a reference names, or refuse it. See `look_up` for parameters and errors."""
-    return look_up(
+    """Return the distilled set that a reference names, or refuse it. See `look_up` for other parameters and errors.
+
+    Parameters
+    ----------
+    receipts : where a receipt is written, so that the publisher can find the consumers of a version: a folder or
+        s3://bucket/prefix; else FAIR_DISTILL_RECEIPTS. Without either, and with `offline`, no receipt is written. If it
+        cannot be written, the set is returned with a warning
+    consumer : the name in the receipt, such as fraud-model/nightly; else FAIR_DISTILL_CONSUMER. Pass no personal data
+    """
+    receipt = None if offline else receipt_settings(os.fspath(receipts) if receipts else None, consumer)
+    version = look_up(
         reference,
         registry=registry,
         as_of=as_of,
@@ -70,7 +84,20 @@ def load(
         offline=offline,
         revoked=revoked,
         today=today,
-    ).set
+    )
+    if receipt:
+        _write_receipt(version, *receipt)
+    return version.set
+
+
+def _write_receipt(version: RegisteredVersion, location: str, consumer: str) -> None:
+    """Write a receipt for a version. A failure is a warning, because the set itself is correct."""
+    day = f"{datetime.now(UTC).date()}"
+    receipt = Receipt(consumer, version.published.name, version.version, version.reference, day)
+    try:
+        write_receipt(location, receipt)
+    except FairDistillError as error:
+        warnings.warn(f"no receipt was written for {version.reference}: {error}", FairDistillWarning, stacklevel=3)
 
 
 def look_up(

@@ -17,7 +17,7 @@ from pathlib import Path
 from fair_distill.errors import ConfigError, DataError, FairDistillError, FairDistillWarning, IntegrityError
 from fair_distill.files import parse_json, sha256, to_json, write_bytes
 from fair_distill.registry.entry import ChainEntry, entry_key
-from fair_distill.registry.layout import RECORD_NAME, check_folder, check_key, matches_key
+from fair_distill.registry.layout import ERASURES_NAME, RECORD_NAME, check_folder, check_key, matches_key
 from fair_distill.registry.store import RegistryStore, identity_of, same_location
 from fair_distill.storage.store import Absent
 
@@ -68,6 +68,11 @@ def known_names(folder: Path, *, url: str) -> tuple[str, ...]:
     """Return the datasets of a registry whose ledgers were read on this machine."""
     heads = registry_cache(folder, identity_of(url)) / "heads"
     return tuple(sorted(path.relative_to(heads).with_suffix("").as_posix() for path in heads.rglob("*.json")))
+
+
+def remembers(folder: Path, name: str, *, url: str) -> bool:
+    """Return whether entries of a chain were read on this machine."""
+    return any(head.number for head in _heads(folder, name, identity_of(url)))
 
 
 def remember(
@@ -122,7 +127,7 @@ def _heads(folder: Path, name: str, identity: str) -> list[Head]:
     Release 0 remembered an entry for each spelling of a URL.
     """
     # Every file in `heads` is about a dataset, also for earlier releases that use the same cache.
-    place = "." if name == RECORD_NAME else "heads"
+    place = "." if name in (RECORD_NAME, ERASURES_NAME) else "heads"
     path = registry_cache(folder, identity) / place / f"{name}.json"
     try:
         content = path.read_bytes()
@@ -195,7 +200,8 @@ class CachedStore:
 
     def read(self, key: str, *, at_most: int | None = None) -> bytes:
         check_key(key)
-        cacheable = self.registry is None or not key.startswith("ledger/") or key in self.settled
+        growing = key.startswith(("ledger/", "attempts/record/", "erasures/record/"))
+        cacheable = self.registry is None or not growing or key in self.settled
         copy = self._copy(key) if cacheable else None
         if copy is not None:
             return copy

@@ -1,7 +1,8 @@
-"""Find and remove garbage: contents that no ledger names, left by publications that crashed.
+"""Find and remove garbage: contents that no ledger and no attempt names, left by publications that crashed.
 
 The ledger names every version that was published. So nothing that a channel, a pin or an entry names is garbage.
-Garbage are the contents of publications that have no ledger entry, and the evidence of unpublished versions.
+Garbage are the contents of publications that have no ledger entry, the evidence of unpublished versions, training units
+that no published version was made from, and files of examples that no attempt names.
 
 This is correct only if the ledgers are complete: if a ledger is too short or missing, live versions look like garbage.
 So the ledger of each dataset must continue a head that is known from another place, see `check_ledgers`.
@@ -13,24 +14,24 @@ runs: the first records what is garbage, and the second, a day or more later, re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import parse_json, to_json
-from fair_distill.registry.announcements import Announcement, announcements, plan
+from fair_distill.registry.announcements import GRACE_PERIOD, Announcement, announcements, plan
+from fair_distill.registry.attempts import read_record
 from fair_distill.registry.channels import published
-from fair_distill.registry.client_state import known_names, remember
-from fair_distill.registry.dvc_layout import object_keys
-from fair_distill.registry.entry import BETWEEN_WRITERS, Entry
-from fair_distill.registry.integrity import fetch, manifest_of
-from fair_distill.registry.layout import manifest_key
+from fair_distill.registry.client_state import known_names, remember, remembers
+from fair_distill.registry.entry import BETWEEN_WRITERS, ChainEntry, Entry
+from fair_distill.registry.erasures import read_erasures
+from fair_distill.registry.integrity import manifest_of
+from fair_distill.registry.layout import RECORD_NAME, examples_key, manifest_key
 from fair_distill.registry.ledger import names, read_ledger
 from fair_distill.registry.store import RegistryStore, SeparatePredictions
 from fair_distill.registry.verify import check_head, read_anchor
+from fair_distill.registry.version_contents import contents_of
 
-# The longest time that a publication may run, and the shortest time between the two runs.
-GRACE_PERIOD = timedelta(hours=24)
 _FORMAT = 2
 
 
@@ -109,6 +110,9 @@ class KnownHeads:
 def check_ledgers(store: RegistryStore, known_heads: KnownHeads, *, now: datetime) -> dict[str, Head]:
     """Check that every ledger continues a known head, and return the head of each ledger.
 
+    The record of attempts is checked and returned too if this machine remembers it. Otherwise it may lack entries, and
+    no file of examples is garbage.
+
     The check covers the datasets that have a ledger, that have a known head, that a publication announced, and that a
     version without a ledger names. So a ledger that is missing completely does not make its versions garbage.
 
@@ -143,7 +147,11 @@ def check_ledgers(store: RegistryStore, known_heads: KnownHeads, *, now: datetim
                 confirmed = True
         if not confirmed:
             raise ConfigError(_unknown_head(name, entries))
-    return {name: Head(len(entries), entries[-1].digest if entries else "") for name, entries in ledgers.items()}
+    chains: dict[str, Sequence[ChainEntry]] = dict(ledgers)
+    if known_heads.cache and remembers(known_heads.cache, RECORD_NAME, url=known_heads.url):
+        chains[RECORD_NAME] = read_record(store)
+        remember(known_heads.cache, RECORD_NAME, chains[RECORD_NAME], url=known_heads.url)
+    return {name: Head(len(entries), entries[-1].digest if entries else "") for name, entries in chains.items()}
 
 
 def _without_ledger(store: RegistryStore, ledgers: Mapping[str, Sequence[Entry]], *, now: datetime) -> list[str]:
@@ -185,12 +193,15 @@ def _unknown_head(name: str, entries: Sequence[Entry]) -> str:
     )
 
 
-def garbage(store: RegistryStore, *, now: datetime, pinned: Sequence[str] = ()) -> tuple[str, ...]:
+def garbage(
+    store: RegistryStore, *, now: datetime, pinned: Sequence[str] = (), examples: bool = False
+) -> tuple[str, ...]:
     """Return the keys that no ledger names and no running publication announced, sorted.
 
     Parameters
     ----------
     pinned : versions that are kept although no ledger here names them
+    examples : whether the record of attempts is known to be complete, so that files of examples can be garbage
 
     Raises
     ------
@@ -198,17 +209,23 @@ def garbage(store: RegistryStore, *, now: datetime, pinned: Sequence[str] = ()) 
         If a ledger or a manifest is damaged, so that garbage cannot be determined.
     """
     announced = announcements(store)
-    return _garbage(store, announced, since=_running_since(now), pinned=pinned)
+    return _garbage(store, announced, since=_running_since(now), pinned=pinned, examples=examples)
 
 
 def _garbage(
-    store: RegistryStore, announced: Mapping[str, Announcement], *, since: datetime, pinned: Sequence[str]
+    store: RegistryStore,
+    announced: Mapping[str, Announcement],
+    *,
+    since: datetime,
+    pinned: Sequence[str],
+    examples: bool,
 ) -> tuple[str, ...]:
     live = {version for name in names(store) for version in published(read_ledger(store, name))} | set(pinned)
     running = {key for announcement in announced.values() if announcement.time >= since for key in announcement.keys}
-    keys = store.list("objects/") + store.list("versions/")
+    keys = store.list("objects/") + store.list("versions/") + _digest_files(store, examples=examples)
     present = {key.split("/")[1] for key in keys if key.startswith("versions/")}
-    objects = set[str]().union(*(_objects_of(store, version, keys) for version in sorted(live & present)))
+    named = set[str]().union(*(contents_of(store, manifest_of(store, version)) for version in sorted(live & present)))
+    named |= _named_examples(store)
     lost = sorted(live - present - set(pinned))
     if lost:
         raise IntegrityError(
@@ -219,20 +236,26 @@ def _garbage(
         sorted(
             key
             for key in keys
-            if (
-                (key.startswith("objects/") and key not in objects)
-                or (key.startswith("versions/") and key.split("/")[1] not in live)
-            )
+            if (key.split("/")[1] not in live if key.startswith("versions/") else key not in named)
             and key not in running
             and key not in elsewhere
         )
     )
 
 
-def _objects_of(store: RegistryStore, version: str, keys: Sequence[str]) -> set[str]:
-    """Return the keys of a version's objects, for all of its provenances."""
-    provenances = [key for key in keys if key.startswith(f"versions/{version}/provenance/")]
-    return object_keys(manifest_of(store, version), [fetch(store, key, Path(key).stem) for key in provenances])
+def _digest_files(store: RegistryStore, *, examples: bool = True) -> list[str]:
+    """Return the keys of training units and, if wanted, of the files of examples of gate splits.
+
+    In a separate location for predictions they may belong to another registry, so there none is garbage.
+    """
+    public = store.public if isinstance(store, SeparatePredictions) else store
+    return public.list("units/") + (public.list("attempts/examples/") if examples else [])
+
+
+def _named_examples(store: RegistryStore) -> set[str]:
+    """Return the keys of the files of examples that an attempt names, or that replace one of those."""
+    digests = {entry.examples for entry in read_record(store)}
+    return {examples_key(digest) for digest in digests | set(read_erasures(store).redacted.values())}
 
 
 def _of_other_registries(store: RegistryStore, announced: Mapping[str, Announcement]) -> set[str]:
@@ -272,7 +295,9 @@ def remove(
     try:
         # The plan is written first, so a publication that announces itself after this point sees the plan.
         announced = announcements(store)
-        remaining = set(record.keys) & set(_garbage(store, announced, since=since, pinned=pinned))
+        complete = RECORD_NAME in record.heads
+        unused = _garbage(store, announced, since=since, pinned=pinned, examples=complete)
+        remaining = set(record.keys) & set(unused)
         for key in sorted(remaining, key=lambda key: (key[0] != "v", key)):
             delete(key)
         _remove_announcements(store, announced, since=since, delete=delete)
@@ -283,7 +308,7 @@ def remove(
 
 def _check_heads(store: RegistryStore, record: GarbageRecord) -> None:
     for name, head in record.heads.items():
-        entries = read_ledger(store, name)
+        entries: Sequence[ChainEntry] = read_record(store) if name == RECORD_NAME else read_ledger(store, name)
         digest = entries[head.number - 1].digest if 0 < head.number <= len(entries) else ""
         if digest != head.digest:
             raise IntegrityError(
@@ -297,7 +322,7 @@ def _remove_announcements(
 ) -> None:
     """Remove the announcements of publications that are in a ledger or have no contents left."""
     live = {version for name in names(store) for version in published(read_ledger(store, name))}
-    keys = set(store.list("versions/")) | set(store.list("objects/"))
+    keys = {*store.list("versions/"), *store.list("objects/"), *_digest_files(store)} - _named_examples(store)
     for key, announcement in announced.items():
         is_over = announcement.version in live or keys.isdisjoint(announcement.keys)
         if announcement.time < since and is_over:

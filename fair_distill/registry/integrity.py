@@ -15,6 +15,7 @@ from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.dvc_layout import dvc_files
 from fair_distill.registry.entry import BETWEEN_WRITERS, ON_GROUNDS, Entry, parse_time
+from fair_distill.registry.erasures import Erased, erased_note, read_erasures
 from fair_distill.registry.layout import EVIDENCE, evidence_key, key_fault, manifest_key, object_key
 from fair_distill.registry.legacy_attempts import check_attempt
 from fair_distill.registry.manifest import SET_FILE, Manifest, check_file
@@ -27,10 +28,19 @@ _WAIVED = re.compile(r"waived until ([0-9]{4}-[0-9]{2}-[0-9]{2}) ")
 
 
 def read(store: RegistryStore, key: str, *, at_most: int | None = None) -> bytes:
-    """Return the content of a key that the ledger or a manifest names. Raises IntegrityError if it is missing."""
+    """Return the content of a key that the ledger or a manifest names.
+
+    Raises
+    ------
+    IntegrityError
+        If it is missing. Its subclass Erased means that it was removed because a person was erased.
+    """
     try:
         return store.read(key, at_most=at_most)
     except Absent:
+        erasure = read_erasures(store).of_key.get(key)
+        if erasure is not None:
+            raise Erased(f"{key} was {erased_note(erasure)} and cannot be restored; use a later version") from None
         raise IntegrityError(
             f"{key} is missing from the registry, although the ledger or a manifest names it"
         ) from None

@@ -13,6 +13,9 @@
     ledger/<name>/<number, 12 digits>.json           the events of the versions of `dataset` or `team/dataset`
     attempts/record/<number, 12 digits>.json         the attempts at gate splits of all datasets, see `attempts`
     attempts/examples/<sha256>.bin                   digests of the examples of a gate split, see `split_examples`
+    erasures/record/<number, 12 digits>.json         the erasures of all datasets, see `erasures`
+    erasures/lists/<sha256>.json                     the keys that an erasure removed
+    regates/<name>/<time>-<verdict>.json             when a live version was judged again, see `regate_record`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many ledger entries together, see `snapshots`
@@ -26,11 +29,12 @@ from fair_distill.files import md5, sha256
 
 # The name of the record of attempts among the chains of a registry. The name of a dataset has no dot.
 RECORD_NAME = "all.attempts"
+ERASURES_NAME = "all.erasures"
 # The kinds of evidence that are stored with a version, and the extensions of their files.
 EVIDENCE = {"verdicts": "json", "predictions": "parquet", "provenance": "json", "statements": "json"}
 # How much the clock of a writer and the clock of the store may differ. Contents under these prefixes carry a time.
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-_TIMED = ("ledger/", "publishing/", "attempts/record/")
+_TIMED = ("ledger/", "publishing/", "attempts/record/", "erasures/record/", "regates/")
 # Far above what is written. The files of a set are bounded by its manifest as well.
 MAX_ENTRY_BYTES = MAX_STATEMENT_BYTES = 64 * 2**10
 MAX_JSON_BYTES = 16 * 2**20
@@ -91,13 +95,18 @@ def examples_key(digest: str) -> str:
     return f"attempts/examples/{digest}.bin"
 
 
+def erasure_list_key(digest: str) -> str:
+    """Return the key of the list of an erasure, from its SHA-256."""
+    return f"erasures/lists/{digest}.json"
+
+
 def matches_key(key: str, content: bytes) -> bool:
     """Return whether a content has the digest in its key. A ledger key has a number instead, so it always matches."""
     kind, *rest = key.split("/")
     name = rest[-1].partition(".")[0]
     if kind == "objects":
         return rest[-2] + name == md5(content)
-    if kind in ("snapshots", "units") or key.startswith("attempts/examples/"):
+    if kind in ("snapshots", "units") or key.startswith(("attempts/examples/", "erasures/lists/")):
         return sha256(content) == name
     if kind == "versions":
         return sha256(content) == (rest[0] if rest[1:] == ["manifest.json"] else name)
@@ -107,7 +116,7 @@ def matches_key(key: str, content: bytes) -> bool:
 def size_limit(key: str) -> int:
     """Return the largest size in bytes of a content under a key. Readers read no more than this."""
     kind, _, rest = key.partition("/")
-    if kind == "ledger" or key.startswith("attempts/record/"):
+    if kind == "ledger" or key.startswith(("attempts/record/", "erasures/record/")):
         return MAX_ENTRY_BYTES
     if kind == "attempts":
         return MAX_EXAMPLES_BYTES

@@ -5,7 +5,7 @@ two steps, the registry has its previous state and perhaps contents that no entr
 does the missing steps and repeats none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -30,6 +30,7 @@ from fair_distill.registry.channels import (
 )
 from fair_distill.registry.dvc_layout import dvc_files
 from fair_distill.registry.entry import Draft, Entry
+from fair_distill.registry.erasures import Erased, erased_note, read_erasures
 from fair_distill.registry.integrity import check_signatures, fetch, ground_fault, waived_until
 from fair_distill.registry.layout import evidence_key, manifest_key, object_key
 from fair_distill.registry.ledger import append, read_ledger, read_to_write
@@ -119,10 +120,13 @@ def publish(
         objects |= dvc_files(manifest, provenance)
     evidence_contents = {evidence_key(version, kind, sha256(content)): content for kind, content in evidence}
     contents = {**objects, **evidence_contents, manifest_key(version): manifest.to_json()}
-    if version not in published(entries):
+    _refuse_erased(store, contents)
+    is_new = version not in published(entries)
+    if is_new:
         announce(store, name, version, contents, actor=actor)
     for key, content in contents.items():
-        ensure_stored(store, key, content)
+        # `regate` publishes evidence of a published version, and has no right to write anything else.
+        ensure_stored(store, key, content, read_first=not is_new and key not in evidence_contents)
 
     def make(entries: tuple[Entry, ...]) -> Draft | None:
         if version in published(entries):
@@ -210,6 +214,17 @@ def promote(
 
     written = [append(store, name, partial(draft, step=step)) for step in steps]
     return Promotion(version, number, channel, tuple(entry for entry in written if entry))
+
+
+def _refuse_erased(store: RegistryStore, keys: Iterable[str]) -> None:
+    """Raise Erased if a publication contains predictions or training units that were removed for erased people."""
+    erased = read_erasures(store).of_key
+    for key in sorted(keys):
+        if key in erased and not key.startswith("objects/"):
+            raise Erased(
+                f"{key} was {erased_note(erased[key])}, so it is not published again. Run `fair-distill run` with the "
+                "current blocklist.json, and publish the new set"
+            )
 
 
 def _check_package(manifest: Manifest, files: Mapping[str, bytes]) -> None:

@@ -1,6 +1,6 @@
 """Take a version back: rollback, demote and revoke. Each writes one ledger entry, with a reason for consumers.
 
-Nothing is removed: all contents stay for audits.
+Nothing is removed: all contents stay for audits. Only `erasure` removes contents, for people who must be erased.
 
 Each entry carries the operation id of its actor, `actor.nonce`. If the answer to a write was lost, the same operation
 finds its entry and writes no second one. A new id is a new operation.

@@ -11,6 +11,7 @@ N examples, in cells: one cell for each class and group.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -88,6 +89,39 @@ class SplitExamples:
     def digest(self) -> str:
         """The SHA-256 of the bytes of the file."""
         return sha256(self.content)
+
+    def holds(self, contents: Digests, names: Digests) -> NDArray[np.bool_]:
+        """Return which examples have one of these names, bool (N,). Examples without names are compared by content."""
+        return np.isin(self.contents, contents) if self.names is None else np.isin(self.names, names)
+
+    def replaced(self, contents: Mapping[int, int], rows: NDArray[np.bool_]) -> "SplitExamples":
+        """Return the examples with other digests in some rows, so that nobody can recognise these examples.
+
+        The number of examples in each cell stays, and so does every share of the examples that attempts evaluated, if
+        all splits of a registry get the same new digests.
+
+        Parameters
+        ----------
+        contents : the new digest for each content and each name of these rows
+        """
+
+        def renamed(column: Digests) -> Digests:
+            values = column.copy()
+            values[rows] = [contents[value] for value in column[rows].tolist()]
+            return values
+
+        changed = replace(self, contents=renamed(self.contents))
+        if self.names is not None:
+            changed = replace(changed, names=renamed(self.names))
+        order = np.lexsort((changed.contents, changed.cells))
+        names = None if changed.names is None else changed.names[order]
+        return replace(
+            changed,
+            cells=changed.cells[order],
+            contents=changed.contents[order],
+            clusters=changed.clusters[order],
+            names=names,
+        )
 
     @classmethod
     def from_bytes(cls, content: bytes, *, name: str) -> "SplitExamples":

@@ -1,8 +1,8 @@
 """The store of a registry: four verbs, and keys that are written once and never changed.
 
 A registry rests on one promise: `create` writes the whole content under a free key, or leaves a taken key unchanged and
-says so. Nothing is overwritten, deleted, renamed or locked; `gc` alone removes keys. Local folders and object stores
-both keep this promise.
+says so. Nothing is overwritten, deleted, renamed or locked; only `gc` and `erase` remove keys. Local folders and object
+stores both keep this promise.
 """
 
 import builtins
@@ -21,7 +21,7 @@ from fair_distill.registry.layout import (
     size_limit,
 )
 from fair_distill.storage.schemes import open_store
-from fair_distill.storage.store import Options, Store, TooLarge
+from fair_distill.storage.store import Absent, Options, Store, TooLarge
 
 REGISTRY_VARIABLE = "FAIR_DISTILL_REGISTRY"
 DEFAULT_FOLDER = "registry"
@@ -95,7 +95,7 @@ class CheckedStore:
         return [key for key in keys if not any(part.startswith(".") for part in key.split("/"))]
 
     def remove(self, key: str) -> None:
-        """Remove a content. Only `gc` calls this. The credentials of other commands should not allow it."""
+        """Remove a content. Only `gc` and `erase` call this. The credentials of other commands should not allow it."""
         check_key(key)
         self.storage.remove(key)
 
@@ -146,15 +146,28 @@ class SeparatePredictions:
 Registry = CheckedStore | SeparatePredictions
 
 
-def ensure_stored(store: RegistryStore, key: str, content: bytes) -> None:
-    """Write `content` under `key`, unless it is there already. Raises IntegrityError if another content is there."""
+def ensure_stored(store: RegistryStore, key: str, content: bytes, *, read_first: bool = False) -> None:
+    """Write `content` under `key`, unless it is there already. Raises IntegrityError if another content is there.
+
+    Parameters
+    ----------
+    read_first : read the key before writing it: the content is most likely there, and the right to write may be missing
+    """
     check_writable(key, content)
     try:
-        same = store.create(key, content) or store.read(key, at_most=len(content)) == content
+        same = (read_first and _has(store, key, content)) or store.create(key, content)
+        same = same or store.read(key, at_most=len(content)) == content
     except TooLarge:
         same = False
     if not same:
         raise IntegrityError(f"{key} is in the registry with other bytes than this command writes; it was damaged")
+
+
+def _has(store: RegistryStore, key: str, content: bytes) -> bool:
+    try:
+        return store.read(key, at_most=len(content)) == content
+    except Absent:
+        return False
 
 
 def locate(registry: str | os.PathLike[str] | None, *, folder: Path = Path()) -> str:

@@ -13,8 +13,9 @@ from fair_distill.files import sha256
 from fair_distill.registry.admission import admit
 from fair_distill.registry.attempt_checks import check_record, promotion_fault
 from fair_distill.registry.attempts import attempts_of, read_record
-from fair_distill.registry.channels import published
+from fair_distill.registry.channels import published, revocation
 from fair_distill.registry.entry import Entry, check_name, entry_key
+from fair_distill.registry.erasures import RECORD, Erasures, erased_note, read_erasures
 from fair_distill.registry.integrity import (
     check_dvc_files,
     check_evidence,
@@ -26,11 +27,12 @@ from fair_distill.registry.integrity import (
     set_of,
     statement_fault,
 )
-from fair_distill.registry.layout import evidence_key, manifest_key, object_key, units_key
+from fair_distill.registry.layout import erasure_list_key, evidence_key, manifest_key, object_key, units_key
 from fair_distill.registry.lookup import open_ledger, parse_reference, select_version, trusted_keys
 from fair_distill.registry.snapshots import check_snapshots
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.training_units import units_of
+from fair_distill.registry.version_contents import left_over
 from fair_distill.statements import Statement, read_envelope, signed_by
 
 
@@ -81,6 +83,8 @@ def verify(
     among the statements that are not statements about the version. If the reference names a channel whose promotion in
     force has one of the first two, it is refused, as by `load`.
 
+    Contents that were removed for erased people have a remark with the day. Such a content must not be in the registry.
+
     Parameters
     ----------
     reference : a reference as for `load`, or the name of a dataset for all of its versions
@@ -101,8 +105,12 @@ def verify(
     checked: list[CheckedFile] = []
     remarks: dict[int, str] = {}
     attempts = attempts_of(read_record(store))
+    erasures = _checked_erasures(store)
     for version in published(entries) if selector is None else (select_version(entries, selector, revoked=revoked),):
         subject = f"{name}@sha256:{version[:12]}"
+        if version in erasures.of_version:
+            checked += _erased(store, entries, version, erased_note(erasures.of_version[version]))
+            continue
         admission = admit(store, entries, version, selector or "", keys=keys, approvals=approvals, subject=subject)
         signed = {entry.number for entry, _ in admission.grounds}
         for entry, verdict in grounds_of(store, entries, version):
@@ -110,35 +118,77 @@ def verify(
             unsigned = "" if entry.number in signed else "ignored: not signed"
             remarks[entry.number] = late(entry, verdict) or unsigned or fault
             key = evidence_key(version, "predictions", verdict.predictions)
-            if not store.exists(key):
+            if key in erasures.of_key:
+                checked.append(CheckedFile("predictions", key, 0, "", erased_note(erasures.of_key[key])))
+            elif not store.exists(key):
                 raise IntegrityError(f"{key} is missing from the registry, although a promotion is based on it")
-        manifest = manifest_of(store, version)
-        files = files_of(store, manifest)
-        set_of(manifest, files, name=subject)
-        checked.append(_checked("manifest", manifest_key(version), manifest.to_json()))
-        checked += [_checked(entry.path, object_key(entry.md5), files[entry.path]) for entry in manifest.files]
-        units = units_of(store, manifest)
-        if units is not None:
-            checked.append(_checked("training units", units_key(units.sha256), units.to_bytes()))
-        for key in store.list(f"versions/{version}/"):
-            if key == manifest_key(version):
-                continue
-            if key.startswith(f"versions/{version}/statements/"):
-                checked.append(_statement(store, version, key, keys))
-                continue
-            kind, content = key.split("/")[2], check_evidence(store, version, key)
-            checked.append(_checked(kind, key, content))
-            if kind == "provenance":
-                checked += [_checked("for DVC", *file) for file in check_dvc_files(store, manifest, content)]
+        checked += _contents(store, version, keys, subject=subject)
     ledger = [
         _checked("ledger entry", entry_key(name, entry.number), entry.to_json(), remarks.get(entry.number, ""))
         for entry in entries
     ]
     if selector is None:
         ledger += [_checked("attempt", key, content) for key, content in check_record(store)]
+        for erasure, removal in zip(erasures.entries, erasures.lists, strict=True):
+            ledger.append(_checked("erasure", RECORD.key(erasure.number), erasure.to_json()))
+            ledger.append(_checked("erasure", erasure_list_key(erasure.contents), removal.to_json()))
     ledger += [_checked("snapshot", key, content) for key, content in check_snapshots(store, name, entries)]
     # A file that several versions share is listed once.
     return list({file.key: file for file in [*ledger, *checked]}.values())
+
+
+def _checked_erasures(store: RegistryStore) -> Erasures:
+    """Return the record of erasures. Raises IntegrityError if an erased content is in the registry."""
+    erasures = read_erasures(store, snapshots=False)
+    left = left_over(store, erasures)
+    if left:
+        raise IntegrityError(
+            f"{left[0]} was {erased_note(erasures.of_key[left[0]])} and is in the registry; so are {len(left) - 1} "
+            "others. Run the `fair-distill erase` command again, which removes them"
+        )
+    return erasures
+
+
+def _contents(store: RegistryStore, version: str, keys: Sequence[str], *, subject: str) -> list[CheckedFile]:
+    """Check the manifest, the files, the training units and all evidence of a version."""
+    checked = []
+    manifest = manifest_of(store, version)
+    files = files_of(store, manifest)
+    set_of(manifest, files, name=subject)
+    checked.append(_checked("manifest", manifest_key(version), manifest.to_json()))
+    checked += [_checked(entry.path, object_key(entry.md5), files[entry.path]) for entry in manifest.files]
+    units = units_of(store, manifest)
+    if units is not None:
+        checked.append(_checked("training units", units_key(units.sha256), units.to_bytes()))
+    for key in store.list(f"versions/{version}/"):
+        if key == manifest_key(version):
+            continue
+        if key.startswith(f"versions/{version}/statements/"):
+            checked.append(_statement(store, version, key, keys))
+            continue
+        kind, content = key.split("/")[2], check_evidence(store, version, key)
+        checked.append(_checked(kind, key, content))
+        if kind == "provenance":
+            checked += [_checked("for DVC", *file) for file in check_dvc_files(store, manifest, content)]
+    return checked
+
+
+def _erased(store: RegistryStore, entries: Sequence[Entry], version: str, note: str) -> list[CheckedFile]:
+    """Check what remains of an erased version: its manifest, its verdicts and its signatures.
+
+    Raises IntegrityError if one of them is damaged, or the ledger has no revocation of the version.
+    """
+    if revocation(entries, version) is None:
+        raise IntegrityError(
+            f"the version {version[:12]}… was {note}, and the ledger does not revoke it. Run the `fair-distill erase` "
+            "command again, which does"
+        )
+    checked = [_checked("manifest", manifest_key(version), manifest_of(store, version).to_json(), note)]
+    for key in store.list(f"versions/{version}/verdicts/"):
+        checked.append(_checked("verdicts", key, check_evidence(store, version, key), note))
+    for key in store.list(f"versions/{version}/statements/"):
+        checked.append(_statement(store, version, key, ()))
+    return checked
 
 
 def log(name: str, *, registry: str | None = None) -> tuple[Entry, ...]:

@@ -126,7 +126,7 @@ def pareto(
             hue_of(index),
             shape_of(networks.index(network)),
             compared.name == highlighted,
-            f"{compared.name}, {network}: {_both(metrics[ACCURACY.name], metrics[gap_metric])}",
+            f"{compared.name}, {compared.network_title(network)}: {_both(metrics[ACCURACY.name], metrics[gap_metric])}",
         )
         for index, compared in enumerate(sets)
         for network, metrics in (compared.metrics or {}).items()

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fair_distill.distilled_set import DistilledSet
-from fair_distill.formats.row_schema import Numeric, RowSchema
+from fair_distill.formats.row_columns import Numeric
+from fair_distill.formats.row_schema import RowSchema
 
 
 def grid_png(distilled: DistilledSet, *, side: int = 40, gap: int = 4) -> bytes:

@@ -9,6 +9,7 @@ from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.report import figures, samples, wording
 from fair_distill.report.cells import cell_rates, class_gaps
 from fair_distill.report.history import PublishedVersion
+from fair_distill.report.label_tables import label_tables
 from fair_distill.report.render import Table, render
 from fair_distill.report.report_data import ComparedSet, ReportData, limit_on
 from fair_distill.text import ABSENT
@@ -43,6 +44,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             for compared in data.sets
         },
         "card": data.manifest.card.to_dict(),
+        "labels": data.label_audit,
         "losses": [list(pair) for pair in data.losses],
         "projection": [asdict(point) for point in data.points],
         "history": [
@@ -74,6 +76,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "cell_tables": [_cell_table(network, alpha) for network in data.predictions],
         "gap_table": _gap_table(data.predictions, alpha),
         "group_table": _group_table(data),
+        "label_tables": label_tables(data.label_audit),
         "pareto": figures.pareto(
             data.sets, data.gap_metric, data.gap_limit, limit_on(data.policy, ACCURACY.name), data.name
         ),
@@ -110,10 +113,11 @@ def _worst_network(data: ReportData) -> NetworkPredictions:
 def _summary(data: ReportData) -> list[tuple[str, str]]:
     card, predictions = data.manifest.card, data.predictions[0]
     unit = "images" if card.schema is None else "rows"
-    kind = {"distilled": "synthetic ", "subset": "real ", "full": "real "}[card.kind]
+    kind = {"distilled": "synthetic ", "subset": "real ", "full": "real "}.get(card.kind)
     train = sum(map(sum, card.train_counts))
+    size = "a constant answer" if kind is None else f"{card.examples:,} {kind}{unit}"
     return [
-        ("The set", f"{card.examples:,} {kind}{unit}, made from {train:,} real {unit}"),
+        ("The set", f"{size}, made from {train:,} real {unit}"),
         ("Classes and groups", f"{len(card.classes):,} × {len(card.groups):,}: {_list(card.groups)}"),
         (
             "Evaluation",
@@ -197,7 +201,7 @@ def _sets(sets: Sequence[ComparedSet]) -> list[dict[str, Any]]:
             "size": ABSENT if compared.card is None else f"{compared.card.examples:,}",
             "outcome": compared.outcome or "not judged",
             "lines": [
-                (network, *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
+                (compared.network_title(network), *(wording.percent(metrics.get(key)) for key in TABLE_COLUMNS))
                 for network, metrics in (compared.metrics or {}).items()
             ]
             or [(ABSENT, *none)],

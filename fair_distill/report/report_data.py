@@ -25,6 +25,7 @@ class ComparedSet:
     card : None if the set does not exist yet
     metrics : by network and metric; None if the set was not evaluated
     outcome : of the verdict; None without a verdict
+    constant : architectures of which some network predicts one class for every example
     """
 
     name: str
@@ -32,6 +33,11 @@ class ComparedSet:
     card: DatasetCard | None
     metrics: Metrics | None
     outcome: str | None
+    constant: tuple[str, ...] = ()
+
+    def network_title(self, network: str) -> str:
+        """Return the name of a network, with a note if it predicts one class for every example."""
+        return f"{network} (one class)" if network in self.constant else network
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ class ReportData:
     history : the published versions, oldest first; empty without a registry
     registry : the address of the registry
     channel : the last of the release channels
+    label_audit : the suspected label errors in the training split, as `data labels` wrote them; None without the file
     """
 
     dataset: str
@@ -108,6 +115,7 @@ class ReportData:
     history: tuple[PublishedVersion, ...]
     registry: str
     channel: str
+    label_audit: dict[str, Any] | None = None
 
     @property
     def gap_metric(self) -> str:

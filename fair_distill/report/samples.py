@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fair_distill.distilled_set import DistilledSet
-from fair_distill.formats.row_schema import Numeric
+from fair_distill.formats.row_columns import Numeric
 
 _MOST_IMAGES = 10
 _MOST_ROWS = 5
@@ -63,7 +63,7 @@ def rows(distilled: DistilledSet) -> tuple[list[str], list[list[str]]]:
     """Return the header and some decoded rows of every class."""
     schema = distilled.card.schema
     assert schema is not None
-    columns = distilled.columns
+    columns = schema.decode(distilled.images)
     header = [column.name for column in schema.columns]
     numeric = {column.name for column in schema.columns if isinstance(column, Numeric)}
     lines = []

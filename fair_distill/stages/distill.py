@@ -1,6 +1,7 @@
 """Stage `distill`: distil one candidate."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from fair_distill.config import Candidate, Config
@@ -37,6 +38,7 @@ def distill_candidate(
     image: str | None = None,
     progress: ProgressCallback = ignore_progress,
     notice: Notice = ignore_notice,
+    resume_notice: Notice = ignore_notice,
 ) -> Manifest:
     """Distil one candidate; write the set, its manifest, its losses and its picture.
 
@@ -47,6 +49,7 @@ def distill_candidate(
     stopping : called after every step; if it returns True, the run saves a checkpoint and stops
     image : digest of the container image, recorded in the provenance
     notice : receives a sentence about the groups that were inferred
+    resume_notice : receives a sentence at once if the run resumes from a checkpoint
     """
     from fair_distill.audit.measurements import measure_set
     from fair_distill.data.split_file import read_split
@@ -74,6 +77,7 @@ def distill_candidate(
         _checkpoint_key(config, candidate, source=source, machine=machine),
         every=every,
         stopping=stopping,
+        notice=resume_notice,
     )
     trajectories = expert_folder(workspace, config, name, source=source)
     recipe = training_recipe(config, train, formation)
@@ -121,6 +125,19 @@ def distill_candidate(
     write_version(workspace.set(name), manifest, files)
     checkpoint.delete_all()
     return manifest
+
+
+def check_methods(config: Config) -> None:
+    """Raise ConfigError if a candidate in params.yaml names a method that does not exist or is not supported.
+
+    A machine without torch distils nothing, and checks nothing.
+    """
+    if find_spec("torch") is None:
+        return
+    from fair_distill.distillation.method import check_method
+
+    for candidate in config.candidates.values():
+        check_method(config.distill, candidate)
 
 
 def _checkpoint_key(config: Config, candidate: Candidate, *, source: str, machine: dict[str, Any]) -> str:

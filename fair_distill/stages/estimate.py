@@ -25,7 +25,7 @@ from fair_distill.files import require_file
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.prepare import read_source_splits
-from fair_distill.stages.references import select_examples
+from fair_distill.stages.references import select_draws
 from fair_distill.stages.set_record import make_card, training_recipe
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.workspace import Workspace
@@ -117,15 +117,26 @@ def estimate_run(
         for name in config.candidates:
             cost = _in_new_process(_measure_distill, prepared, config, name, device, meters, most_seconds)
             yield Estimate("distill", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
-        for name in config.references:
-            cost = _in_new_process(_measure_references, prepared, config, name, meters)
-            yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
         costs: dict[tuple[int, int], WorkCost] = {}
-        for name in config.sets:
-            size = _set_size(config, name)
+
+        def evaluation_cost(size: tuple[int, int]) -> WorkCost:
             if size not in costs:
                 costs[size] = _in_new_process(_measure_evaluate, prepared, config, *size, device, meters)
-            cost = costs[size]
+            return costs[size]
+
+        for name, reference in config.references.items():
+            cost = _in_new_process(_measure_references, prepared, config, name, meters)
+            if reference.plateau is not None:
+                # At most half of the steps, with the learning rate that the plateau is searched with.
+                search = {"each": evaluation_cost(_set_size(config, name)).each, "repeated": reference.plateau.most / 2}
+                cost = replace(cost, **search)
+            yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
+        for name in config.sets:
+            if name in config.references and config.references[name].select == "majority":
+                continue  # nothing is trained
+            cost = evaluation_cost(_set_size(config, name))
+            if name in config.references and (plateau := config.references[name].plateau) is not None:
+                cost = replace(cost, repeated=cost.repeated * max(1.0, plateau.most / config.recipe.steps))
             yield Estimate("evaluate", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
 
 
@@ -142,7 +153,7 @@ def _set_size(config: Config, name: str) -> tuple[int, int]:
     if name in config.candidates:
         return config.distill.ipc, config.distill.formation
     reference = config.references[name]
-    return (0 if reference.select == "all" else config.distill.ipc), reference.formation or 1
+    return (config.distill.ipc if reference.has_files else 0), reference.formation or config.distill.formation
 
 
 def _in_new_process(work: Callable[..., WorkCost], *arguments: Any) -> WorkCost:
@@ -237,10 +248,11 @@ def _measure_references(workspace: Workspace, config: Config, name: str, meters:
 
     device = torch_device("cpu", threads=config.threads)
     train, reference = read_split(workspace.split("train")), config.references[name]
-    if reference.select != "all":
+    if reference.has_files:
         tune = read_split(require_file(workspace.split("tune"), made_by="fair-distill stage prepare"))
-        images, labels = select_examples(config, reference, train, device)
-        measure_set(images, labels, train, tune, config, formation=reference.formation or 1, device=device)
+        images, labels = select_draws(config, reference, train, device)[0]
+        formation = reference.formation or config.distill.formation
+        measure_set(images, labels, train, tune, config, formation=formation, device=device)
     return WorkCost(meters.clock() - start, 0.0, 0.0, meters.memory_mb(), None)
 
 

@@ -1,11 +1,11 @@
 """Stage `evaluate`: train networks on a set and predict the gate split with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.config import Config
+from fair_distill.config import Config, Reference
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import IntegrityError
 from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
@@ -17,7 +17,8 @@ from fair_distill.registry.manifest import SET_FILE, Manifest, read_version
 from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import machine_provenance, torch_device
 from fair_distill.stages.progress import ProgressCallback, StageProgress, ignore_progress
-from fair_distill.stages.set_record import check_set_name, set_command
+from fair_distill.stages.references import training_images
+from fair_distill.stages.set_record import check_set_name, draw_file, set_command
 from fair_distill.stages.training_units import check_no_overlap, read_training_units, unit_digests
 from fair_distill.storage.schemes import open_store
 from fair_distill.workspace import Workspace
@@ -61,6 +62,11 @@ def evaluate_set(
         for attribute in predictions.marginals:
             marginal = grouped_by(network_predictions(predictions, index), (attribute,), location="evaluate")
             report[network].setdefault("marginals", {})[attribute] = _metrics(marginal.tables())
+    uncorrected = predictions.uncorrected()
+    if uncorrected is not None:
+        for index, network in enumerate(predictions.networks):
+            runs = [uncorrected.confusion(index, seed) for seed in range(config.evaluate.seeds)]
+            report[network]["uncorrected"] = _metrics(runs)
     means = {network: mean_confusion(runs) for network, runs in confusions.items()}
 
     write_bytes(workspace.predictions(name), predictions.to_parquet())
@@ -107,14 +113,15 @@ class _Inputs:
 
     Attributes
     ----------
-    images, labels : the set that networks are trained on
+    draws : images and labels of the sets that networks are trained on: one for all seeds, or one for each seed
+    constant : the class and the probability of the reference that gives a constant answer; None for sets
     gate, gate_digest : the split that they predict, and the SHA-256 of its file
     custom_digests : SHA-256 of the source file of each custom network
     """
 
     manifest: Manifest
-    images: "Array"
-    labels: "Array"
+    draws: "Sequence[tuple[Array, Array]]"
+    constant: tuple[int, float] | None
     gate: "GroupedDataset"
     gate_digest: str
     custom_digests: Mapping[str, str]
@@ -145,20 +152,48 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
     gate_split = read_split(gate)
     _check_unseen(workspace, gate_digest, manifest.source)
     check_no_overlap(read_training_units(workspace, manifest), unit_digests(gate_split), set_name=f"the set {name!r}")
-    if manifest.card.kind == "full":
+    constant, draws = None, []
+    if manifest.card.kind in ("full", "constant"):
         train_path = workspace.split("train")
         if sha256(train_path) != manifest.source:
             raise IntegrityError(
                 f"{train_path} is not the training split that the manifest of the set {name!r} names; run `{command}`"
             )
         train = read_split(train_path)
-        images, labels = train.images, train.labels
+        if manifest.card.kind == "constant":
+            constant = _majority(train)
+        else:
+            train = training_images(config, config.reference(name), train)
+            draws = [(train.images, train.labels)]
     elif SET_FILE not in files:
         raise IntegrityError(f"the manifest of the set {name!r} has no {SET_FILE}; run `{command}`")
     else:
-        distilled = DistilledSet.from_parquet(files[SET_FILE], name=str(workspace.set(name) / SET_FILE))
-        images, labels = distilled.images, distilled.labels
-    return _Inputs(manifest, images, labels, gate_split, gate_digest, custom_digests)
+        draws = _read_draws(workspace, config, name, files)
+    return _Inputs(manifest, draws, constant, gate_split, gate_digest, custom_digests)
+
+
+def _majority(train: "GroupedDataset") -> tuple[int, float]:
+    """Return the most frequent class of the training split, the first of several, and its share."""
+    counts = train.counts.sum(axis=1)
+    return int(counts.argmax()), float(counts.max() / counts.sum())
+
+
+def _read_draws(
+    workspace: Workspace, config: Config, name: str, files: Mapping[str, bytes]
+) -> "list[tuple[Array, Array]]":
+    """Return the images and labels of every draw of a set. Raises IntegrityError if a random reference lacks draws."""
+    paths = [SET_FILE]
+    if name in config.references and config.references[name].select in Reference.DRAWN:
+        paths = [draw_file(number) for number in range(config.evaluate.seeds)]
+        missing = [path for path in paths if path not in files]
+        if missing:
+            raise IntegrityError(
+                f"the manifest of the set {name!r} has no {missing[0]}; a random reference needs a draw for each of "
+                f"the {len(paths)} seeds of params.yaml: evaluate. Run `{set_command(config, name)}`"
+            )
+    folder = workspace.set(name)
+    sets = [DistilledSet.from_parquet(files[path], name=str(folder / path)) for path in paths]
+    return [(distilled.images, distilled.labels) for distilled in sets]
 
 
 def _check_unseen(workspace: Workspace, gate_digest: str, source: str) -> None:
@@ -181,15 +216,29 @@ def _predict(
     progress: ProgressCallback = ignore_progress,
 ) -> Predictions:
     """Train the networks of one shard, or of all, and return their predictions of the gate split."""
-    from fair_distill.evaluation.evaluate import train_and_predict
+    import numpy as np
+
+    from fair_distill.evaluation.evaluate import constant_predictions, train_and_predict
 
     networks = {network.name: network.options for network in config.evaluate.networks}
     seeds = range(config.evaluate.seeds)
     if shard is not None:
         networks, seeds = {shard.network: networks[shard.network]}, range(shard.seeds[0], shard.seeds[-1] + 1)
+    if inputs.constant is not None:
+        return constant_predictions(
+            *inputs.constant,
+            inputs.gate,
+            version=inputs.manifest.version,
+            split=inputs.gate_digest,
+            seeds=len(seeds),
+            networks=networks,
+            custom_digests=inputs.custom_digests,
+        )
+    draws = inputs.draws if len(inputs.draws) == 1 else [inputs.draws[seed] for seed in seeds]
+    images, labels = draws[0] if len(draws) == 1 else (np.concatenate(parts) for parts in zip(*draws, strict=True))
     return train_and_predict(
-        inputs.images,
-        inputs.labels,
+        images,
+        labels,
         inputs.manifest.card.recipe,
         inputs.gate,
         version=inputs.manifest.version,
@@ -200,6 +249,7 @@ def _predict(
         device=torch_device(device, threads=1),
         together=device != "cpu",
         workers=config.threads if device == "cpu" else 1,
+        draws=len(draws),
         custom_digests=inputs.custom_digests,
         progress=lambda step, steps: progress(StageProgress(step, steps)),
     )

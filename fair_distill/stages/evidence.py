@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.card import DatasetCard
-from fair_distill.config import Config
+from fair_distill.config import Config, check_engine
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
@@ -56,11 +56,14 @@ def read_evidence(
 
     Raises
     ------
+    ConfigError
+        If params.yaml names another engine than that of this release.
     IntegrityError
         If files are of another set or split, or contradict each other.
     MeasurementError
         If a file is missing, or older than params.yaml or than the files that it was made from.
     """
+    check_engine(config)
     check_set_name(config, name)
     compared = _compared_references(config)
     # A live version comes from the registry, so the lock has no stage for it.
@@ -247,17 +250,19 @@ def _check_source(workspace: Workspace, manifest: Manifest, *, path: Path, comma
         )
     if not manifest.files:
         split, card = read_split(file, verify=False), manifest.card
+        # A resampled split has only the examples of known groups.
+        sizes = (0,) if card.kind == "constant" else (len(split), int(split.known.sum()))
         described = DatasetCard(
             dataset=card.dataset,
             name=card.name,
-            kind="full",
+            kind=card.kind,
             classes=split.classes,
             groups=split.groups,
             shape=split.shape,
-            examples=len(split),
+            examples=card.examples if card.examples in sizes else len(split),
             train_counts=tuple(map(tuple, split.counts.tolist())),
             recipe=replace(card.recipe, formation=1),
-            diagnostics={},
+            diagnostics=card.diagnostics,
             schema=split.schema,
             missing_cells=dict(split.missing_cells) or None,
         )
@@ -275,17 +280,26 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
         )
     if manifest.card.name != name:
         raise IntegrityError(f"{path} is the manifest of the set {manifest.card.name!r}, not {name!r}; run `{command}`")
-    # A set of the kind "full" has no file, because it is the training split itself.
-    whole = name in config.references and config.references[name].select == "all"
-    if (manifest.card.kind == "full") != whole:
+    reference = config.references.get(name)
+    without_files = reference is not None and not reference.has_files
+    # Sets without a file are of the kind "full", which is the training split itself, or of the kind "constant".
+    if (manifest.card.kind in ("full", "constant")) != without_files:
         raise IntegrityError(
             f"{path}: the set is of the kind {manifest.card.kind!r}; in params.yaml {name!r} is "
-            f"{'all training examples' if whole else 'a set with files'}. Run `{command}`"
+            f"{'a reference without files' if without_files else 'a set with files'}. Run `{command}`"
         )
     recipe = config.recipe.model_dump(mode="json") | {
         "network": {"name": config.recipe.network.name, "options": config.recipe.network.options}
     }
     described = manifest.card.to_dict()["recipe"]
+    priors = recipe.pop("priors", None)
+    if priors is not None and (priors == "correct") != ("priors" in described):
+        raise MeasurementError(
+            f"the card of the set {name!r} was made with other recipe.priors than {priors!r} in params.yaml. "
+            f"Run `{command}`"
+        )
+    if reference is not None and reference.plateau is not None and described.get("steps", 0) >= recipe["steps"]:
+        del recipe["steps"]  # the stage `references` has chosen them
     different = _difference(
         {key: described.get(key) for key in recipe}, parse_json(to_json(recipe), name="recipe"), "recipe"
     )
@@ -298,10 +312,11 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
     settings["network"] = current["distill"]["network"]
     settings["candidate"] = current["candidates"].get(name)
     settings["reference"] = current["references"].get(name)
+    settings["draws"], settings["networks"] = config.evaluate.seeds, current["evaluate"]["networks"]
     recorded = manifest.params | {"engine": manifest.engine}
     recorded.pop("own", None)  # to compare the digests of custom code, this would have to import it
     recorded.pop(TRAINING_UNITS, None)  # `source` binds the training split
-    if name in config.references and config.references[name].select == "all":
+    if without_files:
         recorded.pop("ipc", None)  # the size of synthetic sets does not change the reference of all examples
     made_with = [*COMMON_SECTIONS, *(("reference",) if name in config.references else CANDIDATE_KEYS)]
     for key, value in (dict.fromkeys(made_with) | recorded).items():

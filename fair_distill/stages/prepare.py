@@ -1,5 +1,6 @@
 """Stage `prepare`: read the source and write the train, tune and gate splits."""
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,8 +102,10 @@ def _write_splits(
     notice: Notice,
 ) -> "Preparation":
     from fair_distill.data.assignments import Assignments
+    from fair_distill.data.blocklist import apply_blocklist
     from fair_distill.data.prepare import plan_splits
     from fair_distill.data.sources import prune_source_cache, read_source
+    from fair_distill.data.units import name_units
 
     assignments = Assignments.read(workspace.assignments) if workspace.assignments.exists() else None
     if assignments is not None and deal_again:
@@ -110,6 +113,11 @@ def _write_splits(
     source = read_source(config.data.source.name, config.data.source.options, root=workspace.root)
     for sentence in _reading_notices(source):
         notice(sentence)
+    source, blocked = apply_blocklist(source, workspace.blocklist, config.data.blocklist, environment=os.environ)
+    if blocked is not None:
+        notice(f"blocklist.json: left out {len(blocked.labels):,} examples of people who were erased")
+        if assignments is not None:
+            assignments = assignments.without(name_units(blocked).names)
     planned = plan_splits(
         source,
         config.data,

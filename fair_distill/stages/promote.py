@@ -55,11 +55,7 @@ def promote_version(
     name = config.release.candidate
     check_private_predictions(config)
     manifest, _ = read_version(workspace.set(name), made_by=set_command(config, name))
-    if channel not in config.release.channels:
-        raise ConfigError(
-            f"the channel {channel!r} does not exist; params.yaml: release.channels defines "
-            f"{', '.join(config.release.channels)}"
-        )
+    check_channel(config, channel)
     store, policy_floor = open_to_write(registry), load_policy_floor(floor)
     entries = read_to_write(store, config.dataset)
     version_number(entries, manifest.version)  # raises for a version that is not published: it cannot be an attempt
@@ -100,6 +96,15 @@ def promote_version(
         approvals=config.release.approvals,
         actor=actor,
     )
+
+
+def check_channel(config: Config, channel: str) -> None:
+    """Raise ConfigError if params.yaml does not define a channel."""
+    if channel not in config.release.channels:
+        raise ConfigError(
+            f"the channel {channel!r} does not exist; params.yaml: release.channels defines "
+            f"{', '.join(config.release.channels)}"
+        )
 
 
 def _refuse_laxer_policy(

@@ -17,6 +17,7 @@ from fair_distill.registry.channels import channels, current, version_number
 from fair_distill.registry.integrity import envelopes_of, fetch, files_of, manifest_of
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.manifest import write_version
+from fair_distill.registry.regate_record import write_regate
 from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.context import context_of_first_attempt, registry_context, reserve_attempt
@@ -153,6 +154,16 @@ def regate_version(
         predictions=predictions,
         verdicts=[verdict.to_json()],
         actor=actor,
+    )
+    write_regate(
+        store,
+        config.dataset,
+        version=live.version,
+        verdict=sha256(verdict.to_json()),
+        split=verdict.split,
+        outcome=verdict.outcome,
+        who=actor.who,
+        now=actor.now,
     )
     demoted = _demote(store, config.dataset, live, verdict, actor) if verdict.outcome == "fail" else ()
     return RegateResult(live, verdict, published is None, demoted)

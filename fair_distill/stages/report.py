@@ -17,12 +17,15 @@ from fair_distill.report.history import read_history
 from fair_distill.report.page import numbers, page
 from fair_distill.report.report_data import ComparedSet, ReportData, ReportPoint, choose_gap_metric
 from fair_distill.stages.judge import compute_verdict
+from fair_distill.stages.label_audit import read_label_audit
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.stages.status import read_status
 from fair_distill.workspace import Workspace
 
 _SELECTIONS = {
     "all": "all real data",
+    "resampled": "all real data, groups resampled to equal size",
+    "majority": "a constant answer, the most frequent class",
     "random": "real, at random",
     "group_balanced": "real, as many of each group",
     "herding": "real, by herding",
@@ -75,6 +78,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         history=read_history(open_registry(registry), config.dataset, choose_gap_metric(config.gate)),
         registry=registry,
         channel=config.release.channels[-1],
+        label_audit=read_label_audit(workspace),
     )
 
 
@@ -85,7 +89,7 @@ def _read_comparison(workspace: Workspace, config: Config, name: str) -> Compare
     if manifest.exists():
         card = Manifest.from_json(manifest.read_bytes(), name=str(manifest)).card
     outcome = None if status.outcome == "not evaluated" else status.outcome
-    return ComparedSet(name, _describe_origin(config, name), card, status.networks, outcome)
+    return ComparedSet(name, _describe_origin(config, name), card, status.networks, outcome, status.constant)
 
 
 def _describe_origin(config: Config, name: str) -> str:

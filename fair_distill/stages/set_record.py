@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.errors import ConfigError
-from fair_distill.registry.manifest import FileEntry, Manifest
+from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.text import percent
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 COMMON_SECTIONS = ("seed", "threads", "dataset", "data", "recipe")
 CANDIDATE_KEYS = ("distill", "diagnostics", "nearness", "candidate")
 
+# Without `recipe.priors`, predictions are corrected if the largest class has more than this times the smallest.
+LARGEST_CLASS_RATIO = 1.2
+
 
 def check_set_name(config: Config, name: str) -> None:
     """Raise ConfigError unless params.yaml lists the set."""
@@ -29,6 +32,11 @@ def check_set_name(config: Config, name: str) -> None:
 def set_command(config: Config, name: str) -> str:
     """Return the command that makes a set, for error messages."""
     return f"fair-distill stage {'references' if name in config.references else 'distill'} {name}"
+
+
+def draw_file(number: int) -> str:
+    """Return the path of a further draw of a random reference in the folder of its set; the first draw is number 0."""
+    return f"draw-{number}.parquet" if number else SET_FILE
 
 
 def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> TrainingRecipe:
@@ -49,6 +57,7 @@ def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> 
     pixels = normalisation(train)
     settings = config.recipe.model_dump(exclude={"network", "augment"})
     network = {"name": config.recipe.network.name, "options": config.recipe.network.options}
+    settings.pop("priors", None)
     return TrainingRecipe(
         **settings,
         network=network,
@@ -56,7 +65,17 @@ def training_recipe(config: Config, train: "GroupedDataset", formation: int) -> 
         formation=formation,
         mean=pixels.mean,
         std=pixels.std,
+        priors=_priors(config, train),
     )
+
+
+def _priors(config: Config, train: "GroupedDataset") -> tuple[float, ...] | None:
+    """Return the shares of the classes in the training data; None if predictions are not corrected for them."""
+    counts = train.counts.sum(axis=1)
+    are_alike = counts.max() <= LARGEST_CLASS_RATIO * counts.min()
+    if config.recipe.priors == "ignore" or (config.recipe.priors is None and are_alike):
+        return None
+    return tuple((counts / counts.sum()).tolist())
 
 
 def make_card(

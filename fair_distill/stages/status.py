@@ -41,6 +41,11 @@ class SetStatus:
         return networks
 
     @property
+    def constant(self) -> tuple[str, ...]:
+        """The architectures of which some network predicts one class for every example."""
+        return () if self.verdict is None else self.verdict.constant
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """The sentences of all violated clauses, or the fault."""
         if self.verdict is not None:

@@ -63,23 +63,33 @@ def sweep_points(
     return (SweepPoint(*values) for values in product(sorted(ipc), matchers, candidates, seeds))
 
 
+def point_config(params: dict[Any, Any], point: SweepPoint) -> Config:
+    """Return the checked configuration of a sweep point. Raises ConfigError if the point names no candidate."""
+    config = parse_config(_point_params(params, point), name=f"params.yaml at {point.name}")
+    config.candidate(point.candidate)
+    return config
+
+
 def write_point_params(workspace: Workspace, params: dict[Any, Any], point: SweepPoint) -> Config:
     """Write the params.yaml of a sweep point and return its checked configuration.
 
-    The other candidates are removed, and their sets as well. The file is JSON, which is also YAML.
+    The file is JSON, which is also YAML.
     """
+    config = point_config(params, point)
+    write_bytes(workspace.params, to_json(_point_params(params, point)))
+    return config
+
+
+def _point_params(params: dict[Any, Any], point: SweepPoint) -> dict[Any, Any]:
+    """Return the params of a sweep point, without the other candidates and their sets."""
     sets = [name for name in params["sets"] if name not in params["candidates"] or name == point.candidate]
-    changed = params | {
+    return params | {
         "seed": point.seed,
         "distill": params["distill"] | {"ipc": point.ipc, "matcher": point.matcher},
         "candidates": {name: value for name, value in params["candidates"].items() if name == point.candidate},
         "sets": sets if point.candidate in sets else [*sets, point.candidate],
         "release": params["release"] | {"candidate": point.candidate},
     }
-    config = parse_config(changed, name=f"params.yaml at {point.name}")
-    config.candidate(point.candidate)
-    write_bytes(workspace.params, to_json(changed))
-    return config
 
 
 @dataclass(frozen=True)
@@ -98,9 +108,8 @@ class SweepReference:
 
 def point_references(config: Config, point: SweepPoint) -> tuple[SweepReference, ...]:
     """Return the references that a point is compared with."""
-    whole = {name for name, reference in config.references.items() if reference.select == "all"}
     return tuple(
-        SweepReference(name, point.seed, None if name in whole else point.ipc)
+        SweepReference(name, point.seed, point.ipc if config.references[name].has_files else None)
         for name in sorted({limit.over for limit in without_promoted(config.gate).limits if limit.over})
     )
 

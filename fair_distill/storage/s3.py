@@ -51,11 +51,16 @@ _MEANINGS = {
 # These may succeed a moment later. So may the statuses 409 (two writers of one key), 429 and 5xx.
 _TRANSIENT_CODES = {"SlowDown", "RequestTimeout"}
 _ABSENT_CODES = {"NoSuchKey", "404"}  # HEAD returns 404 without a name
+_DENIED_CODES = {"AccessDenied", "403"}
 _TAKEN_CODES = {"PreconditionFailed", "412"}
 _MAX_KEYS_PER_PAGE = 1000
 # The name starts with "." so that listings of a registry leave it out. It is written once per registry.
 _PROBE = ".create-only"
 _PROBE_CONTENT = b"This store writes no key twice. It is asked so before the first write of a command.\n"
+
+
+class _Denied(ConfigError):
+    """The credentials do not allow a request. S3 may also answer this if the key is absent; see `_is_absent`."""
 
 
 class _Transient(Exception):
@@ -184,8 +189,13 @@ class S3Store(Store):
 
     def exists(self, key: str) -> bool:
         def request() -> bool:
-            with self._translated(key, "look for") as response:
-                self.client.head_object(Bucket=self.bucket, Key=self._full(key))
+            try:
+                with self._translated(key, "look for") as response:
+                    self.client.head_object(Bucket=self.bucket, Key=self._full(key))
+            except _Denied:
+                if self._is_absent(key):
+                    return False
+                raise
             return response.code is None
 
         return self._retried(request)
@@ -273,11 +283,29 @@ class S3Store(Store):
         self._probed = True
 
     def _get(self, key: str) -> Any:
-        with self._translated(key, "read") as response:
-            answer = self.client.get_object(Bucket=self.bucket, Key=self._full(key))
-        if response.code:
+        try:
+            with self._translated(key, "read") as response:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self._full(key))
+            absent = response.code is not None
+        except _Denied:
+            absent = self._is_absent(key)
+            if not absent:
+                raise
+        if absent:
             raise Absent(f"{self.address(key)} does not exist; add it or change {self.source}")
         return answer
+
+    def _is_absent(self, key: str) -> bool:
+        """Return whether a listing shows that nothing is stored under a key. False if it cannot be listed.
+
+        S3 denies reading an absent key to credentials that may list only a prefix of the bucket.
+        """
+        full = self._full(key)
+        try:
+            answer = self._list(key, {"Bucket": self.bucket, "Prefix": full, "MaxKeys": 1})
+        except ConfigError:
+            return False
+        return all(row["Key"] != full for row in answer.get("Contents", ()))
 
     def _read(self, key: str, check: Callable[[int], object]) -> bytes:
         chunks: builtins.list[bytes] = []
@@ -341,6 +369,8 @@ class S3Store(Store):
                 response.code = code
             elif code in _TRANSIENT_CODES or status in (409, 429) or (status >= 500 and code != "NotImplemented"):
                 raise _Transient(self._line(f"{failure}: the server says {status} {code}"), maybe_done=True) from None
+            elif code in _DENIED_CODES:
+                raise _Denied(str(self._refusal(key, action, "AccessDenied", text))) from None
             else:
                 raise self._refusal(key, action, code, text) from None
         except (EndpointConnectionError, ConnectTimeoutError) as error:

@@ -44,6 +44,11 @@ def is_supported(url: str) -> bool:
     return scheme_of(url) in SCHEMES
 
 
+def parse_url(url: str, *, source: str) -> StoreUrl:
+    """Return the parts of a path or a URL. Raises what `open_store` raises."""
+    return _parse(url, source, _DEFAULT)
+
+
 def _parse(url: str, source: str, options: Options) -> StoreUrl:
     backend = SCHEMES.get(scheme_of(url))
     parameters = () if backend is None or options.environment_only else backend.parameters

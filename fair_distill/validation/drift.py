@@ -15,7 +15,7 @@ import pandas as pd
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.errors import DataError
 from fair_distill.files import parse_json
-from fair_distill.formats.row_schema import Numeric
+from fair_distill.formats.row_columns import Numeric
 
 _BINS = 16
 _TENTHS = 10

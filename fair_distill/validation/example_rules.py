@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from fair_distill.config import Validate
-from fair_distill.formats.row_schema import Numeric, RowSchema
+from fair_distill.formats.row_columns import Numeric
+from fair_distill.formats.row_schema import RowSchema
 from fair_distill.validation.expectations import Expectation
 from fair_distill.validation.ids import IdFormatter
 from fair_distill.validation.rule import (

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.formats.row_schema import Numeric
+from fair_distill.formats.row_columns import Numeric
 from fair_distill.validation.near_duplicates import find_near_duplicates, sketch_images
 
 _BATCH_BYTES = 16 * 2**20

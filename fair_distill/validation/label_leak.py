@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from fair_distill.data.grouped_dataset import Array
-from fair_distill.formats.row_schema import Numeric, RowSchema
+from fair_distill.formats.row_columns import Numeric
+from fair_distill.formats.row_schema import RowSchema
 from fair_distill.workspace import SPLITS
 
 _BINS = 64

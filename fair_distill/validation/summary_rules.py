@@ -137,7 +137,8 @@ class SupportRule:
         lower = f", or lower params.yaml: validate.minimum_per_cell to {least // n_splits}" if least >= n_splits else ""
         return (
             f"The smallest cell has {counted(least)} in all splits together, and {self.minimum * n_splits} are needed: "
-            f"add data, merge groups with params.yaml: data.missing_cells{lower}"
+            "add data, or merge or drop attribute values with params.yaml: data.groups.merge or data.groups.drop, or "
+            f"merge groups with data.missing_cells.merge{lower}"
         )
 
     def _first_members(self) -> dict[tuple[str, str, str], list[object]]:
@@ -151,7 +152,14 @@ class SupportRule:
 
     def _sentence(self, cell: Row, names: Sequence[object]) -> str:
         # The minimum is at least 1, so a lower one does not help an empty cell.
-        remedy = "lower params.yaml: validate.minimum_per_cell" if cell["count"] else "drop the class or the group"
+        remedy = (
+            "lower params.yaml: validate.minimum_per_cell"
+            if cell["count"]
+            else (
+                "drop the class (params.yaml: data.missing_cells: drop_class), or merge or drop the attribute value "
+                "(data.groups.merge, data.groups.drop)"
+            )
+        )
         hidden = cell["count"] - len(names)
         members = f" ({self.ids.phrase(names)}{f' and {hidden} more' if hidden else ''})" if names else ""
         return (

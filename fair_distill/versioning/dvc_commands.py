@@ -22,6 +22,11 @@ _DVC = (sys.executable, "-m", "dvc")
 # DVC's exit code says only that a stage failed. The exit code of the stage itself is in this line.
 _STAGE_EXIT = re.compile(r".*exited with (-?\d+)")
 _STARTED = re.compile(r"Running stage '(.+)':")
+# Hints for people at a terminal, which DVC prints after every stage. A flow run commits and pushes dvc.lock.
+_HINT = re.compile(
+    r"To track the changes with git, run:|\s+git add .*|To enable auto staging, run:|\s+dvc config core\.autostage true"
+    r"|Use `dvc push` to send your updates to remote storage\."
+)
 _CACHED = re.compile(r"Stage '(.+)' is cached - skipping run, checking out outputs")
 
 
@@ -49,7 +54,7 @@ class Dvc:
     workspace: Path
 
     def repro(
-        self, stage: str, *, say: Callable[[str], None], pull: bool = False, force: bool = False
+        self, stage: str | None, *, say: Callable[[str], None], pull: bool = False, force: bool = False
     ) -> tuple[str, ...]:
         """Bring one stage and its dependencies up to date, and return the names of the stages that ran.
 
@@ -58,8 +63,8 @@ class Dvc:
 
         Parameters
         ----------
-        stage : a stage of dvc.yaml, with all rows of its matrix
-        say : receives each line that DVC and the stage print
+        stage : a stage of dvc.yaml, with all rows of its matrix; None for all stages
+        say : receives each line that DVC and the stage print, except DVC's hints on git
         pull : first download outputs that another machine has pushed to the DVC remote
         force : run the stage even if DVC sees no change
 
@@ -76,7 +81,8 @@ class Dvc:
 
         def read(line: str) -> None:
             nonlocal stage_message, dvc_message, exit_code
-            say(line)
+            if not _HINT.fullmatch(line):
+                say(line)
             if started := _STARTED.fullmatch(line):
                 ran.append(started[1])
             if line.startswith("fair-distill: "):
@@ -88,16 +94,17 @@ class Dvc:
 
         self._fetch_assignments(say)
         flags = [*(["--pull"] if pull and self.has_remote else []), *(["--force"] if force else [])]
-        code = self._run("repro", *flags, stage, read=read)
+        code = self._run("repro", *flags, *_target(stage), read=read)
         if code != 0:
             # A shell returns 128 plus the signal number for a command that was killed.
             killed = code < 0 or (exit_code is not None and (exit_code < 0 or exit_code > 128))
             locked = "lock" in dvc_message and exit_code is None
             kind = Stopped if killed or locked else FairDistillError
-            raise kind(f"stage {stage!r} failed: {stage_message or dvc_message or 'see the log above for the error'}")
+            failed = "`dvc repro`" if stage is None else f"stage {stage!r}"
+            raise kind(f"{failed} failed: {stage_message or dvc_message or 'see the log above for the error'}")
         return tuple(ran)
 
-    def would_run(self, stage: str) -> tuple[str, ...]:
+    def would_run(self, stage: str | None) -> tuple[str, ...]:
         """Return the names of the stages that `repro` would run now, without running them.
 
         A stage whose result is in dvc.lock and in a cache would not run. DVC does not look for results that only the
@@ -109,8 +116,9 @@ class Dvc:
             If the command fails.
         """
         lines: list[str] = []
-        if self._run("repro", "--dry", stage, read=lines.append) != 0:
-            raise Stopped(f"`dvc repro --dry {stage}` failed: {lines[-1] if lines else 'it printed nothing'}")
+        command = ("repro", "--dry", *_target(stage))
+        if self._run(*command, read=lines.append) != 0:
+            raise Stopped(f"`dvc {' '.join(command)}` failed: {lines[-1] if lines else 'it printed nothing'}")
         # DVC first reports a cached stage as cached, and then as running too.
         cached = {match[1] for line in lines if (match := _CACHED.fullmatch(line))}
         started = [match[1] for line in lines if (match := _STARTED.fullmatch(line))]
@@ -160,10 +168,19 @@ class Dvc:
     @property
     def has_remote(self) -> bool:
         """Whether the workspace has a default remote. A remote such as `published` does not count."""
+        return self._settings().has_option("core", "remote")
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the DVC cache, which clones on one machine share."""
+        folder = dvc_root(self.workspace) / ".dvc"
+        return folder / self._settings().get("cache", "dir", fallback="cache")
+
+    def _settings(self) -> configparser.ConfigParser:
         settings = configparser.ConfigParser(interpolation=None)
         root = dvc_root(self.workspace)
         settings.read([root / ".dvc" / name for name in ("config", "config.local")])
-        return settings.has_option("core", "remote")
+        return settings
 
     def _run(self, *command: str, read: Callable[[str], None]) -> int:
         """Run a command and return its exit code, which is negative if it was killed."""
@@ -197,6 +214,10 @@ def dvc_settings(workspace: Path) -> dict[str, str]:
         if process.wait() != 0:
             raise FairDistillError(f"`dvc config` failed: {lines[0].removeprefix('ERROR: ') if lines else ''}")
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _target(stage: str | None) -> tuple[str, ...]:
+    return () if stage is None else (stage,)
 
 
 def _start(workspace: Path, arguments: Sequence[str], **pipes: Any) -> "subprocess.Popen[str]":

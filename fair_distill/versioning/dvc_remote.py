@@ -80,6 +80,16 @@ class DvcRemote:
                 )
 
 
+def remote_names(workspace: Path) -> tuple[str, ...]:
+    """Return the names of the DVC remotes of a workspace, also of those that only .dvc/config.local defines."""
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read([workspace / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
+    except (UnicodeDecodeError, configparser.Error) as error:
+        raise ConfigError(f"{workspace / '.dvc'}: {' '.join(str(error).split())}; restore its config") from None
+    return tuple(match[1] for section in settings if (match := _REMOTE.fullmatch(section)))
+
+
 def open_remote(workspace: Path, remote: str | None) -> DvcRemote:
     """Return a DVC remote that the workspace's .dvc/config names, or the one at an address.
 

@@ -45,17 +45,22 @@ class StageRecord:
 
 
 def read_lock(path: Path) -> dict[str, StageRecord]:
-    raw = read_mapping(path, missing="run `dvc repro`")
+    return parse_lock(read_mapping(path, missing="run `dvc repro`"), name=str(path))
+
+
+def parse_lock(raw: dict[Any, Any], *, name: str) -> dict[str, StageRecord]:
+    """Return the records of all stages in a dvc.lock; `name` is for messages."""
     schema, stages = raw.get("schema"), raw.get("stages", {})
     if schema != "2.0" or not isinstance(stages, dict):
-        raise ConfigError(f"{path}: schema is {str(schema)[:80]!r}; this check reads schema '2.0'. Run `dvc repro`.")
+        raise ConfigError(f"{name}: schema is {str(schema)[:80]!r}; this check reads schema '2.0'. Run `dvc repro`.")
     try:
-        return {str(name): _stage_record(record) for name, record in stages.items()}
+        return {str(stage): stage_record(record) for stage, record in stages.items()}
     except (TypeError, ValueError, AttributeError, LookupError):
-        raise ConfigError(f"{path} is malformed; restore it from git and run `dvc repro`") from None
+        raise ConfigError(f"{name} is malformed; restore it from git and run `dvc repro`") from None
 
 
-def _stage_record(raw: dict[Any, Any]) -> StageRecord:
+def stage_record(raw: dict[Any, Any]) -> StageRecord:
+    """Return the record of a stage. Raises TypeError, ValueError, AttributeError or LookupError if it is malformed."""
     params = raw.get("params", {}).get("params.yaml", {})
     cmd = raw["cmd"]
     if not isinstance(params, dict) or not isinstance(cmd, str | list):

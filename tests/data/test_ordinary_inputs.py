@@ -262,7 +262,9 @@ def test_images_that_no_table_lists_are_named(tmp_path: Path) -> None:
     assert len(result) == N - 1
     assert result.not_read == (f"1 file in {tmp_path}/pictures, such as deep/1.png (not in the table)",)
     (tmp_path / "all").mkdir()
-    assert read(tmp_path / "all", written("folder", tmp_path / "all")).not_read == ()
+    complete = written("folder", tmp_path / "all")
+    (tmp_path / "all/about.csv").rename(tmp_path / "all/pictures/about.csv")
+    assert read(tmp_path / "all", complete | {"metadata": "pictures/about.csv"}).not_read == ()
 
 
 @pytest.mark.parametrize("column", ["cluster", "pair"])

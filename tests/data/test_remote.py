@@ -218,6 +218,19 @@ def test_a_listing_in_parts_is_the_listing(bucket: str, tmp_path: Path) -> None:
         )
 
 
+def test_images_in_a_bucket_that_no_table_lists_are_named(bucket: str, tmp_path: Path) -> None:
+    source = uploaded("folder", bucket, tmp_path / "local")
+    assert "not read" not in prepared(tmp_path / "remote", source).out
+    for name in ("deep/forgotten.png", "late.png"):
+        put(bucket, f"data/pictures/{name}", b"-")
+    put(bucket, "data-of-others/a.png", b"-")
+
+    ended = prepared(tmp_path / "remote", source)
+
+    assert ended.code == 0, ended.err
+    assert f"not read: 2 files in {source['path']}, such as deep/forgotten.png (not in the table)\n" in ended.out
+
+
 def test_what_was_not_used_for_longest_is_removed_first(tmp_path: Path) -> None:
     for age, name in enumerate(["images/new", "tables/c.csv", "images/b", "tables/a.csv"]):
         (tmp_path / name).parent.mkdir(exist_ok=True)

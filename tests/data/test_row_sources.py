@@ -17,7 +17,7 @@ from fair_distill.data.prepare import make_splits
 from fair_distill.data.sources import read_source
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.errors import ConfigError, DataError, FairDistillError
-from fair_distill.formats.row_schema import Numeric
+from fair_distill.formats.row_columns import Numeric
 
 COLUMNS = {"label": "kind", "groups": "sex", "numeric": list(NUMERIC), "categorical": list(CATEGORICAL)}
 SHARES: dict[str, Any] = {"train": 0.5, "tune": 0.25, "gate": 0.25}

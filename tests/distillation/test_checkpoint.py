@@ -94,6 +94,19 @@ def test_a_stopped_run_continues_from_a_folder_or_a_bucket(where: str) -> None:
     assert again.losses == whole.losses
 
 
+def test_a_run_says_from_which_checkpoint_it_resumes(where: str) -> None:
+    notices: list[str] = []
+    folder = CheckpointFolder(where, KEY, every=1, notice=notices.append)
+    assert folder.latest() is None
+    assert notices == []
+
+    folder.save(1200, {"step": torch.tensor(1200)})
+    folder.latest()
+
+    (key,) = inside(where).list(f"{KEY}/")
+    assert notices == [f"resuming after step 1,200 from the checkpoint {inside(where).address(key)}"]
+
+
 def test_two_checkpoints_are_kept_and_none_after_the_run(where: str) -> None:
     folder, objects = CheckpointFolder(where, KEY, every=1), inside(where)
     ran(checkpoints=folder)

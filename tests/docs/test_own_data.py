@@ -80,11 +80,22 @@ def test_the_example_with_spellings_is_valid() -> None:
     groups = parse_config(small_params() | {"data": data}).data.groups
 
     assert groups is not None
-    assert groups.becomes == {"male": "Male", "Male ": "Male"}
+    assert groups.becomes("sex") == {"male": "Male", "Male ": "Male"}
+
+
+def test_the_example_with_rare_values_is_valid() -> None:
+    data = yaml.safe_load(BLOCKS[1])["data"] | yaml.safe_load(BLOCKS[3])
+
+    groups = parse_config(small_params() | {"data": data}).data.groups
+
+    assert groups is not None
+    assert groups.becomes("race") == {"Amer-Indian-Eskimo": "Other", "Other": "Other"}
+    assert groups.dropped("sex") == ("unspecified",)
+    assert groups.becomes("sex") == {}
 
 
 def test_the_example_with_colours_is_valid() -> None:
-    data = yaml.safe_load(BLOCKS[0])["data"] | yaml.safe_load(BLOCKS[3])
+    data = yaml.safe_load(BLOCKS[0])["data"] | yaml.safe_load(BLOCKS[4])
     params = small_params() | {"data": data}
 
     assert parse_config(params).data.owners == ("grey",) * 5 + ("colour",) * 5

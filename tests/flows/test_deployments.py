@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+from prefect.settings.models.flows import FlowsSettings
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.base import BaseJobConfiguration
 from small_workspace import REPOSITORY
@@ -27,7 +28,10 @@ from flows.parameters import Stage
 from flows.refresh import STAGES
 from tasks.run_page import ProgressArtifacts, artifact_key
 
-AUTOMATIONS = yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
+AUTOMATIONS = [
+    AutomationCore.model_validate(raw)
+    for raw in yaml.safe_load((REPOSITORY / "flows" / "automations.yaml").read_text())["automations"]
+]
 DEPLOYED: list[dict[str, Any]] = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 
 
@@ -100,7 +104,7 @@ def test_an_address_with_a_password_is_no_parameter(address: str, fits: bool) ->
 
 
 def test_the_automation_for_silent_runs_waits_for_every_end_that_flows_name() -> None:
-    silent, crashed = (AutomationCore.model_validate(raw) for raw in AUTOMATIONS)
+    silent, lost, crashed = AUTOMATIONS
     ends = set()
     for path in (REPOSITORY / "flows").glob("*.py"):
         source = path.read_text()
@@ -108,7 +112,17 @@ def test_the_automation_for_silent_runs_waits_for_every_end_that_flows_name() ->
 
     assert {"Blocked", "Demoted", "Undecided", "NothingLive", "NoneFits"} == ends
     assert {f"prefect.flow-run.{end}" for end in ends} <= set(silent.trigger.expect)  # type: ignore[union-attr]
+    assert {f"prefect.flow-run.{action.name}" for action in silent.actions} == lost.trigger.expect  # type: ignore[union-attr]
     assert crashed.trigger.expect == {"prefect.flow-run.Crashed"}  # type: ignore[union-attr]
+
+
+def test_the_automation_for_silent_runs_waits_longer_than_any_heartbeat_and_forces_nothing() -> None:
+    """A forced state would restart a run that has ended. Without it the server refuses, as test_automations shows."""
+    silent, *_ = AUTOMATIONS
+    default = FlowsSettings.model_fields["heartbeat_frequency"].default
+
+    assert silent.trigger.within.total_seconds() >= 3 * default  # type: ignore[union-attr]
+    assert not any(getattr(action, "force", False) for automation in AUTOMATIONS for action in automation.actions)
 
 
 def environment_of(name: str, **pool_env: str) -> dict[str, str | None]:

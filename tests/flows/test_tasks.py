@@ -77,3 +77,12 @@ def test_versions_after_a_damaged_one_are_judged_and_the_first_error_is_raised(
         module.regate.fn(str(tmp_path))
 
     assert judged == [2, 3, 1]
+
+
+def test_tasks_that_are_submitted_have_no_time_out_because_prefect_cannot_interrupt_them() -> None:
+    from tasks import fan_out, sweep
+    from tasks.stages import run_dvc_stage
+
+    for task in (fan_out.evaluate_shard, sweep.tune_point, sweep.tune_reference):
+        assert task.timeout_seconds is None
+    assert run_dvc_stage.timeout_seconds == 24 * 3600

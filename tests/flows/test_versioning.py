@@ -40,6 +40,18 @@ def test_the_error_of_a_failed_stage_is_the_stages_own_message(tmp_path: Path) -
     assert not isinstance(refused.value, dvc_commands.Stopped)
 
 
+def test_dvcs_hints_on_git_are_not_in_the_log(tmp_path: Path) -> None:
+    folder, lines = stage(tmp_path, "echo work; touch made"), list[str]()
+    dvc = dvc_commands.Dvc(folder)
+
+    dvc.repro("only", say=lines.append)
+    dvc.repro("only", say=lines.append)
+
+    assert "work" in lines
+    assert "Stage 'only' didn't change, skipping" in lines
+    assert not [line for line in lines if "git" in line or "autostage" in line or "dvc push" in line]
+
+
 def test_a_killed_stage_can_be_retried(tmp_path: Path) -> None:
     dvc = dvc_commands.Dvc(stage(tmp_path, "kill -9 $$"))
     with pytest.raises(dvc_commands.Stopped):
@@ -68,6 +80,9 @@ def test_would_run_lists_outdated_stages_without_running_them(tmp_path: Path) ->
     assert dvc.would_run("only") == ()
     (folder / "made").unlink()
     assert dvc.would_run("only") == ()  # because the output is in the cache
+    assert dvc.would_run(None) == ()
+    assert dvc.repro(None, say=lambda line: None) == ()
+    assert (folder / "made").exists()
     with pytest.raises(dvc_commands.Stopped, match="nobody"):
         dvc.would_run("nobody")
 

@@ -14,7 +14,7 @@ from small_evidence import write_evidence, write_gate_split, write_manifest
 from small_predictions import drawn
 from small_workspace import run, small_params, write_params
 
-from fair_distill.config import Config, load_config
+from fair_distill.config import ENGINE, Config, load_config
 from fair_distill.data.split_file import read_split, write_split
 from fair_distill.files import sha256, write_bytes
 from fair_distill.gate.predictions import Predictions
@@ -136,7 +136,7 @@ CHANGES: list[tuple[Callable[[Workspace, Config], None], int, str]] = [
     (distil_again, 4, "and the set has changed since; run `fair-distill stage evaluate pooled`"),
     (remove_the_set, 4, "manifest.json is missing; run `fair-distill stage distill pooled`"),
     (change_a_parameter, 4, "was made with distill.steps: 5; params.yaml has distill.steps: 6. Run"),
-    (raise_the_engine, 4, "was made with engine: 3; params.yaml has engine: 4. Run"),
+    (raise_the_engine, 2, f"engine is {ENGINE + 1}, and the installed fair-distill has engine {ENGINE}; install"),
     (exchange_the_gate_split, 4, "and the gate split has changed to"),
     (brighten_an_image_of_the_split, 4, "and the gate split has changed to"),
     (evaluate_on_tune, 5, "was evaluated on the tune split, not on the gate split"),
@@ -161,6 +161,19 @@ def test_what_does_not_belong_together_gets_no_verdict_from_any_command(
         assert says in ended.err
     row = json.loads(run(tmp_path, "table", "--json").out)[WORSE]
     assert (row["verdict"], row["networks"]) == (None, None)
+
+
+def test_after_an_upgrade_a_set_of_the_earlier_engine_gets_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, config = place(tmp_path)
+    raise_the_engine(workspace, config)
+    monkeypatch.setattr("fair_distill.config.engine.ENGINE", config.engine + 1)
+
+    ended = run(tmp_path, "enforce", WORSE)
+
+    assert ended.code == 4
+    assert f"was made with engine: {config.engine}; params.yaml has engine: {config.engine + 1}. Run" in ended.err
 
 
 def test_the_table_says_why_a_set_has_no_verdict(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_simulated_networks_that_scatter_pass_at_least_as_often_as_planned(alike
     alpha = gate.alpha * fraction_of(1.0, gate.planned_attempts)
     shares = [
         decisions(case, rng, 300, limit=largest.likely[0], alpha=alpha).shares["pass"],
-        mean_decisions(case, rng, 300, limit=mean.likely[0], gapped=0, alpha=alpha).shares["pass"],
+        mean_decisions(case, rng, 300, limit=mean.likely[0], alpha=alpha).shares["pass"],
     ]
     error = 3 * np.sqrt(0.8 * 0.2 / 300)
     assert min(shares) >= 0.8 - error

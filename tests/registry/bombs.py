@@ -15,7 +15,8 @@ from small_registry import NAME, NOW, local_registry, package, publish, ship
 from fair_distill.card import DatasetCard
 from fair_distill.files import sha256, to_json
 from fair_distill.formats import arrow
-from fair_distill.formats.row_schema import Categorical, RowSchema
+from fair_distill.formats.row_columns import Categorical
+from fair_distill.formats.row_schema import RowSchema
 from fair_distill.registry.entry import Draft, entry_key, timestamp
 from fair_distill.registry.layout import evidence_key, manifest_key, object_key
 from fair_distill.registry.ledger import append

@@ -144,7 +144,7 @@ def package(seed: int, *, mistakes: int = 0, examples: int = 4, shape: tuple[int
         params={"distill": {"ipc": 2}, "seed": seed},
         engine=1,
     )
-    predictions = _predictions(manifest.version, mistakes=mistakes)
+    predictions = predictions_of_version(manifest.version, mistakes=mistakes)
     return Package(
         set=distilled,
         manifest=manifest,
@@ -155,7 +155,7 @@ def package(seed: int, *, mistakes: int = 0, examples: int = 4, shape: tuple[int
     )
 
 
-def _predictions(version: str, *, mistakes: int) -> bytes:
+def predictions_of_version(version: str, *, mistakes: int = 0) -> bytes:
     label, group = (column.ravel() for column in np.meshgrid([0, 1], [0, 1], indexing="ij"))
     label, group = np.repeat(label, 10), np.repeat(group, 10)
     predicted = label.copy()

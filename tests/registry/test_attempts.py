@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_attempts import CELLS, numbered, request, spent, take
-from small_registry import NAME, NOW, MemoryStore, local_registry, package, ship
+from small_registry import NAME, NOW, MemoryStore, lasting, local_registry, package, ship
 from test_ledger import draft
 
 from fair_distill.errors import ConfigError, IntegrityError, Undecided
@@ -481,7 +481,7 @@ def test_an_attempt_whose_process_is_killed_is_completed_by_repeating_it(step: i
         commands(store)
     commands(store)
 
-    assert store.content == undisturbed.content
+    assert lasting(store.content) == undisturbed.content
     assert check_record(store)
 
 

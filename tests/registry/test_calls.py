@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from places import Bucket
 from small_attempts import numbered, take
+from small_erasures import erase, made_from, ship_with_units
 from small_registry import NAME, NOW, package, promote, publish, ship
 from test_snapshots import lengthen
 
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
+from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.client import load
 from fair_distill.registry.garbage_collection import GarbageRecord, Head, KnownHeads, check_ledgers, garbage, remove
 from fair_distill.registry.layout import object_key
@@ -74,9 +76,9 @@ def test_these_are_the_calls_and_there_are_no_others(server: Bucket, calls: list
 
     probe = {"PutObject": 2}
     # The announcement; the set and three files for DVC; predictions, provenance, manifest, entry. The ledger before and
-    # after, and whether gc is removing any of these.
+    # after, whether any of these was erased, and whether gc is removing any.
     assert made_by(lambda: publish(server.store(), ONE)) == Counter(probe) + Counter(
-        PutObject=9, ListObjectsV2=4, GetObject=1
+        PutObject=9, ListObjectsV2=5, GetObject=1
     )
     # The verdict and three entries, each after a listing of the ledger. Entries are read once, and the predictions.
     assert made_by(lambda: promote(server.store(), ONE)) == Counter(probe) + Counter(
@@ -104,13 +106,18 @@ def test_an_attempt_reads_the_record_once_and_the_examples_of_each_earlier_split
         made = Counter(name for name, _ in calls)
         # The ledger and the record; the record again for the new entry. Examples: those of the earlier splits.
         assert made == Counter(PutObject=2 + 2, ListObjectsV2=3, GetObject=4 + (number + 1) + number)
-    assert {NEEDS[name] for name in made} == allowed("iam-publisher.json")
+    assert {NEEDS[name] for name in made} == actions("publish")
 
 
-def allowed(policy: str) -> set[str]:
-    statements = json.loads((POLICIES / policy).read_text())["Statement"]
-    given = [one["Action"] for one in statements if one["Effect"] == "Allow"]
-    return {action for actions in given for action in ([actions] if isinstance(actions, str) else actions)}
+def statements(role: str) -> dict[str, dict[str, Any]]:
+    """The statements of the policy of a role that ships, by their names."""
+    read = json.loads((POLICIES / f"iam-{role}.json").read_text())["Statement"]
+    return {one["Sid"]: one for one in read}
+
+
+def actions(role: str) -> set[str]:
+    """The actions that the policy of a role allows."""
+    return {one["Action"] for one in statements(role).values() if one["Effect"] == "Allow"}
 
 
 def test_the_policies_that_ship_allow_what_is_called_and_no_more(
@@ -120,12 +127,12 @@ def test_the_policies_that_ship_allow_what_is_called_and_no_more(
     ship(server.store(), TWO)
     for act in (back, off, away):
         act(server.store())
-    assert {NEEDS[name] for name, _ in calls} == allowed("iam-publisher.json")
+    assert {NEEDS[name] for name, _ in calls} == actions("publish")
 
     calls.clear()
     load(f"{NAME}@v1", registry=server.url)
     verify(NAME, registry=server.url)
-    assert {NEEDS[name] for name, _ in calls} == allowed("iam-consumer.json")
+    assert {NEEDS[name] for name, _ in calls} == actions("read")
 
 
 def test_a_ledger_with_snapshots_needs_no_other_calls(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
@@ -136,12 +143,12 @@ def test_a_ledger_with_snapshots_needs_no_other_calls(server: Bucket, calls: lis
     away_with(server.store(), NAME, ONE.version, "production")
     written = [params for name, params in calls if name == "PutObject"]
 
-    assert {NEEDS[name] for name, _ in calls} <= allowed("iam-publisher.json")
+    assert {NEEDS[name] for name, _ in calls} <= actions("publish")
     assert {params["IfNoneMatch"] for params in written} == {"*"}
     assert any("/snapshots/" in params["Key"] for params in written)
     calls.clear()
     load(f"{NAME}@v1", registry=server.url)
-    assert {NEEDS[name] for name, _ in calls} <= allowed("iam-consumer.json")
+    assert {NEEDS[name] for name, _ in calls} <= actions("read")
     for _, params in calls:
         assert params.get("StartAfter", f"{server.prefix}/").startswith(f"{server.prefix}/")
 
@@ -163,21 +170,11 @@ def test_gc_makes_these_calls_and_the_policy_that_ships_for_it_allows_them_and_n
     made = Counter(name for name, _ in calls)
     # The plan, after the probe; the content, the announcement, the plan.
     assert (made["PutObject"], made["DeleteObject"]) == (3, 3)
-    assert {NEEDS[name] for name in made} == allowed("iam-collector.json")
+    assert {NEEDS[name] for name in made} == actions("collect")
     for name, params in calls:
         if name == "DeleteObject":
             key = params["Key"].removeprefix(f"{server.prefix}/")
             assert key.startswith(("objects/", "publishing/", "collecting/"))
-
-
-def test_the_collector_s_policy_denies_what_would_lose_a_ledger():
-    statements = json.loads((POLICIES / "iam-collector.json").read_text())["Statement"]
-    denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
-
-    assert denied["NeverTheLedger"]["Action"] == "s3:DeleteObject"
-    prefixes = ("ledger", "attempts")
-    assert denied["NeverTheLedger"]["Resource"] == [f"arn:aws:s3:::BUCKET/PREFIX/{prefix}/*" for prefix in prefixes]
-    assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
 
 
 def test_every_write_is_create_only_and_within_the_prefix(server: Bucket, calls: list[tuple[str, dict[str, Any]]]):
@@ -189,15 +186,6 @@ def test_every_write_is_create_only_and_within_the_prefix(server: Bucket, calls:
     for _, params in calls:
         assert params["Bucket"] == server.bucket
         assert (params.get("Key") or params["Prefix"]).startswith(f"{server.prefix}/")
-
-
-def test_the_publisher_s_policy_denies_what_would_lose_a_version():
-    statements = json.loads((POLICIES / "iam-publisher.json").read_text())["Statement"]
-    denied = {one["Sid"]: one for one in statements if one["Effect"] == "Deny"}
-
-    assert set(denied["NeverRemove"]["Action"]) == {"s3:DeleteObject", "s3:DeleteObjectVersion"}
-    assert denied["NeverOverwrite"]["Action"] == "s3:PutObject"
-    assert denied["NeverOverwrite"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
 
 
 def test_of_a_ledger_that_was_read_only_the_last_entry_and_what_is_new_are_asked_for(
@@ -220,3 +208,23 @@ def test_of_a_ledger_that_was_read_only_the_last_entry_and_what_is_new_are_asked
     off(server.store())
     away(server.store())
     assert entries_asked_for() == [9, 10, 11]
+
+
+def test_an_erasure_makes_these_calls_and_the_policy_that_ships_for_it_allows_them_and_no_more(
+    server: Bucket, calls: list[tuple[str, dict[str, Any]]]
+):
+    ship_with_units(server.store(), made_from([1, 2], seed=1), [1, 2])
+    ship_with_units(server.store(), made_from([3], seed=2), [3])
+    calls.clear()
+
+    erase(server.store(), 2)
+
+    removed = [params["Key"] for name, params in calls if name == "DeleteObject"]
+    assert {NEEDS[name] for name, _ in calls} == actions("erase")
+    assert removed
+    for key in removed:
+        assert key.removeprefix(f"{server.prefix}/").startswith(("objects/", "versions/", "units/", "collecting/"))
+    assert load(f"{NAME}@v2", registry=server.url)
+    with pytest.raises(Withdrawn, match="erased on"):
+        load(f"{NAME}@v1", registry=server.url)
+    assert verify(NAME, registry=server.url)

@@ -317,6 +317,7 @@ def test_a_set_is_torch_s_arrow_s_numpy_s_and_pandas_s():
     torch = pytest.importorskip("torch")
     images, labels = ONE.set.to_numpy()
     np.testing.assert_array_equal(images, ONE.set.images)
+    np.testing.assert_array_equal(labels, ONE.set.labels)
     images[:] = 0  # a copy
 
     table = ONE.set.to_arrow()

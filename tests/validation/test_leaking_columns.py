@@ -6,7 +6,7 @@ import pytest
 
 from fair_distill.config import Validate, checked
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
-from fair_distill.formats.row_schema import schema_of
+from fair_distill.formats.schema_inference import schema_of
 from fair_distill.validation.contract import Validation, validate
 from fair_distill.validation.label_leak import leak_table
 

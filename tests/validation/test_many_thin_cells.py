@@ -27,8 +27,9 @@ def split(per_cell: int, classes: int = 5) -> GroupedDataset:
         ((9, 4, 2), "A share of 34 % in gate would do: change params.yaml: data.splits"),  # 5 of 15 are 33.3 %
         (
             (6, 5, 2),
-            "The smallest cell has 13 examples in all splits together, and 15 are needed: add data, merge groups with "
-            "params.yaml: data.missing_cells, or lower params.yaml: validate.minimum_per_cell to 4",
+            "The smallest cell has 13 examples in all splits together, and 15 are needed: add data, or merge or drop "
+            "attribute values with params.yaml: data.groups.merge or data.groups.drop, or merge groups with "
+            "data.missing_cells.merge, or lower params.yaml: validate.minimum_per_cell to 4",
         ),
     ],
 )

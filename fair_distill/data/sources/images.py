@@ -56,7 +56,7 @@ def read_images(
         not_read=[
             *tables.not_read,
             *unread_columns(tables.files, [*columns.metadata, image], csv),
-            *(unlisted_files(folder.path, listed) if isinstance(folder, LocalFolder) else ()),
+            *(unlisted_files(folder, listed, tables.files) if folder is not None and listed else ()),
         ],
     )
 

@@ -101,23 +101,35 @@ def resolve_folder(root: Path, name: str) -> LocalFolder | RemoteFiles:
     return LocalFolder(root / name, dvc_cache(root))
 
 
-def unlisted_files(folder: Path, listed: Sequence[pa.Array]) -> list[str]:
-    """Return a sentence part on the files of a folder of images that no table lists; empty if there is none."""
-    names = pa.array(
-        [
-            (Path(parent) / name).relative_to(folder).as_posix()
-            for parent, _, files in os.walk(folder)
-            for name in files
-        ],
-        pa.large_string(),
-    )
+def unlisted_files(
+    folder: LocalFolder | RemoteFiles, listed: Sequence[pa.Array], tables: Sequence[InputFile]
+) -> list[str]:
+    """Return a sentence part on the files in a folder of images that no table lists; empty if there is none.
+
+    Parameters
+    ----------
+    listed : the names in each table
+    tables : the tables, which can lie in the folder too
+    """
+    all_listed = pa.chunked_array(listed, pa.large_string())
+    if isinstance(folder, LocalFolder):
+        where, names = str(folder.path), _names_below(folder.path)
+    else:
+        where, names = folder.address, folder.names_below(all_listed.combine_chunks())
+    table_names = pa.array([str(table).removeprefix(f"{where}/") for table in tables], pa.large_string())
+    names = names.filter(pa.compute.invert(pa.compute.is_in(names, value_set=table_names)))
     composed = pa.compute.utf8_normalize(names, form="NFC")
-    is_listed = pa.compute.is_in(composed, value_set=pa.compute.utf8_normalize(pa.chunked_array(listed), form="NFC"))
+    is_listed = pa.compute.is_in(composed, value_set=pa.compute.utf8_normalize(all_listed, form="NFC"))
     unlisted = names.filter(pa.compute.invert(is_listed))
     if not len(unlisted):
         return []
     first = pa.compute.min(unlisted).as_py()
-    return [f"{len(unlisted):,} file{'s' if len(unlisted) > 1 else ''} in {folder}, such as {first} (not in the table)"]
+    return [f"{len(unlisted):,} file{'s' if len(unlisted) > 1 else ''} in {where}, such as {first} (not in the table)"]
+
+
+def _names_below(folder: Path) -> pa.Array:
+    files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return pa.array([file.relative_to(folder).as_posix() for file in files], pa.large_string())
 
 
 def split_names(files: Files) -> list[str] | None:

@@ -1,18 +1,22 @@
 """Parquet, Arrow or CSV tables of images or of rows."""
 
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fair_distill.data.columns import Classes, Columns, SourceData
 from fair_distill.data.files.csv_text import Csv
 from fair_distill.data.files.tables import unread_columns
+from fair_distill.data.grouped_dataset import Array
 from fair_distill.data.pixels import Pixels
 from fair_distill.data.sources.example_index import join_images, read_index, table_metadata
 from fair_distill.data.sources.images import read_images
 from fair_distill.data.sources.locations import Files, resolve_tables
 from fair_distill.data.sources.rows import RowRules, read_rows
+from fair_distill.data.sources.source_types import source_label, source_types
 from fair_distill.errors import ConfigError
-from fair_distill.formats.row_schema import schema_of_batches
+from fair_distill.formats.row_schema import RowSchema
+from fair_distill.formats.schema_inference import schema_of_batches, with_types
 
 
 def table(
@@ -53,8 +57,13 @@ def table(
     rules = rows or RowRules()
     index = read_index((table_metadata(file, columns, csv) for file in tables.files), columns)
     stream = read_rows(tables.files, index, columns, rules, csv)
-    schema = partial(schema_of_batches, numeric=columns.numeric, categorical=columns.categorical, **rules.model_dump())
-    return join_images(
+
+    def schema(train: Iterable[Array]) -> RowSchema:
+        numeric, categorical = columns.numeric, columns.categorical
+        inferred = schema_of_batches(train, numeric=numeric, categorical=categorical, **rules.model_dump())
+        return with_types(inferred, source_types(tables.files, columns, rules.missing, csv))
+
+    source = join_images(
         stream,
         index,
         columns,
@@ -63,3 +72,6 @@ def table(
         schema=schema,
         not_read=[*tables.not_read, *unread_columns(tables.files, [*columns.metadata, *columns.row], csv)],
     )
+    assert columns.label is not None
+    label = source_label(source, index.columns[columns.label], tables.files, columns.label, csv)
+    return replace(source, label=label)

@@ -71,6 +71,7 @@ BALANCED_ACCURACY = _MeanRecall(
     name="balanced_accuracy",
     title="Balanced accuracy",
     short="balanced accuracy",
+    column="balanced",
     definition="Mean recall of the classes, over all groups: mean_c P(c | c). Rare classes count as much as others",
     null_hypothesis="the mean recall is below the limit",
     bound="lower bound of the mean: one score bound for each class, combined in squares",

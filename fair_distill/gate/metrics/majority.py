@@ -71,6 +71,7 @@ ACCURACY_OVER_MAJORITY = _AccuracyOverMajority(
     name="accuracy_over_majority",
     title="Accuracy over the majority class",
     short="over majority class",
+    column="over majority",
     definition="Accuracy minus the share of the most frequent class of the gate split: P(right) - max_c P(label = c). "
     "Below 0, a classifier that always predicts one class is better",
     null_hypothesis="for some class, accuracy minus the share of this class is below the limit",

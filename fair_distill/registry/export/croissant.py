@@ -6,8 +6,10 @@ reader can load the set without this package. The texts are those of the dataset
 
 from typing import Any
 
+import pyarrow as pa
+
 from fair_distill.card import DatasetCard
-from fair_distill.formats.row_schema import Categorical
+from fair_distill.formats.value_types import arrow_type
 from fair_distill.registry.client import RegisteredVersion
 from fair_distill.registry.export.dataset_card import description, intended_use, latest_verdict, untested
 from fair_distill.registry.layout import object_key
@@ -101,12 +103,33 @@ def _examples(card: DatasetCard) -> dict[str, Any]:
         size = ",".join(map(str, card.shape))
         columns = [_field("image", "sc:Float") | {"isArray": True, "arrayShape": size}]
     else:
-        columns = [
-            _field(column.name, "sc:Text" if isinstance(column, Categorical) else "sc:Float")
-            for column in card.schema.columns
-        ]
+        columns = [_field(column.name, _croissant_type(column.arrow_type)) for column in card.schema.columns]
+        if card.schema.label is not None:
+            label_type = _croissant_type(arrow_type(card.schema.label.type))
+            columns.append(_field(card.schema.label.name, label_type))
+            return _record_set(columns)
     label = _field("label", "sc:Integer") | {"references": {"field": {"@id": "classes/label"}}}
-    return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": [*columns, label]}
+    return _record_set([*columns, label])
+
+
+def _record_set(fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": fields}
+
+
+def _croissant_type(kind: pa.DataType) -> str:
+    for accepts, name in _CROISSANT_TYPES:
+        if accepts(kind):
+            return name
+    return "sc:Text"
+
+
+_CROISSANT_TYPES = (
+    (pa.types.is_boolean, "sc:Boolean"),
+    (pa.types.is_integer, "sc:Integer"),
+    (pa.types.is_floating, "sc:Float"),
+    (pa.types.is_date, "sc:Date"),
+    (pa.types.is_timestamp, "sc:DateTime"),
+)
 
 
 def _field(column: str, kind: str) -> dict[str, Any]:

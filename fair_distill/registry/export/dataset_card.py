@@ -169,6 +169,11 @@ def _recipe(version: RegisteredVersion) -> str:
         f"augmentation: {', '.join(map(markdown, recipe.augment)) or 'none'}",
         f"decoding: each stored image contains {recipe.formation}² examples",
         f"normalisation: mean {list(recipe.mean)}, std {list(recipe.std)}",
+        *(
+            [f"class shares of the training data, for which predictions are corrected: {list(recipe.priors)}"]
+            if recipe.priors is not None
+            else []
+        ),
     ]
     code = f'fair_distill.train(fair_distill.load("{version.reference}"), seed=1)'
     return f"{_bullets(lines)}\n\n{_code(code)} trains with this recipe."
