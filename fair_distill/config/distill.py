@@ -97,8 +97,8 @@ class Optimiser(Section):
     def _size_of_a_step(self) -> "Optimiser":
         if self.name == "normalised_sgd" and self.learning_rate > 1:
             raise ValueError(
-                f"learning_rate is {self.learning_rate:g}; with normalised_sgd it is the change of a pixel in one step, "
-                "at most 1. Use a value near 0.01"
+                f"learning_rate is {self.learning_rate:g}; with normalised_sgd it is the mean change of a pixel in one "
+                "step, at most 1. Use a value near 0.005"
             )
         return self
 

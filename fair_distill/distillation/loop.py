@@ -121,13 +121,8 @@ def optimise(
         If the loss or the images are no longer meaningful; the message names the learning rate to lower.
     """
     classes = len(dataset.classes)
-    to_valid = build_projection(dataset.schema, normalise, settings)
+    project = build_projection(dataset.schema, normalise, settings)
     in_pixels = settings.optimiser.unit == "pixel"
-
-    def project(images: Tensor) -> Tensor:
-        """Return the normalised, valid examples for the optimised tensor, which is in the unit of the optimiser."""
-        return to_valid(normalise.apply(images) if in_pixels else images)
-
     method = build_method(dataset, settings, candidate, device=device)
     matcher, alignment = method.matcher, method.alignment
     read = reader(dataset.images, normalise, device)
@@ -185,11 +180,7 @@ def optimise(
         numbers = torch.stack([step_loss, free.abs().amax().double()])
         loss, largest_pixel = numbers.tolist()
         losses.append(loss)
-        try:
-            check_divergence(loss, largest_pixel, network, step=step + 1, settings=settings)
-        except Diverged:
-            check_finite(dataset)  # NaN in the data also makes the loss NaN, and no learning rate corrects it.
-            raise
+        _check_step(loss, largest_pixel, network, dataset, step=step + 1, settings=settings)
         with torch.no_grad():
             pool.advance(step, decode(project(images), settings.formation), example_labels)
         progress(step + 1, settings.steps, loss)
@@ -200,6 +191,17 @@ def optimise(
         pixels = dataset.schema.nearest(pixels)
     learned = {name: scalar.item() for name, scalar in optimised.learned.items()}
     return Distilled(pixels, labels.cpu().numpy(), tuple(losses), learned)
+
+
+def _check_step(
+    loss: float, largest_pixel: float, network: Network, dataset: GroupedDataset, *, step: int, settings: Distill
+) -> None:
+    """Raise Diverged for a step without meaning, or DataError if NaN in the data is the reason."""
+    try:
+        check_divergence(loss, largest_pixel, network, step=step, settings=settings)
+    except Diverged:
+        check_finite(dataset)  # No learning rate corrects NaN in the data.
+        raise
 
 
 def _backward(pairs: Iterable[Pair], settings: Distill) -> Tensor:

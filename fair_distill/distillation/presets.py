@@ -1,9 +1,9 @@
 """Settings from the literature as values of `Distill`: the meaning of a method's name in a paper's table.
 
 Comments name each deviation from the source. The learning rates of the literature are for images that its code divides
-by a fixed standard deviation. `_step` converts them to pixels, so that a preset makes the same step on every data set. The presets of the literature start from real images chosen at random
-(`natural`), as the papers do; `default` starts from real images of every group. All presets draw stratified batches, so
-a rare group is in every batch.
+by a fixed standard deviation. `_step` converts them to pixels, so that a preset makes the same step on every data set.
+The presets of the literature start from real images chosen at random (`natural`), as the papers do; `default` starts
+from real images of every group. All presets draw stratified batches, so a rare group is in every batch.
 """
 
 from typing import Any
@@ -98,10 +98,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # IDC as in the COBRA release: DC on mosaics with a natural start, networks trained on the synthetic set.
     "idc-cobra-code": _DC | {"formation": 2},
-    # Wang et al., CVPR 2022. The paper does not give layer weights for every depth, so all blocks have equal weight. The
-    # discrimination term is 256 times weaker, relative to the features, than in the release: its share of the gradient
-    # is 0.1 %. A network is replaced when its accuracy has settled, or after 100 visits; the window and the span are
-    # ours.
+    # Wang et al., CVPR 2022. The paper does not give layer weights for every depth, so all blocks have equal weight.
+    # The discrimination term is 256 times weaker, relative to the features, than in the release: its share of the
+    # gradient is 0.1 %. A network is replaced when its accuracy has settled, or after 100 visits; the window and the
+    # span are ours.
     "cafe": _DM
     | {
         "matcher": {"name": "cafe", "layer_weights": 1.0, "discrimination": 0.1},

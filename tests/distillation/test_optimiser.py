@@ -1,5 +1,6 @@
 """The step of the optimiser: its unit, its size, and the steps of the presets in the formula of their papers."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,9 @@ def test_a_step_in_pixels_is_the_rate_times_the_gradient_by_the_pixels(std: floa
     ],
 )
 def test_a_preset_makes_the_step_of_its_papers_code_in_pixels(preset: str, rate: float, std: float) -> None:
-    """The code divides pixels by `std` and steps by the rate: x' = (z - rate · dL/dz) · std + mean, z = (x - mean) / std.
+    """The code divides pixels by `std`: x' = (z - rate · dL/dz) · std + mean with z = (x - mean) / std.
 
-    The comparison is with a loss whose gradient does not depend on `std`, because networks with an instance norm hardly
-    depend on it.
+    The loss of this test has a gradient by the pixels that does not depend on `std`.
     """
     pixels, target = torch.rand(2, 3, 4, 4, dtype=torch.float64), torch.rand(2, 3, 4, 4, dtype=torch.float64)
     z = ((pixels - 0.5) / std).requires_grad_()
@@ -149,7 +149,7 @@ def test_the_rate_decays_to_zero_as_a_half_cosine() -> None:
         device=torch.device("cpu"),
         checkpoints=Recorder(),
     )
-    sizes = [float((after - before).square().mean().sqrt()) for before, after in zip(states, states[1:], strict=False)]
+    sizes = [float((after - before).square().mean().sqrt()) for before, after in pairwise(states)]
 
     assert sizes == pytest.approx([0.01 * (1 + np.cos(np.pi * step / 4)) / 2 for step in (1, 2, 3)], rel=1e-3)
 

@@ -12,7 +12,9 @@ from benchmarks.ablation import table
 from benchmarks.measure import RESULTS
 
 ABLATION = (REPOSITORY / "docs" / "ablation.md").read_text(encoding="utf-8")
-README = (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8").partition("## The table of the papers")[2]
+README = (
+    (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8").partition("## The table of the papers")[2]
+)
 METRICS = {"accuracy": "accuracy", "EODM": "eo_diag_max", "EODA": "eo_diag_mean"}
 
 # Each claim: its words, and for each of its figures the data set, the method and the metric, on the paired test.
