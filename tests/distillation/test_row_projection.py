@@ -117,7 +117,11 @@ def test_distillation_learns_to_distinguish_the_classes() -> None:
 
 def test_options_of_rows_do_not_change_the_loop_for_images() -> None:
     images = grouped([[20, 5], [5, 20]])
-    small = SMALL | {"network": {"name": "convnet", "width": 4, "depth": 2}, "augment": []}
+    small = SMALL | {
+        "network": {"name": "convnet", "width": 4, "depth": 2},
+        "augment": [],
+        "optimiser": {"learning_rate": 0.01},
+    }
 
     assert np.array_equal(distilled(images, **small).images, distilled(images, **small, rows=None).images)
 
