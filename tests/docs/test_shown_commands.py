@@ -38,6 +38,7 @@ PLACEHOLDERS = {
     "FILE": "file",
     "FILE.png": "file.png",
     "DIR": "folder",
+    "ID": "00000000-0000-4000-8000-000000000000",
 }
 # Commands that are only parsed here; another test runs them.
 RUN_ELSEWHERE = {
@@ -244,6 +245,8 @@ def _python(words: list[str]) -> None:
 
 
 def _docker(words: list[str]) -> None:
+    if words[0] in ("ps", "stop"):
+        return  # they take the names of containers
     if words[0] == "compose":
         services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
         assert words[1] in ("up", "exec")
@@ -306,7 +309,9 @@ def test_the_code_for_consumers_runs(block: Block, published: Path, monkeypatch:
     for name in ("load", "look_up"):
         found = getattr(fair_distill, name)("digits@production", registry=place)
         monkeypatch.setattr(fair_distill, name, lambda *_, found=found, **__: found)
-    names: dict[str, Any] = {}
+    if block.text.startswith("import pandas"):
+        pytest.skip("needs the census files; the test of examples/adult runs these lines")
+    names: dict[str, Any] = {"fair_distill": fair_distill}
 
     exec(block.text, names)
 

@@ -176,6 +176,7 @@ TESTS = {
         "gate/bound_files",
     ),
     "gate/quantiles": ("gate/quantiles",),
+    "gate/rare_events": ("gate/rare_events", "gate/bounds"),
     "gate/recommendation": ("gate/recommendation",),
     "gate/references": (
         "gate/bound_files",
@@ -216,6 +217,7 @@ TESTS = {
         "gate/judge",
         "gate/render",
     ),
+    "registry/access": ("registry/access",),
     "registry/actor": (
         "registry/operations",
         "registry/writing",
@@ -251,6 +253,7 @@ TESTS = {
         "registry/client",
     ),
     "registry/compare": ("registry/compare",),
+    "registry/consumers": ("registry/overview",),
     "registry/dvc_layout": (
         "registry/identity",
         "registry/release",
@@ -270,7 +273,9 @@ TESTS = {
         "registry/evidence_pack",
         "registry/approvals",
     ),
-    "registry/garbage_collection": ("registry/garbage",),
+    "registry/erasure": ("registry/erasures",),
+    "registry/erasures": ("registry/erasures",),
+    "registry/garbage_collection": ("registry/garbage", "registry/erasures"),
     "registry/integrity": (
         "registry/waivers",
         "registry/foreign_text",
@@ -302,6 +307,8 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
+    "registry/receipts": ("registry/overview",),
+    "registry/regate_record": ("registry/overview", "registry/access"),
     "registry/release": (
         "registry/release",
         "registry/approvals",
@@ -313,12 +320,15 @@ TESTS = {
     ),
     "registry/snapshots": ("registry/snapshots",),
     "registry/split_examples": ("registry/attempts",),
+    "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",
         "registry/identity",
         "registry/ledger",
     ),
     "registry/training_units": ("training_units",),
+    "registry/version_contents": ("registry/erasures", "registry/garbage"),
+    "registry/webhook": ("registry/overview",),
     "registry/verify": (
         "registry/client",
         "registry/tampering",
