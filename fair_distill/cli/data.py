@@ -113,7 +113,11 @@ def _labels(arguments: Arguments) -> None:
     )
     print_sentence("", high_groups_sentence(table))
     count = sum(row["suspected"]["count"] for row in table["groups"])
-    print_line(f"{count:,} examples to relabel, the most suspect first: {workspace.suspected_labels(arguments.split)}")
+    errors = sum(row["suspected"]["count"] * (row["precision"] or 0) for row in table["groups"])
+    print_line(
+        f"{count:,} suspected examples, of which about {errors:,.0f} are really wrong, the most probable first: "
+        f"{workspace.suspected_labels(arguments.split)}"
+    )
 
 
 def _share_cells(share: Mapping[str, Any]) -> list[str]:
