@@ -94,7 +94,7 @@ test-containers: .venv/.ready ## Build the image and run a flow in a container; 
 	tests/containers/image.sh
 	FAIR_DISTILL_CONTAINERS=1 python -m pytest tests/containers
 
-test-server: .venv/.ready ## Kill and restart Prefect's server, workers and database; needs root (15 minutes).
+test-server: .venv/.ready ## Kill and restart Prefect's server, workers and database; needs root (30 minutes).
 	FAIR_DISTILL_SERVER=1 python -m pytest tests/server
 
 .venv/.ready: constraints.txt pyproject.toml

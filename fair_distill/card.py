@@ -138,6 +138,58 @@ class Nearness:
 
 
 @dataclass(frozen=True)
+class Relation:
+    """One column of a table that determines another in the training data; see `data.column_relations`.
+
+    Attributes
+    ----------
+    determinant, dependent : the names of both columns
+    share : the share of training rows that have the determined value
+    broken : number of rows of the set with another value
+    """
+
+    determinant: str
+    dependent: str
+    share: float
+    broken: int
+
+
+@dataclass(frozen=True)
+class Relations:
+    """The relations between the columns of a table, and the rows of the set that break them.
+
+    Attributes
+    ----------
+    rows : number of rows of the set
+    broken : number of rows that break at least one relation
+    """
+
+    rows: int
+    broken: int
+    relations: tuple[Relation, ...]
+
+    def __post_init__(self) -> None:
+        counts = [relation.broken for relation in self.relations]
+        if not max(counts, default=0) <= self.broken <= min(self.rows, sum(counts)) or min(counts, default=0) < 0:
+            raise ValueError(f"the counts of broken relations do not agree with each other: {str(self)[:200]}")
+
+    def sentence(self) -> str:
+        """Return the number of broken rows as a sentence. Verdicts contain it, so its text is part of a format."""
+        if not self.relations:
+            return "no column of the training data determines another one"
+        count = len(self.relations)
+        relation = "the relation between two" if count == 1 else f"one of {count:,} relations between"
+        sentence = f"{self.broken:,} of {self.rows:,} rows break {relation} columns"
+        worst = max(self.relations, key=lambda relation: relation.broken)
+        if worst.broken:
+            sentence += (
+                f", most often that {worst.determinant!r} determines {worst.dependent!r} ({worst.broken:,} rows; it "
+                f"does in {100 * worst.share:.1f} % of training rows)"
+            )
+        return sentence
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """The card of one set.
 
@@ -152,6 +204,7 @@ class DatasetCard:
         cell, the number of inferred labels and the accuracy on known examples. Empty if nothing was changed
     schema : the columns of rows, which decode them; None for images
     residuals, nearness : measurements on the published images; None if they were not made
+    relations : for a table, the rows that break a relation between columns; None if they were not counted
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
         of each removed class, by split. `merge` has the groups of each merged group. `drop` has by attribute the
         number of examples of each removed value. None if nothing was declared
@@ -171,6 +224,7 @@ class DatasetCard:
     schema: RowSchema | None = None
     residuals: Residuals | None = None
     nearness: Nearness | None = None
+    relations: Relations | None = None
     missing_cells: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -178,6 +232,11 @@ class DatasetCard:
             raise ValueError(
                 f"nearness is of {len(self.nearness.images_per_class)} classes, not of {len(self.classes)}"
             )
+
+    @property
+    def unit(self) -> str:
+        """What the examples are, as a plural: images, or rows of a table."""
+        return "images" if self.schema is None else "rows"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values. A measurement that was not made has no key, as in cards of older versions."""
@@ -215,6 +274,7 @@ class DatasetCard:
                 schema=RowSchema.from_dict(value["schema"]) if "schema" in value else None,
                 residuals=_measured(Residuals, value, "residuals"),
                 nearness=_measured(Nearness, value, "nearness"),
+                relations=_relations(value["relations"]) if "relations" in value else None,
                 missing_cells=dict(value["missing_cells"]) if "missing_cells" in value else None,
             )
         except (DataError, ValueError) as error:
@@ -271,7 +331,12 @@ class DatasetCard:
                 raise DataError(f"not a dataset card: {key} is {str(value)[:80]}; expected {expected}")
 
 
-_OPTIONAL = ("schema", "residuals", "nearness", "missing_cells")
+_OPTIONAL = ("schema", "residuals", "nearness", "relations", "missing_cells")
+
+
+def _relations(value: Mapping[str, Any]) -> Relations:
+    relations = tuple(Relation(**relation) for relation in value["relations"])
+    return Relations(rows=value["rows"], broken=value["broken"], relations=relations)
 
 
 def _measured(kind: type[T], value: Mapping[str, Any], key: str) -> T | None:

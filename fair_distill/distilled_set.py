@@ -73,7 +73,7 @@ class DistilledSet:
     def _repr_html_(self) -> str:
         """Return the set for a notebook: the number of examples of each class."""
         counts = np.bincount(self.labels, minlength=len(self.card.classes))
-        unit = "images" if self.card.schema is None else "rows"
+        unit = self.card.unit
         caption = f"{self.card.name}: {len(self):,} {unit} of shape {'×'.join(map(str, self.card.shape))}; groups: "
         caption += ", ".join(self.card.groups)
         return html_table(("class", unit), zip(self.card.classes, counts.tolist(), strict=True), caption=caption)

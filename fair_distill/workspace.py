@@ -38,6 +38,14 @@ class Workspace:
         """Return the result of the data contract."""
         return self.artifacts / "validation.json"
 
+    def label_audit(self, split: str) -> Path:
+        """Return the table of suspected label errors in a split. It is not an output of the DVC graph."""
+        return self.artifacts / "labels" / f"{split}.json"
+
+    def suspected_labels(self, split: str) -> Path:
+        """Return the examples of a split whose labels are suspected to be wrong."""
+        return self.artifacts / "labels" / f"{split}.csv"
+
     def set(self, name: str) -> Path:
         """Return the folder of a set, which contains set.parquet and manifest.json."""
         return self.artifacts / "sets" / name

@@ -23,13 +23,14 @@ PLACES = (
         "recipe",
         "distill",
         "distill.networks",
+        "labels",
         "candidates.pooled",
         "references.full",
     ),
     *("distill.optimiser", "evaluate", "gate", "gate.limits.0", "release"),
 )
 # Optional keys have no default value in the code: leaving one out means that its feature is off.
-OPTIONAL = {"barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
+OPTIONAL = {"labels", "barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
 
 
 def at(params: dict[str, Any], place: str) -> Any:

@@ -8,8 +8,9 @@ import torch
 
 from fair_distill.audit.near_copies import count_near_copies
 from fair_distill.audit.residuals import measure_residuals
-from fair_distill.card import Nearness, Residuals
+from fair_distill.card import Nearness, Relation, Relations, Residuals
 from fair_distill.config import Candidate, Config, Named
+from fair_distill.data.column_relations import broken_relations, find_relations
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.alignment import alignment_for
 from fair_distill.distillation.networks import build
@@ -25,6 +26,7 @@ class SetMeasurements(TypedDict):
 
     residuals: Residuals
     nearness: Nearness
+    relations: Relations | None
 
 
 def measure_set(
@@ -52,7 +54,7 @@ def measure_set(
     """
     if not train.known.all():
         train = train.of_known_groups()
-    normalise = normalisation(train)
+    normalise, table = normalisation(train), train
     published, training, unseen = images, train, holdout
     if train.schema is not None:
 
@@ -91,4 +93,22 @@ def measure_set(
             holdout_per_class=config.nearness.holdout_per_class,
             device=device,
         ),
+        "relations": None if table.schema is None else count_broken(images, table),
     }
+
+
+def count_broken(images: Array, train: GroupedDataset) -> Relations:
+    """Return the relations between the columns of training rows, and the rows of a set that break them."""
+    schema = train.schema
+    assert schema is not None
+    relations = find_relations(schema, train.images)
+    broken = broken_relations(schema, relations, images)
+    names = [column.name for column in schema.columns]
+    return Relations(
+        rows=len(images),
+        broken=int(broken.any(axis=0).sum()),
+        relations=tuple(
+            Relation(names[relation.determinant], names[relation.dependent], relation.share, int(rows.sum()))
+            for relation, rows in zip(relations, broken, strict=True)
+        ),
+    )

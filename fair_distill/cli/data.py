@@ -1,13 +1,15 @@
-"""`fair-distill data`: inspect the source data. These commands write no files."""
+"""`fair-distill data`: inspect the data. Only `labels` writes files."""
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from fair_distill.cli.arguments import add_json, add_reference, add_registry, open_workspace
+from fair_distill.cli.arguments import add_device, add_json, add_reference, add_registry, open_workspace
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
-from fair_distill.text import decimal
+from fair_distill.cli.progress import add_quiet, progress_display
+from fair_distill.text import decimal, percent
 
 # The most sentences of one check about one split.
 _SENTENCES = 4
@@ -15,7 +17,7 @@ _SENTENCES = 4
 
 def add_commands(parser: Parser) -> None:
     """Add the group and its commands."""
-    data = parser.add_command("data", None, "inspect the source data: describe, reference")
+    data = parser.add_command("data", None, "inspect the data: describe, labels, reference")
     command = data.add_command(
         "describe",
         _describe,
@@ -26,6 +28,21 @@ def add_commands(parser: Parser) -> None:
             ("fair-distill data describe --json | jq .success", "does the data contract hold?"),
         ],
     )
+    add_json(command)
+    command = data.add_command(
+        "labels",
+        _labels,
+        "look for wrong labels in a prepared split, by class and group",
+        details="It writes artifacts/labels/SPLIT.json, which the report shows, and the list of suspected examples, "
+        "artifacts/labels/SPLIT.csv.",
+        examples=[
+            ("fair-distill data labels", "the labels of the training split"),
+            ("fair-distill data labels --split gate", "the labels that verdicts rely on"),
+        ],
+    )
+    command.add_argument("--split", default="train", help="train, tune or gate (default: train)")
+    add_device(command)
+    add_quiet(command)
     add_json(command)
     command = data.add_command(
         "reference",
@@ -60,6 +77,55 @@ def _describe(arguments: Arguments) -> None:
         title = f"{split}: {total:,} examples, {len(cells)} classes × {len(groups)} groups"
         print_table(title, ["class", *groups, "imbalance"], rows)
     print_contract(outcome)
+
+
+def _labels(arguments: Arguments) -> None:
+    from fair_distill.stages.label_audit import audit_split, high_groups_sentence
+
+    workspace, config = open_workspace(arguments)
+    with progress_display("labels", arguments.split, quiet=arguments.quiet or arguments.json) as progress:
+        table = audit_split(workspace, config, arguments.split, os.environ, device=arguments.device, progress=progress)
+    if arguments.json:
+        print_json(table)
+        return
+    print_table(
+        f"{arguments.split}: suspected label errors by class and group",
+        ["class", "group", "examples", "suspected", "share", "95 % interval", "really wrong"],
+        [
+            [row["label"], row["group"], *_share_cells(row["suspected"]), percent(row["precision"])]
+            for row in table["cells"]
+        ],
+        text_columns=["group"],
+    )
+    print_table(
+        f"{arguments.split}: label errors by group",
+        ["group", "examples", "suspected", "share", "95 % interval", "really wrong", "error rate", "interval"],
+        [
+            [
+                row["group"],
+                *_share_cells(row["suspected"]),
+                percent(row["precision"]),
+                percent(row["error_rate"]["value"]),
+                _interval(row["error_rate"]),
+            ]
+            for row in table["groups"]
+        ],
+    )
+    print_sentence("", high_groups_sentence(table))
+    count = sum(row["suspected"]["count"] for row in table["groups"])
+    errors = sum(row["suspected"]["count"] * (row["precision"] or 0) for row in table["groups"])
+    print_line(
+        f"{count:,} suspected examples, of which about {errors:,.0f} are really wrong, the most probable first: "
+        f"{workspace.suspected_labels(arguments.split)}"
+    )
+
+
+def _share_cells(share: Mapping[str, Any]) -> list[str]:
+    return [f"{share['total']:,}", f"{share['count']:,}", percent(share["value"]), _interval(share)]
+
+
+def _interval(share: Mapping[str, Any]) -> str:
+    return f"{percent(share['low'])} to {percent(share['high'])}"
 
 
 def _reference(arguments: Arguments) -> None:

@@ -15,6 +15,8 @@ from fair_distill.cli.arguments import (
 )
 from fair_distill.cli.output import print_json, print_line
 from fair_distill.cli.parser import Arguments, Parser
+from fair_distill.cli.registry_changes import report_affected
+from fair_distill.cli.registry_overview import add_consumer_sources
 
 if TYPE_CHECKING:
     from fair_distill.stages.erase import ErasurePlan
@@ -51,6 +53,7 @@ def add_commands(parser: Parser) -> None:
     command.add_argument(
         "--report", type=Path, metavar="FILE", help="where to write the report (default: erasure-TIME.json)"
     )
+    add_consumer_sources(command)
     add_checkpoints(command)
     add_registry(command)
     add_key(command)
@@ -95,6 +98,7 @@ def _erase(arguments: Arguments) -> None:
     path = arguments.report or workspace.root / f"erasure-{time}.json"
     report = report_of(plan, config, places=places, removed=removed, actor=actor, unreached=unreached)
     envelope = write_erasure_report(path, report, places=places, actor=actor)
+    _report_affected(arguments, plan, config.dataset)
     if arguments.json:
         print_json(report)
     else:
@@ -105,6 +109,20 @@ def _erase(arguments: Arguments) -> None:
         repro(workspace.root)
         if not arguments.json:
             print_line("next: `fair-distill publish` and `fair-distill promote` put the rebuilt set into the channels")
+
+
+def _report_affected(arguments: Arguments, plan: "ErasurePlan", dataset: str) -> None:
+    """Print whom the revocations affect, and call the webhook for each."""
+    from fair_distill.registry.channels import channels, current, revocation, version_number
+    from fair_distill.registry.ledger import read_ledger
+    from fair_distill.registry.store import open_registry
+
+    entries = read_ledger(open_registry(arguments.registry), dataset)
+    for version in dict.fromkeys([*(row.version for row in plan.registry.versions), *plan.pending_versions]):
+        entry = revocation(entries, version)
+        if entry is not None:
+            live = [channel for channel in channels(entries) if current(entries, channel) == version]
+            report_affected(arguments, entry, version_number(entries, version), live)
 
 
 def _print_plan(plan: "ErasurePlan") -> None:

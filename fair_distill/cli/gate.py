@@ -259,7 +259,7 @@ def _print_plan(plan: "PowerPlan", *, title: str) -> None:
 
 def _explain(arguments: Arguments) -> None:
     from fair_distill.gate.explain import explain
-    from fair_distill.stages.explain import recommendation
+    from fair_distill.stages.explain import doubts_about_labels, recommendation
 
     verdict = verdict_today(arguments)
     workspace, config = open_gate(arguments)
@@ -269,6 +269,7 @@ def _explain(arguments: Arguments) -> None:
     for line in (
         *explain(verdict),
         *recommendation(workspace, config, arguments.set, verdict),
+        *doubts_about_labels(workspace, config, arguments.set, verdict),
         *assumption,
         *warnings,
     ):

@@ -209,10 +209,10 @@ def _revoke(arguments: Arguments) -> None:
         print_document(entry.to_json())
     else:
         print_line(f"{name}@v{number} is revoked: {entry.reason}")
-    _report_affected(arguments, entry, number, live)
+    report_affected(arguments, entry, number, live)
 
 
-def _report_affected(arguments: Arguments, entry: "Entry", number: int, live: "list[str]") -> None:
+def report_affected(arguments: Arguments, entry: "Entry", number: int, live: "list[str]") -> None:
     """Print whom a revocation affects, and call the webhook. A failure is reported; the version stays revoked."""
     from fair_distill.registry.webhook import call_webhook, revocation_message
 

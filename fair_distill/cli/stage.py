@@ -288,7 +288,7 @@ def _distill(arguments: Arguments) -> None:
         )
     for sentence in notices:
         print_sentence("groups: ", sentence)
-    size = f"{manifest.card.examples:,} {_unit(manifest.card)}"
+    size = f"{manifest.card.examples:,} {manifest.card.unit}"
     print_line(f"{arguments.candidate}: {size}, version {manifest.version[:12]}")
     _print_near_copies(arguments.candidate, manifest)
 
@@ -306,11 +306,11 @@ def _references(arguments: Arguments) -> None:
 
     manifest = select_reference(*_open(arguments), arguments.reference)
     if manifest.card.kind == "constant":
-        print_line(f"{arguments.reference}: a constant answer, without {_unit(manifest.card)}")
+        print_line(f"{arguments.reference}: a constant answer, without {manifest.card.unit}")
         return
     draws = len(manifest.files)
     print_line(
-        f"{arguments.reference}: {manifest.card.examples:,} real {_unit(manifest.card)}"
+        f"{arguments.reference}: {manifest.card.examples:,} real {manifest.card.unit}"
         f"{f', drawn {draws} times' if draws > 1 else ''}"
     )
     _print_convergence(arguments.reference, manifest.card)
@@ -327,13 +327,11 @@ def _print_convergence(name: str, card: "DatasetCard") -> None:
             print_line(f"{name}, {network}: {steps:,.0f} steps, smallest loss on tune {loss:.4f}{end}")
 
 
-def _unit(card: "DatasetCard") -> str:
-    return "images" if card.schema is None else "rows"
-
-
 def _print_near_copies(name: str, manifest: "Manifest") -> None:
     if manifest.card.nearness is not None:
         print_line(f"{name}: {manifest.card.nearness.sentence()}")
+    if manifest.card.relations is not None and manifest.card.relations.relations:
+        print_line(f"{name}: {manifest.card.relations.sentence()}")
 
 
 def _project(arguments: Arguments) -> None:

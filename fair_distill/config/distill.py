@@ -1,8 +1,8 @@
 """The sections that make and measure sets: `recipe`, `distill`, `diagnostics`, `nearness` and `candidates`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from fair_distill.config.sections import Choice, Fraction, Natural, Positive, PositiveFloat, Section
 
@@ -104,9 +104,17 @@ class Rows(Section):
     Attributes
     ----------
     temperature : temperature of the softmax over categories, through which the gradients pass
+    relations : `keep`: a column that another one determines in 99 % of the training rows gets the determined value.
+        Without it, columns are optimised separately, so a row can combine values that no real row combines
     """
 
     temperature: PositiveFloat
+    relations: Literal["keep"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `relations` without a value, so that sets from before this key keep their digest."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
 
 class Distill(Section):

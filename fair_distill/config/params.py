@@ -8,6 +8,7 @@ from fair_distill.config.data import Data
 from fair_distill.config.distill import Candidate, Diagnostics, Distill, Nearness, Recipe
 from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.gate import Exam, Gate, PublicKey, shortfall
+from fair_distill.config.labels import Labels
 from fair_distill.config.sections import DatasetName, Positive, Section, Slug
 from fair_distill.config.validate import Validate
 from fair_distill.errors import ConfigError
@@ -82,6 +83,7 @@ class Config(Section):
     evaluate: Evaluate
     gate: Gate
     release: Release
+    labels: Labels | None = None
 
     @model_validator(mode="after")
     def _names(self) -> "Config":

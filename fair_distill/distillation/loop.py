@@ -23,7 +23,7 @@ from fair_distill.distillation.method import build_method
 from fair_distill.distillation.network_pool import NetworkPool
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.optimiser_state import OptimiserState, StateDict, add_prefix, strip_prefix
-from fair_distill.distillation.row_projection import build_projection
+from fair_distill.distillation.row_projection import RowProjection, build_projection
 from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, initial_images
 from fair_distill.seeds import plain_torch_generator, torch_generator
@@ -120,7 +120,7 @@ def optimise(
         If the loss or the images are no longer meaningful; the message names the learning rate to lower.
     """
     classes = len(dataset.classes)
-    project = build_projection(dataset.schema, normalise, settings)
+    project = build_projection(dataset, normalise, settings)
     method = build_method(dataset, settings, candidate, device=device)
     matcher, alignment = method.matcher, method.alignment
     read = reader(dataset.images, normalise, device)
@@ -184,8 +184,8 @@ def optimise(
         if checkpoints:
             checkpoints.save_if_due(step + 1, state)
     pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
-    if dataset.schema is not None:
-        pixels = dataset.schema.nearest(pixels)
+    if isinstance(project, RowProjection):
+        pixels = project.nearest(pixels)
     learned = {name: scalar.item() for name, scalar in optimised.learned.items()}
     return Distilled(pixels, labels.cpu().numpy(), tuple(losses), learned)
 

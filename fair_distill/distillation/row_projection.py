@@ -11,10 +11,14 @@ Gumbel noise, because a published set is not a sample.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fair_distill.config import Distill
+from fair_distill.data.column_relations import ColumnRelation, find_relations, keep_relations
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.distillation.sampling import Normalisation
 from fair_distill.distillation.synthetic import identity
 from fair_distill.errors import ConfigError
@@ -34,11 +38,13 @@ class RowProjection:
     normalise : the normalisation of both rows
     temperature : of the softmax that gives categories their gradient; a lower temperature concentrates the gradient on
         the two most likely values
+    relations : the relations between columns that valid rows must have
     """
 
     schema: RowSchema
     normalise: Normalisation
     temperature: float
+    relations: tuple[ColumnRelation, ...] = ()
 
     def __call__(self, rows: Tensor) -> Tensor:
         widths = self.schema.widths
@@ -50,7 +56,17 @@ class RowProjection:
         ]
         through = torch.cat(smooth, dim=1)
         # The difference is exactly 0, so the value is the valid row's and the gradient is the smooth row's.
-        return self.normalise.apply(torch.cat(nearest, dim=1)) + (through - through.detach())
+        return self.normalise.apply(self._related(torch.cat(nearest, dim=1))) + (through - through.detach())
+
+    def _related(self, nearest: Tensor) -> Tensor:
+        if not self.relations:
+            return nearest
+        rows = keep_relations(self.schema, self.relations, nearest.cpu().numpy())
+        return torch.from_numpy(rows).to(nearest.device)
+
+    def nearest(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the nearest valid rows that have the relations. Rows are not normalised."""
+        return keep_relations(self.schema, self.relations, self.schema.nearest(rows))
 
 
 def _nearest(column: Numeric | Categorical, encoded: Tensor) -> Tensor:
@@ -61,14 +77,19 @@ def _nearest(column: Numeric | Categorical, encoded: Tensor) -> Tensor:
     return clipped.round() if column.whole else clipped
 
 
-def build_projection(schema: RowSchema | None, normalise: Normalisation, settings: Distill) -> Projection:
+def build_projection(dataset: GroupedDataset, normalise: Normalisation, settings: Distill) -> Projection:
     """Return the projection onto valid sets: the identity for images, which have no schema.
+
+    Parameters
+    ----------
+    dataset : the training data, whose relations between columns the rows keep if the settings say so
 
     Raises
     ------
     ConfigError
         If the settings use options of images for rows, or options of rows for images.
     """
+    schema = dataset.schema
     if schema is None:
         if settings.rows is not None:
             raise ConfigError("params.yaml: distill.rows applies to rows of a table; the data are images. Remove it")
@@ -85,4 +106,5 @@ def build_projection(schema: RowSchema | None, normalise: Normalisation, setting
         raise ConfigError(
             f"params.yaml: distill.formation is {settings.formation}, which applies to images; the data are rows. Use 1"
         )
-    return RowProjection(schema, normalise, settings.rows.temperature)
+    relations = find_relations(schema, dataset.images) if settings.rows.relations == "keep" else ()
+    return RowProjection(schema, normalise, settings.rows.temperature, relations)

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fair_distill.config import Named
+from fair_distill.data.folds import deal_folds, unit_of_each
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.majority_guess import MajorityComparison, compare_with_majority, majority_guess
 from fair_distill.distillation.networks import Network, build
@@ -170,13 +171,14 @@ def propagation(
     for hidden in _folds(dataset, known, folds, context.generator):
         predicted[hidden] = infer(known & ~hidden)[hidden]
         guessed[hidden] = majority_guess(dataset.labels, truth, known & ~hidden, **dimensions)[hidden]
-    comparison = compare_with_majority(truth[known], predicted[known], guessed[known], dataset.clusters[known])
+    comparison = compare_with_majority(truth[known], predicted[known], guessed[known], unit_of_each(dataset)[known])
     # With a single known group there is nothing to infer, and no guess can be worse.
     if len(groups) > 1 and not comparison.is_better:
         raise DataError(
             f"distill.unknown: propagation is refused, because it is not better than the majority guess: "
             f"{comparison.sentence()}. Label more examples, or set params.yaml: distill.unknown to 'drop' (leave the "
-            f"{(~known).sum():,} examples of unknown group out)"
+            f"{(~known).sum():,} examples of unknown group out); `fair-distill gate explain` prints the worst case of "
+            "unknown groups in the gate split"
         )
     result = infer(known)
 
@@ -280,7 +282,7 @@ def _possible_groups(dataset: GroupedDataset, groups: Array) -> Array:
 def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.Generator) -> Iterator[Array]:
     """Yield a mask of the known examples to hide, `folds` times. Each is hidden once; cells are spread over folds.
 
-    The examples of a cluster are hidden together.
+    Dependent examples, such as those of a cluster, are hidden together.
 
     Raises
     ------
@@ -290,18 +292,14 @@ def _folds(dataset: GroupedDataset, known: Array, folds: int, generator: torch.G
     rows = np.flatnonzero(known)
     shuffled = rows[torch.randperm(len(rows), generator=generator).numpy()]
     cells = dataset.labels[shuffled] * len(dataset.groups) + dataset.group_indices[shuffled]
-    _, first, cluster_of_row = np.unique(dataset.clusters[shuffled], return_index=True, return_inverse=True)
-    if len(first) < 2:
+    units = unit_of_each(dataset)[shuffled]
+    if len(np.unique(units)) < 2:
         raise DataError(
             "all examples of known group in train are one cluster, so the inference of groups cannot be measured; "
             "label examples of other clusters, or set params.yaml: distill.unknown to 'drop'"
         )
-    # Clusters in the order of their first example, sorted by its cell.
-    order = np.lexsort((first, cells[first]))
-    fold_of_cluster = np.empty(len(first), dtype=np.int64)
-    fold_of_cluster[order] = np.arange(len(first)) % folds
     fold_of_row = np.full(len(dataset), -1)
-    fold_of_row[shuffled] = fold_of_cluster[cluster_of_row]
+    fold_of_row[shuffled] = deal_folds(cells, units, folds)
     for fold in range(folds):
         hidden = fold_of_row == fold
         if hidden.any():

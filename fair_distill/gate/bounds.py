@@ -14,9 +14,9 @@ seeds, so it is subtracted once:
 E: variance of the mean, from the means of clusters over seeds.
 N: variance of the mean, from the means of seeds: their variance over S.
 I: variance of the mean that the interaction causes, from the residuals of clusters and seeds.
-examples(q): Wilson's score bound at an effective sample size. For a difference between different examples, two of
-    them are combined (Newcombe's hybrid score interval). For a difference on the same examples, the score bounds of its
-    positive and negative parts are combined. The width is never 0.
+examples(q): Wilson's score bound, or the exact one of rare events, at an effective sample size. For a difference
+    between different examples, two of them are combined (Newcombe's hybrid score interval). For a difference on the
+    same examples, the score bounds of its positive and negative parts are combined. The width is never 0.
 seeds(q): q sqrt(max(N - I, 0)), widened on the side to which networks scatter further (`bend`).
 q: the quantile of Student's t with Satterthwaite's degrees of freedom of the whole variance. Few seeds make q
     large only as far as they contribute to the variance.

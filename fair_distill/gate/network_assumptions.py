@@ -10,11 +10,16 @@ ASSUMPTIONS = {
 }
 
 
+EACH_NETWORK = "clauses with each_network are valid if networks are trained independently"
+
+
 def assumption(policy: Gate) -> str:
-    """Return the assumption about networks that the bounds of a policy make; an empty string if they make none."""
-    if policy.mode == "point" or not _judges_means(policy):
+    """Return the assumptions about networks that the bounds of a policy make; an empty string if they make none."""
+    if policy.mode == "point":
         return ""
-    return ASSUMPTIONS[policy.networks or "normal"]
+    of_means = ASSUMPTIONS[policy.networks or "normal"] if _judges_means(policy) else ""
+    of_each = EACH_NETWORK if any(limit.each_network is not None for limit in policy.limits) else ""
+    return "; ".join(filter(None, (of_means, of_each)))
 
 
 def assumes_normal(policy: Gate) -> bool:
@@ -23,5 +28,5 @@ def assumes_normal(policy: Gate) -> bool:
 
 
 def _judges_means(policy: Gate) -> bool:
-    """Return whether a clause limits the mean over networks. `each_network` and the card need no assumption."""
+    """Return whether a clause limits the mean over networks."""
     return any(limit.metric in PREDICTION_METRICS and limit.each_network is None for limit in policy.limits)

@@ -1,4 +1,6 @@
-"""The part of a bound that comes from the choice of examples: Wilson's score bound at an effective sample size.
+"""The part of a bound that comes from the choice of examples: a score bound at an effective sample size.
+
+It is Wilson's, and the exact one of `gate.rare_events` where events are rare.
 
 The width is never 0: a cell whose predictions are all right is bounded like binomial data of as many clusters.
 
@@ -14,6 +16,16 @@ import numpy as np
 from fair_distill.gate.clusters import Clusters, unbiased
 from fair_distill.gate.confusion import Floats, Ints
 from fair_distill.gate.degrees_of_freedom import spread_of
+from fair_distill.gate.rare_events import event_rate_lower, event_rate_upper
+
+# Wilson's bound towards more events is close enough above this number of observed events. It lies between two whole
+# numbers, so that rounding decides nothing.
+_FEW_EVENTS = 9.5
+# Wilson's bound towards fewer events is close enough from this rate, unless the quantile is in the far tail.
+_COMMON, _FAR = 0.25, 2.5
+# With fewer events, the bound towards fewer events is also at least a normal one: it ends at 0 events, so it would be
+# too short in a sum with other bounds.
+_SHORTEST_EVENTS = 4.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +63,10 @@ class Score:
 
     def _distance(self, q: Floats, side: int) -> Floats:
         if self.negative is None:
-            return wilson(self.positive, self.effective, q, side, guard=self.guard)
-        up = wilson(self.positive, self.effective, q, side)
+            return rate_distance(self.positive, self.effective, q, side, guard=self.guard)
+        up = rate_distance(self.positive, self.effective, q, side, guard=self.guard)
         # A value cannot be positive and negative at the same time, so the parts are negatively correlated.
-        down = wilson(self.negative, self.effective, q, -side)
+        down = rate_distance(self.negative, self.effective, q, -side, guard=self.guard)
         odds = self.positive * self.negative
         odds = odds / np.maximum((1 - self.positive) * (1 - self.negative), np.finfo(float).tiny)
         return np.asarray(np.sqrt(up**2 + down**2 + 2 * np.sqrt(np.minimum(odds, 1)) * up * down))
@@ -176,10 +188,11 @@ def score_of_squares(
 
     Parameters
     ----------
-    positive, negative : means of the positive and negative parts of the values
+    positive, negative : means of the positive and negative parts of the values; rounding may make them negative
     squares : from a factor per cluster, (m,), and a mean per sum of values to the weighted sum over clusters of the
         squared deviations of the sums of values from the mean
     """
+    positive, negative = np.maximum(positive, 0), np.maximum(negative, 0)
     n = clusters.sizes.sum()
     count = clusters.effective
     added = n / count
@@ -192,6 +205,28 @@ def score_of_squares(
     effective = (up + down - mean**2) / variance * count / (count + 2)
     freedom = np.full(positive.shape, count - 1.0)
     return Score(positive, negative if lowest else None, effective, freedom, variance)
+
+
+def rate_distance(p: Floats, n: Floats, q: Floats, side: int, *, guard: Floats) -> Floats:
+    """Return the distance from a rate to its bound above (side 1) or below (side -1): Wilson's, or the exact one.
+
+    Parameters
+    ----------
+    n, guard : see `wilson`
+    """
+    distance = wilson(p, n, q, side, guard=guard)
+    # Events are errors if they are rarer, otherwise successes.
+    errors_are_rare = p > 0.5
+    rate = np.where(errors_are_rare, 1 - p, p)
+    fewer = errors_are_rare == (side > 0)  # the bound is towards fewer events
+    are_few = rate * guard < _FEW_EVENTS
+    size = np.where(are_few, guard, n)
+    with np.errstate(invalid="ignore", over="ignore"):
+        lower = rate - event_rate_lower(rate * size, size, q)
+        standard = np.where(rate * guard < _SHORTEST_EVENTS, q * np.sqrt(np.maximum(rate * (1 - rate), 0) / guard), 0)
+        exact = np.where(fewer, np.maximum(lower, standard), event_rate_upper(rate * size, size, q) - rate)
+    is_exact = np.where(fewer, (rate < _COMMON) | (q > _FAR), are_few) & np.isfinite(q)
+    return np.asarray(np.where(is_exact, np.maximum(distance, exact), distance))
 
 
 def wilson(p: Floats, n: Floats, q: Floats, side: int, *, guard: Floats | None = None) -> Floats:

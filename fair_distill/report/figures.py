@@ -251,7 +251,7 @@ def residuals(card: DatasetCard) -> Plot | None:
 
 
 def planes(points: Sequence[ReportPoint], set_name: str) -> list[tuple[str, Plot]]:
-    """Return a square for each class, with real images, group means, the images of a set and their centre.
+    """Return a square for each class, with real examples, group means, the examples of a set and their centre.
 
     All squares have the same scale. Only the first classes are shown; artifacts/projection.csv contains all.
     """
@@ -282,18 +282,18 @@ def _plane_description(label: str, points: Sequence[ReportPoint]) -> str:
     centre = next((point for point in points if point.what == "centre"), None)
     means = [point for point in points if point.what == "mean"]
     if centre is None:
-        return f"Class {label}: the set has no image of it."
+        return f"Class {label}: the set has no example of it."
     distances = ", ".join(
         f"{math.dist((centre.x, centre.y), (mean.x, mean.y)):.2f} from the mean of {mean.group}" for mean in means
     )
     return f"Class {label}: the centre of the set is {distances}."
 
 
-def plane_key(points: Sequence[ReportPoint], set_name: str) -> tuple[Key, ...]:
-    """Return the legend of `planes`."""
+def plane_key(points: Sequence[ReportPoint], set_name: str, unit: str) -> tuple[Key, ...]:
+    """Return the legend of `planes`. `unit` is what the examples are, such as images."""
     groups = list(dict.fromkeys(point.group for point in points if point.group))
-    keys = [Key(f"{group}: mean, real images", hue_of(g), shape_of(g)) for g, group in enumerate(groups)]
-    return (*keys, Key(f"{set_name}: images", -1, style="made"), Key(f"{set_name}: centre", -1, style="centre"))
+    keys = [Key(f"{group}: mean, real {unit}", hue_of(g), shape_of(g)) for g, group in enumerate(groups)]
+    return (*keys, Key(f"{set_name}: {unit}", -1, style="made"), Key(f"{set_name}: centre", -1, style="centre"))
 
 
 def losses(curve: Sequence[tuple[int, float]]) -> Plot | None:

@@ -9,6 +9,7 @@ from fair_distill.gate.network_predictions import NetworkPredictions
 from fair_distill.report import figures, samples, wording
 from fair_distill.report.cells import cell_rates, class_gaps
 from fair_distill.report.history import PublishedVersion
+from fair_distill.report.label_tables import label_tables
 from fair_distill.report.render import Table, render
 from fair_distill.report.report_data import ComparedSet, ReportData, limit_on
 from fair_distill.text import ABSENT
@@ -43,6 +44,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             for compared in data.sets
         },
         "card": data.manifest.card.to_dict(),
+        "labels": data.label_audit,
         "losses": [list(pair) for pair in data.losses],
         "projection": [asdict(point) for point in data.points],
         "history": [
@@ -74,6 +76,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "cell_tables": [_cell_table(network, alpha) for network in data.predictions],
         "gap_table": _gap_table(data.predictions, alpha),
         "group_table": _group_table(data),
+        "label_tables": label_tables(data.label_audit),
         "pareto": figures.pareto(
             data.sets, data.gap_metric, data.gap_limit, limit_on(data.policy, ACCURACY.name), data.name
         ),
@@ -83,6 +86,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "rows": _rows(data),
         "near": _near(data),
         "near_table": _near_table(data),
+        "broken": _broken(data),
+        "relation_table": _relation_table(data),
         "residuals": figures.residuals(card),
         "residual_table": _residual_table(data),
         "planes": [(name, figures.planes(data.points, name)) for name in _projected_sets(data)],
@@ -109,7 +114,7 @@ def _worst_network(data: ReportData) -> NetworkPredictions:
 
 def _summary(data: ReportData) -> list[tuple[str, str]]:
     card, predictions = data.manifest.card, data.predictions[0]
-    unit = "images" if card.schema is None else "rows"
+    unit = card.unit
     kind = {"distilled": "synthetic ", "subset": "real ", "full": "real "}.get(card.kind)
     train = sum(map(sum, card.train_counts))
     size = "a constant answer" if kind is None else f"{card.examples:,} {kind}{unit}"
@@ -207,11 +212,19 @@ def _sets(sets: Sequence[ComparedSet]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(data: ReportData) -> Table | None:
+def _rows(data: ReportData) -> list[Table]:
+    """Return a table for each class with some of its rows as columns."""
     if data.distilled is None or data.manifest.card.schema is None:
-        return None
-    header, rows = samples.rows(data.distilled)
-    return Table("Rows of the set", tuple(header), tuple(map(tuple, rows)))
+        return []
+    return [
+        Table(
+            f"Rows of class {label}",
+            ("column", *(f"row {number}" for number in range(1, len(lines[0])))),
+            tuple(lines),
+            words=1,
+        )
+        for label, lines in samples.rows(data.distilled).items()
+    ]
 
 
 def _near(data: ReportData) -> str:
@@ -221,12 +234,33 @@ def _near(data: ReportData) -> str:
         return ""
     if near.near_copies is None or near.expected is None:
         return f"Near copies were not measured: {near.undefined}."
-    unit = "images" if data.manifest.card.schema is None else "rows"
+    unit = data.manifest.card.unit
     verb = "is a near copy" if near.near_copies == 1 else "are near copies"
     return (
         f"{near.near_copies:,} of {near.images:,} {unit} {verb} of a training example: the distance is smaller than "
         f"for all but {wording.percent(near.quantile, 0)} of hold-out examples. As many hold-out examples would have "
         f"{near.expected:.1f} by chance."
+    )
+
+
+def _broken(data: ReportData) -> str:
+    """Return the rows that break relations between columns as a sentence; empty for images."""
+    relations = data.manifest.card.relations
+    return "" if relations is None else f"{relations.sentence().capitalize()}."
+
+
+def _relation_table(data: ReportData) -> Table | None:
+    relations = data.manifest.card.relations
+    if relations is None or not relations.relations:
+        return None
+    return Table(
+        "Columns that determine others",
+        ("column", "determines", "of the training rows", "rows of the set that break it"),
+        tuple(
+            (relation.determinant, relation.dependent, wording.percent(relation.share), f"{relation.broken:,}")
+            for relation in relations.relations
+        ),
+        words=2,
     )
 
 
@@ -241,9 +275,10 @@ def _near_table(data: ReportData) -> Table | None:
         near.relative_distance,
         strict=True,
     )
+    unit = data.manifest.card.unit
     return Table(
-        "Near copies of training images",
-        ("class", "images", "near copies", "distance to the nearest, relative to hold-out"),
+        f"Near copies of training {unit}",
+        ("class", unit, "near copies", "distance to the nearest, relative to hold-out"),
         tuple(
             (
                 label,

@@ -98,6 +98,7 @@ class ReportData:
     history : the published versions, oldest first; empty without a registry
     registry : the address of the registry
     channel : the last of the release channels
+    label_audit : the suspected label errors in the training split, as `data labels` wrote them; None without the file
     """
 
     dataset: str
@@ -114,6 +115,7 @@ class ReportData:
     history: tuple[PublishedVersion, ...]
     registry: str
     channel: str
+    label_audit: dict[str, Any] | None = None
 
     @property
     def gap_metric(self) -> str:

@@ -10,7 +10,7 @@ from fair_distill.distilled_set import DistilledSet
 from fair_distill.formats.row_columns import Numeric
 
 _MOST_IMAGES = 10
-_MOST_ROWS = 5
+_MOST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,21 @@ def strips(distilled: DistilledSet) -> list[Strip]:
     return result
 
 
-def rows(distilled: DistilledSet) -> tuple[list[str], list[list[str]]]:
-    """Return the header and some decoded rows of every class."""
+def rows(distilled: DistilledSet) -> dict[str, list[tuple[str, ...]]]:
+    """Return for each class a line for each column of the table: its name, and its values in some rows of the class.
+
+    A table can have so many columns that only lines of columns fit on a page.
+    """
     schema = distilled.card.schema
     assert schema is not None
     columns = schema.decode(distilled.images)
-    header = [column.name for column in schema.columns]
-    numeric = {column.name for column in schema.columns if isinstance(column, Numeric)}
-    lines = []
+    texts = {
+        column.name: [f"{value:,.6g}" if isinstance(column, Numeric) else str(value) for value in columns[column.name]]
+        for column in schema.columns
+    }
+    lines: dict[str, list[tuple[str, ...]]] = {}
     for index, label in enumerate(distilled.card.classes):
-        for row in np.flatnonzero(distilled.labels == index)[:_MOST_ROWS]:
-            cells = [f"{columns[name][row]:,.6g}" if name in numeric else str(columns[name][row]) for name in header]
-            lines.append([label, *cells])
-    return ["class", *header], lines
+        of_class = np.flatnonzero(distilled.labels == index)[:_MOST_ROWS]
+        if len(of_class):
+            lines[label] = [(name, *(values[row] for row in of_class)) for name, values in texts.items()]
+    return lines

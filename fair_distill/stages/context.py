@@ -23,7 +23,7 @@ from fair_distill.registry.store import RegistryStore, open_registry
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.attempts import attempt_request
 from fair_distill.stages.privacy import check_private_predictions
-from fair_distill.stages.training_units import check_registry_overlap, promoted_entry
+from fair_distill.stages.training_units import check_registry_overlap, explain_erased, promoted_entry
 from fair_distill.workspace import Workspace
 
 
@@ -99,7 +99,8 @@ def context_of(
     if any(limit.over == PROMOTED for limit in config.gate.limits):
         promotion = promoted_entry(read_ledger(store, config.dataset), channel, attempt.entry.version)
         if promotion is not None:
-            predictions = _judged_predictions(store, promotion)
+            with explain_erased(promotion):
+                predictions = _judged_predictions(store, promotion)
             promoted = Promoted(version=promotion.version, predictions=sha256(predictions))
     return RegistryContext(attempt, _updated(content, config, attempt, promoted=promoted), predictions)
 

@@ -44,6 +44,7 @@ class ErasurePlan:
     in_source : the number of their examples that the source has; None if it could not be read
     checkpoints : the keys of all checkpoints
     pending : keys that an earlier erasure was to remove and that are still in the registry
+    pending_versions : the versions that this earlier erasure erased
     unreached : for each place that the command does not reach, what to do about it
     """
 
@@ -57,6 +58,7 @@ class ErasurePlan:
     in_source: int | None
     checkpoints: tuple[str, ...]
     pending: tuple[str, ...]
+    pending_versions: tuple[str, ...]
     unreached: tuple[tuple[str, str], ...]
 
     @property
@@ -108,6 +110,9 @@ def plan_all(
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     registry = plan_erasure(store, config.dataset, traces, include_unknown=include_unknown, rng=rng)
     in_source, unreached = _source(workspace, config, people, key)
+    erasures = read_erasures(store)
+    pending = left_over(store, erasures)
+    interrupted = [removal for removal in erasures.lists if not set(pending).isdisjoint(removal.removed)]
     return ErasurePlan(
         people=people,
         blocklist=blocklist,
@@ -118,7 +123,8 @@ def plan_all(
         assignments=has_units(workspace.assignments, collector.erased_units()) or False,
         in_source=in_source,
         checkpoints=_checkpoint_keys(_checkpoint_store(workspace, places)) if in_workspace else (),
-        pending=left_over(store, read_erasures(store)),
+        pending=pending,
+        pending_versions=tuple(version for removal in interrupted for version in removal.versions),
         unreached=(*unreached, *dvc.unreached, *(("registry", line) for line in registry.unknown)),
     )
 
@@ -177,9 +183,10 @@ def _outputs(workspace: Workspace) -> list[Path]:
 
 
 def _clear_workspace(workspace: Workspace) -> None:
-    """Remove all outputs except the prepared splits and the assignments, and the copies of source files."""
+    """Remove outputs, reports and copies of source files, except the prepared splits and the assignments."""
     keep = {workspace.assignments, workspace.split(SPLITS[0]).parent}
-    for path in [*_outputs(workspace), workspace.root / "reports", workspace.context.parent / "promoted.parquet"]:
+    pages = sorted((workspace.root / "reports").rglob("*.html"))
+    for path in [*_outputs(workspace), *pages, workspace.context.with_name("promoted.parquet")]:
         if path not in keep:
             _remove(path)
     _remove(workspace.root / ".cache" / "prepare")

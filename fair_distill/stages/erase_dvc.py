@@ -74,11 +74,15 @@ class DvcPlan:
         return {each.name: len(doomed & each.keys.keys()) for each in self.locations}
 
     def remove_derived(self) -> None:
-        """Remove everything that was computed from the people's data, and the records of the runs that did so."""
+        """Remove everything that was computed from the people's data, then the records of the runs that did so.
+
+        The records go last: those of one location can show what to remove from another.
+        """
         for location in self.locations:
             for md5 in sorted(self.derived & location.keys.keys()):
                 location.store.remove(location.keys[md5])
-            doomed = self.derived | self.prepared
+        doomed = self.derived | self.prepared
+        for location in self.locations:
             for run in location.runs:
                 if not doomed.isdisjoint([*run.deps.values(), *run.outs.values()]):
                     location.store.remove(run.key)

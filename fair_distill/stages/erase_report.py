@@ -27,6 +27,9 @@ def unreached_places(plan: ErasurePlan, places: Places, environment: Mapping[str
     for variable, action in _SHARED.items():
         if environment.get(variable):
             rows.append({"place": f"the location in {variable}", "action": action})
+    if plan.in_workspace and not environment.get("FAIR_DISTILL_REPORTS"):
+        action = "reports of flows are in the folder `reports` next to the repository. Remove those before the erasure"
+        rows.append({"place": "reports of flows", "action": action})
     for name, count in plan.dvc.unattributed.items():
         if count:
             text = f"{count:,} contents belong to no recorded run, such as source data. `dvc gc` removes unused ones"
@@ -89,12 +92,30 @@ def report_of(
             ],
             "removed": list(removed),
             "replaced_examples": {old: new.digest for old, new in plan.registry.redacted.items()},
+            "record": _record(places, config.dataset),
         },
         "dvc": plan.dvc.counts(),
         "workspace": plan.in_workspace,
         "checkpoints": len(plan.checkpoints),
         "not_reached": unreached,
     }
+
+
+def _record(places: Places, dataset: str) -> list[dict[str, Any]]:
+    """Return all erasures of a dataset, so that the report of a repeated command lists what was done before a crash."""
+    erasures = read_erasures(open_registry(places.registry))
+    return [
+        {
+            "number": entry.number,
+            "time": entry.time,
+            "who": entry.who,
+            "versions": list(removal.versions),
+            "removed": len(removal.removed),
+            "list": entry.contents,
+        }
+        for entry, removal in zip(erasures.entries, erasures.lists, strict=True)
+        if entry.dataset == dataset
+    ]
 
 
 def write_erasure_report(path: Path, report: Mapping[str, Any], *, places: Places, actor: Actor) -> Path | None:

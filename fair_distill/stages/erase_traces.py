@@ -88,8 +88,12 @@ def read_people(path: Path, kind: str | None, config: Config) -> People:
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--ids {path} cannot be read as UTF-8 text: {error}; write one name per line") from None
+    except OSError as error:
+        raise ConfigError(
+            f"--ids {path} cannot be read: {error.strerror}; pass a file with one name per line"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--ids {path} is not UTF-8 text (byte {error.start}); write one name per line") from None
     names = tuple(sorted({line for line in lines if line.strip()}))
     if not names:
         raise ConfigError(f"--ids {path} has no names; write one name per line")

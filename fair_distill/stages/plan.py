@@ -90,7 +90,8 @@ def _observations(workspace: Workspace, config: Config) -> Observations:
     worst: dict[str, float] = {}
     for metric in (*GAPS, "balanced_accuracy"):
         values = [network.get(metric) for network in networks if isinstance(network, dict)]
-        if not values or not all(isinstance(value, int | float) for value in values):
+        measured = [float(value) for value in values if isinstance(value, int | float)]
+        if not measured or len(measured) < len(values):
             return Observations(name, None)
-        worst[metric] = float(max(values) if metric in GAPS else min(values))
+        worst[metric] = max(measured) if metric in GAPS else min(measured)
     return Observations(name, worst)

@@ -56,7 +56,7 @@ def select_reference(workspace: Workspace, config: Config, name: str) -> Manifes
     params = set_params(config, "diagnostics", "nearness", **selection, **network, **units)
     files = {SET_FILE: DistilledSet(images, labels, card).to_parquet()}
     # What was measured on the first draw does not describe the others.
-    plain = replace(card, residuals=None, nearness=None)
+    plain = replace(card, residuals=None, nearness=None, relations=None)
     for number, (more_images, more_labels) in enumerate(draws[1:], start=1):
         files[draw_file(number)] = DistilledSet(more_images, more_labels, plain).to_parquet()
     manifest = make_manifest(config, card, files, params=params, source=source)

@@ -17,6 +17,7 @@ from fair_distill.report.history import read_history
 from fair_distill.report.page import numbers, page
 from fair_distill.report.report_data import ComparedSet, ReportData, ReportPoint, choose_gap_metric
 from fair_distill.stages.judge import compute_verdict
+from fair_distill.stages.label_audit import read_label_audit
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.stages.status import read_status
 from fair_distill.workspace import Workspace
@@ -77,6 +78,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         history=read_history(open_registry(registry), config.dataset, choose_gap_metric(config.gate)),
         registry=registry,
         channel=config.release.channels[-1],
+        label_audit=read_label_audit(workspace),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fair_distill.card import DatasetCard, Nearness, Residuals, TrainingRecipe
+from fair_distill.card import DatasetCard, Nearness, Relations, Residuals, TrainingRecipe
 from fair_distill.config import Candidate, Config, Distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
@@ -90,6 +90,7 @@ def make_card(
     group_labels: Mapping[str, Any] = MappingProxyType({}),
     residuals: Residuals | None = None,
     nearness: Nearness | None = None,
+    relations: Relations | None = None,
 ) -> DatasetCard:
     """Return the card of a set; the training split gives classes, groups, shape and counts."""
     return DatasetCard(
@@ -107,6 +108,7 @@ def make_card(
         schema=train.schema,
         residuals=residuals,
         nearness=nearness,
+        relations=relations,
         missing_cells=dict(train.missing_cells) or None,
     )
 

@@ -4,7 +4,8 @@ A set was made from its training units: the people, pairs or examples of its tra
 one of them cannot judge the set. The manifest has the SHA-256 of the file of their digests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fair_distill.config import Config
@@ -13,6 +14,7 @@ from fair_distill.formats.unit_digests import UnitDigests
 from fair_distill.gate.policy import PROMOTED
 from fair_distill.registry.channels import in_force, previous
 from fair_distill.registry.entry import Entry
+from fair_distill.registry.erasures import Erased
 from fair_distill.registry.integrity import manifest_of
 from fair_distill.registry.layout import manifest_key
 from fair_distill.registry.ledger import read_ledger
@@ -77,7 +79,21 @@ def check_registry_overlap(
         if entry is not None:
             promoted = manifest_of(store, entry.version)
             subject = f"{config.dataset}@{channel}, which the set {name!r} is compared with"
-            check_no_overlap(_units_of(workspace, store, promoted), gate, set_name=subject)
+            with explain_erased(entry):
+                check_no_overlap(_units_of(workspace, store, promoted), gate, set_name=subject)
+
+
+@contextmanager
+def explain_erased(entry: Entry) -> Iterator[None]:
+    """Turn the error about an erased content of the promoted version into one that names the way out."""
+    try:
+        yield
+    except Erased:
+        raise Erased(
+            f"a clause compares with {entry.name}@{entry.channel}, whose predictions or training units were erased, so "
+            f"the comparison is impossible. Run `fair-distill registry demote {entry.name}@{entry.channel} --reason "
+            "erasure`, then promote: the policy's first_release decides"
+        ) from None
 
 
 def promoted_entry(entries: Sequence[Entry], channel: str, version: str) -> Entry | None:

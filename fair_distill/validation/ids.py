@@ -32,6 +32,10 @@ class IdFormatter:
     def is_open(self) -> bool:
         return self.salt is None
 
+    def name(self, value: object) -> str:
+        """Return one id as it may be shown."""
+        return str(value) if self.salt is None else self._hash(value)
+
     def sample(self, ids: Iterable[object]) -> tuple[int | str, ...]:
         """Return up to five different ids in ascending order."""
         distinct = dict.fromkeys(ids)

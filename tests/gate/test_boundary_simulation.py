@@ -38,4 +38,5 @@ def test_the_simulated_decisions_are_those_of_the_metrics() -> None:
             ):  # the margin of a ratio is that of a weighted difference
                 assert (bound >= 0, value >= 0) == (by_bound[r] >= 0, by_value[r] >= 0)
             else:
-                assert (bound, value) == pytest.approx((by_bound[r], by_value[r]))
+                # Rounding can decide whether a rate is rare.
+                assert (bound, value) == pytest.approx((by_bound[r], by_value[r]), abs=2e-4)

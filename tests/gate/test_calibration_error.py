@@ -98,7 +98,7 @@ def test_the_lower_bound_is_below_the_value_and_above_0_if_all_bins_are_too_sure
 
     evidence = gather(limit(), own, None)
 
-    assert (evidence.lower(0.05) > 0.1).all()
+    assert (evidence.lower(0.05) > 0.09).all()
     assert (evidence.lower(0.05) < evidence.values).all()
 
 

@@ -147,7 +147,7 @@ def test_clusters_in_several_blocks_that_move_together_widen_the_bound_and_other
     together = MeanOfLargest(contrasts, 3, moves).parts(ALPHA)
     assert together.examples > 1.2 * apart.examples
     unrelated = MeanOfLargest(contrasts, 3, np.eye(3)).parts(ALPHA)
-    assert unrelated.upper >= apart.upper
+    assert unrelated.upper >= apart.upper - 0.001  # the quantile has slightly other degrees of freedom
 
 
 def test_leading_axes_are_separate_sets() -> None:

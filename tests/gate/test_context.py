@@ -29,6 +29,7 @@ from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import load_policy_floor
 from fair_distill.stages.promote import promote_version
 from fair_distill.stages.publish import publish_set
+from fair_distill.stages.training_units import read_training_units
 from fair_distill.statements import new_key
 from fair_distill.storage.local import LocalStore
 from fair_distill.workspace import Workspace
@@ -185,7 +186,10 @@ def test_a_promotion_whose_verdict_is_not_of_the_reserved_attempt_is_found_by_ve
     store, version = registry(workspace), sha256(place.set(SET) / "manifest.json")
     manifest, files = read_version(place.set(SET), made_by="a test")
     predictions = place.predictions(SET).read_bytes()
-    release.publish(store, "digits", manifest, files, predictions=predictions, actor=replace(actor, nonce="a"))
+    units = read_training_units(place, manifest)
+    assert units is not None
+    of_version = {"predictions": predictions, "units": units.to_bytes()}
+    release.publish(store, "digits", manifest, files, **of_version, actor=replace(actor, nonce="a"))
     take(store, numbered(range(100)), version=version, dataset="digits")
     verdict = compute_verdict(place, config, SET)
     release.promote(

@@ -164,6 +164,16 @@ def test_explain_says_what_decides(tmp_path: Path) -> None:
     assert "by chance" in ended.out
 
 
+def test_explain_names_the_label_errors_that_would_change_a_pass(tmp_path: Path) -> None:
+    place(tmp_path)
+    ended = run(tmp_path, "explain", SET)
+
+    assert f"{SET}: PASS" in ended.out
+    lines = [line.strip() for line in ended.out.splitlines() if "label errors:" in line]
+    assert len(lines) == 2
+    assert any("would no longer hold if" in line and "of the labels of group" in line for line in lines)
+
+
 def test_a_hundred_thousand_predictions_are_enforced_in_a_second_and_without_torch(tmp_path: Path) -> None:
     place(tmp_path, of=8334)
     code = (

@@ -117,7 +117,7 @@ def test_a_verdict_names_what_its_bounds_assume_about_networks():
     assumptions = [verdict(with_gaps([0.0] * 3, cell=50), policy(limit)).assumption for limit in (MEAN, each)]
 
     assert "normally distributed over networks" in assumptions[0]
-    assert assumptions[1] == ""
+    assert assumptions[1] == "clauses with each_network are valid if networks are trained independently"
     done = verdict(with_gaps([0.0] * 3, cell=50), policy(MEAN))
     assert assumptions[0] in markdown("set", done)
     assert assumptions[0] in junit("set", done)

@@ -178,6 +178,7 @@ TESTS = {
     ),
     "gate/proposal": ("gate/proposal",),
     "gate/quantiles": ("gate/quantiles",),
+    "gate/rare_events": ("gate/rare_events", "gate/bounds"),
     "gate/recommendation": ("gate/recommendation",),
     "gate/references": (
         "gate/bound_files",
@@ -218,6 +219,7 @@ TESTS = {
         "gate/judge",
         "gate/render",
     ),
+    "registry/access": ("registry/access",),
     "registry/actor": (
         "registry/operations",
         "registry/writing",
@@ -253,6 +255,7 @@ TESTS = {
         "registry/client",
     ),
     "registry/compare": ("registry/compare",),
+    "registry/consumers": ("registry/overview",),
     "registry/dvc_layout": (
         "registry/identity",
         "registry/release",
@@ -272,7 +275,9 @@ TESTS = {
         "registry/evidence_pack",
         "registry/approvals",
     ),
-    "registry/garbage_collection": ("registry/garbage",),
+    "registry/erasure": ("registry/erasures",),
+    "registry/erasures": ("registry/erasures",),
+    "registry/garbage_collection": ("registry/garbage", "registry/erasures"),
     "registry/integrity": (
         "registry/waivers",
         "registry/foreign_text",
@@ -304,6 +309,8 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
+    "registry/receipts": ("registry/overview",),
+    "registry/regate_record": ("registry/overview", "registry/access"),
     "registry/release": (
         "registry/release",
         "registry/approvals",
@@ -315,12 +322,15 @@ TESTS = {
     ),
     "registry/snapshots": ("registry/snapshots",),
     "registry/split_examples": ("registry/attempts",),
+    "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",
         "registry/identity",
         "registry/ledger",
     ),
     "registry/training_units": ("training_units",),
+    "registry/version_contents": ("registry/erasures", "registry/garbage"),
+    "registry/webhook": ("registry/overview",),
     "registry/verify": (
         "registry/client",
         "registry/tampering",

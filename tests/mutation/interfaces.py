@@ -123,7 +123,7 @@ INTERFACES: dict[str, Callable[[Scene], Answer]] = {
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Parse each YAML text and build the command line once; draw noise floors, which decide nothing, only twice."""
-    parse, floor, parser = config_files._parse, judging.noise_floor, cli.build_parser
+    parse, floor, parser = config_files.parse_mapping, judging.noise_floor, cli.build_parser
 
     @lru_cache(maxsize=64)
     def parsed(text: str, name: str) -> dict[Any, Any]:
@@ -133,7 +133,7 @@ def quick() -> Iterator[None]:
         return deepcopy(parsed(text, name))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config_files, "_parse", cached)
+        patch.setattr(config_files, "parse_mapping", cached)
         patch.setattr(judging, "noise_floor", partial(floor, draws=2))
         patch.setattr(cli, "build_parser", cache(parser))
         # Without the machine's memory of ledgers: it would refuse every ledger that is put back as it was.

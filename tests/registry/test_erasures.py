@@ -16,7 +16,7 @@ from fair_distill.registry.actor import Actor
 from fair_distill.registry.announcements import announce
 from fair_distill.registry.attempt_checks import check_record
 from fair_distill.registry.attempts import read_record
-from fair_distill.registry.channels import Withdrawn
+from fair_distill.registry.channels import Withdrawn, in_force
 from fair_distill.registry.client import load
 from fair_distill.registry.erasures import RECORD, Erased, ErasureEntry, ErasureList, read_erasures
 from fair_distill.registry.garbage_collection import garbage
@@ -24,6 +24,8 @@ from fair_distill.registry.layout import examples_key, object_key, units_key
 from fair_distill.registry.ledger import read_ledger
 from fair_distill.registry.store import RegistryStore
 from fair_distill.registry.verify import verify
+from fair_distill.stages.context import _judged_predictions
+from fair_distill.stages.training_units import explain_erased
 
 FIRST, SECOND = made_from([1, 2, 3], seed=1), made_from([1, 3], seed=2)
 
@@ -223,3 +225,12 @@ def test_an_attempt_at_examples_that_a_crash_left_announces_them():
     assert any(
         examples_key(split.digest).encode() in content for key, content in store.content.items() if "publishing/" in key
     )
+
+
+def test_a_comparison_with_an_erased_version_names_the_way_out(store: RegistryStore):
+    entry = in_force(read_ledger(store, NAME), "production")
+    assert entry is not None
+    erase(store, 3)
+
+    with pytest.raises(Erased, match="registry demote digits@production"), explain_erased(entry):
+        _judged_predictions(store, entry)

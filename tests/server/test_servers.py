@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 import yaml
-from running_prefect import Prefect, free_port, stop, until
+from running_prefect import REPOSITORY, Prefect, free_port, stop, until
 from small_repository import command, commit, fewest_stages, git, repository
 
 from fair_distill.files import sha256
@@ -109,7 +109,12 @@ def prefect(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
     try:
         running.serve()
         running.do("prefect", "work-pool", "create", "here", "--type", "process")
-        running.do("prefect", "automation", "create", "--from-file", "flows/automations.yaml")
+        # With a heartbeat every 30 seconds, three missing heartbeats are 90 seconds instead of 10 minutes.
+        automations = running.home / "automations.yaml"
+        text = (REPOSITORY / "flows" / "automations.yaml").read_text()
+        assert text.count("within: 600") == 1
+        automations.write_text(text.replace("within: 600", "within: 90"))
+        running.do("prefect", "automation", "create", "--from-file", str(automations))
         yield running
     finally:
         running.close()
@@ -192,8 +197,9 @@ def test_a_run_survives_failures_and_gives_the_same_digest(
         process.kill()
     assert checkpoints(workspace)
 
-    # The automation notices the missing heartbeat, and the other worker restarts the run.
-    until(lambda: any(run["run_count"] > 1 for run in runs(prefect)), what="a successor", seconds=600)
+    # The automations notice the missing heartbeat, and the other worker restarts the run. Prefect delays the events of
+    # a run that started soon after it was scheduled by up to 15 minutes.
+    until(lambda: any(run["run_count"] > 1 for run in runs(prefect)), what="a successor", seconds=1500)
 
     # The server and the database are stopped and started again.
     stop(prefect.processes[0], signal.SIGKILL)

@@ -8,6 +8,7 @@ tests in `tests/gate/test_metric_contract.py` run over METRICS.
 from fair_distill.gate.metrics.accuracy import ACCURACY, WORST_CELL_ACCURACY, WORST_GROUP_ACCURACY
 from fair_distill.gate.metrics.balanced_accuracy import BALANCED_ACCURACY, WORST_GROUP_BALANCED_ACCURACY
 from fair_distill.gate.metrics.base import CardMetric, Measured, Metric, PredictionMetric
+from fair_distill.gate.metrics.broken_relations import BROKEN_RELATIONS
 from fair_distill.gate.metrics.calibration import CALIBRATION_GAP
 from fair_distill.gate.metrics.calibration_error import CALIBRATION_ERROR
 from fair_distill.gate.metrics.equalized_odds import EO_DIAG_MAX, EO_DIAG_MEAN, EO_FULL_MAX, EO_OVR_MAX
@@ -35,6 +36,7 @@ METRICS: dict[str, Metric] = {
     "calibration_gap": CALIBRATION_GAP,
     "calibration_error": CALIBRATION_ERROR,
     "near_copies": NEAR_COPIES,
+    "broken_relations": BROKEN_RELATIONS,
 }
 PREDICTION_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, PredictionMetric)}
 CARD_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, CardMetric)}

@@ -17,12 +17,8 @@ from fair_distill.gate.metrics import rates
 from fair_distill.gate.metrics.base import Planner
 from fair_distill.gate.metrics.largest_gap import Gap
 from fair_distill.gate.network_predictions import NetworkPredictions
-from fair_distill.gate.sentences import groups_phrase
 from fair_distill.gate.shared_clusters import correlation
 
-# The selections that the pooled rate of two groups must lead to expect in each, as in the chi-square test of two rates
-# (Cochran, 1954). The bound of a rate of fewer is too close to it.
-FEWEST_SELECTIONS = 5
 # The distance between two bounds of a ratio that the search does not distinguish.
 _PRECISION = 1e-7
 _MOST_STEPS = 60
@@ -37,8 +33,7 @@ class _SelectionRatio(Gap):
     Fieller's theorem. Both orders of every pair of groups have a bound at level alpha, and the smallest is compared
     with the limit (intersection-union test).
 
-    A class that is never predicted has the ratio 0 / 0, which is undefined. It is never 1. A class that is rarely
-    predicted has too little evidence, see `FEWEST_SELECTIONS`.
+    A class that is never predicted has the ratio 0 / 0, which is undefined. It is never 1.
     """
 
     direction = "at_least"
@@ -58,9 +53,7 @@ class _SelectionRatio(Gap):
         few = super().lack_of_examples(predictions, comparisons, minimum)
         classes = [rate.predicted for rate in comparisons.rates if rate.predicted is not None]
         groups = sorted({g for side in comparisons.distinct_sides for g in side})
-        return (
-            few or _never_predicted(predictions.table(), classes, groups) or _rarely_predicted(predictions, comparisons)
-        )
+        return few or _never_predicted(predictions.table(), classes, groups)
 
     def evidence(self, predictions: NetworkPredictions, comparisons: Comparisons) -> Evidence:
         ratio = _Ratio.of(predictions, comparisons)
@@ -83,11 +76,7 @@ class _SelectionRatio(Gap):
 
 def _planned(sets: FairSets, comparisons: Comparisons, alpha: float) -> Floats:
     first, second, correlations = sets.both_sides(comparisons.rates, comparisons.sides)
-    ratios = _Ratio(first, second, correlation=correlations).lower(alpha)
-    sizes = first.first.effective, second.first.effective
-    pooled = (first.first.positive * sizes[0] + second.first.positive * sizes[1]) / (sizes[0] + sizes[1])
-    is_rare = pooled * np.minimum(*sizes) < FEWEST_SELECTIONS
-    return np.asarray(np.where(is_rare, 0.0, ratios).min(axis=-1))
+    return np.asarray(_Ratio(first, second, correlation=correlations).lower(alpha).min(axis=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,37 +227,13 @@ def _never_predicted(table: Confusion, classes: Sequence[int], groups: Sequence[
     return None
 
 
-def _rarely_predicted(predictions: NetworkPredictions, comparisons: Comparisons) -> str | None:
-    """Return which class is expected too rarely on some side by the rate of both sides, the fewest first; or None."""
-    selections, examples = predictions.table().counts_of(comparisons.rates)
-    lacking = []
-    for i, rate in enumerate(comparisons.rates):
-        for a, b in comparisons.sides:
-            both = list(a + (b or ()))
-            pooled = float(selections[i, both].sum() / examples[i, both].sum())
-            for side in (a, b or ()):
-                size = predictions.rows(rate.true_classes, side).independent
-                if pooled * size < FEWEST_SELECTIONS:
-                    lacking.append((pooled * size, rate, side, size, pooled))
-    if not lacking:
-        return None
-    expected, rate, side, size, pooled = min(lacking, key=lambda entry: entry[0])
-    assert rate.predicted is not None
-    return (
-        f"class {predictions.classes[rate.predicted]!r} is predicted at a rate of {100 * pooled:.2g} %, so "
-        f"{expected:.1f} predictions are expected in {size:,} independent examples of "
-        f"{groups_phrase(side, predictions.groups)}, {FEWEST_SELECTIONS} are needed"
-    )
-
-
 SELECTION_RATE_RATIO = _SelectionRatio(
     name="selection_rate_ratio",
     title="Smallest ratio of selection rates",
     short="selection-rate ratio",
     definition="Smallest ratio between two groups of how often a class is predicted: min_{k,g,g'} P(k|g) / P(k|g'). "
     "With `classes: [favourable]` and `at_least: 0.8` it is the four-fifths rule. Undefined for a class that is never "
-    "predicted. Too little evidence if the pooled rate of two groups leads to fewer than 5 expected predictions of the "
-    "class in one of them",
+    "predicted",
     null_hypothesis="for some class and two groups, one group's rate is less than the limit times the other's",
     bound="smallest ratio r at which the lower bound of p - r p' is 0, over both orders of every pair of groups, each "
     "at alpha (intersection-union)",

@@ -42,13 +42,12 @@ def latest_verdict(version: RegisteredVersion) -> Verdict | None:
 def description(version: RegisteredVersion, *, escape: Escape = str) -> str:
     """Return what a version is, in a few sentences; `escape` escapes a name for the place where the text is shown."""
     card = version.manifest.card
-    unit = "images" if card.schema is None else "rows"
     entry = version.entry
     status = f"in force since ledger entry {entry.number} of {entry.time}" if entry else "named by its number or digest"
     counts = sum(map(sum, card.train_counts))
     return (
         f"Version v{version.number}, `sha256:{version.version}`, {status}.\n\n"
-        f"{card.examples:,} {unit} of {len(card.classes)} classes, distilled from {counts:,} examples of "
+        f"{card.examples:,} {card.unit} of {len(card.classes)} classes, distilled from {counts:,} examples of "
         f"{len(card.groups)} groups ({', '.join(map(escape, card.groups))}). "
         "The distilled examples have no group."
     )
@@ -136,6 +135,8 @@ def untested(version: RegisteredVersion, verdict: Verdict | None, *, escape: Esc
         lines.append(f"Cells without a training example: {', '.join(empty)}.")
     if card.nearness is None:
         lines.append("Whether examples of the set are near copies of training examples.")
+    if card.schema is not None and card.relations is None:
+        lines.append("Whether rows of the set combine values that no real row combines.")
     return lines
 
 
