@@ -183,9 +183,10 @@ def _outputs(workspace: Workspace) -> list[Path]:
 
 
 def _clear_workspace(workspace: Workspace) -> None:
-    """Remove all outputs except the prepared splits and the assignments, and the copies of source files."""
+    """Remove outputs, reports and copies of source files, except the prepared splits and the assignments."""
     keep = {workspace.assignments, workspace.split(SPLITS[0]).parent}
-    for path in [*_outputs(workspace), workspace.root / "reports", workspace.context.parent / "promoted.parquet"]:
+    pages = sorted((workspace.root / "reports").rglob("*.html"))
+    for path in [*_outputs(workspace), *pages, workspace.context.with_name("promoted.parquet")]:
         if path not in keep:
             _remove(path)
     _remove(workspace.root / ".cache" / "prepare")

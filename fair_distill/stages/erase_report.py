@@ -27,6 +27,9 @@ def unreached_places(plan: ErasurePlan, places: Places, environment: Mapping[str
     for variable, action in _SHARED.items():
         if environment.get(variable):
             rows.append({"place": f"the location in {variable}", "action": action})
+    if plan.in_workspace and not environment.get("FAIR_DISTILL_REPORTS"):
+        action = "reports of flows are in the folder `reports` next to the repository. Remove those before the erasure"
+        rows.append({"place": "reports of flows", "action": action})
     for name, count in plan.dvc.unattributed.items():
         if count:
             text = f"{count:,} contents belong to no recorded run, such as source data. `dvc gc` removes unused ones"

@@ -264,8 +264,6 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
-    "registry/erasure": ("registry/erasures",),
-    "registry/erasures": ("registry/erasures",),
     "registry/export/croissant": ("registry/evidence_pack",),
     "registry/export/dataset_card": (
         "registry/foreign_text",
@@ -275,7 +273,9 @@ TESTS = {
         "registry/evidence_pack",
         "registry/approvals",
     ),
-    "registry/garbage_collection": ("registry/garbage",),
+    "registry/erasure": ("registry/erasures",),
+    "registry/erasures": ("registry/erasures",),
+    "registry/garbage_collection": ("registry/garbage", "registry/erasures"),
     "registry/integrity": (
         "registry/waivers",
         "registry/foreign_text",
@@ -319,7 +319,7 @@ TESTS = {
         "registry/statements",
     ),
     "registry/snapshots": ("registry/snapshots",),
-    "registry/split_examples": ("registry/attempts",),
+    "registry/split_examples": ("registry/attempts", "registry/split_examples"),
     "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",
@@ -327,7 +327,7 @@ TESTS = {
         "registry/ledger",
     ),
     "registry/training_units": ("training_units",),
-    "registry/version_contents": ("registry/erasures",),
+    "registry/version_contents": ("registry/erasures", "registry/garbage"),
     "registry/webhook": ("registry/overview",),
     "registry/verify": (
         "registry/client",
