@@ -264,8 +264,6 @@ TESTS = {
         "registry/consumption",
         "registry/identity",
     ),
-    "registry/erasure": ("registry/erasures",),
-    "registry/erasures": ("registry/erasures",),
     "registry/export/croissant": ("registry/evidence_pack",),
     "registry/export/dataset_card": (
         "registry/foreign_text",
@@ -321,7 +319,7 @@ TESTS = {
         "registry/statements",
     ),
     "registry/snapshots": ("registry/snapshots",),
-    "registry/split_examples": ("registry/attempts",),
+    "registry/split_examples": ("registry/attempts", "registry/split_examples"),
     "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",
