@@ -30,8 +30,8 @@ from fair_distill.distillation.presets import PRESETS
 from fair_distill.evaluation.train import train
 from fair_distill.freed_memory import keep_freed_memory, set_allocator
 
-WIDTHS = {32: 10, 128: 4}
-_WARM = 2
+WIDTHS = {32: 5, 128: 2}
+_WARM = 1
 
 
 def _nothing() -> None:
@@ -148,7 +148,8 @@ def main() -> None:
                 }
                 for variant in VARIANTS
             }
-    report("allocator", result, device=torch.device("cpu"), out=options.out)
+            # Saved after every width, because the widths take very different times.
+            report("allocator", result, device=torch.device("cpu"), out=options.out)
 
 
 def _ratio(measured: Mapping[str, Mapping[str, float]], variant: str) -> float:

@@ -42,7 +42,7 @@ SETTINGS = {
     "network": {"name": "convnet", "width": 32, "depth": 3},
     "real_per_class": BATCH,
     "start": "group_stratified",
-    "optimiser": {"learning_rate": 10.0},
+    "optimiser": {"name": "sgd", "learning_rate": 0.5},
 }
 
 

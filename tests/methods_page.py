@@ -21,6 +21,9 @@ def presets() -> str:
     def named(choice: Any) -> str:
         return str(choice["name"] if isinstance(choice, dict) else choice)
 
+    def rate(optimiser: dict[str, Any]) -> str:
+        return f"{optimiser['learning_rate']:g}" + (", normalised" if optimiser["name"] == "normalised_sgd" else "")
+
     columns = ("matcher", "steps", "real per class", "distance", "learning rate", "start", "formation", "augmented")
     columns += ("visits", "warm-up", "advance")
     lines = [f"| | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
@@ -28,7 +31,7 @@ def presets() -> str:
         networks = preset["networks"]
         row = [
             *(named(preset["matcher"]), f"{preset['steps']:,}", preset["real_per_class"], preset["distance"]),
-            *(f"{preset['optimiser']['learning_rate']:g}", preset["start"], preset["formation"]),
+            *(rate(preset["optimiser"]), preset["start"], preset["formation"]),
             *("yes" if preset["augment"] else "no", f"{networks['visits']:,}", networks["warmup_epochs"]),
             f"{networks['advance']} on {networks['advance_on']}" if networks["advance"] else "none",
         ]

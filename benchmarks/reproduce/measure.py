@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.reproduce.benchmarks import Prepared, prepare
+from benchmarks.reproduce.benchmarks import Prepared, find_benchmark, prepare
 from benchmarks.reproduce.budget import Budget
 from benchmarks.reproduce.methods import MethodResult, Task, method
 from fair_distill.errors import FairDistillError
@@ -64,8 +64,8 @@ def measure(job: Job, plan: MeasurementPlan, clock: Clock) -> dict[str, Any]:
     # An error in the data must not be stored as a result, so it is outside of the `try`.
     prepared = _prepared(job.benchmark, plan.data, plan.budget.paired_per_class)
     try:
-        start = clock()
-        result = method(job.method).make(Task(prepared.train, plan.budget, plan.ipc, job.seed, plan.device))
+        start, std = clock(), find_benchmark(job.benchmark).std
+        result = method(job.method).make(Task(prepared.train, plan.budget, plan.ipc, job.seed, plan.device, std))
         distilled = clock()
         tests = _test(result, prepared, job, plan)
     except FairDistillError as error:

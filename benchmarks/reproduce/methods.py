@@ -14,7 +14,7 @@ from benchmarks.reproduce.budget import Budget
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.api import distill
-from fair_distill.distillation.presets import PRESETS
+from fair_distill.distillation.presets import COLOURED_STD, PRESETS
 from fair_distill.distillation.sampling import normalisation
 from fair_distill.distillation.synthetic import examples_per_group
 from fair_distill.errors import ConfigError
@@ -27,13 +27,19 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Task:
-    """The input of a method: data, budget, size, seed and device."""
+    """The input of a method: data, budget, size, seed and device.
+
+    Attributes
+    ----------
+    std : see `Benchmark.std`
+    """
 
     train: GroupedDataset
     budget: Budget
     ipc: int
     seed: int
     device: str
+    std: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +153,7 @@ class Distilled:
         }
 
     def make(self, task: Task) -> MethodResult:
-        settings = self.settings(task.budget, task.ipc)
+        settings = with_papers_step(self.settings(task.budget, task.ipc), task.std)
         train = (
             resampled(task.train, numpy_generator(task.seed, "reproduce.resample"))
             if settings.pop("resampled")
@@ -173,7 +179,7 @@ class Joined:
 
     def make(self, task: Task) -> MethodResult:
         train = task.train
-        settings = self.vanilla.settings(task.budget, task.ipc)
+        settings = with_papers_step(self.vanilla.settings(task.budget, task.ipc), task.std)
         settings.pop("resampled")
         settings["embedding"] = embedding_on(task.device, task.budget)
         shares = {
@@ -205,6 +211,19 @@ class Joined:
         order = np.argsort(np.concatenate(labels), kind="stable")
         total = tuple(float(sum(parts)) for parts in zip(*losses, strict=True))
         return MethodResult(np.concatenate(images)[order], np.concatenate(labels)[order], recipe(task), total)
+
+
+def with_papers_step(settings: dict[str, Any], std: float) -> dict[str, Any]:
+    """Return the settings with the step in pixels that the papers' code makes on a data set that it divides by `std`.
+
+    The presets of the literature contain its step for a standard deviation of 0.5. The step of `default` is the same on
+    every data set.
+    """
+    if settings["preset"] == "default":
+        return settings
+    optimiser = settings["optimiser"]
+    rate = optimiser["learning_rate"] * (std / COLOURED_STD) ** 2
+    return settings | {"optimiser": optimiser | {"learning_rate": rate}}
 
 
 def embedding_on(device: str, budget: Budget) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.reproduce.benchmarks import check_files, find_benchmark
+from benchmarks.reproduce.benchmarks import BENCHMARKS, check_files, find_benchmark
 from benchmarks.reproduce.measure import Clock, Job, MeasurementPlan
 from benchmarks.reproduce.methods import embedding_on, method
 from benchmarks.reproduce.record import Record, open_record
@@ -62,6 +62,7 @@ def reproduce(
     for name in selection.benchmarks:
         find_benchmark(name)
     about = {"table": selection.table, "ipc": plan.ipc, "budget": plan.budget.to_dict(), "device": plan.device}
+    about["normalised by"] = {name: benchmark.std for name, benchmark in BENCHMARKS.items()}
     about["embedding"] = embedding_on(plan.device, plan.budget)
     methods = {name: method(name).settings(plan.budget, plan.ipc) for name in selection.methods}
     record = open_record(out, about, methods)

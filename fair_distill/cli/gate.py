@@ -117,7 +117,7 @@ def _add_reserve(gate: Parser) -> None:
         "--fresh",
         default="",
         metavar="REASON",
-        help="state that the examples of this gate split are new, and why; starts a new error budget (alpha)",
+        help="state that attempts of earlier releases did not use the examples of this gate split, and why",
     )
     add_who(command)
     add_registry(command)

@@ -77,14 +77,35 @@ class Optimiser(Section):
 
     Attributes
     ----------
-    name : the optimiser
-    learning_rate : its learning rate
+    name : the optimiser. `normalised_sgd` divides each gradient by its root mean square, so that the size of a step
+        depends neither on the width of the network nor on the distance
+    learning_rate : its learning rate, at most 1 for normalised_sgd: there it is the root mean square of the change in
+        one step, before momentum
     momentum : the momentum of SGD, or the first beta of Adam
+    unit : what a step is measured in. `pixel`: pixels divided by 255, only for images; without it, standard deviations
+        of the normalised data
+    decay : how the learning rate falls to 0 over the steps; without it, the rate is constant
     """
 
-    name: Literal["sgd", "adam"]
+    name: Literal["sgd", "normalised_sgd", "adam"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    unit: Literal["pixel"] | None = None
+    decay: Literal["cosine"] | None = None
+
+    @model_validator(mode="after")
+    def _size_of_a_step(self) -> "Optimiser":
+        if self.name == "normalised_sgd" and self.learning_rate > 1:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate:g}; with normalised_sgd it is the mean change of a pixel in one "
+                "step, at most 1. Use a value near 0.005"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_options(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out optional keys without a value, so that sets from before these keys keep their digest."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
 
 class Shrinkage(Section):

@@ -5,20 +5,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 
 from fair_distill import freed_memory
 from fair_distill.config import Candidate, Distill, checked
 from fair_distill.data.grouped_dataset import GroupedDataset
-from fair_distill.data.image_stream import iterate_batches
 from fair_distill.distillation.experts import ExpertFolder, train_experts
 from fair_distill.distillation.loop import Distilled, Streams, optimise
 from fair_distill.distillation.method import build_method
 from fair_distill.distillation.presets import FOR_ROWS, PRESETS
-from fair_distill.distillation.sampling import normalisation
+from fair_distill.distillation.sampling import check_finite, normalisation
 from fair_distill.distillation.unknown_groups import resolve_unknown_groups
-from fair_distill.errors import ConfigError, DataError
+from fair_distill.errors import ConfigError
 from fair_distill.seeds import torch_generator
 
 
@@ -91,7 +89,7 @@ def distill(
         name="distill()",
     )
     chosen = checked(Distill, base | settings | partial_sections, name="distill()")
-    _check_finite(dataset)
+    check_finite(dataset)
     torch_device = _usable_device(device)
     generator = torch_generator(seed, "distill.unknown")
     dataset = resolve_unknown_groups(
@@ -134,20 +132,3 @@ def _usable_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0][:200]
         raise ConfigError(f"device is {device!r}, which cannot be used here: {reason}. Use 'cpu'") from None
     return torch_device
-
-
-def _check_finite(dataset: GroupedDataset) -> None:
-    """Raise DataError for the first example with a pixel or number that is NaN or infinite."""
-    if dataset.images.dtype == np.uint8:
-        return
-    first = 0
-    for batch in iterate_batches(dataset.images):
-        finite = np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
-        if not finite.all():
-            row = first + int(np.argmin(finite))
-            raise DataError(
-                f"example {row} of class {dataset.classes[dataset.labels[row]]!r} and group "
-                f"{dataset.groups[dataset.group_indices[row]]!r}, in the order of the dataset, has a pixel or number "
-                "that is NaN or infinite. Correct the data"
-            )
-        first += len(batch)

@@ -49,7 +49,9 @@ def mean(cells_CGD: Tensor, weights_CG: Tensor) -> Tensor:
         If there is not exactly one weight per class and group.
     """
     _check_shapes(cells_CGD, weights_CG)
-    return (weights_CG.unsqueeze(-1) * cells_CGD).sum(dim=1).to(cells_CGD.dtype)
+    weights = weights_CG.unsqueeze(-1)
+    # Without the mask, NaN in an absent cell would remain NaN when it is multiplied by 0.
+    return (weights * cells_CGD.masked_fill(weights == 0, 0)).sum(dim=1).to(cells_CGD.dtype)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.alignment import Alignment
 from fair_distill.distillation.augment import draw
 from fair_distill.distillation.distance import distance
-from fair_distill.distillation.divergence import check_divergence
+from fair_distill.distillation.divergence import Diverged, check_divergence
 from fair_distill.distillation.embedding import build_embedding
 from fair_distill.distillation.experts import Trajectories
 from fair_distill.distillation.matchers.base import Pair, Step
@@ -24,7 +24,7 @@ from fair_distill.distillation.network_pool import NetworkPool
 from fair_distill.distillation.networks import Network, build, draw_weights
 from fair_distill.distillation.optimiser_state import OptimiserState, StateDict, add_prefix, strip_prefix
 from fair_distill.distillation.row_projection import RowProjection, build_projection
-from fair_distill.distillation.sampling import GroupSampler, Normalisation, reader
+from fair_distill.distillation.sampling import GroupSampler, Normalisation, check_finite, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, initial_images
 from fair_distill.seeds import plain_torch_generator, torch_generator
 
@@ -115,23 +115,25 @@ def optimise(
     ConfigError
         If a name or option in the settings is invalid, or the matcher does not support the alignment.
     DataError
-        If a class has no examples, or fewer than its initial images need.
+        If a class has no examples, or fewer than its initial images need, or if a NaN or infinite pixel made the loss
+        NaN.
     Diverged
         If the loss or the images are no longer meaningful; the message names the learning rate to lower.
     """
     classes = len(dataset.classes)
     project = build_projection(dataset, normalise, settings)
+    in_pixels = settings.optimiser.unit == "pixel"
     method = build_method(dataset, settings, candidate, device=device)
     matcher, alignment = method.matcher, method.alignment
     read = reader(dataset.images, normalise, device)
     sampler = GroupSampler(
         dataset, per_class=settings.real_per_class, allocation=alignment.allocation, read=read, device=device
     )
+    initial = initial_images(
+        settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation
+    )
     optimised = OptimiserState.initial(
-        initial_images(settings.start, dataset, settings.ipc, normalise, streams.start, formation=settings.formation),
-        matcher.learned,
-        settings.optimiser,
-        device,
+        normalise.undo(initial) if in_pixels else initial, matcher.learned, settings.optimiser, device
     )
     images = optimised.images
     labels = torch.arange(classes, device=device).repeat_interleave(settings.ipc)
@@ -172,22 +174,34 @@ def optimise(
         )
         optimised.optimiser.zero_grad(set_to_none=True)
         step_loss = _backward(matcher.pairs(inputs), settings)
-        optimised.optimiser.step()
+        optimised.update(step, settings.steps)
         # One transfer for both numbers: each transfer makes the CPU wait for the GPU.
-        numbers = torch.stack([step_loss, images.detach().abs().amax().double()])
+        free = normalise.apply(images.detach()) if in_pixels else images.detach()
+        numbers = torch.stack([step_loss, free.abs().amax().double()])
         loss, largest_pixel = numbers.tolist()
         losses.append(loss)
-        check_divergence(loss, largest_pixel, network, step=step + 1, settings=settings)
+        _check_step(loss, largest_pixel, network, dataset, step=step + 1, settings=settings)
         with torch.no_grad():
             pool.advance(step, decode(project(images), settings.formation), example_labels)
         progress(step + 1, settings.steps, loss)
         if checkpoints:
             checkpoints.save_if_due(step + 1, state)
-    pixels = normalise.undo(images.detach()).cpu().contiguous().numpy()
+    pixels = (images.detach() if in_pixels else normalise.undo(images.detach())).cpu().contiguous().numpy()
     if isinstance(project, RowProjection):
         pixels = project.nearest(pixels)
     learned = {name: scalar.item() for name, scalar in optimised.learned.items()}
     return Distilled(pixels, labels.cpu().numpy(), tuple(losses), learned)
+
+
+def _check_step(
+    loss: float, largest_pixel: float, network: Network, dataset: GroupedDataset, *, step: int, settings: Distill
+) -> None:
+    """Raise Diverged for a step without meaning, or DataError if NaN in the data is the reason."""
+    try:
+        check_divergence(loss, largest_pixel, network, step=step, settings=settings)
+    except Diverged:
+        check_finite(dataset)  # No learning rate corrects NaN in the data.
+        raise
 
 
 def _backward(pairs: Iterable[Pair], settings: Distill) -> Tensor:

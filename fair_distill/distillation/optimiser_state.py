@@ -3,6 +3,7 @@
 A checkpoint names nested states with slashes, for example `optimiser/images/momentum_buffer`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,13 @@ class OptimiserState:
     images : the synthetic images, a leaf tensor
     learned : scalars by name; each has its own learning rate
     optimiser : the optimiser of all of them
+    settings : the section distill.optimiser
     """
 
     images: Tensor
     learned: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
+    settings: Optimiser
 
     @classmethod
     def initial(
@@ -43,11 +46,22 @@ class OptimiserState:
             *({"params": [scalars[name]], "lr": scalar.learning_rate} for name, scalar in learned.items()),
         ]
         optimiser: torch.optim.Optimizer
-        if settings.name == "sgd":
-            optimiser = torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
-        else:
+        if settings.name == "adam":
             optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
-        return cls(images, scalars, optimiser)
+        else:
+            optimiser = torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
+        return cls(images, scalars, optimiser, settings)
+
+    def update(self, step: int, steps: int) -> None:
+        """Take a step down the gradients; `step` counts from 0 to `steps` - 1."""
+        if self.settings.name == "normalised_sgd" and self.images.grad is not None:
+            root_mean_square = self.images.grad.square().mean().sqrt()
+            # Without the limit, a gradient of zeros would become NaN.
+            self.images.grad /= root_mean_square.clamp(min=torch.finfo(self.images.dtype).tiny)
+        if self.settings.decay == "cosine":
+            factor = (1 + math.cos(math.pi * step / steps)) / 2
+            self.optimiser.param_groups[0]["lr"] = self.settings.learning_rate * factor
+        self.optimiser.step()
 
     def state(self) -> StateDict:
         """Return the tensors and the optimiser's moments, by name."""

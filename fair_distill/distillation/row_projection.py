@@ -78,7 +78,9 @@ def _nearest(column: Numeric | Categorical, encoded: Tensor) -> Tensor:
 
 
 def build_projection(dataset: GroupedDataset, normalise: Normalisation, settings: Distill) -> Projection:
-    """Return the projection onto valid sets: the identity for images, which have no schema.
+    """Return the map from the optimised tensor to valid, normalised examples.
+
+    All images are valid; those that are optimised in pixels are normalised.
 
     Parameters
     ----------
@@ -93,10 +95,15 @@ def build_projection(dataset: GroupedDataset, normalise: Normalisation, settings
     if schema is None:
         if settings.rows is not None:
             raise ConfigError("params.yaml: distill.rows applies to rows of a table; the data are images. Remove it")
-        return identity
+        return normalise.apply if settings.optimiser.unit == "pixel" else identity
     if settings.rows is None:
         raise ConfigError(
             "params.yaml: distill.rows is missing; the rows of a table need it, for example {temperature: 0.5}"
+        )
+    if settings.optimiser.unit is not None:
+        raise ConfigError(
+            f"params.yaml: distill.optimiser.unit is {settings.optimiser.unit!r}, which applies to images; the data "
+            "are rows. Remove it"
         )
     if settings.augment:
         raise ConfigError(

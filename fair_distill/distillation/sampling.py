@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
+from fair_distill.data.image_stream import iterate_batches
 from fair_distill.distillation.augment import Draw, augment
 from fair_distill.errors import DataError
 
@@ -130,6 +131,23 @@ def normalisation(dataset: GroupedDataset, *, most: int = 10_000) -> Normalisati
     return Normalisation(
         tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) if v > 1e-6 else 1.0 for v in std)
     )
+
+
+def check_finite(dataset: GroupedDataset) -> None:
+    """Raise DataError for the first example with a pixel or number that is NaN or infinite."""
+    if dataset.images.dtype == np.uint8:
+        return
+    first = 0
+    for batch in iterate_batches(dataset.images):
+        finite = np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
+        if not finite.all():
+            row = first + int(np.argmin(finite))
+            raise DataError(
+                f"example {row} of class {dataset.classes[dataset.labels[row]]!r} and group "
+                f"{dataset.groups[dataset.group_indices[row]]!r}, in the order of the dataset, has a pixel or number "
+                "that is NaN or infinite. Correct the data"
+            )
+        first += len(batch)
 
 
 def allocate(counts_CG: Array, per_class: int, allocation: Allocation) -> Array:

@@ -79,6 +79,19 @@ def _check_count(count: int, ipc: int, name: str) -> None:
         raise DataError(f"class {name!r} has {count} examples in train; ipc is {ipc}. Lower distill.ipc, or add data")
 
 
+def check_class_sizes(dataset: GroupedDataset, ipc: int, formation: int) -> None:
+    """Raise DataError if a class has too few examples for `ipc` stored images of formation² real ones each."""
+    needed = ipc * formation**2
+    for count, name in zip(dataset.counts.sum(axis=1), dataset.classes, strict=True):
+        if formation == 1:
+            _check_count(int(count), ipc, name)
+        elif count < needed:
+            raise DataError(
+                f"class {name!r} has {count} examples in train; ipc is {ipc}, and mosaics of {formation}×{formation} "
+                f"need {needed}. Lower distill.ipc or formation, or add data"
+            )
+
+
 def decode(images: Tensor, factor: int) -> Tensor:
     """Cut each image into factor² tiles and enlarge each tile to full size (bilinear): (N · factor², ...).
 
@@ -173,6 +186,7 @@ def _real(choose: Callable[[GroupedDataset, int, torch.Generator], Array]) -> Ca
     def initialise(
         dataset: GroupedDataset, ipc: int, normalise: Normalisation, generator: torch.Generator, formation: int
     ) -> Tensor:
+        check_class_sizes(dataset, ipc, formation)
         rows = choose(dataset, ipc * formation**2, generator)
         return encode(normalise.apply(as_pixels(torch.from_numpy(dataset.images[rows]))), formation)
 

@@ -9,7 +9,7 @@ import torch
 from fair_distill.card import TrainingRecipe
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.distillation.sampling import Normalisation, as_pixels, reader
-from fair_distill.distillation.synthetic import encode, natural_rows, stratified_rows
+from fair_distill.distillation.synthetic import check_class_sizes, encode, natural_rows, stratified_rows
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.coresets import CORESETS, Embed, within_cells
 from fair_distill.evaluation.train import train
@@ -49,6 +49,7 @@ def subset(
         raise ConfigError(
             f"params.yaml: references: formation is {formation}, but rows of a table have no tiles; remove formation"
         )
+    check_class_sizes(dataset, ipc, formation)
     count = ipc * formation**2
     if select in CORESETS:
         assert embed is not None, "coresets need an embedding"

@@ -90,6 +90,7 @@ def test_a_custom_barycenter_is_named_by_its_module() -> None:
         ({"stpes": 3}, "stpes is not a known key"),
         ({"alignment": "fair"}, "alignment"),
         ({"optimiser": {"learning_rate": -1}}, "optimiser.learning_rate"),
+        ({"optimiser": {"name": "normalised_sgd", "learning_rate": 10.0}}, "learning_rate is 10; with normalised_sgd"),
     ],
 )
 def test_an_invalid_choice_is_refused_in_one_line(changes: dict[str, Any], says: str) -> None:

@@ -119,6 +119,14 @@ def test_single_precision_agrees_with_double_precision(name: str, cells: Tensor)
     torch.testing.assert_close(result.double(), ours(name)(far.double(), SKEWED), rtol=0, atol=2e-4)
 
 
+def test_nan_in_an_absent_cell_has_no_effect(barycenter: Barycenter, cells: Tensor) -> None:
+    weights = torch.tensor([0.5, 0.0, 0.5, *[0.0] * (cells.shape[1] - 3)], dtype=cells.dtype).expand(cells.shape[:2])
+    unknown = cells.clone()
+    unknown[weights == 0] = torch.nan
+
+    torch.testing.assert_close(barycenter(unknown, weights), barycenter(cells, weights), rtol=0, atol=0)
+
+
 def test_nan_is_passed_on_and_no_solver_fails(barycenter: Barycenter, cells: Tensor) -> None:
     cells[1] = torch.nan
 

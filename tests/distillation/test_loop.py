@@ -233,6 +233,12 @@ def test_distances_are_summed_over_layers() -> None:
         (BARYCENTRIC, {"network": "convent"}, ConfigError, "network.name is 'convent'"),
         (BARYCENTRIC, {"augment": ["spin"]}, ConfigError, "augment names 'spin'"),
         (BARYCENTRIC, {"ipc": 36}, DataError, "class 'class1' has 35 examples in train; ipc is 36"),
+        (
+            BARYCENTRIC,
+            {"ipc": 9, "formation": 2},
+            DataError,
+            "class 'class1' has 35 examples in train; ipc is 9, and mosaics of 2×2 need 36",
+        ),
         (BARYCENTRIC | {"barycenter": "medoid"}, {}, ConfigError, "barycenter is 'medoid'"),
         (BARYCENTRIC | {"barycenter": {"name": "mean", "delta": 1}}, {}, ConfigError, "barycenter 'mean'.*delta"),
         (BARYCENTRIC | {"group_weights": {"red": 1.0}}, {}, ConfigError, "the groups are group0, group1"),

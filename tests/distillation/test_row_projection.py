@@ -117,7 +117,11 @@ def test_distillation_learns_to_distinguish_the_classes() -> None:
 
 def test_options_of_rows_do_not_change_the_loop_for_images() -> None:
     images = grouped([[20, 5], [5, 20]])
-    small = SMALL | {"network": {"name": "convnet", "width": 4, "depth": 2}, "augment": []}
+    small = SMALL | {
+        "network": {"name": "convnet", "width": 4, "depth": 2},
+        "augment": [],
+        "optimiser": {"learning_rate": 0.01},
+    }
 
     assert np.array_equal(distilled(images, **small).images, distilled(images, **small, rows=None).images)
 
@@ -142,7 +146,7 @@ def test_settings_of_images_are_refused_for_rows(changes: dict[str, Any], says: 
 
 
 def test_settings_of_rows_are_refused_for_images() -> None:
-    settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": PRESETS["dm"]["optimiser"]}, name="t")
+    settings = checked(Distill, PRESETS["dm"] | FOR_ROWS | SMALL | {"optimiser": FOR_ROWS["optimiser"]}, name="t")
     images = grouped([[20, 5], [5, 20]])
 
     with pytest.raises(ConfigError, match=r"distill\.rows applies to rows of a table"):

@@ -321,7 +321,7 @@ TESTS = {
         "registry/statements",
     ),
     "registry/snapshots": ("registry/snapshots",),
-    "registry/split_examples": ("registry/attempts",),
+    "registry/split_examples": ("registry/attempts", "registry/split_examples"),
     "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",

@@ -13,7 +13,7 @@ IPC = 4
 
 
 def task(seed: int = 0) -> Task:
-    return Task(DATA, TINY, IPC, seed, "cpu")
+    return Task(DATA, TINY, IPC, seed, "cpu", 0.5)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -36,7 +36,7 @@ def test_groups_distilled_alone_do_not_see_each_other() -> None:
     changed[np.asarray(blank.group_indices) == 1] = 0
     other = type(blank).from_arrays(changed, blank.labels, blank.group_indices, pairs=blank.pairs)
 
-    both = [METHODS["joined"].make(Task(data, TINY, IPC, 0, "cpu")).images for data in (DATA, other)]
+    both = [METHODS["joined"].make(Task(data, TINY, IPC, 0, "cpu", 0.5)).images for data in (DATA, other)]
 
     assert [np.array_equal(a, b) for a, b in zip(*both, strict=True)] == [True, True, False, False] * 2
 
