@@ -51,7 +51,7 @@ def add_command(gate: Parser) -> None:
         "--dataset", metavar="NAME", help="the data set of the examples, for the record (default: that of --set)"
     )
     command.add_argument(
-        "--audit", action="store_true", help="do not record the attempt: the verdict is for information only"
+        "--audit", action="store_true", help="judge predictions that are in the record of attempts; record nothing"
     )
     add_who(command, "your name in the record of attempts")
     command.add_argument(

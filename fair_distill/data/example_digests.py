@@ -5,6 +5,8 @@ name or the position. N examples.
 """
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -16,6 +18,8 @@ from fair_distill.formats.row_schema import RowSchema
 
 # The number of rows of a table that are Python values at a time.
 _BLOCK = 2**12
+# A whole number, which a library may have written as floating point.
+_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
 
 
 def content_digests(split: GroupedDataset) -> NDArray[np.uint64]:
@@ -32,6 +36,34 @@ def name_digests(split: GroupedDataset, *, dataset: str) -> NDArray[np.uint64] |
     if split.ids is None:
         return None
     return digests_of_names(split.ids.to_pylist(), dataset=dataset)
+
+
+def normalised_name(name: str) -> str:
+    """Return a name without differences that readers overlook: Unicode form, case, outer blanks, and 1.0 for 1."""
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.strip()).casefold()).strip()
+    number = _NUMBER.fullmatch(name)
+    return str(int(number[1])) if number else name
+
+
+def plain_name_digests(names: Sequence[str]) -> NDArray[np.uint64]:
+    """Return digests of normalised names, whatever the data set, uint64 (N,)."""
+    return short_digests((normalised_name(name).encode() for name in names), len(names))
+
+
+def cell_name_digests(
+    labels: NDArray[np.integer], group_indices: NDArray[np.integer], *, classes: Sequence[str], groups: Sequence[str]
+) -> NDArray[np.uint64]:
+    """Return digests of the names of the class and the group of each example, uint64 (N,)."""
+    cells, cell = np.unique(labels.astype(np.int64) * len(groups) + group_indices, return_inverse=True)
+    names = (f"{classes[i // len(groups)]}\0{groups[i % len(groups)]}".encode() for i in cells.tolist())
+    return short_digests(names, len(cells))[cell]
+
+
+def name_unit_digests(kind: str, names: Sequence[str]) -> NDArray[np.uint64]:
+    """Return the digests of `units.unit_name_digests` for each name as it is and for its normalised form, (N, 2)."""
+    forms = (names, [normalised_name(name) for name in names])
+    columns = [short_digests((f"{kind}\0{name}".encode() for name in form), len(names)) for form in forms]
+    return np.stack(columns, axis=1)
 
 
 def digests_of_names(names: Sequence[str], *, dataset: str) -> NDArray[np.uint64]:

@@ -28,11 +28,13 @@ class JudgedExamples:
     names : the name of each example; the index has the same order
     index : classes, groups, pairs and clusters, with the digest that names the split
     noun : the file that the classes and groups come from, for messages
+    units : `cluster` or `pair`, and its name for each example; None if the examples have no such column
     """
 
     names: tuple[str, ...]
     index: GateIndex
     noun: str
+    units: tuple[str, tuple[str, ...]] | None = None
 
     def with_names(self, classes: Sequence[str], groups: Sequence[str], *, source: str) -> "JudgedExamples":
         """Return the same examples with the classes and groups of a set, in the order of its card.
@@ -122,7 +124,9 @@ def examples_of(rows: Rows, *, classes: Sequence[str] = ()) -> JudgedExamples:
         pairs=pairs,
         clusters=clusters,
     )
-    return JudgedExamples(names, index, rows.file)
+    kind, related = ("cluster", rows.cluster) if rows.cluster is not None else ("pair", rows.pair)
+    units = None if related is None else (kind, tuple(related.names[code] for code in related.codes[first].tolist()))
+    return JudgedExamples(names, index, rows.file, units)
 
 
 def partition(codes: NDArray[np.integer]) -> Ints:

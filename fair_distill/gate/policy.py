@@ -29,7 +29,7 @@ from fair_distill.text import validation_sentence
 
 PROMOTED = "promoted"
 # Keys that older policies do not have. They enter the digest only with a value, so digests of old policies are stable.
-_NEWER = ("exam", "evaluators", "approvers", "attempts", "networks")
+_NEWER = ("exam", "evaluators", "approvers", "attempts", "networks", "planned_for")
 _NEWER_OF_LIMITS = ("each_network",)
 MOST_ATTEMPTS = 1_000_000
 
@@ -236,7 +236,7 @@ def next_attempt(context: Context, policy: Gate) -> AttemptShare:
         return AttemptShare(1, fraction_of(1.0, policy.planned_attempts))
     number = min(reserved.number + 1, MOST_ATTEMPTS)
     if reserved.left is None:
-        return AttemptShare(number, legacy_fraction(number))
+        return AttemptShare(number, legacy_fraction(number, policy.planned_attempts))
     return AttemptShare(number, fraction_of(reserved.left, policy.planned_attempts))
 
 
@@ -246,7 +246,7 @@ def reserved_fraction(attempt: Attempt, policy: Gate) -> float:
     The policy may plan more attempts than the policy of the reservation did. The fraction is then smaller.
     """
     if attempt.fraction is None:
-        return legacy_fraction(attempt.number)
+        return legacy_fraction(attempt.number, policy.planned_attempts)
     return min(attempt.fraction, fraction_of(1.0, policy.planned_attempts))
 
 
@@ -254,7 +254,7 @@ def fraction_after(context: Context, policy: Gate, *, set: str) -> float:
     """Return the fraction of alpha that the attempt after the one of this set takes, on the same split."""
     reserved, planned = context.attempt, policy.planned_attempts
     if reserved is not None and reserved.left is None:
-        return legacy_fraction(reserved.number + (1 if reserved.set == set else 2))
+        return legacy_fraction(reserved.number + (1 if reserved.set == set else 2), planned)
     left = 1.0 if reserved is None or reserved.left is None else reserved.left
     if reserved is None or reserved.set != set:
         left -= fraction_of(left, planned)

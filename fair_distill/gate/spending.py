@@ -30,9 +30,12 @@ def fraction_of(left: float, planned: int) -> float:
     return min(PLANNED_SHARE / planned, max(left / 2, left - (1 - PLANNED_SHARE)))
 
 
-def legacy_fraction(attempt: int) -> float:
-    """Return the fraction of the k-th attempt in ledgers and contexts of earlier releases: 6 / (π² k²)."""
-    return 6 / (math.pi**2 * attempt**2)
+def legacy_fraction(attempt: int, planned: int = 1) -> float:
+    """Return the fraction of the k-th attempt in ledgers and contexts of earlier releases: 6 / (π² k²).
+
+    A policy that plans several attempts allows each at most 0.9 / planned, whichever release reserved it.
+    """
+    return min(6 / (math.pi**2 * attempt**2), PLANNED_SHARE / planned)
 
 
 def check_fraction(fraction: float, *, split: str) -> None:

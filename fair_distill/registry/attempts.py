@@ -29,7 +29,13 @@ from fair_distill.registry.integrity import fetch
 from fair_distill.registry.layout import check_writable, examples_key
 from fair_distill.registry.ledger import append_to, entry_time, read_chain_to_write, read_to_write
 from fair_distill.registry.legacy_attempts import attempt_number, legacy_attempts
-from fair_distill.registry.split_examples import SplitExamples, evaluated, shares
+from fair_distill.registry.split_examples import (
+    SplitExamples,
+    are_stated,
+    evaluated,
+    shares,
+    unstated_shares,
+)
 from fair_distill.registry.store import RegistryStore, ensure_stored
 
 # The fields that an entry which binds predictions repeats.
@@ -239,9 +245,14 @@ class Overlaps:
             self._shares[examples] = shares(self.current, self._read(examples))
         return self._shares[examples]
 
-    def count(self, examples: str) -> int:
-        """Return the number of kept examples of the split that an attempt evaluated."""
-        return int(evaluated(self.current, self._read(examples)).sum())
+    def count(self, examples: str, *, stated: Sequence[str] = ()) -> int:
+        """Return the number of kept examples of the split that an attempt evaluated, and that are not in `stated`."""
+        hits = evaluated(self.current, self._read(examples))
+        return int((hits & ~are_stated(self.current, [self._read(digest) for digest in stated])).sum())
+
+    def unstated_shares(self, stated: Sequence[str]) -> Shares:
+        """Return the share of each cell that is not in `stated`, the splits that somebody stated to be fresh."""
+        return unstated_shares(self.current, [self._read(digest) for digest in stated])
 
     def _read(self, digest: str) -> SplitExamples:
         if digest == self.current.digest:
@@ -299,10 +310,10 @@ def _reservation(
     fraction = fraction_of(left, request.planned)
     own = attempt_number(ledger, request.version, request.examples.split)
     is_recorded = any(_is_of(attempt, request.version, request.examples.split) for attempt in attempts)
-    if own is not None and not is_recorded and legacy_fraction(own) <= left:
+    if own is not None and not is_recorded and legacy_fraction(own, request.planned) <= left:
         # An earlier release reserved this attempt in the ledger. It keeps its number and its fraction, unless the
         # attempts in the record have left less: an old client can write such entries at any time.
-        number, fraction = own, legacy_fraction(own)
+        number, fraction = own, legacy_fraction(own, request.planned)
     return AttemptEntry(
         number=1,
         prev=GENESIS,
@@ -331,15 +342,14 @@ def _legacy(
     """Return shares and fraction of each attempt in the dataset's ledger that counts for a split.
 
     Their examples are unknown unless the record has an attempt at the same split; known examples count by their share.
-    Unknown examples count in full for related splits, until a reservation states that its examples are fresh. An
+    Unknown examples count for related splits, except for the share of a split that reservations stated to be fresh. An
     attempt that the record has too is counted there.
     """
     split = request.examples.split
-    began = any(attempt.entry.dataset == request.dataset and attempt.entry.reason for attempt in attempts)
-    is_fresh = began and all(entry.split != split for entry in ledger)
+    is_in_ledger = any(entry.split == split for entry in ledger)
+    unknown = overlaps.unstated_shares([] if is_in_ledger else _stated(attempts, request.dataset))
     recorded = {(attempt.entry.version, attempt.entry.split) for attempt in attempts} | {(request.version, split)}
     examples = {attempt.entry.split: attempt.entry.examples for attempt in attempts}
-    whole = np.ones(len(np.unique(request.examples.cells)))
     counted = []
     for legacy in legacy_attempts(ledger, split):
         entry, fraction = legacy.entry, legacy_fraction(legacy.number)
@@ -348,9 +358,15 @@ def _legacy(
         known = examples.get(str(entry.split))
         if known:
             counted.append((overlaps.shares(known), fraction))
-        elif legacy.is_related and not is_fresh:
-            counted.append((whole, fraction))
+        elif legacy.is_related:
+            counted.append((unknown, fraction))
     return counted
+
+
+def _stated(attempts: Sequence[Attempt], dataset: str) -> list[str]:
+    """Return the digests of the splits of a dataset that reservations stated to be fresh."""
+    stated = (attempt.entry for attempt in attempts if attempt.entry.dataset == dataset and attempt.entry.reason)
+    return list(dict.fromkeys(entry.examples for entry in stated))
 
 
 def _is_of(attempt: Attempt, version: str, split: str) -> bool:
@@ -358,12 +374,16 @@ def _is_of(attempt: Attempt, version: str, split: str) -> bool:
 
 
 def _check_fresh(attempts: Sequence[Attempt], ledger: Sequence[Entry], request: Request, overlaps: Overlaps) -> None:
-    """Raise ConfigError if an attempt has evaluated examples of the split, unless it is the request's own attempt."""
+    """Raise ConfigError if an attempt has evaluated examples of the split that were not stated to be fresh before.
+
+    The request's own attempt does not count.
+    """
     for attempt in attempts:
         if _is_of(attempt, request.version, request.examples.split) and attempt.entry.reason:
             return
+    stated = _stated(attempts, request.dataset)
     for attempt in attempts:
-        entry, count = attempt.entry, overlaps.count(attempt.entry.examples)
+        entry, count = attempt.entry, overlaps.count(attempt.entry.examples, stated=stated)
         if count:
             raise ConfigError(
                 f"the split {request.examples.split[:12]}… is not fresh: {count:,} of its {len(request.examples):,} "

@@ -49,12 +49,14 @@ class Traces:
     ----------
     units : the names of their units
     contents, names : the digests of the contents and of the names of their examples, as in `SplitExamples`
+    people : the digests of the names of their clusters or pairs, as in `SplitExamples.units`
     train_splits, gate_splits : SHA-256 of the split files that contain them
     """
 
     units: UnitDigests
     contents: Digests
     names: Digests
+    people: Digests = field(default_factory=lambda: np.empty(0, np.uint64))
     train_splits: frozenset[str] = frozenset()
     gate_splits: frozenset[str] = frozenset()
 
@@ -260,12 +262,11 @@ def _redactions(
         if entry.dataset != name or entry.split in splits:
             continue
         examples = read_examples(store, entry.examples)
-        rows = examples.holds(traces.contents, traces.names)
+        rows = examples.holds(traces.contents, traces.names, traces.people)
         splits[entry.split] = bool(rows.any()) or entry.split in traces.gate_splits
         if not rows.any():
             continue
-        columns = [examples.contents] if examples.names is None else [examples.contents, examples.names]
-        for value in {value for column in columns for value in column[rows].tolist()} - renamed.keys():
+        for value in examples.digests_in(rows) - renamed.keys():
             # In the lowest part of the range, so that a sample of a large split may contain it.
             renamed[value] = int(rng.integers(0, 2 ** (64 - examples.bits), dtype=np.uint64))
         redacted[examples.digest] = examples.replaced(renamed, rows)

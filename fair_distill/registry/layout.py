@@ -39,7 +39,7 @@ _TIMED = ("ledger/", "publishing/", "attempts/record/", "erasures/record/", "reg
 MAX_ENTRY_BYTES = MAX_STATEMENT_BYTES = 64 * 2**10
 MAX_JSON_BYTES = 16 * 2**20
 MAX_FILE_BYTES = 4 * 2**30
-MAX_EXAMPLES_BYTES = 48 * 2**20
+MAX_EXAMPLES_BYTES = 96 * 2**20
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 

@@ -1,5 +1,9 @@
 """The attempt that evaluating a set of the workspace on its gate split is; see `registry.attempts`."""
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from fair_distill.config import Config
 from fair_distill.errors import MeasurementError
 from fair_distill.files import require_file, sha256, to_json
@@ -10,6 +14,9 @@ from fair_distill.registry.split_examples import SplitExamples
 from fair_distill.registry.store import RegistryStore
 from fair_distill.stages.set_record import check_set_name, set_command
 from fair_distill.workspace import Workspace
+
+if TYPE_CHECKING:
+    from fair_distill.data.grouped_dataset import GroupedDataset
 
 
 def attempt_request(
@@ -46,17 +53,40 @@ def evaluation_digest(config: Config) -> str:
 
 def split_examples(workspace: Workspace, config: Config) -> SplitExamples:
     """Return the digests of the examples of the gate split, as a registry keeps them."""
-    from fair_distill.data.example_digests import content_digests, name_digests
     from fair_distill.data.split_file import read_split
 
     path = workspace.split("gate")
-    split = read_split(path)
+    return examples_of_split(read_split(path), digest=sha256(path), dataset=config.dataset)
+
+
+def examples_of_split(split: "GroupedDataset", *, digest: str, dataset: str) -> SplitExamples:
+    """Return the digests of the examples of a prepared split, as a registry keeps them.
+
+    Parameters
+    ----------
+    digest : SHA-256 of the file of the split
+    dataset : the data set, in which the names of examples, clusters and pairs are unique
+    """
+    from fair_distill.data.example_digests import (
+        cell_name_digests,
+        content_digests,
+        name_digests,
+        normalised_name,
+        plain_name_digests,
+    )
+
+    has_relatives = split.clustered is not None or len(np.unique(split.pairs)) < len(split)
     examples = SplitExamples(
-        split=sha256(path),
-        cells=split.labels.astype("int64") * len(split.groups) + split.group_indices,
+        split=digest,
+        cells=split.labels.astype(np.int64) * len(split.groups) + split.group_indices,
         contents=content_digests(split),
-        clusters=split.clusters.astype("int64"),
-        names=name_digests(split, dataset=config.dataset),
+        clusters=split.clusters.astype(np.int64),
+        names=name_digests(split, dataset=dataset),
+        plain_names=None if split.ids is None else plain_name_digests(split.ids.to_pylist()),
+        cell_names=cell_name_digests(split.labels, split.group_indices, classes=split.classes, groups=split.groups),
+        # The unit of an example without relatives is its name or its content, which are kept already.
+        units=split.units if has_relatives else None,
+        dataset=normalised_name(dataset),
     )
     return examples.kept()
 

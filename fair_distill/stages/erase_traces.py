@@ -15,7 +15,7 @@ import pyarrow.compute
 from fair_distill.config import Config
 from fair_distill.data.assignments import Assignments
 from fair_distill.data.blocklist import KINDS
-from fair_distill.data.example_digests import content_digests, digests_of_names
+from fair_distill.data.example_digests import content_digests, digests_of_names, name_unit_digests
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.split_file import read_split
 from fair_distill.data.units import unit_name_digests
@@ -166,6 +166,7 @@ class TraceCollector:
             units=UnitDigests.of_names(units),
             contents=np.unique(np.concatenate([_EMPTY, *self.contents])),
             names=digests_of_names(names, dataset=dataset) if names else _EMPTY,
+            people=name_unit_digests(people.kind, people.names).ravel(),
             train_splits=frozenset(self.train_splits),
             gate_splits=frozenset(self.gate_splits),
         )

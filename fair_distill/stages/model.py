@@ -185,7 +185,7 @@ def _attempt_note(record: AttemptRecord | None) -> str:
     if record is None:
         return "attempt not recorded; the confidence holds for the first use of these examples only"
     if record.actor is None:
-        return "an audit: the attempt was looked up and not recorded"
+        return "an audit: these predictions were judged before, and nothing was recorded"
     return f"the attempt is recorded for the data set {record.dataset}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fair_distill.config import Gate
+from fair_distill.errors import ConfigError
 from fair_distill.files import sha256, to_json
 from fair_distill.gate.judged_examples import JudgedExamples
 from fair_distill.gate.policy import Attempt
@@ -25,7 +26,7 @@ class AttemptRecord:
     ----------
     registry : the registry whose record of attempts counts
     dataset : the data set of the examples, in which their names are unique
-    actor : who judges; None looks up the attempt and records nothing, for an audit
+    actor : who judges; None for an audit, which judges recorded predictions only and records nothing
     """
 
     registry: str
@@ -48,6 +49,8 @@ def model_attempt(
 
     Raises
     ------
+    ConfigError
+        If an audit is about predictions that are not in the record of attempts.
     Undecided
         If earlier attempts have used up alpha.
     """
@@ -62,6 +65,12 @@ def model_attempt(
     )
     if record.actor is None:
         attempt = look_up(open_registry(record.registry), request)
+        if not attempt.recorded:
+            # Its numbers would be a use of the examples that costs nothing.
+            raise ConfigError(
+                f"--audit judges predictions that are in the record of attempts; {record.registry} has no attempt of "
+                f"{digest[:12]}… at these examples. Remove --audit, which records the attempt"
+            )
     else:
         attempt = reserve(open_to_write(record.registry), request, actor=record.actor)
     entry = attempt.entry
@@ -70,16 +79,29 @@ def model_attempt(
 
 def _digests(examples: JudgedExamples, dataset: str, split: Path | None) -> SplitExamples:
     """Return the digests of the examples, as a registry keeps them."""
-    from fair_distill.data.example_digests import content_digests, digests_of_names
+    from fair_distill.data.example_digests import (
+        cell_name_digests,
+        digests_of_names,
+        name_unit_digests,
+        normalised_name,
+        plain_name_digests,
+    )
     from fair_distill.data.split_file import read_split
+    from fair_distill.stages.attempts import examples_of_split
 
     index = examples.index
+    if split is not None:
+        return examples_of_split(read_split(split), digest=index.digest, dataset=dataset)
+    # Without contents, examples are recognised by their names.
     names = digests_of_names(examples.names, dataset=dataset)
-    stored = None if split is None else read_split(split)
     return SplitExamples(
         split=index.digest,
         cells=index.labels.astype(np.int64) * len(index.groups) + index.group_indices,
-        contents=names if stored is None else content_digests(stored),
+        contents=names,
         clusters=index.clusters.astype(np.int64),
-        names=None if stored is not None and stored.ids is None else names,
+        names=names,
+        plain_names=plain_name_digests(examples.names),
+        cell_names=cell_name_digests(index.labels, index.group_indices, classes=index.classes, groups=index.groups),
+        units=None if not examples.units else name_unit_digests(*examples.units),
+        dataset=normalised_name(dataset),
     ).kept()

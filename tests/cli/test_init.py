@@ -108,12 +108,10 @@ def test_a_name_that_params_do_not_take_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_the_comment_on_own_data_is_right(tmp_path: Path) -> None:
-    """Take its marks away and the digits' lines out, and a folder of images is described."""
-    assert run(tmp_path, "init", str(tmp_path / "w")).code == 0
-    root = tmp_path / "w"
+def with_own_data(root: Path, example: int) -> None:
+    """Replace the digits in params.yaml by an example in its comment on own data, without the comment marks."""
     text = (root / "params.yaml").read_text()
-    comment = (TEMPLATE / "own-data.yaml").read_text()
+    comment = (TEMPLATE / "own-data.yaml").read_text().split("  #\n")[example]
     keys = "".join(
         re.sub("# ", "", line)
         for line in comment.splitlines(keepends=True)
@@ -121,12 +119,32 @@ def test_the_comment_on_own_data_is_right(tmp_path: Path) -> None:
     )
     head, _, tail = text.partition("\ndata:\n")
     (root / "params.yaml").write_text(f"{head}\ndata:\n{keys}\nvalidate:{tail.partition('validate:')[2]}")
+
+
+def test_the_comment_on_own_images_is_right(tmp_path: Path) -> None:
+    assert run(tmp_path, "init", str(tmp_path / "w")).code == 0
+    root = tmp_path / "w"
+    with_own_data(root, 0)
     (root / "images").mkdir()
     rows = ["file_name,label,group,person"]
     for i in range(80):
         Image.fromarray(np.full((40, 40, 3), i, dtype=np.uint8)).save(root / "images" / f"{i}.png")
         rows.append(f"{i}.png,{'ab'[i % 2]},{'fm'[i // 2 % 2]},p{i}")
     (root / "images.csv").write_text("\n".join(rows))
+
+    ended = run(root, "data", "describe")
+
+    assert ended.code == 0, ended.err
+    assert "2 classes × 2 groups" in " ".join(ended.out.split())
+
+
+def test_the_comment_on_own_rows_is_right(tmp_path: Path) -> None:
+    assert run(tmp_path, "init", str(tmp_path / "w")).code == 0
+    root = tmp_path / "w"
+    with_own_data(root, 1)
+    rows = ["age,hours,work,sex,income,person"]
+    rows += [f"{20 + i},{i % 50},{'xyz'[i % 3]},{'fm'[i // 2 % 2]},{['low', 'high'][i % 2]},p{i}" for i in range(80)]
+    (root / "people.csv").write_text("\n".join(rows))
 
     ended = run(root, "data", "describe")
 

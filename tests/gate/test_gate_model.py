@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -761,7 +762,8 @@ def test_attempts_of_models_and_of_sets_share_the_budget_of_a_split() -> None:
     under_another_name = verdict_of("--registry", "store", "--dataset", "other", *AT_SPLIT)
 
     assert (by_split.attempt, by_names.attempt) == (1, 2)  # recognised by the ids of the examples
-    assert under_another_name.attempt == 2  # recognised by the content of the examples
+    # Recognised by the content of the examples, and by their names, labels and groups.
+    assert under_another_name.attempt == 3
 
 
 @pytest.mark.parametrize("modes", [(AT_SPLIT, ()), ((), AT_SPLIT)], ids=["split first", "columns first"])
@@ -774,17 +776,94 @@ def test_examples_without_ids_are_recognised_with_and_without_their_split(modes:
         attempts.append(verdict_of(*IN_RECORD, *mode).attempt)
 
     assert attempts == [1, 2]
-    assert "can be recognised only with --split or stable names" in judged(*IN_RECORD, "--audit").out
+    assert "can be recognised only with --split or stable names" in judged(*IN_RECORD).out
 
 
-def test_an_audit_and_a_wrong_file_record_nothing() -> None:
+@pytest.mark.parametrize(
+    ("dataset", "change"),
+    [
+        ("Incomes", lambda names: names),
+        ("incomes-2", lambda names: names),
+        ("incomes", lambda names: [f" {name}\t" for name in names]),
+        ("incomes", lambda names: [name.upper() for name in names]),
+        ("incomes", lambda names: [unicodedata.normalize("NFD", name) for name in names]),
+    ],
+    ids=["another case of the data set", "another data set", "outer blanks", "upper case", "another Unicode form"],
+)
+def test_no_other_spelling_of_names_resets_the_attempts(dataset: str, change: Callable[[list[str]], list[str]]) -> None:
+    policy()
+    columns = equal_groups(900, 1000)
+    columns["example"] = [f"é{name}" for name in columns["example"]]
+    write(columns)
+    verdict_of(*IN_RECORD)
+    write(columns | {"example": change(columns["example"]), "network": ["other"] * len(columns["example"])})
+    second = verdict_of("--registry", "store", "--dataset", dataset)
+
+    assert (second.attempt, second.fraction) == (2, pytest.approx(0.05))
+
+
+def test_numbers_as_names_are_equal_in_every_form() -> None:
+    policy()
+    columns = equal_groups(900, 1000)
+    n = len(columns["example"])
+    attempts = []
+    for form in (list(range(n)), [f"{i}.0" for i in range(n)], [f"{i:06d}" for i in range(n)]):
+        write(columns | {"example": form, "network": [f"n{len(attempts)}"] * n})
+        attempts.append(verdict_of(*IN_RECORD).attempt)
+
+    assert attempts == [1, 2, 3]
+
+
+def test_row_numbers_of_another_table_are_other_examples() -> None:
+    policy()
+    columns = equal_groups(900, 1000)
+    n = len(columns["example"])
+    write(columns | {"example": list(range(n))})
+    verdict_of(*IN_RECORD)
+    order = np.random.default_rng(0).permutation(n).tolist()
+    other = {name: [values[i] for i in order] for name, values in columns.items()} | {"example": list(range(n))}
+    write(other)
+    assert verdict_of("--registry", "store", "--dataset", "loans").attempt == 1
+    write(other | {"network": ["other"] * n})
+    # The attempt in each data set took 0.9, and both count here.
+    assert "have used up the error budget" in refused(3, *IN_RECORD)
+
+
+@pytest.mark.parametrize("column", ["cluster", "pair"])
+def test_other_examples_of_the_same_people_inherit_the_attempts(column: str) -> None:
+    policy({**GAP, "at_most": 0.3})
+    columns = equal_groups(900, 1000)
+    n = len(columns["example"])
+    fractions = []
+    for month in range(3):
+        people = [f"person {i // 2}" for i in range(n)]
+        examples = [f"month {month}, image {i}" for i in range(n)]
+        write(columns | {"example": examples, column: people})
+        fractions.append(verdict_of(*IN_RECORD).fraction)
+
+    assert fractions == pytest.approx([0.9, 0.05, 0.025])
+
+
+def test_an_audit_judges_recorded_predictions_only_and_records_nothing() -> None:
     policy()
     write(equal_groups(900, 1000))
+    unrecorded = refused(2, *IN_RECORD, "--audit")
+    assert "--audit judges predictions that are in the record of attempts" in unrecorded
+    assert not Path("store").exists()
+    judged(*IN_RECORD)
     audited = judged(*IN_RECORD, "--audit")
+    write(equal_groups(901, 1000))
+    refused(2, *IN_RECORD, "--audit")
+
+    assert (audited.code, "an audit: these predictions were judged before" in audited.out) == (0, True)
+    assert len(read_record(local_registry(Path("store")))) == 1
+
+
+def test_a_wrong_file_records_nothing() -> None:
+    policy()
     write(equal_groups(900, 1000) | {"predicted": ["maybe"] * 4000})
     refused(4, *IN_RECORD)
 
-    assert (audited.code, "an audit: the attempt was looked up and not recorded" in audited.out) == (0, True)
     assert not Path("store").exists()
     assert "needs a data set" in refused(2, "--registry", "store")
 

@@ -15,6 +15,7 @@ from fair_distill.gate.policy import (
     attempt_for,
     check,
     check_waivers,
+    fraction_after,
     plain_policy,
     policy_digest,
     read_context,
@@ -266,6 +267,15 @@ def test_the_attempt_of_an_earlier_context_takes_the_fraction_of_its_release() -
         share = attempt_for(context, policy, set=version, split=SPLIT)
         assert (share.number, share.fraction) == (number, pytest.approx(6 / (np.pi * number) ** 2))
     assert attempt_for(read_context(b"{}"), policy, set=VERSION, split=SPLIT).fraction == 0.9
+
+
+def test_the_attempt_of_an_earlier_context_takes_no_more_than_the_policy_plans() -> None:
+    policy = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)], "attempts": 104})
+    context = read_context(json.dumps({"attempt": {"set": VERSION, "split": SPLIT, "number": 1}}).encode())
+
+    for version in (VERSION, OTHER):
+        assert attempt_for(context, policy, set=version, split=SPLIT).fraction == pytest.approx(0.9 / 104)
+        assert fraction_after(context, policy, set=version) == pytest.approx(0.9 / 104)
 
 
 @pytest.mark.parametrize(

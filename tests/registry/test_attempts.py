@@ -310,7 +310,7 @@ def test_splits_of_a_million_examples_are_recognised_by_names_and_clusters() -> 
 
 
 def test_the_largest_file_of_examples_is_within_the_limit() -> None:
-    bytes_of_an_example, header = 8 + 4 + 8, 2**20
+    bytes_of_an_example, header = 8 + 4 + 2 * 8 + 2 * 8, 2**22
 
     assert 1.01 * MOST_KEPT * bytes_of_an_example + header < MAX_EXAMPLES_BYTES
 
@@ -347,6 +347,46 @@ def test_fresh_states_that_attempts_without_examples_do_not_count() -> None:
     assert (fresh.attempt, fresh.fraction, fresh.reason) == (1, pytest.approx(0.9), "collected in May")
     assert take(store, OLD, fresh="collected in May").entry == fresh
     assert take(store, numbered(range(100)), version="2").entry.attempt == 2
+
+
+def test_fresh_counts_only_for_the_share_of_a_split_that_was_stated() -> None:
+    store = MemoryStore()
+    for number in range(10):
+        legacy(store, sha256(b"%d" % number), OLD.split)
+    smaller, fresh = numbered(range(4, 400)), numbered(range(9000, 9400))
+    before = look_up(store, request(smaller, version="y")).entry
+    take(store, fresh, version="z", fresh="collected in May", planned=100)
+    after = look_up(store, request(smaller, version="y")).entry
+    half = look_up(store, request(numbered(range(4, 204), range(9000, 9200)), version="y", planned=100)).entry
+
+    assert before.fraction == pytest.approx(0.0289, abs=1e-4)  # of the examples, the ten attempts left 1 - 0.942 * ½
+    assert after.fraction == before.fraction
+    ten = sum(legacy_fraction(number) for number in range(1, 11))
+    assert half.left + half.fraction == pytest.approx(1 - ten / 2 - 0.009 / 2)
+    assert spent(store, numbered(range(9000, 9200)), version="w", planned=100) == pytest.approx(0.009)
+
+
+def test_fresh_does_not_cover_other_images_of_its_people() -> None:
+    store = MemoryStore()
+    for number in range(10):
+        legacy(store, sha256(b"%d" % number), "a" * 64)
+    take(store, numbered(range(9000, 9100)), version="z", fresh="collected in May", planned=100)
+    people = np.arange(200) % 100  # each has one stated image and another one
+    grown = numbered(range(9000, 9200), clusters=people)
+
+    assert look_up(store, request(grown, version="y", planned=100)).entry.left < 0.06
+
+
+def test_a_fresh_split_that_grew_can_be_stated_again() -> None:
+    store = MemoryStore()
+    legacy(store, "1" * 64, "a" * 64)
+    take(store, numbered(range(400)), version="1", fresh="collected in May", planned=100)
+    grown = numbered(range(800))
+    unstated = look_up(store, request(grown, version="2", planned=100)).entry
+    entry = take(store, grown, version="2", fresh="collected in June", planned=100).entry
+
+    assert unstated.left + unstated.fraction == pytest.approx(1 - 0.009 / 2 - legacy_fraction(1) / 2)
+    assert entry.left + entry.fraction == pytest.approx(1 - 0.009 / 2)
 
 
 def test_fresh_does_not_discard_attempts_in_the_ledger_whose_examples_are_known() -> None:
@@ -392,6 +432,17 @@ def test_an_attempt_in_the_ledger_keeps_its_number_and_counts_once(store: Regist
     again = take(store, OLD, predictions=SECOND).entry
     assert again.attempt == 3
     assert again.left + again.fraction == pytest.approx(1 - legacy_fraction(1) - legacy_fraction(2))
+    check_record(store)
+
+
+def test_an_attempt_in_the_ledger_takes_no_more_than_the_policy_plans(store: RegistryStore) -> None:
+    fractions = []
+    for number in range(3):
+        version = sha256(b"%d" % number)
+        legacy(store, version, OLD.split)
+        fractions.append(spent(store, OLD, version=version, planned=104))
+
+    assert fractions == pytest.approx([0.9 / 104] * 3)
     check_record(store)
 
 

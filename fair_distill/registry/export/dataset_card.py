@@ -135,6 +135,10 @@ def untested(version: RegisteredVersion, verdict: Verdict | None, *, escape: Esc
         lines.append(f"Cells without a training example: {', '.join(empty)}.")
     if card.nearness is None:
         lines.append("Whether examples of the set are near copies of training examples.")
+    if card.schema is not None:
+        lines.append(
+            "Models other than networks, such as gradient-boosted trees, which often learn less from such rows."
+        )
     if card.schema is not None and card.relations is None:
         lines.append("Whether rows of the set combine values that no real row combines.")
     return lines
