@@ -1,4 +1,4 @@
-"""Make the allocator of this process keep freed memory, which saves a third to a half of the CPU time of training.
+"""Make the allocator of this process keep freed memory, which saves about a third of the CPU time of training.
 
 Every step allocates and frees activations of many megabytes. By default, glibc returns such blocks to the operating
 system at once, and the next step pays for a page fault for each 4 kB of them. The computed bytes are the same.

@@ -12,7 +12,7 @@ from tasks.checks import check_refresh
 from tasks.fan_out import evaluate_on_cluster
 from tasks.placement import dask_scheduler, run_in_deployment, stage_task, task_runner
 from tasks.registry import promote, publish, reserve, show
-from tasks.stages import commit_lock, is_up_to_date, restore_results
+from tasks.stages import commit_lock, is_up_to_date
 from tasks.workspace import name_flow_run, open_clone, stages_in_graph
 
 STAGES = ("prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge")
@@ -48,9 +48,8 @@ def refresh(
         name_flow_run(clone)
         stages = stages_in_graph(clone, STAGES)
         check_refresh(clone, channel, elsewhere, stages)
-        if is_up_to_date(clone):
+        if not in_place and is_up_to_date(clone):
             reserve(clone)
-            restore_results(clone.dvc)
         else:
             for stage in stages:
                 if stage == "evaluate":  # the attempt must be recorded before anybody sees the predictions

@@ -33,25 +33,19 @@ def run_dvc_stage(stage: str, dvc: dvc_commands.Dvc, *, pull: bool = False) -> t
 
 @pipeline_task("look for outdated stages", hours=6, retry_if=was_killed)
 def is_up_to_date(clone: Clone) -> bool:
-    """Return whether every result is in dvc.lock and in the DVC cache, so that no stage would run.
+    """Check out all results from the DVC cache, and return whether they are complete and no stage would run.
 
-    A DVC process takes a CPU second to start, so one for all stages is cheaper than one for each.
+    A DVC process takes a CPU second to start, so one for all stages is cheaper than one for each. DVC also runs
+    `prepare` if its results are missing, because the assignments are an output that it updates.
     """
     dvc, say = clone.dvc, get_run_logger().info
     if reads_bucket(dvc.workspace, "prepare") or not (dvc.workspace / "dvc.lock").exists():
         return False
     try:
         fetch_data(dvc, "prepare", say=say)
-        outdated = dvc.would_run(None)
+        return dvc.check_out() and not dvc.would_run(None)
     except FairDistillError:  # the stages run one by one, and the one that fails reports the error
         return False
-    return not outdated
-
-
-@pipeline_task("restore the results", hours=24, retry_if=was_killed)
-def restore_results(dvc: dvc_commands.Dvc) -> None:
-    """Check out the results of all stages, which are up to date."""
-    dvc.repro(None, say=ProgressArtifacts(get_run_logger().info))
 
 
 @pipeline_task("commit dvc.lock", hours=6, retry_if=was_killed)

@@ -220,7 +220,7 @@ def _shown(command: str, told: str) -> str:
 
 def plan() -> str:
     """Return the output of `gate plan` for the split of the demo."""
-    command = "gate plan --seed-sd 0.03 --accuracy 0.9"
+    command = "gate plan --seed-sd 0.03 --draw-sd 0.02 --accuracy 0.9"
     with TemporaryDirectory() as folder:
         for name in ("params.yaml", "context.json"):
             shutil.copy(REPOSITORY / name, folder)

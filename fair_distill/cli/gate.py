@@ -61,6 +61,7 @@ def _add_plan(gate: Parser) -> None:
         details="It needs no trained network. Run it before you choose the limits.",
         examples=[
             ("fair-distill gate plan --accuracy 0.95 0.8 --seed-sd 0.03", "for two accuracies that you expect"),
+            ("fair-distill gate plan --accuracy 0.8 --write", "propose limits for your data"),
         ],
     )
     command.add_argument(
@@ -72,7 +73,18 @@ def _add_plan(gate: Parser) -> None:
         default=0.02,
         help="the expected standard deviation of a gap over seeds (default: 0.02)",
     )
+    command.add_argument(
+        "--draw-sd",
+        type=float,
+        default=0.05,
+        help="the expected standard deviation of a random reference over its draws (default: 0.05)",
+    )
     command.add_argument("--seeds", type=int, help="the number of seeds (default: evaluate.seeds in params.yaml)")
+    command.add_argument(
+        "--write",
+        action="store_true",
+        help="replace the limits in params.yaml by proposals for these data, at the smallest --accuracy",
+    )
     add_json(command)
 
 
@@ -202,22 +214,34 @@ def _add_replay(gate: Parser) -> None:
 
 def _plan(arguments: Arguments) -> None:
     from fair_distill.errors import ConfigError
-    from fair_distill.gate.policy import vacuous
-    from fair_distill.stages.plan import plan_gate
+    from fair_distill.gate.planned_data import planned_for_other_data
+    from fair_distill.gate.policy import limit_text, vacuous
+    from fair_distill.stages.plan import plan_gate, write_proposal
 
     workspace, config = open_workspace(arguments)
     seeds = config.evaluate.seeds if arguments.seeds is None else arguments.seeds
     for option, value, valid, allowed in (
         ("--accuracy", arguments.accuracy, all(0 < accuracy < 1 for accuracy in arguments.accuracy), "between 0 and 1"),
         ("--seed-sd", arguments.seed_sd, arguments.seed_sd >= 0, "0 or more"),
+        ("--draw-sd", arguments.draw_sd, arguments.draw_sd >= 0, "0 or more"),
         ("--seeds", seeds, seeds >= 2, "2 or more"),
     ):
         if not valid:
             raise ConfigError(f"{option} is {value}; pass {allowed}")
-    plan = plan_gate(workspace, config, accuracies=arguments.accuracy, seed_sd=arguments.seed_sd, seeds=seeds)
+    assumed = {"seed_sd": arguments.seed_sd, "seeds": seeds, "draw_sd": arguments.draw_sd}
+    if arguments.write:
+        policy = write_proposal(workspace, config, accuracy=min(arguments.accuracy), **assumed)
+        config = config.model_copy(update={"gate": policy})
+    plan = plan_gate(workspace, config, accuracies=arguments.accuracy, **assumed)
     if arguments.json:
         print_json(asdict(plan))
         return
+    other_data = planned_for_other_data(config.gate, config.data.source.model_dump())
+    if other_data:
+        print_sentence("warning: ", other_data)
+    if arguments.write:
+        for limit in config.gate.limits:
+            print_sentence("", f"{limit.name}: {limit_text(limit)}, because {limit.why}")
     _print_plan(plan, title=f"limits that fair sets can meet: {seeds} seeds, standard deviation {arguments.seed_sd:g}")
     for sentence in (*plan.advice, *(f"warning: {warning}" for warning in vacuous(config.gate))):
         print_sentence("", sentence)

@@ -114,6 +114,7 @@ class Gate(Section):
         sections of that file
     evaluators : public keys; if there are any, predictions count only with a statement that one of them signed
     approvers : public keys; if there are any, a waiver counts only if one of them signed it
+    planned_for : the data set that the limits were chosen for, as `gate plan --write` names it; other data are refused
     """
 
     mode: Literal["bounds", "point"]
@@ -127,6 +128,7 @@ class Gate(Section):
     exam: Exam | None = None
     evaluators: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
     approvers: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
+    planned_for: Annotated[str, Field(min_length=1)] | None = None
     # Not part of the digest: the file of the policy, and the exam that the other sections of this file describe.
     _file: str = PrivateAttr(default="params.yaml")
     _default_exam: Exam | None = PrivateAttr(default=None)

@@ -29,6 +29,7 @@ from fair_distill.gate.network_assumptions import assumes_normal, assumption
 from fair_distill.gate.network_predictions import NetworkPredictions, grouped_by, network_predictions, same_examples
 from fair_distill.gate.noise_floor import Floor, noise_floor
 from fair_distill.gate.outliers import outlying_networks, outlying_sentences
+from fair_distill.gate.planned_data import check_planned_for
 from fair_distill.gate.policy import (
     PROMOTED,
     Context,
@@ -135,6 +136,9 @@ def judge(
         name="the predictions",
         split_only=model is not None,
     )
+    if model is None:  # a policy for sets may be applied to a model of any data
+        for each in policies:
+            check_planned_for(each, manifest)
     card = bound.card if model is None else model.card
     if card is None and asks_the_card(policy):
         raise ConfigError(

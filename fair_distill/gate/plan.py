@@ -5,8 +5,9 @@ real sets. The limit that 80 % of such sets satisfy follows from the split and f
 chosen before there are results.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from fair_distill.seeds import plain_numpy_generator
 
 _MOST_EXAMPLES = 1_000_000
 _SEARCH_DRAWS = 300
+# Numbers of seeds that are tried for clauses over a random reference.
+_SEEDS = (3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 30, 40, 50)
 # From cells and a number of simulated sets to the bound of each set.
 _BoundsOf = Callable[[Cells, int], Floats]
 
@@ -95,6 +98,7 @@ def plan(
     rng: np.random.Generator,
     fraction: float | None = None,
     draws: int = 1000,
+    draw_sd: Mapping[str, float] = MappingProxyType({}),
 ) -> PowerPlan:
     """Return for each clause and assumption the limits that the split can demonstrate, and advice.
 
@@ -102,6 +106,8 @@ def plan(
     ----------
     fraction : the fraction of alpha that the attempt takes; by default that of a first attempt
     draws : number of simulated sets
+    draw_sd : for each random reference, the standard deviation over its draws of what a clause compares with; each
+        network of the reference has its own draw
 
     Raises
     ------
@@ -121,8 +127,50 @@ def plan(
             continue
         for assumed in assumptions:
             clause_cells = cells.marginals[limit.by] if limit.by else cells
-            rows.append(_row(limit, clause_cells, assumed, alpha=alpha, rng=rng, draws=draws))
-    return PowerPlan(tuple(rows), tuple(_advice(cells, policy, rows, assumptions, alpha=alpha, rng=rng)))
+            scattered = _with_draws(assumed, draw_sd.get(limit.over or "", 0.0))
+            rows.append(_row(limit, clause_cells, scattered, alpha=alpha, rng=rng, draws=draws))
+    advice = _advice(cells, policy, rows, assumptions, alpha=alpha, rng=rng)
+    advice += _draws_advice(cells, policy, assumptions[0], draw_sd, alpha=alpha)
+    return PowerPlan(tuple(rows), tuple(advice))
+
+
+def _with_draws(assumed: Assumptions, draw_sd: float) -> Assumptions:
+    """Return assumptions in which differences over seeds also scatter with the draws of a reference."""
+    return replace(assumed, seed_sd=float(np.hypot(assumed.seed_sd, draw_sd))) if draw_sd else assumed
+
+
+def _draws_advice(
+    cells: Cells, policy: Gate, assumed: Assumptions, draw_sd: Mapping[str, float], *, alpha: float
+) -> list[str]:
+    """Return the smallest number of seeds, and so of draws, with which each clause over a random reference passes."""
+    advice = []
+    for limit in filter(_is_planned, policy.limits):
+        scatter = draw_sd.get(limit.over or "", 0.0)
+        if not scatter:
+            continue
+        clause_cells = cells.marginals[limit.by] if limit.by else cells
+        sign, number = (1, limit.at_most) if limit.at_most is not None else (-1, limit.at_least)
+        assert number is not None
+
+        def passes(
+            seeds: int,
+            limit: Limit = limit,
+            clause_cells: Cells = clause_cells,
+            signed: tuple[int, float] = (sign, number),
+            scatter: float = scatter,
+        ) -> bool:
+            more = replace(_with_draws(assumed, scatter), seeds=seeds)
+            rng = plain_numpy_generator(0)
+            bounds = _bounds(limit, clause_cells, more, alpha=alpha, rng=rng, draws=_SEARCH_DRAWS)
+            return bool((signed[0] * bounds <= signed[0] * signed[1]).mean() >= 0.8)
+
+        seeds = next((count for count in _SEEDS if passes(count)), None)
+        enough = f"{seeds} seeds are enough" if seeds is not None else f"more than {_SEEDS[-1]} seeds are needed"
+        advice.append(
+            f"{limit.name}: each seed has its own draw of {limit.over}; if draws differ with a standard deviation of "
+            f"{scatter:g}, {enough} for a chance of 80 % (evaluate.seeds is {assumed.seeds})"
+        )
+    return advice
 
 
 def _is_planned(limit: Limit) -> bool:

@@ -29,7 +29,7 @@ from fair_distill.text import validation_sentence
 
 PROMOTED = "promoted"
 # Keys that older policies do not have. They enter the digest only with a value, so digests of old policies are stable.
-_NEWER = ("exam", "evaluators", "approvers", "attempts", "networks")
+_NEWER = ("exam", "evaluators", "approvers", "attempts", "networks", "planned_for")
 _NEWER_OF_LIMITS = ("each_network",)
 MOST_ATTEMPTS = 1_000_000
 

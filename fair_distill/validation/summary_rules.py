@@ -155,16 +155,14 @@ class SupportRule:
         remedy = (
             "lower params.yaml: validate.minimum_per_cell"
             if cell["count"]
-            else (
-                "drop the class (params.yaml: data.missing_cells: drop_class), or merge or drop the attribute value "
-                "(data.groups.merge, data.groups.drop)"
-            )
+            else "drop the class (params.yaml: data.missing_cells: drop_class)"
         )
+        remedy += ", or merge or drop the attribute value (data.groups.merge, data.groups.drop)"
         hidden = cell["count"] - len(names)
         members = f" ({self.ids.phrase(names)}{f' and {hidden} more' if hidden else ''})" if names else ""
         return (
             f"class {cell['class']!r} has {counted(cell['count'])} of group {cell['group']!r} in {cell['split']}"
-            f"{members}; at least {self.minimum} {'is' if self.minimum == 1 else 'are'} needed. Add data, or {remedy}"
+            f"{members}; at least {self.minimum} {'is' if self.minimum == 1 else 'are'} needed. Add data, {remedy}"
         )
 
 

@@ -54,7 +54,7 @@ class Dvc:
     workspace: Path
 
     def repro(
-        self, stage: str | None, *, say: Callable[[str], None], pull: bool = False, force: bool = False
+        self, stage: str, *, say: Callable[[str], None], pull: bool = False, force: bool = False
     ) -> tuple[str, ...]:
         """Bring one stage and its dependencies up to date, and return the names of the stages that ran.
 
@@ -63,7 +63,7 @@ class Dvc:
 
         Parameters
         ----------
-        stage : a stage of dvc.yaml, with all rows of its matrix; None for all stages
+        stage : a stage of dvc.yaml, with all rows of its matrix
         say : receives each line that DVC and the stage print, except DVC's hints on git
         pull : first download outputs that another machine has pushed to the DVC remote
         force : run the stage even if DVC sees no change
@@ -94,18 +94,17 @@ class Dvc:
 
         self._fetch_assignments(say)
         flags = [*(["--pull"] if pull and self.has_remote else []), *(["--force"] if force else [])]
-        code = self._run("repro", *flags, *_target(stage), read=read)
+        code = self._run("repro", *flags, stage, read=read)
         if code != 0:
             # A shell returns 128 plus the signal number for a command that was killed.
             killed = code < 0 or (exit_code is not None and (exit_code < 0 or exit_code > 128))
             locked = "lock" in dvc_message and exit_code is None
             kind = Stopped if killed or locked else FairDistillError
-            failed = "`dvc repro`" if stage is None else f"stage {stage!r}"
-            raise kind(f"{failed} failed: {stage_message or dvc_message or 'see the log above for the error'}")
+            raise kind(f"stage {stage!r} failed: {stage_message or dvc_message or 'see the log above for the error'}")
         return tuple(ran)
 
     def would_run(self, stage: str | None) -> tuple[str, ...]:
-        """Return the names of the stages that `repro` would run now, without running them.
+        """Return the names of the stages that `repro` would run now, for one stage or for all, without running them.
 
         A stage whose result is in dvc.lock and in a cache would not run. DVC does not look for results that only the
         run cache has.
@@ -116,7 +115,7 @@ class Dvc:
             If the command fails.
         """
         lines: list[str] = []
-        command = ("repro", "--dry", *_target(stage))
+        command = ("repro", "--dry", *([] if stage is None else [stage]))
         if self._run(*command, read=lines.append) != 0:
             raise Stopped(f"`dvc {' '.join(command)}` failed: {lines[-1] if lines else 'it printed nothing'}")
         # DVC first reports a cached stage as cached, and then as running too.
@@ -136,6 +135,10 @@ class Dvc:
         code = self._run("checkout", *trackers, read=lambda line: None)
         if code != 0 and self.has_remote:
             self._run("pull", *trackers, read=say)
+
+    def check_out(self) -> bool:
+        """Check out the results in dvc.lock from the DVC cache, and return whether the cache has all of them."""
+        return self._run("checkout", "dvc.yaml", read=lambda line: None) == 0
 
     def _fetch_assignments(self, say: Callable[[str], None]) -> None:
         """Fetch the assignments if dvc.lock names them and the workspace, such as a new clone, lacks them.
@@ -214,10 +217,6 @@ def dvc_settings(workspace: Path) -> dict[str, str]:
         if process.wait() != 0:
             raise FairDistillError(f"`dvc config` failed: {lines[0].removeprefix('ERROR: ') if lines else ''}")
     return dict(line.split("=", 1) for line in lines if "=" in line)
-
-
-def _target(stage: str | None) -> tuple[str, ...]:
-    return () if stage is None else (stage,)
 
 
 def _start(workspace: Path, arguments: Sequence[str], **pipes: Any) -> "subprocess.Popen[str]":

@@ -28,7 +28,7 @@ def tasks_of(monkeypatch: pytest.MonkeyPatch, folder: Path, *, up_to_date: bool)
     monkeypatch.setattr(module, "stages_in_graph", lambda _, stages: stages)
     monkeypatch.setattr(module, "stage_task", recorder)
     monkeypatch.setattr(module, "is_up_to_date", lambda _: up_to_date)
-    names = ("name_flow_run", "check_refresh", "restore_results", "run_in_deployment")
+    names = ("name_flow_run", "check_refresh", "run_in_deployment")
     for name in (*names, "show", "commit_lock", "reserve", "publish", "promote"):
         monkeypatch.setattr(module, name, recorder(name))
 
@@ -53,6 +53,6 @@ def test_a_run_with_nothing_to_do_starts_no_stage_and_no_container(
     calls = tasks_of(monkeypatch, tmp_path, up_to_date=True)
 
     assert calls == [
-        *("name_flow_run", "check_refresh", "reserve", "restore_results"),
+        *("name_flow_run", "check_refresh", "reserve"),
         *("show", "commit_lock", "publish", "promote"),
     ]

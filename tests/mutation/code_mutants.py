@@ -166,6 +166,7 @@ TESTS = {
     "gate/noise_floor": ("gate/noise",),
     "gate/outliers": ("gate/outliers",),
     "gate/plan": ("gate/plan",),
+    "gate/planned_data": ("gate/planned_data",),
     "gate/policy": (
         "gate/policy",
         "gate/near_copies",
@@ -175,6 +176,7 @@ TESTS = {
         "gate/predictions",
         "gate/bound_files",
     ),
+    "gate/proposal": ("gate/proposal",),
     "gate/quantiles": ("gate/quantiles",),
     "gate/rare_events": ("gate/rare_events", "gate/bounds"),
     "gate/recommendation": ("gate/recommendation",),

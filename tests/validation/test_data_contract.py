@@ -169,9 +169,10 @@ def test_each_planted_fault_is_found_once_and_nothing_else_is(breached: Validati
     "sentence",
     [
         "class 'dog' has 2 examples of group 'cyan' in train (pairs 18, 19); at least 5 are needed. "
-        "Add data, or lower params.yaml: validate.minimum_per_cell",
+        "Add data, lower params.yaml: validate.minimum_per_cell, or merge or drop the attribute value "
+        "(data.groups.merge, data.groups.drop)",
         "class 'fox' has no examples of group 'cyan' in train; at least 5 are needed. "
-        "Add data, or drop the class (params.yaml: data.missing_cells: drop_class), or merge or drop the attribute "
+        "Add data, drop the class (params.yaml: data.missing_cells: drop_class), or merge or drop the attribute "
         "value (data.groups.merge, data.groups.drop)",
         "class 'dog' has 6 examples of its largest group and 2 of its smallest in train, a ratio of 3; at most 2 is "
         "allowed. Add data, or raise params.yaml: validate.maximum_imbalance",
