@@ -85,6 +85,11 @@ class Workspace:
         return self.root / ".checkpoints"
 
     @property
+    def costs(self) -> Path:
+        """Return the default folder of the record of costs; see `stages.costs`. DVC does not track it."""
+        return self.root / ".costs"
+
+    @property
     def context(self) -> Path:
         """Return the input of a verdict that comes from the registry. No stage writes it; a missing file is empty."""
         return self.root / "context.json"

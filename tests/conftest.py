@@ -17,6 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["FAIR_DISTILL_CACHE"] = tempfile.mkdtemp(prefix="fair-distill-tests-")
 atexit.register(shutil.rmtree, os.environ["FAIR_DISTILL_CACHE"], ignore_errors=True)
 
+# Stages record their costs in their workspace, and tests compare all files of a workspace.
+os.environ["FAIR_DISTILL_COSTS"] = ""
+
 # Hypothesis generates the same examples in every run, without a deadline, because the machine can be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

@@ -88,6 +88,7 @@ def test_every_section_is_frozen() -> None:
     params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
     params["data"]["groups"] = {"merge": {"red": ["rot"]}}
     params["release"]["approvals"] = {"production": {"at_least": 1, "by": [f"ed25519:{'0' * 64}"]}}
+    params["budget"] = {"days": 7, "cpu_hours": 1.0}
     params["gate"]["exam"] = {"networks": params["evaluate"]["networks"], "seeds": 1, "split": {"examples": 10}}
     seen = list(sections(parse_config(params)))
 

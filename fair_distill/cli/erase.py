@@ -27,7 +27,7 @@ def add_commands(parser: Parser) -> None:
     command = parser.add_command(
         "erase",
         _erase,
-        "erase people: remove their data, revoke versions made from them, and rebuild",
+        "erase people: remove data, revoke versions made from them, rebuild",
         details="It removes their examples and everything that was computed from them from the workspace, from DVC's "
         "cache and remotes, and from the registry. blocklist.json keeps them out of later runs. It needs the secret "
         "key of the blocklist in FAIR_DISTILL_BLOCKLIST_KEY.",

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fair_distill.registry.consumers import Consumer
-    from fair_distill.registry.status import ChannelStatus, DatasetStatus
+    from fair_distill.registry.costs import VersionCost
+    from fair_distill.registry.status import ChannelStatus, DatasetCost, DatasetStatus
 
 
 def add_commands(registry: Parser) -> None:
@@ -29,13 +30,14 @@ def add_commands(registry: Parser) -> None:
             ("fair-distill registry list vision --json", "the datasets of the team 'vision', for a script"),
         ],
     )
+    command.add_argument("--costs", action="store_true", help="also add up the recorded costs of all versions")
     command.add_argument("team", nargs="?", help="list only the datasets of this team, such as vision/digits")
     add_registry(command)
     add_json(command)
     command = registry.add_command(
         "status",
         _status,
-        "print what is live: since when, under which policy, last regate, attempts left",
+        "print what is live: since when, under which policy, last regate, attempts left, cost",
         examples=[
             ("fair-distill registry status digits", "the channels of the dataset 'digits'"),
             ("fair-distill registry status digits --json | jq '.channels[].fault'", "what `load` refuses today"),
@@ -144,7 +146,7 @@ def _consumers(arguments: Arguments) -> None:
 def _list(arguments: Arguments) -> int:
     from fair_distill.registry.status import list_datasets
 
-    datasets = list_datasets(arguments.registry, team=arguments.team)
+    datasets = list_datasets(arguments.registry, team=arguments.team, costs=arguments.costs)
     if arguments.json:
         print_json([asdict(dataset) for dataset in datasets])
     elif not datasets:
@@ -156,7 +158,9 @@ def _list(arguments: Arguments) -> int:
             live = (f"{name} {f'v{number}' if number else ABSENT}" for name, number in dataset.live.items())
             counts = [ABSENT] * 2 if dataset.fault else [f"{dataset.versions}", f"{dataset.revoked}"]
             rows.append([dataset.name, *counts, ", ".join(live) or ABSENT, dataset.last_change or ABSENT])
-        columns = ["dataset", "versions", "revoked", "live", "last change"]
+            if arguments.costs:
+                rows[-1].append(_cost(dataset.cost))
+        columns = ["dataset", "versions", "revoked", "live", "last change", *(["cost"] if arguments.costs else [])]
         print_table(f"Datasets of {arguments.registry}", columns, rows, text_columns=["live"])
     for dataset in datasets:
         if dataset.fault:
@@ -197,10 +201,11 @@ def _print_channels(status: "DatasetStatus", now: datetime) -> None:
             f"{channel.policy[:12]}…" if channel.policy else ABSENT,
             channel.outcome or ABSENT,
             _last_regate(channel, now),
+            _cost(channel.cost),
         ]
         for channel in status.channels
     ]
-    columns = ["channel", "version", "since", "by", "policy", "verdict", "last regate"]
+    columns = ["channel", "version", "since", "by", "policy", "verdict", "last regate", "cost"]
     title = f"{status.name}: {status.versions} version{'s' * (status.versions != 1)}"
     if rows:
         print_table(title, columns, rows, text_columns=columns)
@@ -217,6 +222,13 @@ def _last_regate(channel: "ChannelStatus", now: datetime) -> str:
     if channel.number is None:
         return ABSENT
     return f"{channel.regate.outcome}, {_age(channel.regate.time, now)}" if channel.regate else "never"
+
+
+def _cost(cost: "VersionCost | DatasetCost | None") -> str:
+    if cost is None:
+        return ABSENT
+    gpu = f", {cost.gpu_seconds / 3600:.3g} GPU h" if cost.gpu_seconds else ""
+    return f"{cost.cpu_seconds / 3600:.3g} CPU h{gpu}"
 
 
 def _age(time: str, now: datetime) -> str:

@@ -17,6 +17,7 @@ from fair_distill.cli.arguments import (
     open_workspace,
     today_or_later,
 )
+from fair_distill.cli.costs import costed
 from fair_distill.cli.data import print_contract
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
 from fair_distill.cli.parser import Arguments, Parser
@@ -200,6 +201,7 @@ def _open(arguments: Arguments) -> "tuple[Workspace, Config]":
     return workspace, config
 
 
+@costed("prepare")
 def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
@@ -242,6 +244,7 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
         print_line(f"merged: groups {', '.join(groups)} into group {name!r}")
 
 
+@costed("validate")
 def _validate(arguments: Arguments) -> None:
     from fair_distill.stages.validate import validate_splits
 
@@ -254,6 +257,7 @@ def _validate(arguments: Arguments) -> None:
         print_line(f"pages: {arguments.docs / 'index.html'}")
 
 
+@costed("experts", "candidate")
 def _experts(arguments: Arguments) -> None:
     from fair_distill.stages.experts import train_candidate_experts
 
@@ -269,6 +273,7 @@ def _experts(arguments: Arguments) -> None:
     print_line(f"{arguments.candidate}: {count:,} experts")
 
 
+@costed("distill", "candidate")
 def _distill(arguments: Arguments) -> None:
     from fair_distill.stages.distill import distill_candidate
 
@@ -301,6 +306,7 @@ def _sigterm_received() -> Callable[[], bool]:
     return received.is_set
 
 
+@costed("references", "reference")
 def _references(arguments: Arguments) -> None:
     from fair_distill.stages.references import select_reference
 
@@ -334,12 +340,14 @@ def _print_near_copies(name: str, manifest: "Manifest") -> None:
         print_line(f"{name}: {manifest.card.relations.sentence()}")
 
 
+@costed("project")
 def _project(arguments: Arguments) -> None:
     from fair_distill.stages.project import project_sets
 
     print_line(f"{project_sets(*_open(arguments)):,} points")
 
 
+@costed("evaluate", "set")
 def _evaluate(arguments: Arguments) -> None:
     from fair_distill.gate.metrics import TABLE_COLUMNS
     from fair_distill.stages.evaluate import evaluate_set
@@ -357,6 +365,7 @@ def _evaluate(arguments: Arguments) -> None:
         print_line(f"{arguments.set}, {network}: {figures}")
 
 
+@costed("judge", "set")
 def _judge(arguments: Arguments) -> None:
     from fair_distill.config import load_floor
     from fair_distill.stages.judge import judge_set

@@ -19,7 +19,7 @@ from fair_distill.config.engine import ENGINE, check_engine
 from fair_distill.config.evaluate import Evaluate, Plateau, Reference
 from fair_distill.config.gate import Exam, Gate, GateSplit, Limit, shortfall
 from fair_distill.config.loading import load_config, load_floor, load_gate, parse_config
-from fair_distill.config.params import Approvals, Config, Release
+from fair_distill.config.params import Approvals, Budget, Config, Release
 from fair_distill.config.sections import Named, Positive, PositiveFloat, Section, checked
 from fair_distill.config.validate import CHECKS, Severity, Validate
 
@@ -27,6 +27,7 @@ __all__ = [
     "CHECKS",
     "ENGINE",
     "Approvals",
+    "Budget",
     "Candidate",
     "Config",
     "Data",

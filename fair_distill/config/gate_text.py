@@ -2,9 +2,8 @@
 
 import re
 
-import yaml
-
 from fair_distill.config.gate import Gate
+from fair_distill.config.yaml_dialect import write_yaml
 from fair_distill.errors import ConfigError
 
 _WIDTH = 120
@@ -35,6 +34,6 @@ def with_gate(text: str, policy: Gate, *, comment: str, name: str) -> str:
             f"{name} has no section `gate` at the start of a line; add `gate:`, or edit the limits yourself"
         )
     plain = policy.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    written = yaml.safe_dump({"gate": plain}, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    written = write_yaml({"gate": plain}, width=_WIDTH)
     rest = text[section.end() :].lstrip("\n")
     return f"{text[: section.start()]}# {comment}\n{written}{chr(10) if rest else ''}{rest}"

@@ -9,7 +9,7 @@ from fair_distill.config.distill import Candidate, Diagnostics, Distill, Nearnes
 from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.gate import Exam, Gate, PublicKey, shortfall
 from fair_distill.config.labels import Labels
-from fair_distill.config.sections import DatasetName, Positive, Section, Slug
+from fair_distill.config.sections import DatasetName, Positive, PositiveFloat, Section, Slug
 from fair_distill.config.validate import Validate
 from fair_distill.errors import ConfigError
 
@@ -64,6 +64,27 @@ class Release(Section):
         return self
 
 
+class Budget(Section):
+    """Limits for computing. A stage that would exceed one is refused before it starts; see `docs/costs.md`.
+
+    Attributes
+    ----------
+    days : the runs of this many days count
+    cpu_hours : of all processes
+    gpu_hours : for which a GPU is occupied
+    """
+
+    days: Positive
+    cpu_hours: PositiveFloat | None = None
+    gpu_hours: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> "Budget":
+        if self.cpu_hours is None and self.gpu_hours is None:
+            raise ValueError("it limits nothing; add cpu_hours or gpu_hours, or remove the section")
+        return self
+
+
 class Config(Section):
     """All sections of params.yaml."""
 
@@ -84,6 +105,7 @@ class Config(Section):
     gate: Gate
     release: Release
     labels: Labels | None = None
+    budget: Budget | None = None
 
     @model_validator(mode="after")
     def _names(self) -> "Config":

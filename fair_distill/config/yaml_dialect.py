@@ -257,3 +257,8 @@ def _integer(text: str) -> int:
     digits = text.removeprefix("-") if sign < 0 else text.removeprefix("+")
     base = _BASES.get(digits[:2], 10)
     return sign * int(digits[2:] if base != 10 else digits, base)
+
+
+def write_yaml(value: dict[str, Any], *, width: int) -> str:
+    """Return a mapping as YAML in blocks, with its keys in their order."""
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=width))

@@ -22,7 +22,8 @@ from fair_distill.storage.schemes import parse_url
 # `.create-only` is the key by which a store checks, before the first write, that the server replaces no key.
 _PROBE = ".create-only"
 _LEDGER = ("ledger/{dataset}/*", "snapshots/{dataset}/*")
-_ATTEMPTS = ("attempts/*", "snapshots/all.attempts/*")
+# An attempt announces the file of examples that it needs, so that `gc` does not remove it.
+_ATTEMPTS = ("attempts/*", "snapshots/all.attempts/*", "publishing/*")
 # What no role may remove: the history, and what it is based on.
 _PERMANENT = (
     "ledger/*",
@@ -66,7 +67,6 @@ ROLES: Mapping[str, Role] = MappingProxyType(
                 "versions/*/predictions/*",
                 "versions/*/provenance/*",
                 "versions/*/statements/*",
-                "publishing/*",
                 "costs/*",
                 *_ATTEMPTS,
                 *_LEDGER,

@@ -16,6 +16,7 @@
     erasures/record/<number, 12 digits>.json         the erasures of all datasets, see `erasures`
     erasures/lists/<sha256>.json                     the keys that an erasure removed
     regates/<name>/<time>-<verdict>.json             when a live version was judged again, see `regate_record`
+    costs/<version>/<time>-<sha256>.json             what the stages that made a version cost, see `costs`
     publishing/<version>-<time>-<operation>.json     the keys that a publication will write, see `announcements`
     collecting/<sha256>.json                         the keys that `gc` is removing; `gc` removes the file at its end
     snapshots/<name>/<first>-<last>/<sha256>.json    the bytes of many ledger entries together, see `snapshots`

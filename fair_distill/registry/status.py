@@ -9,6 +9,7 @@ from fair_distill.gate.spending import fraction_of
 from fair_distill.gate.verdict import Verdict
 from fair_distill.registry.attempts import attempts_of, read_record
 from fair_distill.registry.channels import channels, in_force, published, revocation, version_number
+from fair_distill.registry.costs import VersionCost, total_cost, version_cost
 from fair_distill.registry.entry import Entry
 from fair_distill.registry.integrity import fetch, ground_fault
 from fair_distill.registry.layout import evidence_key
@@ -16,6 +17,16 @@ from fair_distill.registry.ledger import names
 from fair_distill.registry.lookup import open_ledger
 from fair_distill.registry.regate_record import RegateRecord, last_regates
 from fair_distill.registry.store import RegistryStore, open_registry
+
+
+@dataclass(frozen=True)
+class DatasetCost:
+    """CPU seconds, GPU seconds and bytes of the versions of a dataset whose costs are recorded, and their number."""
+
+    versions: int
+    cpu_seconds: float
+    gpu_seconds: float
+    output_bytes: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class DatasetSummary:
     last_change : the time of the newest ledger entry; empty if the ledger cannot be read
     fault : why the ledger cannot be read; empty if it can
     exit_code : of the fault
+    cost : of all versions; None if it was not requested
     """
 
     name: str
@@ -38,6 +50,7 @@ class DatasetSummary:
     last_change: str
     fault: str = ""
     exit_code: int = 0
+    cost: DatasetCost | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class ChannelStatus:
     outcome : the outcome of this verdict
     fault : why `load` refuses the version today; empty if it does not
     regate : the last judgement by `regate`; None if there is none
+    cost : what the version cost; None if it is not recorded
     """
 
     channel: str
@@ -65,6 +79,7 @@ class ChannelStatus:
     outcome: str | None
     fault: str
     regate: RegateRecord | None
+    cost: VersionCost | None
 
 
 @dataclass(frozen=True)
@@ -99,24 +114,34 @@ class DatasetStatus:
     attempts: AttemptStatus | None
 
 
-def list_datasets(registry: str, *, team: str | None = None) -> tuple[DatasetSummary, ...]:
+def list_datasets(registry: str, *, team: str | None = None, costs: bool = False) -> tuple[DatasetSummary, ...]:
     """Return the datasets of a registry, or those of one team, sorted by name.
 
     A dataset whose ledger cannot be read is listed with the fault, so that it does not hide the others.
+
+    Parameters
+    ----------
+    costs : also read the cost of every version, which takes two requests for each on S3
     """
     selected = [name for name in names(open_registry(registry)) if team is None or name.startswith(f"{team}/")]
-    return tuple(_summary(name, registry) for name in selected)
+    return tuple(_summary(name, registry, costs=costs) for name in selected)
 
 
-def _summary(name: str, registry: str) -> DatasetSummary:
+def _summary(name: str, registry: str, *, costs: bool) -> DatasetSummary:
     try:
-        _, entries = open_ledger(name, registry)
+        store, entries = open_ledger(name, registry)
         live = {channel: _number_in_force(entries, channel) for channel in channels(entries)}
+        cost = _dataset_cost(store, published(entries)) if costs else None
     except FairDistillError as error:
         return DatasetSummary(name, 0, 0, {}, "", str(error), error.exit_code)
     versions = published(entries)
     revoked = sum(revocation(entries, version) is not None for version in versions)
-    return DatasetSummary(name, len(versions), revoked, live, entries[-1].time)
+    return DatasetSummary(name, len(versions), revoked, live, entries[-1].time, cost=cost)
+
+
+def _dataset_cost(store: RegistryStore, versions: Sequence[str]) -> DatasetCost:
+    recorded = [cost for version in versions if (cost := version_cost(store, version))]
+    return DatasetCost(len(recorded), *total_cost(recorded))
 
 
 def _number_in_force(entries: Sequence[Entry], channel: str) -> int | None:
@@ -143,7 +168,9 @@ def _channel_status(
     entry = in_force(entries, channel)
     if entry is None:
         last = [entry for entry in entries if entry.channel == channel][-1]
-        return ChannelStatus(channel, None, None, last.time, last.who, last.event, None, None, None, last.reason, None)
+        return ChannelStatus(
+            channel, None, None, last.time, last.who, last.event, None, None, None, last.reason, None, None
+        )
     tombstone = revocation(entries, entry.version)
     fault = f"revoked: {tombstone.reason}" if tombstone else ground_fault(store, entries, entry, today) or ""
     verdict = _verdict(store, entry)
@@ -159,6 +186,7 @@ def _channel_status(
         verdict.outcome if verdict else None,
         fault,
         regates.get(entry.version),
+        version_cost(store, entry.version),
     )
 
 

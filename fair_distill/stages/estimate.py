@@ -26,7 +26,7 @@ from fair_distill.seeds import torch_generator
 from fair_distill.stages.device import peak_memory_mb, torch_device
 from fair_distill.stages.prepare import read_source_splits
 from fair_distill.stages.references import select_draws
-from fair_distill.stages.set_record import make_card, training_recipe
+from fair_distill.stages.set_record import check_set_name, make_card, training_recipe
 from fair_distill.stages.training_data import read_training_data
 from fair_distill.workspace import Workspace
 
@@ -89,32 +89,35 @@ class Estimate:
 
 
 def estimate_run(
-    workspace: Workspace, config: Config, *, device: str = "cpu", meters: Meters, most_seconds: float = 60.0
+    workspace: Workspace,
+    config: Config,
+    *,
+    device: str = "cpu",
+    meters: Meters,
+    most_seconds: float = 60.0,
+    only: tuple[str, str] | None = None,
 ) -> Iterator[Estimate]:
     """Yield an estimate for every stage that distils, selects or evaluates, in the order of a run.
 
     Parameters
     ----------
     most_seconds : upper limit for the time that is spent on the steps of one candidate
+    only : a stage and a set; only this estimate is measured and yielded
 
     Raises
     ------
     ConfigError
         If the matcher uses experts, which would have to be trained first.
     """
-    from fair_distill.distillation.matchers import expert_settings
-
-    matcher = config.distill.matcher
-    if expert_settings(matcher.name, matcher.options) is not None:
-        raise ConfigError(
-            f"params.yaml: distill.matcher is {matcher.name!r}; `estimate` cannot measure a matcher with experts yet"
-        )
+    _refuse_experts(config)
     with tempfile.TemporaryDirectory(prefix="fair-distill-") as folder:
         prepared = workspace
         if not workspace.split("train").exists():
             prepared = Workspace(Path(folder))
             _write_temporary_splits(workspace, config, prepared)
         for name in config.candidates:
+            if only not in (None, ("distill", name)):
+                continue
             cost = _in_new_process(_measure_distill, prepared, config, name, device, meters, most_seconds)
             yield Estimate("distill", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
         costs: dict[tuple[int, int], WorkCost] = {}
@@ -125,6 +128,8 @@ def estimate_run(
             return costs[size]
 
         for name, reference in config.references.items():
+            if only not in (None, ("references", name)):
+                continue
             cost = _in_new_process(_measure_references, prepared, config, name, meters)
             if reference.plateau is not None:
                 # At most half of the steps, with the learning rate that the plateau is searched with.
@@ -132,12 +137,42 @@ def estimate_run(
                 cost = replace(cost, **search)
             yield Estimate("references", name, cost.seconds, cost.memory_mb, None)
         for name in config.sets:
+            if only not in (None, ("evaluate", name)):
+                continue
             if name in config.references and config.references[name].select == "majority":
                 continue  # nothing is trained
             cost = evaluation_cost(_set_size(config, name))
             if name in config.references and (plateau := config.references[name].plateau) is not None:
                 cost = replace(cost, repeated=cost.repeated * max(1.0, plateau.most / config.recipe.steps))
             yield Estimate("evaluate", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
+
+
+def estimate_stage(
+    workspace: Workspace, config: Config, stage: str, name: str, *, device: str, meters: Meters
+) -> Estimate | None:
+    """Return the estimate of one run of a stage; None if `estimate_run` does not measure it.
+
+    Raises what `estimate_run` raises, and ConfigError if params.yaml does not have the set.
+    """
+    if stage == "distill":
+        config.candidate(name)
+    elif stage == "references":
+        config.reference(name)
+    else:
+        check_set_name(config, name)
+    rows = estimate_run(workspace, config, device=device, meters=meters, most_seconds=10.0, only=(stage, name))
+    return next(iter(list(rows)), None)
+
+
+def _refuse_experts(config: Config) -> None:
+    from fair_distill.distillation.matchers import expert_settings
+
+    matcher = config.distill.matcher
+    if expert_settings(matcher.name, matcher.options) is not None:
+        raise ConfigError(
+            f"params.yaml: distill.matcher is {matcher.name!r}; `estimate` cannot measure a matcher with experts yet"
+            + (". Remove the section budget" if config.budget else "")
+        )
 
 
 def _write_temporary_splits(workspace: Workspace, config: Config, prepared: Workspace) -> None:

@@ -16,6 +16,7 @@ from fair_distill.registry.store import open_registry
 from fair_distill.report.history import read_history
 from fair_distill.report.page import numbers, page
 from fair_distill.report.report_data import ComparedSet, ReportData, ReportPoint, choose_gap_metric
+from fair_distill.stages.costs import read_costs, version_cost_of
 from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.label_audit import read_label_audit
 from fair_distill.stages.set_record import check_set_name, set_command
@@ -66,7 +67,7 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         verdict=compute_verdict(workspace, config, name),
         manifest=manifest,
         distilled=DistilledSet.from_parquet(files[SET_FILE], name=name) if show_images else None,
-        provenance=parse_json(provenance.read_bytes(), name=str(provenance)) if provenance.exists() else {},
+        provenance=_provenance(provenance) | _costs(workspace, config, manifest.version),
         policy=config.gate,
         predictions=tuple(network_predictions(predictions, network) for network in range(len(predictions.networks))),
         sets=tuple(_read_comparison(workspace, config, set_name) for set_name in config.sets),
@@ -80,6 +81,23 @@ def read_report_data(workspace: Workspace, config: Config, name: str, *, registr
         channel=config.release.channels[-1],
         label_audit=read_label_audit(workspace),
     )
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    return parse_json(path.read_bytes(), name=str(path)) if path.exists() else {}
+
+
+def _costs(workspace: Workspace, config: Config, version: str) -> dict[str, Any]:
+    """Return the recorded cost of each stage that made a version, for the table of its provenance."""
+    cost = version_cost_of(read_costs(workspace, config.dataset), version)
+    if cost is None:
+        return {}
+    stages = {
+        f"{stage.stage} {stage.set}".strip(): f"{stage.cpu_seconds:.1f} CPU seconds, {stage.gpu_seconds:.1f} GPU "
+        f"seconds, {stage.output_bytes:,} bytes"
+        for stage in cost.stages
+    }
+    return {"cost": stages}
 
 
 def _read_comparison(workspace: Workspace, config: Config, name: str) -> ComparedSet:

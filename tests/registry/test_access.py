@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from places import Bucket
 from small_attempts import numbered, take
+from small_erasures import erase, made_from, ship_with_units
 from small_registry import NAME, NOW, enter, package, promote, publish, ship
 from small_workspace import run
 
@@ -210,6 +211,26 @@ def test_a_role_of_one_dataset_changes_no_other_ledger_of_the_registry(server: B
 
     enforced.policy = None
     assert read_ledger(server.store(), NAME) == read_ledger(server.store(), "speech/digits") == ()
+
+
+def test_the_erase_role_erases_a_person_and_no_other_role_can(server: Bucket, enforced: Enforced):
+    made = made_from([1, 2, 3], seed=1)
+    ship_with_units(server.store(), made, [1, 2, 3])
+    take(server.store(), numbered(range(20)))
+    people = (2, int(numbered(range(20)).contents[0]))
+    for role in ("read", "publish", "promote", "regate", "collect"):
+        enforced.policy = iam_policy(role, server.url, dataset=NAME)
+        store = server.store()
+        with pytest.raises(ConfigError, match="the credentials do not allow it"):
+            erase(store, *people)
+
+    enforced.policy = iam_policy("erase", server.url, dataset=NAME)
+    store = server.store()
+    removed = erase(store, *people)
+
+    assert {key.split("/")[0] for key in removed} == {"attempts", "objects", "units", "versions"}
+    with pytest.raises(IntegrityError, match="revoked"):
+        load(f"{NAME}@v1", registry=server.url)
 
 
 def test_gc_has_the_rights_that_it_needs_and_cannot_remove_the_history(server: Bucket, enforced: Enforced):
