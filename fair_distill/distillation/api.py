@@ -49,7 +49,8 @@ def distill(
     seed : the seed of all random draws
     device : a torch device, for example "cpu" or "cuda"
     keep_freed_memory : whether this process keeps freed memory from now on, up to 1 GiB. With glibc, this saves about
-        a third of the CPU time and raises the peak memory; with another C library it has no effect. See `fair_distill.freed_memory`
+        a third of the CPU time and raises the peak memory; with another C library it has no effect. See
+        `fair_distill.freed_memory`
     progress : called after every step with the step, the number of steps and the loss
     settings : any key of the section `distill` of params.yaml: matcher, network, ipc, steps, optimiser, …. `networks`
         and `optimiser` may be given in part
