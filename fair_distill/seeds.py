@@ -40,3 +40,10 @@ def plain_numpy_generator(seed: int) -> "np.random.Generator":
     import numpy as np
 
     return np.random.default_rng(seed)
+
+
+def unrepeatable_rng() -> "np.random.Generator":
+    """Return a NumPy generator that the operating system seeds, for secrets that are not part of a result."""
+    import numpy as np
+
+    return np.random.default_rng()

@@ -20,7 +20,7 @@ DRAWS = {
 SEEDING = {"manual_seed", "default_rng", "Generator", "SeedSequence", "PCG64"}
 # The only module that seeds a generator. The seed in params becomes one generator for each purpose.
 SEEDED_HERE = {"seeds.py"}
-READS_CLOCK = {"storage/s3.py", "storage/local.py", "registry/lookup.py", "stages/model.py"}
+READS_CLOCK = {"storage/s3.py", "storage/local.py", "registry/client.py", "registry/lookup.py", "stages/model.py"}
 GLOBAL = {
     *("torch.manual_seed", "torch.seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.cuda.manual_seed"),
     *("torch.cuda.manual_seed_all", "np.random.seed", "numpy.random.seed", "random.seed"),
@@ -61,7 +61,7 @@ def test_nothing_is_pickled(path: Path) -> None:
 def test_nothing_reads_a_clock(path: Path) -> None:
     # The command line reads the clock and passes the time on. Stores and readers of ledgers compare the clock of this
     # machine with another one; they receive the clock as an argument, whose default is the clock of the machine. So
-    # does `judge_model`, a public function.
+    # do `judge_model` and `load`, which are public functions.
     if named(path).startswith("cli/") or named(path) in READS_CLOCK:
         return
     assert not {name.split(".")[0] for name in imports(path)} & CLOCKS

@@ -116,9 +116,8 @@ def build_parser() -> Parser:
         prog="fair-distill",
         usage="fair-distill [--workspace DIR] [--no-color] COMMAND ...",
         description="Distil group-labelled data into a small, fair training set; gate and publish it.",
-        epilog="Exit codes: 0 done or passed, 1 failed the gate, 2 usage or bad input,\n"
-        "3 inconclusive or insufficient, 4 measurement error, 5 integrity error,\n"
-        "70 internal error",
+        epilog="Exit codes: 0 done or passed, 1 failed the gate, 2 bad input, 3 inconclusive or\n"
+        "insufficient, 4 measurement error, 5 integrity error, 70 internal error",
     )
     parser.add_argument(
         "--workspace", type=Path, default=Path(), metavar="DIR", help="the folder with params.yaml (default: .)"

@@ -68,6 +68,7 @@ def _erase(arguments: Arguments) -> None:
     from fair_distill.data.blocklist import blocklist_key
     from fair_distill.registry.actor import Actor
     from fair_distill.registry.entry import timestamp
+    from fair_distill.seeds import unrepeatable_rng
     from fair_distill.stages.erase import Places, check_erased, erase, plan_all
     from fair_distill.stages.erase_report import report_of, unreached_places, write_erasure_report
     from fair_distill.stages.erase_traces import read_people
@@ -79,7 +80,8 @@ def _erase(arguments: Arguments) -> None:
     places = Places(arguments.registry, arguments.checkpoints)
     unknown = arguments.include_unknown
     actor = Actor(arguments.who, datetime.now(UTC), uuid4().hex, signer_of(arguments))
-    plan = plan_all(workspace, config, people, places=places, key=key, include_unknown=unknown)
+    rng = unrepeatable_rng()
+    plan = plan_all(workspace, config, people, places=places, key=key, include_unknown=unknown, rng=rng)
     unreached = unreached_places(plan, places, os.environ)
     if not arguments.json:
         _print_plan(plan)
@@ -93,7 +95,7 @@ def _erase(arguments: Arguments) -> None:
         return
     removed = erase(workspace, plan, places=places, actor=actor)
     _, changed = open_workspace(arguments)
-    check_erased(plan_all(workspace, changed, people, places=places, key=key, include_unknown=unknown))
+    check_erased(plan_all(workspace, changed, people, places=places, key=key, include_unknown=unknown, rng=rng))
     time = timestamp(actor.now).replace("-", "").replace(":", "")
     path = arguments.report or workspace.root / f"erasure-{time}.json"
     report = report_of(plan, config, places=places, removed=removed, actor=actor, unreached=unreached)

@@ -86,14 +86,13 @@ def load(
         today=today,
     )
     if receipt:
-        _write_receipt(version, *receipt)
+        _write_receipt(version, *receipt, day=today or datetime.now(UTC).date())
     return version.set
 
 
-def _write_receipt(version: RegisteredVersion, location: str, consumer: str) -> None:
+def _write_receipt(version: RegisteredVersion, location: str, consumer: str, *, day: date) -> None:
     """Write a receipt for a version. A failure is a warning, because the set itself is correct."""
-    day = f"{datetime.now(UTC).date()}"
-    receipt = Receipt(consumer, version.published.name, version.version, version.reference, day)
+    receipt = Receipt(consumer, version.published.name, version.version, version.reference, f"{day}")
     try:
         write_receipt(location, receipt)
     except FairDistillError as error:

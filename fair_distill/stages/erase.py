@@ -4,7 +4,6 @@ Every step can be repeated. If the command is killed, the same command finds wha
 ensures this: the blocklist is written first, and the prepared files, which show where else the people are, go last.
 """
 
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -77,7 +76,14 @@ class Places:
 
 
 def plan_all(
-    workspace: Workspace, config: Config, people: People, *, places: Places, key: bytes, include_unknown: bool
+    workspace: Workspace,
+    config: Config,
+    people: People,
+    *,
+    places: Places,
+    key: bytes,
+    include_unknown: bool,
+    rng: np.random.Generator,
 ) -> ErasurePlan:
     """Return what an erasure removes, without changing anything.
 
@@ -85,6 +91,7 @@ def plan_all(
     ----------
     key : the key of the blocklist
     include_unknown : also remove versions and results of which it is unknown whether they are of the people
+    rng : draws the digests that replace those of the people, so nobody may be able to repeat it
     """
     store = open_to_write(places.registry)
     blocklist = plan_blocklist(workspace, config.data.blocklist, people, key=key)
@@ -106,8 +113,6 @@ def plan_all(
         )
     in_workspace |= _has_derived(workspace, dvc)
     traces = collector.traces(config.dataset)
-    # The new digests of examples must not be computable from the old ones.
-    rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     registry = plan_erasure(store, config.dataset, traces, include_unknown=include_unknown, rng=rng)
     in_source, unreached = _source(workspace, config, people, key)
     erasures = read_erasures(store)

@@ -222,7 +222,7 @@ def test_integers_name_groups_to_merge_and_declared_names() -> None:
     )
 
     assert data.groups is not None
-    assert data.groups.becomes == {"2": "1", "3": "1"}
+    assert data.groups.becomes("g") == {"2": "1", "3": "1"}
 
 
 @pytest.mark.parametrize(

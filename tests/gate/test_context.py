@@ -169,7 +169,10 @@ def test_an_attempt_on_another_split_than_the_verdicts_promotes_nothing(workspac
     for _ in range(3):  # so that a fresh split would be worth something
         run(workspace, "gate", "reserve", "pooled")
     split = read_split(place.split("gate"))
-    write_split(replace(split, images=split.images + np.uint8(1)), place.split("gate"))
+    assert split.units is not None
+    write_split(
+        replace(split, images=split.images + np.uint8(1), units=split.units + np.uint64(1)), place.split("gate")
+    )
     assert run(workspace, "gate", "reserve", "--fresh", "new pictures").code == 0
 
     ended = run(workspace, "promote", "--to", "production")
