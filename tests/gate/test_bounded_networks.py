@@ -83,7 +83,8 @@ def test_few_networks_are_too_little_evidence_and_the_sentence_says_how_many_cou
     assert needed is not None
     assert (decided.outcome, decided.value) == ("insufficient", None)
     assert (
-        f"with 5 seeds, and `networks: bounded` needs at least {needed} seeds for the limit 0.200" in decided.sentence
+        f"with 5 seeds, and `networks: bounded` needs at least {needed} seeds for the limit 0.200 with "
+        f"{100 * (1 - alpha):.1f} % confidence" in decided.sentence
     )
     assert finding(with_gaps([0.0] * (needed - 1), cell=1000), bounded()).outcome == "insufficient"
     assert finding(with_gaps([0.0] * (needed + 5), cell=1000), bounded()).outcome == "pass"

@@ -101,17 +101,25 @@ def test_where_nothing_varies_a_bound_is_still_no_point(right: int) -> None:
 
 
 @pytest.mark.parametrize("clustered", [False, True])
-def test_the_variances_are_those_of_a_two_way_analysis_of_variance(clustered: bool) -> None:
-    # 12 clusters of 1 or 5 examples that are alike, 4 seeds; the classical mean squares of 12 x 4 cells
+@pytest.mark.parametrize("networks", [2, 4])
+def test_the_variances_are_those_of_a_two_way_analysis_of_variance(clustered: bool, networks: int) -> None:
+    # 12 clusters of 1 or 5 examples that are alike; the classical mean squares of 12 cells for each network
     rng = np.random.default_rng(9)
-    cells = rng.random((4, 12))
+    cells = rng.random((networks, 12))
     copies = 5 if clustered else 1
     found = level(np.repeat(cells, copies, axis=1)[None], np.repeat(np.arange(12), copies) if clustered else None)
 
     seeds, examples, mean = cells.mean(axis=1), cells.mean(axis=0), cells.mean()
-    residual = ((cells - seeds[:, None] - examples + mean) ** 2).sum() / (11 * 3)
-    assert found.interaction[0] == pytest.approx(residual / 48)
-    assert found.variance_of_seeds[0] == pytest.approx(max(seeds.var(ddof=1) / 4 - residual / 48, 0))
+    residual = ((cells - seeds[:, None] - examples + mean) ** 2).sum() / (11 * (networks - 1))
+    assert found.interaction[0] == pytest.approx(residual / (12 * networks))
+    of_seeds = seeds.var(ddof=1) / networks
+    scatter = max(of_seeds - residual / (12 * networks), 0)
+    assert found.variance_of_seeds[0] == pytest.approx(scatter)
+    # Satterthwaite's degrees of freedom, and not fewer than both parts alone have
+    (variance,), (spread,) = found.variances_of_examples
+    whole = spread + of_seeds**2 * (networks + 1) / (networks - 1) ** 2
+    least = min(variance**2 / spread, networks - 1)
+    assert found.freedom[0] == pytest.approx(max((variance + scatter) ** 2 / whole, least))
 
 
 def test_the_choice_of_given_networks_adds_no_uncertainty() -> None:

@@ -410,7 +410,7 @@ def test_separate_labels_give_the_same_predictions() -> None:
 @pytest.mark.parametrize(
     ("examples", "error", "message"),
     [
-        (["x", "y", "z"], IntegrityError, "1 examples are not in l, the first of them 'w' in row 4"),
+        (["x", "y", "z"], IntegrityError, "1 examples are not in l, .*'w' in row 4; l has 3 examples, such as 'x'"),
         (["x", "y", "z", "w", "v"], MeasurementError, "has no prediction for 1 of the 5 examples of l, .* 'v'"),
         (["x", "y", "z", "w", "w"], MeasurementError, "example 'w' is in rows 4 and 5"),
     ],

@@ -123,6 +123,13 @@ def test_a_refusal_names_the_classes_and_says_what_to_do() -> None:
     assert "gate.barycentric.the set" in junit("barycentric", verdict)
 
 
+def test_classes_with_equal_shares_are_named_in_alphabetical_order() -> None:
+    equal = replace(NEARNESS, near_copies=4, near_copies_per_class=(3, 1), images_per_class=(75, 25))
+
+    (finding,) = judged(policy(0.0), manifest_of(equal)).findings
+    assert [culprit.classes for culprit in finding.culprits] == [("class0",), ("class1",)]
+
+
 def test_other_clauses_decide_beside_it() -> None:
     gap = {"metric": "eo_diag_max", "at_most": 0.5, "why": "a test"}
     strict = gap | {"at_most": 0.0}

@@ -269,6 +269,15 @@ def test_the_attempt_of_an_earlier_context_takes_the_fraction_of_its_release() -
     assert attempt_for(read_context(b"{}"), policy, set=VERSION, split=SPLIT).fraction == 0.9
 
 
+def test_without_an_attempt_the_next_one_is_the_first_of_the_whole_budget_and_numbers_start_at_1() -> None:
+    policy = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)]})
+
+    # This set takes the first attempt, 0.9 of alpha, so half of the rest is left for the next.
+    assert fraction_after(read_context(b"{}"), policy, set=VERSION) == pytest.approx(0.05)
+    with pytest.raises(ConfigError, match=r"attempt\.number"):
+        read_context(json.dumps({"attempt": {"set": VERSION, "split": SPLIT, "number": 0}}).encode())
+
+
 def test_the_attempt_of_an_earlier_context_takes_no_more_than_the_policy_plans() -> None:
     policy = Gate.model_validate(BOUNDS | {"limits": [limit("accuracy", 0.5)], "attempts": 104})
     context = read_context(json.dumps({"attempt": {"set": VERSION, "split": SPLIT, "number": 1}}).encode())
