@@ -10,9 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fair_distill.config import Gate, Limit
+from fair_distill.gate.metrics import (
+    ACCURACY,
+    ACCURACY_OVER_MAJORITY,
+    BALANCED_ACCURACY,
+    EO_DIAG_MAX,
+    EO_DIAG_MEAN,
+)
 from fair_distill.gate.plan import Row
 
-GAPS = ("eo_diag_max", "eo_diag_mean")
+GAPS = (EO_DIAG_MAX.name, EO_DIAG_MEAN.name)
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,9 @@ def planned_clauses(balanced: str | None) -> list[Limit]:
     balanced : the reference with as many real examples of each group; None without one
     """
     clauses = [Limit(metric=name, at_most=0.5, why="planned") for name in GAPS]
-    clauses.append(Limit(metric="balanced_accuracy", at_least=0.0, why="planned"))
+    clauses.append(Limit(metric=BALANCED_ACCURACY.name, at_least=0.0, why="planned"))
     if balanced is not None:
-        clauses.append(Limit(metric="accuracy", over=balanced, at_least=-0.5, why="planned"))
+        clauses.append(Limit(metric=ACCURACY.name, over=balanced, at_least=-0.5, why="planned"))
     return clauses
 
 
@@ -56,12 +63,12 @@ def propose(rows: Sequence[Row], observed: Observations, *, classes: int, unit: 
     limits = [_gap_limit(name, by_clause[name], observed) for name in GAPS]
     limits.append(
         Limit(
-            metric="accuracy_over_majority",
+            metric=ACCURACY_OVER_MAJORITY.name,
             at_least=0.0,
             why=f"a set has to teach more than the answer that is the same for all {unit}",
         )
     )
-    limits.append(_balanced_limit(by_clause["balanced_accuracy"], observed, classes))
+    limits.append(_balanced_limit(by_clause[BALANCED_ACCURACY.name], observed, classes))
     limits += [_uplift_limit(row) for row in rows if " over " in row.clause]
     return tuple(limits)
 
@@ -96,11 +103,11 @@ def _balanced_limit(row: Row, observed: Observations, classes: int) -> Limit:
     reachable = row.likely[1]
     reason = f"a constant answer has {constant:.2f}; the limit is halfway to what nine of ten sets show at accuracy "
     reason += f"{row.accuracy:g} on this split"
-    if observed.values is not None and observed.values["balanced_accuracy"] < reachable:
-        reachable = observed.values["balanced_accuracy"]
+    if observed.values is not None and observed.values[BALANCED_ACCURACY.name] < reachable:
+        reachable = observed.values[BALANCED_ACCURACY.name]
         reason = f"a constant answer has {constant:.2f}; the limit is halfway to what {observed.name} shows"
     limit = max(_rounded_down((constant + reachable) / 2), _rounded_up(constant))
-    return Limit(metric="balanced_accuracy", at_least=min(limit, 1.0), why=reason)
+    return Limit(metric=BALANCED_ACCURACY.name, at_least=min(limit, 1.0), why=reason)
 
 
 def _uplift_limit(row: Row) -> Limit:

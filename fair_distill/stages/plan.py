@@ -8,6 +8,7 @@ from fair_distill.config.yaml_dialect import parse_yaml
 from fair_distill.errors import ConfigError
 from fair_distill.files import parse_json, require_file, write_bytes
 from fair_distill.gate.fair_sets import Assumptions
+from fair_distill.gate.metrics import BALANCED_ACCURACY
 from fair_distill.gate.plan import PowerPlan, cells_of, plan
 from fair_distill.gate.planned_data import data_title
 from fair_distill.gate.policy import next_attempt, read_context, reserved_fraction
@@ -88,7 +89,7 @@ def _observations(workspace: Workspace, config: Config) -> Observations:
         return Observations(name, None)
     networks = parse_json(path.read_bytes(), name=str(path)).values()
     worst: dict[str, float] = {}
-    for metric in (*GAPS, "balanced_accuracy"):
+    for metric in (*GAPS, BALANCED_ACCURACY.name):
         values = [network.get(metric) for network in networks if isinstance(network, dict)]
         measured = [float(value) for value in values if isinstance(value, int | float)]
         if not measured or len(measured) < len(values):

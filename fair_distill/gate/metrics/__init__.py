@@ -45,6 +45,8 @@ TABLE_COLUMNS = {name: metric.column for name, metric in METRICS.items() if metr
 
 __all__ = [
     "ACCURACY",
+    "ACCURACY_OVER_MAJORITY",
+    "BALANCED_ACCURACY",
     "CARD_METRICS",
     "EO_DIAG_MAX",
     "EO_DIAG_MEAN",
