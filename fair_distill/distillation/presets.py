@@ -99,9 +99,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # IDC as in the COBRA release: DC on mosaics with a natural start, networks trained on the synthetic set.
     "idc-cobra-code": _DC | {"formation": 2},
     # Wang et al., CVPR 2022. The paper does not give layer weights for every depth, so all blocks have equal weight.
-    # The discrimination term is 256 times weaker, relative to the features, than in the release: its share of the
-    # gradient is 0.1 %. A network is replaced when its accuracy has settled, or after 100 visits; the window and the
-    # span are ours.
+    # The discrimination term is weaker, relative to the features, than in the release. A network is replaced when its
+    # accuracy has settled, or after 100 visits; the window and the span are ours.
     "cafe": _DM
     | {
         "matcher": {"name": "cafe", "layer_weights": 1.0, "discrimination": 0.1},

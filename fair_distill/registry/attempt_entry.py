@@ -1,23 +1,20 @@
 """One entry of the record of attempts: a reserved attempt, or the predictions that a reserved attempt is bound to."""
 
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
 
-from fair_distill.errors import IntegrityError
-from fair_distill.files import is_sha256, parse_json, sha256, to_json
+from fair_distill.files import is_sha256
 from fair_distill.gate.policy import MOST_ATTEMPTS
 from fair_distill.registry.entry import is_name, is_text, is_time
 from fair_distill.registry.layout import RECORD_NAME
 from fair_distill.registry.ledger import Chain
-
-_FORMAT = 1
+from fair_distill.registry.sealed_entry import SealedEntry
 
 AttemptEvent = Literal["reserve", "bind"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptEntry:
+class AttemptEntry(SealedEntry):
     """An entry of the record of attempts.
 
     Attributes
@@ -36,8 +33,9 @@ class AttemptEntry:
     reason : why earlier attempts without a list of examples did not evaluate these; usually empty
     """
 
-    number: int
-    prev: str
+    name: ClassVar[str] = RECORD_NAME
+    record: ClassVar[str] = "the record of attempts"
+
     event: AttemptEvent
     reservation: int
     dataset: str
@@ -51,41 +49,12 @@ class AttemptEntry:
     fraction: float
     left: float
     reason: str
-    who: str
-    time: str
-    nonce: str
 
-    @property
-    def name(self) -> str:
-        """The name of the chain, as the ledger's code expects it in every entry."""
-        return RECORD_NAME
-
-    def to_json(self) -> bytes:
-        """Return the bytes of the entry's file, with a seal: the SHA-256 of the other fields."""
-        body = {"format": _FORMAT, **asdict(self)}
-        return to_json({**body, "seal": sha256(to_json(body))})
-
-    @cached_property
-    def digest(self) -> str:
-        """The SHA-256 of the bytes of the entry's file."""
-        return sha256(self.to_json())
-
-    @classmethod
-    def from_json(cls, content: bytes, name: str) -> "AttemptEntry":
-        """Read an entry. Raises IntegrityError unless it is valid and writing it again gives the same bytes."""
-        value = parse_json(content, name=name, error=IntegrityError)
-        if value.keys() - {"format", "seal"} != {field.name for field in fields(cls)}:
-            raise IntegrityError(f"{name} is not an entry of format {_FORMAT} of the record of attempts")
-        entry = cls(**{key: item for key, item in value.items() if key not in ("format", "seal")})
-        fault = _fault(entry)
-        if fault:
-            raise IntegrityError(f"{name} is not an entry of the record of attempts: {fault}")
-        if entry.to_json() != content:
-            raise IntegrityError(f"{name} is not in the form in which it was written; it was edited")
-        return entry
+    def fault(self) -> str | None:
+        return _fault(self)
 
 
-RECORD = Chain(RECORD_NAME, "attempts/record/", "the record of attempts", AttemptEntry.from_json)
+RECORD = Chain(RECORD_NAME, "attempts/record/", AttemptEntry.record, AttemptEntry.from_json)
 
 
 def _fault(entry: AttemptEntry) -> str | None:

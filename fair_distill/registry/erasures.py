@@ -7,8 +7,9 @@ which they understand.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from fair_distill.errors import IntegrityError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
@@ -16,6 +17,7 @@ from fair_distill.registry.channels import Withdrawn
 from fair_distill.registry.entry import is_name, is_text, is_time
 from fair_distill.registry.layout import ERASURES_NAME, erasure_list_key, key_fault
 from fair_distill.registry.ledger import Chain, read_chain
+from fair_distill.registry.sealed_entry import SealedEntry
 from fair_distill.registry.store import RegistryStore
 from fair_distill.storage.store import Absent
 
@@ -27,7 +29,7 @@ class Erased(Withdrawn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErasureEntry:
+class ErasureEntry(SealedEntry):
     """An entry of the record of erasures.
 
     Attributes
@@ -37,51 +39,26 @@ class ErasureEntry:
     contents : SHA-256 of the list of what is removed
     """
 
-    number: int
-    prev: str
+    name: ClassVar[str] = ERASURES_NAME
+    record: ClassVar[str] = "the record of erasures"
+
     dataset: str
     contents: str
-    who: str
-    time: str
-    nonce: str
 
-    @property
-    def name(self) -> str:
-        """The name of the chain, as the ledger's code expects it in every entry."""
-        return ERASURES_NAME
-
-    def to_json(self) -> bytes:
-        """Return the bytes of the entry's file, with a seal: the SHA-256 of the other fields."""
-        body = {"format": _FORMAT, **asdict(self)}
-        return to_json({**body, "seal": sha256(to_json(body))})
-
-    @cached_property
-    def digest(self) -> str:
-        """The SHA-256 of the bytes of the entry's file."""
-        return sha256(self.to_json())
-
-    @classmethod
-    def from_json(cls, content: bytes, name: str) -> "ErasureEntry":
-        """Read an entry. Raises IntegrityError unless it is valid and writing it again gives the same bytes."""
-        value = parse_json(content, name=name, error=IntegrityError)
-        if value.keys() - {"format", "seal"} != {field.name for field in fields(cls)}:
-            raise IntegrityError(f"{name} is not an entry of format {_FORMAT} of the record of erasures")
-        entry = cls(**{key: item for key, item in value.items() if key not in ("format", "seal")})
-        valid = (
-            type(entry.number) is int
-            and is_sha256(entry.prev)
-            and is_name(entry.dataset)
-            and is_sha256(entry.contents)
-            and is_time(entry.time)
-            and is_text(entry.who)
-            and is_text(entry.nonce)
-        )
-        if not valid or entry.to_json() != content:
-            raise IntegrityError(f"{name} is not in the form in which erasures are recorded; it was edited")
-        return entry
+    def fault(self) -> str | None:
+        rules = {
+            "number": type(self.number) is int,
+            "prev": is_sha256(self.prev),
+            "dataset": is_name(self.dataset),
+            "contents": is_sha256(self.contents),
+            "time": is_time(self.time),
+            "who": is_text(self.who),
+            "nonce": is_text(self.nonce),
+        }
+        return next((f"its field {field!r} is not valid" for field, is_valid in rules.items() if not is_valid), None)
 
 
-RECORD = Chain(ERASURES_NAME, "erasures/record/", "the record of erasures", ErasureEntry.from_json)
+RECORD = Chain(ERASURES_NAME, "erasures/record/", ErasureEntry.record, ErasureEntry.from_json)
 
 
 @dataclass(frozen=True)

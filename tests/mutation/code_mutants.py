@@ -313,6 +313,7 @@ TESTS = {
         "registry/attempts",
         "registry/split_examples",
     ),
+    "registry/sealed_entry": ("registry/attempts", "registry/erasures"),
     "registry/status": ("registry/overview",),
     "registry/store": (
         "registry/store",
