@@ -81,17 +81,17 @@ def params() -> str:
     comments = _comments()
     for key, field in Config.model_fields.items():
         top = field.alias or key
-        section = _section(field.annotation)
+        sections = _kinds(field.annotation)
         kind = _upper(_type(field.annotation))
-        if section is None:
+        if not sections:
             lines.append(f"## {top}\n\n{kind}{f': {comments[top]}' if top in comments else ''}.\n")
             continue
         path = f"{top}.NAME." if kind.startswith("Names") else f"{top}."
-        lines += [f"## {top}\n\n{_about(section)}\n", "| key | type | meaning |", "|---|---|---|"]
-        lines += [
-            f"| `{path}{name}` | {type_name} | {text} |" for name, type_name, text in _keys(section, "", comments, top)
-        ]
-        lines.append("")
+        lines.append(f"## {top}\n")
+        for section in sections:
+            lines += [f"{_about(section)}\n", "| key | type | meaning |", "|---|---|---|"]
+            lines += [f"| `{path}{name}` | {type_} | {text} |" for name, type_, text in _keys(section, "", comments, top)]
+            lines.append("")
     return "\n".join(lines)
 
 
@@ -138,6 +138,15 @@ def _section(kind: Any) -> type[BaseModel] | None:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return None if kind.__name__ == "Named" else kind
     return next((inner for part in get_args(kind) if (inner := _section(part)) is not None), None)
+
+
+def _kinds(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections in an annotation: one, or several that a key can have, such as the kinds of candidates."""
+    named = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation
+    union = get_args(named)[0] if hasattr(named, "__metadata__") else named
+    members = get_args(union) if isinstance(union, UnionType) else (annotation,)
+    sections = map(_section, members)
+    return [section for section in sections if section is not None]
 
 
 _PLAIN = {"NoneType": "null", "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}

@@ -195,7 +195,7 @@ class DatasetCard:
 
     Attributes
     ----------
-    kind : {"distilled", "subset", "full", "constant"}
+    kind : {"distilled", "subset", "imported", "custom", "full", "constant"}
     shape : channels, height, width
     train_counts : examples per class and group in the data it was made from, (C, G)
     diagnostics : measurements of the distillation, for example the first and the last loss
@@ -208,6 +208,7 @@ class DatasetCard:
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
         of each removed class, by split. `merge` has the groups of each merged group. `drop` has by attribute the
         number of examples of each removed value. None if nothing was declared
+    origin : for an imported set, its `producer`, `licence` and the `sha256` of the imported files; None for others
     """
 
     dataset: str
@@ -226,6 +227,7 @@ class DatasetCard:
     nearness: Nearness | None = None
     relations: Relations | None = None
     missing_cells: dict[str, Any] | None = None
+    origin: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.nearness is not None and len(self.nearness.images_per_class) != len(self.classes):
@@ -276,6 +278,7 @@ class DatasetCard:
                 nearness=_measured(Nearness, value, "nearness"),
                 relations=_relations(value["relations"]) if "relations" in value else None,
                 missing_cells=dict(value["missing_cells"]) if "missing_cells" in value else None,
+                origin=dict(value["origin"]) if "origin" in value else None,
             )
         except (DataError, ValueError) as error:
             raise DataError(f"not a dataset card: {error}") from None
@@ -331,7 +334,7 @@ class DatasetCard:
                 raise DataError(f"not a dataset card: {key} is {str(value)[:80]}; expected {expected}")
 
 
-_OPTIONAL = ("schema", "residuals", "nearness", "relations", "missing_cells")
+_OPTIONAL = ("schema", "residuals", "nearness", "relations", "missing_cells", "origin")
 
 
 def _relations(value: Mapping[str, Any]) -> Relations:

@@ -4,6 +4,7 @@ Every key is required, so that no default in the code changes a result. Unknown 
 never goes unnoticed. An optional key switches a feature on; without the key the feature is off.
 """
 
+from fair_distill.config.candidates import AnyCandidate, Coreset, Custom, Imported
 from fair_distill.config.data import Data, SplitShares
 from fair_distill.config.distill import (
     Candidate,
@@ -26,10 +27,13 @@ from fair_distill.config.validate import CHECKS, Severity, Validate
 __all__ = [
     "CHECKS",
     "ENGINE",
+    "AnyCandidate",
     "Approvals",
     "Budget",
     "Candidate",
     "Config",
+    "Coreset",
+    "Custom",
     "Data",
     "Diagnostics",
     "Distill",
@@ -37,6 +41,7 @@ __all__ = [
     "Exam",
     "Gate",
     "GateSplit",
+    "Imported",
     "Limit",
     "Named",
     "Nearness",

@@ -33,8 +33,8 @@ class Reference(Section):
     ----------
     select : `all` the training images; all of them, `resampled` so that the groups of a class have equal size; as many
         as a candidate has: at `random`, the same number from each group (`group_balanced`), or by a coreset method
-        (`herding`, `k_centre`). `majority` has no images: it always answers the most frequent class of the training
-        images. Random selections are drawn again for each of evaluate.seeds
+        (`herding`, `k_centre`, `medoids`). `majority` has no images: it always answers the most frequent class of the
+        training images. Random selections are drawn again for each of evaluate.seeds
     formation : store a mosaic of formation × formation smaller images as one image; distill.formation if omitted
     plateau : for `all` and `resampled`, train to convergence; without it, recipe.steps apply
     """
@@ -43,9 +43,9 @@ class Reference(Section):
     WHOLE: ClassVar[tuple[str, ...]] = ("all", "resampled")
     WITHOUT_FILES: ClassVar[tuple[str, ...]] = (*WHOLE, "majority")
     # Selections that depend on chance.
-    DRAWN: ClassVar[tuple[str, ...]] = ("random", "group_balanced", "k_centre")
+    DRAWN: ClassVar[tuple[str, ...]] = ("random", "group_balanced", "k_centre", "medoids")
 
-    select: Literal["all", "resampled", "majority", "random", "group_balanced", "herding", "k_centre"]
+    select: Literal["all", "resampled", "majority", "random", "group_balanced", "herding", "k_centre", "medoids"]
     formation: Annotated[int, Field(ge=1, le=4)] | None = None
     plateau: Annotated[Plateau | None, Field(exclude_if=lambda value: value is None)] = None
 

@@ -4,8 +4,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
 
+from fair_distill.config.candidates import AnyCandidate, CandidateKind
 from fair_distill.config.data import Data
-from fair_distill.config.distill import Candidate, Diagnostics, Distill, Nearness, Recipe
+from fair_distill.config.distill import Diagnostics, Distill, Nearness, Recipe
 from fair_distill.config.evaluate import Evaluate, Reference
 from fair_distill.config.gate import Exam, Gate, PublicKey, shortfall
 from fair_distill.config.labels import Labels
@@ -98,7 +99,7 @@ class Config(Section):
     distill: Distill
     diagnostics: Diagnostics
     nearness: Nearness
-    candidates: Annotated[dict[Slug, Candidate], Field(min_length=1)]
+    candidates: Annotated[dict[Slug, CandidateKind], Field(min_length=1)]
     references: dict[Slug, Reference]
     sets: Annotated[list[Slug], Field(min_length=1)]
     evaluate: Evaluate
@@ -143,7 +144,7 @@ class Config(Section):
         """The evaluation of every set, as `evaluate` and `recipe` describe it."""
         return Exam(networks=self.evaluate.networks, seeds=self.evaluate.seeds, recipe=self.recipe)
 
-    def candidate(self, name: str) -> Candidate:
+    def candidate(self, name: str) -> AnyCandidate:
         return _entry(self.candidates, name, "candidates")
 
     def reference(self, name: str) -> Reference:

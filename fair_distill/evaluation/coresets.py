@@ -52,10 +52,29 @@ def k_centre(points_nD: Array, count: int, first: int) -> Array:
     return np.array(chosen, dtype=np.int64)
 
 
+def medoids(points_nD: Array, count: int, first: int) -> Array:
+    """Choose the points that are nearest to the centres of a k-means clustering, a different point for each centre.
+
+    Parameters
+    ----------
+    first : seed of the starting centres
+    """
+    from sklearn.cluster import KMeans
+
+    centres = KMeans(count, n_init=1, random_state=first).fit(points_nD).cluster_centers_
+    chosen: list[int] = []
+    for centre in centres:
+        nearest = np.linalg.norm(points_nD - centre, axis=1)
+        nearest[chosen] = np.inf
+        chosen.append(int(np.argmin(nearest)))
+    return np.array(chosen, dtype=np.int64)
+
+
 # To add a coreset, write its function and add a line here.
 CORESETS: dict[str, Pick] = {
     "herding": herding,
     "k_centre": k_centre,
+    "medoids": medoids,
 }
 
 

@@ -3,6 +3,8 @@
 The benefit of a distilled set is its gain over the group-balanced random subset, which costs nothing to make.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -13,6 +15,7 @@ from fair_distill.distillation.synthetic import check_class_sizes, encode, natur
 from fair_distill.errors import ConfigError
 from fair_distill.evaluation.coresets import CORESETS, Embed, within_cells
 from fair_distill.evaluation.train import train
+from fair_distill.seeds import torch_generator
 
 _BATCH = 1024
 
@@ -62,6 +65,15 @@ def subset(
         rows = {"random": natural_rows, "group_balanced": stratified_rows}[select](dataset, count, generator)
     pixels = as_pixels(torch.from_numpy(dataset.images[rows]))
     return encode(pixels, formation).numpy(), np.repeat(np.arange(len(dataset.classes)), ipc)
+
+
+def coreset_embedding(
+    select: str, dataset: GroupedDataset, recipe: TrainingRecipe, *, seed: int, device: torch.device
+) -> Embed | None:
+    """Return the embedding that a selection chooses by; None if it does not need one. See `embedding`."""
+    if select not in CORESETS:
+        return None
+    return embedding(dataset, replace(recipe, formation=1), torch_generator(seed, "references.embedding"), device)
 
 
 def embedding(

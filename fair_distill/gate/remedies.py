@@ -10,6 +10,12 @@ from fair_distill.gate.set_kind import BALANCED_SUBSETS, DISTILLED, SUBSETS, Set
 # How the remedy of an undecided clause begins if its value, and not the evidence, is the problem.
 BEYOND = "the value itself is beyond the limit"
 _MORE_IMAGES = "store more images per class (distill.ipc)"
+_BY_KIND: dict[SetKind, str] = {
+    "full": "this set is all of the training data, so the data or the training recipe causes it, not distillation",
+    "majority": "this reference gives the same answer for every example; it is here to compare others with",
+    "imported": "somebody else made this set; ask its producer for a better one, or make a candidate of another kind",
+    "custom": f"{_MORE_IMAGES}, or change the function that made this set",
+}
 
 
 def evidence_remedy(margin: float, half_widths: tuple[float, float]) -> str:
@@ -39,10 +45,8 @@ def value_remedy(kind: SetKind, *, is_gap: bool) -> str:
     The advice for a gap and for a score of the same set never contradict each other: both may ask for more images, and
     neither asks for fewer.
     """
-    if kind == "full":
-        return "this set is all of the training data, so the data or the training recipe causes it, not distillation"
-    if kind == "majority":
-        return "this reference gives the same answer for every example; it is here to compare others with"
+    if kind in _BY_KIND:
+        return _BY_KIND[kind]
     if kind in SUBSETS:
         return _subset_remedy(kind, is_gap=is_gap)
     if kind in DISTILLED:
@@ -72,4 +76,6 @@ def near_copies_remedy(kind: str) -> str:
     """Return what could reduce near copies, for the kind in the card of the set."""
     if kind == "distilled":
         return "distil longer (distill.steps), or start from other than real images (distill.start)"
+    if kind == "imported":
+        return "somebody else made this set from images that are near the training data; import one that is not"
     return "this set consists of real images; only a distilled set can satisfy the clause"

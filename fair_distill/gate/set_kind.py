@@ -15,7 +15,10 @@ SetKind = Literal[
     "group_balanced",
     "herding",
     "k_centre",
+    "medoids",
     "subset",
+    "imported",
+    "custom",
     "pooled",
     "per_group",
     "barycentric",
@@ -23,7 +26,7 @@ SetKind = Literal[
     "unknown",
 ]
 DISTILLED: tuple[SetKind, ...] = ("pooled", "per_group", "barycentric", "distilled")
-BALANCED_SUBSETS: tuple[SetKind, ...] = ("group_balanced", "herding", "k_centre")
+BALANCED_SUBSETS: tuple[SetKind, ...] = ("group_balanced", "herding", "k_centre", "medoids")
 SUBSETS: tuple[SetKind, ...] = ("random", *BALANCED_SUBSETS, "subset")
 KINDS: tuple[SetKind, ...] = get_args(SetKind)
 
@@ -36,16 +39,15 @@ def set_kind(manifest: bytes | None) -> SetKind:
     card, params = _mapping(content, "card"), _mapping(content, "params")
     if card.get("kind") in ("full", "constant"):
         return "full" if card["kind"] == "full" else "majority"
-    selection = _mapping(params, "reference").get("select")
+    selection = _mapping(params, "reference").get("select", _mapping(params, "candidate").get("select"))
     alignment = _mapping(params, "candidate").get("alignment")
     if isinstance(alignment, Mapping):
         alignment = alignment.get("name")
     for kind in KINDS:
         if (kind in SUBSETS and kind == selection) or (kind in DISTILLED and kind == alignment):
             return kind
-    by_card: dict[Any, SetKind] = {"distilled": "distilled", "subset": "subset"}
-    kind_of_card = card.get("kind")
-    return by_card.get(kind_of_card, "unknown") if isinstance(kind_of_card, str) else "unknown"
+    by_card: tuple[SetKind, ...] = ("distilled", "subset", "imported", "custom")
+    return next((kind for kind in by_card if kind == card.get("kind")), "unknown")
 
 
 def _mapping(value: object, key: str) -> Mapping[str, Any]:

@@ -1,10 +1,10 @@
-"""Stage `distill`: distil one candidate."""
+"""Stage `distill`: make one candidate, which is distilled, selected or imported."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from fair_distill.config import Candidate, Config
+from fair_distill.config import AnyCandidate, Candidate, Config
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.files import require_file, sha256, to_csv, to_json, write_bytes
 from fair_distill.registry.manifest import PROVENANCE_FILE, SET_FILE, Manifest, write_version
@@ -40,7 +40,7 @@ def distill_candidate(
     notice: Notice = ignore_notice,
     resume_notice: Notice = ignore_notice,
 ) -> Manifest:
-    """Distil one candidate; write the set, its manifest, its losses and its picture.
+    """Make one candidate; write the set, its manifest, its losses and its picture.
 
     Parameters
     ----------
@@ -51,11 +51,10 @@ def distill_candidate(
     notice : receives a sentence about the groups that were inferred
     resume_notice : receives a sentence at once if the run resumes from a checkpoint
     """
-    from fair_distill.audit.measurements import measure_set
+    from fair_distill.audit.measurements import COBRA, measure_set
+    from fair_distill.candidates import Inputs, make_candidate
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.checkpoint import CheckpointFolder
-    from fair_distill.distillation.loop import Streams, optimise
-    from fair_distill.distillation.sampling import Normalisation
     from fair_distill.report.grid import blank_png, grid_png
 
     candidate, formation = config.candidate(name), config.distill.formation
@@ -79,39 +78,45 @@ def distill_candidate(
         stopping=stopping,
         notice=resume_notice,
     )
-    trajectories = expert_folder(workspace, config, name, source=source)
-    recipe = training_recipe(config, train, formation)
 
     def report(step: int, steps: int, loss: float) -> None:
         images = config.distill.real_per_class * len(train.classes)
         progress(StageProgress(step, steps, loss, images, peak_memory_mb(torch_dev)))
 
-    result = optimise(
-        train,
-        config.distill,
-        candidate,
-        normalise=Normalisation(recipe.mean, recipe.std),
-        streams=Streams.from_seed(config.seed),  # the same for every candidate: equal starting images and batches
+    inputs = Inputs(
+        root=workspace.root,
+        config=config,
+        train=train,
+        recipe=training_recipe(config, train, formation),
         device=torch_dev,
-        trajectories=trajectories,
+        trajectories=expert_folder(workspace, config, name, source=source),
         checkpoints=checkpoint,
         progress=report,
     )
+    made = make_candidate(candidate, inputs)
     measured = measure_set(
-        result.images, result.labels, train, tune, config, candidate=candidate, formation=formation, device=torch_dev
+        made.images,
+        made.labels,
+        train,
+        tune,
+        config,
+        candidate=candidate if isinstance(candidate, Candidate) else COBRA,
+        formation=made.formation,
+        device=torch_dev,
     )
     card = make_card(
         config,
         train,
         name=name,
-        kind="distilled",
-        examples=len(result.labels),
-        formation=formation,
-        diagnostics={"first_loss": result.losses[0], "last_loss": result.losses[-1], **result.learned},
+        kind=made.kind,
+        examples=len(made.labels),
+        formation=made.formation,
+        diagnostics=made.diagnostics,
         group_labels=group_label_record(config.distill, candidate, resolved),
+        origin=made.origin,
         **measured,
     )
-    distilled = DistilledSet(result.images, result.labels, card)
+    distilled = DistilledSet(made.images, made.labels, card)
     files = {SET_FILE: distilled.to_parquet()}
     manifest = make_manifest(config, card, files, params=params, source=source)
     provenance = machine | ({"image": image} if image else {}) | data_provenance(validation)
@@ -119,7 +124,7 @@ def distill_candidate(
     # A distilled image may resemble the images that it was distilled from.
     picture = blank_png() if validation.get("privacy") == "restricted" else grid_png(distilled)
 
-    write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(result.losses, start=1)))
+    write_bytes(workspace.losses(name), to_csv(["step", "loss"], enumerate(made.losses, start=1)))
     write_bytes(workspace.grid(name), picture)
     write_bytes(workspace.set(name) / PROVENANCE_FILE, to_json(provenance))
     write_version(workspace.set(name), manifest, files)
@@ -137,10 +142,11 @@ def check_methods(config: Config) -> None:
     from fair_distill.distillation.method import check_method
 
     for candidate in config.candidates.values():
-        check_method(config.distill, candidate)
+        if isinstance(candidate, Candidate):
+            check_method(config.distill, candidate)
 
 
-def _checkpoint_key(config: Config, candidate: Candidate, *, source: str, machine: dict[str, Any]) -> str:
+def _checkpoint_key(config: Config, candidate: AnyCandidate, *, source: str, machine: dict[str, Any]) -> str:
     """Return the digest of everything that the images depend on, and of nothing else.
 
     A run with another evaluation recipe therefore resumes from the same checkpoints. The machine is part of the key:
@@ -154,9 +160,11 @@ def _checkpoint_key(config: Config, candidate: Candidate, *, source: str, machin
     return sha256(to_json(inputs | ({"own": custom} if custom else {})))
 
 
-def _extension_note(config: Config, candidate: Candidate) -> dict[str, str]:
+def _extension_note(config: Config, candidate: AnyCandidate) -> dict[str, str]:
     """Return a note for the provenance if the method goes beyond its paper."""
     from fair_distill.distillation.matchers.mtt import DERIVED
 
+    if not isinstance(candidate, Candidate):
+        return {}
     extended = config.distill.matcher.name == "mtt" and candidate.alignment.name != "pooled"
     return {"derived": DERIVED} if extended else {}

@@ -118,7 +118,9 @@ def estimate_run(
         for name in config.candidates:
             if only not in (None, ("distill", name)):
                 continue
-            cost = _in_new_process(_measure_distill, prepared, config, name, device, meters, most_seconds)
+            cost = _in_new_process(
+                _measure_distill, prepared, config, name, device, meters, most_seconds, workspace.root
+            )
             yield Estimate("distill", name, cost.seconds, cost.memory_mb, cost.device_memory_mb)
         costs: dict[tuple[int, int], WorkCost] = {}
 
@@ -212,15 +214,14 @@ class _EnoughSteps(Exception):
 
 
 def _measure_distill(
-    workspace: Workspace, config: Config, name: str, device: str, meters: Meters, most_seconds: float
+    workspace: Workspace, config: Config, name: str, device: str, meters: Meters, most_seconds: float, root: Path
 ) -> WorkCost:
     """Time the steps of a candidate, and the work before and after them."""
     clock, start = meters.clock, meters.clock()  # read before the imports, because torch alone takes over a second
     from fair_distill.audit.measurements import measure_set
+    from fair_distill.candidates import Inputs, make_candidate
     from fair_distill.data.split_file import read_split
     from fair_distill.distillation.checkpoint import CheckpointFolder
-    from fair_distill.distillation.loop import Streams, optimise
-    from fair_distill.distillation.sampling import Normalisation
     from fair_distill.evaluation.references import subset
     from fair_distill.report.grid import grid_png
 
@@ -242,20 +243,21 @@ def _measure_distill(
             raise _EnoughSteps
 
     with suppress(_EnoughSteps):
-        optimise(
-            train,
-            config.distill,
-            config.candidates[name],
-            normalise=Normalisation(recipe.mean, recipe.std),
-            streams=Streams.from_seed(config.seed),
+        inputs = Inputs(
+            root=root,
+            config=config,
+            train=train,
+            recipe=recipe,
             device=torch_dev,
+            trajectories=None,
             # Never written. It is passed because loading it is part of the start of a stage.
             checkpoints=CheckpointFolder(workspace.checkpoints, "estimate", every=2**31, stopping=lambda: False),
             progress=record,
         )
-    steps = len(times) - 1
+        make_candidate(config.candidates[name], inputs)
+    steps = max(0, len(times) - 1)
     each = (times[-1] - times[0]) / steps if steps else 0.0
-    before = times[0] - start
+    before = (times[0] if times else clock()) - start
     finishing = clock()
     images, labels = subset(
         "random", train, config.distill.ipc, formation, torch_generator(config.seed, "references.random")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fair_distill.config import Config
+from fair_distill.config import Candidate, Config
 from fair_distill.errors import ConfigError, IntegrityError
 from fair_distill.files import sha256, to_json, write_bytes
 from fair_distill.seeds import torch_generator
@@ -54,7 +54,10 @@ def train_candidate_experts(
 
     candidate, settings = config.candidate(name), _expert_settings(config)
     folder = expert_folder(workspace, config, name)
-    if settings is None or folder is None:
+    if settings is not None and not isinstance(candidate, Candidate):
+        workspace.experts(name).mkdir(parents=True, exist_ok=True)  # DVC expects the output of every candidate
+        return 0
+    if settings is None or folder is None or not isinstance(candidate, Candidate):
         raise ConfigError(
             f"params.yaml: distill.matcher is {config.distill.matcher.name!r}, which uses no experts; skip this stage"
         )
@@ -117,7 +120,7 @@ def expert_folder(
     from fair_distill.distillation.experts import ExpertFolder
 
     settings = _expert_settings(config)
-    if settings is None:
+    if settings is None or not isinstance(config.candidate(name), Candidate):
         return None
     key = _expert_key(config, name, settings, source=source or sha256(workspace.split("train")))
     return ExpertFolder(workspace.experts(name), key)

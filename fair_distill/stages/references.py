@@ -73,13 +73,10 @@ def select_draws(
     The networks of an evaluation then differ by draw, too, so that bounds contain the scatter of the draws. A selection
     that does not depend on chance has one draw.
     """
-    from fair_distill.evaluation.coresets import CORESETS
-    from fair_distill.evaluation.references import embedding, subset
+    from fair_distill.evaluation.references import coreset_embedding, subset
 
-    embed = None
-    if reference.select in CORESETS:
-        recipe = training_recipe(config, train, 1)
-        embed = embedding(train, recipe, torch_generator(config.seed, "references.embedding"), device)
+    recipe = training_recipe(config, train, 1)
+    embed = coreset_embedding(reference.select, train, recipe, seed=config.seed, device=device)
     formation = reference.formation or config.distill.formation
     draws = config.evaluate.seeds if reference.select in Reference.DRAWN else 1
     return [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.card import DatasetCard
-from fair_distill.config import Config
+from fair_distill.config import Config, Coreset, Custom, Imported
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError
 from fair_distill.files import parse_json, require_file, write_bytes
@@ -31,6 +31,7 @@ _SELECTIONS = {
     "group_balanced": "real, as many of each group",
     "herding": "real, by herding",
     "k_centre": "real, by k-centre",
+    "medoids": "real, the medoids of clusters",
 }
 
 
@@ -117,6 +118,12 @@ def _describe_origin(config: Config, name: str) -> str:
     if name not in config.candidates:
         return "as it was published"
     candidate = config.candidates[name]
+    if isinstance(candidate, Imported):
+        return f"imported, made by {candidate.producer}"
+    if isinstance(candidate, Custom):
+        return f"made by {candidate.make.name}"
+    if isinstance(candidate, Coreset):
+        return _SELECTIONS[candidate.select]
     barycenter = f", {candidate.barycenter.name} barycenter" if candidate.barycenter else ""
     return f"distilled, {candidate.alignment.name.replace('_', ' ')}{barycenter}"
 

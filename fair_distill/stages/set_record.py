@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.card import DatasetCard, Nearness, Relations, Residuals, TrainingRecipe
-from fair_distill.config import Candidate, Config, Distill
+from fair_distill.config import AnyCandidate, Candidate, Config, Distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.text import percent
@@ -91,6 +91,7 @@ def make_card(
     residuals: Residuals | None = None,
     nearness: Nearness | None = None,
     relations: Relations | None = None,
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> DatasetCard:
     """Return the card of a set; the training split gives classes, groups, shape and counts."""
     return DatasetCard(
@@ -110,16 +111,17 @@ def make_card(
         nearness=nearness,
         relations=relations,
         missing_cells=dict(train.missing_cells) or None,
+        origin=dict(origin) or None,
     )
 
 
-def group_label_record(distill: Distill, candidate: Candidate, resolved: "ResolvedGroups") -> dict[str, Any]:
+def group_label_record(distill: Distill, candidate: AnyCandidate, resolved: "ResolvedGroups") -> dict[str, Any]:
     """Return how distillation handled group labels, for the card; see `DatasetCard.group_labels`."""
     from fair_distill.distillation.shrinkage import thin_cells
 
     classes, groups = resolved.dataset.classes, resolved.dataset.groups
     shrunk = unknown = None
-    if distill.shrinkage and candidate.alignment.name != "pooled":
+    if distill.shrinkage and isinstance(candidate, Candidate) and candidate.alignment.name != "pooled":
         shrunk = {
             "prior": distill.shrinkage.prior,
             "thin": [
