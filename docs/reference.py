@@ -90,7 +90,9 @@ def params() -> str:
         lines.append(f"## {top}\n")
         for section in sections:
             lines += [f"{_about(section)}\n", "| key | type | meaning |", "|---|---|---|"]
-            lines += [f"| `{path}{name}` | {type_} | {text} |" for name, type_, text in _keys(section, "", comments, top)]
+            lines += [
+                f"| `{path}{name}` | {type_} | {text} |" for name, type_, text in _keys(section, "", comments, top)
+            ]
             lines.append("")
     return "\n".join(lines)
 

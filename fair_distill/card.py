@@ -190,6 +190,27 @@ class Relations:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The comparison on the tune split by which a set was chosen among candidates; see `stages.choose`.
+
+    Attributes
+    ----------
+    chosen : the name of the candidate
+    should_pass : whether it should pass the gate; if not, no candidate should, and it was the nearest to passing
+    candidates : of each candidate its `examples`, its `accuracy` and its `margin` to the nearest limit, None if a limit
+        has no value
+    """
+
+    chosen: str
+    should_pass: bool
+    candidates: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.chosen not in self.candidates:
+            raise ValueError(f"choice.chosen is {self.chosen[:80]!r}; expected one of choice.candidates")
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """The card of one set.
 
@@ -208,6 +229,7 @@ class DatasetCard:
     missing_cells : the treatment of classes without an example of some group. `drop_class` has the number of examples
         of each removed class, by split. `merge` has the groups of each merged group. `drop` has by attribute the
         number of examples of each removed value. None if nothing was declared
+    choice : how a set was chosen among candidates; None for others
     origin : for an imported set, its `producer`, `licence` and the `sha256` of the imported files; None for others
     """
 
@@ -228,6 +250,7 @@ class DatasetCard:
     relations: Relations | None = None
     missing_cells: dict[str, Any] | None = None
     origin: dict[str, str] | None = None
+    choice: Choice | None = None
 
     def __post_init__(self) -> None:
         if self.nearness is not None and len(self.nearness.images_per_class) != len(self.classes):
@@ -279,6 +302,7 @@ class DatasetCard:
                 relations=_relations(value["relations"]) if "relations" in value else None,
                 missing_cells=dict(value["missing_cells"]) if "missing_cells" in value else None,
                 origin=dict(value["origin"]) if "origin" in value else None,
+                choice=_measured(Choice, value, "choice"),
             )
         except (DataError, ValueError) as error:
             raise DataError(f"not a dataset card: {error}") from None
@@ -334,7 +358,7 @@ class DatasetCard:
                 raise DataError(f"not a dataset card: {key} is {str(value)[:80]}; expected {expected}")
 
 
-_OPTIONAL = ("schema", "residuals", "nearness", "relations", "missing_cells", "origin")
+_OPTIONAL = ("schema", "residuals", "nearness", "relations", "missing_cells", "origin", "choice")
 
 
 def _relations(value: Mapping[str, Any]) -> Relations:

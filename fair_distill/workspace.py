@@ -62,6 +62,14 @@ class Workspace:
         """Return the predictions of all networks that were trained on a set."""
         return self.artifacts / "predictions" / f"{name}.parquet"
 
+    def tuned(self, name: str) -> Path:
+        """Return the predictions of the tune split by networks that were trained on a set."""
+        return self.artifacts / "tuned" / f"{name}.parquet"
+
+    def tuned_metrics(self, name: str) -> Path:
+        """Return the metrics of a set on the tune split, by network."""
+        return self.artifacts / "tuned" / f"{name}.json"
+
     def evaluation(self, name: str) -> Path:
         """Return the metrics of a set, by network."""
         return self.artifacts / "evaluation" / f"{name}.json"

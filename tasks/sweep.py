@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 
 from fair_distill.config import Config, load_config
 from fair_distill.config.loading import read_params
-from fair_distill.gate.choice import margin, smallest_that_should_pass
+from fair_distill.gate.choice import best_that_should_pass, margin
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.context import reserve_attempt
 from fair_distill.stages.policy import without_promoted
@@ -19,14 +19,12 @@ from fair_distill.stages.sweep import (
     SweepPoint,
     SweepReference,
     TunedPoint,
-    TuneEvaluation,
-    bound_shrinkage,
-    evaluate_on_tune,
-    judge_on_tune,
+    judge_point,
     read_outcome,
     sweep_report,
     write_point_params,
 )
+from fair_distill.stages.tune import TuneEvaluation, bound_shrinkage, evaluate_on_tune
 from fair_distill.versioning import dvc_commands, git_commands
 from fair_distill.workspace import Workspace
 from tasks.clone_folder import clone_folder
@@ -66,12 +64,12 @@ def tune_point(
         )
         evaluations = {**references, point.candidate: evaluation}
         shrink = bound_shrinkage(workspace)
-        return judge_on_tune(workspace, config, point, evaluations, shrink=shrink, scratch=scratch / "judge")
+        return judge_point(workspace, config, point, evaluations, shrink=shrink, scratch=scratch / "judge")
 
 
 @pipeline_task(hours=1)
 def choose(clone: Clone, points: list[TunedPoint]) -> str | None:
-    """Show the tune results of all points; return the name of the smallest that should pass, or None."""
+    """Show the tune results of all points; return the name of the best that should pass, or None."""
     limits = without_promoted(load_config(clone.workspace.params).gate).limits
     rows = []
     for tuned_point in points:
@@ -86,7 +84,7 @@ def choose(clone: Clone, points: list[TunedPoint]) -> str | None:
         )
     description = "all candidates on the tune split; margin: distance to the nearest limit"
     create_table_artifact(rows, key="sweep", description=description)
-    best = smallest_that_should_pass([point.tuned for point in points], limits, shrink=points[0].shrink)
+    best = best_that_should_pass([point.tuned for point in points], limits, shrink=points[0].shrink)
     return best.name if best else None
 
 

@@ -141,6 +141,7 @@ def _add_measurements(stage: Parser) -> None:
     add_checkpoints(command)
     add_device(command)
     add_quiet(command)
+    _add_choice(stage)
     command = stage.add_command(
         "judge",
         _judge,
@@ -150,6 +151,23 @@ def _add_measurements(stage: Parser) -> None:
     add_set(command)
     add_policy(command, environment=False)
     add_summaries(command)
+
+
+def _add_choice(stage: Parser) -> None:
+    command = stage.add_command(
+        "tune",
+        _tune,
+        "train networks on a set and predict the tune split",
+        examples=[("fair-distill stage tune herding", "evaluate a set that `stage choose` compares")],
+    )
+    add_set(command)
+    add_device(command)
+    stage.add_command(
+        "choose",
+        _choose,
+        "choose the best candidate on the tune split",
+        examples=[("fair-distill stage choose", "write the set `best` from the candidates of params.yaml: best")],
+    )
 
 
 def _add_candidate(command: Parser) -> None:
@@ -296,6 +314,37 @@ def _distill(arguments: Arguments) -> None:
     size = f"{manifest.card.examples:,} {manifest.card.unit}"
     print_line(f"{arguments.candidate}: {size}, version {manifest.version[:12]}")
     _print_near_copies(arguments.candidate, manifest)
+
+
+@costed("tune", "set")
+def _tune(arguments: Arguments) -> None:
+    from fair_distill.stages.tune import tune_set
+
+    tune_set(*_open(arguments), arguments.set, device=arguments.device)
+    print_line(f"{arguments.set}: evaluated on the tune split")
+
+
+@costed("choose")
+def _choose(arguments: Arguments) -> None:
+    from fair_distill.stages.choose import choose_best
+
+    manifest = choose_best(*_open(arguments))
+    choice = manifest.card.choice
+    assert choice is not None  # it was written just now
+    print_table(
+        "candidates on the tune split; a margin below 0 violates a limit",
+        ["candidate", "examples", "accuracy", "margin"],
+        [
+            [name, f"{each['examples']:,}", percent(each["accuracy"]), _margin_text(each["margin"])]
+            for name, each in choice.candidates.items()
+        ],
+    )
+    reason = "should pass" if choice.should_pass else "none should pass, and this is the nearest to passing"
+    print_line(f"best: {choice.chosen} ({reason}), version {manifest.version[:12]}")
+
+
+def _margin_text(margin: float | None) -> str:
+    return ABSENT if margin is None else f"{margin:+.3f}"
 
 
 def _sigterm_received() -> Callable[[], bool]:

@@ -4,7 +4,7 @@ Every key is required, so that no default in the code changes a result. Unknown 
 never goes unnoticed. An optional key switches a feature on; without the key the feature is off.
 """
 
-from fair_distill.config.candidates import AnyCandidate, Coreset, Custom, Imported
+from fair_distill.config.candidates import BEST, AnyCandidate, Best, Coreset, Custom, Imported
 from fair_distill.config.data import Data, SplitShares
 from fair_distill.config.distill import (
     Candidate,
@@ -25,10 +25,12 @@ from fair_distill.config.sections import Named, Positive, PositiveFloat, Section
 from fair_distill.config.validate import CHECKS, Severity, Validate
 
 __all__ = [
+    "BEST",
     "CHECKS",
     "ENGINE",
     "AnyCandidate",
     "Approvals",
+    "Best",
     "Budget",
     "Candidate",
     "Config",

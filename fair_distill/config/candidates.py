@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator
 
 from fair_distill.config.distill import Candidate
-from fair_distill.config.sections import Choice, Natural, Section, Sha256
+from fair_distill.config.sections import Choice, Natural, Section, Sha256, Slug
 
 
 class Coreset(Section):
@@ -49,6 +49,20 @@ class Custom(Section):
 
     make: Choice
 
+
+class Best(Section):
+    """Another candidate, `best`, which is the best of several candidates on the tune split; see `stages.choose`.
+
+    Attributes
+    ----------
+    sets : the candidates to choose from, and every reference that a limit compares with
+    """
+
+    sets: Annotated[tuple[Slug, ...], Field(min_length=2, strict=False)]
+
+
+# The name of the set that is chosen.
+BEST = "best"
 
 AnyCandidate = Candidate | Coreset | Imported | Custom
 

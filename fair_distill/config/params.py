@@ -1,10 +1,11 @@
 """params.yaml as one value, with the rules that concern several sections."""
 
+from collections.abc import Collection
 from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
 
-from fair_distill.config.candidates import AnyCandidate, CandidateKind
+from fair_distill.config.candidates import BEST, AnyCandidate, Best, CandidateKind
 from fair_distill.config.data import Data
 from fair_distill.config.distill import Diagnostics, Distill, Nearness, Recipe
 from fair_distill.config.evaluate import Evaluate, Reference
@@ -100,6 +101,7 @@ class Config(Section):
     diagnostics: Diagnostics
     nearness: Nearness
     candidates: Annotated[dict[Slug, CandidateKind], Field(min_length=1)]
+    best: Best | None = None
     references: dict[Slug, Reference]
     sets: Annotated[list[Slug], Field(min_length=1)]
     evaluate: Evaluate
@@ -114,6 +116,8 @@ class Config(Section):
         if both:
             raise ValueError(f"{', '.join(sorted(both))} is both a candidate and a reference; rename one of them")
         known = [*self.references, *self.candidates]
+        if self.best is not None:
+            known = _with_best(self.best, known, self.candidates, self.gate)
         if "promoted" in known:
             raise ValueError(
                 "the name 'promoted' is reserved for the version that a channel has now; rename the candidate or "
@@ -124,10 +128,9 @@ class Config(Section):
                 raise ValueError(f"sets contains {name!r}; choose from {', '.join(known)}")
             if self.sets.count(name) > 1:
                 raise ValueError(f"sets contains {name!r} twice; remove one")
-        if self.release.candidate not in self.candidates:
-            raise ValueError(
-                f"release.candidate is {self.release.candidate!r}; choose one of {', '.join(self.candidates)}"
-            )
+        releasable = [name for name in known if name not in self.references]
+        if self.release.candidate not in releasable:
+            raise ValueError(f"release.candidate is {self.release.candidate!r}; choose one of {', '.join(releasable)}")
         for limit in self.gate.limits:
             if limit.over is not None and limit.over not in (allowed := (*self.references, "promoted")):
                 raise ValueError(
@@ -149,6 +152,25 @@ class Config(Section):
 
     def reference(self, name: str) -> Reference:
         return _entry(self.references, name, "references")
+
+
+def _with_best(best: Best, known: list[str], candidates: Collection[str], gate: Gate) -> list[str]:
+    """Return the names of all sets with that of the set that is chosen. Raises ValueError if it cannot be chosen."""
+    if BEST in known:
+        raise ValueError(f"the name {BEST!r} is that of the set that is chosen; rename the candidate or the reference")
+    unknown = next((name for name in best.sets if name not in known), None)
+    if unknown is not None:
+        raise ValueError(f"best.sets contains {unknown!r}; choose from {', '.join(known)}")
+    if not any(name in candidates for name in best.sets):
+        raise ValueError(f"best.sets contains no candidate; add some of {', '.join(candidates)}")
+    compared = {limit.over for limit in gate.limits if limit.over not in (None, "promoted")}
+    missing = sorted(name for name in compared if name in known and name not in best.sets)
+    if missing:
+        raise ValueError(
+            f"best.sets lacks {missing[0]!r}, which a limit compares with, so no candidate could be judged on the tune "
+            "split; add it"
+        )
+    return [*known, BEST]
 
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""The choice of a candidate of a sweep: the smallest that should pass, by the results on the tune split.
+"""The choice of a candidate: the smallest, then the most accurate, of those that should pass by the tune split.
 
 Only the chosen candidate meets the gate split, and the choice uses nothing of the gate split. Its verdict therefore
 keeps the risk alpha, however many candidates were tried on the tune split. A choice by gate results would not;
@@ -7,7 +7,7 @@ keeps the risk alpha, however many candidates were tried on the tune split. A ch
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 from fair_distill.config import Limit
 from fair_distill.gate.verdict import Verdict
@@ -19,14 +19,16 @@ class TuneResult:
 
     Attributes
     ----------
-    name : name of its point in the sweep
+    name : of the candidate, or of its point in a sweep
     examples : size of the set
     verdict : the verdict of the gate's policy on the tune split, which promises nothing
+    accuracy : of the worst architecture
     """
 
     name: str
     examples: int
     verdict: Verdict
+    accuracy: float
 
 
 def margin(candidate: TuneResult, limits: Sequence[Limit], *, shrink: float) -> float | None:
@@ -55,13 +57,23 @@ def shrinkage(tune_examples: int, gate_examples: int) -> float:
     return sqrt(tune_examples / gate_examples)
 
 
-def smallest_that_should_pass(
+def best_that_should_pass(
     candidates: Sequence[TuneResult], limits: Sequence[Limit], *, shrink: float
 ) -> TuneResult | None:
-    """Return the smallest candidate without a negative margin, or None. Of equal sizes, the largest margin wins."""
+    """Return the best candidate without a negative margin, or None: the smallest, and of these the most accurate."""
     passing = []
     for candidate in candidates:
         expected = margin(candidate, limits, shrink=shrink)
         if expected is not None and expected >= 0:
-            passing.append((candidate.examples, -expected, candidate.name, candidate))
-    return min(passing, key=lambda entry: entry[:3])[3] if passing else None
+            passing.append((candidate.examples, -candidate.accuracy, -expected, candidate.name, candidate))
+    return min(passing, key=lambda entry: entry[:4])[4] if passing else None
+
+
+def nearest_to_passing(candidates: Sequence[TuneResult], limits: Sequence[Limit], *, shrink: float) -> TuneResult:
+    """Return the candidate with the largest margin, for the case that none should pass."""
+
+    def rank(candidate: TuneResult) -> tuple[float, float, str]:
+        expected = margin(candidate, limits, shrink=shrink)
+        return (inf if expected is None else -expected, -candidate.accuracy, candidate.name)
+
+    return min(candidates, key=rank)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fair_distill.card import DatasetCard, Nearness, Relations, Residuals, TrainingRecipe
-from fair_distill.config import AnyCandidate, Candidate, Config, Distill
+from fair_distill.config import BEST, AnyCandidate, Candidate, Config, Distill
 from fair_distill.errors import ConfigError
 from fair_distill.registry.manifest import SET_FILE, FileEntry, Manifest
 from fair_distill.text import percent
@@ -31,6 +31,8 @@ def check_set_name(config: Config, name: str) -> None:
 
 def set_command(config: Config, name: str) -> str:
     """Return the command that makes a set, for error messages."""
+    if name == BEST:
+        return "fair-distill stage choose"
     return f"fair-distill stage {'references' if name in config.references else 'distill'} {name}"
 
 

@@ -1,27 +1,24 @@
 """Flow `sweep`: candidates over ipc, matcher, alignment and seed, ranked on the tune split.
 
-Nothing here uses the gate split. The networks predict the tune split instead, in a separate folder.
+Nothing here uses the gate split; see `stages.tune`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fair_distill.config import Config, Gate
+from fair_distill.config import Config
 from fair_distill.config.loading import parse_config
 from fair_distill.files import to_json, write_bytes
-from fair_distill.gate.choice import TuneResult, margin, shrinkage
+from fair_distill.gate.choice import TuneResult, margin
 from fair_distill.gate.metrics import ACCURACY
 from fair_distill.gate.verdict import Verdict
-from fair_distill.registry.manifest import MANIFEST_FILE, read_version
 from fair_distill.report.report_data import Metrics, SweepCandidate, choose_gap_metric
 from fair_distill.report.sweep import sweep_page
-from fair_distill.stages.evaluate import evaluate_set
-from fair_distill.stages.judge import compute_verdict
 from fair_distill.stages.policy import without_promoted
-from fair_distill.stages.set_record import set_command
+from fair_distill.stages.tune import TuneEvaluation, judge_on_tune
 from fair_distill.workspace import Workspace
 
 
@@ -115,31 +112,6 @@ def point_references(config: Config, point: SweepPoint) -> tuple[SweepReference,
 
 
 @dataclass(frozen=True)
-class TuneEvaluation:
-    """Predictions of the tune split by networks that were trained on a set, their metrics, and the set's manifest."""
-
-    predictions: bytes
-    metrics: Metrics
-    manifest: bytes
-
-
-def evaluate_on_tune(workspace: Workspace, config: Config, name: str, *, scratch: Path, device: str) -> TuneEvaluation:
-    """Train networks on a set and predict the tune split with them.
-
-    Parameters
-    ----------
-    scratch : an empty folder
-    """
-    tuning = Workspace(scratch)
-    for split, role in (("train", "train"), ("tune", "gate")):
-        _link(tuning.split(role), workspace.split(split))
-    _link(tuning.set(name), workspace.set(name))
-    metrics = evaluate_set(tuning, config, name, device=device)
-    manifest = (tuning.set(name) / MANIFEST_FILE).read_bytes()
-    return TuneEvaluation(tuning.predictions(name).read_bytes(), metrics, manifest)
-
-
-@dataclass(frozen=True)
 class TunedPoint:
     """A sweep point and its verdict on the tune split.
 
@@ -154,7 +126,7 @@ class TunedPoint:
     metrics: Metrics
 
 
-def judge_on_tune(
+def judge_point(
     workspace: Workspace,
     config: Config,
     point: SweepPoint,
@@ -163,36 +135,14 @@ def judge_on_tune(
     shrink: float,
     scratch: Path,
 ) -> TunedPoint:
-    """Compare the evaluation of a point's set on the tune split with the policy.
+    """Judge a point's set on the tune split; see `stages.tune.judge_on_tune`.
 
     Parameters
     ----------
-    evaluations : by set, of the point's candidate and of its references
     shrink : the result of `bound_shrinkage` for the workspace
-    scratch : an empty folder
     """
-    tuning = Workspace(scratch)
-    write_bytes(tuning.context, b"{}\n")
-    _link(tuning.split("gate"), workspace.split("tune"))
-    for name, evaluation in evaluations.items():
-        write_bytes(tuning.predictions(name), evaluation.predictions)
-        if name != point.candidate:
-            write_bytes(tuning.set(name) / MANIFEST_FILE, evaluation.manifest)
-    _link(tuning.set(point.candidate), workspace.set(point.candidate))
-    verdict = compute_verdict(tuning, config.model_copy(update={"gate": _tune_policy(config)}), point.candidate)
-    manifest, _ = read_version(tuning.set(point.candidate), made_by=set_command(config, point.candidate))
-    tuned = TuneResult(point.name, manifest.card.examples, verdict)
-    return TunedPoint(point, tuned, shrink, evaluations[point.candidate].metrics)
-
-
-def _tune_policy(config: Config) -> Gate:
-    """Return the policy for the tune split, which is small: too few examples to establish a limit can still rank."""
-    policy = without_promoted(config.gate)
-    if policy.exam is not None:  # the exam describes the gate split
-        policy = policy.model_copy(update={"exam": policy.exam.model_copy(update={"split": None})})
-    if policy.mode == "bounds":
-        policy = policy.model_copy(update={"minimum_per_cell": 2})
-    return policy
+    tuned = judge_on_tune(workspace, config, point.candidate, evaluations, scratch=scratch)
+    return TunedPoint(point, replace(tuned, name=point.name), shrink, evaluations[point.candidate].metrics)
 
 
 def sweep_report(config: Config, points: Sequence[TunedPoint], *, chosen: str | None, outcome: str | None) -> bytes:
@@ -222,15 +172,3 @@ def _defined(metrics: Metrics, name: str) -> list[float]:
 def read_outcome(workspace: Workspace, name: str) -> str:
     """Return the outcome of the verdict on a set, from its file."""
     return Verdict.from_json(workspace.verdict(name).read_bytes(), name=str(workspace.verdict(name))).outcome
-
-
-def bound_shrinkage(workspace: Workspace) -> float:
-    """Return the factor by which bounds shrink from the tune split to the gate split, from the sizes of both."""
-    from fair_distill.data.split_file import read_split
-
-    return shrinkage(len(read_split(workspace.split("tune"))), len(read_split(workspace.split("gate"))))
-
-
-def _link(path: Path, target: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(target.absolute())
