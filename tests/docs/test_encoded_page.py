@@ -32,7 +32,8 @@ def test_the_figures_of_speed_are_those_of_the_results() -> None:
 
     for words in (
         f"takes {speed['cpu_seconds']['barycentric']:.1f} CPU-seconds",
-        f"{ratio['median']:.2f} times that of the pooled set ({ratio['low']:.2f} to {ratio['high']:.2f} in three rounds)",
+        f"{ratio['median']:.2f} times that of the pooled set",
+        f"({ratio['low']:.2f} to {ratio['high']:.2f} in three rounds)",
         f"a step takes {large['cpu_seconds_per_step']:.1f} CPU-seconds",
         f"at most {large['peak_memory_gb']:.1f} GB of memory",
     ):
