@@ -144,14 +144,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {
         "matcher": {
             "name": "ridge_probe",
-            "penalties": [0.001, 0.01, 0.1, 1.0],
-            "decay": 0.3,
+            "penalties": [0.01, 1.0],
+            "decay": 0.1,
             "scale": 10.0,
             "scale_learning_rate": 0.03,
         },
         "network": "linear",
         "networks": _NEW_EACH_STEP | {"visits": 1_000_000},
-        "steps": 300,
+        "steps": 200,
         "real_per_class": 100,
         "optimiser": {"name": "adam", "learning_rate": 0.1, "momentum": 0.9},
         "start": "group_stratified",

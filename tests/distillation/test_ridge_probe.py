@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_rows
 import torch
 import torch.nn.functional as F
 from small_methods import BARYCENTER_OPTIONS, MATCHER_OPTIONS
@@ -222,3 +223,12 @@ def test_short_vectors_stay_as_they_are() -> None:
 
     assert torch.equal(constrained[:3], images[:3])
     torch.testing.assert_close(constrained[3], images[3] * D**0.5 / 100)
+
+
+def test_the_rows_of_a_table_stay_valid() -> None:
+    rows = small_rows.dataset()
+    assert rows.schema is not None
+
+    images = distilled(rows, steps=5).images
+
+    np.testing.assert_array_equal(rows.schema.encode(rows.schema.decode(images)), images)
