@@ -22,6 +22,7 @@ BARYCENTER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 MATCHER_OPTIONS: dict[str, dict[str, Any]] = {
     "cafe": {"layer_weights": [0.5, 1.0], "discrimination": 0.1},
+    "ridge_probe": {"penalties": [0.01, 1.0], "decay": 0.1, "scale": 10.0, "scale_learning_rate": 0.03},
     "mtt": {key: value for key, value in MTT.items() if key != "name"},
 }
 

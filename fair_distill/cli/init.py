@@ -82,7 +82,7 @@ def _init(arguments: Arguments) -> None:
     if not exists:
         print_line(f"next: {here} && fair-distill doctor && dvc repro")
     if arguments.schedule:
-        print_line(f"next: {here} && git add --all && git commit; then run the two commands at the top of prefect.yaml")
+        print_line(f"next: {here} && git add --all && git commit; then run the commands at the top of prefect.yaml")
 
 
 def _new_workspace(folder: Path, dataset: str | None) -> dict[str, bytes]:

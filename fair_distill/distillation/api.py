@@ -76,7 +76,8 @@ def distill(
         raise ConfigError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     base = PRESETS[preset]
     if dataset.schema is not None:
-        base = base | FOR_ROWS
+        in_pixels = base["optimiser"].get("unit") == "pixel"
+        base = base | (FOR_ROWS if in_pixels else {"rows": FOR_ROWS["rows"]})
     partial_sections = {
         key: base[key] | value
         for key, value in settings.items()

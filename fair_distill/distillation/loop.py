@@ -177,6 +177,9 @@ def optimise(
         optimised.update(step, settings.steps)
         # One transfer for both numbers: each transfer makes the CPU wait for the GPU.
         free = normalise.apply(images.detach()) if in_pixels else images.detach()
+        constrained = matcher.constrain(free)
+        if constrained is not free:
+            images.data.copy_(normalise.undo(constrained) if in_pixels else constrained)
         numbers = torch.stack([step_loss, free.abs().amax().double()])
         loss, largest_pixel = numbers.tolist()
         losses.append(loss)

@@ -22,6 +22,13 @@ ALTERNATIVES: dict[Provision, str] = {
 }
 
 
+def alternative(matcher: Matcher, provision: Provision) -> str:
+    """Return what to use instead of an alignment that a matcher does not support."""
+    if provision == "clouds" and "one_target" not in matcher.supports:
+        return ALTERNATIVES["one_target"]
+    return ALTERNATIVES[provision]
+
+
 @dataclass(frozen=True, eq=False)
 class Method:
     """A matcher and an alignment that it supports."""
@@ -69,5 +76,5 @@ def check_support(matcher_name: str, matcher: Matcher, alignment_name: str, alig
     """Raise ConfigError if a matcher does not support what an alignment provides."""
     if alignment.provides not in matcher.supports:
         raise ConfigError(
-            f"matcher {matcher_name!r} does not support {alignment_name}. {ALTERNATIVES[alignment.provides]}."
+            f"matcher {matcher_name!r} does not support {alignment_name}. {alternative(matcher, alignment.provides)}."
         )

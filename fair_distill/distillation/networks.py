@@ -98,6 +98,13 @@ class MLP(Network):
         )
 
 
+class Linear(Network):
+    """No hidden layers: the features before the linear layer are the flattened image itself. For encoded examples."""
+
+    def __init__(self, shape: Shape, classes: int) -> None:
+        super().__init__([nn.Flatten()], nn.Linear(math.prod(shape), classes))
+
+
 class AlexNet(Network):
     """Five convolutions, two of 5×5 and three of 3×3, with three max pools and no norm, then one linear layer.
 
@@ -215,6 +222,7 @@ class Residual(nn.Module):
 NETWORKS: dict[str, Callable[..., Network]] = {
     "convnet": ConvNet,
     "mlp": MLP,
+    "linear": Linear,
     "alexnet": AlexNet,
     "vgg11": VGG11,
     "resnet18": ResNet18,

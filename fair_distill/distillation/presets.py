@@ -138,6 +138,25 @@ PRESETS: dict[str, dict[str, Any]] = {
         "real_per_class": 256,
         "optimiser": _step(1000.0, std=_CIFAR10_STD),
     },
+    # This project's own, for the features of a frozen encoder (docs/methods.md). The network has no hidden layers, so
+    # one network serves all steps. Steps are in standard deviations of the features.
+    "ridge_probe": _DM
+    | {
+        "matcher": {
+            "name": "ridge_probe",
+            "penalties": [0.01, 1.0],
+            "decay": 0.1,
+            "scale": 10.0,
+            "scale_learning_rate": 0.03,
+        },
+        "network": "linear",
+        "networks": _NEW_EACH_STEP | {"visits": 1_000_000},
+        "steps": 200,
+        "real_per_class": 100,
+        "optimiser": {"name": "adam", "learning_rate": 0.1, "momentum": 0.9},
+        "start": "group_stratified",
+        "augment": [],
+    },
 }
 
 # For the rows of a table, these settings replace those of a preset that apply only to images.

@@ -5,7 +5,7 @@ C classes, G groups, B images in a batch.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -28,19 +28,28 @@ class Batch:
     ----------
     images : float (B, channels, height, width), normalised
     labels : int64 (B,)
-    averaging : float (C·G, B). Row (y, a) averages over cell (y, a), so `averaging @ features` contains all cell means
+    cell_indices : int64 (B,), the cell y · G + a of each image
+    shares : float (B,), 1 / the number of images of the image's cell
     sizes : int (C, G), the number of images of each cell
     """
 
     images: Tensor
     labels: Tensor
-    averaging: Tensor
+    cell_indices: Tensor
+    shares: Tensor
     sizes: Array
 
     @property
     def classes(self) -> int:
         """The number of classes."""
         return len(self.sizes)
+
+    @cached_property
+    def averaging(self) -> Tensor:
+        """A dense matrix, (C·G, B). Row (y, a) averages over cell (y, a): `averaging @ features` has all cell means."""
+        averaging = self.shares.new_zeros(self.sizes.size, len(self.shares))
+        averaging[self.cell_indices, torch.arange(len(self.shares), device=averaging.device)] = self.shares
+        return averaging
 
     def rows(self, label: int) -> slice:
         """Return the rows of one class."""
@@ -53,7 +62,7 @@ class Batch:
 
     def weights(self, cells_CG: Tensor) -> Tensor:
         """Return one weight per image, (B,), that shares the weight of each cell evenly among its images."""
-        return cells_CG.flatten() @ self.averaging
+        return cells_CG.flatten()[self.cell_indices] * self.shares
 
     def augmented(self, augmentation: Draw) -> "Batch":
         """Return the batch with each class's images augmented by the draw of that class."""
@@ -196,17 +205,16 @@ class GroupSampler:
         self.read = read
         flat = self.sizes.ravel()
         self._cells = [torch.from_numpy(array) for array in (dataset.offsets[:-1], counts.ravel(), flat)]
-        averaging = np.zeros((flat.size, flat.sum()), dtype=np.float32)
-        for i, (start, size) in enumerate(zip(np.cumsum(flat) - flat, flat, strict=True)):
-            averaging[i, start : start + size] = 1 / max(size, 1)
-        self._averaging = torch.from_numpy(averaging).to(device)
-        self._labels = torch.from_numpy(np.repeat(np.arange(len(counts)), self.sizes.sum(axis=1))).to(device)
+        shares = (1 / np.maximum(flat, 1)).astype(np.float32)
+        columns = np.repeat(np.arange(len(counts)), self.sizes.sum(axis=1)), np.repeat(np.arange(flat.size), flat)
+        self._labels, self._cell_indices = (torch.from_numpy(column).to(device) for column in columns)
+        self._shares = torch.from_numpy(shares.repeat(flat)).to(device)
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Draw one batch."""
         first, counts, sizes = self._cells
         rows = draw_rows(first, counts, sizes, generator)
-        return Batch(self.read(rows), self._labels, self._averaging, self.sizes)
+        return Batch(self.read(rows), self._labels, self._cell_indices, self._shares, self.sizes)
 
 
 def draw_rows(first_K: Tensor, counts_K: Tensor, sizes_K: Tensor, generator: torch.Generator) -> Tensor:

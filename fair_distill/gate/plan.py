@@ -255,9 +255,11 @@ def _advice(
     smallest = int(cells.counts[c, g])
     too_small = smallest < policy.minimum_per_cell
     if too_small:
+        lower = f", or set gate.minimum_per_cell to at most {smallest}" if smallest >= 2 else ""
         advice.append(
             f"class {cells.classes[c]!r} has {smallest} independent examples of group {cells.groups[g]!r}, but "
-            f"gate.minimum_per_cell is {policy.minimum_per_cell}: every verdict will be insufficient"
+            f"gate.minimum_per_cell is {policy.minimum_per_cell}, so every verdict will be insufficient. Add examples "
+            f"or increase the share of data.splits.gate{lower}"
         )
     for limit in filter(_is_planned, policy.limits):
         needed, seeds = _seeds_needed(limit, policy, cells, alpha), assumptions[0].seeds

@@ -17,7 +17,7 @@ from fair_distill.distillation.distance import distance
 from fair_distill.distillation.embedding import Embedding
 from fair_distill.distillation.experts import Experts, aligned_gradient
 from fair_distill.distillation.matchers.base import Matcher, Pair, Step
-from fair_distill.distillation.method import ALTERNATIVES
+from fair_distill.distillation.method import alternative
 from fair_distill.distillation.networks import Network, build
 from fair_distill.distillation.sampling import Batch, GroupSampler, Normalisation, reader
 from fair_distill.distillation.synthetic import Synthetic, decode, identity
@@ -82,9 +82,10 @@ def contract_table(
         if provides in matcher.supports:
             _check_step(matcher, bench, factory, case)
             return "works"
-        if ALTERNATIVES[provides] not in notes:
-            notes.append(ALTERNATIVES[provides])
-        return f"not supported ({notes.index(ALTERNATIVES[provides]) + 1})"
+        note = alternative(matcher, provides)
+        if note not in notes:
+            notes.append(note)
+        return f"not supported ({notes.index(note) + 1})"
 
     lines = [f"| | {' | '.join(matchers)} |", "|---" * (1 + len(matchers)) + "|"]
     for name, factory in alignments.items():
@@ -161,7 +162,7 @@ def _check_step(matcher: Matcher, bench: _Bench, factory: AlignmentFactory, case
     """Check one step, which runs twice; return the gradient of the pixels."""
     alignment = bench.align(factory)
     real = bench.batch(alignment)
-    inputs = [real.images, real.labels, real.averaging, bench.images, *bench.network.parameters()]
+    inputs = [real.images, real.labels, real.shares, bench.images, *bench.network.parameters()]
     before = [x.detach().clone() for x in inputs]
     with global_generator_unused(f"{case}: the matcher"):
         result = _step(matcher, bench, alignment, real, case)

@@ -46,6 +46,22 @@ def test_every_import_of_the_flows_is_in_the_workspace_or_in_the_package(workspa
                 assert (workspace / f"{module.replace('.', '/')}.py").is_file(), f"{path} imports {module}"
 
 
+def test_the_commands_create_the_pool_before_anything_needs_it(workspace: Path) -> None:
+    text = (workspace / "prefect.yaml").read_text()
+    page = (REPOSITORY / "docs/orchestration.md").read_text()
+    pools = {deployment["work_pool"]["name"] for deployment in yaml.safe_load(text)["deployments"]}
+    commands = (
+        "work-pool create fair-distill --type process",
+        "--no-prompt deploy --all",
+        "worker start --pool fair-distill",
+    )
+
+    assert pools == {"fair-distill"}
+    for document in (text, page[page.index("## Schedule a workspace") :]):
+        places = [document.index(f"prefect {command}") for command in commands]
+        assert places == sorted(places)
+
+
 def test_the_deployments_name_flows_with_their_parameters_and_no_absolute_path(workspace: Path) -> None:
     text = (workspace / "prefect.yaml").read_text()
     deployed: Any = yaml.safe_load(text)["deployments"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_methods import MATCHER_OPTIONS
 from test_loop import ran, streams
 
 from fair_distill.distillation.checkpoint import CheckpointFolder, Interrupted
@@ -19,6 +20,13 @@ KEY = "c0ffee"
 METHODS: dict[str, dict[str, Any]] = {
     "fresh networks": {},
     "a pool, momentum": {"pool": 2, "visits": 3, "advance": 1},
+    "learned scalars": {
+        "matcher": {"name": "ridge_probe", **MATCHER_OPTIONS["ridge_probe"]},
+        "network": "linear",
+        "name": "adam",
+        "learning_rate": 0.1,
+        "visits": 1000,
+    },
     "adam, gradients, mosaics": {
         "matcher": "dc",
         "distance": "cosine",

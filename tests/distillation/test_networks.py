@@ -17,6 +17,7 @@ SHAPE = (3, 16, 16)
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"width": 4, "depth": 3},
     "mlp": {"width": 8, "depth": 2},
+    "linear": {},
     "alexnet": {"width": 1 / 32},
     "vgg11": {"width": 1 / 16},
     "resnet18": {"width": 1 / 16},
@@ -24,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
 STANDARD: dict[str, dict[str, Any]] = {
     "convnet": {"width": 128, "depth": 3},
     "mlp": {"width": 128, "depth": 2},
+    "linear": {},
     "alexnet": {"width": 1.0},
     "vgg11": {"width": 1.0},
     "resnet18": {"width": 1.0},
@@ -169,6 +171,7 @@ def test_layers_with_other_weights_are_refused() -> None:
     [
         ("convnet", 2048, 320_010),
         ("mlp", 128, 411_146),
+        ("linear", 3072, 30_730),
         ("alexnet", 192 * 4 * 4, 1_872_202),
         ("vgg11", 512, 9_231_114),
         ("resnet18", 512, 11_173_962),

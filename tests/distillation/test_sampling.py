@@ -103,6 +103,13 @@ def test_averaging_gives_the_mean_of_each_cell() -> None:
             assert means[label, group] == pytest.approx(of_cell.mean() if len(of_cell) else 0)
 
 
+def test_weights_are_those_of_the_dense_matrix() -> None:
+    batch = sampler(numbered(COUNTS), 7).draw(torch.Generator().manual_seed(0))
+    cells = torch.rand(COUNTS.shape, generator=torch.Generator().manual_seed(1))
+
+    assert torch.equal(batch.weights(cells), cells.flatten() @ batch.averaging)
+
+
 def test_all_rows_of_a_cell_are_equally_likely() -> None:
     drawn = sampler(numbered(np.array([[10, 30]])), 6)
     generator = torch.Generator().manual_seed(0)

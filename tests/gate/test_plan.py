@@ -192,6 +192,8 @@ def test_many_or_thin_cells_are_advised_to_compare_coarser_groups() -> None:
         "class 'class0' has 10 independent examples of group 'group0', but gate.minimum_per_cell is 20"
         in thin.advice[0]
     )
+    assert thin.advice[0].endswith("data.splits.gate, or set gate.minimum_per_cell to at most 10")
+    assert planned(cells(1, 5, 6), policy(EODM)).advice[0].endswith("data.splits.gate")  # the key allows at least 2
     assert "`against: rest`" in thin.advice[-1]
     assert "15 pairs" in thin.advice[-1]
     assert "are then not tested" in thin.advice[-1]

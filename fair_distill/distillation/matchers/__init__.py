@@ -9,6 +9,7 @@ from fair_distill.distillation.matchers.cafe import CAFE
 from fair_distill.distillation.matchers.dc import DC, IDC
 from fair_distill.distillation.matchers.dm import DM
 from fair_distill.distillation.matchers.mtt import MTT
+from fair_distill.distillation.matchers.ridge_probe import RidgeProbe
 from fair_distill.plugins import bind_options, require_type, resolve
 
 # To add a matcher, write its module and add its line here.
@@ -18,6 +19,7 @@ MATCHERS: dict[str, Callable[..., Matcher]] = {
     "idc": IDC,
     "cafe": CAFE,
     "mtt": MTT,
+    "ridge_probe": RidgeProbe,
 }
 
 

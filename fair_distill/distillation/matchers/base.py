@@ -97,6 +97,12 @@ class Matcher(ABC):
         """How to train the experts whose trajectories the matcher follows, or None if it follows none."""
         return None
 
+    def constrain(self, images: Tensor) -> Tensor:
+        """Return the normalised synthetic images, changed to satisfy the limits of the method. The loop calls it after
+        each step of the optimiser. The default changes nothing.
+        """
+        return images
+
     @abstractmethod
     def pairs(self, step: Step) -> Iterator[Pair]:
         """Yield the comparisons of one step, for all classes together or for some classes at a time.
