@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Stage = Literal["prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge"]
+Stage = Literal[
+    "prepare", "validate", "experts", "distill", "references", "tune", "choose", "project", "evaluate", "judge"
+]
 
 # Everybody who sees a run sees its parameters, so an address must not contain a secret. Allowed are a path that starts
 # with / or ., an address without "@", and an ssh address with a user name. In an https address, the part before "@" may

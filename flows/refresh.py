@@ -15,7 +15,18 @@ from tasks.registry import promote, publish, reserve, show
 from tasks.stages import commit_lock, is_up_to_date
 from tasks.workspace import name_flow_run, open_clone, stages_in_graph
 
-STAGES = ("prepare", "validate", "experts", "distill", "references", "project", "evaluate", "judge")
+STAGES = (
+    "prepare",
+    "validate",
+    "experts",
+    "distill",
+    "references",
+    "tune",
+    "choose",
+    "project",
+    "evaluate",
+    "judge",
+)
 
 
 @flow(name="refresh", persist_result=False, task_runner=task_runner())

@@ -18,7 +18,7 @@ from tasks.task_options import device_tags, pipeline_task, was_killed
 from tasks.workspace import Clone
 
 # The stages that compute on the device in FAIR_DISTILL_DEVICE.
-DEVICE_STAGES = ("experts", "distill", "evaluate")
+DEVICE_STAGES = ("experts", "distill", "tune", "evaluate")
 _POLL_SECONDS = 5
 
 

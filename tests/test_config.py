@@ -30,7 +30,8 @@ PLACES = (
     *("distill.optimiser", "evaluate", "gate", "gate.limits.0", "release"),
 )
 # Optional keys have no default value in the code: leaving one out means that its feature is off.
-OPTIONAL = {"labels", "barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
+# Without `alignment`, a candidate has no kind; `tests/candidates` has this message.
+OPTIONAL = {"labels", "alignment", "barycenter", "group_weights", "at_most", "at_least", "formation", "near"}
 
 
 def at(params: dict[str, Any], place: str) -> Any:
@@ -88,6 +89,12 @@ def test_every_section_is_frozen() -> None:
     params["data"]["missing_cells"] = {"merge": {"warm": ["red", "yellow"]}}
     params["data"]["groups"] = {"merge": {"red": ["rot"]}}
     params["release"]["approvals"] = {"production": {"at_least": 1, "by": [f"ed25519:{'0' * 64}"]}}
+    params["candidates"] |= {
+        "selected": {"select": "herding"},
+        "foreign": {"source": {"name": "npz"}, "sha256": "0" * 64, "producer": "a", "licence": "b"},
+        "made": {"make": "package.module:function"},
+    }
+    params["best"] = {"sets": ["pooled", "barycentric"]}
     params["budget"] = {"days": 7, "cpu_hours": 1.0}
     params["gate"]["exam"] = {"networks": params["evaluate"]["networks"], "seeds": 1, "split": {"examples": 10}}
     seen = list(sections(parse_config(params)))

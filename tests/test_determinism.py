@@ -13,6 +13,7 @@ import pytest
 import torch
 from small_workspace import run, small_params, tree, write_params
 
+from fair_distill.candidates import distilled
 from fair_distill.distillation import loop
 from fair_distill.errors import DataError
 
@@ -147,7 +148,7 @@ def test_each_purpose_has_a_generator_which_all_candidates_share(
         taken.append([getattr(streams, purpose).initial_seed() for purpose in loop.Streams.__annotations__])
         raise DataError("enough")
 
-    monkeypatch.setattr(loop, "optimise", capture)
+    monkeypatch.setattr(distilled, "optimise", capture)
     for candidate in ("pooled", "barycentric"):
         assert run(finished, "distill", candidate).err == "fair-distill: enough\n"
 

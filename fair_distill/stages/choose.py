@@ -92,8 +92,10 @@ def _write(workspace: Workspace, config: Config, choice: Choice) -> Manifest:
     manifest, files = read_version(chosen, made_by=set_command(config, choice.chosen))
     made = DistilledSet.from_parquet(files[SET_FILE], name=str(chosen / SET_FILE))
     card = replace(made.card, name=BEST, choice=choice)
+    assert config.best is not None  # the caller has chosen by it
+    sets = config.best.model_dump()
     content = {SET_FILE: DistilledSet(made.images, made.labels, card).to_parquet()}
-    best = make_manifest(config, card, content, params=dict(manifest.params), source=manifest.source)
+    best = make_manifest(config, card, content, params={**manifest.params, BEST: sets}, source=manifest.source)
     write_bytes(workspace.grid(BEST), workspace.grid(choice.chosen).read_bytes())
     write_bytes(workspace.set(BEST) / PROVENANCE_FILE, (chosen / PROVENANCE_FILE).read_bytes())
     write_version(workspace.set(BEST), best, content)

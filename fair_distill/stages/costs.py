@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
+from fair_distill.config import BEST
 from fair_distill.errors import IntegrityError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.registry.costs import StageTotal, VersionCost
@@ -22,9 +23,9 @@ from fair_distill.workspace import SPLITS, Workspace
 COSTS_VARIABLE = "FAIR_DISTILL_COSTS"
 # In the order of a run. The runs of the first group make the data of every version.
 DATA_STAGES = ("prepare", "validate")
-STAGES = (*DATA_STAGES, "experts", "distill", "references", "project", "evaluate", "judge")
+STAGES = (*DATA_STAGES, "experts", "distill", "references", "tune", "choose", "project", "evaluate", "judge")
 # The stages that record the version of their set.
-_SET_STAGES = ("distill", "references", "evaluate", "judge")
+_SET_STAGES = ("distill", "references", "tune", "choose", "evaluate", "judge")
 _FORMAT, _MAX_BYTES = 1, 4096
 
 
@@ -120,11 +121,13 @@ def outputs_of(workspace: Workspace, stage: str, name: str) -> tuple[int, str | 
         "experts": [workspace.experts(name)],
         "distill": [workspace.set(name), workspace.grid(name), workspace.losses(name)],
         "references": [workspace.set(name)],
+        "tune": [workspace.tuned(name), workspace.tuned_metrics(name)],
+        "choose": [workspace.set(BEST), workspace.grid(BEST)],
         "project": [workspace.projection],
         "evaluate": [workspace.predictions(name), workspace.evaluation(name), workspace.rates(name)],
         "judge": [workspace.verdict(name)],
     }[stage]
-    manifest = workspace.set(name) / MANIFEST_FILE
+    manifest = workspace.set(name or BEST) / MANIFEST_FILE
     version = sha256(manifest) if stage in _SET_STAGES and manifest.exists() else None
     return sum(map(_size, paths)), version
 

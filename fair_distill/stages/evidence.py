@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.card import DatasetCard
-from fair_distill.config import Config, check_engine
+from fair_distill.config import BEST, Config, check_engine
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError, IntegrityError, MeasurementError
 from fair_distill.files import parse_json, sha256, to_json
@@ -152,7 +152,7 @@ def _read_references(
 
 
 def _in_params(config: Config, name: str) -> bool:
-    return name in config.candidates or name in config.references
+    return name in config.candidates or name in config.references or (name == BEST and config.best is not None)
 
 
 def _missing_error(path: Path, command: str) -> MeasurementError:
@@ -310,7 +310,7 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
     current = parse_json(to_json(config.model_dump(mode="json", by_alias=True)), name="params.yaml")
     settings: dict[str, Any] = current | {"engine": config.engine, "ipc": config.distill.ipc}
     settings["network"] = current["distill"]["network"]
-    settings["candidate"] = current["candidates"].get(name)
+    settings["candidate"] = current["candidates"].get(_chosen(config, name, manifest))
     settings["reference"] = current["references"].get(name)
     settings["draws"], settings["networks"] = config.evaluate.seeds, current["evaluate"]["networks"]
     recorded = manifest.params | {"engine": manifest.engine}
@@ -319,6 +319,7 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
     if without_files:
         recorded.pop("ipc", None)  # the size of synthetic sets does not change the reference of all examples
     made_with = [*COMMON_SECTIONS, *(("reference",) if name in config.references else CANDIDATE_KEYS)]
+    made_with += [BEST] if name == BEST else []
     for key, value in (dict.fromkeys(made_with) | recorded).items():
         different = _difference(value, settings.get(key), key)
         if different:
@@ -326,6 +327,14 @@ def _check_params(config: Config, name: str, manifest: Manifest, *, path: Path) 
                 f"the set {name!r} was made with {different[0]}; params.yaml has {different[1]}. Run `{command}`, "
                 f"then `fair-distill stage evaluate {name}` (or `dvc repro` for both)"
             )
+
+
+def _chosen(config: Config, name: str, manifest: Manifest) -> str:
+    """Return the name of the candidate that a set is: of the set `best`, the one that its card names."""
+    choice = manifest.card.choice
+    if name != BEST or choice is None or config.best is None or choice.chosen not in config.best.sets:
+        return name
+    return choice.chosen
 
 
 def _difference(recorded: Any, current: Any, key: str) -> tuple[str, str] | None:

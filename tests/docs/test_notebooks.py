@@ -1,6 +1,8 @@
 """Run the notebooks in examples/notebooks, each in a folder like that of its reader."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -32,6 +34,7 @@ def test_a_notebook_runs_from_start_to_end_and_shows_tables(
     path: Path, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIR_DISTILL_REGISTRY", str(published / "registry"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # of `fair-distill`
     notebook = nbformat.read(path, as_version=4)
     assert not [cell for cell in notebook.cells if cell.get("outputs")], "clear the outputs before you commit"
 

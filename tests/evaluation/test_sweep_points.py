@@ -9,13 +9,13 @@ from fair_distill.files import sha256
 from fair_distill.gate.predictions import Predictions
 from fair_distill.stages.sweep import (
     SweepReference,
-    evaluate_on_tune,
-    judge_on_tune,
+    judge_point,
     point_references,
     read_outcome,
     sweep_points,
     sweep_report,
 )
+from fair_distill.stages.tune import evaluate_on_tune
 from fair_distill.workspace import Workspace
 
 LIMITS = [
@@ -62,7 +62,7 @@ def test_a_point_is_judged_on_the_tune_split(workspace: Path, tmp_path: Path) ->
         name: evaluate_on_tune(place, config, name, scratch=tmp_path / name, device="cpu")
         for name in ("full", "balanced", "barycentric")
     }
-    tuned = judge_on_tune(place, config, point, evaluations, shrink=1.0, scratch=tmp_path / "judge")
+    tuned = judge_point(place, config, point, evaluations, shrink=1.0, scratch=tmp_path / "judge")
 
     assert {Predictions.from_parquet(evaluation.predictions).split for evaluation in evaluations.values()} == {
         sha256(place.split("tune"))

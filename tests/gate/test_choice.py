@@ -8,7 +8,7 @@ import pytest
 from small_predictions import predictions_of
 
 from fair_distill.config import Gate, checked
-from fair_distill.gate.choice import TuneResult, margin, shrinkage, smallest_that_should_pass
+from fair_distill.gate.choice import TuneResult, best_that_should_pass, margin, nearest_to_passing, shrinkage
 from fair_distill.gate.judge import judge
 from fair_distill.gate.verdict import Verdict
 
@@ -37,39 +37,49 @@ def verdict(value: float | None, bound: float | None, limit: float = LIMIT) -> V
 
 
 def test_the_margin_is_to_the_bound_that_the_gate_splits_size_would_give() -> None:
-    gap = TuneResult("a", 10, verdict(0.04, 0.12))
+    gap = TuneResult("a", 10, verdict(0.04, 0.12), 0.9)
 
     assert margin(gap, policy().limits, shrink=0.5) == pytest.approx(LIMIT - 0.08)
     assert margin(gap, policy().limits, shrink=1.0) == pytest.approx(LIMIT - 0.12)
-    floor = TuneResult("b", 10, verdict(0.90, 0.80, limit=0.7))
+    floor = TuneResult("b", 10, verdict(0.90, 0.80, limit=0.7), 0.9)
     limits = policy(metric="accuracy", at_most=None, at_least=0.7).limits
     assert margin(floor, limits, shrink=0.5) == pytest.approx(0.85 - 0.7)
 
 
 def test_what_could_not_be_measured_has_no_margin_and_is_never_chosen() -> None:
-    unknown = TuneResult("a", 10, verdict(None, None))
+    unknown = TuneResult("a", 10, verdict(None, None), 0.9)
 
     assert margin(unknown, policy().limits, shrink=1.0) is None
-    assert smallest_that_should_pass([unknown], policy().limits, shrink=1.0) is None
+    assert best_that_should_pass([unknown], policy().limits, shrink=1.0) is None
 
 
 @pytest.mark.parametrize(
     ("candidates", "chosen"),
     [
-        ([("small", 10, 0.05), ("large", 20, 0.01)], "small"),  # size first, whatever is fairer
-        ([("small", 10, 0.20), ("large", 20, 0.01)], "large"),
-        ([("one", 10, 0.06), ("other", 10, 0.02)], "other"),  # of equal size the one that keeps it best
-        ([("at the limit", 10, LIMIT)], "at the limit"),
-        ([("over", 10, LIMIT + 1e-9)], None),
+        ([("small", 10, 0.05, 0.8), ("large", 20, 0.01, 0.9)], "small"),  # size first, whatever is fairer or better
+        ([("small", 10, 0.20, 0.9), ("large", 20, 0.01, 0.8)], "large"),
+        ([("one", 10, 0.02, 0.8), ("other", 10, 0.06, 0.9)], "other"),  # of equal size the most accurate
+        ([("one", 10, 0.06, 0.8), ("other", 10, 0.02, 0.8)], "other"),  # and then the one that keeps the limits best
+        ([("at the limit", 10, LIMIT, 0.8)], "at the limit"),
+        ([("over", 10, LIMIT + 1e-9, 0.9)], None),
         ([], None),
     ],
 )
-def test_the_smallest_that_should_pass_is_chosen(candidates: Any, chosen: str | None) -> None:
-    tuned = [TuneResult(name, size, verdict(value, value)) for name, size, value in candidates]
+def test_the_best_that_should_pass_is_chosen(candidates: Any, chosen: str | None) -> None:
+    tuned = [TuneResult(name, size, verdict(value, value), accuracy) for name, size, value, accuracy in candidates]
 
-    best = smallest_that_should_pass(tuned, policy().limits, shrink=1.0)
+    best = best_that_should_pass(tuned, policy().limits, shrink=1.0)
 
     assert (best and best.name) == chosen
+
+
+def test_without_a_passing_candidate_the_nearest_to_the_limits_is_chosen() -> None:
+    values = {"far": 0.3, "near": 0.2, "unknown": None}
+    tuned = [TuneResult(name, 10, verdict(value, value), 0.9) for name, value in values.items()]
+
+    assert best_that_should_pass(tuned, policy().limits, shrink=1.0) is None
+    assert nearest_to_passing(tuned, policy().limits, shrink=1.0).name == "near"
+    assert nearest_to_passing(tuned[2:], policy().limits, shrink=1.0).name == "unknown"
 
 
 def test_bounds_shrink_with_the_root_of_the_size() -> None:
@@ -97,8 +107,10 @@ def test_of_fifty_candidates_at_the_boundary_the_chosen_one_passes_no_oftener_th
         for name in range(candidates):
             rates = _gaps(rng, images).mean(axis=0) / images
             gap = float(np.abs(rates[0] - rates[1]).max())
-            tuned.append(TuneResult(str(name), 10, replace(shown, findings=(replace(shown.findings[0], value=gap),))))
-        best = smallest_that_should_pass(tuned, policy().limits, shrink=0.0)
+            tuned.append(
+                TuneResult(str(name), 10, replace(shown, findings=(replace(shown.findings[0], value=gap),)), 0.9)
+            )
+        best = best_that_should_pass(tuned, policy().limits, shrink=0.0)
         assert best is not None
         passed += _passes(_gaps(rng, images), images)  # gate answers know nothing of who was best on tune
 
