@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fair_distill.card import DatasetCard
-from fair_distill.config import Config, Coreset, Custom, Imported
+from fair_distill.config import BEST, AnyCandidate, Config, Coreset, Custom, Imported
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.errors import DataError
 from fair_distill.files import parse_json, require_file, write_bytes
@@ -115,9 +115,12 @@ def _describe_origin(config: Config, name: str) -> str:
     """Return how a set was made, in a few words."""
     if name in config.references:
         return _SELECTIONS[config.references[name].select]
-    if name not in config.candidates:
-        return "as it was published"
-    candidate = config.candidates[name]
+    if name == BEST and config.best is not None:
+        return "the best of several candidates on the tune split"
+    return _describe_candidate(config.candidates[name]) if name in config.candidates else "as it was published"
+
+
+def _describe_candidate(candidate: AnyCandidate) -> str:
     if isinstance(candidate, Imported):
         return f"imported, made by {candidate.producer}"
     if isinstance(candidate, Custom):

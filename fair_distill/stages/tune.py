@@ -49,7 +49,7 @@ def evaluate_on_tune(workspace: Workspace, config: Config, name: str, *, scratch
     for split, role in (("train", "train"), ("tune", "gate")):
         _link(tuning.split(role), workspace.split(split))
     _link(tuning.set(name), workspace.set(name))
-    metrics = evaluate_set(tuning, config, name, device=device)
+    metrics = evaluate_set(tuning, _with_set(config, name), name, device=device)
     manifest = (tuning.set(name) / MANIFEST_FILE).read_bytes()
     return TuneEvaluation(tuning.predictions(name).read_bytes(), metrics, manifest)
 
@@ -72,10 +72,16 @@ def judge_on_tune(
         if set_name != name:
             write_bytes(tuning.set(set_name) / MANIFEST_FILE, evaluation.manifest)
     _link(tuning.set(name), workspace.set(name))
-    verdict = compute_verdict(tuning, config.model_copy(update={"gate": _tune_policy(config)}), name)
+    policy = _tune_policy(config)
+    verdict = compute_verdict(tuning, _with_set(config, name).model_copy(update={"gate": policy}), name)
     manifest, _ = read_version(tuning.set(name), made_by=set_command(config, name))
     accuracy = min(values[ACCURACY.name] for values in evaluations[name].metrics.values())
     return TuneResult(name, manifest.card.examples, verdict, accuracy)
+
+
+def _with_set(config: Config, name: str) -> Config:
+    """Return the configuration with a set among those that are evaluated: one that never meets the gate split."""
+    return config if name in config.sets else config.model_copy(update={"sets": [*config.sets, name]})
 
 
 def _tune_policy(config: Config) -> Gate:
