@@ -11,11 +11,10 @@ from fair_distill.cli.arguments import add_key, add_lock, add_reference, add_reg
 from fair_distill.cli.operations import add_write_options, begin_operation
 from fair_distill.cli.output import print_document, print_line
 from fair_distill.cli.parser import Arguments, Parser
-from fair_distill.cli.registry_overview import add_consumer_sources, known_consumers, print_consumers
+from fair_distill.cli.registry_overview import add_consumer_sources, known_consumers, print_consumers, print_unread
 from fair_distill.errors import ConfigError, FairDistillError
 
 if TYPE_CHECKING:
-    from fair_distill.registry.consumers import Consumer
     from fair_distill.registry.entry import Entry
     from fair_distill.registry.operations import Operation
     from fair_distill.registry.writer import Writer
@@ -214,11 +213,12 @@ def _revoke(arguments: Arguments) -> None:
 
 def report_affected(arguments: Arguments, entry: "Entry", number: int, live: "list[str]") -> None:
     """Print whom a revocation affects, and call the webhook. A failure is reported; the version stays revoked."""
+    from fair_distill.registry.consumers import KnownConsumers
     from fair_distill.registry.webhook import call_webhook, revocation_message
 
-    consumers: tuple[Consumer, ...] = ()
+    known = KnownConsumers((), ())
     try:
-        consumers = known_consumers(arguments, entry.name, entry.version)
+        known = known_consumers(arguments, entry.name, entry.version)
     except FairDistillError as error:
         print_line(f"fair-distill: v{number} is revoked; its consumers could not be listed: {error}", error=True)
     if not arguments.json:
@@ -226,9 +226,10 @@ def report_affected(arguments: Arguments, entry: "Entry", number: int, live: "li
             print_line(
                 f"affected: {entry.name}@{channel} still names v{number}; promote another version or roll it back"
             )
-        print_consumers(consumers, number)
+        print_consumers(known, number)
+    print_unread(known)
     try:
-        if call_webhook(revocation_message(entry, number, channels=live, consumers=consumers)):
+        if call_webhook(revocation_message(entry, number, channels=live, consumers=known.consumers)):
             print_line("the webhook was called", error=arguments.json)
     except FairDistillError as error:
         print_line(f"fair-distill: v{number} is revoked; the webhook was not called: {error}", error=True)

@@ -12,9 +12,7 @@ from fair_distill.cli.parser import Arguments, Parser
 from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fair_distill.registry.consumers import Consumer
+    from fair_distill.registry.consumers import KnownConsumers
     from fair_distill.registry.costs import VersionCost
     from fair_distill.registry.status import ChannelStatus, DatasetCost, DatasetStatus
 
@@ -98,7 +96,7 @@ def add_consumer_sources(command: Parser) -> None:
     )
 
 
-def known_consumers(arguments: Arguments, dataset: str, version: str) -> "tuple[Consumer, ...]":
+def known_consumers(arguments: Arguments, dataset: str, version: str) -> "KnownConsumers":
     """Return the consumers of a version in the lock files and receipts that the command line names."""
     from fair_distill.registry.consumers import consumers_of
     from fair_distill.registry.pins import LOCK_FILE
@@ -110,12 +108,12 @@ def known_consumers(arguments: Arguments, dataset: str, version: str) -> "tuple[
     return consumers_of(dataset, version, locks=locks, receipts=receipts)
 
 
-def print_consumers(consumers: "Sequence[Consumer]", number: int) -> None:
+def print_consumers(known: "KnownConsumers", number: int) -> None:
     """Print one line for each consumer, and that others may exist."""
-    for consumer in consumers:
+    for consumer in known.consumers:
         source = f"last loaded on {consumer.last_day}" if consumer.last_day else "pinned"
         print_line(f"v{number} is used by {consumer.name}: {consumer.reference}, {source}")
-    if not consumers:
+    if not known.consumers:
         print_line(f"no consumer of v{number} is known")
     print_line("A consumer without a receipt, and whose lock file was not read, is not listed.")
 
@@ -126,7 +124,13 @@ def _iam(arguments: Arguments) -> None:
     print_document(iam_policy_json(arguments.role, arguments.registry, dataset=arguments.dataset))
 
 
-def _consumers(arguments: Arguments) -> None:
+def print_unread(known: "KnownConsumers") -> None:
+    """Print why lock files and receipts could not be read."""
+    for fault in known.faults:
+        print_line(f"fair-distill: {fault}", error=True)
+
+
+def _consumers(arguments: Arguments) -> int:
     from fair_distill.errors import ConfigError
     from fair_distill.registry.channels import version_number
     from fair_distill.registry.lookup import open_ledger, parse_reference, select_version
@@ -136,11 +140,13 @@ def _consumers(arguments: Arguments) -> None:
         raise ConfigError(f"{arguments.reference!r} names no version; write {name}@production, or {name}@v1")
     _, entries = open_ledger(name, arguments.registry)
     version = select_version(entries, selector, revoked=True)
-    consumers = known_consumers(arguments, name, version)
+    known = known_consumers(arguments, name, version)
     if arguments.json:
-        print_json([asdict(consumer) for consumer in consumers])
+        print_json([asdict(consumer) for consumer in known.consumers])
     else:
-        print_consumers(consumers, version_number(entries, version))
+        print_consumers(known, version_number(entries, version))
+    print_unread(known)
+    return known.exit_code
 
 
 def _list(arguments: Arguments) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fair_distill.errors import ConfigError
+from fair_distill.errors import ConfigError, FairDistillError
 from fair_distill.registry.pins import LOCK_FILE, read_pins
 from fair_distill.registry.receipts import read_receipts
 
@@ -27,8 +27,23 @@ class Consumer:
     last_day: str | None
 
 
-def consumers_of(dataset: str, version: str, *, locks: Sequence[Path], receipts: str | None) -> tuple[Consumer, ...]:
+@dataclass(frozen=True)
+class KnownConsumers:
+    """The known consumers of a version, and the errors of the lock files and receipts that could not be read."""
+
+    consumers: tuple[Consumer, ...]
+    faults: tuple[FairDistillError, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that lists them: 0 if everything could be read."""
+        return max((fault.exit_code for fault in self.faults), default=0)
+
+
+def consumers_of(dataset: str, version: str, *, locks: Sequence[Path], receipts: str | None) -> KnownConsumers:
     """Return the known consumers of a version, pins first, each sorted by name.
+
+    A damaged file hides no other: whoever may write one receipt could otherwise hide all consumers.
 
     Parameters
     ----------
@@ -38,22 +53,33 @@ def consumers_of(dataset: str, version: str, *, locks: Sequence[Path], receipts:
     Raises
     ------
     ConfigError
-        If a lock file does not exist or cannot be read.
-    IntegrityError
-        If a receipt is damaged.
+        If a lock file does not exist.
+    FairDistillError
+        If the receipts cannot be listed.
     """
-    pinned = {
-        Consumer("pin", str(path), pin.reference, None)
-        for path in _lock_files(locks)
-        for pin in read_pins(path)
-        if pin.version == version and pin.reference.partition("@")[0] == dataset
-    }
+    faults: list[FairDistillError] = []
+    pinned = set()
+    for path in _lock_files(locks):
+        try:
+            pins = read_pins(path)
+        except FairDistillError as fault:
+            faults.append(fault)
+            continue
+        pinned |= {
+            Consumer("pin", str(path), pin.reference, None)
+            for pin in pins
+            if pin.version == version and pin.reference.partition("@")[0] == dataset
+        }
     last_days: dict[tuple[str, str], str] = {}
     for receipt in read_receipts(receipts, dataset, version) if receipts else ():
+        if isinstance(receipt, FairDistillError):
+            faults.append(receipt)
+            continue
         loaded = (receipt.consumer, receipt.reference)
         last_days[loaded] = max(receipt.day, last_days.get(loaded, ""))
     loaders = [Consumer("receipt", name, reference, day) for (name, reference), day in last_days.items()]
-    return tuple(sorted([*pinned, *loaders], key=lambda consumer: (consumer.kind, consumer.name, consumer.reference)))
+    consumers = sorted([*pinned, *loaders], key=lambda consumer: (consumer.kind, consumer.name, consumer.reference))
+    return KnownConsumers(tuple(consumers), tuple(faults))
 
 
 def _lock_files(locks: Sequence[Path]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from fair_distill.errors import ConfigError, IntegrityError
+from fair_distill.errors import ConfigError, FairDistillError, IntegrityError
 from fair_distill.files import is_sha256, parse_json, sha256, to_json
 from fair_distill.registry.entry import check_name, is_name
 from fair_distill.registry.layout import key_fault
@@ -86,12 +86,16 @@ def write_receipt(location: str, receipt: Receipt) -> bool:
     return store.create(f"{receipt.dataset}/{receipt.version}/{sha256(content)}.json", content)
 
 
-def read_receipts(location: str, dataset: str, version: str) -> Iterator[Receipt]:
-    """Yield the receipts for a version. Raises IntegrityError for a file that is not a receipt for it."""
+def read_receipts(location: str, dataset: str, version: str) -> Iterator[Receipt | FairDistillError]:
+    """Yield each receipt for a version, or the error of a file that cannot be read or is no receipt for it."""
     store = open_store(location, source=f"--receipts or {RECEIPTS_VARIABLE}", options=Options(follow_links=False))
     for key in store.list(f"{check_name(dataset)}/{version}/"):
-        content = store.read(key, size_limit=_MAX_BYTES)
-        receipt = Receipt.from_json(content, name=store.address(key))
-        if (receipt.dataset, receipt.version) != (dataset, version):
-            raise IntegrityError(f"{store.address(key)} is a receipt for another version; remove it by hand")
-        yield receipt
+        try:
+            receipt = Receipt.from_json(store.read(key, size_limit=_MAX_BYTES), name=store.address(key))
+        except FairDistillError as error:
+            yield error
+            continue
+        if (receipt.dataset, receipt.version) == (dataset, version):
+            yield receipt
+        else:
+            yield IntegrityError(f"{store.address(key)} is a receipt for another version; remove it by hand")

@@ -220,14 +220,27 @@ def test_consumers_of_a_version_are_its_pins_and_receipts_and_no_others(root: Pa
     assert (missing.code, missing.err.count("\n")) == (2, 1)
 
 
-def test_a_damaged_receipt_is_named(root: Path, tmp_path: Path):
+def test_damaged_receipts_and_lock_files_are_named_and_hide_no_other(root: Path, tmp_path: Path):
     with_consumers(root, tmp_path)
-    next((tmp_path / "receipts" / NAME / ONE.version).iterdir()).write_bytes(b'{"format": 1}')
+    receipts = tmp_path / "receipts" / NAME / ONE.version
+    for number, content in enumerate([b'{"format": 1}', b"\xff", b"x" * 5000]):
+        put_in_place(receipts / f"{number}.json", content)
+    other = next((tmp_path / "receipts" / NAME / TWO.version).iterdir())
+    put_in_place(receipts / "other.json", other.read_bytes())
+    put_in_place(tmp_path / "0" / "fair-distill.lock", b"[]")
+    sources = ["--lock", str(tmp_path), "--receipts", str(tmp_path / "receipts")]
 
-    ended = command(root, "consumers", f"{NAME}@v1", "--receipts", str(tmp_path / "receipts"))
+    ended = command(root, "consumers", f"{NAME}@v1", *sources)
 
     assert ended.code == IntegrityError.exit_code
-    assert "is not a receipt of format 1; remove it by hand" in ended.err
+    assert "job: " in ended.out
+    assert "a/fair-distill.lock" in ended.out
+    faults = ended.err.splitlines()
+    assert len(faults) == 5
+    for name in ("0/fair-distill.lock", "0.json", "1.json", "2.json", "other.json"):
+        assert any(name in fault for fault in faults), name
+    listed = command(root, "consumers", f"{NAME}@v1", *sources, "--json")
+    assert (listed.code, len(json.loads(listed.out))) == (IntegrityError.exit_code, 2)
 
 
 @dataclass
