@@ -4,10 +4,13 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
+from prefect.states import Failed
 
 from fair_distill.config import load_config
+from fair_distill.errors import Refused, Undecided
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.writer import open_to_write
 from fair_distill.stages.context import reserve_attempt
@@ -53,12 +56,19 @@ def publish(clone: Clone) -> str:
 
 
 @pipeline_task("promote to {channel}", hours=1, retry_if=store_unreachable)
-def promote(clone: Clone, channel: str) -> str:
-    """Promote the release candidate to a channel if it passes the gate, and return its version."""
+def promote(clone: Clone, channel: str) -> str | State[str]:
+    """Promote the release candidate to a channel if it passes the gate, and return its version.
+
+    A refusal ends the task in the state `Blocked`, whose result raises the refusal. If the task raised it, Prefect
+    would log it as an unexpected exception with a traceback.
+    """
     workspace, now = clone.workspace, datetime.now(UTC)
-    promoted = promote_version(
-        workspace, load_config(workspace.params), channel, registry=clone.registry, actor=task_actor(now)
-    )
+    try:
+        promoted = promote_version(
+            workspace, load_config(workspace.params), channel, registry=clone.registry, actor=task_actor(now)
+        )
+    except (Refused, Undecided) as refusal:
+        return Failed(name="Blocked", message=str(refusal), data=refusal)
     get_run_logger().info("%s %s v%d", channel, "is now" if promoted.new else "is already", promoted.number)
     return promoted.version
 

@@ -61,8 +61,10 @@ def commit_lock(dvc: dvc_commands.Dvc, message: str) -> str | None:
     if result is None:
         log.info("dvc.lock has not changed")
         return None
-    pushed = f"not pushed: {result.unpushed}" if result.unpushed else "pushed"
-    log.info("committed dvc.lock as %s, %s", result.commit[:12], pushed)
+    if result.unpushed:
+        log.warning("committed dvc.lock as %s, not pushed: %s", result.commit[:12], result.unpushed)
+    else:
+        log.info("committed dvc.lock as %s, pushed", result.commit[:12])
     return result.commit
 
 

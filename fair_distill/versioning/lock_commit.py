@@ -49,7 +49,9 @@ def commit_lock(dvc: Dvc, *, message: str) -> LockCommit | None:
     commit = git_output(workspace, "rev-parse", "HEAD") or ""
     branch = git_output(workspace, "symbolic-ref", "--short", "HEAD")
     if not git_output(workspace, "remote"):
-        return LockCommit(commit, "the repository has no git remote")
+        return LockCommit(
+            commit, "the repository has no git remote, so the commit is only in the clone of this run; add a remote"
+        )
     if not branch:
         return LockCommit(commit, "the run used a commit, not a branch")
     for _ in range(_PUSHES):

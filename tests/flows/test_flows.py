@@ -1,6 +1,7 @@
 """Behaviour of flows beyond their stages: clones, pushed locks, final states, retries and artifacts."""
 
 import json
+import logging
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -142,8 +143,13 @@ def test_the_page_has_progress_table_bars_images_and_verdict(refreshed: Any) -> 
     assert {row["set"] for row in json.loads(page["sets"].data)} == {"random", "barycentric"}
 
 
-def test_a_refused_promotion_ends_as_blocked_and_is_not_retried(refreshed: Any) -> None:
+def test_a_refused_promotion_ends_as_blocked_and_is_not_retried(
+    refreshed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     from flows.refresh import refresh
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addHandler(caplog.handler)
 
     workspace, _, _ = refreshed
     with_limit(workspace, 1.0)
@@ -155,6 +161,8 @@ def test_a_refused_promotion_ends_as_blocked_and_is_not_retried(refreshed: Any) 
     assert "accuracy" in state.message
     assert "limit 1.000" in state.message
     assert task_runs_of(state)["promote to production"] == 1
+    assert caplog.records
+    assert not [record for record in caplog.records if record.exc_info], "a refusal is no unexpected exception"
     assert read_ledger(open_registry(str(workspace.root / "registry")), "digits") == before
 
 
