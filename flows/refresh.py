@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fair_distill.errors import Refused, Undecided
+from fair_distill.errors import Refused
 from flows.parameters import Channel, Elsewhere, Registry, Repository
 from tasks.checks import check_refresh
 from tasks.fan_out import evaluate_on_cluster
@@ -74,10 +74,11 @@ def refresh(
         if not in_place:
             commit_lock(clone.dvc, "Refresh dvc.lock")
         publish(clone)
-        try:
-            return promote(clone, channel)
-        except (Refused, Undecided) as refusal:
-            return Failed(name="Blocked", message=str(refusal), data=refusal)
+        promotion = promote(clone, channel, return_state=True)
+        if promotion.name == "Blocked":
+            refusal = Refused(promotion.message or "refused")
+            return Failed(name="Blocked", message=promotion.message, data=refusal)
+        return promotion.result()
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def publish(clone: Clone) -> str:
 def promote(clone: Clone, channel: str) -> str | State[str]:
     """Promote the release candidate to a channel if it passes the gate, and return its version.
 
-    A refusal ends the task in the state `Blocked`, whose result raises the refusal. If the task raised it, Prefect
-    would log it as an unexpected exception with a traceback.
+    A refusal ends the task in the state `Blocked`. If the task raised it, Prefect would log it as an unexpected
+    exception with a traceback.
     """
     workspace, now = clone.workspace, datetime.now(UTC)
     try:
@@ -68,7 +68,7 @@ def promote(clone: Clone, channel: str) -> str | State[str]:
             workspace, load_config(workspace.params), channel, registry=clone.registry, actor=task_actor(now)
         )
     except (Refused, Undecided) as refusal:
-        return Failed(name="Blocked", message=str(refusal), data=refusal)
+        return Failed(name="Blocked", message=str(refusal))
     get_run_logger().info("%s %s v%d", channel, "is now" if promoted.new else "is already", promoted.number)
     return promoted.version
 
