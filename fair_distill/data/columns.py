@@ -312,7 +312,7 @@ def index_classes(labels: CategoryColumn, declared: Sequence[str] | None) -> tup
         names = tuple(values)
     else:
         names = tuple(declared)
-        if numeric and not set(values) <= set(names):
+        if numeric and not set(values) <= set(names) and not all(_INTEGER.fullmatch(name) for name in names):
             _check_class_numbers(values, labels, len(names))
             return np.array([int(value) for value in labels.values], dtype=np.int32)[labels.codes], names
         labels = _without_fractions(labels, names)

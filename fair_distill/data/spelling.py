@@ -22,10 +22,15 @@ _UNCLEAR = ("M", "Z", "C")
 def fold(name: str) -> str:
     """Return the form that all spellings of a name have in common."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    visible = "".join(character for character in folded if unicodedata.category(character) != "Cf")
+    visible = "".join(character for character in folded if not _is_invisible(character))
     text = " ".join(visible.split())
     whole = _WHOLE_FLOAT.fullmatch(text)
     return whole[1] if whole else text
+
+
+def _is_invisible(character: str) -> bool:
+    """Whether a character is never visible: a format or a control character that is no space."""
+    return unicodedata.category(character) in ("Cf", "Cc") and not character.isspace()
 
 
 def variants(names: Iterable[str]) -> list[list[str]]:

@@ -91,6 +91,14 @@ def lines(n: int, changes: dict[int, str]) -> bytes:
     [
         ({522: '1,p,f,"tall'}, "line 522: a quoted value is not closed"),
         ({522: '1,p,f,"tall', 700: '2,p,f,"short"'}, "line 700: the end of a quoted value is followed by .* line 522"),
+        (
+            {522: '1,p,f,"tall', 523: '2,p,f,short"'},
+            "line 522: a quoted value contains the end of this row and the start",
+        ),
+        (
+            {522: '1,"p,f,tall', 523: '2,p",f,short'},
+            "line 522: a quoted value contains the end of this row and the start",
+        ),
         ({522: '1,p,f,"tall', 700: '2,p,f,short"'}, "line 522: a quoted value contains 177 lines that look like rows"),
         ({10: '1,"p" ,f,fine'}, "line 10: the end of a quoted value is followed by other characters"),
         ({10: r'1,"p\"q",f,fine'}, "line 10: the end of a quoted value is followed by other characters"),
@@ -219,3 +227,10 @@ def test_a_copy_of_a_table_is_not_read_twice(name: str, tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"2023\..* and 2023\..* are in one folder and seem to be the same table"):
         read_source("table", {"path": "d", "columns": columns}, root=tmp_path)
+
+
+@pytest.mark.parametrize("note", ["tall\nand wide", "one, two\nthree, four, five", "a,b\n1,2,3,4", "1\n2"])
+def test_a_text_of_two_lines_is_no_row(tmp_path: Path, note: str) -> None:
+    text = text_of([["7", "p", "f", note]], lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+
+    assert cells(written(tmp_path, text.encode())) == [["7", "p", "f", note]]

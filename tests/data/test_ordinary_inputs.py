@@ -14,7 +14,8 @@ from small_workspace import run, small_params, write_params
 
 from fair_distill.config import Data, checked
 from fair_distill.config.yaml_dialect import parse_yaml
-from fair_distill.data.columns import SourceData
+from fair_distill.data.column_builders import CategoryColumn
+from fair_distill.data.columns import SourceData, index_classes
 from fair_distill.data.sources import read_source
 from fair_distill.errors import ConfigError, DataError
 
@@ -278,3 +279,18 @@ def test_fewer_clusters_than_splits_are_refused_by_their_name(column: str, tmp_p
 
     assert (ended.code, len(ended.err.splitlines())) == (2, 1)
     assert f"the source has 2 {column}s (data.source.columns.{column})" in ended.err
+
+
+@pytest.mark.parametrize(("names", "values"), [(["1", "2", "3"], ["0", "1", "2"]), (["10", "20"], ["0", "1"])])
+def test_integers_are_no_indices_of_classes_that_are_integers_themselves(names: list[str], values: list[str]) -> None:
+    column = CategoryColumn(codes=np.arange(len(values), dtype=np.int32), values=tuple(values))
+
+    with pytest.raises(DataError, match="label '0' of example 0 is not one of"):
+        index_classes(column, names)
+
+
+def test_integers_are_names_or_else_indices_of_classes_with_other_names() -> None:
+    column = CategoryColumn(codes=np.arange(2, dtype=np.int32), values=("1", "0"))
+
+    assert index_classes(column, ["0", "1"])[0].tolist() == [1, 0]
+    assert index_classes(column, ["cat", "dog"])[0].tolist() == [1, 0]

@@ -166,3 +166,8 @@ def test_a_name_that_nobody_can_see_is_refused(tmp_path: Path) -> None:
 def test_two_groups_never_have_one_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two combinations of attributes have the name 'a×b×c'"):
         read(tmp_path, {"groups": ["g", "h"]}, g=["a×b", "a"] * 4, h=["c", "b×c"] * 4)
+
+
+@pytest.mark.parametrize("invisible", ["\0", "\x07", "\u200b", "\u00ad"])
+def test_a_character_that_is_never_visible_makes_no_new_name(invisible: str) -> None:
+    assert fold(f"n{invisible}") == fold("n")

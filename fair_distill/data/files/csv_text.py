@@ -8,6 +8,7 @@ an unquoted value are ordinary characters, as pandas and Excel read them.
 import csv
 import gzip
 import io
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ _GZIP_MARK = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _QUOTE, _LF, _CR = (ord(character) for character in '"\n\r')
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _QUOTE_HINT = "A quote inside a quoted value is written twice; remove a quote that does not belong there"
 
 
@@ -313,10 +315,26 @@ def _check_lines(file: InputFile, line: int, values: list[str], delimiter: str) 
 
     Two columns are not enough to recognise a row, because a text often has a comma in a line.
     """
-    for value in values:
-        inner = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:-1]
-        if len(values) > 2 and inner and all(text.count(delimiter) == len(values) - 1 for text in inner):
+    if len(values) <= 2:
+        return
+    for column, value in enumerate(values):
+        lines = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if len(lines) == 2:
+            first, last = values[:column] + lines[0].split(delimiter), lines[1].split(delimiter) + values[column + 1 :]
+            if _look_like_rows(first, last, len(values)):
+                raise DataError(
+                    f"{file} is not a readable csv file: line {line}: a quoted value contains the end of this row and "
+                    f"the start of the next one. {_QUOTE_HINT}"
+                )
+        inner = lines[1:-1]
+        if inner and all(text.count(delimiter) == len(values) - 1 for text in inner):
             raise DataError(
                 f"{file} is not a readable csv file: line {line}: a quoted value contains {len(inner)} lines that look "
                 f"like rows. {_QUOTE_HINT}"
             )
+
+
+def _look_like_rows(first: list[str], last: list[str], columns: int) -> bool:
+    """Whether two lists of values are both as long as a row and have numbers in the same columns, at least in one."""
+    numbers = [[_NUMBER.fullmatch(value.strip()) is not None for value in row] for row in (first, last)]
+    return len(first) == len(last) == columns and numbers[0] == numbers[1] and any(numbers[0])
