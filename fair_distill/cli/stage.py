@@ -246,6 +246,13 @@ def _print_changes(changes: "Changes") -> None:
         print_line(f"units: {changes.units:,}, all of them new")
         return
     print_line(f"units: {changes.units:,}; {changes.moved:,} moved, {changes.new:,} new, {changes.gone:,} gone")
+    if changes.may_be_renamed:
+        print_line(
+            "warning: most units are new, and as many are gone. If they are the same people under other names, some "
+            "move between train and gate, and no check can see it: restore the names. If they are other people, "
+            "nothing is wrong",
+            error=True,
+        )
     if changes.dealt_again and changes.moved:
         print_line("units moved because the seed, the shares or --deal-again dealt all of them again")
 

@@ -43,6 +43,11 @@ class Changes:
     dealt_again: bool
 
     @property
+    def may_be_renamed(self) -> bool:
+        """Whether most units are new and as many are gone, as if the source had the same units under other names."""
+        return not self.dealt_again and self.gone > 0 and self.new > self.units / 2 and self.gone > self.units / 2
+
+    @property
     def is_first(self) -> bool:
         """Whether there were no earlier splits."""
         return self.new == self.units and self.gone == 0

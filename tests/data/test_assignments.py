@@ -177,6 +177,20 @@ def test_a_table_that_grows_shrinks_and_gets_a_column_moves_nobody(tmp_path: Pat
     assert after | before == after
 
 
+@pytest.mark.parametrize(("renamed", "warned"), [(120, True), (30, False)])
+def test_names_that_all_change_are_a_warning(tmp_path: Path, renamed: int, warned: bool) -> None:
+    def rows(other: int) -> list[str]:
+        people = [f"{'P' if p < other else 'p'}{p}" for p in range(120)]
+        return [f"{person},{p * 7},{'pn'[p % 2]},{'fm'[p % 3 % 2]}" for p, person in enumerate(people)]
+
+    run(table_workspace(tmp_path, rows(0), "person,a,y,g", example_id="person"), "prepare")
+    ended = run(table_workspace(tmp_path, rows(renamed), "person,a,y,g", example_id="person"), "prepare")
+
+    assert ended.code == 0
+    assert f"0 moved, {renamed} new, {renamed} gone" in ended.out
+    assert ("most units are new" in ended.err) == warned
+
+
 def test_another_seed_deals_again_and_says_so(tmp_path: Path) -> None:
     rows = [f"{p},{p * 7},{'pn'[p % 2]},{'fm'[p % 3 % 2]}" for p in range(120)]
     table_workspace(tmp_path, rows, "person,a,y,g", example_id="person")
