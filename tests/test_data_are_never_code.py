@@ -90,6 +90,7 @@ def test_only_code_that_reads_params_yaml_has_permission_to_import() -> None:
 
     assert functions == {
         "audit/measurements.py",
+        "candidates/custom.py",
         "distillation/alignment.py",
         "distillation/experts.py",
         "distillation/loop.py",

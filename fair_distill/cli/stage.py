@@ -333,6 +333,7 @@ def _tune(arguments: Arguments) -> None:
 
 @costed("choose")
 def _choose(arguments: Arguments) -> None:
+    from fair_distill.gate.metrics import ACCURACY
     from fair_distill.stages.choose import choose_best
 
     manifest = choose_best(*_open(arguments))
@@ -342,7 +343,7 @@ def _choose(arguments: Arguments) -> None:
         "candidates on the tune split; a margin below 0 violates a limit",
         ["candidate", "examples", "accuracy", "margin"],
         [
-            [name, f"{each['examples']:,}", percent(each["accuracy"]), _margin_text(each["margin"])]
+            [name, f"{each['examples']:,}", percent(each[ACCURACY.name]), _margin_text(each["margin"])]
             for name, each in choice.candidates.items()
         ],
     )
