@@ -29,8 +29,10 @@ def tasks_of(monkeypatch: pytest.MonkeyPatch, folder: Path, *, up_to_date: bool)
     monkeypatch.setattr(module, "stage_task", recorder)
     monkeypatch.setattr(module, "is_up_to_date", lambda _: up_to_date)
     names = ("name_flow_run", "check_refresh", "run_in_deployment")
-    for name in (*names, "show", "commit_lock", "reserve", "publish", "promote"):
+    for name in (*names, "show", "commit_lock", "reserve", "publish"):
         monkeypatch.setattr(module, name, recorder(name))
+    promoted = SimpleNamespace(name="Completed", result=lambda: "version")
+    monkeypatch.setattr(module, "promote", lambda *_, **__: calls.append("promote") or promoted)
 
     module.refresh.fn(str(folder), elsewhere={"distill": "run-stage/gpu"})
     return calls
