@@ -4,15 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from fair_distill.candidates.maker import Inputs, Made
 from fair_distill.config import Imported
 from fair_distill.data.columns import SourceData
 from fair_distill.data.files.arrays import ArrayReader, open_npz
 from fair_distill.data.files.input_file import InputFile
+from fair_distill.data.files.tables import column_type
 from fair_distill.data.grouped_dataset import Array, GroupedDataset
 from fair_distill.data.image_stream import BATCH_BYTES, ImageStream
 from fair_distill.data.sources import read_source
+from fair_distill.data.sources.locations import resolve_tables
 from fair_distill.errors import ConfigError, DataError, IntegrityError, ShapeError
 from fair_distill.files import sha256
 
@@ -36,6 +39,7 @@ def import_set(candidate: Imported, inputs: Inputs) -> Made:
     """
     name, options = candidate.source.name, dict(candidate.source.options)
     _check_digest(candidate, inputs.root, options)
+    _check_no_paths(name, options, inputs.root)
     options.setdefault("classes", list(inputs.train.classes))
     source = read_source(name, options, root=inputs.root)
     images = _examples(source, inputs.train, _float_array(inputs.root, name, options))
@@ -93,6 +97,21 @@ def _check_digest(candidate: Imported, root: Path, options: dict[str, object]) -
             f"{', '.join(map(str, paths))}: the digest is {digest}; params.yaml expects {candidate.sha256}. If the "
             "producer changed the set on purpose, review it and change sha256 of the candidate"
         )
+
+
+def _check_no_paths(name: str, options: dict[str, object], root: Path) -> None:
+    """Refuse a table that lists image files, because the digest covers only the table."""
+    columns, path = options.get("columns"), options.get("path")
+    image = columns.get("image") if isinstance(columns, dict) else None
+    if name != "table" or image is None or not isinstance(path, str | dict):
+        return
+    for file in resolve_tables(root, path).files:
+        kind = column_type(file, str(image))
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            raise ConfigError(
+                f"{file}: the column {image!r} has paths of images, which the digest of the table does not cover; use "
+                "the source 'image_folder'"
+            )
 
 
 def _float_array(root: Path, name: str, options: dict[str, object]) -> Array | None:

@@ -21,7 +21,7 @@ class Inputs:
     Attributes
     ----------
     root : the workspace, which the paths of imported sets are relative to
-    train : the training split, in which every example has a group or keeps none, as distill.unknown says
+    train : the training split after distill.unknown was applied
     recipe : how networks will be trained on the set
     trajectories, checkpoints, progress : see `distillation.loop.optimise`
     """

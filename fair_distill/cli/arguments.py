@@ -155,3 +155,12 @@ def today_or_later(arguments: Arguments) -> "date":
             "later day (`fair-distill gate replay` accepts any day)"
         )
     return chosen
+
+
+def open_current(arguments: Arguments) -> "tuple[Workspace, Config]":
+    """Return the workspace and its configuration, which must name the engine of this release."""
+    from fair_distill.config import check_engine
+
+    workspace, config = open_workspace(arguments)
+    check_engine(config)
+    return workspace, config

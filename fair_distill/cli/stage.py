@@ -14,9 +14,11 @@ from fair_distill.cli.arguments import (
     add_device,
     add_json,
     add_set,
+    open_current,
     open_workspace,
     today_or_later,
 )
+from fair_distill.cli.choose import add_choice
 from fair_distill.cli.costs import costed
 from fair_distill.cli.data import print_contract
 from fair_distill.cli.output import print_json, print_line, print_sentence, print_table
@@ -27,11 +29,9 @@ from fair_distill.text import ABSENT, percent
 
 if TYPE_CHECKING:
     from fair_distill.card import DatasetCard
-    from fair_distill.config import Config
     from fair_distill.data.assignments import Changes
     from fair_distill.registry.manifest import Manifest
     from fair_distill.stages.estimate import Estimate
-    from fair_distill.workspace import Workspace
 
 
 def add_commands(parser: Parser) -> None:
@@ -141,7 +141,7 @@ def _add_measurements(stage: Parser) -> None:
     add_checkpoints(command)
     add_device(command)
     add_quiet(command)
-    _add_choice(stage)
+    add_choice(stage)
     command = stage.add_command(
         "judge",
         _judge,
@@ -151,23 +151,6 @@ def _add_measurements(stage: Parser) -> None:
     add_set(command)
     add_policy(command, environment=False)
     add_summaries(command)
-
-
-def _add_choice(stage: Parser) -> None:
-    command = stage.add_command(
-        "tune",
-        _tune,
-        "train networks on a set and predict the tune split",
-        examples=[("fair-distill stage tune herding", "evaluate a set that `stage choose` compares")],
-    )
-    add_set(command)
-    add_device(command)
-    stage.add_command(
-        "choose",
-        _choose,
-        "choose the best candidate on the tune split",
-        examples=[("fair-distill stage choose", "write the set `best` from the candidates of params.yaml: best")],
-    )
 
 
 def _add_candidate(command: Parser) -> None:
@@ -210,20 +193,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _open(arguments: Arguments) -> "tuple[Workspace, Config]":
-    """Return the workspace and its configuration, which must name the engine of this release."""
-    from fair_distill.config import check_engine
-
-    workspace, config = open_workspace(arguments)
-    check_engine(config)
-    return workspace, config
-
-
 @costed("prepare")
 def _prepare(arguments: Arguments) -> None:
     from fair_distill.stages.prepare import prepare_splits
 
-    workspace, config = _open(arguments)
+    workspace, config = open_current(arguments)
     notices: list[str] = []
     with progress_display("prepare", config.dataset, quiet=arguments.quiet) as progress:
         prepared = prepare_splits(
@@ -273,7 +247,7 @@ def _print_missing_cells(actions: Mapping[str, Any]) -> None:
 def _validate(arguments: Arguments) -> None:
     from fair_distill.stages.validate import validate_splits
 
-    outcome = validate_splits(*_open(arguments), os.environ, pages=arguments.docs)
+    outcome = validate_splits(*open_current(arguments), os.environ, pages=arguments.docs)
     if arguments.json:
         print_json(outcome)
         return
@@ -288,7 +262,7 @@ def _experts(arguments: Arguments) -> None:
 
     with progress_display("experts", arguments.candidate, quiet=arguments.quiet) as progress:
         count = train_candidate_experts(
-            *_open(arguments),
+            *open_current(arguments),
             arguments.candidate,
             device=arguments.device,
             checkpoints=arguments.checkpoints,
@@ -305,7 +279,7 @@ def _distill(arguments: Arguments) -> None:
     notices: list[str] = []
     with progress_display("distill", arguments.candidate, quiet=arguments.quiet) as progress:
         manifest = distill_candidate(
-            *_open(arguments),
+            *open_current(arguments),
             arguments.candidate,
             device=arguments.device,
             checkpoints=arguments.checkpoints,
@@ -323,38 +297,6 @@ def _distill(arguments: Arguments) -> None:
     _print_near_copies(arguments.candidate, manifest)
 
 
-@costed("tune", "set")
-def _tune(arguments: Arguments) -> None:
-    from fair_distill.stages.tune import tune_set
-
-    tune_set(*_open(arguments), arguments.set, device=arguments.device)
-    print_line(f"{arguments.set}: evaluated on the tune split")
-
-
-@costed("choose")
-def _choose(arguments: Arguments) -> None:
-    from fair_distill.gate.metrics import ACCURACY
-    from fair_distill.stages.choose import choose_best
-
-    manifest = choose_best(*_open(arguments))
-    choice = manifest.card.choice
-    assert choice is not None  # it was written just now
-    print_table(
-        "candidates on the tune split; a margin below 0 violates a limit",
-        ["candidate", "examples", "accuracy", "margin"],
-        [
-            [name, f"{each['examples']:,}", percent(each[ACCURACY.name]), _margin_text(each["margin"])]
-            for name, each in choice.candidates.items()
-        ],
-    )
-    reason = "should pass" if choice.should_pass else "none should pass, and this is the nearest to passing"
-    print_line(f"best: {choice.chosen} ({reason}), version {manifest.version[:12]}")
-
-
-def _margin_text(margin: float | None) -> str:
-    return ABSENT if margin is None else f"{margin:+.3f}"
-
-
 def _sigterm_received() -> Callable[[], bool]:
     """Handle SIGTERM as a request to stop, and return a function that says whether it was received."""
     received = threading.Event()
@@ -367,7 +309,7 @@ def _sigterm_received() -> Callable[[], bool]:
 def _references(arguments: Arguments) -> None:
     from fair_distill.stages.references import select_reference
 
-    manifest = select_reference(*_open(arguments), arguments.reference)
+    manifest = select_reference(*open_current(arguments), arguments.reference)
     if manifest.card.kind == "constant":
         print_line(f"{arguments.reference}: a constant answer, without {manifest.card.unit}")
         return
@@ -401,7 +343,7 @@ def _print_near_copies(name: str, manifest: "Manifest") -> None:
 def _project(arguments: Arguments) -> None:
     from fair_distill.stages.project import project_sets
 
-    print_line(f"{project_sets(*_open(arguments)):,} points")
+    print_line(f"{project_sets(*open_current(arguments)):,} points")
 
 
 @costed("evaluate", "set")
@@ -411,7 +353,7 @@ def _evaluate(arguments: Arguments) -> None:
 
     with progress_display("evaluate", arguments.set, quiet=arguments.quiet) as progress:
         report = evaluate_set(
-            *_open(arguments),
+            *open_current(arguments),
             arguments.set,
             device=arguments.device,
             checkpoints=arguments.checkpoints,

@@ -1,10 +1,11 @@
 """The section `candidates`: the small sets that can be released, each of one kind."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
 from fair_distill.config.distill import Candidate
+from fair_distill.config.evaluate import Subset
 from fair_distill.config.sections import Choice, Natural, Section, Sha256, Slug
 
 
@@ -18,7 +19,7 @@ class Coreset(Section):
     draw : the number of the draw, for selections that depend on chance
     """
 
-    select: Literal["random", "group_balanced", "herding", "k_centre", "medoids"]
+    select: Subset
     formation: Annotated[int, Field(ge=1, le=4)] | None = None
     draw: Natural = 0
 

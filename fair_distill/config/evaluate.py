@@ -26,6 +26,10 @@ class Plateau(Section):
     most: Positive
 
 
+# Selections of as many real examples as a candidate has, for references and for candidates.
+Subset = Literal["random", "group_balanced", "herding", "k_centre", "medoids"]
+
+
 class Reference(Section):
     """A set of real images, or a constant answer, with which candidates are compared.
 
@@ -45,7 +49,7 @@ class Reference(Section):
     # Selections that depend on chance.
     DRAWN: ClassVar[tuple[str, ...]] = ("random", "group_balanced", "k_centre", "medoids")
 
-    select: Literal["all", "resampled", "majority", "random", "group_balanced", "herding", "k_centre", "medoids"]
+    select: Literal["all", "resampled", "majority", Subset]
     formation: Annotated[int, Field(ge=1, le=4)] | None = None
     plateau: Annotated[Plateau | None, Field(exclude_if=lambda value: value is None)] = None
 

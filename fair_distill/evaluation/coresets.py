@@ -3,6 +3,7 @@
 Shapes: n points of one cell, D dimensions of the embedding. This module uses numpy only.
 """
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -60,8 +61,13 @@ def medoids(points_nD: Array, count: int, first: int) -> Array:
     first : seed of the starting centres
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    centres = KMeans(count, n_init=1, random_state=first).fit(points_nD).cluster_centers_
+    # With one thread, sums have one order, so the choice does not depend on the machine's number of cores.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal points give fewer clusters, which is fine here
+        centres = KMeans(count, n_init=1, random_state=first).fit(points_nD).cluster_centers_
     chosen: list[int] = []
     for centre in centres:
         nearest = np.linalg.norm(points_nD - centre, axis=1)

@@ -45,13 +45,20 @@ class Outdated:
 
 
 def read_pins(path: Path) -> tuple[Pin, ...]:
-    """Return the pins of a lock file. A file that does not exist has no pins."""
+    """Return the pins of a lock file. A file that does not exist has no pins. Raises ConfigError for a damaged file."""
     if not path.exists():
         return ()
-    value = parse_json(path.read_bytes(), name=str(path), error=ConfigError)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(f"cannot read the lock file {path}: {reason}; make it readable, or remove it") from None
+    value = parse_json(content, name=str(path), error=ConfigError)
     try:
         pins = tuple(Pin(**row) for row in value["pins"])
+        texts = [text for pin in pins for text in (pin.reference, pin.registry)]
         valid = value["format"] == _FORMAT and all(is_sha256(pin.version) for pin in pins)
+        valid = valid and all(isinstance(text, str) for text in texts)
     except (KeyError, TypeError):
         valid = False
     if not valid:

@@ -169,6 +169,8 @@ def _read_inputs(workspace: Workspace, config: Config, name: str, device: str) -
         raise IntegrityError(f"the manifest of the set {name!r} has no {SET_FILE}; run `{command}`")
     else:
         draws = _read_draws(workspace, config, name, files)
+        if manifest.card.kind in ("imported", "custom"):
+            _check_copies(workspace, draws[0][0], gate_split, name)
     return _Inputs(manifest, draws, constant, gate_split, gate_digest, custom_digests)
 
 
@@ -194,6 +196,20 @@ def _read_draws(
     folder = workspace.set(name)
     sets = [DistilledSet.from_parquet(files[path], name=str(folder / path)) for path in paths]
     return [(distilled.images, distilled.labels) for distilled in sets]
+
+
+def _check_copies(workspace: Workspace, images: "Array", gate: "GroupedDataset", name: str) -> None:
+    """Raise IntegrityError if a set that was not made from the training split contains examples of the gate split."""
+    from fair_distill.audit.gate_copies import count_gate_copies
+    from fair_distill.data.split_file import read_split
+
+    train = read_split(require_file(workspace.split("train"), made_by="fair-distill stage prepare"))
+    compared = count_gate_copies(images, gate, train)
+    if compared.is_leak:
+        raise IntegrityError(
+            f"{compared.copies:,} of {compared.examples:,} examples of the set {name!r} are examples of the split that "
+            "judges it; import a set that was made without them"
+        )
 
 
 def _check_unseen(workspace: Workspace, gate_digest: str, source: str) -> None:

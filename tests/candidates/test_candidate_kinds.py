@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from small_workspace import run, small_params, write_params
 
+from fair_distill.audit.gate_copies import count_gate_copies
 from fair_distill.candidates import MAKERS
 from fair_distill.candidates.imported import source_digest
 from fair_distill.card import DatasetCard
 from fair_distill.config import Coreset, Imported
 from fair_distill.config.candidates import KINDS
+from fair_distill.data.grouped_dataset import GroupedDataset
 from fair_distill.data.split_file import read_split
 from fair_distill.distilled_set import DistilledSet
 from fair_distill.registry.manifest import Manifest
@@ -128,7 +130,7 @@ def test_another_file_than_the_reviewed_one_is_refused(workspace: Path) -> None:
         ({"images": np.zeros((20, 3, 9, 9), np.float32)}, "have the shape (3, 9, 9)"),
         ({"images": np.full((20, 3, 8, 8), np.nan, np.float32)}, "not finite"),
         ({"images": np.zeros((20, 8), np.float32)}, "expected images"),
-        ({"labels": np.repeat(np.arange(10), 2) + 1}, "outside 0 to 9"),
+        ({"labels": np.repeat(np.arange(10), 2) + 1}, "label '10' of example 18 is not one of"),
         ({"labels": np.eye(10)[np.repeat(np.arange(10), 2)]}, "one entry per image"),
         ({"labels": np.array(["zero"] * 20)}, "'zero'"),
         ({"images": np.array([{}] * 20, object)}, "never unpickled"),
@@ -159,6 +161,41 @@ def test_a_faulty_candidate_is_refused_by_its_key(workspace: Path, candidate: di
     ended = run(workspace, "stage", "distill", "other")
     assert ended.code == 2
     assert message in ended.err
+
+
+@pytest.mark.parametrize(("split", "code"), [("gate", 5), ("train", 0), ("tune", 0)])
+def test_a_set_with_examples_of_the_gate_split_is_refused(workspace: Path, split: str, code: int) -> None:
+    data = read_split(Workspace(workspace).split(split))
+    rows = np.concatenate([np.flatnonzero(data.labels == label)[:2] for label in range(10)])
+    path = foreign_set(workspace, images=(data.images[rows] / 255).astype(np.float32), labels=data.labels[rows])
+    with_candidate(workspace, **imported("theirs.npz", digest_of(path)))
+    assert run(workspace, "stage", "distill", "other").code == 0
+    before = (workspace / "artifacts/predictions").exists() and set((workspace / "artifacts/predictions").iterdir())
+    ended = run(workspace, "stage", "evaluate", "other")
+    assert ended.code == code, ended.err
+    if code:
+        assert "20 of 20 examples of the set 'other'" in ended.err
+        assert set((workspace / "artifacts/predictions").iterdir()) == before
+
+
+def test_equal_rows_by_chance_are_no_leak() -> None:
+    rows = np.repeat(np.arange(4, dtype=np.float32), 25).reshape(100, 1, 1, 1)
+    data = GroupedDataset.from_arrays(rows, np.arange(100) % 2, np.arange(100) // 2 % 2)
+
+    by_chance = count_gate_copies(rows[:20], data, data)
+
+    assert (by_chance.copies, by_chance.examples) == (20, 20)
+    assert not by_chance.is_leak
+
+
+def test_a_table_of_paths_is_refused(workspace: Path) -> None:
+    (workspace / "theirs.csv").write_text("picture,label\na.png,0\n")
+    source = {"name": "table", "path": "theirs.csv", "columns": {"image": "picture", "label": "label"}}
+    digest = digest_of(workspace / "theirs.csv")
+    with_candidate(workspace, source=source, sha256=digest, producer="A. Maker", licence="CC-BY-4.0")
+    ended = run(workspace, "stage", "distill", "other")
+    assert ended.code == 2
+    assert "image_folder" in ended.err
 
 
 def test_sets_from_the_network_are_refused(workspace: Path) -> None:

@@ -16,7 +16,7 @@ from small_registry import NAME, NOW, local_registry, package, publish, put_in_p
 from small_workspace import Ended, run, tree
 
 from fair_distill.errors import ConfigError, FairDistillWarning, IntegrityError
-from fair_distill.files import sha256
+from fair_distill.files import sha256, to_json
 from fair_distill.registry import retraction
 from fair_distill.registry.actor import Actor
 from fair_distill.registry.client import load
@@ -241,6 +241,32 @@ def test_damaged_receipts_and_lock_files_are_named_and_hide_no_other(root: Path,
         assert any(name in fault for fault in faults), name
     listed = command(root, "consumers", f"{NAME}@v1", *sources, "--json")
     assert (listed.code, len(json.loads(listed.out))) == (IntegrityError.exit_code, 2)
+
+
+@pytest.mark.parametrize("key", ["reference", "registry"])
+def test_a_pin_whose_field_is_no_text_is_named_and_hides_no_other(root: Path, tmp_path: Path, key: str):
+    with_consumers(root, tmp_path)
+    row = {"reference": f"{NAME}@v1", "registry": str(root), "version": ONE.version, key: 5}
+    put_in_place(tmp_path / "0" / "fair-distill.lock", to_json({"format": 1, "pins": [row]}))
+
+    ended = command(root, "consumers", f"{NAME}@v1", "--lock", str(tmp_path))
+
+    assert ended.code == ConfigError.exit_code
+    assert "a/fair-distill.lock" in ended.out
+    assert ended.err.count("\n") == 1
+    assert "0/fair-distill.lock is not a lock file of format 1" in ended.err
+
+
+def test_a_folder_with_the_name_of_a_lock_file_is_named_and_hides_no_other(root: Path, tmp_path: Path):
+    with_consumers(root, tmp_path)
+    (tmp_path / "0" / "fair-distill.lock").mkdir(parents=True)
+
+    ended = command(root, "consumers", f"{NAME}@v1", "--lock", str(tmp_path))
+
+    assert ended.code == ConfigError.exit_code
+    assert "a/fair-distill.lock" in ended.out
+    assert ended.err.count("\n") == 1
+    assert "0/fair-distill.lock: Is a directory" in ended.err
 
 
 @dataclass
